@@ -32,6 +32,69 @@ int mshare(const char *name, void *addr, size_t length, int oflag, mode_t mode);
  */
 int mshare_unlink(const char *name);
 
+/*
+ * The calls below speak with the broker, mshared, and return a negative errno on failure; they leave errno
+ * itself alone. They may be called from any thread; one handle must not be used by two threads at a time.
+ * Where a call takes ret_message, it may be NULL; else it receives one sentence in English that says what
+ * failed and what would be right, to be freed with free(3), or NULL on success or when memory is short.
+ */
+
+/* A region that this process is a client of: its lease, and its window while the region is attached. */
+typedef struct mshare_region mshare_region;
+
+/* Let polkit ask the user for a password, where the region's mode does not admit the caller. */
+#define MSHARE_ACQUIRE_INTERACTIVE 1U
+/* Take the lease alone and attach nothing: mshare_region_attach() does that later. */
+#define MSHARE_ACQUIRE_DETACHED 2U
+
+/*
+ * How to acquire. Set size to sizeof(struct mshare_acquire_options) and what is not needed to zero: fields
+ * that later versions append are then left at their defaults.
+ */
+struct mshare_acquire_options {
+        size_t size;
+        uint64_t timeout_usec; /* the longest wait for one answer of the broker, microseconds; 0: 25 seconds */
+        unsigned int flags;    /* MSHARE_ACQUIRE_*; a flag that this version does not know is EINVAL */
+        unsigned int reserved; /* 0 */
+};
+
+/*
+ * Become a client of the region and attach it. oflag is O_RDONLY or O_RDWR, nothing else; options may be
+ * NULL. On success *ret owns the lease and the window until mshare_region_release(); on failure *ret is
+ * unchanged. Asks the broker over the system bus and blocks until it has answered; keeps no connection.
+ */
+int mshare_region_acquire(const char *name,
+                          int oflag,
+                          const struct mshare_acquire_options *options,
+                          mshare_region **ret,
+                          char **ret_message);
+
+/*
+ * Unmap the window, close the lease and free the handle; NULL is fine. After fork(2) parent and child each
+ * release their own. On failure (ENOMEM) the handle, the window and the lease stay as they were.
+ */
+int mshare_region_release(mshare_region *region);
+
+/*
+ * Unmap the window and keep the lease, so that the region cannot go away meanwhile; and put the window back.
+ * Attaching an attached region is EEXIST, detaching a detached one ENXIO. Neither asks the broker.
+ */
+int mshare_region_detach(mshare_region *region);
+int mshare_region_attach(mshare_region *region, char **ret_message);
+
+/* The region's name; the handle owns the string. */
+const char *mshare_region_name(const mshare_region *region);
+/* Where the window lies or, while detached, would lie. */
+void *mshare_region_address(const mshare_region *region);
+/* Bytes of the window, a multiple of the granule. */
+size_t mshare_region_length(const mshare_region *region);
+/* Bytes from the start of the window that the region's creator asked for; beyond them nothing need be mapped. */
+size_t mshare_region_size(const mshare_region *region);
+/* The kind of memory: "anonymous", "memfd", "hugetlb", "file", "empty"; the handle owns the string. */
+const char *mshare_region_backing(const mshare_region *region);
+/* The lease, a file descriptor that exec(2) closes. The handle owns it: never close it. */
+int mshare_region_lease_fd(const mshare_region *region);
+
 #ifdef __cplusplus
 }
 #endif

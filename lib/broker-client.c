@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <string.h>
+#include <systemd/sd-bus.h>
+
+#include "broker-client.h"
+#include "message.h"
+#include "util.h"
+
+#define BROKER_NAME "org.mshare1"
+#define MANAGER_PATH "/org/mshare1"
+#define MANAGER_INTERFACE "org.mshare1.Manager"
+#define REGION_PREFIX "/org/mshare1/region"
+#define REGION_INTERFACE "org.mshare1.Region"
+
+static const struct {
+        const char *name;
+        int error;
+} broker_errors[] = {
+        {"org.mshare1.Error.NoSuchRegion", ENOENT},
+        {"org.mshare1.Error.RegionExists", EEXIST},
+        {"org.mshare1.Error.RegionBusy", EBUSY},
+        {"org.mshare1.Error.RegionNotReady", EAGAIN},
+        {"org.mshare1.Error.InvalidName", EINVAL},
+        {"org.mshare1.Error.InvalidSize", EINVAL},
+        {"org.mshare1.Error.AddressInUse", EADDRINUSE},
+        {"org.mshare1.Error.NoAddressSpace", EADDRNOTAVAIL},
+        {"org.mshare1.Error.KernelUnsupported", ENOSYS},
+        {"org.mshare1.Error.LimitExceeded", EDQUOT},
+        {SD_BUS_ERROR_ACCESS_DENIED, EACCES},
+        {SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, EACCES},
+        {SD_BUS_ERROR_INVALID_ARGS, EINVAL},
+        {SD_BUS_ERROR_SERVICE_UNKNOWN, EHOSTDOWN},
+        {SD_BUS_ERROR_NAME_HAS_NO_OWNER, EHOSTDOWN},
+        {SD_BUS_ERROR_NO_REPLY, ETIMEDOUT},
+        {SD_BUS_ERROR_TIMEOUT, ETIMEDOUT},
+        {SD_BUS_ERROR_LIMITS_EXCEEDED, EDQUOT},
+};
+
+/* A call failed: the broker's own sentence if it sent one, else ours. */
+static int call_failed(const char *name, int r, const sd_bus_error *error, char **ret_message) {
+        char buf[128];
+        size_t i;
+
+        for (i = 0; error->name && i < ELEMENTSOF(broker_errors); i++)
+                if (strcmp(error->name, broker_errors[i].name) == 0) {
+                        r = -broker_errors[i].error;
+                        break;
+                }
+
+        if (r == -EHOSTDOWN)
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot acquire region \"%s\": the broker is not running "
+                                   "(systemctl start mshared)",
+                                   name);
+        if (r == -ETIMEDOUT)
+                return message_set(
+                        ret_message, r, "Cannot acquire region \"%s\": the broker did not answer in time", name);
+
+        return message_set(ret_message,
+                           r,
+                           "Cannot acquire region \"%s\": %s",
+                           name,
+                           error->message ? error->message : message_errno(r, buf, sizeof(buf)));
+}
+
+void broker_lease_done(struct broker_lease *lease) {
+        free(lease->backing);
+        lease->backing = NULL;
+        lease->fd = safe_close(lease->fd);
+}
+
+static int call_acquire(sd_bus *bus,
+                        const char *name,
+                        const char *access,
+                        uint64_t timeout_usec,
+                        bool interactive,
+                        struct broker_lease *lease,
+                        char **ret_message) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        int fd, r;
+
+        r = sd_bus_message_new_method_call(
+                bus, &m, BROKER_NAME, MANAGER_PATH, MANAGER_INTERFACE, "AcquireRegion");
+        if (r < 0)
+                return call_failed(name, r, &error, ret_message);
+
+        r = sd_bus_message_set_allow_interactive_authorization(m, interactive);
+        if (r < 0)
+                return call_failed(name, r, &error, ret_message);
+
+        r = sd_bus_message_append(m, "ssa{sv}", name, access, 0);
+        if (r == -EINVAL)
+                return message_set(
+                        ret_message, r, "Cannot acquire region \"%s\": a name must be valid UTF-8", name);
+        if (r < 0)
+                return call_failed(name, r, &error, ret_message);
+
+        r = sd_bus_call(bus, m, timeout_usec, &error, &reply);
+        if (r < 0)
+                return call_failed(name, r, &error, ret_message);
+
+        r = sd_bus_message_read(reply, "tth", &lease->address, &lease->length, &fd);
+        if (r < 0)
+                return message_set(
+                        ret_message, r, "Cannot acquire region \"%s\": the broker's answer makes no sense", name);
+
+        /* The message owns its descriptors. */
+        lease->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        if (lease->fd < 0)
+                return call_failed(name, -xerrno(), &error, ret_message);
+
+        return 0;
+}
+
+static int read_properties(sd_bus_message *reply, struct broker_lease *lease) {
+        int r;
+
+        r = sd_bus_message_enter_container(reply, 'a', "{sv}");
+        if (r < 0)
+                return r;
+
+        while ((r = sd_bus_message_enter_container(reply, 'e', "sv")) > 0) {
+                const char *key, *s;
+
+                r = sd_bus_message_read(reply, "s", &key);
+                if (r < 0)
+                        return r;
+
+                if (strcmp(key, "Size") == 0)
+                        r = sd_bus_message_read(reply, "v", "t", &lease->size);
+                else if (strcmp(key, "Backing") == 0) {
+                        r = sd_bus_message_read(reply, "v", "s", &s);
+                        if (r >= 0) {
+                                free(lease->backing);
+                                lease->backing = strdup(s);
+                                if (!lease->backing)
+                                        r = -ENOMEM;
+                        }
+                } else
+                        r = sd_bus_message_skip(reply, "v");
+                if (r < 0)
+                        return r;
+
+                r = sd_bus_message_exit_container(reply);
+                if (r < 0)
+                        return r;
+        }
+        if (r < 0)
+                return r;
+
+        return lease->backing ? 0 : -EBADMSG;
+}
+
+static int call_properties(
+        sd_bus *bus, const char *name, uint64_t timeout_usec, struct broker_lease *lease, char **ret_message) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_(freep) char *path = NULL;
+        int r;
+
+        r = sd_bus_path_encode(REGION_PREFIX, name, &path);
+        if (r < 0)
+                return call_failed(name, r, &error, ret_message);
+
+        r = sd_bus_message_new_method_call(
+                bus, &m, BROKER_NAME, path, "org.freedesktop.DBus.Properties", "GetAll");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", REGION_INTERFACE);
+        if (r >= 0)
+                r = sd_bus_call(bus, m, timeout_usec, &error, &reply);
+        if (r < 0)
+                return call_failed(name, r, &error, ret_message);
+
+        r = read_properties(reply, lease);
+        if (r < 0)
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot acquire region \"%s\": the broker does not tell its size and backing",
+                                   name);
+        return 0;
+}
+
+int broker_acquire(const char *name,
+                   const char *access,
+                   uint64_t timeout_usec,
+                   bool interactive,
+                   struct broker_lease *ret,
+                   char **ret_message) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        struct broker_lease lease = {.fd = -1};
+        char buf[128];
+        int r;
+
+        /* A connection of our own, never the thread's default one: the caller may be using that. */
+        r = sd_bus_open_system_with_description(&bus, "libmshare");
+        if (r < 0)
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot acquire region \"%s\": cannot connect to the system bus: %s",
+                                   name,
+                                   message_errno(r, buf, sizeof(buf)));
+
+        r = call_acquire(bus, name, access, timeout_usec, interactive, &lease, ret_message);
+        if (r >= 0)
+                r = call_properties(bus, name, timeout_usec, &lease, ret_message);
+        if (r < 0) {
+                broker_lease_done(&lease);
+                return r;
+        }
+
+        *ret = lease;
+        return 0;
+}

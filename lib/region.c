@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "broker-client.h"
+#include "message.h"
+#include "mshare.h"
+#include "util.h"
+
+#define MSHAREFS "/sys/fs/mshare"
+#define OPTIONS_SIZE_MAX 4096
+
+struct mshare_region {
+        char *name;
+        int oflag;
+        bool attached;
+        struct broker_lease lease;
+};
+
+static mshare_region *region_free(mshare_region *region) {
+        if (!region)
+                return NULL;
+
+        broker_lease_done(&region->lease);
+        free(region->name);
+        free(region);
+        return NULL;
+}
+
+static void region_freep(mshare_region **region) {
+        *region = region_free(*region);
+}
+
+static int check_name(const char *name, char **ret_message) {
+        size_t n;
+
+        if (!name)
+                return message_set(ret_message, -EINVAL, "Cannot acquire a region: no name is given");
+
+        n = strnlen(name, NAME_MAX + 1);
+        if (n == 0 || n > NAME_MAX)
+                return message_set(ret_message,
+                                   -EINVAL,
+                                   "Cannot acquire a region: its name must have 1 to %d bytes, not %s",
+                                   NAME_MAX,
+                                   n == 0 ? "none" : "more");
+
+        if (strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+                return message_set(ret_message,
+                                   -EINVAL,
+                                   "Cannot acquire region \"%s\": a name has no slash and is not \".\" or \"..\"",
+                                   name);
+        return 0;
+}
+
+/*
+ * Options come from programs built against an older or a newer header than ours: what an older one lacks is
+ * zero, and what a newer one sets that we do not know must be refused, not ignored.
+ */
+static int copy_options(const struct mshare_acquire_options *options,
+                        struct mshare_acquire_options *ret,
+                        char **ret_message) {
+        struct mshare_acquire_options copy = {.size = sizeof(copy)};
+        const unsigned int known = MSHARE_ACQUIRE_INTERACTIVE | MSHARE_ACQUIRE_DETACHED;
+        size_t i;
+
+        if (options) {
+                if (options->size < offsetof(struct mshare_acquire_options, reserved) ||
+                    options->size > OPTIONS_SIZE_MAX)
+                        return message_set(ret_message,
+                                           -EINVAL,
+                                           "Cannot acquire a region: the options' size is %zu, not "
+                                           "sizeof(struct mshare_acquire_options)",
+                                           options->size);
+
+                for (i = sizeof(copy); i < options->size; i++)
+                        if (((const unsigned char *) options)[i] != 0)
+                                return message_set(ret_message,
+                                                   -E2BIG,
+                                                   "Cannot acquire a region: an option at byte %zu is newer "
+                                                   "than this libmshare",
+                                                   i);
+
+                memcpy(&copy, options, options->size < sizeof(copy) ? options->size : sizeof(copy));
+        }
+
+        if (copy.flags & ~known || copy.reserved != 0)
+                return message_set(ret_message,
+                                   -EINVAL,
+                                   "Cannot acquire a region: flags 0x%x are unknown to this libmshare",
+                                   copy.reserved != 0 ? copy.reserved : copy.flags & ~known);
+
+        *ret = copy;
+        return 0;
+}
+
+/* The broker is trusted, and a window that cannot be is still not passed to the kernel or to our caller. */
+static int check_window(const mshare_region *region, char **ret_message) {
+        const struct broker_lease *l = &region->lease;
+
+        if (l->address == 0 || l->length == 0 || l->address > UINTPTR_MAX - l->length || l->size > l->length)
+                return message_set(ret_message,
+                                   -EBADMSG,
+                                   "Cannot acquire region \"%s\": the broker told an impossible window: "
+                                   "address 0x%llx, length %llu, size %llu",
+                                   region->name,
+                                   (unsigned long long) l->address,
+                                   (unsigned long long) l->length,
+                                   (unsigned long long) l->size);
+        return 0;
+}
+
+static int attach_failed(const mshare_region *region, int r, char **ret_message) {
+        const char *name = region->name;
+        char buf[128];
+
+        switch (-r) {
+        case ENOSYS:
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot attach region \"%s\": this process may not call mshare(): the kernel "
+                                   "was built without CONFIG_MSHARE, or a system call filter refuses it",
+                                   name);
+        case ENODEV:
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot attach region \"%s\": msharefs is not mounted on " MSHAREFS,
+                                   name);
+        case EEXIST:
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot attach region \"%s\": this process already has something mapped in its "
+                                   "window, %llu bytes at 0x%llx",
+                                   name,
+                                   (unsigned long long) region->lease.length,
+                                   (unsigned long long) region->lease.address);
+        case ENOENT:
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot attach region \"%s\": it was removed after the broker had leased it",
+                                   name);
+        case EACCES:
+        case EPERM:
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot attach region \"%s\": its owner and mode do not allow %s access",
+                                   name,
+                                   region->oflag == O_RDWR ? "read and write" : "read");
+        default:
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot attach region \"%s\": %s",
+                                   name,
+                                   message_errno(r, buf, sizeof(buf)));
+        }
+}
+
+/* Between the broker's answer and mshare() a name can go and come back: compare with the kernel's own word. */
+static int verify(const mshare_region *region, char **ret_message) {
+        _cleanup_(freep) char *path = NULL;
+        _cleanup_(closep) int fd = -1;
+        struct mshare_info info = {};
+        char buf[128];
+        ssize_t n;
+        int r;
+
+        if (asprintf(&path, MSHAREFS "/%s", region->name) < 0) {
+                path = NULL;
+                return message_set(ret_message, -ENOMEM, "Cannot verify region \"%s\": out of memory", region->name);
+        }
+
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
+        if (fd < 0) {
+                r = -xerrno();
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot verify region \"%s\": %s: %s",
+                                   region->name,
+                                   path,
+                                   message_errno(r, buf, sizeof(buf)));
+        }
+
+        n = read(fd, &info, sizeof(info));
+        if (n != sizeof(info)) {
+                r = n < 0 ? -xerrno() : -EBADMSG;
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot verify region \"%s\": %s does not tell where the region lies",
+                                   region->name,
+                                   path);
+        }
+
+        if (info.start != region->lease.address || info.size != region->lease.length)
+                return message_set(ret_message,
+                                   -ESTALE,
+                                   "Cannot verify region \"%s\": the broker said %llu bytes at 0x%llx, the kernel says "
+                                   "%llu bytes at 0x%llx",
+                                   region->name,
+                                   (unsigned long long) region->lease.length,
+                                   (unsigned long long) region->lease.address,
+                                   (unsigned long long) info.size,
+                                   (unsigned long long) info.start);
+        return 0;
+}
+
+static int region_attach(mshare_region *region, char **ret_message) {
+        void *address = mshare_region_address(region);
+        int r;
+
+        if (mshare(region->name, address, region->lease.length, region->oflag, 0) < 0)
+                return attach_failed(region, -xerrno(), ret_message);
+
+        r = verify(region, ret_message);
+        if (r < 0) {
+                (void) munmap(address, region->lease.length);
+                return r;
+        }
+
+        region->attached = true;
+        return 0;
+}
+
+static int region_acquire(const char *name,
+                          int oflag,
+                          const struct mshare_acquire_options *options,
+                          mshare_region **ret,
+                          char **ret_message) {
+        _cleanup_(region_freep) mshare_region *region = NULL;
+        struct mshare_acquire_options o;
+        int r;
+
+        if (!ret)
+                return message_set(ret_message, -EINVAL, "Cannot acquire a region: no place for the handle is given");
+
+        r = check_name(name, ret_message);
+        if (r < 0)
+                return r;
+
+        if (oflag != O_RDONLY && oflag != O_RDWR)
+                return message_set(ret_message,
+                                   -EINVAL,
+                                   "Cannot acquire region \"%s\": access 0x%x is neither O_RDONLY nor O_RDWR",
+                                   name,
+                                   (unsigned int) oflag);
+
+        r = copy_options(options, &o, ret_message);
+        if (r < 0)
+                return r;
+
+        region = calloc(1, sizeof(*region));
+        if (!region)
+                return message_set(ret_message, -ENOMEM, "Cannot acquire region \"%s\": out of memory", name);
+        region->lease.fd = -1;
+        region->oflag = oflag;
+        region->name = strdup(name);
+        if (!region->name)
+                return message_set(ret_message, -ENOMEM, "Cannot acquire region \"%s\": out of memory", name);
+
+        r = broker_acquire(name,
+                           oflag == O_RDWR ? "rw" : "r",
+                           o.timeout_usec,
+                           o.flags & MSHARE_ACQUIRE_INTERACTIVE,
+                           &region->lease,
+                           ret_message);
+        if (r < 0)
+                return r;
+
+        r = check_window(region, ret_message);
+        if (r < 0)
+                return r;
+
+        if (!(o.flags & MSHARE_ACQUIRE_DETACHED)) {
+                r = region_attach(region, ret_message);
+                if (r < 0)
+                        return r;
+        }
+
+        *ret = TAKE_PTR(region);
+        return 0;
+}
+
+_public_ int mshare_region_acquire(const char *name,
+                                   int oflag,
+                                   const struct mshare_acquire_options *options,
+                                   mshare_region **ret,
+                                   char **ret_message) {
+        int saved = errno, r;
+
+        if (ret_message)
+                *ret_message = NULL;
+        r = region_acquire(name, oflag, options, ret, ret_message);
+        errno = saved;
+        return r;
+}
+
+_public_ int mshare_region_attach(mshare_region *region, char **ret_message) {
+        int saved = errno, r;
+
+        if (ret_message)
+                *ret_message = NULL;
+        if (!region)
+                return message_set(ret_message, -EINVAL, "Cannot attach a region: no handle is given");
+        if (region->attached)
+                return message_set(
+                        ret_message, -EEXIST, "Cannot attach region \"%s\": it is attached already", region->name);
+
+        r = region_attach(region, ret_message);
+        errno = saved;
+        return r;
+}
+
+/* Unmapping the whole window is what detaches; a part of it would change the region for everybody. */
+_public_ int mshare_region_detach(mshare_region *region) {
+        int saved = errno, r = 0;
+
+        if (!region)
+                return -EINVAL;
+        if (!region->attached)
+                return -ENXIO;
+
+        if (munmap(mshare_region_address(region), region->lease.length) < 0)
+                r = -xerrno();
+        else
+                region->attached = false;
+        errno = saved;
+        return r;
+}
+
+_public_ int mshare_region_release(mshare_region *region) {
+        int r;
+
+        if (!region)
+                return 0;
+
+        if (region->attached) {
+                r = mshare_region_detach(region);
+                if (r < 0)
+                        return r;
+        }
+
+        /* The window first: a region without leases may be removed, and we would be a sharer nobody knows. */
+        region_free(region);
+        return 0;
+}
+
+_public_ const char *mshare_region_name(const mshare_region *region) {
+        return region->name;
+}
+
+_public_ void *mshare_region_address(const mshare_region *region) {
+        return (void *) (uintptr_t) region->lease.address;
+}
+
+_public_ size_t mshare_region_length(const mshare_region *region) {
+        return region->lease.length;
+}
+
+_public_ size_t mshare_region_size(const mshare_region *region) {
+        return region->lease.size;
+}
+
+_public_ const char *mshare_region_backing(const mshare_region *region) {
+        return region->lease.backing;
+}
+
+_public_ int mshare_region_lease_fd(const mshare_region *region) {
+        return region->lease.fd;
+}
