@@ -1,0 +1,567 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mshare: creating, attaching, reading, unlinking; what lives how long.
+ */
+#include "mshare_helpers.h"
+
+#define TEXT "Some random text"
+
+/* A region made over nothing is shared by whatever is mapped into it later. */
+TEST_F(mshare, empty_region_is_shared)
+{
+	struct peer p;
+
+	ASSERT_EQ(0, peer_start(&p));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_shmem(self->addr, 2 * MEG, PROT_READ | PROT_WRITE));
+	memcpy(self->addr, TEXT, sizeof(TEXT));
+
+	ATTACH_PEER(&p, O_RDWR);
+	ASSERT_EQ(0, peer_load(&p, self->addr));
+	EXPECT_EQ(0, memcmp(&p.val, TEXT, sizeof(p.val)));
+	EXPECT_EQ(0, peer_store(&p, self->addr + PAGE, 4711));
+	EXPECT_EQ(4711, load(self->addr + PAGE));
+
+	EXPECT_EQ(0, peer_call(&p, pf_unlink, (long)self->name));
+	EXPECT_EQ(SIGSEGV, peer_load(&p, self->addr));
+	EXPECT_EQ(4711, load(self->addr + PAGE));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(SIGSEGV, probe_byte(self->addr));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/* The donor's half: what was mapped before the call moves into the region. */
+TEST_F(mshare, sample_from_cover_letter)
+{
+	struct peer p;
+	long ret;
+
+	ASSERT_EQ(0, peer_start(&p));
+	ASSERT_EQ(0, map_shmem(self->addr, self->len, PROT_READ | PROT_WRITE));
+	memcpy(self->addr, TEXT, sizeof(TEXT));
+	ret = sys_mshare(self->name, self->addr, self->len, O_CREAT | O_RDWR,
+			 0600);
+	if (ret == -EOPNOTSUPP) {
+		/* A refusal leaves everything as it was. */
+		EXPECT_EQ(0, strcmp(self->addr, TEXT));
+		self->addr[MEG] = 1;
+		EXPECT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
+		EXPECT_EQ(self->names_before, region_names(false));
+		EXPECT_EQ(0, peer_stop(&p));
+		SKIP(return, "donation is not supported by this kernel");
+	}
+	ASSERT_EQ(0, ret);
+	EXPECT_EQ(0, strcmp(self->addr, TEXT));
+
+	ATTACH_PEER(&p, O_RDWR);
+	ASSERT_EQ(0, peer_load(&p, self->addr));
+	EXPECT_EQ(0, memcmp(&p.val, TEXT, sizeof(p.val)));
+	EXPECT_EQ(0, peer_call(&p, pf_unlink, (long)self->name));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F(mshare, create_excl_exists)
+{
+	struct peer p;
+
+	ASSERT_EQ(0, peer_start(&p));
+	MAKE_REGION();
+	EXPECT_EQ(-EEXIST, peer_call(&p, pf_mshare, (long)self->name,
+				     (long)self->addr, (long)self->len,
+				     O_CREAT | O_EXCL | O_RDWR, 0600));
+	/* O_CREAT alone attaches when the name is there, as with open(). */
+	EXPECT_EQ(0, peer_call(&p, pf_mshare, (long)self->name,
+			       (long)self->addr, (long)self->len,
+			       O_CREAT | O_RDWR, 0600));
+	EXPECT_EQ(2, region_figure(self->name, "mshare-sharers"));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F(mshare, open_absent_enoent)
+{
+	EXPECT_EQ(-ENOENT, sys_mshare(self->name, self->addr, self->len,
+				      O_RDWR, 0));
+	EXPECT_EQ(-ENOENT, sys_mshare(self->name, self->addr, self->len,
+				      O_RDONLY, 0));
+	EXPECT_EQ(-ENOENT, sys_mshare_unlink(self->name));
+	EXPECT_EQ(NULL, self_maps_line(self->addr));
+}
+
+TEST_F(mshare, attach_geometry_mismatch)
+{
+	unsigned long g = self->granule;
+	struct peer p;
+
+	ASSERT_EQ(0, peer_start(&p));
+	MAKE_REGION();
+	EXPECT_EQ(-EINVAL, peer_call(&p, pf_mshare, (long)self->name,
+				     (long)self->addr + g, g, O_RDWR));
+	EXPECT_EQ(-EINVAL, peer_call(&p, pf_mshare, (long)self->name,
+				     (long)self->addr, 2 * g, O_RDWR));
+	EXPECT_EQ(-EINVAL, peer_call(&p, pf_mshare, (long)self->name,
+				     (long)self->addr - g, 2 * g, O_RDWR));
+	EXPECT_EQ(-EINVAL, peer_call(&p, pf_mshare, (long)self->name,
+				     (long)self->addr, PAGE, O_RDWR));
+	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
+	ATTACH_PEER(&p, O_RDWR);
+	EXPECT_EQ(2, region_figure(self->name, "mshare-sharers"));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F(mshare, attach_range_in_use_eexist)
+{
+	struct peer p;
+	void *page = self->addr + 17 * MEG;
+
+	ASSERT_EQ(0, peer_start(&p));
+	MAKE_REGION();
+	/* The maker is a sharer already. */
+	EXPECT_EQ(-EEXIST, sys_mshare(self->name, self->addr, self->len,
+				      O_RDWR, 0));
+	/* One page somewhere in the range is one too many. */
+	ASSERT_EQ(0, peer_call(&p, pf_map_anon, (long)page, PAGE,
+			       PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, peer_store(&p, page, 99));
+	EXPECT_EQ(-EEXIST, peer_call(&p, pf_mshare, (long)self->name,
+				     (long)self->addr, (long)self->len,
+				     O_RDWR));
+	EXPECT_EQ(99, peer_see(&p, page));
+	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
+	ASSERT_EQ(0, peer_munmap(&p, page, PAGE));
+	ATTACH_PEER(&p, O_RDWR);
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F(mshare, read_two_longs)
+{
+	struct region_info info, twice[2];
+	int fd;
+
+	self->len = 2 * self->granule;
+	MAKE_REGION();
+	fd = region_open(self->name, O_RDONLY);
+	ASSERT_LE(0, fd);
+
+	memset(&info, 0xff, sizeof(info));
+	ASSERT_EQ(16, read(fd, &info, sizeof(info)));
+	EXPECT_EQ((unsigned long)self->addr, info.start);
+	EXPECT_EQ(self->len, info.size);
+	EXPECT_EQ(0, read(fd, &info, sizeof(info)));
+
+	EXPECT_EQ(16, pread(fd, twice, sizeof(twice), 0));
+	memset(&info, 0xff, sizeof(info));
+	EXPECT_EQ(8, pread(fd, &info, 8, 0));
+	EXPECT_EQ((unsigned long)self->addr, info.start);
+	EXPECT_EQ(~0ULL, info.size);
+	EXPECT_EQ(8, pread(fd, twice, sizeof(twice), 8));
+	EXPECT_EQ(self->len, twice[0].start);
+	EXPECT_EQ(1, pread(fd, &info, sizeof(info), 15));
+	EXPECT_EQ(0, pread(fd, &info, sizeof(info), 16));
+	EXPECT_EQ(0, pread(fd, &info, sizeof(info), 4096));
+	EXPECT_EQ(-1, pread(fd, (void *)PAGE, sizeof(info), 0));
+	EXPECT_EQ(EFAULT, errno);
+
+	EXPECT_EQ(8, lseek(fd, 8, SEEK_SET));
+	EXPECT_EQ(8, read(fd, &info, sizeof(info)));
+	EXPECT_EQ(self->len, info.start);
+	close(fd);
+}
+
+TEST_F(mshare, sysctl_mshare_size)
+{
+	struct stat st;
+
+	/* P4D_SIZE, whatever the number of page-table levels. */
+	EXPECT_EQ(1UL << 39, self->granule);
+	ASSERT_EQ(0, stat(MSHARE_SYSCTL, &st));
+	EXPECT_EQ(0444, (int)st.st_mode & 07777);
+	EXPECT_GT(0, spew(MSHARE_SYSCTL, "4096"));
+	EXPECT_EQ(self->granule, granule_size());
+}
+
+/* The name goes when the caller may remove it and nobody shares, or it is not a sharer. */
+TEST_F(mshare, unlink_removes_name)
+{
+	char path[512];
+	struct peer p;
+
+	region_path(path, sizeof(path), self->name);
+	ASSERT_EQ(0, peer_start(&p));
+
+	/* By the last sharer. */
+	MAKE_REGION();
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(NULL, self_maps_line(self->addr));
+	EXPECT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
+	EXPECT_EQ(-ENOENT, sys_mshare_unlink(self->name));
+
+	/* By one sharer of two: it leaves, the name stays. */
+	MAKE_REGION();
+	ATTACH_PEER(&p, O_RDWR);
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(NULL, self_maps_line(self->addr));
+	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
+
+	/* By a non-sharer: the name goes, the sharer stays. */
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
+	EXPECT_EQ(SIGBUS, peer_load(&p, self->addr));
+	EXPECT_EQ(0, peer_call(&p, pf_unlink, (long)self->name));
+	EXPECT_EQ(SIGSEGV, peer_load(&p, self->addr));
+	EXPECT_EQ(-ENOENT, peer_call(&p, pf_unlink, (long)self->name));
+
+	/* By unlink(2). */
+	MAKE_REGION();
+	EXPECT_EQ(0, unlink(path));
+	EXPECT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
+	EXPECT_EQ(SIGBUS, probe_byte(self->addr));
+	EXPECT_EQ(0, do_munmap(self->addr, self->len));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F(mshare, persists_with_zero_sharers)
+{
+	struct peer maker, user;
+
+	ASSERT_EQ(0, peer_start(&maker));
+	ASSERT_EQ(0, peer_start(&user));
+	ASSERT_EQ(0, peer_call(&maker, pf_mshare, (long)self->name,
+			       (long)self->addr, (long)self->len,
+			       O_CREAT | O_RDWR, 0600));
+	ASSERT_EQ(0, peer_call(&maker, pf_map_anon, (long)self->addr, MEG,
+			       PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, peer_store(&maker, self->addr + 5 * PAGE, 31337));
+	ASSERT_EQ(0, peer_stop(&maker));
+	ASSERT_TRUE(WAIT_FOR(region_figure(self->name,
+					   "mshare-sharers") == 0, 5000));
+
+	ATTACH_PEER(&user, O_RDWR);
+	EXPECT_EQ(31337, peer_see(&user, self->addr + 5 * PAGE));
+	EXPECT_EQ(0, peer_stop(&user));
+	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len, O_RDWR, 0));
+	EXPECT_EQ(31337, load(self->addr + 5 * PAGE));
+}
+
+static long used_kb(void)
+{
+	return meminfo_kb("AnonPages") + meminfo_kb("Shmem");
+}
+
+TEST_F_TIMEOUT(mshare, freed_after_unlink_and_exit, 120)
+{
+	size_t half = scaled(32, 8) * MEG;
+	long used, tables, kb = 2 * half / 1024;
+	struct peer p;
+
+	ASSERT_EQ(0, peer_start(&p));
+	used = used_kb();
+	tables = meminfo_kb("PageTables");
+	ASSERT_EQ(0, peer_call(&p, pf_mshare, (long)self->name,
+			       (long)self->addr, (long)self->len,
+			       O_CREAT | O_RDWR, 0600));
+	ASSERT_EQ(0, peer_call(&p, pf_map_anon, (long)self->addr, half,
+			       PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, peer_call(&p, pf_map_shmem, (long)self->addr + half, half,
+			       PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, peer_call(&p, pf_madvise, (long)self->addr, 2 * half,
+			       MADV_POPULATE_WRITE));
+	EXPECT_LT(kb * 9 / 10, used_kb() - used);
+	EXPECT_LT(kb * 9 / 10, region_figure(self->name, "mshare-resident-kb"));
+	EXPECT_LE(kb / 512, region_figure(self->name, "mshare-pgtables-kb"));
+
+	/* The name alone keeps it. */
+	ASSERT_EQ(0, peer_stop(&p));
+	nap_ms(100);
+	EXPECT_LT(kb * 9 / 10, used_kb() - used);
+	EXPECT_LT(kb * 9 / 10, region_figure(self->name, "mshare-resident-kb"));
+
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_TRUE(WAIT_FOR(used_kb() - used < kb / 8, 20000))
+		TH_LOG("%ld kB of %ld kB still in use", used_kb() - used, kb);
+	EXPECT_TRUE(WAIT_FOR(meminfo_kb("PageTables") - tables < 64, 10000))
+		TH_LOG("PageTables grew by %ld kB",
+		       meminfo_kb("PageTables") - tables);
+}
+
+TEST_F(mshare, unlink_while_attached_keeps_memory)
+{
+	char *other = self->addr + 2 * self->granule;
+	struct peer p, late;
+
+	ASSERT_EQ(0, peer_start(&p));
+	ASSERT_EQ(0, peer_start(&late));
+	MAKE_REGION();
+	ATTACH_PEER(&p, O_RDWR);
+	ASSERT_EQ(0, map_anon(self->addr, MEG, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, probe_store(self->addr, 1));
+	EXPECT_EQ(0, peer_call(&late, pf_unlink, (long)self->name));
+
+	/* Nobody new ... */
+	EXPECT_EQ(-ENOENT, peer_call(&late, pf_mshare, (long)self->name,
+				     (long)self->addr, (long)self->len,
+				     O_RDWR));
+	/* ... but those who are in go on, */
+	EXPECT_EQ(0, peer_store(&p, self->addr + PAGE, 2));
+	EXPECT_EQ(2, load(self->addr + PAGE));
+	EXPECT_EQ(0, peer_call(&p, pf_map_anon, (long)self->addr + 8 * MEG,
+			       PAGE, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(0, probe_store(self->addr + 8 * MEG, 3));
+	EXPECT_EQ(3, peer_see(&p, self->addr + 8 * MEG));
+
+	/* and the name is free for a region that is another one. */
+	ASSERT_EQ(0, peer_call(&late, pf_mshare, (long)self->name, (long)other,
+			       (long)self->len, O_CREAT | O_EXCL | O_RDWR,
+			       0600));
+	ASSERT_EQ(0, peer_call(&late, pf_map_anon, (long)other, PAGE,
+			       PROT_READ | PROT_WRITE));
+	EXPECT_EQ(0, peer_see(&late, other));
+	EXPECT_EQ(1, load(self->addr));
+	EXPECT_EQ(SIGSEGV, probe_byte(other));
+	EXPECT_EQ(0, debug_check());
+
+	/*
+	 * The name is the new region's now; whoever is in the old one leaves
+	 * it by munmap().
+	 */
+	EXPECT_EQ(0, do_munmap(self->addr, self->len));
+	EXPECT_EQ(SIGSEGV, probe_byte(self->addr));
+	EXPECT_EQ(2, peer_see(&p, self->addr + PAGE));
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_EQ(0, peer_stop(&late));
+}
+
+/* True if each of the two sees at once what the other stores there. */
+static bool shared_at(char *where, struct peer *p, long value)
+{
+	return !probe_store(where, value) && peer_see(p, where) == value &&
+	       !peer_store(p, where + 8, ~value) && load(where + 8) == ~value;
+}
+
+TEST_F(mshare, multi_slot_region_1tib)
+{
+	unsigned long g = self->granule;
+	char *border = self->addr + g;
+	struct peer p;
+
+	ASSERT_EQ(0, peer_start(&p));
+	self->len = 2 * g;
+	MAKE_REGION();
+	ATTACH_PEER(&p, O_RDWR);
+
+	/* One mapping over the border between the granules, one at each end. */
+	ASSERT_EQ(0, map_anon(border - 4 * MEG, 8 * MEG,
+			      PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, map_anon(self->addr + self->len - PAGE, PAGE,
+			      PROT_READ | PROT_WRITE));
+	EXPECT_TRUE(shared_at(self->addr, &p, 10));
+	EXPECT_TRUE(shared_at(border - PAGE, &p, 20));
+	EXPECT_TRUE(shared_at(border, &p, 30));
+	EXPECT_TRUE(shared_at(border - 4 * MEG, &p, 40));
+	EXPECT_TRUE(shared_at(border + 4 * MEG - PAGE, &p, 50));
+	EXPECT_TRUE(shared_at(self->addr + self->len - PAGE, &p, 60));
+	EXPECT_EQ(0, debug_check());
+
+	/* A slot that is empty again stays usable (its tables are pinned). */
+	ASSERT_EQ(0, do_munmap(border, g));
+	EXPECT_EQ(SIGBUS, peer_load(&p, border));
+	EXPECT_EQ(SIGBUS, peer_load(&p, self->addr + self->len - PAGE));
+	EXPECT_EQ(20, peer_see(&p, border - PAGE));
+	EXPECT_EQ(0, debug_check());
+	ASSERT_EQ(0, peer_call(&p, pf_map_anon, (long)border, MEG,
+			       PROT_READ | PROT_WRITE));
+	EXPECT_TRUE(shared_at(border, &p, 70));
+	EXPECT_EQ(20, load(border - PAGE));
+
+	/* Over both slots at once. */
+	ASSERT_EQ(0, do_munmap(self->addr + PAGE, self->len - 2 * PAGE));
+	EXPECT_EQ(SIGBUS, peer_load(&p, border));
+	EXPECT_EQ(SIGBUS, peer_load(&p, border - PAGE));
+	EXPECT_EQ(10, peer_see(&p, self->addr));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+static bool have_high_addresses(void)
+{
+	void *hint = (void *)(1UL << 50);
+	void *p = mmap(hint, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		       0);
+
+	if (p == MAP_FAILED)
+		return false;
+	munmap(p, PAGE);
+	return p == hint;
+}
+
+TEST_F(mshare, la57_high_region)
+{
+	unsigned long g = self->granule;
+	struct peer p;
+	char *border;
+
+	if (!have_high_addresses()) {
+		EXPECT_EQ(-EINVAL, sys_mshare(self->name, (void *)(1UL << 50),
+					      g, O_CREAT | O_RDWR, 0600));
+		SKIP(return, "no 5-level page tables");
+	}
+
+	ASSERT_EQ(0, peer_start(&p));
+	self->addr = (char *)(1UL << 50);
+	MAKE_REGION();
+	ATTACH_PEER(&p, O_RDWR);
+	ASSERT_EQ(0, map_anon(self->addr, MEG, PROT_READ | PROT_WRITE));
+	EXPECT_TRUE(shared_at(self->addr, &p, 5));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(0, peer_call(&p, pf_unlink, (long)self->name));
+	EXPECT_EQ(SIGSEGV, probe_byte(self->addr));
+
+	/* Over the border between two entries of the top table (256 TiB). */
+	border = (char *)(3UL << 48);
+	self->addr = border - g;
+	self->len = 2 * g;
+	MAKE_REGION();
+	ATTACH_PEER(&p, O_RDWR);
+	ASSERT_EQ(0, map_anon(border - MEG, 2 * MEG, PROT_READ | PROT_WRITE));
+	EXPECT_TRUE(shared_at(border - PAGE, &p, 7));
+	EXPECT_TRUE(shared_at(border, &p, 9));
+	EXPECT_EQ(0, debug_check());
+	ASSERT_EQ(0, do_munmap(border - MEG, 2 * MEG));
+	EXPECT_EQ(SIGBUS, peer_load(&p, border));
+	EXPECT_EQ(SIGBUS, probe_byte(border - PAGE));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/* The lowest slot that is allowed, next to the borders of user space. */
+TEST_F(mshare, region_next_to_private_memory)
+{
+	char *below = self->addr - PAGE, *above = self->addr + self->len;
+
+	ASSERT_EQ(0, map_anon(below, PAGE, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, map_anon(above, PAGE, PROT_READ | PROT_WRITE));
+	*below = 'b';
+	*above = 'a';
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, map_anon(above - PAGE, PAGE, PROT_READ | PROT_WRITE));
+	self->addr[0] = 'x';
+	above[-1] = 'y';
+	/* Freeing the neighbours must not reach into the region's tables. */
+	ASSERT_EQ(0, do_munmap(below, PAGE));
+	ASSERT_EQ(0, do_munmap(above, PAGE));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ('x', self->addr[0]);
+	EXPECT_EQ('y', above[-1]);
+	EXPECT_EQ(SIGSEGV, probe_byte(below));
+	EXPECT_EQ(SIGSEGV, probe_byte(above));
+
+	/* And leaving the region must not touch the neighbours. */
+	ASSERT_EQ(0, map_anon(below, PAGE, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, map_anon(above, PAGE, PROT_READ | PROT_WRITE));
+	*below = 'c';
+	*above = 'd';
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ('c', *below);
+	EXPECT_EQ('d', *above);
+}
+
+TEST_F(mshare, several_regions_in_one_process)
+{
+	unsigned long g = self->granule;
+	char name[4][64];
+	struct peer p;
+	int i;
+
+	ASSERT_EQ(0, peer_start(&p));
+	for (i = 0; i < 4; i++) {
+		snprintf(name[i], sizeof(name[i]), MSHARE_PREFIX "several.%d",
+			 i);
+		ASSERT_EQ(0, sys_mshare(name[i], self->addr + i * g, g,
+					O_CREAT | O_EXCL | O_RDWR, 0600));
+		ASSERT_EQ(0, map_anon(self->addr + i * g, PAGE,
+				      PROT_READ | PROT_WRITE));
+		ASSERT_EQ(0, probe_store(self->addr + i * g, 100 + i));
+	}
+	EXPECT_EQ(0, debug_check());
+	/* Leave one in the middle: the others stay. */
+	EXPECT_EQ(0, sys_mshare_unlink(name[1]));
+	EXPECT_EQ(100, load(self->addr));
+	EXPECT_EQ(SIGSEGV, probe_byte(self->addr + g));
+	EXPECT_EQ(102, load(self->addr + 2 * g));
+	EXPECT_EQ(103, load(self->addr + 3 * g));
+	/* One call that holds two windows whole leaves both. */
+	EXPECT_EQ(0, do_munmap(self->addr + 2 * g, 2 * g));
+	EXPECT_EQ(SIGSEGV, probe_byte(self->addr + 2 * g));
+	EXPECT_EQ(SIGSEGV, probe_byte(self->addr + 3 * g));
+	EXPECT_EQ(100, load(self->addr));
+	EXPECT_EQ(0, region_figure(name[2], "mshare-sharers"));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F(mshare, mode_owner_and_umask)
+{
+	char path[512];
+	struct stat st;
+
+	region_path(path, sizeof(path), self->name);
+	umask(027);
+	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len,
+				O_CREAT | O_RDWR, 0666));
+	ASSERT_EQ(0, stat(path, &st));
+	EXPECT_TRUE(S_ISREG(st.st_mode));
+	EXPECT_EQ(0640, (int)st.st_mode & 07777);
+	EXPECT_EQ(0U, st.st_uid);
+	EXPECT_EQ(0U, st.st_gid);
+	EXPECT_LE(time(NULL) - 60, st.st_mtime);
+	EXPECT_EQ(0, chmod(path, 0604));
+	EXPECT_EQ(0, chown(path, 12, 34));
+	ASSERT_EQ(0, stat(path, &st));
+	EXPECT_EQ(0604, (int)st.st_mode & 07777);
+	EXPECT_EQ(12U, st.st_uid);
+	EXPECT_EQ(34U, st.st_gid);
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+
+	/* Bits above 0777 are no part of a region's mode. */
+	umask(0);
+	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len,
+				O_CREAT | O_RDWR, 07777));
+	ASSERT_EQ(0, stat(path, &st));
+	EXPECT_EQ(0777, (int)st.st_mode & 07777);
+}
+
+TEST_F(mshare, fdinfo_figures)
+{
+	struct peer p;
+	long before;
+
+	ASSERT_EQ(0, peer_start(&p));
+	MAKE_REGION();
+	EXPECT_EQ((long)self->addr, region_figure(self->name, "mshare-start"));
+	EXPECT_EQ((long)self->len, region_figure(self->name, "mshare-size"));
+	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
+	EXPECT_EQ(0, region_figure(self->name, "mshare-resident-kb"));
+	before = region_figure(self->name, "mshare-pgtables-kb");
+	EXPECT_LE(0, before);
+
+	ATTACH_PEER(&p, O_RDONLY);
+	EXPECT_EQ(2, region_figure(self->name, "mshare-sharers"));
+	ASSERT_EQ(0, map_anon(self->addr, MEG, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, do_madvise(self->addr, MEG, MADV_POPULATE_WRITE));
+	EXPECT_EQ(1024, region_figure(self->name, "mshare-resident-kb"));
+	/* A PMD table and a PTE table came in. */
+	EXPECT_EQ(before + 8, region_figure(self->name, "mshare-pgtables-kb"));
+
+	ASSERT_EQ(0, do_munmap(self->addr, MEG));
+	EXPECT_EQ(0, region_figure(self->name, "mshare-resident-kb"));
+	EXPECT_EQ(before, region_figure(self->name, "mshare-pgtables-kb"));
+	EXPECT_EQ(0, peer_call(&p, pf_unlink, (long)self->name));
+	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+int main(int argc, char **argv)
+{
+	return mshare_main(argc, argv);
+}
