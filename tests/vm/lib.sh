@@ -1,0 +1,105 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What every script of the test bed shares: messages, the cache, packages.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+CACHE=${MSHARE_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/mshare}
+NO_INSTALL=${NO_INSTALL:-}
+JOBS=${JOBS:-$(nproc)}
+
+# Messages go to standard error: standard output belongs to the guest's
+# command, the patch series and the test results.
+say() { printf '%s\n' "$*" >&2; }
+step() { printf '==> %s\n' "$*" >&2; }
+die() {
+        printf 'run: %s\n' "$*" >&2
+        exit 1
+}
+
+# usage_error MESSAGE: the caller typed something that does not exist.
+usage_error() {
+        printf 'run: %s\n' "$*" >&2
+        printf 'Try: run --help\n' >&2
+        exit 2
+}
+
+as_root() {
+        if [ "$(id -u)" = 0 ]; then
+                "$@"
+        elif command -v sudo > /dev/null; then
+                sudo "$@"
+        else
+                die "'$1' needs root: become root or install sudo"
+        fi
+}
+
+# with_lock NAME COMMAND...: one at a time, over all runs that share the cache.
+# The descriptor is closed for the command, so that nothing it leaves behind
+# could hold the lock for ever.
+with_lock() {
+        local name=$1 fd rc=0
+        shift
+        mkdir -p "$CACHE/lock"
+        exec {fd}> "$CACHE/lock/$name"
+        if ! flock -n "$fd"; then
+                say "waiting for another run that is busy with: $name"
+                flock "$fd"
+        fi
+        "$@" {fd}>&- || rc=$?
+        exec {fd}>&-
+        return $rc
+}
+
+# content_hash FILE...: one short hash over the names and contents of files.
+content_hash() { sha256sum -- "$@" | sha256sum | cut -c1-16; }
+
+# keep_newest COUNT PATH...: remove all but the newest of cached results.
+keep_newest() {
+        local count=$1
+        shift
+        # Names are the cache's own: no spaces, no line ends.
+        # shellcheck disable=SC2012
+        ls -dt -- "$@" 2> /dev/null | tail -n +$((count + 1)) | xargs -r rm -rf --
+}
+
+is_installed() {
+        [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2> /dev/null)" = 'ii ' ]
+}
+
+# need_packages WHY PACKAGE...: install what is missing, saying what and why.
+# "a|b" means either, the first that this release of Debian has.
+need_packages() {
+        local why=$1 wish alt pkg missing=()
+        shift
+        for wish in "$@"; do
+                pkg=
+                for alt in ${wish//|/ }; do
+                        if is_installed "$alt"; then continue 2; fi
+                done
+                for alt in ${wish//|/ }; do
+                        if [ -z "$pkg" ] && apt-cache show "$alt" > /dev/null 2>&1; then pkg=$alt; fi
+                done
+                missing+=("${pkg:-${wish%%|*}}")
+        done
+        [ ${#missing[@]} -gt 0 ] || return 0
+
+        if [ -n "$NO_INSTALL" ]; then
+                say "run: missing packages, wanted to $why: ${missing[*]}"
+                die "--no-install was given. Install them with: apt-get install ${missing[*]}"
+        fi
+        step "installing packages to $why: ${missing[*]}"
+        with_lock apt install_packages "${missing[@]}"
+}
+
+install_packages() {
+        mkdir -p "$CACHE"
+        if ! apt_install "$@" && ! { as_root apt-get update && apt_install "$@"; } >> "$CACHE/apt.log" 2>&1; then
+                tail -n 20 "$CACHE/apt.log" >&2
+                die "apt-get could not install: $* (whole log: $CACHE/apt.log)"
+        fi
+}
+
+apt_install() {
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+                -o DPkg::Lock::Timeout=300 "$@" > "$CACHE/apt.log" 2>&1 < /dev/null
+}

@@ -1,0 +1,78 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What guests are booted from; sourced after initramfs.sh.
+
+# guest_memory KIND INIT: memory in MiB that is enough.
+guest_memory() {
+        case $1-$2 in
+        debug-* | *-systemd) echo 2048 ;;
+        *) echo 1024 ;;
+        esac
+}
+
+# guest_arguments KIND INIT: build what is booted; sets $GUEST_ARGS for guest.py.
+guest_arguments() {
+        need_packages 'run the guest' qemu-system-x86 python3
+        kernel "$1"
+        GUEST_ARGS=(--cache "$CACHE" --kernel "$KERNEL")
+        case $2 in
+        selftest)
+                initramfs
+                GUEST_ARGS+=(--initrd "$INITRD")
+                ;;
+        systemd)
+                rootfs
+                GUEST_ARGS+=(--root "$ROOTFS")
+                ;;
+        esac
+}
+
+# debian_sources: this machine's own Debian sources, one line each, so that
+# release and mirror of the guest follow the machine.
+debian_sources() {
+        apt-get indextargets --format '$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)' 'Created-By: Packages' |
+                awk -F'|' '$1 == "Debian" && !seen[$0]++ { print "deb " $2 " " $3 " " $4 }'
+}
+
+guest_packages() { sed -e 's/#.*//' "$VM/packages" | xargs -n 1; }
+
+# rootfs: build the systemd guest's image if need be; sets $ROOTFS.
+rootfs() {
+        local inputs=("$VM/rootfs.sh" "$VM/make-rootfs" "$VM/packages" "$VM"/guest/{agent,preinit,setup})
+        need_packages 'make the systemd guest' mmdebstrap e2fsprogs python3
+        debian_sources > "$CACHE/sources.$$"
+        [ -s "$CACHE/sources.$$" ] || {
+                as_root apt-get update > "$CACHE/apt.log" 2>&1 || true
+                debian_sources > "$CACHE/sources.$$"
+        }
+        [ -s "$CACHE/sources.$$" ] || die 'apt knows no Debian archive: see /etc/apt/sources.list.d'
+        ROOTFS=$CACHE/rootfs/$({ cat "$CACHE/sources.$$"; content_hash "${inputs[@]}"; } | sha256sum | cut -c1-16).ext4
+        mkdir -p "$CACHE/rootfs"
+        mv "$CACHE/sources.$$" "$ROOTFS.sources"
+        if [ ! -e "$ROOTFS" ]; then with_lock rootfs build_rootfs; fi
+        touch "$ROOTFS"
+}
+
+build_rootfs() {
+        local begin packages=() wish alt
+        [ -e "$ROOTFS" ] && return
+        begin=$(date +%s)
+        step 'making the systemd guest from Debian packages (about 1 minute, downloads about 150 MB)'
+        for wish in $(guest_packages); do
+                for alt in ${wish//|/ }; do
+                        if apt-cache show "$alt" > /dev/null 2>&1; then
+                                packages+=("$alt")
+                                break
+                        fi
+                done
+        done
+        rm -f "$ROOTFS.partial"
+        if ! as_root "$VM/make-rootfs" "$ROOTFS.partial" "$ROOTFS.sources" "${packages[@]}" \
+                > "$CACHE/rootfs/log" 2>&1 < /dev/null; then
+                tail -n 30 "$CACHE/rootfs/log" >&2
+                die "the guest cannot be made; whole log: $CACHE/rootfs/log"
+        fi
+        mv "$ROOTFS.partial" "$ROOTFS"
+        keep_newest 2 "$CACHE"/rootfs/*.ext4
+        say "    made in $(($(date +%s) - begin)) s"
+}

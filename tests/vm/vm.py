@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One guest, from start to verdict.
+
+A guest gets its work as a directory (9p share "job") and talks back over two
+virtio ports: "mshare.out" carries the output of the command, "mshare.ctl" the
+one line "done EXIT-STATUS TAINT". The serial console is read while the guest
+runs, and each line of it is held against the list of things that a healthy
+kernel never says: a run in which the kernel complained has failed, whatever
+the command thought of it.
+
+Standard library only; QEMU 7.2 or later.
+"""
+
+import ctypes
+import os
+import re
+import selectors
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+# Exit statuses that are the test bed's own, next to timeout(1)'s 124.
+TIMEOUT, KERNEL_COMPLAINT, NO_RESULT = 124, 125, 126
+
+# Lines that fail a run. Each stands for a check of the kernel that went off.
+COMPLAINT = re.compile(
+    rb"BUG:|WARNING:|KASAN|UBSAN|KCSAN|Oops|Kernel panic|kernel BUG at|general protection fault"
+    rb"|possible circular locking|possible recursive locking|possible irq lock inversion"
+    rb"|inconsistent lock state|suspicious RCU usage|INVALID wait context|INFO: task .* blocked"
+    rb"|blocked for more than|rcu: INFO: .*stall|detected (?:expedited )?stalls|soft lockup|hard LOCKUP|nobody cared"
+    rb"|Bad rss-counter|non-zero pgtables_bytes|Bad page|bad pmd|bad pud|bad p4d|page_table_check"
+    rb"|refcount_t:|list_(?:add|del) corruption|ODEBUG:|unable to handle|unreferenced object"
+    rb"|kmemleak: [0-9]+ new suspected|kmemleak: .*(?:empty|disabled)")
+
+# Bits of /proc/sys/kernel/tainted that mean the same: what scrolled by unseen
+# still shows here (bad page, died, warned, soft lockup).
+TAINT_BAD = 1 << 5 | 1 << 7 | 1 << 9 | 1 << 14
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(sig=signal.SIGKILL):
+    """Ask the kernel to kill this process when its parent dies, however it dies."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(sig))
+
+
+def note(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+class Machine:
+    """What is booted: filled in by the caller, turned into QEMU's arguments here."""
+
+    def __init__(self, kernel):
+        self.kernel = kernel        # directory with bzImage and release
+        self.initrd = None          # path; the selftest guest
+        self.root = None            # path of an ext4 image; the systemd guest
+        self.memory = "1024"        # MiB, or with a suffix, as for qemu -m
+        self.cpus = 2
+        self.pti = None             # None: the kernel decides; else bool
+        self.la57 = None            # None or True: 5-level page tables where the CPU has them
+        self.icount = False
+        self.accel = "tcg"
+        self.append = ""
+        self.mount = None           # host directory for /mnt/host
+        self.swap_mib = 0
+
+    def arguments(self, work):
+        cpu = "max" if self.la57 is not False else "max,la57=off"
+        line = ["console=ttyS0", "loglevel=7", "panic=-1", "oops=panic", "hung_task_panic=1",
+                "sysctl.kernel.panic_on_rcu_stall=1"]
+        args = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
+                "-monitor", "none", "-no-reboot", "-machine", "q35", "-cpu", cpu,
+                "-smp", str(self.cpus), "-m", self.memory,
+                "-kernel", os.path.join(self.kernel, "bzImage")]
+        if self.icount:
+            # One instruction is one nanosecond of the guest's clock, and nothing
+            # random enters: times in the guest are instruction counts.
+            args += ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off",
+                     "-rtc", "base=2026-01-01,clock=vm", "-seed", "1"]
+            line += ["nokaslr", "norandmaps"]
+        elif self.accel == "kvm":
+            args += ["-accel", "kvm"]
+        else:
+            args += ["-accel", "tcg,thread=multi"]
+        for name in ("console", "out", "ctl"):
+            args += ["-chardev", f"socket,id={name},path={work}/{name}.sock"]
+        args += ["-serial", "chardev:console", "-device", "virtio-serial-pci,max_ports=4",
+                 "-device", "virtserialport,chardev=out,name=mshare.out,nr=1",
+                 "-device", "virtserialport,chardev=ctl,name=mshare.ctl,nr=2",
+                 "-fsdev", f"local,id=job,path={work}/job,security_model=none,readonly=on",
+                 "-device", "virtio-9p-pci,fsdev=job,mount_tag=job"]
+        if not self.icount:
+            args += ["-device", "virtio-rng-pci"]
+        if self.mount:
+            # A comma separates QEMU's options; doubled it stands for itself.
+            path = self.mount.replace(",", ",,")
+            args += ["-fsdev", f"local,id=host,path={path},security_model=none,multidevs=remap",
+                     "-device", "virtio-9p-pci,fsdev=host,mount_tag=host"]
+            line += ["mshare.mount"]
+        if self.initrd:
+            args += ["-initrd", self.initrd]
+        if self.root:
+            args += ["-drive", f"file={self.root},if=none,id=root,format=raw,snapshot=on,cache=unsafe",
+                     "-device", "virtio-blk-pci,drive=root"]
+            line += ["root=/dev/vda", "rootfstype=ext4", "rw", "init=/usr/lib/mshare-guest/preinit",
+                     "systemd.show_status=0"]
+        if self.swap_mib:
+            path = os.path.join(work, "swap")
+            with open(path, "wb") as file:
+                file.truncate(self.swap_mib << 20)
+            args += ["-drive", f"file={path},if=none,id=swap,format=raw,cache=unsafe",
+                     "-device", "virtio-blk-pci,drive=swap,serial=mshare-swap"]
+        if self.pti is not None:
+            line += ["pti=on" if self.pti else "pti=off"]
+        if self.append:
+            line += [self.append]
+        return args, " ".join(line)
+
+
+class Result:
+    """The outcome of a run. status: the command's, or one of the test bed's own."""
+
+    def __init__(self):
+        self.status = NO_RESULT
+        self.reason = None          # sentence, if the test bed decided
+        self.complaints = []        # console lines
+        self.taint = 0
+        self.seconds = 0.0
+        self.console = None         # path of the console log
+
+
+class Guest:
+    """Runs one job in one machine."""
+
+    def __init__(self, machine, log):
+        self.machine = machine
+        self.log = log
+        self.work = tempfile.mkdtemp(prefix="mshare-vm-")
+        self.job = os.path.join(self.work, "job")
+        os.mkdir(self.job)
+        self.qemu = None
+        self.result = Result()
+        self.result.console = log
+        self._partial = b""
+        self._ctl = b""
+        self._said = 0
+
+    def put(self, name, content, mode=0o755):
+        """A file of the job directory; content is text."""
+        path = os.path.join(self.job, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(content)
+        os.chmod(path, mode)
+
+    def command(self, argv):
+        self.put("cmd", "exec " + " ".join(shlex.quote(arg) for arg in argv) + "\n")
+
+    def run(self, timeout=None, on_output=None, interactive=False):
+        """Boot, wait, judge. on_output gets the command's output in pieces."""
+        begin = time.monotonic()
+        try:
+            self._run(begin, timeout, on_output or (lambda data: None), interactive)
+        finally:
+            self.close()
+        self.result.seconds = time.monotonic() - begin
+        self._judge()
+        return self.result
+
+    def close(self):
+        if self.qemu and self.qemu.poll() is None:
+            self.qemu.kill()
+            self.qemu.wait()
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def _listen(self, name):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.bind(os.path.join(self.work, name + ".sock"))
+        sock.listen(1)
+        return sock
+
+    def _run(self, begin, timeout, on_output, interactive):
+        listeners = {name: self._listen(name) for name in ("console", "out", "ctl")}
+        args, line = self.machine.arguments(self.work)
+        if interactive:
+            args += ["-chardev", "stdio,id=tty,signal=off", "-device", "virtconsole,chardev=tty,nr=3"]
+        args += ["-append", line]
+        self.qemu = subprocess.Popen(
+            args, stdin=None if interactive else subprocess.DEVNULL,
+            stdout=None if interactive else subprocess.PIPE,
+            stderr=subprocess.STDOUT if not interactive else None,
+            preexec_fn=die_with_parent)
+
+        handlers = {"console": self._on_console, "out": on_output, "ctl": self._on_ctl}
+        with selectors.DefaultSelector() as sel, open(self.log, "wb") as self._file:
+            for name, sock in listeners.items():
+                sel.register(sock, selectors.EVENT_READ, ("accept", name))
+            if not interactive:
+                sel.register(self.qemu.stdout, selectors.EVENT_READ, ("qemu", None))
+            done_at = None
+            while True:
+                now = time.monotonic()
+                if timeout and now - begin > timeout and self.done is None:
+                    self.result.status = TIMEOUT
+                    self.result.reason = f"time limit of {timeout:g} s reached, guest killed"
+                    break
+                if self.done is not None:
+                    # Powering off takes a moment; the last console lines count too.
+                    done_at = done_at or now
+                    if now - done_at > 20:
+                        break
+                events = sel.select(0.25)
+                if not events and self.qemu.poll() is not None:
+                    break
+                for key, _ in events:
+                    kind, name = key.data
+                    if kind == "accept":
+                        conn, _ = key.fileobj.accept()
+                        sel.unregister(key.fileobj)
+                        key.fileobj.close()
+                        sel.register(conn, selectors.EVENT_READ, ("read", name))
+                        continue
+                    try:
+                        data = os.read(key.fileobj.fileno(), 1 << 16)
+                    except ConnectionResetError:
+                        data = b""
+                    if not data:
+                        sel.unregister(key.fileobj)
+                        key.fileobj.close()
+                    elif kind == "qemu":
+                        note("qemu: " + data.decode("utf-8", "replace").rstrip())
+                    else:
+                        handlers[name](data)
+            if self._partial:
+                self._check_line(self._partial)
+            for key in list(sel.get_map().values()):
+                key.fileobj.close()
+
+    def _on_console(self, data):
+        self._file.write(data)
+        self._file.flush()
+        lines = (self._partial + data).split(b"\n")
+        self._partial = lines.pop()
+        for line in lines:
+            self._check_line(line)
+
+    def _check_line(self, line):
+        # The kernel repeats its command line, in which anything may stand.
+        if not COMPLAINT.search(line) or b"ommand line: " in line:
+            return
+        text = line.decode("utf-8", "replace").strip()
+        self.result.complaints.append(text)
+        if len(self.result.complaints) <= 5:
+            note(f"guest kernel: {text}")
+
+    done = None
+
+    def _on_ctl(self, data):
+        self._ctl += data
+        match = re.search(rb"^done (\d+) (\d+)$", self._ctl, re.M)
+        if match and self.done is None:
+            self.done = int(match[1])
+            self.result.taint = int(match[2])
+
+    def _judge(self):
+        result = self.result
+        if result.complaints:
+            result.status = KERNEL_COMPLAINT
+            result.reason = f"the guest's kernel complained: {result.complaints[0]}"
+        elif result.taint & TAINT_BAD:
+            result.status = KERNEL_COMPLAINT
+            result.reason = f"the guest's kernel is tainted ({result.taint})"
+        elif self.done is not None:
+            result.status = self.done
+        elif not result.reason:
+            result.reason = (f"the guest ended without a result "
+                             f"(qemu exit status {self.qemu.returncode if self.qemu else '?'})")
+
+
+def qemu_version():
+    text = subprocess.run(["qemu-system-x86_64", "--version"], stdout=subprocess.PIPE,
+                          check=False, text=True).stdout
+    return (text.splitlines() or ["?"])[0]
+
+
+def kvm_boots(kernel, limit=8):
+    """Whether KVM boots this very kernel: without a root file system it panics
+    at the end of its start, which ends QEMU. A /dev/kvm that exists proves
+    little: QEMU may abort on it, or the guest may hang in the firmware."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False, "no usable /dev/kvm"
+    args = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
+            "-no-reboot", "-machine", "q35", "-accel", "kvm", "-cpu", "max", "-smp", "2",
+            "-m", "512", "-serial", "stdio", "-kernel", os.path.join(kernel, "bzImage"),
+            "-append", "console=ttyS0 panic=-1"]
+    with subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, preexec_fn=die_with_parent) as proc:
+        try:
+            text, _ = proc.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            proc.kill()
+            proc.communicate()
+            return False, f"a guest under KVM did not come up in {limit} s"
+    if b"Unable to mount root fs" in text:
+        return True, "KVM boots this kernel"
+    last = (text.decode("utf-8", "replace").strip().splitlines() or ["no output"])[-1]
+    return False, "KVM does not boot this kernel: " + last[:100]
+
+
+def choose_accel(kernel, cache):
+    """("kvm" or "tcg", why). Probed once per boot of the host and kind of kernel."""
+    forced = os.environ.get("MSHARE_ACCEL")
+    if forced in ("kvm", "tcg"):
+        return forced, "MSHARE_ACCEL is set"
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        boot = file.read().strip()
+    with open(os.path.join(kernel, "release"), encoding="ascii") as file:
+        release = file.read().strip()
+    key = "\t".join([boot, qemu_version(), release])
+    memo = os.path.join(cache, "kvm-probe")
+    try:
+        with open(memo, encoding="utf-8") as file:
+            for line in file:
+                if line.startswith(key + "\t"):
+                    _, accel, why = line.rstrip("\n").rsplit("\t", 2)
+                    return accel, why
+    except FileNotFoundError:
+        pass
+    good, why = kvm_boots(kernel)
+    accel = "kvm" if good else "tcg"
+    os.makedirs(cache, exist_ok=True)
+    with open(memo, "a", encoding="utf-8") as file:
+        file.write(f"{key}\t{accel}\t{why.replace(chr(9), ' ')}\n")
+    return accel, why
