@@ -13,7 +13,7 @@ TEST_F(mshare, empty_region_is_shared)
 
 	ASSERT_EQ(0, peer_start(&p));
 	MAKE_REGION();
-	ASSERT_EQ(0, map_shmem(self->addr, 2 * MEG, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, map_shmem(self->addr, 2 * MEG, RW));
 	memcpy(self->addr, TEXT, sizeof(TEXT));
 
 	ATTACH_PEER(&p, O_RDWR);
@@ -37,7 +37,7 @@ TEST_F(mshare, sample_from_cover_letter)
 	long ret;
 
 	ASSERT_EQ(0, peer_start(&p));
-	ASSERT_EQ(0, map_shmem(self->addr, self->len, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, map_shmem(self->addr, self->len, RW));
 	memcpy(self->addr, TEXT, sizeof(TEXT));
 	ret = sys_mshare(self->name, self->addr, self->len, O_CREAT | O_RDWR,
 			 0600);
@@ -121,7 +121,7 @@ TEST_F(mshare, attach_range_in_use_eexist)
 				      O_RDWR, 0));
 	/* One page somewhere in the range is one too many. */
 	ASSERT_EQ(0, peer_call(&p, pf_map_anon, (long)page, PAGE,
-			       PROT_READ | PROT_WRITE));
+			       RW));
 	ASSERT_EQ(0, peer_store(&p, page, 99));
 	EXPECT_EQ(-EEXIST, peer_call(&p, pf_mshare, (long)self->name,
 				     (long)self->addr, (long)self->len,
@@ -230,7 +230,7 @@ TEST_F(mshare, persists_with_zero_sharers)
 			       (long)self->addr, (long)self->len,
 			       O_CREAT | O_RDWR, 0600));
 	ASSERT_EQ(0, peer_call(&maker, pf_map_anon, (long)self->addr, MEG,
-			       PROT_READ | PROT_WRITE));
+			       RW));
 	ASSERT_EQ(0, peer_store(&maker, self->addr + 5 * PAGE, 31337));
 	ASSERT_EQ(0, peer_stop(&maker));
 	ASSERT_TRUE(WAIT_FOR(region_figure(self->name,
@@ -261,9 +261,9 @@ TEST_F_TIMEOUT(mshare, freed_after_unlink_and_exit, 120)
 			       (long)self->addr, (long)self->len,
 			       O_CREAT | O_RDWR, 0600));
 	ASSERT_EQ(0, peer_call(&p, pf_map_anon, (long)self->addr, half,
-			       PROT_READ | PROT_WRITE));
+			       RW));
 	ASSERT_EQ(0, peer_call(&p, pf_map_shmem, (long)self->addr + half, half,
-			       PROT_READ | PROT_WRITE));
+			       RW));
 	ASSERT_EQ(0, peer_call(&p, pf_madvise, (long)self->addr, 2 * half,
 			       MADV_POPULATE_WRITE));
 	EXPECT_LT(kb * 9 / 10, used_kb() - used);
@@ -293,7 +293,7 @@ TEST_F(mshare, unlink_while_attached_keeps_memory)
 	ASSERT_EQ(0, peer_start(&late));
 	MAKE_REGION();
 	ATTACH_PEER(&p, O_RDWR);
-	ASSERT_EQ(0, map_anon(self->addr, MEG, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 	ASSERT_EQ(0, probe_store(self->addr, 1));
 	EXPECT_EQ(0, peer_call(&late, pf_unlink, (long)self->name));
 
@@ -305,7 +305,7 @@ TEST_F(mshare, unlink_while_attached_keeps_memory)
 	EXPECT_EQ(0, peer_store(&p, self->addr + PAGE, 2));
 	EXPECT_EQ(2, load(self->addr + PAGE));
 	EXPECT_EQ(0, peer_call(&p, pf_map_anon, (long)self->addr + 8 * MEG,
-			       PAGE, PROT_READ | PROT_WRITE));
+			       PAGE, RW));
 	EXPECT_EQ(0, probe_store(self->addr + 8 * MEG, 3));
 	EXPECT_EQ(3, peer_see(&p, self->addr + 8 * MEG));
 
@@ -314,7 +314,7 @@ TEST_F(mshare, unlink_while_attached_keeps_memory)
 			       (long)self->len, O_CREAT | O_EXCL | O_RDWR,
 			       0600));
 	ASSERT_EQ(0, peer_call(&late, pf_map_anon, (long)other, PAGE,
-			       PROT_READ | PROT_WRITE));
+			       RW));
 	EXPECT_EQ(0, peer_see(&late, other));
 	EXPECT_EQ(1, load(self->addr));
 	EXPECT_EQ(SIGSEGV, probe_byte(other));
@@ -351,10 +351,10 @@ TEST_F(mshare, multi_slot_region_1tib)
 
 	/* One mapping over the border between the granules, one at each end. */
 	ASSERT_EQ(0, map_anon(border - 4 * MEG, 8 * MEG,
-			      PROT_READ | PROT_WRITE));
-	ASSERT_EQ(0, map_anon(self->addr, PAGE, PROT_READ | PROT_WRITE));
+			      RW));
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
 	ASSERT_EQ(0, map_anon(self->addr + self->len - PAGE, PAGE,
-			      PROT_READ | PROT_WRITE));
+			      RW));
 	EXPECT_TRUE(shared_at(self->addr, &p, 10));
 	EXPECT_TRUE(shared_at(border - PAGE, &p, 20));
 	EXPECT_TRUE(shared_at(border, &p, 30));
@@ -370,7 +370,7 @@ TEST_F(mshare, multi_slot_region_1tib)
 	EXPECT_EQ(20, peer_see(&p, border - PAGE));
 	EXPECT_EQ(0, debug_check());
 	ASSERT_EQ(0, peer_call(&p, pf_map_anon, (long)border, MEG,
-			       PROT_READ | PROT_WRITE));
+			       RW));
 	EXPECT_TRUE(shared_at(border, &p, 70));
 	EXPECT_EQ(20, load(border - PAGE));
 
@@ -411,7 +411,7 @@ TEST_F(mshare, la57_high_region)
 	self->addr = (char *)(1UL << 50);
 	MAKE_REGION();
 	ATTACH_PEER(&p, O_RDWR);
-	ASSERT_EQ(0, map_anon(self->addr, MEG, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 	EXPECT_TRUE(shared_at(self->addr, &p, 5));
 	EXPECT_EQ(0, debug_check());
 	EXPECT_EQ(0, sys_mshare_unlink(self->name));
@@ -424,7 +424,7 @@ TEST_F(mshare, la57_high_region)
 	self->len = 2 * g;
 	MAKE_REGION();
 	ATTACH_PEER(&p, O_RDWR);
-	ASSERT_EQ(0, map_anon(border - MEG, 2 * MEG, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, map_anon(border - MEG, 2 * MEG, RW));
 	EXPECT_TRUE(shared_at(border - PAGE, &p, 7));
 	EXPECT_TRUE(shared_at(border, &p, 9));
 	EXPECT_EQ(0, debug_check());
@@ -439,13 +439,13 @@ TEST_F(mshare, region_next_to_private_memory)
 {
 	char *below = self->addr - PAGE, *above = self->addr + self->len;
 
-	ASSERT_EQ(0, map_anon(below, PAGE, PROT_READ | PROT_WRITE));
-	ASSERT_EQ(0, map_anon(above, PAGE, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, map_anon(below, PAGE, RW));
+	ASSERT_EQ(0, map_anon(above, PAGE, RW));
 	*below = 'b';
 	*above = 'a';
 	MAKE_REGION();
-	ASSERT_EQ(0, map_anon(self->addr, PAGE, PROT_READ | PROT_WRITE));
-	ASSERT_EQ(0, map_anon(above - PAGE, PAGE, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	ASSERT_EQ(0, map_anon(above - PAGE, PAGE, RW));
 	self->addr[0] = 'x';
 	above[-1] = 'y';
 	/* Freeing the neighbours must not reach into the region's tables. */
@@ -458,8 +458,8 @@ TEST_F(mshare, region_next_to_private_memory)
 	EXPECT_EQ(SIGSEGV, probe_byte(above));
 
 	/* And leaving the region must not touch the neighbours. */
-	ASSERT_EQ(0, map_anon(below, PAGE, PROT_READ | PROT_WRITE));
-	ASSERT_EQ(0, map_anon(above, PAGE, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, map_anon(below, PAGE, RW));
+	ASSERT_EQ(0, map_anon(above, PAGE, RW));
 	*below = 'c';
 	*above = 'd';
 	EXPECT_EQ(0, sys_mshare_unlink(self->name));
@@ -481,7 +481,7 @@ TEST_F(mshare, several_regions_in_one_process)
 		ASSERT_EQ(0, sys_mshare(name[i], self->addr + i * g, g,
 					O_CREAT | O_EXCL | O_RDWR, 0600));
 		ASSERT_EQ(0, map_anon(self->addr + i * g, PAGE,
-				      PROT_READ | PROT_WRITE));
+				      RW));
 		ASSERT_EQ(0, probe_store(self->addr + i * g, 100 + i));
 	}
 	EXPECT_EQ(0, debug_check());
@@ -547,7 +547,7 @@ TEST_F(mshare, fdinfo_figures)
 
 	ATTACH_PEER(&p, O_RDONLY);
 	EXPECT_EQ(2, region_figure(self->name, "mshare-sharers"));
-	ASSERT_EQ(0, map_anon(self->addr, MEG, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 	ASSERT_EQ(0, do_madvise(self->addr, MEG, MADV_POPULATE_WRITE));
 	EXPECT_EQ(1024, region_figure(self->name, "mshare-resident-kb"));
 	/* A PMD table and a PTE table came in. */

@@ -10,6 +10,10 @@
 #ifndef _MSHARE_HELPERS_H
 #define _MSHARE_HELPERS_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
 #if __has_include("../kselftest_harness.h")
 #include "../kselftest_harness.h"
 #else
@@ -67,6 +71,7 @@ struct region_info {
 #define MSHARE_PREFIX	"kst-"
 
 #define PAGE 4096UL
+#define RW (PROT_READ | PROT_WRITE)
 #define MEG (1024 * 1024UL)
 
 #define READ_ONCE(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
@@ -733,6 +738,7 @@ FIXTURE(mshare)
 {
 	char name[128];		/* for the test's region */
 	char name2[128];	/* and for a second one */
+	char path[256];		/* the file of the first */
 	unsigned long granule;
 	char *addr;		/* three more slots above it are free too */
 	size_t len;
@@ -749,6 +755,7 @@ FIXTURE_SETUP(mshare)
 		 _metadata->name);
 	snprintf(self->name2, sizeof(self->name2), MSHARE_PREFIX "%s.2",
 		 _metadata->name);
+	region_path(self->path, sizeof(self->path), self->name);
 	self->addr = slot_addr(self->granule, slot_of_name(_metadata->name));
 	self->len = self->granule;
 	self->names_before = region_names(true);
@@ -778,9 +785,34 @@ FIXTURE_TEARDOWN_PARENT(mshare)
 	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len,	\
 				O_CREAT | O_EXCL | O_RDWR, 0600))
 
+/* A second process in the test's region, by the name. */
 #define ATTACH_PEER(peer, oflag)					\
 	ASSERT_EQ(0, peer_call(peer, pf_mshare, (long)self->name,	\
 			       (long)self->addr, (long)self->len, oflag))
+
+/* For tests with one peer p: the region, and both of them in it to write. */
+#define MAKE_SHARED()							\
+do {									\
+	ASSERT_EQ(0, peer_start(&p));					\
+	MAKE_REGION();							\
+	ATTACH_PEER(&p, O_RDWR);					\
+} while (0)
+
+/* A temporary file, already unlinked. */
+static inline int temp_file(size_t size)
+{
+	char path[] = "/tmp/mshare-test-XXXXXX";
+	int fd = mkstemp(path);
+
+	if (fd < 0)
+		return -errno;
+	unlink(path);
+	if (ftruncate(fd, size)) {
+		close(fd);
+		return -EIO;
+	}
+	return fd;
+}
 
 /* ------------------------------------------------------------------- main */
 

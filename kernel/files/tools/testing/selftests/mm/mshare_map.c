@@ -1,0 +1,752 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mshare: mmap and its family inside a window act on the region.
+ */
+#include "mshare_helpers.h"
+
+TEST_F(mshare, mmap_by_consumer_seen_by_donor)
+{
+	struct peer p;
+
+	MAKE_SHARED();
+	EXPECT_EQ(SIGBUS, probe_byte(self->addr));
+	ASSERT_EQ(0, peer_call(&p, pf_map_anon, (long)self->addr, MEG, RW));
+	ASSERT_EQ(0, peer_store(&p, self->addr, 7));
+	EXPECT_EQ(7, load(self->addr));
+	ASSERT_EQ(0, peer_call(&p, pf_map_shmem, (long)self->addr + 4 * MEG,
+			       MEG, RW));
+	EXPECT_EQ(0, probe_store(self->addr + 4 * MEG, 8));
+	EXPECT_EQ(8, peer_see(&p, self->addr + 4 * MEG));
+
+	/* The maker of a mapping may go: the mapping is the region's. */
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_EQ(7, load(self->addr));
+	EXPECT_EQ(8, load(self->addr + 4 * MEG));
+	EXPECT_EQ(0, load(self->addr + PAGE));
+}
+
+TEST_F(mshare, mmap_fixed_replaces_for_all)
+{
+	struct peer p;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	ASSERT_EQ(0, probe_store(self->addr, 1));
+	ASSERT_EQ(0, probe_store(self->addr + MEG - PAGE, 2));
+	ASSERT_EQ(1, peer_see(&p, self->addr));
+	ASSERT_EQ(0, peer_call(&p, pf_map_anon, (long)self->addr, PAGE, RW));
+	EXPECT_EQ(0, load(self->addr));
+	EXPECT_EQ(2, load(self->addr + MEG - PAGE));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/* A mapping may fill the window to the last byte. */
+TEST_F(mshare, mmap_whole_window)
+{
+	struct peer p;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_shmem(self->addr, self->len, RW));
+	EXPECT_EQ(0, probe_store(self->addr + self->len - PAGE, 5));
+	EXPECT_EQ(5, peer_see(&p, self->addr + self->len - PAGE));
+	EXPECT_EQ(2, region_figure(self->name, "mshare-sharers"));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F(mshare, mmap_populate)
+{
+	struct peer p;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_fd(self->addr, MEG, RW,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
+	EXPECT_EQ(1, resident(self->addr));
+	EXPECT_EQ(1, resident(self->addr + MEG - PAGE));
+	EXPECT_EQ(1024, region_figure(self->name, "mshare-resident-kb"));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+static void *map_hint(void *hint, size_t len)
+{
+	return mmap(hint, len, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+TEST_F(mshare, hint_without_fixed)
+{
+	char *hint = self->addr + 64 * MEG, *got;
+	struct peer p;
+
+	MAKE_SHARED();
+	/* Free in the region: there it goes, for all. */
+	ASSERT_EQ(hint, map_hint(hint, MEG));
+	ASSERT_EQ(0, probe_store(hint, 3));
+	EXPECT_EQ(3, peer_see(&p, hint));
+	/* Taken: private memory elsewhere, and the region keeps what it has. */
+	got = map_hint(hint, MEG);
+	ASSERT_NE(MAP_FAILED, got);
+	EXPECT_TRUE(got + MEG <= self->addr || got >= self->addr + self->len);
+	EXPECT_EQ(0, load(got));
+	EXPECT_EQ(3, load(hint));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F(mshare, fixed_noreplace_eexist)
+{
+	struct peer p;
+	void *at = self->addr + 2 * MEG;
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+
+	MAKE_SHARED();
+	ASSERT_EQ(at, mmap(at, MEG, RW, flags, -1, 0));
+	ASSERT_EQ(0, probe_store(at, 6));
+	EXPECT_EQ(MAP_FAILED, mmap(at + MEG / 2, MEG, RW, flags, -1, 0));
+	EXPECT_EQ(EEXIST, errno);
+	EXPECT_EQ(MAP_FAILED, mmap(at - PAGE, 2 * PAGE, RW, flags, -1, 0));
+	EXPECT_EQ(EEXIST, errno);
+	EXPECT_EQ(6, peer_see(&p, at));
+	EXPECT_EQ(SIGBUS, peer_load(&p, at - PAGE));
+	EXPECT_EQ(at - PAGE, mmap(at - PAGE, PAGE, RW, flags, -1, 0));
+	EXPECT_EQ(0, peer_see(&p, at - PAGE));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F(mshare, munmap_seen_by_all_sigbus)
+{
+	struct peer p;
+	char *at = self->addr + 2 * MEG;
+	int i;
+
+	MAKE_SHARED();
+	for (i = 0; i < 20; i++) {
+		ASSERT_EQ(0, map_anon(at, 4 * MEG, RW));
+		ASSERT_EQ(0, probe_store(at, i));
+		ASSERT_EQ(0, probe_store(at + 2 * MEG, i));
+		ASSERT_EQ(i, peer_see(&p, at));
+		ASSERT_EQ(i, peer_see(&p, at + 2 * MEG));
+		/* Now by one, now by the other; the slot becomes empty. */
+		ASSERT_EQ(0, i & 1 ? do_munmap(at, 4 * MEG) :
+				     peer_munmap(&p, at, 4 * MEG));
+		EXPECT_EQ(SIGBUS, probe_byte(at));
+		EXPECT_EQ(SIGBUS, peer_load(&p, at));
+		EXPECT_EQ(BUS_ADRERR, p.fault.code);
+		EXPECT_EQ(SIGBUS, peer_load(&p, at + 2 * MEG));
+		ASSERT_EQ(0, debug_check());
+	}
+	/* A hole may be unmapped again, as anywhere. */
+	EXPECT_EQ(0, do_munmap(at, 4 * MEG));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F(mshare, whole_window_munmap_detaches)
+{
+	struct peer p;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	ASSERT_EQ(0, probe_store(self->addr, 12));
+	ASSERT_EQ(0, do_munmap(self->addr, self->len));
+	EXPECT_EQ(SIGSEGV, probe_byte(self->addr));
+	EXPECT_EQ(SEGV_MAPERR, last_fault.code);
+	EXPECT_EQ(NULL, self_maps_line(self->addr));
+	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
+	/* It was our window that went, not the region's content. */
+	EXPECT_EQ(12, peer_see(&p, self->addr));
+
+	/* The range is ours again. */
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	EXPECT_EQ(0, load(self->addr));
+	EXPECT_EQ(12, peer_see(&p, self->addr));
+	ASSERT_EQ(0, do_munmap(self->addr, MEG));
+
+	/* Back in; now by a range that holds more than the window. */
+	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len, O_RDWR, 0));
+	EXPECT_EQ(12, load(self->addr));
+	ASSERT_EQ(0, map_anon(self->addr - PAGE, PAGE, RW));
+	ASSERT_EQ(0, do_munmap(self->addr - PAGE, self->len + 2 * PAGE));
+	EXPECT_EQ(SIGSEGV, probe_byte(self->addr));
+	EXPECT_EQ(SIGSEGV, probe_byte(self->addr - PAGE));
+	EXPECT_EQ(12, peer_see(&p, self->addr));
+	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/*
+ * Each call over a border, below and above: EINVAL, and both the region and
+ * the private memory beside it are as they were.
+ */
+TEST_F(mshare, border_crossing_einval)
+{
+	char *edge[2] = { self->addr, self->addr + self->len };
+	const int noreplace = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+	char *before, *line;
+	char *at;
+	int i;
+
+	MAKE_REGION();
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, map_anon(edge[i], PAGE, RW));
+		ASSERT_EQ(0, map_anon(edge[i] - PAGE, PAGE, RW));
+		ASSERT_EQ(0, probe_store(edge[i], 1));
+		ASSERT_EQ(0, probe_store(edge[i] - PAGE, 2));
+	}
+	line = self_maps_line(self->addr);
+	ASSERT_NE(NULL, line);
+	before = strdup(line);
+	ASSERT_NE(NULL, before);
+
+	for (i = 0; i < 2; i++) {
+		at = edge[i] - PAGE;
+		EXPECT_EQ(-EINVAL, map_anon(at, 2 * PAGE, RW));
+		EXPECT_EQ(-EINVAL, map_shmem(at, 2 * PAGE, RW));
+		EXPECT_EQ(-EINVAL, do_munmap(at, 2 * PAGE));
+		EXPECT_EQ(-EINVAL, do_mprotect(at, 2 * PAGE, PROT_READ));
+		EXPECT_EQ(-EINVAL, do_madvise(at, 2 * PAGE, MADV_DONTNEED));
+		EXPECT_EQ(-EINVAL, neg(mlock(at, 2 * PAGE)));
+		EXPECT_EQ(-EINVAL, neg(munlock(at, 2 * PAGE)));
+		EXPECT_EQ(-EINVAL, neg(msync(at, 2 * PAGE, MS_SYNC)));
+		EXPECT_EQ(-EINVAL, do_mremap(at, 2 * PAGE, 2 * PAGE,
+					     MREMAP_MAYMOVE, NULL));
+		EXPECT_EQ(-EINVAL, do_mremap(at, 2 * PAGE, PAGE, 0, NULL));
+		/* Taken and out of bounds at once: either word is right. */
+		EXPECT_EQ(MAP_FAILED, mmap(at, 2 * PAGE, RW, noreplace, -1, 0));
+		EXPECT_TRUE(errno == EINVAL || errno == EEXIST);
+	}
+	/* A part of the window together with all that lies beside it. */
+	EXPECT_EQ(-EINVAL, do_munmap(self->addr - PAGE, 3 * PAGE));
+	EXPECT_EQ(-EINVAL, do_munmap(self->addr + PAGE, self->len));
+	EXPECT_EQ(-EINVAL, do_mprotect(self->addr - PAGE, self->len + PAGE,
+				       PROT_READ));
+
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(1, load(edge[i]));
+		EXPECT_EQ(2, load(edge[i] - PAGE));
+		EXPECT_EQ(0, probe_store(edge[i], 1));
+		EXPECT_EQ(0, probe_store(edge[i] - PAGE, 2));
+	}
+	line = self_maps_line(self->addr);
+	ASSERT_NE(NULL, line);
+	EXPECT_STREQ(before, line);
+	EXPECT_EQ(0, debug_check());
+}
+
+/* Two windows: one whole and a part of the other is a crossing too. */
+TEST_F(mshare, border_crossing_second_window)
+{
+	char *second = self->addr + self->len;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, sys_mshare(self->name2, second, self->granule,
+				O_CREAT | O_EXCL | O_RDWR, 0600));
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	ASSERT_EQ(0, map_anon(second, 2 * PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr, 1));
+	ASSERT_EQ(0, probe_store(second, 2));
+	EXPECT_EQ(-EINVAL, do_munmap(self->addr, self->len + PAGE));
+	EXPECT_EQ(-EINVAL, map_anon(second - PAGE, 2 * PAGE, RW));
+	EXPECT_EQ(-EINVAL, do_mremap(self->addr, PAGE, PAGE,
+				     MREMAP_MAYMOVE | MREMAP_FIXED,
+				     second + 8 * MEG));
+	EXPECT_EQ(1, load(self->addr));
+	EXPECT_EQ(2, load(second));
+	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
+	EXPECT_EQ(1, region_figure(self->name2, "mshare-sharers"));
+	EXPECT_EQ(0, debug_check());
+}
+
+TEST_F(mshare, mprotect_ro_seen_by_all)
+{
+	struct peer p;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, 4 * PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr + PAGE, 1));
+	ASSERT_EQ(0, peer_store(&p, self->addr + PAGE, 2));
+
+	ASSERT_EQ(0, do_mprotect(self->addr + PAGE, PAGE, PROT_READ));
+	EXPECT_EQ(SIGSEGV, peer_store(&p, self->addr + PAGE, 3));
+	EXPECT_EQ(SEGV_ACCERR, p.fault.code);
+	EXPECT_EQ(SIGSEGV, probe_store(self->addr + PAGE, 3));
+	EXPECT_EQ(SEGV_ACCERR, last_fault.code);
+	EXPECT_EQ(2, peer_see(&p, self->addr + PAGE));
+	EXPECT_EQ(0, peer_store(&p, self->addr, 4));
+	EXPECT_EQ(0, peer_store(&p, self->addr + 2 * PAGE, 5));
+
+	ASSERT_EQ(0, peer_call(&p, pf_mprotect, (long)self->addr + PAGE, PAGE,
+			       PROT_NONE));
+	EXPECT_EQ(SIGSEGV, probe_byte(self->addr + PAGE));
+	EXPECT_EQ(SEGV_ACCERR, last_fault.code);
+	EXPECT_EQ(SIGSEGV, peer_load(&p, self->addr + PAGE));
+
+	ASSERT_EQ(0, do_mprotect(self->addr, 4 * PAGE, RW));
+	EXPECT_EQ(2, peer_see(&p, self->addr + PAGE));
+	EXPECT_EQ(0, peer_store(&p, self->addr + PAGE, 6));
+	EXPECT_EQ(6, load(self->addr + PAGE));
+
+	/* Over a hole: ENOMEM, as anywhere. */
+	EXPECT_EQ(-ENOMEM, do_mprotect(self->addr, 5 * PAGE, RW));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+static int called;
+
+TEST_F(mshare, mprotect_exec)
+{
+	/* mov $42, %eax; ret */
+	static const unsigned char code[] = { 0xb8, 42, 0, 0, 0, 0xc3 };
+	int (*fn)(void) = (void *)self->addr;
+	struct peer p;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	memcpy(self->addr, code, sizeof(code));
+	EXPECT_EQ(SIGSEGV, PROBE(called = fn()));
+	ASSERT_EQ(0, peer_call(&p, pf_mprotect, (long)self->addr, PAGE,
+			       PROT_READ | PROT_EXEC));
+	EXPECT_EQ(0, PROBE(called = fn()));
+	EXPECT_EQ(42, called);
+	/* A key for execute-only memory would be the caller's, not the host's. */
+	EXPECT_EQ(0, do_mprotect(self->addr, PAGE, PROT_EXEC));
+	called = 0;
+	EXPECT_EQ(0, PROBE(called = fn()));
+	EXPECT_EQ(42, called);
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F(mshare, mremap_grow_move_inside)
+{
+	char *a = self->addr, *b = self->addr + 64 * MEG;
+	struct peer p;
+	long got;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(a, 4 * PAGE, RW));
+	ASSERT_EQ(0, probe_store(a, 1));
+	ASSERT_EQ(0, probe_store(a + 3 * PAGE, 2));
+
+	/* In place. */
+	ASSERT_EQ((long)a, do_mremap(a, 4 * PAGE, 8 * PAGE, 0, NULL));
+	EXPECT_EQ(0, peer_see(&p, a + 7 * PAGE));
+	EXPECT_EQ(2, peer_see(&p, a + 3 * PAGE));
+	/* Shrink. */
+	ASSERT_EQ((long)a, do_mremap(a, 8 * PAGE, 4 * PAGE, 0, NULL));
+	EXPECT_EQ(SIGBUS, peer_load(&p, a + 4 * PAGE));
+	EXPECT_EQ(2, peer_see(&p, a + 3 * PAGE));
+	/* To a place of our choice. */
+	ASSERT_EQ((long)b, do_mremap(a, 4 * PAGE, 6 * PAGE,
+				     MREMAP_MAYMOVE | MREMAP_FIXED, b));
+	EXPECT_EQ(SIGBUS, peer_load(&p, a));
+	EXPECT_EQ(SIGBUS, probe_byte(a + 3 * PAGE));
+	EXPECT_EQ(1, peer_see(&p, b));
+	EXPECT_EQ(2, load(b + 3 * PAGE));
+	EXPECT_EQ(0, load(b + 5 * PAGE));
+	/* To a place of the kernel's choice, which can only be in the region. */
+	ASSERT_EQ(0, map_anon(b + 6 * PAGE, PAGE, PROT_READ));
+	got = do_mremap(b, 6 * PAGE, 16 * PAGE, MREMAP_MAYMOVE, NULL);
+	ASSERT_LT(0, got);
+	EXPECT_NE((long)b, got);
+	EXPECT_LE((long)self->addr, got);
+	EXPECT_GE((long)(self->addr + self->len - 16 * PAGE), got);
+	EXPECT_EQ(1, peer_see(&p, (void *)got));
+	EXPECT_EQ(0, peer_see(&p, (void *)got + 15 * PAGE));
+	EXPECT_EQ(SIGBUS, peer_load(&p, b));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/* Whole tables move at once: the peer must not walk the old ones. */
+TEST_F(mshare, mremap_moves_tables)
+{
+	char *a = self->addr, *b = self->addr + 256 * MEG;
+	struct peer p;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(a, 16 * MEG, RW));
+	ASSERT_EQ(0, probe_store(a, 1));
+	ASSERT_EQ(0, probe_store(a + 2 * MEG, 2));
+	ASSERT_EQ(0, probe_store(a + 16 * MEG - PAGE, 3));
+	ASSERT_EQ(2, peer_see(&p, a + 2 * MEG));
+	ASSERT_EQ((long)b, do_mremap(a, 16 * MEG, 16 * MEG,
+				     MREMAP_MAYMOVE | MREMAP_FIXED, b));
+	EXPECT_EQ(SIGBUS, peer_load(&p, a));
+	EXPECT_EQ(SIGBUS, peer_load(&p, a + 2 * MEG));
+	EXPECT_EQ(1, peer_see(&p, b));
+	EXPECT_EQ(2, peer_see(&p, b + 2 * MEG));
+	EXPECT_EQ(3, peer_see(&p, b + 16 * MEG - PAGE));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F(mshare, mremap_past_region_end)
+{
+	char *end = self->addr + self->len, *at = end - 4 * PAGE;
+	char *outside = self->addr + 2 * self->len, *mine;
+	long got;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(at, 4 * PAGE, RW));
+	ASSERT_EQ(0, probe_store(at, 5));
+	EXPECT_EQ(-ENOMEM, do_mremap(at, 4 * PAGE, 5 * PAGE, 0, NULL));
+	EXPECT_EQ(5, load(at));
+	EXPECT_EQ(SIGSEGV, probe_byte(end));
+
+	got = do_mremap(at, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE, NULL);
+	ASSERT_LT(0, got);
+	EXPECT_LE((long)self->addr, got);
+	EXPECT_GE((long)(end - 8 * PAGE), got);
+	EXPECT_EQ(5, load((void *)got));
+
+	/* Neither out of the region nor into it. */
+	EXPECT_EQ(-EINVAL, do_mremap((void *)got, 8 * PAGE, 8 * PAGE,
+				     MREMAP_MAYMOVE | MREMAP_FIXED, outside));
+	EXPECT_EQ(-EINVAL, do_mremap((void *)got, 8 * PAGE, 8 * PAGE,
+				     MREMAP_MAYMOVE | MREMAP_FIXED,
+				     end - 4 * PAGE));
+	mine = mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, mine);
+	*mine = 'm';
+	EXPECT_EQ(-EINVAL, do_mremap(mine, PAGE, PAGE,
+				     MREMAP_MAYMOVE | MREMAP_FIXED,
+				     self->addr + MEG));
+	EXPECT_EQ('m', *mine);
+	EXPECT_EQ(SIGBUS, probe_byte(self->addr + MEG));
+	EXPECT_EQ(SIGSEGV, probe_byte(outside));
+	EXPECT_EQ(5, load((void *)got));
+
+	/* The window itself neither moves nor grows nor doubles. */
+	EXPECT_EQ(-EINVAL, do_mremap(self->addr, self->len, self->len,
+				     MREMAP_MAYMOVE | MREMAP_FIXED, outside));
+	EXPECT_GT(0, do_mremap(self->addr, self->len, 2 * self->len,
+			       MREMAP_MAYMOVE, NULL));
+	EXPECT_GT(0, do_mremap(self->addr, 0, self->len,
+			       MREMAP_MAYMOVE | MREMAP_FIXED, outside));
+	EXPECT_EQ(5, load((void *)got));
+	EXPECT_EQ(SIGSEGV, probe_byte(outside));
+	EXPECT_EQ(0, debug_check());
+}
+
+TEST_F(mshare, madvise_dontneed_free_remove_pageout)
+{
+	char *anon = self->addr, *shm = self->addr + 8 * MEG;
+	struct peer p;
+	long val;
+	int i;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(anon, MEG, RW));
+	ASSERT_EQ(0, map_shmem(shm, MEG, RW));
+
+	/* DONTNEED: gone for all; shared memory comes back. */
+	ASSERT_EQ(0, probe_store(anon, 1));
+	ASSERT_EQ(0, probe_store(shm, 1));
+	ASSERT_EQ(1, peer_see(&p, anon));
+	ASSERT_EQ(1, peer_see(&p, shm));
+	ASSERT_EQ(0, do_madvise(anon, MEG, MADV_DONTNEED));
+	ASSERT_EQ(0, do_madvise(shm, MEG, MADV_DONTNEED));
+	EXPECT_EQ(0, peer_see(&p, anon));
+	EXPECT_EQ(1, peer_see(&p, shm));
+
+	/* REMOVE: shared memory too. */
+	ASSERT_EQ(0, peer_call(&p, pf_madvise, (long)shm, MEG, MADV_REMOVE));
+	EXPECT_EQ(0, load(shm));
+	EXPECT_EQ(0, peer_see(&p, shm));
+
+	/* FREE: the old value or none, and a later store stays. */
+	ASSERT_EQ(0, probe_store(anon, 2));
+	ASSERT_EQ(0, do_madvise(anon, MEG, MADV_FREE));
+	val = peer_see(&p, anon);
+	EXPECT_TRUE(val == 0 || val == 2);
+	ASSERT_EQ(0, peer_store(&p, anon, 3));
+	ASSERT_EQ(0, do_madvise(anon, MEG, MADV_PAGEOUT));
+	EXPECT_EQ(3, load(anon));
+
+	/* PAGEOUT and COLD: nothing is lost, with swap or without. */
+	for (i = 0; i < 256; i++) {
+		ASSERT_EQ(0, probe_store(anon + i * PAGE, i));
+		ASSERT_EQ(0, probe_store(shm + i * PAGE, 1000 + i));
+	}
+	ASSERT_EQ(0, do_madvise(anon, MEG, MADV_COLD));
+	ASSERT_EQ(0, do_madvise(anon, MEG, MADV_PAGEOUT));
+	ASSERT_EQ(0, peer_call(&p, pf_madvise, (long)shm, MEG, MADV_PAGEOUT));
+	for (i = 0; i < 256; i++) {
+		ASSERT_EQ(i, peer_see(&p, anon + i * PAGE));
+		ASSERT_EQ(1000 + i, load(shm + i * PAGE));
+	}
+
+	/* POPULATE, and the error for a hole. */
+	ASSERT_EQ(0, do_madvise(anon, MEG, MADV_DONTNEED));
+	EXPECT_EQ(0, resident(anon));
+	EXPECT_EQ(0, do_madvise(anon, PAGE, MADV_POPULATE_READ));
+	EXPECT_EQ(0, do_madvise(anon + PAGE, PAGE, MADV_POPULATE_WRITE));
+	EXPECT_EQ(1, resident(anon + PAGE));
+	EXPECT_EQ(0, resident(anon + 2 * PAGE));
+	EXPECT_EQ(-ENOMEM, do_madvise(anon + MEG, PAGE, MADV_POPULATE_WRITE));
+	EXPECT_EQ(-ENOMEM, do_madvise(anon + MEG, PAGE, MADV_DONTNEED));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/* What makes no sense for a region, or is not served yet, is refused. */
+TEST_F(mshare, madvise_refused)
+{
+	static const int refused[] = {
+		MADV_DONTFORK, MADV_WIPEONFORK, MADV_MERGEABLE,
+	};
+	unsigned int i;
+	long ret;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	ASSERT_EQ(0, probe_store(self->addr, 1));
+	for (i = 0; i < ARRAY_SIZE(refused); i++) {
+		ret = do_madvise(self->addr, MEG, refused[i]);
+		EXPECT_TRUE(ret == -EINVAL || ret == -EOPNOTSUPP)
+			TH_LOG("advice %d: %ld", refused[i], ret);
+		ret = do_madvise(self->addr, self->len, refused[i]);
+		EXPECT_TRUE(ret == -EINVAL || ret == -EOPNOTSUPP)
+			TH_LOG("advice %d, whole window: %ld", refused[i], ret);
+	}
+	EXPECT_EQ(1, load(self->addr));
+}
+
+PEER_FN(pf_mlock_as_nobody)
+{
+	struct rlimit rl = { .rlim_cur = c, .rlim_max = c };
+
+	PEER_UNUSED();
+	if (setrlimit(RLIMIT_MEMLOCK, &rl))
+		return -errno;
+	if (setresuid(65534, 65534, 65534))
+		return -errno;
+	return neg(mlock((void *)a, b));
+}
+
+PEER_FN(pf_mlock)
+{
+	PEER_UNUSED();
+	return neg(mlock((void *)a, b));
+}
+
+PEER_FN(pf_munlock)
+{
+	PEER_UNUSED();
+	return neg(munlock((void *)a, b));
+}
+
+TEST_F(mshare, mlock_limits)
+{
+	long locked = self_status("VmLck");
+	struct peer p;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	/* Locking brings the pages in, and counts in the region, not in us. */
+	ASSERT_EQ(0, neg(mlock(self->addr, 16 * PAGE)));
+	EXPECT_EQ(1, resident(self->addr));
+	EXPECT_EQ(1, resident(self->addr + 15 * PAGE));
+	EXPECT_EQ(0, resident(self->addr + 16 * PAGE));
+	EXPECT_EQ(locked, self_status("VmLck"));
+	EXPECT_EQ(-EINVAL, do_madvise(self->addr, PAGE, MADV_DONTNEED));
+	ASSERT_EQ(0, peer_call(&p, pf_munlock, (long)self->addr, MEG));
+	EXPECT_EQ(0, do_madvise(self->addr, PAGE, MADV_DONTNEED));
+
+	/* The caller's limit holds for what the region has locked. */
+	EXPECT_EQ(-ENOMEM, peer_call(&p, pf_mlock_as_nobody, (long)self->addr,
+				     16 * PAGE, 8 * PAGE));
+	EXPECT_EQ(0, peer_call(&p, pf_mlock, (long)self->addr, 8 * PAGE));
+	EXPECT_EQ(-ENOMEM, peer_call(&p, pf_mlock, (long)self->addr + 8 * PAGE,
+				     PAGE));
+	EXPECT_EQ(0, peer_call(&p, pf_munlock, (long)self->addr, 8 * PAGE));
+	EXPECT_EQ(0, peer_call(&p, pf_mlock, (long)self->addr + 8 * PAGE,
+			       PAGE));
+	/* A hole. */
+	EXPECT_EQ(-ENOMEM, neg(mlock(self->addr + 2 * MEG, PAGE)));
+	EXPECT_EQ(-ENOMEM, neg(munlock(self->addr + 2 * MEG, PAGE)));
+	EXPECT_EQ(0, neg(mlockall(MCL_CURRENT)));
+	EXPECT_EQ(0, neg(munlockall()));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F(mshare, msync_file)
+{
+	struct peer p;
+	long val = 0;
+	int fd;
+
+	MAKE_SHARED();
+	fd = temp_file(MEG);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, map_fd(self->addr, MEG, RW, MAP_SHARED, fd, 0));
+	ASSERT_EQ(0, peer_store(&p, self->addr + PAGE, 77));
+	EXPECT_EQ(0, neg(msync(self->addr, MEG, MS_SYNC)));
+	EXPECT_EQ(0, neg(msync(self->addr, MEG, MS_ASYNC)));
+	EXPECT_EQ(8, pread(fd, &val, 8, PAGE));
+	EXPECT_EQ(77, val);
+	val = 78;
+	EXPECT_EQ(8, pwrite(fd, &val, 8, 2 * PAGE));
+	EXPECT_EQ(78, peer_see(&p, self->addr + 2 * PAGE));
+	EXPECT_EQ(-ENOMEM, neg(msync(self->addr + MEG, PAGE, MS_SYNC)));
+	EXPECT_EQ(-ENOMEM, neg(msync(self->addr, 2 * MEG, MS_SYNC)));
+	close(fd);
+	EXPECT_EQ(78, load(self->addr + 2 * PAGE));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F(mshare, mincore_across_border)
+{
+	char *edge = self->addr;
+	unsigned char vec[4];
+
+	ASSERT_EQ(0, map_anon(edge - 2 * PAGE, 2 * PAGE, RW));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(edge, 2 * PAGE, RW));
+	ASSERT_EQ(0, probe_store(edge - 2 * PAGE, 1));
+	ASSERT_EQ(0, probe_store(edge + PAGE, 1));
+	memset(vec, 0xff, sizeof(vec));
+	ASSERT_EQ(0, neg(mincore(edge - 2 * PAGE, 4 * PAGE, vec)));
+	EXPECT_EQ(1, vec[0] & 1);
+	EXPECT_EQ(0, vec[1] & 1);
+	EXPECT_EQ(0, vec[2] & 1);
+	EXPECT_EQ(1, vec[3] & 1);
+	EXPECT_EQ(-ENOMEM, neg(mincore(edge, 4 * PAGE, vec)));
+	EXPECT_EQ(-ENOMEM, resident(edge + MEG));
+
+	/* Another sharer's touch is the region's. */
+	EXPECT_EQ(0, resident(edge));
+	if (!fork()) {
+		*edge = 1;
+		_exit(0);
+	}
+	wait(NULL);
+	EXPECT_EQ(1, resident(edge));
+}
+
+TEST_F(mshare, private_file_write_shared)
+{
+	struct peer p;
+	long val = 5;
+	int fd;
+
+	MAKE_SHARED();
+	fd = temp_file(4 * PAGE);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(8, pwrite(fd, &val, 8, 0));
+	ASSERT_EQ(8, pwrite(fd, &val, 8, PAGE));
+	ASSERT_EQ(0, map_fd(self->addr, 4 * PAGE, RW, MAP_PRIVATE, fd, 0));
+	EXPECT_EQ(5, load(self->addr));
+	EXPECT_EQ(5, peer_see(&p, self->addr));
+	EXPECT_EQ(5, peer_see(&p, self->addr + PAGE));
+
+	/* One copy, which all see; the file keeps its own. */
+	ASSERT_EQ(0, peer_store(&p, self->addr, 6));
+	EXPECT_EQ(6, load(self->addr));
+	EXPECT_EQ(0, probe_store(self->addr + 8, 7));
+	EXPECT_EQ(0, peer_load(&p, self->addr + 8));
+	EXPECT_EQ(7, p.val);
+	EXPECT_EQ(8, pread(fd, &val, 8, 0));
+	EXPECT_EQ(5, val);
+
+	/* What was not written to still follows the file. */
+	val = 9;
+	ASSERT_EQ(8, pwrite(fd, &val, 8, 0));
+	ASSERT_EQ(8, pwrite(fd, &val, 8, PAGE));
+	EXPECT_EQ(6, peer_see(&p, self->addr));
+	EXPECT_EQ(9, peer_see(&p, self->addr + PAGE));
+	close(fd);
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F(mshare, get_unmapped_area_avoids_window)
+{
+	char *end = self->addr + self->len, *p;
+	unsigned long size;
+	int i;
+
+	MAKE_REGION();
+	/* A hint that would run into the window from below. */
+	p = map_hint(self->addr - PAGE, 2 * PAGE);
+	ASSERT_NE(MAP_FAILED, p);
+	EXPECT_TRUE(p + 2 * PAGE <= self->addr || p >= end);
+	/* Bigger and bigger, none of them touched. */
+	for (size = MEG, i = 0; i < 24; i++, size *= 2) {
+		p = mmap(NULL, size, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (p == MAP_FAILED)
+			break;
+		EXPECT_TRUE(p + size <= self->addr || p >= end);
+	}
+	EXPECT_LT(16, i);
+	EXPECT_EQ(SIGBUS, probe_byte(self->addr));
+	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
+}
+
+/* What is done to the region shows in no counter of the caller. */
+TEST_F(mshare, callers_counters_unchanged)
+{
+	static const char * const key[] = {
+		"VmSize", "VmLck", "VmData", "VmStk", "VmExe", "VmSwap",
+	};
+	long before[ARRAY_SIZE(key)], i;
+	char *a = self->addr;
+	struct peer p;
+
+	MAKE_SHARED();
+	for (i = 0; i < (long)ARRAY_SIZE(key); i++)
+		before[i] = self_status(key[i]);
+	ASSERT_EQ(0, map_anon(a, 16 * MEG, RW));
+	ASSERT_EQ(0, map_shmem(a + 16 * MEG, 16 * MEG, RW));
+	ASSERT_EQ(0, do_madvise(a, 2 * MEG, MADV_POPULATE_WRITE));
+	ASSERT_EQ(0, neg(mlock(a, MEG)));
+	for (i = 0; i < (long)ARRAY_SIZE(key); i++)
+		EXPECT_EQ(before[i], self_status(key[i]))
+			TH_LOG("key %ld, mapped", i);
+	ASSERT_EQ(0, do_mprotect(a + MEG, MEG, PROT_READ));
+	ASSERT_LT(0, do_mremap(a + 4 * MEG, MEG, 2 * MEG, MREMAP_MAYMOVE,
+			       NULL));
+	ASSERT_EQ(0, do_munmap(a + 16 * MEG, 8 * MEG));
+	ASSERT_EQ(0, do_munmap(a, 16 * MEG));
+	for (i = 0; i < (long)ARRAY_SIZE(key); i++)
+		EXPECT_EQ(before[i], self_status(key[i]))
+			TH_LOG("key %ld, unmapped", i);
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/* The window counts in the address space of each sharer, once. */
+TEST_F(mshare, window_counts_in_vmsize)
+{
+	long before = self_status("VmSize"), rss = self_status("VmRSS");
+	struct rlimit rl, old;
+	struct peer p;
+
+	ASSERT_EQ(0, peer_start(&p));
+	MAKE_REGION();
+	EXPECT_EQ((long)(self->len / 1024), self_status("VmSize") - before);
+	ASSERT_EQ(0, map_anon(self->addr, 8 * MEG, RW));
+	ASSERT_EQ(0, do_madvise(self->addr, 8 * MEG, MADV_POPULATE_WRITE));
+	/* Its pages are the region's. */
+	EXPECT_GT(4096, self_status("VmRSS") - rss);
+	ASSERT_EQ(0, do_munmap(self->addr, self->len));
+	EXPECT_EQ(before, self_status("VmSize"));
+
+	/* RLIMIT_AS. */
+	ASSERT_EQ(0, getrlimit(RLIMIT_AS, &old));
+	rl = old;
+	rl.rlim_cur = before * 1024 + self->len / 2;
+	ASSERT_EQ(0, setrlimit(RLIMIT_AS, &rl));
+	EXPECT_EQ(-ENOMEM, sys_mshare(self->name, self->addr, self->len,
+				      O_RDWR, 0));
+	ASSERT_EQ(0, setrlimit(RLIMIT_AS, &old));
+	EXPECT_EQ(0, region_figure(self->name, "mshare-sharers"));
+	EXPECT_EQ(before, self_status("VmSize"));
+	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len, O_RDWR, 0));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+int main(int argc, char **argv)
+{
+	return mshare_main(argc, argv);
+}
