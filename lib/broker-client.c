@@ -104,8 +104,10 @@ static int call_acquire(sd_bus *bus,
 
         r = sd_bus_message_read(reply, "tth", &lease->address, &lease->length, &fd);
         if (r < 0)
-                return message_set(
-                        ret_message, r, "Cannot acquire region \"%s\": the broker's answer makes no sense", name);
+                return message_set(ret_message,
+                                   -EBADMSG,
+                                   "Cannot acquire region \"%s\": the broker's answer makes no sense",
+                                   name);
 
         /* The message owns its descriptors. */
         lease->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -177,7 +179,7 @@ static int call_properties(
         r = read_properties(reply, lease);
         if (r < 0)
                 return message_set(ret_message,
-                                   r,
+                                   r == -ENOMEM ? r : -EBADMSG,
                                    "Cannot acquire region \"%s\": the broker does not tell its size and backing",
                                    name);
         return 0;

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <ctype.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "preload-config.h"
+
+static bool parse_size(const char *s, size_t *ret) {
+        static const char suffixes[] = "KMGT";
+        unsigned long long n;
+        unsigned int shift = 0;
+        const char *suffix;
+        char *end;
+
+        if (!isdigit((unsigned char) s[0]))
+                return false;
+
+        errno = 0;
+        n = strtoull(s, &end, 10);
+        if (errno != 0)
+                return false;
+
+        if (*end != '\0') {
+                suffix = strchr(suffixes, toupper((unsigned char) *end));
+                if (!suffix || end[1] != '\0')
+                        return false;
+                shift = 10 * (unsigned int) (suffix - suffixes + 1);
+        }
+
+        if (n == 0 || n > (SIZE_MAX >> shift))
+                return false;
+
+        *ret = (size_t) n << shift;
+        return true;
+}
+
+bool preload_config_read(struct preload_config *ret) {
+        /* Not for programs that gained privileges: their environment is somebody else's. */
+        const char *region = secure_getenv("MSHARE_REGION");
+        const char *min_size = secure_getenv("MSHARE_MIN_SIZE");
+        const char *fallback = secure_getenv("MSHARE_FALLBACK");
+
+        if (!region || region[0] == '\0')
+                return false;
+
+        *ret = (struct preload_config){
+                .region = region,
+                .min_size = PRELOAD_MIN_SIZE_DEFAULT,
+        };
+
+        if (min_size && min_size[0] != '\0' && !parse_size(min_size, &ret->min_size))
+                (void) snprintf(ret->problem,
+                                sizeof(ret->problem),
+                                "MSHARE_MIN_SIZE=%.40s is not a number of bytes above 0, K M G T allowed after it",
+                                min_size);
+
+        if (fallback && strcmp(fallback, "yes") == 0)
+                ret->fallback = true;
+        else if (fallback && fallback[0] != '\0' && strcmp(fallback, "no") != 0)
+                (void) snprintf(ret->problem,
+                                sizeof(ret->problem),
+                                "MSHARE_FALLBACK=%.40s is neither yes nor no",
+                                fallback);
+
+        return true;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARE_PRELOAD_CONFIG_H
+#define MSHARE_PRELOAD_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * Half of PostgreSQL's smallest usual mapping (143 MiB with shared_buffers at its default of 128 MiB), and far
+ * above what else a server of that kind maps shared and anonymous: statistics, scoreboards, small rings.
+ */
+#define PRELOAD_MIN_SIZE_DEFAULT ((size_t) 64 << 20)
+
+struct preload_config {
+        const char *region; /* points into the environment */
+        size_t min_size;    /* bytes */
+        bool fallback;
+        char problem[160]; /* a setting that makes no sense, as half a sentence; empty if all do */
+};
+
+/*
+ * Read MSHARE_REGION, MSHARE_MIN_SIZE and MSHARE_FALLBACK. False if no region is named: then nothing is to be
+ * done at all. A setting that makes no sense counts as its default and is told in problem.
+ */
+bool preload_config_read(struct preload_config *ret);
+
+#endif

@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * org.mshare1 as far as the library's and the command's tests need it, without policy. Regions of certain names
+ * misbehave, see AcquireRegion. Usage: fake-broker FOLDER; prints a line when it owns the name.
+ */
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-bus.h>
+
+#include "fake-region.h"
+#include "util.h"
+
+#define MANAGER "/org/mshare1"
+#define PREFIX "/org/mshare1/region"
+#define ERROR(name) "org.mshare1.Error." name
+
+static int no_such(sd_bus_error *error, const char *name) {
+        return sd_bus_error_setf(error, ERROR("NoSuchRegion"), "There is no region \"%s\"", name);
+}
+
+static void peer(sd_bus_message *m, uint32_t *uid, uint32_t *pid) {
+        _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
+        uid_t u = 0;
+        pid_t p = 0;
+
+        if (sd_bus_query_sender_creds(m, SD_BUS_CREDS_EUID | SD_BUS_CREDS_PID, &creds) >= 0) {
+                (void) sd_bus_creds_get_euid(creds, &u);
+                (void) sd_bus_creds_get_pid(creds, &p);
+        }
+        *uid = u;
+        *pid = (uint32_t) p;
+}
+
+static int emit(struct fake *f, const char *signal, const struct fake_region *r) {
+        _cleanup_(freep) char *path = NULL;
+
+        if (strncmp(signal, "Region", 6) != 0)
+                return sd_bus_emit_signal(
+                        f->bus, MANAGER, "org.mshare1.Manager", signal, "su", r->name, fake_region_clients(r));
+        if (sd_bus_path_encode(PREFIX, r->name, &path) < 0)
+                return -ENOMEM;
+        return sd_bus_emit_signal(f->bus, MANAGER, "org.mshare1.Manager", signal, "so", r->name, path);
+}
+
+static int on_hup(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
+        struct fake_client *c = userdata;
+        struct fake_region *r = c->region;
+
+        fake_client_remove(c);
+        (void) emit(r->fake, "ClientReleased", r);
+        if (strcmp(r->lifetime, "while-leased") == 0 && fake_region_clients(r) == 0) {
+                (void) emit(r->fake, "RegionRemoved", r);
+                fake_region_remove(r);
+        }
+        return 0;
+}
+
+/* Every option is also noted as text, in the order it came, for tests to compare. */
+static int read_options(sd_bus_message *m, struct fake_region *r, sd_bus_error *error) {
+        char *p = r->options, *end = r->options + sizeof(r->options);
+        int k;
+
+        k = sd_bus_message_enter_container(m, 'a', "{sv}");
+        while (k >= 0 && (k = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+                const char *key, *contents, *s = "";
+                uint64_t t = 0;
+                uint32_t u = 0;
+                int b = 0;
+
+                if (sd_bus_message_read(m, "s", &key) < 0 || sd_bus_message_peek_type(m, NULL, &contents) < 0)
+                        return -EBADMSG;
+                if (strcmp(contents, "t") == 0)
+                        k = sd_bus_message_read(m, "v", "t", &t);
+                else if (strcmp(contents, "u") == 0)
+                        k = sd_bus_message_read(m, "v", "u", &u);
+                else if (strcmp(contents, "b") == 0)
+                        k = sd_bus_message_read(m, "v", "b", &b);
+                else if (strcmp(contents, "h") == 0)
+                        k = sd_bus_message_skip(m, "v");
+                else
+                        k = sd_bus_message_read(m, "v", "s", &s);
+                if (k < 0)
+                        return k;
+                if (strcmp(contents, "s") == 0)
+                        p += snprintf(p, (size_t) (end - p), "%s=%s ", key, s);
+                else
+                        p += snprintf(p, (size_t) (end - p), "%s=%" PRIu64 " ", key, t ?: u ?: (uint64_t) b);
+
+                if (strcmp(key, "uid") == 0)
+                        r->uid = u;
+                else if (strcmp(key, "gid") == 0)
+                        r->gid = u;
+                else if (strcmp(key, "address") == 0)
+                        r->address = t;
+                else if (strcmp(key, "backing") == 0)
+                        (void) snprintf(r->backing, sizeof(r->backing), "%s", s);
+                else if (strcmp(key, "lifetime") == 0)
+                        (void) snprintf(r->lifetime, sizeof(r->lifetime), "%s", s);
+                k = sd_bus_message_exit_container(m);
+        }
+        return k;
+}
+
+static int create_region(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        struct fake *f = userdata;
+        _cleanup_(freep) char *path = NULL;
+        struct fake_region *r;
+        const char *name;
+        uint64_t size;
+        uint32_t mode, uid, pid;
+        int k;
+
+        k = sd_bus_message_read(m, "stu", &name, &size, &mode);
+        if (k < 0)
+                return k;
+        if (strcmp(name, "unsupported") == 0)
+                return sd_bus_error_set(error, ERROR("KernelUnsupported"), "This kernel has no mshare");
+        if (strcmp(name, "askpass") == 0 && sd_bus_message_get_allow_interactive_authorization(m) == 0)
+                return sd_bus_error_set(
+                        error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, "A password is needed");
+        if (fake_region_find(f, name))
+                return sd_bus_error_setf(error, ERROR("RegionExists"), "Region \"%s\" exists", name);
+
+        k = fake_region_add(f, name, size, &r);
+        if (k < 0)
+                return k;
+        peer(m, &uid, &pid);
+        r->mode = mode;
+        r->uid = uid;
+        r->gid = 0;
+        k = read_options(m, r, error);
+        if (k >= 0)
+                k = sd_bus_path_encode(PREFIX, name, &path);
+        if (k < 0) {
+                fake_region_remove(r);
+                return k;
+        }
+        if (strcmp(r->backing, "empty") == 0)
+                fake_region_empty(r);
+        (void) emit(f, "RegionAdded", r);
+        return sd_bus_reply_method_return(m, "ott", path, r->address, r->length);
+}
+
+static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        struct fake *f = userdata;
+        struct fake_region *r;
+        const char *name, *access;
+        uint32_t uid, pid;
+        _cleanup_(closep) int fd = -1;
+        int k;
+
+        k = sd_bus_message_read(m, "ss", &name, &access);
+        if (k < 0)
+                return k;
+
+        if (strcmp(name, "denied") == 0)
+                return sd_bus_error_setf(
+                        error, SD_BUS_ERROR_ACCESS_DENIED, "Mode 0600 of region \"denied\" does not admit you");
+        if (strcmp(name, "unready") == 0)
+                return sd_bus_error_set(error, ERROR("RegionNotReady"), "Region \"unready\" is being made");
+        if (strcmp(name, "unsupported") == 0)
+                return sd_bus_error_set(error, ERROR("KernelUnsupported"), "This kernel has no mshare");
+        if (strcmp(name, "limited") == 0)
+                return sd_bus_error_set(error, ERROR("LimitExceeded"), "LeasesPerUser=7 is reached");
+        if (strcmp(name, "askpass") == 0 && sd_bus_message_get_allow_interactive_authorization(m) == 0)
+                return sd_bus_error_set(
+                        error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, "A password is needed");
+        if (strcmp(name, "silent") == 0)
+                return 1;
+
+        r = fake_region_find(f, name);
+        if (!r)
+                return no_such(error, name);
+
+        peer(m, &uid, &pid);
+        k = fake_client_add(r, access, uid, pid, sd_bus_message_get_sender(m), on_hup, &fd);
+        if (k < 0)
+                return k;
+        (void) emit(f, "ClientAcquired", r);
+        if (strcmp(name, "liar") == 0)
+                return sd_bus_reply_method_return(m, "tth", r->address + FAKE_GRANULE, r->length, fd);
+        if (strcmp(name, "nowhere") == 0)
+                return sd_bus_reply_method_return(m, "tth", UINT64_C(0), r->length, fd);
+        return sd_bus_reply_method_return(m, "tth", r->address, r->length, fd);
+}
+
+/* sd-bus would not let a method answer with another signature than its own: answer before it looks. */
+static int garble(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *name = NULL;
+
+        if (!sd_bus_message_is_method_call(m, "org.mshare1.Manager", "AcquireRegion") ||
+            sd_bus_message_read(m, "s", &name) < 0)
+                return 0;
+        if (strcmp(name, "garbled") == 0)
+                return sd_bus_reply_method_return(m, "s", "?");
+        return sd_bus_message_rewind(m, 1) < 0 ? -EIO : 0;
+}
+
+static int remove_region(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        struct fake *f = userdata;
+        struct fake_region *r;
+        const char *name, *key;
+        int force = 0, k;
+
+        k = sd_bus_message_read(m, "s", &name);
+        if (k < 0)
+                return k;
+        k = sd_bus_message_enter_container(m, 'a', "{sv}");
+        if (k < 0)
+                return k;
+        while ((k = sd_bus_message_read(m, "{sv}", &key, "b", &force)) > 0)
+                if (strcmp(key, "force") != 0)
+                        return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "Unknown option \"%s\"", key);
+
+        r = fake_region_find(f, name);
+        if (!r)
+                return no_such(error, name);
+        if (fake_region_clients(r) > 0 && !force)
+                return sd_bus_error_setf(
+                        error, ERROR("RegionBusy"), "Region \"%s\" has %u clients", name, fake_region_clients(r));
+        (void) emit(f, "RegionRemoved", r);
+        fake_region_remove(r);
+        return sd_bus_reply_method_return(m, NULL);
+}
+
+static int set_mode(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        struct fake_region *r;
+        const char *name;
+        uint32_t mode;
+        int k;
+
+        k = sd_bus_message_read(m, "su", &name, &mode);
+        if (k < 0)
+                return k;
+        r = fake_region_find(userdata, name);
+        if (!r)
+                return no_such(error, name);
+        r->mode = mode;
+        return sd_bus_reply_method_return(m, NULL);
+}
+
+static int set_owner(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        struct fake_region *r;
+        const char *name;
+        uint32_t uid, gid;
+        int k;
+
+        k = sd_bus_message_read(m, "suu", &name, &uid, &gid);
+        if (k < 0)
+                return k;
+        r = fake_region_find(userdata, name);
+        if (!r)
+                return no_such(error, name);
+        r->uid = uid;
+        r->gid = gid;
+        return sd_bus_reply_method_return(m, NULL);
+}
+
+static int list_regions(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        struct fake *f = userdata;
+        size_t i;
+        int k;
+
+        k = sd_bus_message_new_method_return(m, &reply);
+        if (k >= 0)
+                k = sd_bus_message_open_container(reply, 'a', "(sottuuuus)");
+        for (i = 0; k >= 0 && i < FAKE_REGIONS_MAX; i++) {
+                _cleanup_(freep) char *path = NULL;
+                struct fake_region *r = f->regions[i];
+
+                if (!r)
+                        continue;
+                k = sd_bus_path_encode(PREFIX, r->name, &path);
+                if (k >= 0)
+                        k = sd_bus_message_append(reply,
+                                                  "(sottuuuus)",
+                                                  r->name,
+                                                  path,
+                                                  strcmp(r->name, "hidden") == 0 ? 0 : r->address,
+                                                  strcmp(r->name, "hidden") == 0 ? 0 : r->length,
+                                                  r->mode,
+                                                  r->uid,
+                                                  r->gid,
+                                                  fake_region_clients(r),
+                                                  r->ready ? "ready" : "creating");
+        }
+        if (k >= 0)
+                k = sd_bus_message_close_container(reply);
+        return k < 0 ? k : sd_bus_send(f->bus, reply, NULL);
+}
+
+static int get_region(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(freep) char *path = NULL;
+        const char *name;
+        int k;
+
+        k = sd_bus_message_read(m, "s", &name);
+        if (k < 0)
+                return k;
+        if (!fake_region_find(userdata, name))
+                return no_such(error, name);
+        k = sd_bus_path_encode(PREFIX, name, &path);
+        return k < 0 ? k : sd_bus_reply_method_return(m, "o", path);
+}
+
+static int list_clients(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        struct fake *f = userdata;
+        struct fake_region *r;
+        const char *name;
+        size_t i;
+        int k;
+
+        k = sd_bus_message_read(m, "s", &name);
+        if (k < 0)
+                return k;
+        r = fake_region_find(f, name);
+        if (!r)
+                return no_such(error, name);
+
+        k = sd_bus_message_new_method_return(m, &reply);
+        if (k >= 0)
+                k = sd_bus_message_open_container(reply, 'a', "(uusst)");
+        for (i = 0; k >= 0 && i < FAKE_CLIENTS_MAX; i++) {
+                const struct fake_client *c = f->clients + i;
+
+                if (c->region == r)
+                        k = sd_bus_message_append(
+                                reply, "(uusst)", c->uid, c->pid, "test.service", c->access, c->since);
+        }
+        if (k >= 0)
+                k = sd_bus_message_close_container(reply);
+        return k < 0 ? k : sd_bus_send(f->bus, reply, NULL);
+}
+
+static int property(sd_bus *bus,
+                    const char *path,
+                    const char *interface,
+                    const char *name,
+                    sd_bus_message *reply,
+                    void *userdata,
+                    sd_bus_error *error) {
+        struct fake_region *r = userdata;
+
+        if (strcmp(name, "NClients") == 0)
+                return sd_bus_message_append(reply, "u", fake_region_clients(r));
+        if (strcmp(name, "NSharers") == 0)
+                return sd_bus_message_append(reply, "u", UINT32_C(3));
+        if (strcmp(name, "PageTableBytes") == 0)
+                return sd_bus_message_append(reply, "t", UINT64_C(12288));
+        if (strcmp(name, "ResidentBytes") == 0)
+                return sd_bus_message_append(reply, "t", UINT64_C(5) << 20);
+        if (strcmp(name, "State") == 0)
+                return sd_bus_message_append(reply, "s", r->ready ? "ready" : "creating");
+        if (strcmp(name, "Progress") == 0)
+                return sd_bus_message_append(reply, "d", r->ready ? 1.0 : 0.25);
+        if (strcmp(name, "Backing") == 0)
+                return sd_bus_message_append(reply, "s", r->backing);
+        if (strcmp(name, "Lifetime") == 0)
+                return sd_bus_message_append(reply, "s", r->lifetime);
+        return sd_bus_message_append(reply, "s", r->options);
+}
+
+static int manager_property(sd_bus *bus,
+                            const char *path,
+                            const char *interface,
+                            const char *name,
+                            sd_bus_message *reply,
+                            void *userdata,
+                            sd_bus_error *error) {
+        struct fake *f = userdata;
+        uint32_t regions = 0, clients = 0;
+        size_t i;
+
+        for (i = 0; i < FAKE_REGIONS_MAX; i++)
+                regions += f->regions[i] != NULL;
+        for (i = 0; i < FAKE_CLIENTS_MAX; i++)
+                clients += f->clients[i].region != NULL;
+
+        if (strcmp(name, "Version") == 0)
+                return sd_bus_message_append(reply, "s", "0.1-fake");
+        if (strcmp(name, "KernelSupport") == 0)
+                return sd_bus_message_append(reply, "b", !getenv("FAKE_NO_KERNEL"));
+        if (strcmp(name, "NRegions") == 0)
+                return sd_bus_message_append(reply, "u", regions);
+        if (strcmp(name, "NClients") == 0)
+                return sd_bus_message_append(reply, "u", clients);
+        if (strcmp(name, "Granule") == 0)
+                return sd_bus_message_append(reply, "t", FAKE_GRANULE);
+        return sd_bus_message_append(reply, "t", UINT64_C(1) << 20);
+}
+
+static const sd_bus_vtable manager_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD("CreateRegion", "stua{sv}", "ott", create_region, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("AcquireRegion", "ssa{sv}", "tth", acquire_region, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("RemoveRegion", "sa{sv}", "", remove_region, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("SetRegionMode", "su", "", set_mode, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("SetRegionOwner", "suu", "", set_owner, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("ListRegions", "", "a(sottuuuus)", list_regions, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("GetRegion", "s", "o", get_region, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("ListClients", "s", "a(uusst)", list_clients, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_PROPERTY("Version", "s", manager_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("KernelSupport", "b", manager_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Granule", "t", manager_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("NRegions", "u", manager_property, 0, 0),
+        SD_BUS_PROPERTY("NClients", "u", manager_property, 0, 0),
+        SD_BUS_PROPERTY("PageTableBytes", "t", manager_property, 0, 0),
+        SD_BUS_PROPERTY("PageTableBytesSaved", "t", manager_property, 0, 0),
+        SD_BUS_SIGNAL("RegionAdded", "so", 0),
+        SD_BUS_SIGNAL("RegionRemoved", "so", 0),
+        SD_BUS_SIGNAL("ClientAcquired", "su", 0),
+        SD_BUS_SIGNAL("ClientReleased", "su", 0),
+        SD_BUS_VTABLE_END,
+};
+
+#define FIELD(name, type, member)                                                                             \
+        SD_BUS_PROPERTY(name, type, NULL, offsetof(struct fake_region, member), 0)
+#define COMPUTED(name, type, flags) SD_BUS_PROPERTY(name, type, property, 0, flags)
+
+static const sd_bus_vtable region_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        FIELD("Name", "s", name),
+        FIELD("Address", "t", address),
+        FIELD("Length", "t", length),
+        FIELD("Size", "t", size),
+        FIELD("Mode", "u", mode),
+        FIELD("UID", "u", uid),
+        FIELD("GID", "u", gid),
+        FIELD("CreatedUSec", "t", created),
+        COMPUTED("Backing", "s", 0),
+        COMPUTED("Lifetime", "s", 0),
+        COMPUTED("NClients", "u", 0),
+        COMPUTED("NSharers", "u", 0),
+        COMPUTED("PageTableBytes", "t", 0),
+        COMPUTED("ResidentBytes", "t", 0),
+        COMPUTED("State", "s", 0),
+        COMPUTED("Progress", "d", 0),
+        COMPUTED("TestOptions", "s", SD_BUS_VTABLE_PROPERTY_EXPLICIT),
+        SD_BUS_VTABLE_END,
+};
+
+static int find_region(
+        sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret, sd_bus_error *error) {
+        _cleanup_(freep) char *name = NULL;
+        int k;
+
+        k = sd_bus_path_decode(path, PREFIX, &name);
+        if (k <= 0)
+                return k;
+        *ret = fake_region_find(userdata, name);
+        return *ret ? 1 : 0;
+}
+
+int main(int argc, char *argv[]) {
+        static struct fake f;
+        int k;
+
+        if (argc != 2)
+                return 2;
+        f.dir = argv[1];
+        f.next_address = FAKE_BASE;
+
+        k = sd_event_default(&f.event);
+        if (k >= 0)
+                k = sd_bus_open_system(&f.bus);
+        if (k >= 0)
+                k = sd_bus_attach_event(f.bus, f.event, 0);
+        if (k >= 0)
+                k = sd_bus_add_filter(f.bus, NULL, garble, NULL);
+        if (k >= 0)
+                k = sd_bus_add_object_vtable(f.bus, NULL, MANAGER, "org.mshare1.Manager", manager_vtable, &f);
+        if (k >= 0)
+                k = sd_bus_add_fallback_vtable(
+                        f.bus, NULL, PREFIX, "org.mshare1.Region", region_vtable, find_region, &f);
+        if (k >= 0)
+                k = sd_bus_request_name(f.bus, "org.mshare1", 0);
+        if (k < 0) {
+                (void) fprintf(stderr, "fake-broker: %s\n", strerror(-k));
+                return 1;
+        }
+
+        (void) puts("ready");
+        (void) fflush(stdout);
+        k = sd_event_loop(f.event);
+        return k < 0 ? 1 : 0;
+}

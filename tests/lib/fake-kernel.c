@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The kernel's part, played for tests on a kernel without mshare: this file's mshare() and open() come before
+ * the library's when it is linked into a test program or preloaded. A region is a file NAME of struct
+ * mshare_info and its memory a sparse file NAME.mem, both in the folder that FAKE_MSHARE names and both made by
+ * fake-broker; a window is that memory, mapped and shared. Unlike the real thing it costs page tables.
+ */
+#undef _FILE_OFFSET_BITS
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "mshare.h"
+#include "util.h"
+
+int __open_2(const char *path, int flags);
+int __open64_2(const char *path, int flags);
+
+static bool region_path(const char *name, const char *suffix, char *buf, size_t size) {
+        const char *dir = getenv("FAKE_MSHARE");
+
+        return dir && (size_t) snprintf(buf, size, "%s/%s%s", dir, name, suffix) < size;
+}
+
+static int open_any(const char *path, int flags, mode_t mode) {
+        static const char msharefs[] = "/sys/fs/mshare/";
+        char buf[4096];
+
+        if (strncmp(path, msharefs, strlen(msharefs)) == 0 &&
+            region_path(path + strlen(msharefs), "", buf, sizeof(buf)))
+                path = buf;
+        return (int) syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+#define OPEN_VARIADIC(function)                                                                               \
+        _public_ int function(const char *path, int flags, ...) {                                             \
+                mode_t mode = 0;                                                                              \
+                va_list ap;                                                                                   \
+                if (flags & (O_CREAT | O_TMPFILE)) {                                                          \
+                        va_start(ap, flags);                                                                  \
+                        mode = va_arg(ap, mode_t);                                                            \
+                        va_end(ap);                                                                           \
+                }                                                                                             \
+                return open_any(path, flags, mode);                                                           \
+        }
+
+OPEN_VARIADIC(open)
+OPEN_VARIADIC(open64)
+
+_public_ int __open_2(const char *path, int flags) {
+        return open_any(path, flags, 0);
+}
+
+_public_ int __open64_2(const char *path, int flags) {
+        return open_any(path, flags, 0);
+}
+
+_public_ int mshare(const char *name, void *addr, size_t length, int oflag, mode_t mode) {
+        _cleanup_(closep) int fd = -1, info_fd = -1;
+        struct mshare_info info;
+        const char *broken = getenv("FAKE_MSHARE_ERRNO");
+        char buf[4096];
+        int prot = oflag == O_RDWR ? PROT_READ | PROT_WRITE : PROT_READ, flags;
+
+        if (broken) {
+                errno = atoi(broken);
+                return -1;
+        }
+
+        if (!region_path(name, "", buf, sizeof(buf))) {
+                errno = ENOSYS;
+                return -1;
+        }
+        info_fd = open_any(buf, O_RDONLY | O_CLOEXEC, 0);
+        if (info_fd < 0)
+                return -1;
+        if (read(info_fd, &info, sizeof(info)) != sizeof(info) || info.size != length) {
+                errno = EINVAL;
+                return -1;
+        }
+
+        if (!region_path(name, ".mem", buf, sizeof(buf))) {
+                errno = ENAMETOOLONG;
+                return -1;
+        }
+        fd = open_any(buf, oflag | O_CLOEXEC, 0);
+        /* Made empty: the window is there and nothing in it may be touched. */
+        if (fd < 0 && errno == ENOENT)
+                prot = PROT_NONE;
+        else if (fd < 0)
+                return -1;
+
+        /* The kernel's own word for "the range is taken" is EEXIST, as mshare()'s is. */
+        flags = MAP_FIXED_NOREPLACE | MAP_NORESERVE | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
+        return syscall(SYS_mmap, addr, length, prot, flags, fd, 0) == -1 ? -1 : 0;
+}
+
+_public_ int mshare_unlink(const char *name) {
+        errno = ENOSYS;
+        return -1;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef FAKE_REGION_H
+#define FAKE_REGION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#define FAKE_GRANULE (UINT64_C(1) << 30)
+#define FAKE_BASE UINT64_C(0x200000000000)
+#define FAKE_REGIONS_MAX 64
+#define FAKE_CLIENTS_MAX 256
+
+struct fake;
+struct fake_region;
+
+struct fake_client {
+        struct fake_region *region; /* NULL: a free place */
+        int fd;
+        sd_event_source *source;
+        uint32_t uid, pid;
+        char access[3];
+        char owner[64]; /* bus name of who asked */
+        uint64_t since;
+};
+
+struct fake_region {
+        struct fake *fake;
+        char *name;
+        uint64_t address, length, size, created;
+        uint32_t mode, uid, gid;
+        char backing[16], lifetime[16], options[512];
+        bool ready;
+};
+
+struct fake {
+        sd_event *event;
+        struct sd_bus *bus;
+        const char *dir;
+        struct fake_region *regions[FAKE_REGIONS_MAX];
+        struct fake_client clients[FAKE_CLIENTS_MAX];
+        uint64_t next_address;
+};
+
+struct fake_region *fake_region_find(struct fake *f, const char *name);
+/* Negative errno, or 0: made, with its files in f->dir. */
+int fake_region_add(struct fake *f, const char *name, uint64_t size, struct fake_region **ret);
+void fake_region_remove(struct fake_region *r);
+/* Nothing is mapped in it any more. */
+void fake_region_empty(const struct fake_region *r);
+uint32_t fake_region_clients(const struct fake_region *r);
+
+/* Makes a lease; *ret_fd is the caller's to hand out and close. on_hup is called with the client. */
+int fake_client_add(struct fake_region *r,
+                    const char *access,
+                    uint32_t uid,
+                    uint32_t pid,
+                    const char *owner,
+                    sd_event_io_handler_t on_hup,
+                    int *ret_fd);
+void fake_client_remove(struct fake_client *c);
+
+#endif

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What libmshare-preload.so promises to a server that maps its shared memory and forks. Runs with the library
+ * preloaded; each case is a server of its own, forked from here with its own environment.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "bus-helpers.h"
+#include "mshare.h"
+#include "util.h"
+
+#define MIB ((size_t) 1 << 20)
+#define BIG (64 * MIB)
+#define WINDOW_BASE UINT64_C(0x200000000000)
+
+/* In a server: anything wrong ends it, with the line as the reason on its stderr. */
+#define CHECK(condition)                                                                                      \
+        do {                                                                                                  \
+                if (!(condition)) {                                                                           \
+                        (void) dprintf(2, "line %d: %s (errno %d)\n", __LINE__, #condition, errno);           \
+                        _exit(100);                                                                           \
+                }                                                                                             \
+        } while (0)
+
+static char *map_shared(size_t size, int more) {
+        return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | more, -1, 0);
+}
+
+static bool in_region(const void *p) {
+        return (uintptr_t) p >= WINDOW_BASE && (uintptr_t) p < WINDOW_BASE + (UINT64_C(1) << 40);
+}
+
+static bool is_zero(const char *p, size_t size) {
+        return p[0] == 0 && memcmp(p, p + 1, size - 1) == 0;
+}
+
+/* Run server() with what these variables say; gives its exit status and what it wrote to stderr. */
+static int run_server(
+        void (*server)(void), const char *region, const char *fallback, const char *min_size, char **ret_stderr) {
+        char text[4096];
+        size_t have = 0;
+        ssize_t n;
+        int fds[2];
+        pid_t pid;
+
+        g_assert_cmpint(pipe(fds), ==, 0);
+        pid = fork();
+        if (pid == 0) {
+                (void) dup2(fds[1], 2);
+                (void) close(fds[0]);
+                (void) close(fds[1]);
+                if (region)
+                        g_setenv("MSHARE_REGION", region, true);
+                if (fallback)
+                        g_setenv("MSHARE_FALLBACK", fallback, true);
+                if (min_size)
+                        g_setenv("MSHARE_MIN_SIZE", min_size, true);
+                server();
+                _exit(0);
+        }
+        (void) close(fds[1]);
+        while (have < sizeof(text) - 1 && (n = read(fds[0], text + have, sizeof(text) - 1 - have)) > 0)
+                have += (size_t) n;
+        text[have] = '\0';
+        (void) close(fds[0]);
+        if (text[0] != '\0')
+                g_test_message("%s", g_strchomp(text));
+        if (ret_stderr)
+                *ret_stderr = g_strdup(text);
+        return wait_child(pid);
+}
+
+static void expect(void (*server)(void), const char *region, const char *min_size) {
+        g_autofree char *text = NULL;
+
+        g_assert_cmpint(run_server(server, region, NULL, min_size, &text), ==, 0);
+        /* Success is silent. */
+        g_assert_cmpstr(text, ==, "");
+}
+
+static void serve_outside(void) {
+        char *p = map_shared(BIG, 0);
+
+        CHECK(p != MAP_FAILED && !in_region(p));
+        CHECK(munmap(p, BIG) == 0);
+}
+
+static void test_inert(void) {
+        make_region("r", 2 * BIG, NULL, NULL);
+        expect(serve_outside, NULL, NULL);
+        expect(serve_outside, "", NULL);
+        /* Below the threshold. */
+        expect(serve_outside, "r", "65M");
+        drop_region("r");
+}
+
+static void serve_one(void) {
+        char *p;
+        pid_t pid;
+
+        errno = ELIBSCN;
+        p = map_shared(BIG + 5, 0);
+        CHECK(p != MAP_FAILED && in_region(p) && errno == ELIBSCN);
+        CHECK(is_zero(p, BIG + 5));
+        memset(p, 7, BIG + 5);
+
+        pid = fork();
+        if (pid == 0) {
+                p[3] = 8;
+                _exit(p[4] == 7 ? 0 : 1);
+        }
+        CHECK(wait_child(pid) == 0 && p[3] == 8);
+}
+
+static void test_in_the_region(void) {
+        make_region("r", 2 * BIG, NULL, NULL);
+        expect(serve_one, "r", NULL);
+        /* The next server finds zeroes, whatever the last one left. */
+        expect(serve_one, "r", NULL);
+        assert_clients("r", 0);
+        drop_region("r");
+}
+
+static void test_empty_region(void) {
+        make_region("e", 2 * BIG, "backing", "empty");
+        expect(serve_one, "e", NULL);
+        drop_region("e");
+}
+
+static void serve_others(void) {
+        char *p, *q;
+        void *hint;
+        int fd;
+
+        p = map_shared(4096, 0);
+        CHECK(p != MAP_FAILED && !in_region(p));
+        p = mmap(NULL, BIG, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        CHECK(p != MAP_FAILED && !in_region(p));
+        p = mmap(NULL, BIG, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        CHECK(p != MAP_FAILED && !in_region(p));
+        hint = p;
+        p = mmap(hint, BIG, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        CHECK(p == hint);
+        fd = memfd_create("f", MFD_CLOEXEC);
+        CHECK(fd >= 0 && ftruncate(fd, (off_t) BIG) == 0);
+        p = mmap64(NULL, BIG, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        CHECK(p != MAP_FAILED && !in_region(p));
+        CHECK(close(fd) == 0);
+
+        p = map_shared(BIG, MAP_NORESERVE);
+        CHECK(in_region(p));
+        /* One region, one mapping. */
+        q = map_shared(BIG, 0);
+        CHECK(q != MAP_FAILED && !in_region(q));
+        CHECK(munmap(q, BIG) == 0);
+        q = mremap(hint, BIG, 2 * BIG, MREMAP_MAYMOVE);
+        CHECK(q != MAP_FAILED && !in_region(q));
+}
+
+static void test_nothing_else(void) {
+        make_region("r", 2 * BIG, NULL, NULL);
+        expect(serve_others, "r", NULL);
+        drop_region("r");
+}
+
+static void serve_small(void) {
+        char *p = map_shared(MIB, 0);
+
+        CHECK(in_region(p));
+}
+
+static void test_threshold(void) {
+        make_region("r", 2 * BIG, NULL, NULL);
+        expect(serve_small, "r", "1M");
+        expect(serve_small, "r", "1024k");
+        expect(serve_small, "r", "1048576");
+        drop_region("r");
+}
+
+static void serve_huge(void) {
+        char *p;
+
+        p = map_shared(BIG, MAP_HUGETLB);
+        CHECK(p == MAP_FAILED && errno == ENOMEM);
+        p = map_shared(BIG, MAP_HUGETLB | (21 << 26));
+        CHECK(p == MAP_FAILED && errno == ENOMEM);
+        serve_one();
+}
+
+static void test_huge_pages(void) {
+        make_region("r", 2 * BIG, NULL, NULL);
+        expect(serve_huge, "r", NULL);
+        drop_region("r");
+}
+
+static void serve_crash(void) {
+        char *p, *q;
+        pid_t pid;
+        int i;
+
+        p = map_shared(BIG, 0);
+        CHECK(in_region(p));
+        for (i = 0; i < 3; i++) {
+                memset(p, 7, BIG);
+                pid = fork();
+                if (pid == 0) {
+                        (void) kill(getpid(), SIGKILL);
+                        _exit(0);
+                }
+                CHECK(wait_child(pid) == -1);
+
+                CHECK(munmap(p, BIG) == 0);
+                assert_clients("r", 1);
+                /* The broker is not needed for this. */
+                g_setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent", true);
+                q = map_shared(BIG + (size_t) i * MIB, 0);
+                CHECK(q == p);
+                CHECK(is_zero(q, BIG + (size_t) i * MIB));
+                CHECK(munmap(q, BIG + (size_t) i * MIB) == 0);
+                q = map_shared(BIG, 0);
+                CHECK(q == p);
+                g_setenv("DBUS_SYSTEM_BUS_ADDRESS", g_getenv("DBUS_SESSION_BUS_ADDRESS"), true);
+        }
+}
+
+static void test_recreation(void) {
+        make_region("r", 2 * BIG, NULL, NULL);
+        expect(serve_crash, "r", NULL);
+        drop_region("r");
+}
+
+static void serve_logger(void) {
+        char *p, c;
+        pid_t logger;
+        int go[2];
+
+        p = map_shared(BIG, 0);
+        CHECK(in_region(p));
+        memset(p, 7, BIG);
+        CHECK(pipe2(go, O_CLOEXEC) == 0);
+
+        logger = fork();
+        if (logger == 0) {
+                unsigned char vec;
+
+                (void) close(go[1]);
+                CHECK(munmap(p, BIG) == 0);
+                CHECK(mincore(p, 4096, &vec) < 0 && errno == ENOMEM);
+                (void) !read(go[0], &c, 1);
+                /* By now its parent has died, and the logger was no client any more. */
+                assert_clients("r", 0);
+                _exit(0);
+        }
+        (void) close(go[0]);
+        g_usleep(200000);
+        CHECK(p[0] == 7 && p[BIG - 1] == 7);
+        assert_clients("r", 1);
+}
+
+static void test_child_leaves(void) {
+        make_region("r", 2 * BIG, NULL, NULL);
+        expect(serve_logger, "r", NULL);
+        assert_clients("r", 0);
+        drop_region("r");
+}
+
+static void serve_parts(void) {
+        char *p = map_shared(BIG, 0);
+
+        CHECK(in_region(p));
+        p[0] = p[4096] = 7;
+        CHECK(munmap(p, 4096) < 0 && errno == EINVAL);
+        CHECK(munmap(p + 4096, BIG - 4096) < 0 && errno == EINVAL);
+        CHECK(munmap(p - 4096, 8192) < 0 && errno == EINVAL);
+        CHECK(mremap(p, BIG, 2 * BIG, MREMAP_MAYMOVE) == MAP_FAILED && errno == EINVAL);
+        CHECK(mremap(p, 0, BIG, MREMAP_MAYMOVE) == MAP_FAILED && errno == EINVAL);
+        CHECK(p[0] == 7 && p[4096] == 7);
+        /* Just before the window is nobody's business. */
+        CHECK(munmap(p - 4096, 4096) == 0);
+        CHECK(munmap(p, BIG) == 0);
+}
+
+static void test_parts(void) {
+        make_region("r", 2 * BIG, NULL, NULL);
+        expect(serve_parts, "r", NULL);
+        drop_region("r");
+}
+
+static int wanted_errno;
+
+static void serve_refused(void) {
+        char *p;
+
+        p = map_shared(BIG, MAP_HUGETLB);
+        CHECK(p == MAP_FAILED && errno == wanted_errno);
+        p = map_shared(BIG, 0);
+        CHECK(p == MAP_FAILED && errno == wanted_errno);
+        /* What is too small for the region was never refused. */
+        p = map_shared(4096, 0);
+        CHECK(p != MAP_FAILED);
+}
+
+static void serve_unshared(void) {
+        char *p;
+
+        /* Without huge pages on this machine the kernel itself refuses the first. */
+        p = map_shared(BIG, MAP_HUGETLB);
+        CHECK(p == MAP_FAILED || !in_region(p));
+        p = map_shared(BIG, 0);
+        CHECK(p != MAP_FAILED && !in_region(p));
+        p[0] = 1;
+        CHECK(munmap(p, BIG) == 0);
+}
+
+static void assert_sentence(const char *text, const char *part, const char *ending) {
+        g_assert_true(g_str_has_prefix(text, "libmshare-preload: "));
+        g_assert_nonnull(strstr(text, part));
+        g_assert_true(g_str_has_suffix(text, ending));
+        g_assert_null(strchr(text, '\n'));
+}
+
+static void assert_failure(const char *region, const char *part, int error) {
+        g_autofree char *no = NULL, *yes = NULL, *unset = NULL;
+
+        wanted_errno = error;
+        g_assert_cmpint(run_server(serve_refused, region, "no", NULL, &no), ==, 0);
+        assert_sentence(no, part, "; refusing the memory, because MSHARE_FALLBACK is not yes");
+        g_assert_cmpint(run_server(serve_refused, region, NULL, NULL, &unset), ==, 0);
+        g_assert_cmpstr(unset, ==, no);
+        g_assert_cmpint(run_server(serve_unshared, region, "yes", NULL, &yes), ==, 0);
+        assert_sentence(yes, part, "; going on with memory of its own, as MSHARE_FALLBACK=yes says");
+}
+
+static void test_failures(void) {
+        assert_failure("no-such", "There is no region \"no-such\"", ENOENT);
+        assert_failure("denied", "does not admit you", EACCES);
+        assert_failure("unsupported", "This kernel has no mshare", ENOSYS);
+        assert_failure("a/b", "slash", EINVAL);
+
+        make_region("tiny", BIG - 4096, NULL, NULL);
+        assert_failure("tiny", "it has 67104768 bytes, and the server needs 67108864", ENOMEM);
+        assert_clients("tiny", 0);
+        drop_region("tiny");
+
+        make_region("file", BIG, "backing", "file");
+        assert_failure("file", "backed by a file", EOPNOTSUPP);
+        drop_region("file");
+
+        make_region("k", BIG, NULL, NULL);
+        g_setenv("FAKE_MSHARE_ERRNO", "38", true);
+        assert_failure("k", "CONFIG_MSHARE", ENOSYS);
+        g_unsetenv("FAKE_MSHARE_ERRNO");
+        assert_clients("k", 0);
+        drop_region("k");
+}
+
+static void test_bad_settings(void) {
+        static const char *const sizes[] = {"0", "-1", "64X", "64MB", "M", " 5", "99999999999999999999", "18446744073709551615T"};
+        g_autofree char *text = NULL;
+        size_t i;
+
+        make_region("r", BIG, NULL, NULL);
+        wanted_errno = EINVAL;
+        for (i = 0; i < G_N_ELEMENTS(sizes); i++) {
+                g_autofree char *t = NULL;
+
+                g_assert_cmpint(run_server(serve_refused, "r", NULL, sizes[i], &t), ==, 0);
+                assert_sentence(t, sizes[i], "MSHARE_FALLBACK is not yes");
+        }
+        g_assert_cmpint(run_server(serve_refused, "r", "maybe", NULL, &text), ==, 0);
+        assert_sentence(text, "MSHARE_FALLBACK=maybe is neither yes nor no", "MSHARE_FALLBACK is not yes");
+        drop_region("r");
+}
+
+/* A first server that waits until its pipe is closed, perhaps as an orphan of the process that mapped. */
+static pid_t start_first(int *ret_go, bool orphan) {
+        int go[2], ready[2];
+        pid_t pid, child;
+        char c;
+
+        g_assert_cmpint(pipe2(go, O_CLOEXEC), ==, 0);
+        g_assert_cmpint(pipe2(ready, O_CLOEXEC), ==, 0);
+        pid = fork();
+        if (pid == 0) {
+                char *p;
+
+                (void) close(go[1]);
+                g_setenv("MSHARE_REGION", "r", true);
+                p = map_shared(BIG, 0);
+                CHECK(in_region(p));
+                child = orphan ? fork() : 0;
+                if (child == 0) {
+                        p[0] = 7;
+                        (void) !write(ready[1], "x", 1);
+                        (void) !read(go[0], &c, 1);
+                        _exit(p[0] == 7 ? 0 : 1);
+                }
+                _exit(0);
+        }
+        (void) close(go[0]);
+        g_assert_cmpint(read(ready[0], &c, 1), ==, 1);
+        (void) close(ready[0]);
+        (void) close(ready[1]);
+        *ret_go = go[1];
+        return pid;
+}
+
+static void test_two_servers(void) {
+        g_autofree char *text = NULL;
+        pid_t pid;
+        int go;
+
+        make_region("r", BIG, NULL, NULL);
+        pid = start_first(&go, false);
+        wanted_errno = EBUSY;
+        g_assert_cmpint(run_server(serve_refused, "r", NULL, NULL, &text), ==, 0);
+        assert_sentence(text, "another server", "MSHARE_FALLBACK is not yes");
+        (void) close(go);
+        g_assert_cmpint(wait_child(pid), ==, 0);
+        expect(serve_small, "r", "1M");
+
+        /* The postmaster is dead, a backend still at work. */
+        pid = start_first(&go, true);
+        g_assert_cmpint(wait_child(pid), ==, 0);
+        g_clear_pointer(&text, g_free);
+        g_assert_cmpint(run_server(serve_refused, "r", NULL, NULL, &text), ==, 0);
+        assert_sentence(text, "left behind", "MSHARE_FALLBACK is not yes");
+        (void) close(go);
+        expect(serve_small, "r", "1M");
+        drop_region("r");
+}
+
+static void test_exec_drops(void) {
+        int in[2];
+        pid_t pid;
+        char c;
+
+        make_region("r", BIG, NULL, NULL);
+        g_assert_cmpint(pipe2(in, O_CLOEXEC), ==, 0);
+        pid = fork();
+        if (pid == 0) {
+                (void) dup2(in[0], 0);
+                (void) close(in[1]);
+                g_setenv("MSHARE_REGION", "r", true);
+                CHECK(in_region(map_shared(BIG, 0)));
+                (void) !read(0, &c, 1);
+                (void) execlp("cat", "cat", NULL);
+                _exit(1);
+        }
+        (void) close(in[0]);
+        assert_clients("r", 1);
+        g_assert_cmpint(write(in[1], "", 1), ==, 1);
+        assert_clients("r", 0);
+        g_assert_cmpint(kill(pid, 0), ==, 0);
+        (void) close(in[1]);
+        g_assert_cmpint(wait_child(pid), ==, 0);
+        drop_region("r");
+}
+
+int main(int argc, char *argv[]) {
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/preload/without a region it does nothing", test_inert);
+        g_test_add_func("/preload/the shared memory is in the region and zero", test_in_the_region);
+        g_test_add_func("/preload/an empty region is filled", test_empty_region);
+        g_test_add_func("/preload/nothing else changes", test_nothing_else);
+        g_test_add_func("/preload/the threshold is the administrator's", test_threshold);
+        g_test_add_func("/preload/trying for huge pages works", test_huge_pages);
+        g_test_add_func("/preload/re-creation after a crash, without the broker", test_recreation);
+        g_test_add_func("/preload/a child that unmaps leaves alone", test_child_leaves);
+        g_test_add_func("/preload/a part is not given back", test_parts);
+        g_test_add_func("/preload/failures are told once and fall back or refuse", test_failures);
+        g_test_add_func("/preload/bad settings are told", test_bad_settings);
+        g_test_add_func("/preload/two servers never share a region", test_two_servers);
+        g_test_add_func("/preload/exec drops the lease", test_exec_drops);
+        return g_test_run();
+}
