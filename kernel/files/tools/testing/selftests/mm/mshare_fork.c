@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mshare: fork, exec, exit and kill.
+ */
+#include "mshare_helpers.h"
+
+#include <spawn.h>
+
+#include "mshare_failnth.h"
+
+#define KEEP 0x5ca1ab1eL
+
+static long nr_sharers(const char *name)
+{
+	return region_figure(name, "mshare-sharers");
+}
+
+/* Wait for a child: its exit code, or the negative signal that killed it. */
+static int reap(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid)
+		return -1000;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+TEST_F(mshare, fork_shares_not_cow)
+{
+	char *anon = self->addr, *shm = self->addr + 4 * MEG;
+	pid_t pid;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(anon, MEG, RW));
+	ASSERT_EQ(0, map_shmem(shm, MEG, RW));
+	ASSERT_EQ(0, probe_store(anon, 1));
+	ASSERT_EQ(0, probe_store(shm, 1));
+
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (load(anon) != 1 || load(shm) != 1 ||
+		    nr_sharers(self->name) != 2)
+			_exit(1);
+		/* A page that is there, one that is not, a new mapping. */
+		if (probe_store(anon, 2) || probe_store(anon + PAGE, 3) ||
+		    probe_store(shm, 4) ||
+		    map_anon(self->addr + 8 * MEG, PAGE, RW) ||
+		    probe_store(self->addr + 8 * MEG, 5))
+			_exit(2);
+		/* Fork again, and let the grandchild end it. */
+		pid = fork();
+		if (!pid)
+			_exit(load(anon) != 2 || nr_sharers(self->name) != 3 ||
+			      probe_store(anon + 8, 6) ||
+			      do_munmap(shm, MEG));
+		_exit(reap(pid) ? 3 : 0);
+	}
+	EXPECT_EQ(0, reap(pid));
+	EXPECT_EQ(2, load(anon));
+	EXPECT_EQ(6, load(anon + 8));
+	EXPECT_EQ(3, load(anon + PAGE));
+	EXPECT_EQ(5, load(self->addr + 8 * MEG));
+	EXPECT_EQ(SIGBUS, probe_byte(shm));
+	EXPECT_EQ(1, nr_sharers(self->name));
+	EXPECT_EQ(0, debug_check());
+}
+
+/* The child holds the region on its own: the parent may leave or die. */
+TEST_F(mshare, child_outlives_parent)
+{
+	int pfd[2], res[2];
+	char byte = 1;
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(pfd));
+	ASSERT_EQ(0, pipe(res));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (sys_mshare(self->name, self->addr, self->len,
+			       O_CREAT | O_RDWR, 0600) ||
+		    map_anon(self->addr, PAGE, RW) ||
+		    probe_store(self->addr, KEEP))
+			_exit(1);
+		pid = fork();
+		if (pid)
+			_exit(0);
+		/* Speak when the parent is long gone, and the name too. */
+		if (read(pfd[0], &byte, 1) != 1)
+			_exit(1);
+		byte = load(self->addr) == KEEP &&
+		       !probe_store(self->addr, 1);
+		if (write(res[1], &byte, 1) != 1)
+			_exit(1);
+		_exit(0);
+	}
+	EXPECT_EQ(0, reap(pid));
+	EXPECT_EQ(1, nr_sharers(self->name));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(1, write(pfd[1], &byte, 1));
+	byte = 0;
+	EXPECT_EQ(1, read(res[0], &byte, 1));
+	EXPECT_EQ(1, byte);
+}
+
+/* Leaves of the tree: note in the region that they came, wait for the end. */
+static void leaf(char *base, int index, int pipe_fd)
+{
+	long *counter = (long *)base;
+	char byte;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (probe_store(base + PAGE + index * sizeof(long), index + 1))
+		_exit(1);
+	__atomic_add_fetch(counter, 1, __ATOMIC_SEQ_CST);
+	if (read(pipe_fd, &byte, 1) != 0)
+		_exit(2);
+	/* What the root mapped in the meantime is ours as well. */
+	_exit(load(base + 8 * MEG) == KEEP ? 0 : 3);
+}
+
+TEST_F_TIMEOUT(mshare, fork_tree_1000, 300)
+{
+	const char *env = getenv("MSHARE_FORKS");
+	int total = env ? atoi(env) : 1000, branches = 40;
+	int leaves = total / branches - 1, i, j, bad = 0;
+	int pfd[2];
+	pid_t pid, *pids;
+
+	total = branches * (leaves + 1);
+	pids = calloc(branches, sizeof(*pids));
+	ASSERT_NE(NULL, pids);
+	ASSERT_EQ(0, pipe(pfd));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	ASSERT_EQ(0, probe_store(self->addr, 0));
+
+	for (i = 0; i < branches; i++) {
+		pid = fork();
+		ASSERT_LE(0, pid);
+		pids[i] = pid;
+		if (pid)
+			continue;
+		close(pfd[1]);
+		for (j = 0; j < leaves; j++) {
+			pid = fork();
+			if (pid < 0)
+				_exit(10);
+			if (!pid)
+				leaf(self->addr, branches + i * leaves + j,
+				     pfd[0]);
+		}
+		pid = fork();
+		if (pid < 0)
+			_exit(11);
+		if (!pid)
+			leaf(self->addr, i, pfd[0]);
+		for (bad = 0; wait(&j) > 0;)
+			bad += j != 0;
+		_exit(bad != 0);
+	}
+	close(pfd[0]);
+	/* total leaves, and the branches that wait for theirs. */
+	EXPECT_TRUE(WAIT_FOR(load(self->addr) == total, 200000))
+		TH_LOG("%ld of %d came", load(self->addr), total);
+	EXPECT_EQ(total + branches + 1, nr_sharers(self->name));
+	TH_LOG("%ld sharers", nr_sharers(self->name));
+	for (i = 0; i < total; i++)
+		bad += load(self->addr + PAGE + i * sizeof(long)) != i + 1;
+	EXPECT_EQ(0, bad);
+
+	/* Flushes that reach a thousand. */
+	ASSERT_EQ(0, map_anon(self->addr + 8 * MEG, 2 * MEG, RW));
+	ASSERT_EQ(0, probe_store(self->addr + 8 * MEG, 1));
+	ASSERT_EQ(0, do_munmap(self->addr + 8 * MEG, 2 * MEG));
+	ASSERT_EQ(0, map_anon(self->addr + 8 * MEG, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr + 8 * MEG, KEEP));
+	EXPECT_EQ(0, debug_check());
+
+	close(pfd[1]);
+	for (i = 0; i < branches; i++)
+		EXPECT_EQ(0, reap(pids[i]));
+	EXPECT_EQ(1, nr_sharers(self->name));
+	EXPECT_EQ(total, load(self->addr));
+	free(pids);
+}
+
+/* Each allocation of fork() fails once: the parent's window survives. */
+TEST_F_TIMEOUT(mshare, fork_fail_nth, 240)
+{
+	int fd = failnth_open(), n, hits = 0;
+	bool hit;
+	pid_t pid;
+
+	if (fd < 0)
+		SKIP(return, "no fault injection");
+	self->len = 2 * self->granule;
+	MAKE_REGION();
+	ASSERT_EQ(0, sys_mshare(self->name2, self->addr + self->len,
+				self->granule, O_CREAT | O_RDWR, 0600));
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr, KEEP));
+	for (n = 1; n < FAILNTH_MAX; n++) {
+		failnth_arm(fd, n);
+		pid = fork();
+		if (!pid)
+			_exit(load(self->addr) != KEEP);
+		hit = failnth_hit(fd);
+		hits += hit;
+		EXPECT_EQ(0, pid < 0 ? !hit : reap(pid));
+		ASSERT_EQ(KEEP, load(self->addr))
+			TH_LOG("lost the window at %d", n);
+		ASSERT_EQ(1, nr_sharers(self->name));
+		ASSERT_EQ(1, nr_sharers(self->name2));
+		if (!hit)
+			break;
+	}
+	close(fd);
+	EXPECT_LT(n, FAILNTH_MAX);
+	EXPECT_LT(10, hits);
+	EXPECT_EQ(0, debug_check());
+	TH_LOG("%d allocations failed", hits);
+}
+
+/* Runs in the new program: what of the old one's window is left? */
+static int exec_probe(const char *addr_text, const char *name)
+{
+	char *addr = (char *)strtoul(addr_text, NULL, 0);
+
+	probe_init();
+	if (self_maps_line(addr))
+		return 1;
+	if (probe_byte(addr) != SIGSEGV || last_fault.code != SEGV_MAPERR)
+		return 2;
+	/* The parent only. */
+	if (nr_sharers(name) != 1)
+		return 3;
+	return 0;
+}
+
+TEST_F(mshare, exec_detaches)
+{
+	char addr[32], exe[] = "/proc/self/exe";
+	char * const argv[] = { exe, "--exec-probe", addr, self->name, NULL };
+	char * const envp[] = { NULL };
+	pid_t pid;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr, KEEP));
+	snprintf(addr, sizeof(addr), "%p", self->addr);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		/* An exec that fails changes nothing. */
+		execve("/nonexistent", argv, envp);
+		if (load(self->addr) != KEEP)
+			_exit(100);
+		execve(exe, argv, envp);
+		_exit(101);
+	}
+	EXPECT_EQ(0, reap(pid));
+	EXPECT_EQ(KEEP, load(self->addr));
+	EXPECT_EQ(1, nr_sharers(self->name));
+
+	/* Without a fork in between: the child borrows the parent's mm. */
+	ASSERT_EQ(0, posix_spawn(&pid, exe, NULL, NULL, argv, envp));
+	EXPECT_EQ(0, reap(pid));
+	EXPECT_EQ(KEEP, load(self->addr));
+	EXPECT_EQ(1, nr_sharers(self->name));
+}
+
+/* Touch, map and unmap in the window until killed. */
+static __noreturn void storm_child(char *base, unsigned int seed)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		char *at = base + MEG * (rand_r(&seed) % 16);
+
+		switch (rand_r(&seed) % 4) {
+		case 0:
+			map_anon(at, MEG, RW);
+			break;
+		case 1:
+			do_munmap(at, MEG);
+			break;
+		case 2:
+			if (!fork())
+				_exit(probe_store(at, 1) & 0);
+			wait(NULL);
+			break;
+		default:
+			probe_store(at + PAGE * (rand_r(&seed) % 256), 1);
+			probe_byte(at);
+		}
+	}
+}
+
+TEST_F_TIMEOUT(mshare, sigkill_storm, 120)
+{
+	long end = now_ms() + scaled(3000, 8000);
+	unsigned int seed = 4711, rounds = 0;
+	int status, i;
+	pid_t pid[8];
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr + 64 * MEG, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr + 64 * MEG, KEEP));
+	while (now_ms() < end) {
+		for (i = 0; i < (int)ARRAY_SIZE(pid); i++) {
+			pid[i] = fork();
+			ASSERT_LE(0, pid[i]);
+			if (!pid[i])
+				storm_child(self->addr, seed + i);
+		}
+		seed += 100;
+		nap_ms(rand_r(&seed) % 30);
+		for (i = 0; i < (int)ARRAY_SIZE(pid); i++) {
+			kill(pid[i], SIGKILL);
+			if (i & 1)
+				map_anon(self->addr, 16 * MEG, RW);
+		}
+		for (i = 0; i < (int)ARRAY_SIZE(pid); i++) {
+			ASSERT_EQ(pid[i], waitpid(pid[i], &status, 0));
+			EXPECT_TRUE(WIFSIGNALED(status));
+			EXPECT_EQ(SIGKILL, WTERMSIG(status));
+		}
+		ASSERT_EQ(KEEP, load(self->addr + 64 * MEG));
+		rounds++;
+	}
+	/* Their own children die of PDEATHSIG or end by themselves. */
+	EXPECT_TRUE(WAIT_FOR(nr_sharers(self->name) == 1, 10000))
+		TH_LOG("%ld sharers left", nr_sharers(self->name));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_LT(2U, rounds);
+}
+
+/* The region's last holders die all at once, the name being gone. */
+TEST_F_TIMEOUT(mshare, sigkill_of_all_frees, 60)
+{
+	int i, round, status;
+	pid_t pid[6];
+
+	for (round = 0; round < scaled(20, 5); round++) {
+		int pfd[2];
+		char byte;
+
+		ASSERT_EQ(0, pipe(pfd));
+		for (i = 0; i < (int)ARRAY_SIZE(pid); i++) {
+			pid[i] = fork();
+			ASSERT_LE(0, pid[i]);
+			if (pid[i])
+				continue;
+			while (sys_mshare(self->name, self->addr, self->len,
+					  O_CREAT | O_RDWR, 0600))
+				sched_yield();
+			map_anon(self->addr, MEG, RW);
+			probe_store(self->addr + i * PAGE, i);
+			if (write(pfd[1], "x", 1) != 1)
+				_exit(1);
+			for (;;)
+				probe_byte(self->addr + i * PAGE);
+		}
+		for (i = 0; i < (int)ARRAY_SIZE(pid); i++)
+			ASSERT_EQ(1, read(pfd[0], &byte, 1));
+		EXPECT_EQ((long)ARRAY_SIZE(pid), nr_sharers(self->name));
+		ASSERT_EQ(0, sys_mshare_unlink(self->name));
+		for (i = 0; i < (int)ARRAY_SIZE(pid); i++)
+			kill(pid[i], SIGKILL);
+		for (i = 0; i < (int)ARRAY_SIZE(pid); i++)
+			waitpid(pid[i], &status, 0);
+		close(pfd[0]);
+		close(pfd[1]);
+	}
+	EXPECT_TRUE(WAIT_FOR(debug_regions() <= self->regions_before, 10000));
+}
+
+/* fork() against everything that changes the region meanwhile. */
+TEST_F_TIMEOUT(mshare, fork_vs_unmap, 60)
+{
+	long end = now_ms() + scaled(2000, 5000);
+	pid_t mapper, pid;
+	int forks = 0;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr + 64 * MEG, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr + 64 * MEG, KEEP));
+	mapper = fork();
+	ASSERT_LE(0, mapper);
+	if (!mapper) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;) {
+			map_anon(self->addr, 8 * MEG, RW);
+			probe_store(self->addr, 1);
+			probe_store(self->addr + 4 * MEG, 1);
+			do_munmap(self->addr, 8 * MEG);
+		}
+	}
+	while (now_ms() < end) {
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			probe_store(self->addr, 2);
+			_exit(load(self->addr + 64 * MEG) != KEEP);
+		}
+		ASSERT_EQ(0, reap(pid));
+		forks++;
+	}
+	kill(mapper, SIGKILL);
+	EXPECT_EQ(-SIGKILL, reap(mapper));
+	EXPECT_EQ(1, nr_sharers(self->name));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_LT(10, forks);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 4 && !strcmp(argv[1], "--exec-probe"))
+		return exec_probe(argv[2], argv[3]);
+	return mshare_main(argc, argv);
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A reader that spins on one address of a window, in user mode, on a CPU of
+ * its own, so that nothing but a flush from elsewhere renews its TLB.  It
+ * finds stale entries without guessing: whoever changes the mapping publishes
+ * that the change is done, and an access that began after that and still had
+ * its way went through a stale entry.
+ *
+ * Emulated CPUs drop their whole TLB at each write to CR3, and so does every
+ * kernel entry under page-table isolation: the reader makes no system call
+ * while it spins, is SCHED_FIFO, and with pti=on such a test cannot fail.
+ */
+#ifndef _MSHARE_SPIN_H
+#define _MSHARE_SPIN_H
+
+#include "mshare_helpers.h"
+
+enum spin_mode {
+	SPIN_LOAD_FAULTS,	/* after the change, a load must fault */
+	SPIN_STORE_FAULTS,	/* after the change, a store must fault */
+	SPIN_LOAD_NEW,		/* after the change, a load gives expect */
+	SPIN_LOAD_ALWAYS,	/* whatever happens, a load gives expect */
+};
+
+/* Shared by the two sides; every field is written by one of them only. */
+struct spin {
+	/* the changer's */
+	long round;
+	long published;
+	long mode;
+	long *addr;
+	long expect;
+	long stop;
+	/* the reader's */
+	long ready;
+	long warm;		/* round in which the entry is surely cached */
+	long done;		/* last round that came to its end */
+	long stale;		/* accesses through a stale entry */
+	long bad;		/* values that nobody stored */
+	long last_bad;
+	long sig;		/* of the last round */
+	long code;
+};
+
+/* Loads before the reader says that its TLB holds the entry. */
+#define SPIN_WARM 200
+
+static inline void spin_round(struct spin *s, long round)
+{
+	long *addr = READ_ONCE(s->addr), mode = READ_ONCE(s->mode);
+	long loads = 0, done, val;
+
+	for (;;) {
+		/* x86 keeps loads in order: this one comes first. */
+		done = __atomic_load_n(&s->published, __ATOMIC_ACQUIRE);
+		if (mode == SPIN_STORE_FAULTS) {
+			WRITE_ONCE(*addr, loads);
+			val = loads;
+		} else {
+			val = READ_ONCE(*addr);
+		}
+		if (++loads == SPIN_WARM)
+			WRITE_ONCE(s->warm, round);
+		switch (mode) {
+		case SPIN_LOAD_FAULTS:
+		case SPIN_STORE_FAULTS:
+			if (done < round)
+				continue;
+			WRITE_ONCE(s->stale, s->stale + 1);
+			return;
+		case SPIN_LOAD_NEW:
+			if (done < round)
+				continue;
+			if (val != READ_ONCE(s->expect)) {
+				WRITE_ONCE(s->last_bad, val);
+				WRITE_ONCE(s->stale, s->stale + 1);
+			}
+			return;
+		case SPIN_LOAD_ALWAYS:
+			if (val != READ_ONCE(s->expect)) {
+				WRITE_ONCE(s->last_bad, val);
+				WRITE_ONCE(s->bad, s->bad + 1);
+				return;
+			}
+			if (done < round)
+				continue;
+			return;
+		}
+	}
+}
+
+static inline void spin_run(struct spin *s)
+{
+	long last = 0, round;
+
+	for (;;) {
+		while ((round = __atomic_load_n(&s->round,
+						__ATOMIC_ACQUIRE)) == last) {
+			if (READ_ONCE(s->stop))
+				return;
+			__builtin_ia32_pause();
+		}
+		PROBE(spin_round(s, round));
+		WRITE_ONCE(s->sig, last_fault.sig);
+		WRITE_ONCE(s->code, last_fault.code);
+		last = round;
+		__atomic_store_n(&s->done, round, __ATOMIC_RELEASE);
+	}
+}
+
+/* Two CPUs that we may run on; false if there is but one. */
+static inline bool two_cpus(int cpu[2])
+{
+	cpu_set_t set;
+	int i, n = 0;
+
+	if (sched_getaffinity(0, sizeof(set), &set))
+		return false;
+	for (i = 0; i < CPU_SETSIZE && n < 2; i++)
+		if (CPU_ISSET(i, &set))
+			cpu[n++] = i;
+	return n == 2;
+}
+
+static inline int pin_to(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return neg(sched_setaffinity(0, sizeof(set), &set));
+}
+
+static inline struct spin *spin_alloc(void)
+{
+	struct spin *s = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1,
+			      0);
+
+	return s == MAP_FAILED ? NULL : s;
+}
+
+/* What the reader's process or thread runs; it says when it is there. */
+static inline int spin_reader(struct spin *s, int cpu)
+{
+	struct sched_param prio = { .sched_priority = 1 };
+	int ret = pin_to(cpu);
+
+	if (ret)
+		return ret;
+	/* Without it the test is weaker, not wrong. */
+	sched_setscheduler(0, SCHED_FIFO, &prio);
+	WRITE_ONCE(s->ready, 1);
+	spin_run(s);
+	return 0;
+}
+
+/*
+ * A child that spins on cpu.  It inherits the caller's windows, unless attach
+ * is given: then it does that first and is a sharer by its own call.
+ */
+static inline pid_t spin_fork(struct spin *s, int cpu, long (*attach)(void *),
+			      void *arg)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	probe_init();
+	if (attach && attach(arg))
+		_exit(2);
+	_exit(spin_reader(s, cpu) ? 1 : 0);
+}
+
+/* Begin a round; true once the reader's TLB holds the entry. */
+static inline bool spin_begin(struct spin *s, enum spin_mode mode, void *addr,
+			      long expect)
+{
+	long round = s->round + 1;
+
+	WRITE_ONCE(s->mode, mode);
+	WRITE_ONCE(s->addr, (long *)addr);
+	WRITE_ONCE(s->expect, expect);
+	__atomic_store_n(&s->round, round, __ATOMIC_RELEASE);
+	WAIT_FOR(READ_ONCE(s->warm) == round || READ_ONCE(s->done) == round,
+		 20000);
+	return READ_ONCE(s->warm) == round;
+}
+
+/* The change is made: from here on an access that ignores it is stale. */
+static inline void spin_publish(struct spin *s)
+{
+	__atomic_store_n(&s->published, s->round, __ATOMIC_SEQ_CST);
+}
+
+/* True when the reader has come to the end of the round. */
+static inline bool spin_end(struct spin *s)
+{
+	return WAIT_FOR(__atomic_load_n(&s->done, __ATOMIC_ACQUIRE) ==
+			s->round, 20000);
+}
+
+static inline void spin_stop(struct spin *s)
+{
+	WRITE_ONCE(s->stop, 1);
+}
+
+#endif /* _MSHARE_SPIN_H */

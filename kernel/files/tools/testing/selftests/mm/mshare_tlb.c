@@ -1,0 +1,509 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mshare: no stale TLB entry outlives the flush that should have killed it.
+ */
+#include "mshare_helpers.h"
+
+#include <pthread.h>
+
+#include "mshare_gup.h"
+#include "mshare_spin.h"
+
+struct attach_arg {
+	const char *name;
+	void *addr;
+	size_t len;
+	int oflag;
+};
+
+/* The reader is forked first, so that its window is of its own making. */
+static long attach_when_there(void *arg)
+{
+	struct attach_arg *a = arg;
+	long end = now_ms() + 10000, ret;
+
+	do {
+		ret = sys_mshare(a->name, a->addr, a->len, a->oflag, 0);
+	} while (ret == -ENOENT && now_ms() < end);
+	return ret;
+}
+
+struct spin_test {
+	struct spin *s;
+	pid_t reader;
+};
+
+/*
+ * The test's region with ourselves on one CPU and a reader, attached with
+ * oflag, on another: 0, -ENODEV if there is no other, or what went wrong.
+ */
+static long spin_setup(struct spin_test *t, const char *name, char *addr,
+		       size_t len, int oflag)
+{
+	struct attach_arg attach = { name, addr, len, oflag };
+	int cpu[2];
+	long ret;
+
+	if (!two_cpus(cpu))
+		return -ENODEV;
+	t->s = spin_alloc();
+	if (!t->s)
+		return -ENOMEM;
+	ret = pin_to(cpu[0]);
+	if (ret)
+		return ret;
+	t->reader = spin_fork(t->s, cpu[1], attach_when_there, &attach);
+	if (t->reader < 0)
+		return -EAGAIN;
+	ret = sys_mshare(name, addr, len, O_CREAT | O_EXCL | O_RDWR, 0600);
+	if (ret)
+		return ret;
+	return WAIT_FOR(READ_ONCE(t->s->ready), 15000) ? 0 : -ETIME;
+}
+
+/* The reader's exit status: 0 if all went well. */
+static int spin_done(struct spin_test *t)
+{
+	int status = -1;
+
+	spin_stop(t->s);
+	waitpid(t->reader, &status, 0);
+	return status;
+}
+
+TEST_F_TIMEOUT(mshare, spin_reader_vs_munmap, 120)
+{
+	struct spin_test t;
+	struct spin *s;
+	long ret;
+	int i, rounds = scaled(200, 60);
+
+	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);
+	if (ret == -ENODEV)
+		SKIP(return, "needs two CPUs");
+	ASSERT_EQ(0, ret);
+	s = t.s;
+	for (i = 1; i <= rounds; i++) {
+		ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+		ASSERT_EQ(0, probe_store(self->addr, i));
+		ASSERT_TRUE(spin_begin(s, SPIN_LOAD_FAULTS, self->addr, i));
+		ASSERT_EQ(0, do_munmap(self->addr, PAGE));
+		spin_publish(s);
+		ASSERT_TRUE(spin_end(s));
+		ASSERT_EQ(0, s->stale)
+			TH_LOG("stale load in round %d", i);
+		EXPECT_EQ(SIGBUS, s->sig);
+		EXPECT_EQ(BUS_ADRERR, s->code);
+	}
+	EXPECT_EQ(0, spin_done(&t));
+	EXPECT_EQ(0, debug_check());
+}
+
+/* The same where the tables themselves go, and for a read-only sharer. */
+TEST_F_TIMEOUT(mshare, spin_ro_reader_vs_munmap_of_tables, 120)
+{
+	struct spin_test t;
+	struct spin *s;
+	long ret;
+	int i, rounds = scaled(200, 60);
+
+	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDONLY);
+	if (ret == -ENODEV)
+		SKIP(return, "needs two CPUs");
+	ASSERT_EQ(0, ret);
+	s = t.s;
+	for (i = 1; i <= rounds; i++) {
+		ASSERT_EQ(0, map_anon(self->addr, 8 * MEG, RW));
+		ASSERT_EQ(0, probe_store(self->addr + 4 * MEG, i));
+		ASSERT_TRUE(spin_begin(s, SPIN_LOAD_FAULTS,
+				       self->addr + 4 * MEG, i));
+		ASSERT_EQ(0, do_munmap(self->addr, 8 * MEG));
+		spin_publish(s);
+		ASSERT_TRUE(spin_end(s));
+		ASSERT_EQ(0, s->stale)
+			TH_LOG("stale load in round %d", i);
+		EXPECT_EQ(SIGBUS, s->sig);
+	}
+	EXPECT_EQ(0, spin_done(&t));
+	EXPECT_EQ(0, debug_check());
+}
+
+TEST_F_TIMEOUT(mshare, spin_reader_vs_mprotect, 120)
+{
+	struct spin_test t;
+	struct spin *s;
+	long ret;
+	int i, rounds = scaled(200, 60);
+
+	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);
+	if (ret == -ENODEV)
+		SKIP(return, "needs two CPUs");
+	ASSERT_EQ(0, ret);
+	s = t.s;
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	for (i = 1; i <= rounds; i++) {
+		ASSERT_EQ(0, do_mprotect(self->addr, PAGE, RW));
+		ASSERT_EQ(0, probe_store(self->addr, i));
+		/* By turns: no access at all, and no stores. */
+		ASSERT_TRUE(spin_begin(s, i & 1 ? SPIN_LOAD_FAULTS :
+				       SPIN_STORE_FAULTS, self->addr, i));
+		ASSERT_EQ(0, do_mprotect(self->addr, PAGE,
+					 i & 1 ? PROT_NONE : PROT_READ));
+		spin_publish(s);
+		ASSERT_TRUE(spin_end(s));
+		ASSERT_EQ(0, s->stale)
+			TH_LOG("stale access in round %d", i);
+		EXPECT_EQ(SIGSEGV, s->sig);
+		EXPECT_EQ(SEGV_ACCERR, s->code);
+	}
+	EXPECT_EQ(0, spin_done(&t));
+	EXPECT_EQ(0, debug_check());
+}
+
+/* The first write to a private page of a file puts a copy in its place. */
+TEST_F_TIMEOUT(mshare, spin_writer_vs_cow, 120)
+{
+	struct spin_test t;
+	struct spin *s;
+	long ret;
+	int i, rounds = scaled(200, 60), fd = temp_file(256 * PAGE);
+
+	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDONLY);
+	if (ret == -ENODEV)
+		SKIP(return, "needs two CPUs");
+	ASSERT_EQ(0, ret);
+	s = t.s;
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, map_fd(self->addr, 256 * PAGE, RW, MAP_PRIVATE, fd, 0));
+	for (i = 1; i <= rounds; i++) {
+		char *at = self->addr + i * PAGE;
+
+		ASSERT_TRUE(spin_begin(s, SPIN_LOAD_NEW, at, 1000 + i));
+		ASSERT_EQ(0, probe_store(at, 1000 + i));
+		spin_publish(s);
+		ASSERT_TRUE(spin_end(s));
+		ASSERT_EQ(0, s->stale)
+			TH_LOG("round %d: saw %ld", i, s->last_bad);
+		EXPECT_EQ(0, s->sig);
+	}
+	close(fd);
+	EXPECT_EQ(0, spin_done(&t));
+	EXPECT_EQ(0, debug_check());
+}
+
+TEST_F_TIMEOUT(mshare, spin_reader_vs_dontneed, 120)
+{
+	struct spin_test t;
+	struct spin *s;
+	long ret;
+	int i, rounds = scaled(200, 60);
+
+	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);
+	if (ret == -ENODEV)
+		SKIP(return, "needs two CPUs");
+	ASSERT_EQ(0, ret);
+	s = t.s;
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	for (i = 1; i <= rounds; i++) {
+		ASSERT_EQ(0, probe_store(self->addr, i));
+		ASSERT_TRUE(spin_begin(s, SPIN_LOAD_NEW, self->addr, 0));
+		ASSERT_EQ(0, do_madvise(self->addr, PAGE, MADV_DONTNEED));
+		spin_publish(s);
+		ASSERT_TRUE(spin_end(s));
+		ASSERT_EQ(0, s->stale)
+			TH_LOG("round %d: saw %ld", i, s->last_bad);
+	}
+	EXPECT_EQ(0, spin_done(&t));
+	EXPECT_EQ(0, debug_check());
+}
+
+TEST_F_TIMEOUT(mshare, spin_reader_vs_mremap, 120)
+{
+	struct spin_test t;
+	struct spin *s;
+	long ret;
+	int i, rounds = scaled(100, 40);
+	char *there = self->addr + 32 * MEG;
+
+	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);
+	if (ret == -ENODEV)
+		SKIP(return, "needs two CPUs");
+	ASSERT_EQ(0, ret);
+	s = t.s;
+	for (i = 1; i <= rounds; i++) {
+		/* One page, or a whole table at once. */
+		size_t len = i & 1 ? PAGE : 4 * MEG;
+
+		ASSERT_EQ(0, map_anon(self->addr, len, RW));
+		ASSERT_EQ(0, probe_store(self->addr, i));
+		ASSERT_TRUE(spin_begin(s, SPIN_LOAD_FAULTS, self->addr, i));
+		ASSERT_EQ((long)there, do_mremap(self->addr, len, len,
+						 MREMAP_MAYMOVE | MREMAP_FIXED,
+						 there));
+		spin_publish(s);
+		ASSERT_TRUE(spin_end(s));
+		ASSERT_EQ(0, s->stale)
+			TH_LOG("stale load in round %d", i);
+		EXPECT_EQ(SIGBUS, s->sig);
+		EXPECT_EQ(i, load(there));
+		ASSERT_EQ(0, do_munmap(there, len));
+	}
+	EXPECT_EQ(0, spin_done(&t));
+	EXPECT_EQ(0, debug_check());
+}
+
+/*
+ * Reclaim behind the reader's back: whatever becomes of the page, the reader
+ * sees what was stored, and never what its frame is used for next.
+ */
+TEST_F_TIMEOUT(mshare, spin_reader_vs_pageout, 120)
+{
+	struct spin_test t;
+	struct spin *s;
+	long ret;
+	int i, j, rounds = scaled(100, 30);
+	long out = vmstat_count("pswpout"), stolen, swapped;
+	char *poison;
+	size_t poison_len = 64 * PAGE;
+
+	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);
+	if (ret == -ENODEV)
+		SKIP(return, "needs two CPUs");
+	ASSERT_EQ(0, ret);
+	s = t.s;
+	stolen = vmstat_count("pgsteal_anon") + vmstat_count("pgsteal_file");
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	for (i = 1; i <= rounds; i++) {
+		ASSERT_EQ(0, probe_store(self->addr, i));
+		ASSERT_TRUE(spin_begin(s, SPIN_LOAD_ALWAYS, self->addr, i));
+		for (j = 0; j < 4; j++) {
+			ASSERT_EQ(0, do_madvise(self->addr, PAGE,
+						MADV_PAGEOUT));
+			poison = mmap(NULL, poison_len, RW, MAP_PRIVATE |
+				      MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+			ASSERT_NE(MAP_FAILED, poison);
+			memset(poison, 0xee, poison_len);
+			munmap(poison, poison_len);
+		}
+		spin_publish(s);
+		ASSERT_TRUE(spin_end(s));
+		ASSERT_EQ(0, s->bad)
+			TH_LOG("round %d: saw %lx", i, s->last_bad);
+	}
+	swapped = vmstat_count("pswpout") - out;
+	stolen = vmstat_count("pgsteal_anon") + vmstat_count("pgsteal_file") -
+		 stolen;
+	TH_LOG("%ld pages reclaimed, %ld to swap", stolen, swapped);
+	EXPECT_EQ(0, spin_done(&t));
+	EXPECT_EQ(0, debug_check());
+	if (!swapped)
+		SKIP(return, "nothing was paged out: no swap");
+}
+
+/* Tables are freed and used anew while GUP walks them without a lock. */
+TEST_F_TIMEOUT(mshare, table_free_vs_gup_fast, 120)
+{
+	long end, got, calls = 0, hits = 0, a = (long)self->addr;
+	bool dev = !access(GUP_TEST_FILE, R_OK | W_OK);
+	struct iovec iov = { self->addr + 4 * MEG, PAGE };
+	int cpu[2], status, pfd[2];
+	long *page;
+	pid_t mapper;
+
+	if (!two_cpus(cpu))
+		SKIP(return, "needs two CPUs");
+	page = malloc(PAGE);
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, pipe(pfd));
+	MAKE_REGION();
+	mapper = fork();
+	ASSERT_LE(0, mapper);
+	if (!mapper) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		pin_to(cpu[0]);
+		for (;;) {
+			map_anon(self->addr, 16 * MEG, RW);
+			probe_store(self->addr + 4 * MEG, 0x600d);
+			probe_store(self->addr + 10 * MEG, 0x600d);
+			do_munmap(self->addr, 16 * MEG);
+		}
+	}
+	pin_to(cpu[1]);
+	end = now_ms() + scaled(3000, 8000);
+	while (now_ms() < end) {
+		calls++;
+		/* vmsplice() takes pages by GUP-fast and lets us look. */
+		got = neg(vmsplice(pfd[1], &iov, 1, 0));
+		if (got > 0) {
+			hits++;
+			ASSERT_EQ(got, read(pfd[0], page, PAGE));
+			/* The value, or the page before it was stored. */
+			ASSERT_TRUE(*page == 0x600d || *page == 0)
+				TH_LOG("saw %lx", *page);
+		} else {
+			ASSERT_EQ(-EFAULT, got);
+		}
+		if (!dev)
+			continue;
+		got = gup_test(PIN_FAST_BENCHMARK, a + 10 * MEG, 1,
+			       FOLL_WRITE);
+		ASSERT_TRUE(got == 0 || got == 1);
+	}
+	kill(mapper, SIGKILL);
+	waitpid(mapper, &status, 0);
+	EXPECT_LT(0, hits);
+	TH_LOG("%ld of %ld calls found the page", hits, calls);
+	EXPECT_EQ(0, debug_check());
+	free(page);
+}
+
+/* More sharers than the kernel flushes one by one. */
+TEST_F_TIMEOUT(mshare, many_sharers_threshold, 120)
+{
+	struct spin_test t;
+	struct spin *s;
+	long ret;
+	int i, n = 100, rounds = scaled(100, 30), pfd[2], status;
+	char byte;
+
+	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);
+	if (ret == -ENODEV)
+		SKIP(return, "needs two CPUs");
+	ASSERT_EQ(0, ret);
+	s = t.s;
+	ASSERT_EQ(0, pipe(pfd));
+	for (i = 0; i < n; i++) {
+		pid_t pid = fork();
+
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			close(pfd[1]);
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			_exit(read(pfd[0], &byte, 1) != 0);
+		}
+	}
+	EXPECT_EQ(n + 2, region_figure(self->name, "mshare-sharers"));
+	for (i = 1; i <= rounds; i++) {
+		ASSERT_EQ(0, map_anon(self->addr, 4 * MEG, RW));
+		ASSERT_EQ(0, probe_store(self->addr, i));
+		ASSERT_TRUE(spin_begin(s, SPIN_LOAD_FAULTS, self->addr, i));
+		ASSERT_EQ(0, i & 1 ? do_munmap(self->addr, 4 * MEG) :
+			     do_mprotect(self->addr, PAGE, PROT_NONE));
+		spin_publish(s);
+		ASSERT_TRUE(spin_end(s));
+		ASSERT_EQ(0, s->stale)
+			TH_LOG("stale load in round %d", i);
+		EXPECT_EQ(i & 1 ? SIGBUS : SIGSEGV, s->sig);
+	}
+	close(pfd[0]);
+	close(pfd[1]);
+	EXPECT_EQ(0, spin_done(&t));
+	EXPECT_EQ(0, debug_check());
+	for (i = 0; i < n; i++) {
+		EXPECT_LT(0, wait(&status));
+		EXPECT_EQ(0, status);
+	}
+	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
+}
+
+struct thread_arg {
+	struct spin *s;
+	int cpu;
+};
+
+static void *reader_thread(void *arg)
+{
+	struct thread_arg *t = arg;
+
+	probe_init();
+	return (void *)(long)spin_reader(t->s, t->cpu);
+}
+
+/* A window goes while another thread of the same process reads in it. */
+TEST_F_TIMEOUT(mshare, detach_vs_access, 120)
+{
+	int i, rounds = scaled(200, 60), cpu[2];
+	struct spin *s = spin_alloc();
+	struct thread_arg arg;
+	pthread_t thread;
+	struct peer p;
+	void *ret;
+
+	if (!two_cpus(cpu))
+		SKIP(return, "needs two CPUs");
+	ASSERT_NE(NULL, s);
+	ASSERT_EQ(0, pin_to(cpu[0]));
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr, 7));
+	arg.s = s;
+	arg.cpu = cpu[1];
+	ASSERT_EQ(0, pthread_create(&thread, NULL, reader_thread, &arg));
+	ASSERT_TRUE(WAIT_FOR(READ_ONCE(s->ready), 10000));
+	for (i = 1; i <= rounds; i++) {
+		ASSERT_TRUE(spin_begin(s, SPIN_LOAD_FAULTS, self->addr, 7));
+		ASSERT_EQ(0, i & 1 ? do_munmap(self->addr, self->len) :
+			     sys_mshare_unlink(self->name));
+		spin_publish(s);
+		ASSERT_TRUE(spin_end(s));
+		ASSERT_EQ(0, s->stale)
+			TH_LOG("stale load in round %d", i);
+		EXPECT_EQ(SIGSEGV, s->sig);
+		EXPECT_EQ(SEGV_MAPERR, s->code);
+		ASSERT_EQ(7, peer_see(&p, self->addr));
+		ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len,
+					O_RDWR, 0));
+	}
+	spin_stop(s);
+	EXPECT_EQ(0, pthread_join(thread, &ret));
+	EXPECT_EQ(NULL, ret);
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/* Readers on both CPUs while sharers come and go: no false fault, ever. */
+TEST_F_TIMEOUT(mshare, attach_detach_vs_access, 60)
+{
+	long end = now_ms() + scaled(2000, 5000);
+	pid_t churn[2];
+	int i, status;
+	long n = 0;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr, 7));
+	for (i = 0; i < 2; i++) {
+		churn[i] = fork();
+		ASSERT_LE(0, churn[i]);
+		if (churn[i])
+			continue;
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (now_ms() < end) {
+			if (load(self->addr) != 7)
+				_exit(1);
+			if (do_munmap(self->addr, self->len))
+				_exit(2);
+			if (probe_byte(self->addr) != SIGSEGV)
+				_exit(3);
+			if (sys_mshare(self->name, self->addr, self->len,
+				       n++ & 1 ? O_RDWR : O_RDONLY, 0))
+				_exit(4);
+		}
+		_exit(0);
+	}
+	while (now_ms() < end) {
+		ASSERT_EQ(7, load(self->addr));
+		n++;
+	}
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(churn[i], waitpid(churn[i], &status, 0));
+		EXPECT_EQ(0, status);
+	}
+	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
+	EXPECT_EQ(0, debug_check());
+}
+
+int main(int argc, char **argv)
+{
+	return mshare_main(argc, argv);
+}
