@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "agent.h"
+#include "util.h"
+
+/* How long to wait for it to register itself. Without it polkit merely says no. */
+#define REGISTER_TIMEOUT_MSEC 5000
+
+void agent_open(struct agent *agent, bool wanted) {
+        struct pollfd p;
+        char number[16];
+        int fds[2];
+        pid_t pid;
+
+        if (!wanted || geteuid() == 0 || !isatty(STDIN_FILENO))
+                return;
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return;
+
+        pid = fork();
+        if (pid < 0) {
+                (void) close(fds[0]);
+                (void) close(fds[1]);
+                return;
+        }
+        if (pid == 0) {
+                (void) prctl(PR_SET_PDEATHSIG, SIGTERM);
+                (void) fcntl(fds[1], F_SETFD, 0);
+                (void) snprintf(number, sizeof(number), "%d", fds[1]);
+                (void) execlp("pkttyagent", "pkttyagent", "--notify-fd", number, "--fallback", NULL);
+                _exit(EXIT_FAILURE);
+        }
+
+        /* It closes the pipe when it is ready, and so does its end. */
+        (void) close(fds[1]);
+        p = (struct pollfd){.fd = fds[0], .events = POLLIN};
+        (void) poll(&p, 1, REGISTER_TIMEOUT_MSEC);
+        (void) close(fds[0]);
+        agent->pid = pid;
+}
+
+void agent_close(struct agent *agent) {
+        if (agent->pid <= 0)
+                return;
+
+        (void) kill(agent->pid, SIGTERM);
+        (void) kill(agent->pid, SIGCONT);
+        while (waitpid(agent->pid, NULL, 0) < 0 && errno == EINTR)
+                ;
+        agent->pid = 0;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARECTL_AGENT_H
+#define MSHARECTL_AGENT_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct agent {
+        pid_t pid;
+};
+
+#define AGENT_NONE                                                                                            \
+        (struct agent) {                                                                                      \
+                .pid = 0                                                                                      \
+        }
+
+/*
+ * Where polkit may ask for a password but no desktop shows its question, ask on this terminal, with
+ * pkttyagent(1). Nothing happens without a terminal, for root, or if the user wants no question.
+ */
+void agent_open(struct agent *agent, bool wanted);
+void agent_close(struct agent *agent);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARECTL_BUS_H
+#define MSHARECTL_BUS_H
+
+#include <systemd/sd-bus.h>
+
+#include "msharectl.h"
+
+#define BROKER_NAME "org.mshare1"
+#define MANAGER_PATH "/org/mshare1"
+#define MANAGER_INTERFACE "org.mshare1.Manager"
+#define REGION_INTERFACE "org.mshare1.Region"
+
+/* These print what goes wrong, begun with "what", and return an exit status. */
+
+int bus_connect(sd_bus **ret);
+
+/* A call of the manager's, to be filled and given to bus_call(). */
+int bus_new_call(sd_bus *bus, const char *method, sd_bus_message **ret);
+
+/*
+ * Send it and wait for the answer; reply may be NULL. An action may need an administrator's password: then a
+ * question may be asked, and the wait has no end but the user's patience.
+ */
+int bus_call(sd_bus *bus, sd_bus_message *m, bool action, const struct arguments *a, const char *what, sd_bus_message **reply);
+
+/* The region's object, by the broker's word. */
+int bus_region_path(sd_bus *bus, const char *name, const struct arguments *a, const char *what, char **ret);
+
+int bus_out_of_memory(void);
+/* A message that could not be built or read. */
+int bus_message_failed(const char *what, int r);
+
+#endif

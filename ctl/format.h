@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARECTL_FORMAT_H
+#define MSHARECTL_FORMAT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A copy in which control characters are \xNN, so that no name or label plays tricks on a terminal; NULL: no memory. */
+char *format_printable(const char *s);
+
+/* Into buf, which is returned. Bytes as 1.5G, exactly below 1K; "512G" where nothing is lost. */
+const char *format_bytes(uint64_t bytes, char *buf, size_t size);
+/* Microseconds since 1970, in local time. */
+const char *format_time(uint64_t usec, char *buf, size_t size);
+/* The user's or group's name, or the number if it has none. */
+const char *format_uid(uint32_t uid, char *buf, size_t size);
+const char *format_gid(uint32_t gid, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARECTL_JSON_H
+#define MSHARECTL_JSON_H
+
+#include <stdio.h>
+
+enum json_mode {
+        JSON_OFF,
+        JSON_SHORT,  /* one line */
+        JSON_PRETTY, /* indented */
+};
+
+/* A name and its value, which is encoded already. */
+struct json_member {
+        const char *key;
+        const char *value;
+};
+
+/* The string as a JSON string, quotes included, to be freed; NULL when out of memory. s must be UTF-8. */
+char *json_string(const char *s);
+
+/* One object, without a line feed at its end; depth counts the objects and arrays around it. */
+void json_print_object(FILE *f, enum json_mode mode, unsigned int depth, const struct json_member *members, size_t n);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARECTL_H
+#define MSHARECTL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-bus.h>
+
+#include "json.h"
+
+/* Documented in msharectl(1): scripts rely on them. */
+enum exit_status {
+        STATUS_OK = 0,
+        STATUS_FAILED = 1,
+        STATUS_USAGE = 2,
+        STATUS_NO_REGION = 3,
+        STATUS_DENIED = 4,
+        STATUS_NO_BROKER = 5,
+        STATUS_UNSUPPORTED = 6,
+        /* Of "run" alone, whose other statuses are the command's: as env(1) and nohup(1) have them. */
+        STATUS_RUN_FAILED = 125,
+        STATUS_RUN_CANNOT = 126,
+        STATUS_RUN_NOT_FOUND = 127,
+};
+
+/* The command line, as parsed; strings point into argv. */
+struct arguments {
+        enum json_mode json;
+        bool pager, legend, ask_password, quiet;
+
+        char **names; /* the verb's arguments */
+        int n_names;
+        char **command; /* what stands after "--", NULL-terminated; NULL if "--" does not */
+
+        const char *mode, *owner, *backing, *lifetime, *linger, *address, *hugepages, *label, *file;
+        const char *fallback, *min_size;
+        bool populate, force;
+};
+
+/* The verbs: each prints what goes wrong itself and returns the exit status. */
+int verb_chmod(const struct arguments *a);
+int verb_chown(const struct arguments *a);
+int verb_clients(const struct arguments *a);
+int verb_create(const struct arguments *a);
+int verb_list(const struct arguments *a);
+int verb_monitor(const struct arguments *a);
+int verb_remove(const struct arguments *a);
+int verb_run(const struct arguments *a);
+int verb_status(const struct arguments *a);
+
+/* "msharectl: " and a sentence on stderr. */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

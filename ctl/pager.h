@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARECTL_PAGER_H
+#define MSHARECTL_PAGER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct pager {
+        pid_t pid;
+};
+
+#define PAGER_NONE                                                                                            \
+        (struct pager) {                                                                                      \
+                .pid = 0                                                                                      \
+        }
+
+/*
+ * Send standard output through $SYSTEMD_PAGER, $PAGER or less(1), if it is a terminal and wanted. Where no
+ * pager can be had, output goes on as before.
+ */
+void pager_open(struct pager *pager, bool wanted);
+/* Finish the output and wait until the user has seen it. */
+void pager_close(struct pager *pager);
+
+#endif

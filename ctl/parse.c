@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <ctype.h>
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parse.h"
+#include "util.h"
+
+/* Digits of that base and nothing before them; *end is what follows. */
+static int parse_number(const char *s, int base, uint64_t *ret, const char **end) {
+        unsigned long long n;
+        char *e;
+
+        if (!isxdigit((unsigned char) s[0]))
+                return -EINVAL;
+        errno = 0;
+        n = strtoull(s, &e, base);
+        if (errno == ERANGE)
+                return -ERANGE;
+        if (errno != 0 || e == s)
+                return -EINVAL;
+        *ret = n;
+        *end = e;
+        return 0;
+}
+
+int parse_size(const char *s, uint64_t *ret) {
+        static const char suffixes[] = "KMGT";
+        unsigned int shift = 0;
+        const char *end, *suffix;
+        uint64_t n;
+        int r;
+
+        r = parse_number(s, 10, &n, &end);
+        if (r < 0)
+                return r;
+
+        if (*end != '\0') {
+                suffix = strchr(suffixes, toupper((unsigned char) *end));
+                if (!suffix || end[1] != '\0')
+                        return -EINVAL;
+                shift = 10 * (unsigned int) (suffix - suffixes + 1);
+        }
+        if (n == 0)
+                return -EINVAL;
+        if (n > UINT64_MAX >> shift)
+                return -ERANGE;
+
+        *ret = n << shift;
+        return 0;
+}
+
+int parse_duration(const char *s, uint64_t *ret) {
+        static const struct {
+                const char *suffix;
+                uint64_t usec;
+        } units[] = {
+                {"", 1000000},
+                {"us", 1},
+                {"ms", 1000},
+                {"s", 1000000},
+                {"min", UINT64_C(60) * 1000000},
+                {"h", UINT64_C(3600) * 1000000},
+                {"d", UINT64_C(86400) * 1000000},
+        };
+        const char *end;
+        uint64_t n;
+        size_t i;
+        int r;
+
+        r = parse_number(s, 10, &n, &end);
+        if (r < 0)
+                return r;
+
+        for (i = 0; i < ELEMENTSOF(units); i++)
+                if (strcmp(end, units[i].suffix) == 0) {
+                        if (n > UINT64_MAX / units[i].usec)
+                                return -ERANGE;
+                        *ret = n * units[i].usec;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+int parse_mode(const char *s, uint32_t *ret) {
+        const char *end;
+        uint64_t n;
+        int r;
+
+        r = parse_number(s, 8, &n, &end);
+        if (r < 0)
+                return r;
+        if (*end != '\0')
+                return -EINVAL;
+        if (n > 0777)
+                return -ERANGE;
+        *ret = (uint32_t) n;
+        return 0;
+}
+
+int parse_address(const char *s, uint64_t *ret) {
+        const char *end;
+        int r;
+
+        if (s[0] != '0' || (s[1] != 'x' && s[1] != 'X'))
+                return -EINVAL;
+        r = parse_number(s + 2, 16, ret, &end);
+        if (r < 0)
+                return r;
+        return *end == '\0' ? 0 : -EINVAL;
+}
+
+/* A number that is an id; UINT32_MAX means "none" to the kernel and is no id. */
+static int parse_id(const char *s, uint32_t *ret) {
+        const char *end;
+        uint64_t n;
+        int r;
+
+        if (!isdigit((unsigned char) s[0]))
+                return -EINVAL;
+        r = parse_number(s, 10, &n, &end);
+        if (r < 0)
+                return r;
+        if (*end != '\0')
+                return -EINVAL;
+        if (n >= UINT32_MAX)
+                return -ERANGE;
+        *ret = (uint32_t) n;
+        return 0;
+}
+
+static int find_user(const char *s, uint32_t *ret_uid, uint32_t *ret_gid) {
+        struct passwd pw, *found = NULL;
+        char data[4096];
+        int r;
+
+        if (getpwnam_r(s, &pw, data, sizeof(data), &found) == 0 && found) {
+                *ret_uid = pw.pw_uid;
+                *ret_gid = pw.pw_gid;
+                return 0;
+        }
+
+        r = parse_id(s, ret_uid);
+        if (r == -EINVAL)
+                return -ESRCH;
+        if (r < 0)
+                return r;
+        /* Without an entry the login group is unknown. */
+        *ret_gid = UINT32_MAX;
+        if (getpwuid_r(*ret_uid, &pw, data, sizeof(data), &found) == 0 && found)
+                *ret_gid = pw.pw_gid;
+        return 0;
+}
+
+static int find_group(const char *s, uint32_t *ret_gid) {
+        struct group gr, *found = NULL;
+        char data[16384];
+        int r;
+
+        if (getgrnam_r(s, &gr, data, sizeof(data), &found) == 0 && found) {
+                *ret_gid = gr.gr_gid;
+                return 0;
+        }
+        r = parse_id(s, ret_gid);
+        return r == -EINVAL ? -ESRCH : r;
+}
+
+int parse_owner(const char *s, struct owner *ret) {
+        _cleanup_(freep) char *user = NULL;
+        struct owner o = {};
+        uint32_t login_gid = UINT32_MAX;
+        const char *colon;
+        int r;
+
+        colon = strchrnul(s, ':');
+        if (s[0] == '\0' || strcmp(s, ":") == 0)
+                return -EINVAL;
+
+        user = strndup(s, (size_t) (colon - s));
+        if (!user)
+                return -ENOMEM;
+
+        if (user[0] != '\0') {
+                r = find_user(user, &o.uid, &login_gid);
+                if (r < 0)
+                        return r;
+                o.has_uid = true;
+        }
+
+        if (colon[0] == ':' && colon[1] != '\0') {
+                r = find_group(colon + 1, &o.gid);
+                if (r < 0)
+                        return r;
+                o.has_gid = true;
+        } else if (colon[0] == ':') {
+                if (login_gid == UINT32_MAX)
+                        return -ESRCH;
+                o.gid = login_gid;
+                o.has_gid = true;
+        }
+
+        *ret = o;
+        return 0;
+}

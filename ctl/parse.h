@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARECTL_PARSE_H
+#define MSHARECTL_PARSE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* All return 0, or -EINVAL for what has another form and -ERANGE for what is too large; *ret is set on success. */
+
+/* Bytes: a number above 0, with K, M, G or T after it if wanted (powers of 1024). */
+int parse_size(const char *s, uint64_t *ret);
+/* Microseconds: a number of seconds, or with us, ms, s, min, h or d after it. */
+int parse_duration(const char *s, uint64_t *ret);
+/* Octal, 0 to 0777. */
+int parse_mode(const char *s, uint32_t *ret);
+/* 0x and hexadecimal digits. */
+int parse_address(const char *s, uint64_t *ret);
+
+struct owner {
+        bool has_uid, has_gid;
+        uint32_t uid, gid;
+};
+
+/*
+ * USER, USER:GROUP, :GROUP or "USER:", which takes the user's login group; names or numbers. -ESRCH: there is
+ * no such user or group.
+ */
+int parse_owner(const char *s, struct owner *ret);
+
+#endif

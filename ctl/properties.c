@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bus.h"
+#include "properties.h"
+#include "util.h"
+
+static void property_done(struct property *p) {
+        free(p->name);
+        free(p->string);
+        free(p->json);
+}
+
+void properties_done(struct properties *p) {
+        size_t i;
+
+        for (i = 0; i < p->n; i++)
+                property_done(p->list + i);
+        free(p->list);
+        *p = (struct properties){};
+}
+
+/* 1: read; 0: of a type that is not for showing, skipped. */
+static int read_value(sd_bus_message *m, struct property *p) {
+        const char *contents, *s;
+        char buf[64];
+        uint32_t u;
+        uint16_t q;
+        uint8_t y;
+        int b, r;
+
+        r = sd_bus_message_peek_type(m, NULL, &contents);
+        if (r < 0)
+                return r;
+        if (strlen(contents) != 1 || !strchr("sobyqutd", contents[0])) {
+                r = sd_bus_message_skip(m, "v");
+                return r < 0 ? r : 0;
+        }
+
+        p->type = contents[0];
+        switch (p->type) {
+        case 's':
+        case 'o':
+                r = sd_bus_message_read(m, "v", contents, &s);
+                if (r < 0)
+                        return r;
+                p->string = strdup(s);
+                p->json = json_string(s);
+                return p->string && p->json ? 1 : -ENOMEM;
+        case 'b':
+                r = sd_bus_message_read(m, "v", contents, &b);
+                p->number = r >= 0 && b;
+                (void) snprintf(buf, sizeof(buf), "%s", p->number ? "true" : "false");
+                break;
+        case 'd':
+                r = sd_bus_message_read(m, "v", contents, &p->real);
+                (void) snprintf(buf, sizeof(buf), "%.17g", p->real);
+                /* JSON has no word for what is not a number. */
+                if (!(p->real - p->real == 0))
+                        (void) snprintf(buf, sizeof(buf), "null");
+                break;
+        case 'y':
+                r = sd_bus_message_read(m, "v", contents, &y);
+                p->number = r >= 0 ? y : 0;
+                (void) snprintf(buf, sizeof(buf), "%" PRIu64, p->number);
+                break;
+        case 'q':
+                r = sd_bus_message_read(m, "v", contents, &q);
+                p->number = r >= 0 ? q : 0;
+                (void) snprintf(buf, sizeof(buf), "%" PRIu64, p->number);
+                break;
+        case 'u':
+                r = sd_bus_message_read(m, "v", contents, &u);
+                p->number = r >= 0 ? u : 0;
+                (void) snprintf(buf, sizeof(buf), "%" PRIu64, p->number);
+                break;
+        default:
+                r = sd_bus_message_read(m, "v", contents, &p->number);
+                (void) snprintf(buf, sizeof(buf), "%" PRIu64, p->number);
+        }
+        if (r < 0)
+                return r;
+
+        p->json = strdup(buf);
+        return p->json ? 1 : -ENOMEM;
+}
+
+static int read_property(sd_bus_message *m, struct properties *p) {
+        struct property one = {}, *list;
+        const char *name;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &name);
+        if (r < 0)
+                return r;
+
+        r = read_value(m, &one);
+        if (r > 0) {
+                one.name = strdup(name);
+                list = reallocarray(p->list, p->n + 1, sizeof(*list));
+                if (list)
+                        p->list = list;
+                if (list && one.name) {
+                        p->list[p->n++] = one;
+                        return 0;
+                }
+                r = -ENOMEM;
+        }
+        property_done(&one);
+        return r;
+}
+
+int properties_get(sd_bus *bus,
+                   const char *path,
+                   const char *interface,
+                   const struct arguments *a,
+                   const char *what,
+                   struct properties *ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+        _cleanup_(properties_done) struct properties p = {};
+        int r;
+
+        r = sd_bus_message_new_method_call(
+                bus, &m, BROKER_NAME, path, "org.freedesktop.DBus.Properties", "GetAll");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", interface);
+        if (r < 0)
+                return bus_message_failed(what, r);
+
+        r = bus_call(bus, m, false, a, what, &reply);
+        if (r != STATUS_OK)
+                return r;
+
+        r = sd_bus_message_enter_container(reply, 'a', "{sv}");
+        while (r >= 0 && (r = sd_bus_message_enter_container(reply, 'e', "sv")) > 0) {
+                r = read_property(reply, &p);
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(reply);
+        }
+        if (r < 0)
+                return bus_message_failed(what, r);
+
+        *ret = p;
+        p = (struct properties){};
+        return STATUS_OK;
+}
+
+struct property *properties_find(struct properties *p, const char *name) {
+        size_t i;
+
+        for (i = 0; i < p->n; i++)
+                if (strcmp(p->list[i].name, name) == 0) {
+                        p->list[i].shown = true;
+                        return p->list + i;
+                }
+        return NULL;
+}
+
+uint64_t properties_number(struct properties *p, const char *name) {
+        const struct property *one = properties_find(p, name);
+
+        return one ? one->number : 0;
+}
+
+const char *properties_string(struct properties *p, const char *name) {
+        const struct property *one = properties_find(p, name);
+
+        return one && one->string ? one->string : "";
+}
+
+int properties_print_json(const struct properties *p, enum json_mode mode) {
+        _cleanup_(freep) struct json_member *members = NULL;
+        size_t i;
+
+        members = calloc(p->n + 1, sizeof(*members));
+        if (!members)
+                return bus_out_of_memory();
+        for (i = 0; i < p->n; i++)
+                members[i] = (struct json_member){.key = p->list[i].name, .value = p->list[i].json};
+        json_print_object(stdout, mode, 0, members, p->n);
+        (void) putchar('\n');
+        return STATUS_OK;
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <wchar.h>
+
+#include "format.h"
+#include "pager.h"
+#include "table.h"
+#include "util.h"
+
+#define COLUMN_MIN 8
+#define ELLIPSIS "..."
+
+struct cell {
+        char *text;
+        char *json;
+};
+
+struct table {
+        const struct column *columns;
+        size_t n_columns;
+        struct cell *cells;
+        size_t n_cells;
+};
+
+int table_new(const struct column *columns, size_t n_columns, struct table **ret) {
+        struct table *t;
+
+        t = calloc(1, sizeof(*t));
+        if (!t)
+                return -ENOMEM;
+        t->columns = columns;
+        t->n_columns = n_columns;
+        *ret = t;
+        return 0;
+}
+
+struct table *table_free(struct table *t) {
+        size_t i;
+
+        if (!t)
+                return NULL;
+
+        for (i = 0; i < t->n_cells; i++) {
+                free(t->cells[i].text);
+                free(t->cells[i].json);
+        }
+        free(t->cells);
+        free(t);
+        return NULL;
+}
+
+/* Takes both strings, on failure too. */
+static int add(struct table *t, char *text, char *json) {
+        struct cell *cells;
+
+        cells = reallocarray(t->cells, t->n_cells + 1, sizeof(*cells));
+        if (cells)
+                t->cells = cells;
+        if (!cells || !text || !json) {
+                free(text);
+                free(json);
+                return -ENOMEM;
+        }
+        t->cells[t->n_cells++] = (struct cell){.text = text, .json = json};
+        return 0;
+}
+
+int table_add_string(struct table *t, const char *s) {
+        return add(t, s && s[0] != '\0' ? format_printable(s) : strdup("-"), s ? json_string(s) : strdup("null"));
+}
+
+int table_add_number(struct table *t, uint64_t n, const char *shown) {
+        char buf[32];
+
+        (void) snprintf(buf, sizeof(buf), "%" PRIu64, n);
+        return add(t, strdup(shown ? shown : buf), strdup(buf));
+}
+
+int table_add_null(struct table *t) {
+        return add(t, strdup("-"), strdup("null"));
+}
+
+static int compare_rows(const void *a, const void *b) {
+        return strcmp(((const struct cell *) a)->text, ((const struct cell *) b)->text);
+}
+
+void table_sort(struct table *t) {
+        if (t->n_cells > 0)
+                qsort(t->cells, t->n_cells / t->n_columns, t->n_columns * sizeof(*t->cells), compare_rows);
+}
+
+/* Columns on the screen; bytes where the locale does not tell. */
+static size_t width_of(const char *s) {
+        size_t n = 0, k, left = strlen(s);
+        mbstate_t state = {};
+        wchar_t wc;
+        int w;
+
+        while (left > 0) {
+                k = mbrtowc(&wc, s, left, &state);
+                if (k == 0 || k > left)
+                        return n + left;
+                w = wcwidth(wc);
+                n += w > 0 ? (size_t) w : 0;
+                s += k;
+                left -= k;
+        }
+        return n;
+}
+
+static void print_cell(const char *s, size_t width, bool right, bool last) {
+        size_t have = width_of(s), n = 0, k, left = strlen(s);
+        mbstate_t state = {};
+        wchar_t wc;
+        const char *p = s;
+        int w;
+
+        if (have <= width) {
+                k = last && !right ? 0 : width - have;
+                (void) printf("%*s%s%*s", right ? (int) k : 0, "", s, right ? 0 : (int) k, "");
+                return;
+        }
+
+        /* Cut where a character ends. */
+        while (left > 0) {
+                k = mbrtowc(&wc, p, left, &state);
+                if (k == 0 || k > left)
+                        k = 1;
+                w = k > 1 ? wcwidth(wc) : 1;
+                if (n + (w > 0 ? (size_t) w : 0) > width - strlen(ELLIPSIS))
+                        break;
+                n += w > 0 ? (size_t) w : 0;
+                p += k;
+                left -= k;
+        }
+        (void) printf("%.*s%s%*s", (int) (p - s), s, ELLIPSIS, last ? 0 : (int) (width - n - strlen(ELLIPSIS)), "");
+}
+
+static void fit_terminal(size_t *widths, const struct table *t) {
+        struct winsize ws;
+        size_t total, i, widest;
+
+        if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) < 0 || ws.ws_col == 0)
+                return;
+
+        for (;;) {
+                total = 0;
+                widest = 0;
+                for (i = 0; i < t->n_columns; i++) {
+                        if (t->columns[i].flags & COLUMN_JSON_ONLY)
+                                continue;
+                        total += widths[i] + 1;
+                        if (!(t->columns[i].flags & COLUMN_RIGHT) &&
+                            (t->columns[widest].flags & COLUMN_RIGHT || widths[i] > widths[widest]))
+                                widest = i;
+                }
+                if (total - 1 <= ws.ws_col || widths[widest] <= COLUMN_MIN)
+                        return;
+                widths[widest]--;
+        }
+}
+
+static void print_header(const char *key, size_t width, bool right, bool last) {
+        char buf[64];
+        size_t i;
+
+        for (i = 0; key[i] && i < sizeof(buf) - 1; i++)
+                buf[i] = (char) toupper((unsigned char) key[i]);
+        buf[i] = '\0';
+        print_cell(buf, width, right, last);
+}
+
+static int print_text(const struct table *t, const struct arguments *a, const char *noun) {
+        _cleanup_(freep) size_t *widths = NULL;
+        size_t rows = t->n_cells / t->n_columns, last = 0, row, i, w;
+
+        widths = calloc(t->n_columns, sizeof(*widths));
+        if (!widths)
+                return -ENOMEM;
+        for (i = 0; i < t->n_columns; i++) {
+                if (!(t->columns[i].flags & COLUMN_JSON_ONLY))
+                        last = i;
+                widths[i] = a->legend ? strlen(t->columns[i].key) : 0;
+        }
+        for (i = 0; i < t->n_cells; i++) {
+                w = width_of(t->cells[i].text);
+                if (w > widths[i % t->n_columns])
+                        widths[i % t->n_columns] = w;
+        }
+        fit_terminal(widths, t);
+
+        for (row = a->legend && rows > 0 ? 0 : 1; row <= rows; row++)
+                for (i = 0; i < t->n_columns; i++) {
+                        bool right = t->columns[i].flags & COLUMN_RIGHT;
+
+                        if (t->columns[i].flags & COLUMN_JSON_ONLY)
+                                continue;
+                        if (row == 0)
+                                print_header(t->columns[i].key, widths[i], right, i == last);
+                        else
+                                print_cell(t->cells[(row - 1) * t->n_columns + i].text, widths[i], right, i == last);
+                        (void) putchar(i == last ? '\n' : ' ');
+                }
+
+        if (a->legend)
+                (void) printf("%s%zu %s%s listed.\n", rows > 0 ? "\n" : "", rows, noun, rows == 1 ? "" : "s");
+        return 0;
+}
+
+static int print_json(const struct table *t, enum json_mode mode) {
+        _cleanup_(freep) struct json_member *members = NULL;
+        size_t rows = t->n_cells / t->n_columns, row, i, n;
+
+        members = calloc(t->n_columns, sizeof(*members));
+        if (!members)
+                return -ENOMEM;
+
+        (void) putchar('[');
+        for (row = 0; row < rows; row++) {
+                n = 0;
+                for (i = 0; i < t->n_columns; i++)
+                        if (!(t->columns[i].flags & COLUMN_TEXT_ONLY))
+                                members[n++] = (struct json_member){
+                                        .key = t->columns[i].key,
+                                        .value = t->cells[row * t->n_columns + i].json,
+                                };
+                (void) printf("%s%s", row > 0 ? "," : "", mode == JSON_PRETTY ? "\n        " : "");
+                json_print_object(stdout, mode, 1, members, n);
+        }
+        (void) printf("%s]\n", mode == JSON_PRETTY && rows > 0 ? "\n" : "");
+        return 0;
+}
+
+int table_print(struct table *t, const struct arguments *a, const char *noun) {
+        _cleanup_(pager_close) struct pager pager = PAGER_NONE;
+
+        if (a->json != JSON_OFF)
+                return print_json(t, a->json);
+
+        pager_open(&pager, a->pager);
+        return print_text(t, a, noun);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARECTL_TABLE_H
+#define MSHARECTL_TABLE_H
+
+#include <stdint.h>
+
+#include "msharectl.h"
+
+enum column_flags {
+        COLUMN_RIGHT = 1,     /* numbers */
+        COLUMN_TEXT_ONLY = 2, /* for people */
+        COLUMN_JSON_ONLY = 4, /* for programs */
+};
+
+struct column {
+        const char *key; /* the JSON key; in capitals, the header */
+        unsigned int flags;
+};
+
+/* Rows of cells that know how to be read by people and by programs. columns must outlive the table. */
+struct table;
+
+int table_new(const struct column *columns, size_t n_columns, struct table **ret);
+struct table *table_free(struct table *t);
+
+/*
+ * Add the next cell, left to right, top to bottom. For people an empty or missing string is "-"; for programs
+ * it is "" or null. A number may be shown to people in another form.
+ */
+int table_add_string(struct table *t, const char *s);
+int table_add_number(struct table *t, uint64_t n, const char *shown);
+int table_add_null(struct table *t);
+
+/* Order the rows by the text of their first cells. */
+void table_sort(struct table *t);
+
+/* Print it all, in the form that the arguments ask for; noun is for the footer ("3 regions listed."). */
+int table_print(struct table *t, const struct arguments *a, const char *noun);
+
+#endif

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bus.h"
+#include "format.h"
+#include "words.h"
+#include "util.h"
+
+#define MODE_DEFAULT 0600
+
+/* The command line's words as what the broker wants. */
+struct wish {
+        const char *name;
+        uint64_t size, address, linger;
+        uint32_t mode;
+        struct owner owner;
+        int fd;
+};
+
+static bool one_of(const char *s, const char *choice1, const char *choice2, const char *choice3) {
+        return strcmp(s, choice1) == 0 || strcmp(s, choice2) == 0 || (choice3 && strcmp(s, choice3) == 0);
+}
+
+static int parse_words(const struct arguments *a, struct wish *w) {
+        w->name = a->names[0];
+
+        if (parse_size(a->names[1], &w->size) < 0) {
+                complain("Size \"%s\" is not a number of bytes above 0, with K, M, G or T after it if wanted",
+                         a->names[1]);
+                return STATUS_USAGE;
+        }
+        if (a->address && parse_address(a->address, &w->address) < 0) {
+                complain("--address=%s is not an address: 0x and hexadecimal digits are wanted", a->address);
+                return STATUS_USAGE;
+        }
+        if (a->linger && parse_duration(a->linger, &w->linger) < 0) {
+                complain("--linger=%s is not a time: a number of seconds, or with us, ms, s, min, h or d after it",
+                         a->linger);
+                return STATUS_USAGE;
+        }
+        if (a->linger && (!a->lifetime || strcmp(a->lifetime, "while-leased") != 0)) {
+                complain("--linger= needs --lifetime=while-leased");
+                return STATUS_USAGE;
+        }
+        if (a->lifetime && !one_of(a->lifetime, "persistent", "while-leased", NULL)) {
+                complain("--lifetime=%s is neither persistent nor while-leased", a->lifetime);
+                return STATUS_USAGE;
+        }
+        if (a->hugepages && !one_of(a->hugepages, "never", "advise", "always")) {
+                complain("--hugepages=%s is neither never nor advise nor always", a->hugepages);
+                return STATUS_USAGE;
+        }
+        if (a->backing && !one_of(a->backing, "anonymous", "memfd", "hugetlb") &&
+            !one_of(a->backing, "file", "empty", NULL)) {
+                complain("--backing=%s is none of anonymous, memfd, hugetlb, file and empty", a->backing);
+                return STATUS_USAGE;
+        }
+        if (!a->file != !(a->backing && strcmp(a->backing, "file") == 0)) {
+                complain("--backing=file and --file=PATH go together");
+                return STATUS_USAGE;
+        }
+        return STATUS_OK;
+}
+
+static int append_options(sd_bus_message *m, const struct arguments *a, const struct wish *w) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r >= 0 && a->address)
+                r = sd_bus_message_append(m, "{sv}", "address", "t", w->address);
+        if (r >= 0 && w->owner.has_uid)
+                r = sd_bus_message_append(m, "{sv}", "uid", "u", w->owner.uid);
+        if (r >= 0 && w->owner.has_gid)
+                r = sd_bus_message_append(m, "{sv}", "gid", "u", w->owner.gid);
+        if (r >= 0 && a->backing)
+                r = sd_bus_message_append(m, "{sv}", "backing", "s", a->backing);
+        if (r >= 0 && w->fd >= 0)
+                r = sd_bus_message_append(m, "{sv}", "fd", "h", w->fd);
+        if (r >= 0 && a->populate)
+                r = sd_bus_message_append(m, "{sv}", "populate", "b", 1);
+        if (r >= 0 && a->hugepages)
+                r = sd_bus_message_append(m, "{sv}", "hugepages", "s", a->hugepages);
+        if (r >= 0 && a->lifetime)
+                r = sd_bus_message_append(m, "{sv}", "lifetime", "s", a->lifetime);
+        if (r >= 0 && a->linger)
+                r = sd_bus_message_append(m, "{sv}", "linger", "t", w->linger);
+        if (r >= 0 && a->label)
+                r = sd_bus_message_append(m, "{sv}", "label", "s", a->label);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int print_result(sd_bus_message *reply, const struct arguments *a, const struct wish *w, const char *what) {
+        _cleanup_(freep) char *name_json = NULL, *object_json = NULL, *name = NULL;
+        char address_json[32], length_json[32], bytes[32];
+        uint64_t address, length;
+        const char *object;
+        int r;
+
+        r = sd_bus_message_read(reply, "ott", &object, &address, &length);
+        if (r < 0)
+                return bus_message_failed(what, r);
+
+        if (a->json == JSON_OFF) {
+                name = format_printable(w->name);
+                if (!name)
+                        return bus_out_of_memory();
+                if (!a->quiet)
+                        (void) printf("Created region %s: %s at 0x%" PRIx64 ".\n",
+                                      name,
+                                      format_bytes(w->size, bytes, sizeof(bytes)),
+                                      address);
+                return STATUS_OK;
+        }
+
+        name_json = json_string(w->name);
+        object_json = json_string(object);
+        if (!name_json || !object_json)
+                return bus_out_of_memory();
+        (void) snprintf(address_json, sizeof(address_json), "%" PRIu64, address);
+        (void) snprintf(length_json, sizeof(length_json), "%" PRIu64, length);
+        json_print_object(stdout,
+                          a->json,
+                          0,
+                          (const struct json_member[]){
+                                  {"name", name_json},
+                                  {"object", object_json},
+                                  {"address", address_json},
+                                  {"length", length_json},
+                          },
+                          4);
+        (void) putchar('\n');
+        return STATUS_OK;
+}
+
+int verb_create(const struct arguments *a) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_(closep) int fd = -1;
+        struct wish w = {.mode = MODE_DEFAULT, .fd = -1};
+        static const char what[] = "Cannot create the region";
+        int r;
+
+        r = parse_words(a, &w);
+        if (r == STATUS_OK && a->mode)
+                r = parse_mode_word(a->mode, &w.mode);
+        if (r == STATUS_OK && a->owner)
+                r = parse_owner_word(a->owner, &w.owner);
+        if (r != STATUS_OK)
+                return r;
+
+        if (a->file) {
+                /* Opened with our rights: the broker opens no path for anybody. */
+                fd = open(a->file, O_RDWR | O_CLOEXEC | O_NOCTTY);
+                if (fd < 0) {
+                        complain("Cannot open %s: %s", a->file, strerror(xerrno()));
+                        return STATUS_FAILED;
+                }
+                w.fd = fd;
+        }
+
+        r = bus_connect(&bus);
+        if (r == STATUS_OK)
+                r = bus_new_call(bus, "CreateRegion", &m);
+        if (r != STATUS_OK)
+                return r;
+
+        r = sd_bus_message_append(m, "stu", w.name, w.size, w.mode);
+        if (r >= 0)
+                r = append_options(m, a, &w);
+        if (r < 0)
+                return bus_message_failed(what, r);
+
+        r = bus_call(bus, m, true, a, what, &reply);
+        return r != STATUS_OK ? r : print_result(reply, a, &w, what);
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-event.h>
+#include <time.h>
+
+#include "bus.h"
+#include "format.h"
+#include "util.h"
+
+static bool wanted(const struct arguments *a, const char *name) {
+        int i;
+
+        for (i = 0; i < a->n_names; i++)
+                if (strcmp(a->names[i], name) == 0)
+                        return true;
+        return a->n_names == 0;
+}
+
+/* One line, at once: whoever reads a pipe wants to know now. region may be NULL, clients -1. */
+static void print_event(const struct arguments *a, const char *event, const char *region, int64_t clients) {
+        _cleanup_(freep) char *region_json = NULL, *event_json = NULL, *region_text = NULL;
+        char number[32], usec[32], when[64];
+        struct json_member members[4];
+        struct timespec now;
+        struct tm tm;
+        size_t n = 0;
+
+        (void) clock_gettime(CLOCK_REALTIME, &now);
+        (void) snprintf(number, sizeof(number), "%" PRIi64, clients);
+
+        if (a->json != JSON_OFF) {
+                (void) snprintf(
+                        usec, sizeof(usec), "%" PRIi64, (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000);
+                event_json = json_string(event);
+                region_json = region ? json_string(region) : NULL;
+                members[n++] = (struct json_member){"usec", usec};
+                members[n++] = (struct json_member){"event", event_json ?: "null"};
+                if (region)
+                        members[n++] = (struct json_member){"region", region_json ?: "null"};
+                if (clients >= 0)
+                        members[n++] = (struct json_member){"clients", number};
+                json_print_object(stdout, a->json, 0, members, n);
+        } else {
+                if (!localtime_r(&now.tv_sec, &tm) || strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm) == 0)
+                        strcpy(when, "-");
+                region_text = region ? format_printable(region) : NULL;
+                (void) printf("%s.%06ld %s", when, now.tv_nsec / 1000, event);
+                if (region)
+                        (void) printf(" %s", region_text ?: "");
+                if (clients >= 0)
+                        (void) printf(" clients=%s", number);
+        }
+        (void) putchar('\n');
+        (void) fflush(stdout);
+}
+
+static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const struct arguments *a = userdata;
+        const char *member = sd_bus_message_get_member(m), *name, *object;
+        uint32_t clients;
+
+        if (sd_bus_message_has_signature(m, "so")) {
+                if (sd_bus_message_read(m, "so", &name, &object) >= 0 && wanted(a, name))
+                        print_event(a, member, name, -1);
+        } else if (sd_bus_message_has_signature(m, "su"))
+                if (sd_bus_message_read(m, "su", &name, &clients) >= 0 && wanted(a, name))
+                        print_event(a, member, name, clients);
+        return 0;
+}
+
+static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *name, *old, *new;
+
+        if (sd_bus_message_read(m, "sss", &name, &old, &new) >= 0)
+                print_event(userdata, new[0] ? "BrokerStarted" : "BrokerStopped", NULL, -1);
+        return 0;
+}
+
+int verb_monitor(const struct arguments *a) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        void *userdata = (void *) a;
+        sigset_t mask;
+        int r;
+
+        r = bus_connect(&bus);
+        if (r != STATUS_OK)
+                return r;
+
+        (void) sigemptyset(&mask);
+        (void) sigaddset(&mask, SIGINT);
+        (void) sigaddset(&mask, SIGTERM);
+        (void) sigprocmask(SIG_BLOCK, &mask, NULL);
+
+        r = sd_event_new(&event);
+        if (r >= 0)
+                r = sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
+        if (r >= 0)
+                r = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);
+        if (r >= 0)
+                r = sd_bus_set_exit_on_disconnect(bus, true);
+        if (r >= 0)
+                r = sd_bus_attach_event(bus, event, 0);
+        if (r >= 0)
+                r = sd_bus_match_signal(
+                        bus, NULL, BROKER_NAME, MANAGER_PATH, MANAGER_INTERFACE, NULL, on_signal, userdata);
+        if (r >= 0)
+                r = sd_bus_add_match(bus,
+                                     NULL,
+                                     "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',"
+                                     "interface='org.freedesktop.DBus',arg0='" BROKER_NAME "'",
+                                     on_owner_changed,
+                                     userdata);
+        if (r < 0) {
+                complain("Cannot monitor: %s", strerror(-r));
+                return STATUS_FAILED;
+        }
+
+        if (a->legend && a->json == JSON_OFF)
+                (void) fprintf(stderr, "Monitoring regions; Ctrl-C ends it.\n");
+
+        /* Without a handler a signal ends the loop with success; the bus's end ends it with failure. */
+        r = sd_event_loop(event);
+        if (r != 0) {
+                complain("Lost the system bus");
+                return STATUS_NO_BROKER;
+        }
+        return STATUS_OK;
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent.h"
+#include "mshare.h"
+#include "msharectl.h"
+#include "parse.h"
+#include "util.h"
+
+#define PRELOAD "libmshare-preload.so"
+
+/* Beside the libmshare that this program runs with, wherever both were installed. */
+static int find_preload(char **ret) {
+        _cleanup_(freep) char *path = NULL, *absolute = NULL;
+        const char *slash;
+        Dl_info info;
+        void *symbol;
+
+        symbol = dlsym(RTLD_DEFAULT, "mshare_region_acquire");
+        if (!symbol || dladdr(symbol, &info) == 0 || !(slash = strrchr(info.dli_fname, '/')))
+                return -ENOENT;
+        if (asprintf(&path, "%.*s/" PRELOAD, (int) (slash - info.dli_fname), info.dli_fname) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        absolute = realpath(path, NULL);
+        if (!absolute)
+                return -xerrno();
+        /* The dynamic linker would merely warn and start the command without. */
+        if (access(absolute, R_OK) < 0)
+                return -xerrno();
+        *ret = TAKE_PTR(absolute);
+        return 0;
+}
+
+/* The kept lease is not marked to be closed: the command and all that it starts hold it until they end. */
+static int lease(const struct arguments *a) {
+        const struct mshare_acquire_options options = {
+                .size = sizeof(options),
+                .timeout_usec = a->ask_password ? UINT64_MAX : 0,
+                .flags = MSHARE_ACQUIRE_DETACHED | (a->ask_password ? MSHARE_ACQUIRE_INTERACTIVE : 0),
+        };
+        _cleanup_(agent_close) struct agent agent = AGENT_NONE;
+        _cleanup_(freep) char *message = NULL;
+        mshare_region *region;
+        int r;
+
+        agent_open(&agent, a->ask_password);
+        r = mshare_region_acquire(a->names[0], O_RDWR, &options, &region, &message);
+        if (r < 0) {
+                complain("%s", message ?: strerror(-r));
+                return STATUS_RUN_FAILED;
+        }
+        if (fcntl(mshare_region_lease_fd(region), F_SETFD, 0) < 0) {
+                complain("Cannot keep the lease: %s", strerror(xerrno()));
+                (void) mshare_region_release(region);
+                return STATUS_RUN_FAILED;
+        }
+        return STATUS_OK;
+}
+
+static int set_environment(const struct arguments *a, const char *preload) {
+        _cleanup_(freep) char *value = NULL;
+        const char *before = getenv("LD_PRELOAD");
+
+        if (asprintf(&value, "%s%s%s", preload, before && before[0] ? ":" : "", before ?: "") < 0) {
+                value = NULL;
+                return -ENOMEM;
+        }
+        if (setenv("LD_PRELOAD", value, 1) < 0 || setenv("MSHARE_REGION", a->names[0], 1) < 0 ||
+            (a->fallback && setenv("MSHARE_FALLBACK", a->fallback, 1) < 0) ||
+            (a->min_size && setenv("MSHARE_MIN_SIZE", a->min_size, 1) < 0))
+                return -xerrno();
+        return 0;
+}
+
+int verb_run(const struct arguments *a) {
+        _cleanup_(freep) char *preload = NULL;
+        uint64_t min_size;
+        int r;
+
+        if (a->fallback && strcmp(a->fallback, "yes") != 0 && strcmp(a->fallback, "no") != 0) {
+                complain("--fallback=%s is neither yes nor no", a->fallback);
+                return STATUS_RUN_FAILED;
+        }
+        if (a->min_size && parse_size(a->min_size, &min_size) < 0) {
+                complain("--min-size=%s is not a number of bytes above 0, with K, M, G or T after it if wanted",
+                         a->min_size);
+                return STATUS_RUN_FAILED;
+        }
+
+        r = find_preload(&preload);
+        if (r < 0) {
+                complain("Cannot find " PRELOAD " beside libmshare: %s", strerror(-r));
+                return STATUS_RUN_FAILED;
+        }
+
+        r = lease(a);
+        if (r != STATUS_OK)
+                return r;
+
+        r = set_environment(a, preload);
+        if (r < 0) {
+                complain("Cannot set the environment: %s", strerror(-r));
+                return STATUS_RUN_FAILED;
+        }
+
+        (void) execvp(a->command[0], a->command);
+        r = xerrno();
+        complain("Cannot run %s: %s", a->command[0], strerror(r));
+        return r == ENOENT ? STATUS_RUN_NOT_FOUND : STATUS_RUN_CANNOT;
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bus.h"
+#include "format.h"
+#include "pager.h"
+#include "properties.h"
+#include "util.h"
+
+#define BYTES_MAX 32
+
+static void _printf_(2, 3) line(const char *key, const char *format, ...) {
+        va_list ap;
+
+        (void) printf("%*s: ", 14, key);
+        va_start(ap, format);
+        (void) vprintf(format, ap);
+        va_end(ap);
+        (void) putchar('\n');
+}
+
+static bool is_limit(const struct property *p) {
+        return !p->shown && (p->type == 't' || p->type == 'u');
+}
+
+static void print_manager(struct properties *p) {
+        char b1[BYTES_MAX], b2[BYTES_MAX];
+        bool support = properties_number(p, "KernelSupport");
+        const char *key = "Limits";
+        size_t i;
+
+        (void) printf("mshared %s\n", properties_string(p, "Version"));
+        if (support)
+                line("Kernel", "has mshare, granule %s", format_bytes(properties_number(p, "Granule"), b1, sizeof(b1)));
+        else
+                line("Kernel", "has no mshare: Linux 6.12 with the mshare patch and CONFIG_MSHARE=y is needed");
+        (void) properties_find(p, "Granule");
+        line("Regions", "%" PRIu64, properties_number(p, "NRegions"));
+        line("Clients", "%" PRIu64, properties_number(p, "NClients"));
+        line("Page tables",
+             "%s held once, %s saved",
+             format_bytes(properties_number(p, "PageTableBytes"), b1, sizeof(b1)),
+             format_bytes(properties_number(p, "PageTableBytesSaved"), b2, sizeof(b2)));
+
+        for (i = 0; i < p->n; i++)
+                if (is_limit(p->list + i)) {
+                        line(key, "%s=%" PRIu64, p->list[i].name, p->list[i].number);
+                        key = "";
+                }
+}
+
+static int print_region(struct properties *p) {
+        char b1[BYTES_MAX], user[64], group[64], when[64];
+        const struct property *progress = properties_find(p, "Progress");
+        const char *state = properties_string(p, "State");
+        _cleanup_(freep) char *name = NULL, *label = NULL;
+        uint64_t address = properties_number(p, "Address"), length = properties_number(p, "Length");
+
+        name = format_printable(properties_string(p, "Name"));
+        label = format_printable(properties_string(p, "Label"));
+        if (!name || !label)
+                return bus_out_of_memory();
+
+        (void) printf("%s%s%s\n", name, label[0] ? " - " : "", label);
+        if (progress && strcmp(state, "creating") == 0)
+                line("State", "%s, %.0f%%", state, progress->real * 100);
+        else
+                line("State", "%s", state);
+        if (address != 0)
+                line("Window", "%s at 0x%" PRIx64, format_bytes(length, b1, sizeof(b1)), address);
+        line("Size",
+             "%s, %s",
+             format_bytes(properties_number(p, "Size"), b1, sizeof(b1)),
+             properties_string(p, "Backing"));
+        line("Mode", "%04" PRIo64, properties_number(p, "Mode") & 0777);
+        line("Owner",
+             "%s:%s",
+             format_uid((uint32_t) properties_number(p, "UID"), user, sizeof(user)),
+             format_gid((uint32_t) properties_number(p, "GID"), group, sizeof(group)));
+        line("Clients", "%" PRIu64, properties_number(p, "NClients"));
+        line("Sharers", "%" PRIu64, properties_number(p, "NSharers"));
+        line("Resident", "%s", format_bytes(properties_number(p, "ResidentBytes"), b1, sizeof(b1)));
+        line("Page tables", "%s", format_bytes(properties_number(p, "PageTableBytes"), b1, sizeof(b1)));
+        line("Lifetime", "%s", properties_string(p, "Lifetime"));
+        line("Created", "%s", format_time(properties_number(p, "CreatedUSec"), when, sizeof(when)));
+        return STATUS_OK;
+}
+
+static int show_manager(sd_bus *bus, const struct arguments *a) {
+        _cleanup_(properties_done) struct properties p = {};
+        _cleanup_(pager_close) struct pager pager = PAGER_NONE;
+        int r;
+
+        r = properties_get(bus, MANAGER_PATH, MANAGER_INTERFACE, a, "Cannot show the broker's status", &p);
+        if (r != STATUS_OK)
+                return r;
+
+        if (a->json != JSON_OFF)
+                r = properties_print_json(&p, a->json);
+        else {
+                pager_open(&pager, a->pager);
+                print_manager(&p);
+        }
+        return r == STATUS_OK && properties_number(&p, "KernelSupport") == 0 ? STATUS_UNSUPPORTED : r;
+}
+
+static int show_region(sd_bus *bus, const char *name, const struct arguments *a) {
+        _cleanup_(properties_done) struct properties p = {};
+        _cleanup_(freep) char *path = NULL;
+        static const char what[] = "Cannot show a region's status";
+        int r;
+
+        r = bus_region_path(bus, name, a, what, &path);
+        if (r == STATUS_OK)
+                r = properties_get(bus, path, REGION_INTERFACE, a, what, &p);
+        if (r != STATUS_OK)
+                return r;
+        return a->json != JSON_OFF ? properties_print_json(&p, a->json) : print_region(&p);
+}
+
+int verb_status(const struct arguments *a) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_(pager_close) struct pager pager = PAGER_NONE;
+        int i, r, status = STATUS_OK;
+
+        r = bus_connect(&bus);
+        if (r != STATUS_OK)
+                return r;
+        if (a->n_names == 0)
+                return show_manager(bus, a);
+
+        if (a->json == JSON_OFF)
+                pager_open(&pager, a->pager);
+        for (i = 0; i < a->n_names; i++) {
+                if (i > 0 && a->json == JSON_OFF)
+                        (void) putchar('\n');
+                r = show_region(bus, a->names[i], a);
+                if (r != STATUS_OK)
+                        status = r;
+        }
+        return status;
+}

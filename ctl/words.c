@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+
+#include "msharectl.h"
+#include "words.h"
+
+int parse_mode_word(const char *s, uint32_t *ret) {
+        if (parse_mode(s, ret) >= 0)
+                return STATUS_OK;
+        complain("Mode \"%s\" is not an octal number from 0 to 0777", s);
+        return STATUS_USAGE;
+}
+
+int parse_owner_word(const char *s, struct owner *ret) {
+        int r;
+
+        r = parse_owner(s, ret);
+        if (r >= 0)
+                return STATUS_OK;
+        if (r == -ESRCH)
+                complain("Owner \"%s\" names a user or group that does not exist", s);
+        else
+                complain("Owner \"%s\" has not the form USER, USER:GROUP or :GROUP", s);
+        return STATUS_USAGE;
+}

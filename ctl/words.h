@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARECTL_WORDS_H
+#define MSHARECTL_WORDS_H
+
+#include "parse.h"
+
+/* What parse.h does, with a sentence on stderr where the word is not understood; these return an exit status. */
+int parse_mode_word(const char *s, uint32_t *ret);
+int parse_owner_word(const char *s, struct owner *ret);
+
+#endif
