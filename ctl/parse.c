@@ -103,14 +103,19 @@ int parse_mode(const char *s, uint32_t *ret) {
 
 int parse_address(const char *s, uint64_t *ret) {
         const char *end;
+        uint64_t n;
         int r;
 
-        if (s[0] != '0' || (s[1] != 'x' && s[1] != 'X'))
+        /* strtoull() would take a second 0x. */
+        if (s[0] != '0' || (s[1] != 'x' && s[1] != 'X') || strpbrk(s + 2, "xX"))
                 return -EINVAL;
-        r = parse_number(s + 2, 16, ret, &end);
+        r = parse_number(s + 2, 16, &n, &end);
         if (r < 0)
                 return r;
-        return *end == '\0' ? 0 : -EINVAL;
+        if (*end != '\0')
+                return -EINVAL;
+        *ret = n;
+        return 0;
 }
 
 /* A number that is an id; UINT32_MAX means "none" to the kernel and is no id. */

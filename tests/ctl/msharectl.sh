@@ -1,0 +1,233 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What msharectl promises to people and scripts, against the fake broker: msharectl.sh PATH-OF-MSHARECTL
+set -u
+
+ctl=$1
+count=0
+failed=0
+out=$(mktemp -d "${TMPDIR:-/tmp}/msharectl-test.XXXXXX")
+trap 'rm -rf "$out"' EXIT
+export LC_ALL=C.UTF-8 TZ=UTC
+unset LD_PRELOAD
+
+# check DESCRIPTION COMMAND...: a test point; the command's output is shown if it fails.
+check() {
+        local what=$1
+        shift
+        count=$((count + 1))
+        if "$@" >"$out/log" 2>&1; then
+                echo "ok $count - $what"
+        else
+                echo "not ok $count - $what"
+                failed=1
+                sed 's/^/# /' "$out/log"
+        fi
+}
+
+# run STATUS STDOUT-PATTERN STDERR-PATTERN ARGUMENTS...: msharectl ends so, and each output matches the whole
+# of an extended regular expression, in which line feeds are spaces.
+run() {
+        local want=$1 want_out=$2 want_err=$3 status=0 got_out got_err
+        shift 3
+        "$ctl" "$@" >"$out/stdout" 2>"$out/stderr" </dev/null || status=$?
+        got_out=$(tr '\n' ' ' <"$out/stdout")
+        got_err=$(tr '\n' ' ' <"$out/stderr")
+        printf 'msharectl %s: status %d\nstdout: %s\nstderr: %s\n' "$*" "$status" "$got_out" "$got_err"
+        [ "$status" = "$want" ] && [[ $got_out =~ ^($want_out)$ ]] && [[ $got_err =~ ^($want_err)$ ]]
+}
+
+# json EXPRESSION ARGUMENTS...: the output is JSON, d, of which the Python expression is true.
+json() {
+        local expression=$1
+        shift
+        "$ctl" "$@" >"$out/json" || return
+        cat "$out/json"
+        python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); sys.exit(not eval(sys.argv[2]))' \
+                "$out/json" "$expression"
+}
+
+# the options that the broker was given, as the fake one notes them
+options_are() {
+        local name=$1 want=$2 got
+        got=$(busctl --system get-property org.mshare1 "/org/mshare1/region/$name" org.mshare1.Region TestOptions)
+        echo "$got"
+        [ "$got" = "s \"$want\"" ]
+}
+
+create_with() {
+        local name=$1 want=$2
+        shift 2
+        run 0 '' '' create -q "$name" 64M "$@" && options_are "$name" "$want" && run 0 '' '' remove "$name"
+}
+
+usage='msharectl: .* Try msharectl --help. '
+
+check 'an empty list' run 0 '0 regions listed. ' ''
+check 'an empty list without legend' run 0 '' '' --no-legend
+check 'an empty list in JSON' json 'd == []' list --json=short
+check 'create tells where it is' run 0 'Created region pgdata: 300G at 0x2[0-9a-f]+\. ' '' create pgdata 300G
+check 'list' run 0 'NAME +WINDOW ADDRESS +MODE OWNER +CLIENTS STATE pgdata +300G 0x2[0-9a-f]+ 0600 [a-z0-9]+:root +0 ready  1 region listed\. ' '' list
+check 'list is what happens without a command' run 0 'NAME .* 1 region listed\. ' ''
+check 'no legend' run 0 'pgdata .* ready ' '' --no-legend list
+check 'list in JSON' json 'len(d) == 1 and d[0]["name"] == "pgdata" and d[0]["length"] == 300 << 30 and d[0]["mode"] == 0o600 and d[0]["clients"] == 0 and d[0]["object"] == "/org/mshare1/region/pgdata" and d[0]["address"] >= 1 << 45' list --json=pretty
+check 'pretty is indented' grep -q '^                "name" : "pgdata",$' "$out/json"
+check 'short is one line' sh -c "'$ctl' --json=short | wc -l | grep -qx 1"
+check 'off is text' run 0 'NAME .*' '' --json=off
+check 'an existing name' run 1 '' 'msharectl: Cannot create the region: Region "pgdata" exists ' create pgdata 1G
+check 'create in JSON' json 'd["name"] == "j" and d["object"] == "/org/mshare1/region/j" and d["length"] == 1 << 30 and d["address"] > 0' create j 1K --json=short
+check 'a list is sorted' run 0 'j .* pgdata .*' '' list --no-legend
+check 'remove several' run 0 '' '' remove j pgdata
+
+check 'no options' create_with o ''
+check 'mode is octal' sh -c "'$ctl' create -q m 1M --mode=640 && '$ctl' status m | grep -q 'Mode: 0640' && '$ctl' remove m"
+check 'owner by name' create_with o 'uid=0 gid=1 ' --owner=root:daemon
+check 'owner by number' create_with o 'uid=4000000000 gid=7 ' --owner=4000000000:7
+check 'user alone leaves the group to the broker' create_with o 'uid=1 ' --owner=daemon
+check 'user and his group' create_with o 'uid=1 gid=1 ' --owner=daemon:
+check 'group alone' create_with o 'gid=1 ' --owner=:daemon
+check 'every backing' sh -ec "for b in anonymous memfd hugetlb empty; do '$ctl' create -q b 1M --backing=\$b; '$ctl' status b | grep -q \"Size: 1M, \$b\"; '$ctl' remove b; done"
+touch "$out/file"
+check 'a file is handed over open' create_with o "backing=file fd=0 " --backing=file "--file=$out/file"
+check 'populate' create_with o 'populate=1 ' --populate
+check 'lifetime and linger' create_with o 'lifetime=while-leased linger=300000000 ' --lifetime=while-leased --linger=5min
+check 'address' create_with o 'address=70368744177664 ' --address=0x400000000000
+check 'hugepages' create_with o 'hugepages=always ' --hugepages=always
+check 'label' create_with o 'label=f\303\274r \"Z\" ' '--label=für "Z"'
+
+check 'a size of nothing' run 2 '' 'msharectl: Size "0" .* ' create x 0
+check 'a size with a wrong suffix' run 2 '' 'msharectl: Size "5X" .* ' create x 5X
+check 'a size beyond 64 bits' run 2 '' 'msharectl: Size "99999999T" .* ' create x 99999999T
+check 'a negative size' run 2 '' '.*option.*' create x -5
+check 'a mode that is not octal' run 2 '' 'msharectl: Mode "888" .*0777 ' create x 1M --mode=888
+check 'a mode beyond 0777' run 2 '' 'msharectl: Mode "4755" .*0777 ' create x 1M --mode=4755
+check 'an unknown user' run 2 '' 'msharectl: Owner "no-such-user" .*does not exist ' create x 1M --owner=no-such-user
+check 'an owner of no form' run 2 '' 'msharectl: Owner ":" .*form.* ' create x 1M --owner=:
+check 'the id that means none' run 2 '' 'msharectl: Owner "4294967295" .* ' create x 1M --owner=4294967295
+check 'an unknown backing' run 2 '' 'msharectl: --backing=tape .* ' create x 1M --backing=tape
+check 'a file without its backing' run 2 '' 'msharectl: --backing=file and --file=PATH go together ' create x 1M --file=/dev/null
+check 'a file that is not there' run 1 '' 'msharectl: Cannot open /nonexistent: No such file.* ' create x 1M --backing=file --file=/nonexistent
+check 'an unknown lifetime' run 2 '' 'msharectl: --lifetime=long .* ' create x 1M --lifetime=long
+check 'linger without its lifetime' run 2 '' 'msharectl: --linger= needs --lifetime=while-leased ' create x 1M --linger=5
+check 'a linger of no form' run 2 '' 'msharectl: --linger=5y .* ' create x 1M --lifetime=while-leased --linger=5y
+check 'an address without 0x' run 2 '' 'msharectl: --address=4000 .* ' create x 1M --address=4000
+check 'unknown hugepages' run 2 '' 'msharectl: --hugepages=some .* ' create x 1M --hugepages=some
+check 'nothing was made by any of these' run 0 '' '' list --no-legend
+
+check 'an unknown command' run 2 '' "msharectl: There is no command \"frob\" Try .*" frob
+check 'an unknown option' run 2 '' '.*unrecognized option.* Try .*' --frob
+check 'an option of another command' run 2 '' 'msharectl: remove has no option --populate Try .*' remove x --populate
+check 'a JSON mode that is none' run 2 '' "msharectl: --json=yes .*Try .*" --json=yes
+check 'too few arguments' run 2 '' "$usage" create x
+check 'too many arguments' run 2 '' "$usage" clients x y
+check 'a command line for others than run' run 2 '' "$usage" list -- x
+check 'run without a command' run 2 '' "$usage" run x
+check 'help' run 0 'msharectl \[OPTIONS.* create NAME SIZE .*' '' --help
+check 'version' run 0 'msharectl [0-9.]+ ' '' --version
+
+"$ctl" create -q a 1M
+"$ctl" create -q b 1G
+check 'chmod several' run 0 '' '' chmod 0660 a b
+check 'they have it' sh -c "'$ctl' --no-legend | grep -c ' 0660 ' | grep -qx 2"
+check 'chmod goes on after one that is missing' run 3 '' 'msharectl: Cannot change the mode: There is no region "z" ' chmod 0666 z a
+check 'and did the other' sh -c "'$ctl' status a | grep -q 'Mode: 0666'"
+check 'chown user' run 0 '' '' chown daemon a
+check 'the group is as before' sh -c "'$ctl' status a | grep -q 'Owner: daemon:root'"
+check 'chown group' run 0 '' '' chown :daemon a
+check 'the user is as before' sh -c "'$ctl' status a | grep -q 'Owner: daemon:daemon'"
+check 'chown of a missing region' run 3 '' '.*There is no region "z" ' chown daemon z
+
+check 'status of the broker' run 0 'mshared 0.1-fake +Kernel: has mshare, granule 1G +Regions: 2 +Clients: 0 +Page tables: 1M held once, 1M saved ' '' status
+check 'the same in JSON' json 'd["KernelSupport"] is True and d["NRegions"] == 2 and d["Granule"] == 1 << 30' status --json=short
+check 'status of a region' run 0 'a +State: ready +Window: 1G at 0x2[0-9a-f]+ +Size: 1M, anonymous +Mode: 0666 .*Resident: 5M +Page tables: 12K +Lifetime: persistent +Created: [A-Z][a-z]{2} 20.*' '' status a
+check 'the same in JSON' json 'd["Name"] == "a" and d["Size"] == 1 << 20 and d["Mode"] == 0o666 and d["Progress"] == 1' status a --json=pretty
+check 'status of a missing region' run 3 '' '.*There is no region "z" ' status z
+
+"$ctl" create -q hidden 1M
+check 'where a region lies may be a secret' run 0 '.*hidden +- - +0600 .*' '' list
+check 'which is null in JSON' json '[r["address"] for r in d if r["name"] == "hidden"] == [None]' list --json=short
+
+check 'no clients' run 0 '0 clients listed. ' '' clients a
+check 'run gives region and library to the command' sh -c "'$ctl' run a -- sh -c 'echo \"\$MSHARE_REGION \$LD_PRELOAD\"' | grep -Eqx 'a /.*/libmshare-preload\.so'"
+check 'LD_PRELOAD keeps what it had' sh -c "LD_PRELOAD=libc.so.6 '$ctl' run a -- sh -c 'echo \"\$LD_PRELOAD\"' | grep -q 'libmshare-preload.so:libc.so.6\$'"
+check 'run takes its options' sh -c "'$ctl' run a --fallback=yes --min-size=5M -- sh -c 'echo \"\$MSHARE_FALLBACK \$MSHARE_MIN_SIZE\"' | grep -qx 'yes 5M'"
+check "the command's options are its own" sh -c "'$ctl' run a -- echo --json=x -q | grep -qx -- '--json=x -q'"
+check "the command's status" run 7 '' '' run a -- sh -c 'exit 7'
+check 'a command that is not there' run 127 '' '.*Cannot run /nonexistent: No such.* ' run a -- /nonexistent
+check 'a command that is none' run 126 '' '.*Cannot run /etc/passwd: Permission denied ' run a -- /etc/passwd
+check 'run in a missing region' run 125 '' '.*There is no region "z" ' run z -- true
+check 'run with a wrong option' run 125 '' '.*--fallback=maybe .*' run a --fallback=maybe -- true
+
+mkfifo "$out/go"
+"$ctl" run a -- sh -c 'sleep 1000 & wait' <"$out/go" &
+running=$!
+exec 9>"$out/go"
+clients_of_a() { "$ctl" clients a --no-legend | wc -l; }
+wait_clients() {
+        local i
+        for i in $(seq 100); do
+                [ "$(clients_of_a)" = "$1" ] && return
+                sleep 0.05
+        done
+        "$ctl" clients a
+        return 1
+}
+check 'the lease is held while the command runs' wait_clients 1
+check 'clients' run 0 'USER +PID UNIT +ACCESS SINCE [a-z]+ +[0-9]+ test.service rw +[A-Z].*  1 client listed\. ' '' clients a
+check 'clients in JSON' json 'd[0]["pid"] == '"$running"' and d[0]["access"] == "rw" and d[0]["since"] > 1e15' clients a --json=short
+check 'a busy region' run 1 '' 'msharectl: Cannot remove the region: Region "a" has 1 clients ' remove a
+child=$(pgrep -P "$running" sleep)
+kill "$running"
+wait "$running" 2>/dev/null
+check 'and by what it started, when it has ended' wait_clients 1
+kill "$child"
+check 'and no longer' wait_clients 0
+exec 9>&-
+
+"$ctl" monitor >"$out/events" 2>"$out/monitor.err" </dev/null &
+monitor=$!
+"$ctl" monitor c --json=short >"$out/events.json" </dev/null &
+monitor_json=$!
+for _ in $(seq 100); do
+        "$ctl" create -q probe 1M && "$ctl" remove probe
+        grep -q probe "$out/events" && break
+        sleep 0.05
+done
+# The second watches nothing but c: make it known by that.
+for _ in $(seq 100); do
+        "$ctl" create -q c 1M
+        "$ctl" run c -- true
+        "$ctl" remove --force c
+        grep -q RegionRemoved "$out/events.json" && break
+        sleep 0.05
+done
+sleep 0.2
+kill "$monitor" "$monitor_json"
+check 'monitor ends well' wait "$monitor"
+check 'so does the other' wait "$monitor_json"
+stamp='20[0-9-]+ [0-9:]+\.[0-9]{6}'
+check 'monitor tells of new regions' grep -Eqx "$stamp RegionAdded c" "$out/events"
+check 'of new clients' grep -Eqx "$stamp ClientAcquired c clients=1" "$out/events"
+check 'of clients that left' grep -Eqx "$stamp ClientReleased c clients=0" "$out/events"
+check 'of regions that went' grep -Eqx "$stamp RegionRemoved c" "$out/events"
+check 'a line of JSON for each event, of what was asked for' python3 - "$out/events.json" <<'PY'
+import json, sys
+events = [json.loads(line) for line in open(sys.argv[1])]
+assert events and all(e["region"] == "c" and e["usec"] > 1e15 for e in events), events
+assert {"RegionAdded", "ClientAcquired", "RegionRemoved"} <= {e["event"] for e in events}, events
+PY
+
+check 'a question is asked only if it may be' run 4 '' '.*A password is needed ' create askpass 1M --no-ask-password
+check 'and by default it may' run 0 '' '' create -q askpass 1M
+check 'a kernel without mshare' run 6 '' '.*This kernel has no mshare ' create unsupported 1M
+check 'a text that is not UTF-8' run 1 '' '.*UTF-8 ' create $'\xff' 1M
+check 'a reader that leaves' sh -c "'$ctl' --json=pretty | true"
+check 'a full disk is told' sh -c "! '$ctl' list >/dev/full"
+
+check 'no bus' env DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent bash -c '"$0" list 2>&1 | grep -q "Cannot connect to the system bus"; exit $((${PIPESTATUS[0]} != 5))' "$ctl"
+kill "$FAKE_BROKER_PID"
+sleep 0.2
+check 'no broker' run 5 '' '.*the broker is not running \(systemctl start mshared\) ' list
+
+echo "1..$count"
+exit $failed

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The words people type and the forms they read: msharectl's parsing and formatting. */
+#include <errno.h>
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format.h"
+#include "json.h"
+#include "parse.h"
+
+#define UNTOUCHED UINT64_C(0x5555555555555555)
+
+typedef int parser(const char *s, uint64_t *ret);
+
+static void assert_parse(parser *parse, const char *s, int result, uint64_t value) {
+        uint64_t n = UNTOUCHED;
+
+        g_assert_cmpint(parse(s, &n), ==, result);
+        g_assert_cmphex(n, ==, (result < 0 ? UNTOUCHED : value));
+}
+
+static void test_sizes(void) {
+        static const char *const bad[] = {"", "K", "0", "0K", "-1", "+1", " 1", "1 ", "1KB", "1P", "0x10", "1.5G", "1,5"};
+        size_t i;
+
+        assert_parse(parse_size, "1", 0, 1);
+        assert_parse(parse_size, "4096", 0, 4096);
+        assert_parse(parse_size, "3K", 0, 3 << 10);
+        assert_parse(parse_size, "3k", 0, 3 << 10);
+        assert_parse(parse_size, "3M", 0, 3 << 20);
+        assert_parse(parse_size, "300G", 0, UINT64_C(300) << 30);
+        assert_parse(parse_size, "127T", 0, UINT64_C(127) << 40);
+        assert_parse(parse_size, "010", 0, 10);
+        assert_parse(parse_size, "18446744073709551615", 0, UINT64_MAX);
+        assert_parse(parse_size, "16777215T", 0, UINT64_C(16777215) << 40);
+        assert_parse(parse_size, "16777216T", -ERANGE, 0);
+        assert_parse(parse_size, "18446744073709551616", -ERANGE, 0);
+        for (i = 0; i < G_N_ELEMENTS(bad); i++)
+                assert_parse(parse_size, bad[i], -EINVAL, 0);
+}
+
+static void test_durations(void) {
+        static const char *const bad[] = {"", "s", "-1s", "1 s", "1y", "1sec", "1.5s", "5minutes"};
+        size_t i;
+
+        assert_parse(parse_duration, "0", 0, 0);
+        assert_parse(parse_duration, "7", 0, 7000000);
+        assert_parse(parse_duration, "7us", 0, 7);
+        assert_parse(parse_duration, "7ms", 0, 7000);
+        assert_parse(parse_duration, "7s", 0, 7000000);
+        assert_parse(parse_duration, "7min", 0, UINT64_C(420000000));
+        assert_parse(parse_duration, "2h", 0, UINT64_C(7200000000));
+        assert_parse(parse_duration, "1d", 0, UINT64_C(86400000000));
+        assert_parse(parse_duration, "18446744073709551615", -ERANGE, 0);
+        for (i = 0; i < G_N_ELEMENTS(bad); i++)
+                assert_parse(parse_duration, bad[i], -EINVAL, 0);
+}
+
+static void test_addresses(void) {
+        static const char *const bad[] = {"", "0x", "400000", "0x-1", "0x1g", "0x 1", "1x10", "0x0x10"};
+        size_t i;
+
+        assert_parse(parse_address, "0x400000000000", 0, UINT64_C(0x400000000000));
+        assert_parse(parse_address, "0Xff", 0, 255);
+        assert_parse(parse_address, "0x10000000000000000", -ERANGE, 0);
+        for (i = 0; i < G_N_ELEMENTS(bad); i++)
+                assert_parse(parse_address, bad[i], -EINVAL, 0);
+}
+
+static void test_modes(void) {
+        static const struct {
+                const char *s;
+                int result;
+                uint32_t mode;
+        } cases[] = {
+                {"0", 0, 0},         {"600", 0, 0600},     {"0660", 0, 0660},      {"777", 0, 0777},
+                {"1777", -ERANGE, 0}, {"888", -EINVAL, 0}, {"", -EINVAL, 0},       {"-1", -EINVAL, 0},
+                {"u+w", -EINVAL, 0}, {"0660 ", -EINVAL, 0}, {"0x10", -EINVAL, 0}, {"f", -EINVAL, 0},
+        };
+        size_t i;
+
+        for (i = 0; i < G_N_ELEMENTS(cases); i++) {
+                uint32_t mode = 0x5555;
+
+                g_assert_cmpint(parse_mode(cases[i].s, &mode), ==, cases[i].result);
+                g_assert_cmphex(mode, ==, (cases[i].result < 0 ? 0x5555 : cases[i].mode));
+        }
+}
+
+static void test_owners(void) {
+        struct owner o;
+
+        g_assert_cmpint(parse_owner("root", &o), ==, 0);
+        g_assert_true(o.has_uid && !o.has_gid && o.uid == 0);
+        g_assert_cmpint(parse_owner("root:", &o), ==, 0);
+        g_assert_true(o.has_uid && o.has_gid && o.uid == 0 && o.gid == 0);
+        g_assert_cmpint(parse_owner("daemon:root", &o), ==, 0);
+        g_assert_true(o.has_uid && o.has_gid && o.uid == 1 && o.gid == 0);
+        g_assert_cmpint(parse_owner(":daemon", &o), ==, 0);
+        g_assert_true(!o.has_uid && o.has_gid && o.gid == 1);
+        g_assert_cmpint(parse_owner("12345678:87654321", &o), ==, 0);
+        g_assert_true(o.has_uid && o.has_gid && o.uid == 12345678 && o.gid == 87654321);
+        g_assert_cmpint(parse_owner("4294967294", &o), ==, 0);
+        g_assert_cmpuint(o.uid, ==, 4294967294);
+
+        g_assert_cmpint(parse_owner("", &o), ==, -EINVAL);
+        g_assert_cmpint(parse_owner(":", &o), ==, -EINVAL);
+        g_assert_cmpint(parse_owner("4294967295", &o), ==, -ERANGE);
+        g_assert_cmpint(parse_owner("-1", &o), ==, -ESRCH);
+        g_assert_cmpint(parse_owner("no-such-user", &o), ==, -ESRCH);
+        g_assert_cmpint(parse_owner("root:no-such-group", &o), ==, -ESRCH);
+        /* Nobody has this number, so nobody knows its group. */
+        g_assert_cmpint(parse_owner("12345678:", &o), ==, -ESRCH);
+}
+
+static void assert_bytes(uint64_t n, const char *wanted) {
+        char buf[32];
+
+        g_assert_cmpstr(format_bytes(n, buf, sizeof(buf)), ==, wanted);
+}
+
+static void test_bytes(void) {
+        assert_bytes(0, "0B");
+        assert_bytes(1023, "1023B");
+        assert_bytes(1024, "1K");
+        assert_bytes(1536, "1.5K");
+        assert_bytes(2047, "1.9K");
+        assert_bytes(UINT64_C(512) << 30, "512G");
+        assert_bytes(UINT64_C(601) << 20, "601M");
+        assert_bytes((UINT64_C(1) << 40) - 1, "1023.9G");
+        assert_bytes(UINT64_MAX, "15.9E");
+}
+
+static void test_printable(void) {
+        char *s = format_printable("a\tb\x1b[31m\x7fü");
+
+        g_assert_cmpstr(s, ==, "a\\x09b\\x1b[31m\\x7fü");
+        free(s);
+}
+
+static void test_json(void) {
+        char *s = json_string("\"\\\n\x01\x7fü");
+
+        g_assert_cmpstr(s, ==, "\"\\\"\\\\\\u000a\\u0001\\u007fü\"");
+        free(s);
+}
+
+int main(int argc, char *argv[]) {
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/words/sizes", test_sizes);
+        g_test_add_func("/words/durations", test_durations);
+        g_test_add_func("/words/addresses", test_addresses);
+        g_test_add_func("/words/modes", test_modes);
+        g_test_add_func("/words/owners", test_owners);
+        g_test_add_func("/words/bytes for people", test_bytes);
+        g_test_add_func("/words/nothing plays tricks on a terminal", test_printable);
+        g_test_add_func("/words/JSON strings", test_json);
+        return g_test_run();
+}
