@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mshare: what /proc shows of a window, and walkers that must not walk it.
+ */
+#include "mshare_helpers.h"
+
+#include <linux/mempolicy.h>
+
+/* A whole /proc file read and thrown away; its length or a negative errno. */
+static long drain(const char *path)
+{
+	static char buf[65536];
+	long n = 0;
+	ssize_t r;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	while ((r = read(fd, buf, sizeof(buf))) > 0)
+		n += r;
+	close(fd);
+	return r < 0 ? -errno : n;
+}
+
+/* The number of maps lines that overlap the window. */
+static int window_lines(const char *addr, size_t len)
+{
+	static char buf[262144];
+	unsigned long start, end;
+	char *line, *next;
+	int n = 0;
+
+	if (slurp("/proc/self/maps", buf, sizeof(buf)) < 0)
+		return -1;
+	for (line = buf; *line; line = next) {
+		next = strchr(line, '\n');
+		if (!next)
+			break;
+		*next++ = 0;
+		if (sscanf(line, "%lx-%lx", &start, &end) == 2 &&
+		    start < (unsigned long)addr + len &&
+		    end > (unsigned long)addr)
+			n++;
+	}
+	return n;
+}
+
+TEST_F(mshare, maps_one_line_with_path)
+{
+	unsigned long start = 0, end = 0;
+	char perms[8] = "", *line;
+	int fields;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	ASSERT_EQ(0, map_shmem(self->addr + 4 * MEG, MEG, PROT_READ));
+	EXPECT_EQ(1, window_lines(self->addr, self->len));
+	line = self_maps_line(self->addr + 4 * MEG);
+	ASSERT_NE(NULL, line);
+	fields = sscanf(line, "%lx-%lx %4s", &start, &end, perms);
+	ASSERT_EQ(3, fields);
+	EXPECT_EQ((unsigned long)self->addr, start);
+	EXPECT_EQ((unsigned long)self->addr + self->len, end);
+	EXPECT_EQ(0, strcmp("rw-s", perms));
+	ASSERT_NE(NULL, strchr(line, '/'));
+	EXPECT_EQ(0, strcmp(self->path, strchr(line, '/')));
+
+	ASSERT_EQ(0, do_munmap(self->addr, self->len));
+	EXPECT_EQ(0, window_lines(self->addr, self->len));
+	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len, O_RDONLY,
+				0));
+	line = self_maps_line(self->addr);
+	ASSERT_NE(NULL, line);
+	EXPECT_NE(NULL, strstr(line, " r--s "));
+	/* The name's removal shows, as of any file. */
+	EXPECT_EQ(0, unlink(self->path));
+	line = self_maps_line(self->addr);
+	ASSERT_NE(NULL, line);
+	EXPECT_NE(NULL, strstr(line, self->path));
+	EXPECT_NE(NULL, strstr(line, "(deleted)"));
+}
+
+/* The smaps paragraph of the window: its text, or NULL. */
+static char *smaps_of(const char *addr)
+{
+	static char buf[524288];
+	char head[32], *at, *end;
+
+	if (slurp("/proc/self/smaps", buf, sizeof(buf)) < 0)
+		return NULL;
+	snprintf(head, sizeof(head), "%lx-", (unsigned long)addr);
+	at = strstr(buf, head);
+	if (!at)
+		return NULL;
+	end = strstr(at, "VmFlags:");
+	if (!end || !strchr(end, '\n'))
+		return NULL;
+	*strchr(end, '\n') = 0;
+	return at;
+}
+
+TEST_F(mshare, smaps_vmflags_ms)
+{
+	char *text;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	ASSERT_EQ(0, do_madvise(self->addr, MEG, MADV_POPULATE_WRITE));
+	text = smaps_of(self->addr);
+	ASSERT_NE(NULL, text);
+	text = strstr(text, "VmFlags:");
+	ASSERT_NE(NULL, text);
+	EXPECT_NE(NULL, strstr(text, " ms"));
+	/* Nobody else has it. */
+	ASSERT_EQ(0, sys_mshare_unlink(self->name));
+	ASSERT_NE(NULL, self_maps_line(&self));
+	EXPECT_EQ(NULL, smaps_of(self->addr));
+}
+
+/* pagemap has no frames to show for the window, and does not look for them. */
+TEST_F(mshare, pagemap_shows_nothing)
+{
+	__u64 entry[4];
+	int fd, i;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	ASSERT_EQ(0, do_madvise(self->addr, MEG, MADV_POPULATE_WRITE));
+	fd = open("/proc/self/pagemap", O_RDONLY);
+	ASSERT_LE(0, fd);
+	memset(entry, 0xff, sizeof(entry));
+	ASSERT_EQ((ssize_t)sizeof(entry),
+		  pread(fd, entry, sizeof(entry),
+			(unsigned long)self->addr / PAGE * 8));
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(0ULL, entry[i] >> 63);
+	close(fd);
+}
+
+/*
+ * Everything that walks page tables by a process's own mm, against a peer
+ * that makes and frees the tables all the time.
+ */
+TEST_F_TIMEOUT(mshare, maps_smaps_pagemap_clear_refs_race, 120)
+{
+	static const char * const file[] = {
+		"/proc/self/maps", "/proc/self/smaps", "/proc/self/smaps_rollup",
+		"/proc/self/numa_maps", "/proc/self/status", "/proc/self/statm",
+	};
+	long end, rounds = 0, ret;
+	__u64 entry[512];
+	int status, fd;
+	unsigned int i;
+	pid_t mapper;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr + 64 * MEG, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr + 64 * MEG, 17));
+	fd = open("/proc/self/pagemap", O_RDONLY);
+	ASSERT_LE(0, fd);
+	mapper = fork();
+	ASSERT_LE(0, mapper);
+	if (!mapper) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;) {
+			map_anon(self->addr, 16 * MEG, RW);
+			do_madvise(self->addr, 64 * PAGE, MADV_POPULATE_WRITE);
+			probe_store(self->addr + 8 * MEG, 1);
+			do_munmap(self->addr, 16 * MEG);
+		}
+	}
+	end = now_ms() + scaled(3000, 8000);
+	while (now_ms() < end) {
+		for (i = 0; i < ARRAY_SIZE(file); i++) {
+			ret = drain(file[i]);
+			ASSERT_TRUE(ret > 0 || ret == -ENOENT);
+		}
+		ret = pread(fd, entry, sizeof(entry),
+			    (unsigned long)self->addr / PAGE * 8);
+		ASSERT_EQ((ssize_t)sizeof(entry), ret);
+		for (i = 0; i < 512; i++)
+			ASSERT_EQ(0ULL, entry[i] >> 63);
+		/* Referenced bits, then the soft-dirty ones. */
+		ASSERT_EQ(0, spew("/proc/self/clear_refs", "1"));
+		ret = spew("/proc/self/clear_refs", "4");
+		ASSERT_TRUE(ret == 0 || ret == -EINVAL);
+		rounds++;
+	}
+	kill(mapper, SIGKILL);
+	EXPECT_EQ(mapper, waitpid(mapper, &status, 0));
+	/* The walkers did not write-protect what is not theirs. */
+	EXPECT_EQ(17, load(self->addr + 64 * MEG));
+	EXPECT_EQ(0, probe_store(self->addr + 64 * MEG, 18));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_LT(0, rounds);
+	close(fd);
+}
+
+static long move_pages_status(pid_t pid, void *addr, int *status)
+{
+	void *pages[1] = { addr };
+
+	return neg(syscall(__NR_move_pages, pid, 1UL, pages, NULL, status, 0));
+}
+
+TEST_F_TIMEOUT(mshare, numa_maps_move_pages, 60)
+{
+	unsigned long nodes = 1;
+	int status = 12345, node = 0;
+	void *pages[1] = { self->addr };
+	struct peer p;
+	long ret, i;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	ASSERT_EQ(0, do_madvise(self->addr, MEG, MADV_POPULATE_WRITE));
+	ASSERT_EQ(0, probe_store(self->addr, 21));
+	ret = move_pages_status(0, self->addr, &status);
+	if (ret == -ENOSYS)
+		SKIP(return, "no move_pages()");
+	/* No page to be found by this road, and no crash on it. */
+	ASSERT_EQ(0, ret);
+	EXPECT_GT(0, status);
+	EXPECT_EQ(0, move_pages_status(p.pid, self->addr, &status));
+	EXPECT_GT(0, status);
+	ret = neg(syscall(__NR_move_pages, 0, 1UL, pages, &node, &status,
+			  MPOL_MF_MOVE));
+	EXPECT_TRUE(ret != 0 || status < 0);
+	for (i = 0; i < 20; i++) {
+		EXPECT_LE(0, neg(syscall(__NR_migrate_pages, p.pid, 64UL,
+					 &nodes, &nodes)));
+		ret = drain("/proc/self/numa_maps");
+		EXPECT_TRUE(ret > 0 || ret == -ENOENT);
+	}
+	EXPECT_EQ(21, peer_see(&p, self->addr));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F_TIMEOUT(mshare, migration_and_compaction, 60)
+{
+	struct peer p;
+	long i, j;
+
+	if (access("/proc/sys/vm/compact_memory", W_OK))
+		SKIP(return, "no compaction");
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, 4 * MEG, RW));
+	for (i = 0; i < 1024; i++)
+		ASSERT_EQ(0, probe_store(self->addr + i * PAGE, i));
+	for (j = 0; j < scaled(5, 2); j++) {
+		/* Holes for the compaction to fill. */
+		for (i = j; i < 1024; i += 7) {
+			ASSERT_EQ(0, do_madvise(self->addr + i * PAGE, PAGE,
+						MADV_DONTNEED));
+			ASSERT_EQ(0, probe_store(self->addr + i * PAGE, i));
+		}
+		ASSERT_EQ(0, spew("/proc/sys/vm/compact_memory", "1"));
+		for (i = 0; i < 1024; i++)
+			ASSERT_EQ(i, peer_see(&p, self->addr + i * PAGE));
+	}
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+PEER_FN(pf_read_all)
+{
+	long off;
+
+	PEER_UNUSED();
+	for (off = 0; off < b; off += PAGE)
+		if (probe_byte((void *)(a + off)))
+			return -EFAULT;
+	return self_status("VmPTE");
+}
+
+TEST_F_TIMEOUT(mshare, pagetables_saved, 120)
+{
+	const int n = 20;
+	size_t size = scaled(64, 32) * MEG;
+	long tables, before, grown, worst = 0, kb;
+	struct peer p[20];
+	int i;
+
+	for (i = 0; i < n; i++)
+		ASSERT_EQ(0, peer_start(&p[i]));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, size, RW));
+	ASSERT_EQ(0, do_madvise(self->addr, size, MADV_POPULATE_WRITE));
+	tables = region_figure(self->name, "mshare-pgtables-kb");
+	/* 8 bytes a page, once. */
+	EXPECT_LE((long)(size / 512 / 1024), tables);
+	EXPECT_GE((long)(size / 512 / 1024) + 16, tables);
+	before = meminfo_kb("PageTables");
+	for (i = 0; i < n; i++)
+		ATTACH_PEER(&p[i], O_RDONLY);
+	for (i = 0; i < n; i++) {
+		kb = peer_call(&p[i], pf_read_all, (long)self->addr, size);
+		ASSERT_LT(0, kb);
+		if (kb > worst)
+			worst = kb;
+	}
+	grown = meminfo_kb("PageTables") - before;
+	TH_LOG("%d sharers of %ld kB of tables: VmPTE up to %ld kB, PageTables +%ld kB",
+	       n, tables, worst, grown);
+	EXPECT_EQ(tables, region_figure(self->name, "mshare-pgtables-kb"));
+	/* A process of the tests has about 50 kB of tables of its own. */
+	EXPECT_GT(100, worst);
+	EXPECT_GE(n * 8, grown);
+	for (i = 0; i < n; i++)
+		EXPECT_EQ(0, peer_stop(&p[i]));
+}
+
+int main(int argc, char **argv)
+{
+	return mshare_main(argc, argv);
+}
