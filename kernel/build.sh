@@ -180,7 +180,7 @@ kernel_make() {
         esac
         expect=$(cat "$dir/objects" 2> /dev/null || echo 0)
         if [ "$expect" = 0 ]; then
-                expect=$([ "$kind" = debug ] && echo 1650 || echo 1600)
+                expect=$([ "$kind" = debug ] && echo 1560 || echo 1510)
                 step "building the $kind kernel ($usually)"
         else
                 step "building the $kind kernel (only what has changed; $usually)"

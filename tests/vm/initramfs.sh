@@ -46,8 +46,13 @@ build_initramfs() {
                 name=$(basename "$source" .c)
                 # A file without main() is a part of the others, not a program.
                 grep -qE 'TEST_HARNESS_MAIN|\bmain[[:space:]]*\(' "$source" || continue
-                selftest_cc "$source" "$tree/tests/$name" ||
-                        die "a kernel selftest does not compile: kernel/files/tools/testing/selftests/mm/$name.c"
+                # One broken test must not keep the others from running; the suite
+                # reports the missing program, with what the compiler said.
+                if ! selftest_cc "$source" "$tree/tests/$name" 2> "$tree/tests/$name.err"; then
+                        say "warning: this kernel selftest does not compile: $name.c"
+                        rm -f "$tree/tests/$name"
+                fi
+                [ -s "$tree/tests/$name.err" ] || rm "$tree/tests/$name.err"
         done
 
         (cd "$tree" && find . -print0 | LC_ALL=C sort -z | cpio -0 -o -H newc -R 0:0 --quiet) > "$INITRD.partial"
@@ -60,5 +65,5 @@ build_initramfs() {
 selftest_cc() {
         gcc -static -O2 -Wall -pthread -D_GNU_SOURCE= -DKSFT_SKIP=4 \
                 -I"$KDIR/files/include/uapi" -I"$KSRC/tools/testing/selftests" -I"$SELFTESTS" \
-                -o "$2" "$1" >&2
+                -o "$2" "$1"
 }

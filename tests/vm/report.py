@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Counting of test results.
+
+A results file has one line per test: "pass", "fail" or "skip", the phase and
+the test's name, separated by tabs. Every phase of ./run test appends to it,
+and the sum is the run's last line.
+
+  report.py tap RESULTS PHASE STATUS      TAP on standard input, from a program
+                                          that exited with STATUS
+  report.py meson RESULTS PHASE LOG       LOG is meson's testlog.json
+  report.py point RESULTS PHASE NAME pass|fail|skip [WHY]
+  report.py sum RESULTS                   lists failures, prints the last line
+"""
+
+import json
+import os
+import re
+import sys
+
+POINT = re.compile(r"(not )?ok\b\s*(\d+)?\s*-?\s*([^#]*?)\s*(?:#\s*(.*))?$", re.I)
+PLAN = re.compile(r"1\.\.(\d+)\s*(?:#\s*(.*))?$")
+
+
+class Tap:
+    """Reads one TAP stream. Indented lines belong to inner tests and are not counted."""
+
+    def __init__(self):
+        self.points = []            # (outcome, name)
+        self.plan = None
+        self.bailed = None
+
+    def feed(self, line):
+        line = line.rstrip("\r\n")
+        match = PLAN.match(line)
+        if match:
+            self.plan = int(match[1])
+            if self.plan == 0:
+                self.points.append(("skip", match[2] or "everything"))
+            return
+        if line.startswith("Bail out!"):
+            self.bailed = line
+            return
+        match = POINT.match(line)
+        if not match:
+            return
+        bad, number, name, directive = match.groups()
+        directive = directive or ""
+        name = name or directive or f"test {number}"
+        if re.match(r"(skip|xfail)", directive, re.I):
+            outcome = "skip"
+        elif bad:
+            outcome = "skip" if re.match("todo", directive, re.I) else "fail"
+        else:
+            outcome = "pass"
+        if outcome == "skip" and directive != name:
+            name += f" ({directive})"
+        self.points.append((outcome, name))
+
+    def finish(self, status):
+        """All points, plus one failure for each way to be cut short."""
+        points = list(self.points)
+        failed = any(outcome == "fail" for outcome, _ in points)
+        if status == 4 and not points:
+            return [("skip", "the whole program")]
+        if self.bailed:
+            points.append(("fail", self.bailed))
+        elif self.plan is None:
+            points.append(("fail", f"no TAP plan (exit status {status})"))
+        elif self.plan and self.plan != len(points):
+            points.append(("fail", f"{self.plan} tests planned, {len(points)} seen (exit status {status})"))
+        elif status not in (0, 4) and not failed:
+            points.append(("fail", f"exit status {status} although no test failed"))
+        return points
+
+
+def counts(points):
+    return [sum(1 for outcome, _ in points if outcome == kind) for kind in ("pass", "fail", "skip")]
+
+
+def words(points):
+    passed, failed, skipped = counts(points)
+    text = f"{passed} passed"
+    if failed:
+        text += f", {failed} FAILED"
+    if skipped:
+        text += f", {skipped} skipped"
+    return text
+
+
+def append(results, phase, points):
+    with open(results, "a", encoding="utf-8") as file:
+        for outcome, name in points:
+            file.write(f"{outcome}\t{phase}\t{name}\n")
+
+
+def read_tap(lines, status):
+    tap = Tap()
+    for line in lines:
+        tap.feed(line)
+    return tap.finish(status)
+
+
+def from_tap(results, phase, status):
+    points = read_tap(sys.stdin, int(status))
+    append(results, phase, points)
+    print(f"    {phase}: {words(points)}", file=sys.stderr)
+    return 1 if counts(points)[1] else 0
+
+
+def from_meson(results, phase, log):
+    """A meson test that speaks TAP counts by its points, another one as one."""
+    total = []
+    with open(log, encoding="utf-8") as file:
+        tests = [json.loads(line) for line in file if line.strip()]
+    for test in tests:
+        name, outcome, out = test["name"], test["result"], test.get("stdout", "")
+        good = outcome in ("OK", "EXPECTEDFAIL")
+        if re.search(r"^1\.\.\d+", out, re.M):
+            points = read_tap(out.splitlines(), test.get("returncode", 0) if not good else 0)
+            if not good and outcome != "SKIP" and not counts(points)[1]:
+                points.append(("fail", outcome))
+        else:
+            points = [("pass" if good else "skip" if outcome == "SKIP" else "fail", outcome)]
+        points = [(kind, f"{name}: {text}") for kind, text in points]
+        if not good and outcome != "SKIP":
+            for text in (out, test.get("stderr", "")):
+                sys.stderr.write("".join(f"      | {line}\n" for line in text.splitlines()[-25:]))
+        total += points
+    append(results, phase, total)
+    print(f"    {phase}: {len(tests)} programs, {words(total)}", file=sys.stderr)
+    return 1 if counts(total)[1] else 0
+
+
+def summary(results):
+    points = []
+    if os.path.exists(results):
+        with open(results, encoding="utf-8") as file:
+            for line in file:
+                outcome, phase, name = line.rstrip("\n").split("\t", 2)
+                points.append((outcome, f"{phase}: {name}"))
+    for kind, title in (("skip", "Skipped"), ("fail", "FAILED")):
+        chosen = [name for outcome, name in points if outcome == kind]
+        if chosen:
+            print(f"{title}:")
+            for name in chosen:
+                print(f"  {name}")
+    passed, failed, skipped = counts(points)
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed or not passed else 0
+
+
+def main(argv):
+    verb, results, *rest = argv
+    if verb == "tap":
+        return from_tap(results, *rest)
+    if verb == "meson":
+        return from_meson(results, *rest)
+    if verb == "point":
+        phase, name, outcome, *why = rest
+        append(results, phase, [(outcome, name + (f" ({why[0]})" if why else ""))])
+        return 0
+    return summary(results)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

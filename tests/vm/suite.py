@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Kernel selftests in guests: the programs of tests/kernel/selftests.list.
+
+  suite.py --kernel DIR --kind mshare|debug --initrd FILE --cache DIR --list FILE
+           --sources DIR --results FILE --which shared|alone
+           [--pti on|off] [--la57 on|off]
+
+One boot runs every program of the list, a program tagged "alone" gets its own.
+Every TAP point counts; so does, once per boot, whether the kernel stayed quiet.
+"""
+
+import argparse
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import report  # noqa: E402
+import vm  # noqa: E402
+from guest import log_path, on_off  # noqa: E402
+
+# Limits in seconds for a program that the list does not name yet.
+DEFAULT_LIMIT = {"mshare": 60, "debug": 300}
+
+
+class Program:
+    def __init__(self, name, limit, tags=()):
+        self.name = name
+        self.limit = limit
+        self.tags = tuple(tags)
+        self.points = None          # None: did not run
+
+    def tag(self, key):
+        """The value of "key=value" among the tags, or None."""
+        for tag in self.tags:
+            if tag.startswith(key + "="):
+                return tag[len(key) + 1:]
+        return None
+
+
+def read_list(path, kind):
+    column = {"mshare": 1, "debug": 2}[kind]
+    programs = []
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            fields = line.split("#")[0].split()
+            if not fields:
+                continue
+            if len(fields) < 3 or not (fields[1] + fields[2]).replace("-", "").isdigit():
+                sys.exit(f"{path}:{number}: want NAME LIMIT LIMIT-ON-DEBUG [TAG...], got: {line.strip()}")
+            if fields[column] != "-":
+                programs.append(Program(fields[0], int(fields[column]), fields[3:]))
+    return programs
+
+
+def add_unlisted(programs, sources, listed, kind):
+    """A test that somebody wrote and nobody listed runs all the same."""
+    for entry in sorted(os.listdir(sources) if os.path.isdir(sources) else []):
+        name, ext = os.path.splitext(entry)
+        if ext != ".c" or not name.startswith("mshare_") or name in listed:
+            continue
+        with open(os.path.join(sources, entry), encoding="utf-8") as file:
+            text = file.read()
+        if "TEST_HARNESS_MAIN" in text or "main(" in text:
+            vm.note(f"    {name} is not in selftests.list: default time limit")
+            programs.append(Program(name, DEFAULT_LIMIT[kind]))
+
+
+class Boot:
+    """One guest, the programs it runs, and what came of them."""
+
+    def __init__(self, opts, title, programs):
+        self.opts = opts
+        self.title = title
+        self.programs = programs
+        self.by_name = {program.name: program for program in programs}
+        self.rest = b""
+        self.tap = None
+        self.lines = []
+        self.leaks = None
+        self.over = False
+
+    def machine(self):
+        opts = self.opts
+        machine = vm.Machine(opts.kernel)
+        machine.initrd = opts.initrd
+        machine.swap_mib = 256
+        machine.pti, machine.la57 = opts.pti, opts.la57
+        wishes = [program.tag("memory") for program in self.programs]
+        machine.memory = str(max([2048 if opts.kind == "debug" else 1024]
+                                 + [int(wish) for wish in wishes if wish]))
+        machine.cpus = max([2] + [int(p.tag("cpus")) for p in self.programs if p.tag("cpus")])
+        machine.accel, _ = vm.choose_accel(opts.kernel, opts.cache)
+        return machine
+
+    def on_output(self, data):
+        lines = (self.rest + data).split(b"\n")
+        self.rest = lines.pop()
+        for line in lines:
+            self.on_line(line.decode("utf-8", "replace"))
+
+    def on_line(self, line):
+        if line.startswith("## "):
+            _, word, *rest = line.split()
+            if word == "begin":
+                self.tap, self.lines = report.Tap(), []
+            elif word == "end":
+                self.end(*rest)
+            elif word == "leaks":
+                self.leaks = []
+            elif word == "over":
+                self.over = True
+        elif self.leaks is not None:
+            self.leaks.append(line)
+        elif self.tap:
+            self.tap.feed(line)
+            self.lines.append(line)
+
+    def end(self, name, status, begin, end):
+        program, status = self.by_name[name], int(status)
+        if status == 127 and not self.tap.points:
+            program.points = [("fail", "does not compile" if self.lines else "no such program in the guest")]
+        elif status == 137:
+            program.points = self.tap.points + [("fail", f"killed: over its limit of {program.limit} s")]
+        else:
+            program.points = self.tap.finish(status)
+        seconds = float(end) - float(begin)
+        vm.note(f"      {name:<22} {report.words(program.points)} ({seconds:.1f} s)")
+        if report.counts(program.points)[1]:
+            self.show_failure()
+        self.tap = None
+
+    def show_failure(self):
+        shown = [line for line in self.lines if not line.startswith(("ok ", "#  RUN", "#            OK"))]
+        for line in shown[-60:]:
+            vm.note(f"      | {line}")
+
+    def run(self):
+        vm.note(f"    {self.title}")
+        guest = vm.Guest(self.machine(), log_path(self.opts.cache))
+        env = [tag[4:] for program in self.programs for tag in program.tags if tag.startswith("env=")]
+        exports = "".join(f"export {pair}\n" for pair in env)
+        lines = "".join(f"{program.name} {program.limit}\n" for program in self.programs)
+        guest.put("cmd", f"{exports}exec /tests/suite <<'EOF'\n{lines}EOF\n")
+        result = guest.run(180 + sum(program.limit for program in self.programs), self.on_output)
+        points = []
+        for program in self.programs:
+            if program.points is None:
+                program.points = [("fail", f"did not finish: {result.reason or 'the guest stopped'}")]
+            points += [(kind, f"{program.name}: {text}") for kind, text in program.points]
+        points.append(self.kernel_point(result))
+        if self.leaks is not None:
+            points.append(("fail", "kmemleak found lost memory") if self.leaks
+                          else ("pass", "kmemleak found no lost memory"))
+            for line in self.leaks[:60]:
+                vm.note(f"      | {line}")
+        report.append(self.opts.results, self.title, points)
+        passed, failed, _ = report.counts(points)
+        vm.note(f"    {self.title}: {report.words(points)} in {result.seconds:.0f} s")
+        return passed, failed
+
+    def kernel_point(self, result):
+        if result.status == 0 and self.over:
+            return ("pass", "the kernel had no complaint")
+        vm.note(f"      {result.reason or 'the suite did not come to its end'}; console: {result.console}")
+        return ("fail", result.reason or "the suite did not come to its end")
+
+
+def parse():
+    ap = argparse.ArgumentParser()
+    for name in ("kernel", "initrd", "cache", "results", "list", "sources"):
+        ap.add_argument("--" + name, required=True)
+    ap.add_argument("--kind", choices=("mshare", "debug"), required=True)
+    ap.add_argument("--pti", type=on_off)
+    ap.add_argument("--la57", type=on_off)
+    ap.add_argument("--which", choices=("shared", "alone"), required=True)
+    return ap.parse_args()
+
+
+def main():
+    opts = parse()
+    vm.die_with_parent(signal.SIGTERM)
+    for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(sig, lambda number, _frame: sys.exit(128 + number))
+
+    listed = {program.name for kind in DEFAULT_LIMIT for program in read_list(opts.list, kind)}
+    programs = read_list(opts.list, opts.kind)
+    add_unlisted(programs, opts.sources, listed, opts.kind)
+    words = {None: "", True: " on", False: " off"}
+    title = f"{opts.kind} kernel"
+    if opts.pti is not None:
+        title += f", pti{words[opts.pti]}"
+    if opts.la57 is not None:
+        title += f", la57{words[opts.la57]}"
+
+    if opts.which == "shared":
+        boots = [Boot(opts, title, [p for p in programs if "alone" not in p.tags])]
+    else:
+        boots = [Boot(opts, f"{title}, {p.name} alone", [p]) for p in programs if "alone" in p.tags]
+    boots = [boot for boot in boots if boot.programs]
+    if not boots and opts.which == "shared":
+        vm.note("    there are no kernel selftests: nothing counted")
+    return 1 if sum(boot.run()[1] for boot in boots) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

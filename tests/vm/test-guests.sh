@@ -1,0 +1,97 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The phases of ./run test that need a kernel; sourced by test.sh.
+
+test_guests() {
+        local pti la57 kind
+
+        need_packages 'run the guests' qemu-system-x86 python3 perl
+        phase 'the mshare kernel' '5 minutes if not built yet' build_kind mshare
+        phase 'the debug kernel' '8 minutes if not built yet' build_kind debug
+        phase 'the systemd guest' '1 minute if not made yet' rootfs
+        phase 'the patch series as one mbox' '10 s' series_is_tree
+        phase 'kernel files: sparse' '1 minute' lint_sparse
+        phase 'the test bed itself' '2 minutes' bed_script tests/vm/test-bed.sh
+        phase 'kernel selftests on mshare' '1 minute' selftests mshare shared
+        for pti in off on; do
+                for la57 in on off; do
+                        phase "kernel selftests on debug, pti $pti, la57 $la57" '4 minutes' \
+                                selftests debug shared --pti "$pti" --la57 "$la57"
+                done
+        done
+        for kind in mshare debug; do
+                phase "kernel selftests that need a boot of their own, on $kind" '1 minute' selftests "$kind" alone
+        done
+        phase 'the system in the guest' '10 s for each script' guest_scripts
+}
+
+build_kind() {
+        kernel "$1"
+        point "$1 kernel" 'is built' pass
+}
+
+# selftests KIND shared|alone SWITCHES...
+selftests() {
+        local kind=$1 which=$2
+        shift 2
+        kernel "$kind"
+        initramfs
+        "$VM/suite.py" --kernel "$KERNEL" --kind "$kind" --initrd "$INITRD" --cache "$CACHE" \
+                --list "$ROOT/tests/kernel/selftests.list" --sources "$SELFTESTS" \
+                --results "$RESULTS" --which "$which" "$@" || true
+}
+
+# The build tree must be the pristine source plus the series, nothing else, and
+# git am of the mbox on the pristine files must give the same.
+series_is_tree() {
+        kernel_source
+        check series 'the build tree is the pristine source plus the series' with_lock kernel-mshare only_series_differs
+        check series 'git am of run kernel --series gives the tree that is built' with_lock kernel-mshare mbox_gives_tree
+}
+
+only_series_differs() {
+        local tree=$CACHE/tree/mshare/linux path
+        kernel_tree mshare
+        # Untouched files are the same inode as in the pristine source.
+        while read -r path; do
+                grep -qxF -- "$path" "$CACHE/tree/mshare/paths" && continue
+                if ! cmp -s "$KSRC/$path" "$tree/$path"; then
+                        echo "differs from the pristine source, but no patch touches it: $path"
+                        return 1
+                fi
+        done < <(join -v 1 <(cd "$KSRC" && find . -type f -printf '%P %i\n' | LC_ALL=C sort) \
+                <(cd "$tree" && find . -type f -printf '%P %i\n' | LC_ALL=C sort) -j 1 -o 1.1 |
+                LC_ALL=C sort -u)
+}
+
+mbox_gives_tree() {
+        local work rc=0 path
+        work=$(mktemp -d)
+        kernel_tree mshare
+        (
+                set -e
+                cd "$work"
+                export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@t
+                export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@t
+                git init -q am
+                git init -q built
+                while read -r path; do
+                        for pair in "$KSRC am" "$CACHE/tree/mshare/linux built"; do
+                                from=${pair% *} to=${pair##* }
+                                [ -e "$from/$path" ] || continue
+                                mkdir -p "$to/$(dirname "$path")"
+                                cp "$from/$path" "$to/$path"
+                        done
+                done < "$CACHE/tree/mshare/paths"
+                "$KDIR/series.sh" mbox "$KSRC" > mbox
+                (cd am && git add -A -f && git commit -q --allow-empty -m pristine)
+                if [ -s mbox ]; then (cd am && git am -q --whitespace=nowarn ../mbox); fi
+                (cd built && git add -A -f && git commit -q --allow-empty -m built)
+                a=$(cd am && git rev-parse 'HEAD^{tree}')
+                b=$(cd built && git rev-parse 'HEAD^{tree}')
+                echo "git am gives tree $a, the build has $b"
+                [ "$a" = "$b" ]
+        ) || rc=1
+        rm -rf "$work"
+        return $rc
+}

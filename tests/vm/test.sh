@@ -1,0 +1,207 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# ./run test, phase by phase; sourced by run after its libraries. A phase never
+# stops the run: what it finds goes to $RESULTS, and the sum comes last.
+
+# point PHASE NAME pass|fail|skip [WHY]
+point() { "$VM/report.py" point "$RESULTS" "$@"; }
+
+# phase TITLE USUAL COMMAND...: run it in a subshell, with its time; a phase
+# that ends in an error without having counted a failure counts as one.
+phase() {
+        local title=$1 usual=$2 begin rc=0 before
+        shift 2
+        begin=$(date +%s)
+        step "$title ($usual)"
+        before=$(grep -c '^fail' "$RESULTS" || true)
+        (set -e; "$@") < /dev/null || rc=$?
+        if [ $rc != 0 ] && [ "$(grep -c '^fail' "$RESULTS" || true)" = "$before" ]; then
+                point "$title" 'the phase itself' fail "exit status $rc"
+        fi
+        say "    $(($(date +%s) - begin)) s"
+}
+
+# check PHASE NAME COMMAND...: one pass or one failure, with the output on failure.
+check() {
+        local phase=$1 name=$2 log
+        shift 2
+        log=$(mktemp)
+        if "$@" > "$log" 2>&1; then
+                point "$phase" "$name" pass
+        else
+                point "$phase" "$name" fail
+                say "    FAILED: $phase: $name"
+                head -n 60 "$log" | sed 's/^/      | /' >&2
+        fi
+        rm -f "$log"
+}
+
+# Files of the tree, committed or about to be.
+tree_files() { (cd "$ROOT" && git ls-files -co --exclude-standard -- "$@" | LC_ALL=C sort -u | while read -r f; do [ ! -f "$f" ] || echo "$f"; done); }
+
+shell_scripts() {
+        tree_files | while read -r file; do
+                case $file in
+                *.patch | LICENSES/*) continue ;;
+                *.sh | *.bash) echo "$file" ;;
+                *) if head -n 1 "$ROOT/$file" | grep -qE '^#!.*/(env )?(ba|da)?sh( |$)|^# shellcheck shell='; then echo "$file"; fi ;;
+                esac
+        done
+}
+
+c_sources() { tree_files '*.c' | grep -v '^kernel/' || true; }
+
+test_all() {
+        local quick=$1 begin
+        begin=$(date +%s)
+        RESULTS=$(mktemp)
+        export RESULTS
+        trap 'rm -f "$RESULTS"' EXIT
+        need_packages 'run the tests' git gcc clang meson ninja-build pkg-config python3 \
+                libsystemd-dev libglib2.0-dev 'systemd-dev|systemd' libdbus-1-dev libpolkit-gobject-1-dev \
+                dbus-daemon dbus-broker polkitd python3-dbusmock python3-dbus python3-gi \
+                valgrind clang-tidy cppcheck shellcheck sparse mandoc e2fsprogs "$(clang_runtime)"
+
+        phase 'shell scripts' '5 s' lint_shell
+        phase 'the patch series tool' '5 s' bed_script tests/vm/test-series.sh
+        phase 'userspace: gcc, ASan and UBSan' '30 s' userspace asan gcc \
+                -Db_sanitize=address,undefined -Db_lundef=false
+        phase 'userspace: clang' '20 s' userspace clang clang
+        phase 'userspace: gcc, valgrind' '60 s' under_valgrind
+        phase 'userspace: cppcheck' '10 s' lint_cppcheck
+        phase 'userspace: clang-tidy' '30 s' lint_tidy
+        phase 'kernel files: checkpatch' '10 s' lint_checkpatch
+        if [ -z "$quick" ]; then test_guests; fi
+
+        say "==> all phases: $(($(date +%s) - begin)) s"
+        "$VM/report.py" sum "$RESULTS"
+}
+
+# clang's sanitizer runtime is packaged by version.
+clang_runtime() {
+        local version
+        version=$(apt-cache depends clang 2> /dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p' | head -n 1)
+        echo "libclang-rt-${version:-14}-dev"
+}
+
+lint_shell() {
+        local files
+        mapfile -t files < <(shell_scripts)
+        check shellcheck "${#files[@]} scripts" shellcheck_all "${files[@]}"
+}
+
+# Sourced files are checked where they are sourced; paths start at the top.
+shellcheck_all() { cd "$ROOT" && shellcheck -x -P "$ROOT" "$@"; }
+
+# bed_script SCRIPT ARGS...: a script of the test bed itself; speaks TAP.
+bed_script() {
+        local log rc=0
+        log=$(mktemp)
+        "$ROOT/$1" "${@:2}" > "$log" || rc=$?
+        "$VM/report.py" tap "$RESULTS" "${1##*/}" "$rc" < "$log" || {
+                grep -vE '^ok ' "$log" | sed 's/^/      | /' >&2
+        }
+        rm -f "$log"
+}
+
+# meson_build NAME COMPILER OPTIONS...: build in build-run/NAME, warnings are errors.
+meson_build() {
+        local dir=$ROOT/build-run/$1 cc=$2 log=$ROOT/build-run/$1.log
+        shift 2
+        mkdir -p "$ROOT/build-run"
+        if [ -f "$dir/build.ninja" ]; then
+                CC=$cc meson setup --reconfigure --werror "$@" "$dir" "$ROOT" > "$log" 2>&1 ||
+                        { rm -rf "$dir"; CC=$cc meson setup --werror "$@" "$dir" "$ROOT" > "$log" 2>&1; }
+        else
+                CC=$cc meson setup --werror "$@" "$dir" "$ROOT" > "$log" 2>&1
+        fi && meson compile -C "$dir" >> "$log" 2>&1 || {
+                grep -E -A6 'error|ERROR|FAILED' "$log" | head -n 60 | sed 's/^/      | /' >&2
+                say "    whole log: $log"
+                return 1
+        }
+}
+
+# meson_test NAME PHASE ARGS...: run the tests of that build and count them.
+meson_test() {
+        local dir=$ROOT/build-run/$1 phase=$2 rc=0
+        shift 2
+        rm -f "$dir"/meson-logs/testlog*
+        meson test -C "$dir" --no-rebuild --num-processes "$JOBS" "$@" > "$dir/test.log" 2>&1 || rc=$?
+        local log
+        log=$(find "$dir/meson-logs" -name 'testlog*.json' 2> /dev/null | head -n 1)
+        if [ -s "$log" ]; then
+                "$VM/report.py" meson "$RESULTS" "$phase" "$log" || return 0
+        elif grep -qE 'No tests defined|No suitable tests' "$dir/test.log"; then
+                say '    there are no such tests: nothing counted'
+                return 0
+        fi
+        [ $rc = 0 ] || {
+                tail -n 30 "$dir/test.log" | sed 's/^/      | /' >&2
+                return 1
+        }
+}
+
+# userspace NAME COMPILER OPTIONS...: build and test.
+userspace() {
+        local name=$1
+        meson_build "$@"
+        point "$name" 'builds without a warning' pass
+        # No leak is forgiven, and undefined behaviour ends the program.
+        ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:strict_string_checks=1 \
+                UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+                meson_test "$name" "$name"
+}
+
+under_valgrind() {
+        meson_build gcc gcc --buildtype=debugoptimized
+        point gcc 'builds without a warning' pass
+        # Programs of the build and their children, not the system's own.
+        MSHARE_VALGRIND=1 meson_test gcc valgrind -t 10 --wrap \
+                "valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect --trace-children=yes --trace-children-skip=/usr/*,/bin/*,/sbin/* --gen-suppressions=all --suppressions=$VM/valgrind.supp"
+}
+
+lint_cppcheck() {
+        local files
+        mapfile -t files < <(c_sources)
+        check cppcheck "${#files[@]} files" run_cppcheck "${files[@]}"
+}
+
+run_cppcheck() {
+        cd "$ROOT" && cppcheck -q -j "$JOBS" --std=c11 --enable=warning,performance,portability \
+                --inline-suppr --error-exitcode=1 --suppress=missingIncludeSystem \
+                -D_GNU_SOURCE -I lib -I daemon -I ctl "$@"
+}
+
+lint_tidy() {
+        local files
+        [ -f "$ROOT/build-run/clang/compile_commands.json" ] || return 1
+        mapfile -t files < <(c_sources)
+        check clang-tidy "${#files[@]} files" run_tidy "${files[@]}"
+}
+
+run_tidy() {
+        cd "$ROOT" && printf '%s\0' "$@" |
+                xargs -0 -P "$JOBS" -n 4 clang-tidy --quiet -p build-run/clang --warnings-as-errors='*'
+}
+
+# New files whole, changes to existing files as patches.
+lint_checkpatch() {
+        local file
+        kernel_source
+        "$KDIR/series.sh" check || return 1
+        while read -r file; do
+                check checkpatch "$file" checkpatch -f "$ROOT/$file"
+        done < <(tree_files 'kernel/files/*.c' 'kernel/files/*.h')
+        while read -r file; do
+                check checkpatch "$file" checkpatch "$ROOT/$file"
+        done < <(tree_files 'kernel/patches/*.patch')
+}
+
+# CAMELCASE: names of the selftest harness. FILE_PATH_CHANGES: there is no
+# MAINTAINERS entry outside the kernel's own tree.
+checkpatch() {
+        (cd "$KSRC" && perl scripts/checkpatch.pl --strict --terse -q --no-summary \
+                --ignore CAMELCASE,FILE_PATH_CHANGES "$@")
+}
+
+. "$ROOT/tests/vm/test-guests.sh"
