@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+typedef enum Access {
+        ACCESS_READ = 4,
+        ACCESS_READ_WRITE = 6, /* the values are the permission bits that it takes */
+} Access;
+
+/* Who calls, by what the bus says. */
+typedef struct Identity {
+        uid_t uid;
+        gid_t gid; /* the primary group */
+        gid_t *gids; /* all groups, the primary one included if the bus told it */
+        size_t n_gids;
+        pid_t pid; /* for people to read */
+} Identity;
+
+void identity_done(Identity *who);
+int identity_copy(const Identity *from, Identity *ret);
+bool identity_in_group(const Identity *who, gid_t gid);
+
+/* "r" and "rw"; -EINVAL for all else. */
+int access_from_string(const char *s);
+const char *access_to_string(Access access);
+
+/*
+ * Whether the kernel would let that identity in, by owner, group and mode alone: the class that matches first
+ * decides, as for any file. uid 0 passes.
+ */
+bool access_by_mode(const Identity *who, Access access, uid_t uid, gid_t gid, mode_t mode);

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdbool.h>
+
+#include "address.h"
+#include "util.h"
+
+#define TiB (UINT64_C(1) << 40)
+
+/*
+ * Where default addresses come from, best first. On x86_64 with 47 bits of user space and vm.mmap_rnd_bits at its
+ * largest (32, that is up to 16 TiB of offset):
+ *
+ *   0 to 16 TiB           fixed executables and their heap (from 4 MiB), language run times that like low memory (Go at
+ *                         0.75 TiB), the shadow of AddressSanitizer (up to 16 TiB)
+ *   42.67 to 58.67 TiB    the mmap base of the legacy layout (unlimited stack), growing up
+ *   85.33 to 101.33 TiB   position-independent executables, and their heap after them
+ *   112 to 128 TiB        mmap base (growing down from there), vdso, stack
+ *
+ * What lies between the first two is free in every process, sanitizers and legacy layouts included. Next best is
+ * what a legacy layout reaches only with more than 5 TiB of mappings, and last what only sanitizers and exotic run
+ * times use.
+ */
+static const struct {
+        uint64_t start, end;
+} zones[] = {
+        { 17 * TiB, 42 * TiB },
+        { 64 * TiB, 85 * TiB },
+        { 4 * TiB, 16 * TiB },
+};
+
+int address_round_up(uint64_t size, uint64_t granule, uint64_t *ret) {
+        uint64_t v;
+
+        if (size == 0 || __builtin_add_overflow(size, granule - 1, &v))
+                return -ERANGE;
+        *ret = v - v % granule;
+        return 0;
+}
+
+const AddressRange *address_conflict(const AddressRange *ranges, size_t n, uint64_t start, uint64_t length) {
+        for (size_t i = 0; i < n; i++)
+                if (start < ranges[i].start + ranges[i].length && ranges[i].start < start + length)
+                        return ranges + i;
+        return NULL;
+}
+
+int address_check(uint64_t start, uint64_t length, uint64_t granule) {
+        if (start % granule != 0 || length % granule != 0)
+                return -EINVAL;
+        if (start == 0 || length == 0 || start > ADDRESS_HIGH_END - granule ||
+            length > ADDRESS_HIGH_END - granule - start)
+                return -ERANGE;
+        return 0;
+}
+
+static bool pick_between(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t start,
+                         uint64_t end, uint64_t *ret) {
+        uint64_t at = start + (granule - start % granule) % granule;
+
+        while (at < end && length <= end - at) {
+                const AddressRange *hit = address_conflict(ranges, n, at, length);
+
+                if (!hit) {
+                        *ret = at;
+                        return true;
+                }
+                at = hit->start + hit->length;
+                at += (granule - at % granule) % granule;
+        }
+        return false;
+}
+
+int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t after,
+                 uint64_t *ret) {
+        for (size_t i = 0; i < ELEMENTSOF(zones); i++) {
+                uint64_t start = zones[i].start, end = zones[i].end;
+
+                if (after > start && after < end && pick_between(ranges, n, length, granule, after, end, ret))
+                        return 0;
+                if (pick_between(ranges, n, length, granule, start, end, ret))
+                        return 0;
+        }
+        return -ENOSPC;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct AddressRange {
+        uint64_t start, length; /* bytes */
+} AddressRange;
+
+/*
+ * The end of what a window may use: the last page below 2^47 belongs to no process, and windows are whole granules,
+ * so the last granule is out. Addresses beyond (five-level tables) are left to those who ask for them by number.
+ */
+#define ADDRESS_LOW_END (UINT64_C(1) << 47)
+#define ADDRESS_HIGH_END (UINT64_C(1) << 56)
+
+/* Rounds size up to whole granules. Returns 0, or -ERANGE if that overflows or size is 0. */
+int address_round_up(uint64_t size, uint64_t granule, uint64_t *ret);
+
+/* The first of ranges that [start, start+length) overlaps, or NULL. */
+const AddressRange *address_conflict(const AddressRange *ranges, size_t n, uint64_t start, uint64_t length);
+
+/* Whether a window may lie there at all: aligned, not at zero, inside user space. 0, -EINVAL (not aligned) or -ERANGE. */
+int address_check(uint64_t start, uint64_t length, uint64_t granule);
+
+/*
+ * Picks an address for a window of length bytes that overlaps none of ranges and that no usual process uses for its
+ * own purposes. The search begins after `after` (0: at the front), so that an address is not given again at once: a
+ * client of a removed region may still have the old window. Returns 0 or -ENOSPC.
+ */
+int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t after,
+                 uint64_t *ret);

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+#include "caller.h"
+#include "limits.h"
+
+/*
+ * Asks polkit, without waiting for it.
+ *
+ *   1. A method handler calls authz_run() with a step function. The step checks its arguments and looks up its objects,
+ *      changing nothing, and calls call_authorize() for each thing that needs permission.
+ *   2. If polkit has to be asked, call_authorize() returns 0; the step returns 0 at once. The call is kept.
+ *   3. When the answer has come, the message goes through the dispatcher again, and the step runs again from its
+ *      beginning: objects are looked up anew, for they may have gone. call_authorize() now returns 1 or an error.
+ *      Answers hold for exactly what was asked: if the details differ by now, the call is refused.
+ *   4. The step acts only when it has all it needs, and answers the message (or makes sure that somebody will); it
+ *      returns 1, or a negative errno with *error set.
+ *
+ * At most AUTHZ_IN_FLIGHT_MAX questions are under way, as the bus limits the replies that a connection may wait for, and
+ * AUTHZ_IN_FLIGHT_USER_MAX of them for one user, so that nobody holds all of them by not answering his password dialogs.
+ * Others wait in the order of their coming. No polkit, an error of it, or no answer in time, mean no.
+ */
+typedef struct Authz Authz;
+typedef struct Call Call;
+
+#define AUTHZ_IN_FLIGHT_MAX 64
+#define AUTHZ_IN_FLIGHT_USER_MAX 16
+
+typedef int (*CallStep)(Call *call, void *userdata, sd_bus_error *error);
+
+int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const Limits *limits, Authz **ret);
+void authz_free(Authz *authz);
+
+/* Returns what a bus method handler has to. */
+int authz_run(Authz *authz, sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *error);
+/* Drops what that connection still has asked for. */
+void authz_forget(Authz *authz, const char *sender);
+
+sd_bus_message *call_message(Call *call);
+const Identity *call_identity(Call *call);
+
+/* details is a NULL-terminated list of keys and values in turn. Root is not asked. */
+int call_authorize(Call *call, const char *action, const char *const *details, sd_bus_error *error);

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include "donor.h"
+
+extern char **environ;
+
+struct Donor {
+        pid_t pid;
+        int fd;
+        sd_event *event;
+        sd_event_source *io, *child;
+        DonorProgress progress;
+        DonorDone done;
+        void *userdata;
+        DonorResult result;
+        bool gone; /* the process has been waited for */
+};
+
+/* Takes what is in the pipe. A report is far below PIPE_BUF, so it is there whole or not at all. */
+static void take_reports(Donor *donor) {
+        DonorReport report;
+
+        while (read(donor->fd, &report, sizeof(report)) == sizeof(report))
+                switch (report.kind) {
+                case DONOR_CREATED:
+                        donor->result.created = true;
+                        break;
+                case DONOR_PROGRESS:
+                        donor->progress(report.value, donor->userdata);
+                        break;
+                case DONOR_FAILED:
+                        if (report.stage < _DONOR_STAGE_MAX)
+                                donor->result.stage = (DonorStage) report.stage;
+                        donor->result.error = report.error;
+                        donor->result.value = report.value;
+                        break;
+                case DONOR_DONE:
+                        donor->result.done = true;
+                        break;
+                }
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Donor *donor = userdata;
+
+        take_reports(donor);
+        /* The hang-up comes with the exit, which is what counts. */
+        if (revents & (EPOLLHUP | EPOLLERR))
+                (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        return 0;
+}
+
+static int on_exit_of(sd_event_source *source, const siginfo_t *si, void *userdata) {
+        Donor *donor = userdata;
+
+        donor->gone = true;
+        take_reports(donor);
+        if (si->si_code != CLD_EXITED || si->si_status != EXIT_SUCCESS)
+                donor->result.done = false;
+        donor->done(&donor->result, donor->userdata);
+        return 0;
+}
+
+static int on_orphan(sd_event_source *source, const siginfo_t *si, void *userdata) {
+        sd_event_source_unref(source);
+        return 0;
+}
+
+static int spawn(const char *executable, const DonorSpec *spec, int report_fd, int file_fd, pid_t *ret) {
+        char address[24], length[24], size[24];
+        char *argv[] = {
+                (char *) "mshared", (char *) "--donor", (char *) spec->name, address, length, size,
+                (char *) backing_to_string(spec->backing), (char *) hugepages_to_string(spec->hugepages),
+                (char *) (spec->populate ? "yes" : "no"), NULL,
+        };
+        posix_spawn_file_actions_t actions;
+        posix_spawnattr_t attributes;
+        sigset_t none;
+        int r;
+
+        (void) snprintf(address, sizeof(address), "%" PRIu64, spec->address);
+        (void) snprintf(length, sizeof(length), "%" PRIu64, spec->length);
+        (void) snprintf(size, sizeof(size), "%" PRIu64, spec->size);
+        (void) sigemptyset(&none);
+
+        r = posix_spawn_file_actions_init(&actions);
+        if (r != 0)
+                return -r;
+        r = posix_spawnattr_init(&attributes);
+        if (r != 0) {
+                (void) posix_spawn_file_actions_destroy(&actions);
+                return -r;
+        }
+        /* The event loop blocks the signals it reads: the donor wants to be killable. */
+        r = posix_spawnattr_setsigmask(&attributes, &none);
+        if (r == 0)
+                r = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+        if (r == 0)
+                r = posix_spawn_file_actions_adddup2(&actions, report_fd, DONOR_REPORT_FD);
+        if (r == 0 && file_fd >= 0)
+                r = posix_spawn_file_actions_adddup2(&actions, file_fd, DONOR_FILE_FD);
+        if (r == 0)
+                r = posix_spawn(ret, executable, &actions, &attributes, argv, environ);
+        (void) posix_spawnattr_destroy(&attributes);
+        (void) posix_spawn_file_actions_destroy(&actions);
+        return -r;
+}
+
+int donor_start(sd_event *event, const char *executable, const DonorSpec *spec, DonorProgress progress, DonorDone done,
+                void *userdata, Donor **ret) {
+        _cleanup_(closep) int write_end = -1, file = -1;
+        _cleanup_(donor_freep) Donor *donor = NULL;
+        int pipes[2], r;
+
+        donor = calloc(1, sizeof(*donor));
+        if (!donor)
+                return -ENOMEM;
+        *donor = (Donor) {
+                .fd = -1, .event = event, .progress = progress, .done = done, .userdata = userdata, .gone = true,
+        };
+        if (pipe2(pipes, O_CLOEXEC) < 0)
+                return -errno;
+        donor->fd = pipes[0];
+        /* Out of the way of the numbers that the child gets. */
+        write_end = fcntl(pipes[1], F_DUPFD_CLOEXEC, DONOR_FILE_FD + 1);
+        r = write_end < 0 ? -errno : 0;
+        close_fd(pipes[1]);
+        if (r < 0)
+                return r;
+        if (fcntl(donor->fd, F_SETFL, O_NONBLOCK) < 0)
+                return -errno;
+        if (spec->backing == BACKING_FILE) {
+                file = fcntl(spec->fd, F_DUPFD_CLOEXEC, DONOR_FILE_FD + 1);
+                if (file < 0)
+                        return -errno;
+        }
+        r = sd_event_add_io(event, &donor->io, donor->fd, EPOLLIN, on_io, donor);
+        if (r < 0)
+                return r;
+        r = spawn(executable, spec, write_end, file, &donor->pid);
+        if (r < 0)
+                return r;
+        donor->gone = false;
+        r = sd_event_add_child(event, &donor->child, donor->pid, WEXITED, on_exit_of, donor);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(donor);
+        return 0;
+}
+
+void donor_kill(Donor *donor) {
+        if (!donor->gone)
+                (void) kill(donor->pid, SIGKILL);
+}
+
+void donor_free(Donor *donor) {
+        if (!donor)
+                return;
+        sd_event_source_disable_unref(donor->io);
+        sd_event_source_disable_unref(donor->child);
+        if (!donor->gone) {
+                sd_event_source *orphan;
+
+                (void) kill(donor->pid, SIGKILL);
+                /* Somebody has to wait for it, and it must not be us, now. */
+                if (sd_event_add_child(donor->event, &orphan, donor->pid, WEXITED, on_orphan, NULL) < 0)
+                        (void) waitpid(donor->pid, NULL, 0);
+        }
+        close_fd(donor->fd);
+        free(donor);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+/*
+ * Whatever somebody can make us keep is counted against a limit. LIMIT_USER_* are counted here, per uid; the
+ * others are counted where the things are (the manager's regions, a region's leases). uid 0 has no per-user limits.
+ */
+typedef enum Limit {
+        LIMIT_REGIONS,
+        LIMIT_REGION_LEASES,
+        LIMIT_USER_REGIONS,
+        LIMIT_USER_BYTES,
+        LIMIT_USER_LEASES,
+        LIMIT_USER_PENDING,
+        _LIMIT_MAX,
+} Limit;
+
+typedef struct Limits {
+        uint64_t max[_LIMIT_MAX];
+} Limits;
+
+typedef struct User {
+        LIST_ENTRY(User) users;
+        uid_t uid;
+        uint64_t count[_LIMIT_MAX];
+} User;
+
+typedef LIST_HEAD(Users, User) Users;
+
+void limits_set_defaults(Limits *limits);
+
+/* The key in the configuration's [Limits] section, which is the name of the bus property too. */
+const char *limit_name(Limit limit);
+/* What is limited, for sentences: "regions of one user". */
+const char *limit_meaning(Limit limit);
+/* The reverse of limit_name(), or -EINVAL. */
+int limit_from_name(const char *name);
+
+/* Counts amount more for uid. Returns 0, 1 if that would pass the limit (nothing is counted then), or -ENOMEM. */
+int users_charge(Users *users, const Limits *limits, uid_t uid, Limit limit, uint64_t amount);
+/* As users_charge(), for what exists already and must be counted, limit or not. Returns 0 or -ENOMEM. */
+int users_charge_forced(Users *users, uid_t uid, Limit limit, uint64_t amount);
+void users_discharge(Users *users, uid_t uid, Limit limit, uint64_t amount);
+uint64_t users_count(Users *users, uid_t uid, Limit limit);
+void users_done(Users *users);

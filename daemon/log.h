@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <syslog.h>
+
+#include "util.h"
+
+typedef enum LogTarget {
+        LOG_TARGET_JOURNAL,
+        LOG_TARGET_CONSOLE, /* standard error */
+        LOG_TARGET_NULL,
+        _LOG_TARGET_MAX,
+} LogTarget;
+
+typedef struct Log {
+        int level; /* messages above it are dropped */
+        LogTarget target;
+} Log;
+
+/* The journal if standard error goes there (systemd says so in $JOURNAL_STREAM), else standard error. */
+void log_init(Log *log, int level);
+
+int log_level_from_string(const char *s);
+const char *log_level_to_string(int level);
+int log_target_from_string(const char *s);
+const char *log_target_to_string(LogTarget target);
+
+/* One message about a region (which may be NULL), with a message id (which may be NULL) that the catalog explains. */
+void log_region(const Log *log, int level, const char *message_id, const char *region, const char *format, ...)
+        _printf_(5, 6);
+
+#define log_message(log, level, ...) log_region((log), (level), NULL, NULL, __VA_ARGS__)

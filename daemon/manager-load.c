@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/inotify.h>
+
+#include "manager.h"
+#include "messages.h"
+#include "name.h"
+
+/* Changes in msharefs come in bursts, our own among them: they are looked at together. */
+#define RESCAN_DELAY_USEC (20 * USEC_PER_MSEC)
+
+static void drop_state(Manager *m, const char *name) {
+        (void) unlinkat(m->regions_fd, name, 0);
+}
+
+static int enter(Manager *m, RegionRecord *record, Region **ret) {
+        _cleanup_(freep) char *path = NULL;
+        int r;
+
+        r = region_path(record->name, &path);
+        if (r < 0)
+                return r;
+        return region_new(m, record, path, ret);
+}
+
+/* A region that somebody else made, or whose state is lost: taken as it is. */
+static int adopt(Manager *m, const char *name, const KernelRegion *k) {
+        _cleanup_(region_record_done) RegionRecord record = {
+                .id = manager_random_id(m),
+                .address = k->address,
+                .length = k->length,
+                .size = k->length,
+                .mode = k->st.st_mode & 0777,
+                .uid = k->st.st_uid,
+                .gid = k->st.st_gid,
+                .creator = k->st.st_uid,
+                .backing = BACKING_UNKNOWN,
+                .created_usec = (uint64_t) k->st.st_ctim.tv_sec * USEC_PER_SEC + (uint64_t) k->st.st_ctim.tv_nsec / 1000,
+                .inode = k->st.st_ino,
+                .ready = true,
+        };
+        Region *region;
+        int r;
+
+        r = free_and_strdup(&record.name, name);
+        if (r >= 0)
+                r = enter(m, &record, &region);
+        if (r < 0)
+                return r;
+        r = region_save(region);
+        if (r < 0)
+                log_region(&m->log, LOG_ERR, NULL, name, "Cannot save the state of region %s: %s", name, strerror(-r));
+        log_region(&m->log, LOG_NOTICE, MESSAGE_REGION_ADOPTED, name,
+                   "Region %s was not made by this broker; it is taken over as it is", name);
+        manager_announce_region(m, region);
+        manager_mark(m, MANAGER_DIRTY_REGIONS);
+        return 0;
+}
+
+static int add_foreign(Manager *m, const KernelRegion *k) {
+        AddressRange *v;
+
+        if (address_conflict(m->foreign, m->n_foreign, k->address, k->length))
+                return 0;
+        v = realloc(m->foreign, (m->n_foreign + 1) * sizeof(*v));
+        if (!v)
+                return -ENOMEM;
+        m->foreign = v;
+        v[m->n_foreign++] = (AddressRange) { k->address, k->length };
+        return 0;
+}
+
+/* A name in msharefs that may not be in our table. */
+static int found_in_kernel(const char *name, void *userdata) {
+        Manager *m = userdata;
+        KernelRegion k;
+        int r;
+
+        if (manager_find_region(m, name))
+                return 0;
+        r = kernel_read_region(&m->kernel, name, &k);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0) {
+                log_region(&m->log, LOG_WARNING, NULL, NULL, "A region in msharefs cannot be read and is left alone: %s",
+                           strerror(-r));
+                return 0;
+        }
+        if ((k.st.st_mode & 0777) == 0 && k.st.st_uid == geteuid()) {
+                /* Half made by a donor of an earlier run, before its state was ever written. Nobody can use it. */
+                log_region(&m->log, LOG_NOTICE, NULL, name, "Region %s was left half made; it is removed", name);
+                (void) kernel_unlink(&m->kernel, name);
+                return 0;
+        }
+        if (!region_name_is_adoptable(name)) {
+                log_message(&m->log, LOG_WARNING,
+                            "A region in msharefs has a name that cannot be spoken of on the bus; it is left alone");
+                return add_foreign(m, &k);
+        }
+        return adopt(m, name, &k);
+}
+
+/* Where the kernel and the record differ, the kernel is right. Returns whether anything did. */
+static bool follow_kernel(RegionRecord *record, const struct stat *st, unsigned *ret_dirty) {
+        unsigned dirty = 0;
+
+        if (record->mode != (st->st_mode & 0777))
+                dirty |= REGION_DIRTY_MODE;
+        if (record->uid != st->st_uid || record->gid != st->st_gid)
+                dirty |= REGION_DIRTY_OWNER;
+        record->mode = st->st_mode & 0777;
+        record->uid = st->st_uid;
+        record->gid = st->st_gid;
+        *ret_dirty = dirty;
+        return dirty != 0;
+}
+
+Region *manager_refresh_region(Manager *m, Region *region) {
+        RegionRecord *record = &region->record;
+        unsigned dirty;
+        struct stat st;
+        int r;
+
+        if (!record->ready)
+                return region;
+        r = kernel_stat(&m->kernel, record->name, &st);
+        if (r == -ENOENT || (r >= 0 && record->inode != 0 && st.st_ino != record->inode)) {
+                manager_lose_region(m, region, "it was unlinked by somebody else");
+                return NULL;
+        }
+        if (r < 0) {
+                log_region(&m->log, LOG_WARNING, NULL, record->name, "Cannot look at region %s: %s", record->name,
+                           strerror(-r));
+                return region;
+        }
+        if (follow_kernel(record, &st, &dirty)) {
+                r = region_save(region);
+                if (r < 0)
+                        log_region(&m->log, LOG_ERR, NULL, record->name, "Cannot save the state of region %s: %s",
+                                   record->name, strerror(-r));
+                region_mark(region, dirty);
+        }
+        return region;
+}
+
+/* A region's state of an earlier run, and what the kernel says. Returns 0 if the state is of no use any more. */
+static int reconcile(Manager *m, RegionRecord *record) {
+        KernelRegion k;
+        unsigned dirty;
+        int r;
+
+        r = kernel_read_region(&m->kernel, record->name, &k);
+        if (r == -ENOENT) {
+                if (record->ready)
+                        log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, record->name,
+                                   "Region %s is gone from the kernel; its state is dropped", record->name);
+                return 0;
+        }
+        if (r < 0)
+                return r;
+        if (record->inode != 0 && record->inode != k.st.st_ino) {
+                log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, record->name,
+                           "Region %s is another one than the one of that name before; its state is dropped",
+                           record->name);
+                return 0;
+        }
+        if (!record->ready && (k.st.st_mode & 0777) == 0) {
+                log_region(&m->log, LOG_NOTICE, NULL, record->name, "Region %s was left half made; it is removed",
+                           record->name);
+                (void) kernel_unlink(&m->kernel, record->name);
+                return 0;
+        }
+        /* With its mode set it was all there but for the last save. */
+        record->ready = true;
+        record->inode = k.st.st_ino;
+        record->address = k.address;
+        record->length = k.length;
+        if (record->size > record->length)
+                record->size = record->length;
+        (void) follow_kernel(record, &k.st, &dirty);
+        return 1;
+}
+
+static int load_state(Manager *m, const char *name) {
+        _cleanup_(region_record_done) RegionRecord record = {};
+        _cleanup_(freep) char *text = NULL;
+        Region *region;
+        int r;
+
+        r = read_file(m->regions_fd, name, STATE_FILE_MAX, &text, NULL);
+        if (r >= 0)
+                r = region_record_parse(text, &record);
+        if (r >= 0 && !streq(record.name, name))
+                r = -EBADMSG;
+        if (r < 0) {
+                if (r == -ENOMEM)
+                        return r;
+                log_message(&m->log, LOG_WARNING, "The state file of region %s cannot be used and is dropped: %s", name,
+                            strerror(-r));
+                drop_state(m, name);
+                return 0;
+        }
+        r = reconcile(m, &record);
+        if (r < 0) {
+                log_region(&m->log, LOG_ERR, NULL, name, "Cannot look at region %s, its state is left for later: %s",
+                           name, strerror(-r));
+                return 0;
+        }
+        if (r == 0) {
+                drop_state(m, name);
+                return 0;
+        }
+        r = enter(m, &record, &region);
+        if (r < 0)
+                return r;
+        region->announced = true;
+        region->progress = 1;
+        r = region_save(region);
+        if (r < 0)
+                log_region(&m->log, LOG_ERR, NULL, name, "Cannot save the state of region %s: %s", name, strerror(-r));
+        return 0;
+}
+
+static int for_each_file(int dirfd, int (*found)(Manager *m, const char *name), Manager *m) {
+        _cleanup_(closedirp) DIR *dir = NULL;
+        struct dirent *de;
+        int fd, r;
+
+        fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        dir = fdopendir(fd);
+        if (!dir) {
+                r = -errno;
+                close_fd(fd);
+                return r;
+        }
+        for (;;) {
+                errno = 0;
+                de = readdir(dir);
+                if (!de)
+                        return -errno;
+                if (streq(de->d_name, ".") || streq(de->d_name, "..") || strncmp(de->d_name, ".#", 2) == 0)
+                        continue;
+                r = found(m, de->d_name);
+                if (r < 0)
+                        return r;
+        }
+}
+
+static Region *find_by_id(Manager *m, uint64_t id) {
+        Region *region;
+
+        LIST_FOREACH(region, &m->regions, regions)
+                if (region->record.id == id)
+                        return region;
+        return NULL;
+}
+
+static int load_lease(Manager *m, const char *name) {
+        _cleanup_(lease_record_done) LeaseRecord record = {};
+        _cleanup_(lease_freep) Lease *lease = NULL;
+        Region *region = NULL;
+        int r;
+
+        r = lease_record_parse(name, &record);
+        if (r == -ENOMEM)
+                return r;
+        if (r >= 0)
+                region = find_by_id(m, record.region_id);
+        if (!region) {
+                (void) unlinkat(m->leases_fd, name, 0);
+                return 0;
+        }
+        r = lease_open(m->leases_fd, name, &record, &lease);
+        if (r >= 0)
+                r = region_add_lease(region, lease);
+        if (r < 0) {
+                log_region(&m->log, LOG_ERR, NULL, region->record.name, "Cannot take up a lease of region %s: %s",
+                           region->record.name, strerror(-r));
+                return r == -ENOMEM ? r : 0;
+        }
+        TAKE_PTR(lease);
+        region->record.leased = true;
+        return 0;
+}
+
+/* Bus names of an earlier bus may belong to others on this one: leases forget them. */
+static void check_bus(Manager *m) {
+        _cleanup_(freep) char *text = NULL;
+        char id[SD_ID128_STRING_MAX];
+        sd_id128_t bus_id;
+        Region *region;
+        Lease *lease;
+
+        if (sd_bus_get_bus_id(m->bus, &bus_id) < 0)
+                return;
+        (void) sd_id128_to_string(bus_id, id);
+        if (read_file(m->runtime_fd, "bus", 64, &text, NULL) >= 0 && streq(text, id))
+                return;
+        LIST_FOREACH(region, &m->regions, regions)
+                LIST_FOREACH(lease, &region->leases, leases)
+                        (void) free_and_strdup(&lease->record.sender, NULL);
+        (void) write_file_atomic(m->runtime_fd, "bus", id);
+}
+
+int manager_load(Manager *m) {
+        Region *region;
+        int r;
+
+        r = kernel_root(&m->kernel);
+        if (r < 0) {
+                if (m->kernel.supported)
+                        log_message(&m->log, LOG_WARNING, "msharefs is not to be had at %s: %s", m->kernel.ops->root(),
+                                    strerror(-r));
+                /* State files stay: what they speak of may be back when msharefs is. */
+                return 0;
+        }
+        r = for_each_file(m->regions_fd, load_state, m);
+        if (r >= 0)
+                r = kernel_list(&m->kernel, found_in_kernel, m);
+        if (r >= 0)
+                r = for_each_file(m->leases_fd, load_lease, m);
+        if (r < 0) {
+                log_message(&m->log, LOG_ERR, "Cannot take up the state of the last run: %s", strerror(-r));
+                return r;
+        }
+        check_bus(m);
+        LIST_FOREACH(region, &m->regions, regions)
+                region_check_linger(region);
+        return 0;
+}
+
+static int rescan(sd_event_source *source, uint64_t usec, void *userdata) {
+        Manager *m = userdata;
+        Region *region, *next;
+
+        m->rescan = false;
+        for (region = LIST_FIRST(&m->regions); region; region = next) {
+                next = LIST_NEXT(region, regions);
+                (void) manager_refresh_region(m, region);
+        }
+        (void) kernel_list(&m->kernel, found_in_kernel, m);
+        return 0;
+}
+
+static int on_inotify(sd_event_source *source, const struct inotify_event *event, void *userdata) {
+        Manager *m = userdata;
+
+        if (m->rescan || sd_event_source_set_time_relative(m->rescan_source, RESCAN_DELAY_USEC) < 0 ||
+            sd_event_source_set_enabled(m->rescan_source, SD_EVENT_ONESHOT) < 0)
+                return 0;
+        m->rescan = true;
+        return 0;
+}
+
+int manager_watch_kernel(Manager *m) {
+        int r;
+
+        if (kernel_root(&m->kernel) < 0)
+                return 0;
+        r = sd_event_add_time_relative(m->event, &m->rescan_source, CLOCK_MONOTONIC, RESCAN_DELAY_USEC, 0, rescan, m);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(m->rescan_source, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_inotify(m->event, &m->watch, m->kernel.ops->root(),
+                                         IN_CREATE | IN_DELETE | IN_ATTRIB | IN_MOVE | IN_ONLYDIR, on_inotify, m);
+        if (r < 0)
+                log_message(&m->log, LOG_WARNING, "Cannot watch msharefs, changes by others are seen when asked for: %s",
+                            strerror(-r));
+        return 0;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+
+#include "access.h"
+#include "address.h"
+#include "authz.h"
+#include "caller.h"
+#include "config.h"
+#include "kernel.h"
+#include "limits.h"
+#include "log.h"
+#include "options.h"
+#include "region.h"
+
+#define BUS_NAME "org.mshare1"
+#define BUS_PATH "/org/mshare1"
+#define BUS_REGION_PATH "/org/mshare1/region"
+#define BUS_MANAGER_INTERFACE "org.mshare1.Manager"
+#define BUS_REGION_INTERFACE "org.mshare1.Region"
+
+/* Bits of Manager.dirty. */
+#define MANAGER_DIRTY_REGIONS (1u << 0)
+#define MANAGER_DIRTY_CLIENTS (1u << 1)
+#define MANAGER_DIRTY_LIMITS (1u << 2)
+
+struct Manager {
+        Log log;
+        Config config;
+        Kernel kernel;
+        sd_event *event;
+        sd_bus *bus;
+        Callers *callers;
+        Authz *authz;
+        Users users;
+        LIST_HEAD(, Region) regions;
+        unsigned n_regions, n_leases;
+        /* Windows of regions whose names cannot be spoken of on the bus. */
+        AddressRange *foreign;
+        size_t n_foreign;
+        int runtime_fd, regions_fd, leases_fd;
+        uint64_t last_address;
+        unsigned dirty;
+        sd_event_source *notify; /* the timer that tells what is dirty */
+        sd_event_source *watch; /* inotify on msharefs */
+        bool rescan; /* a look at msharefs is due */
+        sd_event_source *rescan_source;
+        bool broadcasting; /* a signal is being put together: what it holds, everybody reads */
+};
+
+/* Reads the configuration and opens /run/mshared. No bus yet. */
+int manager_new(Manager **ret);
+void manager_free(Manager *manager);
+DEFINE_CLEANUP(Manager, manager_free)
+/* Reads mshared.conf and its drop-ins (again). */
+int manager_load_config(Manager *manager);
+
+/* manager-load.c: state files, leases and msharefs are brought together; then watched. */
+int manager_load(Manager *manager);
+int manager_watch_kernel(Manager *manager);
+/* A file of msharefs is not what the region's record says: the record follows. Frees the region if the file is gone, and returns NULL then. */
+Region *manager_refresh_region(Manager *manager, Region *region);
+
+Region *manager_find_region(Manager *manager, const char *name);
+Region *manager_find_region_by_path(Manager *manager, const char *path);
+/* All windows in use, to be freed. Returns their number or -ENOMEM. */
+ssize_t manager_windows(Manager *manager, AddressRange **ret);
+/* The region is to go: unlinked in the kernel, forgotten here, announced. 0 or negative errno (nothing has changed then). */
+int manager_remove_region(Manager *manager, Region *region, const char *why);
+/* The kernel has lost it already. */
+void manager_lose_region(Manager *manager, Region *region, const char *why);
+uint64_t manager_random_id(Manager *manager);
+
+/* manager-create.c. Replies to `m` later. 1, or negative errno with *error set. */
+int manager_create_region(Manager *manager, const Identity *who, CreateRequest *request, sd_bus_message *m,
+                          sd_bus_error *error);
+/* Everything that can be said against a request before anybody is asked for permission. */
+int manager_check_request(Manager *manager, CreateRequest *request, sd_bus_error *error);
+void creation_free(Creation *creation);
+/* Ends the making; `m` is answered when nothing is left of it. 1, or -EALREADY. */
+int creation_cancel(Creation *creation, sd_bus_message *m);
+
+/* bus-notify.c */
+void manager_mark(Manager *manager, unsigned dirty);
+void region_mark(Region *region, unsigned dirty);
+void manager_announce_region(Manager *manager, Region *region);
+void manager_announce_removal(Manager *manager, const char *name, const char *path);
+void manager_announce_client(Manager *manager, const char *member, const char *region, uid_t uid);
+/* Tells at once what is dirty. */
+void manager_flush(Manager *manager);
+
+/* region-ops.c: what callers do to regions, with the checks of who may. Steps of authz_run(). */
+int region_find_for(Manager *manager, const char *name, Region **ret, sd_bus_error *error);
+int region_acquire(Region *region, Call *call, const char *access, sd_bus_error *error);
+int region_remove(Region *region, Call *call, bool force, sd_bus_error *error);
+int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
+int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_bus_error *error);
+int authorize_region(Call *call, const char *action, const char *name, mode_t mode, uid_t uid, gid_t gid, uint64_t size,
+                     Backing backing, sd_bus_error *error);
+
+/* manager-bus.c, manager-properties.c, region-bus.c, log-control.c */
+int manager_connect(Manager *manager);
+int manager_add_objects(Manager *manager);
+int region_add_objects(Manager *manager);
+int log_control_add_object(Manager *manager);
+extern const sd_bus_vtable manager_vtable[];
+extern const sd_bus_vtable region_vtable[];
+/* Whether the one whose message is being dispatched may see where the region lies. */
+bool manager_may_see_address(Manager *manager, sd_bus_message *m, const Region *region);
+int region_path(const char *name, char **ret);

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+
+#include "donor.h"
+#include "manager.h"
+#include "region-unit.h"
+
+static int on_hang_up(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+        Manager *m = userdata;
+
+        (void) sd_notify(false, "RELOADING=1");
+        if (manager_load_config(m) >= 0)
+                manager_mark(m, MANAGER_DIRTY_LIMITS);
+        (void) sd_notify(false, "READY=1");
+        return 0;
+}
+
+/* One descriptor for each lease. */
+static void raise_nofile(void) {
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        limit.rlim_cur = limit.rlim_max;
+        (void) setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int setup_events(Manager *m) {
+        sigset_t mask;
+        int r;
+
+        (void) sigemptyset(&mask);
+        (void) sigaddset(&mask, SIGTERM);
+        (void) sigaddset(&mask, SIGINT);
+        (void) sigaddset(&mask, SIGHUP);
+        (void) sigaddset(&mask, SIGCHLD);
+        if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+                return -errno;
+        r = sd_event_add_signal(m->event, NULL, SIGTERM, NULL, NULL);
+        if (r >= 0)
+                r = sd_event_add_signal(m->event, NULL, SIGINT, NULL, NULL);
+        if (r >= 0)
+                r = sd_event_add_signal(m->event, NULL, SIGHUP, on_hang_up, m);
+        if (r >= 0)
+                r = sd_event_set_watchdog(m->event, true);
+        return r < 0 ? r : 0;
+}
+
+static int run(void) {
+        _cleanup_(manager_freep) Manager *m = NULL;
+        int r;
+
+        raise_nofile();
+        r = manager_new(&m);
+        if (r >= 0)
+                r = setup_events(m);
+        if (r >= 0)
+                r = manager_connect(m);
+        if (r >= 0)
+                r = manager_load(m);
+        if (r >= 0)
+                r = manager_watch_kernel(m);
+        if (r < 0)
+                return r;
+        /* Last: whoever sees the name sees everything. */
+        r = sd_bus_request_name(m->bus, BUS_NAME, 0);
+        if (r < 0) {
+                log_message(&m->log, LOG_ERR, "Cannot have the name " BUS_NAME " on the bus: %s", strerror(-r));
+                return r;
+        }
+        (void) sd_notifyf(false, "READY=1\nSTATUS=%u regions, %u clients", m->n_regions, m->n_leases);
+        log_message(&m->log, LOG_INFO, "mshared " MSHARE_VERSION " is up with %u regions and %u clients", m->n_regions,
+                    m->n_leases);
+        r = sd_event_loop(m->event);
+        (void) sd_notify(false, "STOPPING=1");
+        if (r >= 0)
+                manager_flush(m);
+        return r;
+}
+
+static int help(void) {
+        (void) printf("mshared [OPTION...]\n\n"
+                      "The broker of shared page-table regions, org.mshare1 on the system bus.\n\n"
+                      "  -h --help                  Show this text\n"
+                      "     --version               Show the version\n"
+                      "     --region-start NAME     Make the region that regions.d/NAME.conf describes\n"
+                      "     --region-stop NAME      Remove that region\n"
+                      "     --region-reload NAME    Give it the mode and owner that the file states now\n\n"
+                      "The last three are what mshare-region@NAME.service runs. See mshared(8).\n");
+        return EXIT_SUCCESS;
+}
+
+int main(int argc, char *argv[]) {
+        enum { ARG_VERSION = 256, ARG_START, ARG_STOP, ARG_RELOAD };
+        static const struct option options[] = {
+                { "help", no_argument, NULL, 'h' },
+                { "version", no_argument, NULL, ARG_VERSION },
+                { "region-start", required_argument, NULL, ARG_START },
+                { "region-stop", required_argument, NULL, ARG_STOP },
+                { "region-reload", required_argument, NULL, ARG_RELOAD },
+                {},
+        };
+        int c, r;
+
+        if (argc > 1 && streq(argv[1], "--donor"))
+                return donor_main(kernel_ops(), argc - 2, argv + 2);
+        while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
+                switch (c) {
+                case 'h':
+                        return help();
+                case ARG_VERSION:
+                        (void) printf("mshared " MSHARE_VERSION "\n");
+                        return EXIT_SUCCESS;
+                case ARG_START:
+                        return region_unit_start(optarg);
+                case ARG_STOP:
+                        return region_unit_stop(optarg);
+                case ARG_RELOAD:
+                        return region_unit_reload(optarg);
+                default:
+                        return 2;
+                }
+        if (optind < argc) {
+                (void) fprintf(stderr, "mshared takes no arguments, '%s' is one.\n", argv[optind]);
+                return 2;
+        }
+        r = run();
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

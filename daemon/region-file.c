@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+
+#include "config.h"
+#include "region-unit.h"
+
+void region_file_done(RegionFile *file) {
+        free(file->user);
+        free(file->group);
+        free(file->backing);
+        free(file->hugepages);
+        free(file->lifetime);
+        free(file->label);
+        free(file->path);
+        *file = (RegionFile) {};
+}
+
+static int assign_word(int (*from_string)(const char *), const char *value, char **ret) {
+        int r = from_string(value);
+
+        return r < 0 ? r : free_and_strdup(ret, value);
+}
+
+static int assign_text(const char *value, char **ret) {
+        return *value ? free_and_strdup(ret, value) : -EINVAL;
+}
+
+static int assign(const char *section, const char *key, const char *value, void *userdata, const char **reason) {
+        static const char *const reasons[][2] = {
+                { "Size", "bytes, with an optional suffix K, M, G or T, are wanted" },
+                { "Mode", "permission bits in octal, 0000 to 0777, are wanted" },
+                { "User", "a user's name or number is wanted" },
+                { "Group", "a group's name or number is wanted" },
+                { "Backing", "one of anonymous, memfd, hugetlb, file, empty is wanted" },
+                { "HugePages", "one of never, advise, always is wanted" },
+                { "Lifetime", "persistent or while-leased is wanted" },
+                { "LingerSec", "seconds, or a number with us, ms, s, min or h, are wanted" },
+                { "Populate", "yes or no is wanted" },
+                { "Address", "bytes in decimal, or hexadecimal after 0x, are wanted" },
+                { "Path", "an absolute path is wanted" },
+                { "Label", "some text is wanted" },
+        };
+        RegionFile *f = userdata;
+        size_t i;
+
+        if (!streq(section, "Region"))
+                return -ENOENT;
+        for (i = 0; i < ELEMENTSOF(reasons); i++)
+                if (streq(key, reasons[i][0]))
+                        break;
+        if (i == ELEMENTSOF(reasons))
+                return -ENOENT;
+        *reason = reasons[i][1];
+        switch (i) {
+        case 0:
+                return parse_size(value, &f->size) < 0 || f->size == 0 || f->size == UINT64_MAX ? -EINVAL : 0;
+        case 1:
+                return parse_mode(value, &f->mode);
+        case 2:
+                return assign_text(value, &f->user);
+        case 3:
+                return assign_text(value, &f->group);
+        case 4:
+                return assign_word(backing_from_string, value, &f->backing);
+        case 5:
+                return assign_word(hugepages_from_string, value, &f->hugepages);
+        case 6:
+                return assign_word(lifetime_from_string, value, &f->lifetime);
+        case 7:
+                f->linger_set = true;
+                return parse_span(value, &f->linger_usec);
+        case 8:
+                return parse_bool(value, &f->populate);
+        case 9:
+                f->address_set = true;
+                return strncmp(value, "0x", 2) == 0 ? parse_u64(value + 2, 16, &f->address)
+                                                    : parse_u64(value, 10, &f->address);
+        case 10:
+                return *value == '/' ? free_and_strdup(&f->path, value) : -EINVAL;
+        default:
+                return assign_text(value, &f->label);
+        }
+}
+
+static void complain(const char *file, unsigned line, const char *message, void *userdata) {
+        (void) fprintf(stderr, "%s:%u: %s.\n", file, line, message);
+}
+
+static void keep_quiet(const char *file, unsigned line, const char *message, void *userdata) {
+}
+
+int region_file_parse(const char *filename, char *text, bool quiet, RegionFile *ret) {
+        _cleanup_(region_file_done) RegionFile f = { .mode = 0600 };
+
+        if (config_parse(filename, text, assign, quiet ? keep_quiet : complain, &f) > 0)
+                return -EBADMSG;
+        if (f.size == 0) {
+                if (!quiet)
+                        (void) fprintf(stderr, "%s: Size= is missing from section [Region].\n", filename);
+                return -EBADMSG;
+        }
+        *ret = f;
+        f = (RegionFile) {};
+        return 0;
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/resource.h>
+#include <systemd/sd-login.h>
+
+#include "acl.h"
+#include "errors.h"
+#include "manager.h"
+#include "name.h"
+
+/* Descriptors that are kept for everything but leases. */
+#define RESERVED_FDS 256
+
+int authorize_region(Call *call, const char *action, const char *name, mode_t mode, uid_t uid, gid_t gid, uint64_t size,
+                     Backing backing, sd_bus_error *error) {
+        char mode_text[8], uid_text[16], gid_text[16], size_text[24];
+        const char *const details[] = {
+                "region", name, "mode", mode_text, "owner", uid_text, "group", gid_text,
+                "size", size_text, "backing", backing_to_string(backing), NULL,
+        };
+
+        (void) snprintf(mode_text, sizeof(mode_text), "%04o", (unsigned) mode);
+        (void) snprintf(uid_text, sizeof(uid_text), "%" PRIu32, (uint32_t) uid);
+        (void) snprintf(gid_text, sizeof(gid_text), "%" PRIu32, (uint32_t) gid);
+        (void) snprintf(size_text, sizeof(size_text), "%" PRIu64, size);
+        return call_authorize(call, action, details, error);
+}
+
+static int no_such_region(const char *name, sd_bus_error *error) {
+        if (!region_name_is_adoptable(name))
+                return sd_bus_error_setf(error, ERROR_INVALID_NAME, "'%.300s' cannot name a region: " REGION_NAME_RULE,
+                                         name);
+        return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "There is no region '%s'", name);
+}
+
+int region_find_for(Manager *m, const char *name, Region **ret, sd_bus_error *error) {
+        Region *region = manager_find_region(m, name);
+
+        if (region)
+                region = manager_refresh_region(m, region);
+        if (!region)
+                return no_such_region(name, error);
+        *ret = region;
+        return 0;
+}
+
+static int check_ready(const Region *region, sd_bus_error *error) {
+        if (region->record.ready)
+                return 0;
+        return sd_bus_error_setf(error, ERROR_REGION_NOT_READY, "Region '%s' is still being made (%.0f %%)",
+                                 region->record.name, region->progress * 100);
+}
+
+/* polkit has said yes where the mode says no: the kernel must be told, or it would refuse the client later. */
+static int grant(Region *region, const Identity *who, Access access, sd_bus_error *error) {
+        Manager *m = region->manager;
+        int r;
+
+        r = acl_grant_user(kernel_root(&m->kernel), region->record.name, who->uid, access);
+        if (r == -EOPNOTSUPP)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
+                                         "polkit permits it, but mode %#o of region '%s' does not admit user %" PRIu32
+                                         ", and this kernel's msharefs has no access lists",
+                                         (unsigned) region->record.mode, region->record.name, (uint32_t) who->uid);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                         "Cannot let user %" PRIu32 " into region '%s': %s", (uint32_t) who->uid,
+                                         region->record.name, strerror(-r));
+        return 0;
+}
+
+static bool admits(Region *region, const Identity *who, Access access) {
+        const RegionRecord *record = &region->record;
+        int r;
+
+        r = acl_check(kernel_root(&region->manager->kernel), record->name, who, record->uid, record->gid, access);
+        if (r >= 0)
+                return r;
+        return access_by_mode(who, access, record->uid, record->gid, record->mode);
+}
+
+static int over_limit(Manager *m, Limit limit, sd_bus_error *error) {
+        return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                 "The limit of %" PRIu64 " %s is reached; %s= in mshared.conf sets it",
+                                 m->config.limits.max[limit], limit_meaning(limit), limit_name(limit));
+}
+
+static int check_lease_limits(Region *region, const Identity *who, sd_bus_error *error) {
+        Manager *m = region->manager;
+        const Limits *limits = &m->config.limits;
+        struct rlimit nofile;
+
+        if (region->n_leases >= limits->max[LIMIT_REGION_LEASES])
+                return over_limit(m, LIMIT_REGION_LEASES, error);
+        if (who->uid != 0 && users_count(&m->users, who->uid, LIMIT_USER_LEASES) >= limits->max[LIMIT_USER_LEASES])
+                return over_limit(m, LIMIT_USER_LEASES, error);
+        if (getrlimit(RLIMIT_NOFILE, &nofile) == 0 && m->n_leases + RESERVED_FDS >= nofile.rlim_cur)
+                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                         "All %u leases that fit in the broker's descriptors are taken; LimitNOFILE= of "
+                                         "mshared.service sets it", m->n_leases);
+        return 0;
+}
+
+static int fill_record(Region *region, Call *call, Access access, LeaseRecord *record) {
+        const Identity *who = call_identity(call);
+        int r;
+
+        *record = (LeaseRecord) {
+                .region_id = region->record.id,
+                .id = manager_random_id(region->manager),
+                .uid = who->uid,
+                .pid = who->pid,
+                .access = access,
+                .since_usec = usec_now(CLOCK_REALTIME),
+        };
+        r = free_and_strdup(&record->sender, sd_bus_message_get_sender(call_message(call)));
+        if (r < 0)
+                return r;
+        /* For people to read: the process may be another by now, or gone. */
+        if (who->pid > 0)
+                (void) sd_pid_get_unit(who->pid, &record->unit);
+        return 0;
+}
+
+int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_error *error) {
+        _cleanup_(lease_record_done) LeaseRecord record = {};
+        _cleanup_(lease_freep) Lease *lease = NULL;
+        _cleanup_(closep) int fd = -1;
+        const Identity *who = call_identity(call);
+        Manager *m = region->manager;
+        Access access;
+        int r;
+
+        r = access_from_string(access_text);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Access '%.100s' is not known: 'r' or 'rw' is wanted", access_text);
+        access = (Access) r;
+        if (!admits(region, who, access)) {
+                const RegionRecord *rec = &region->record;
+
+                r = authorize_region(call, "org.mshare1.acquire-region", rec->name, rec->mode, rec->uid, rec->gid,
+                                     rec->size, rec->backing, error);
+                if (r <= 0)
+                        return r;
+                r = check_ready(region, error);
+                if (r >= 0)
+                        r = grant(region, who, access, error);
+        } else
+                r = check_ready(region, error);
+        if (r < 0)
+                return r;
+        r = check_lease_limits(region, who, error);
+        if (r < 0)
+                return r;
+        r = fill_record(region, call, access, &record);
+        if (r >= 0)
+                r = lease_new(m->leases_fd, &record, &lease, &fd);
+        if (r < 0)
+                return r;
+        if (!region->record.leased) {
+                region->record.leased = true;
+                r = region_save(region);
+        }
+        if (r >= 0)
+                r = region_add_lease(region, lease);
+        if (r >= 0)
+                r = sd_bus_reply_method_return(call_message(call), "tth", region->record.address, region->record.length,
+                                               fd);
+        if (r < 0) {
+                if (lease->region)
+                        region_drop_lease(region, TAKE_PTR(lease));
+                else
+                        lease_drop(TAKE_PTR(lease), m->leases_fd);
+                return r;
+        }
+        TAKE_PTR(lease);
+        manager_announce_client(m, "ClientAcquired", region->record.name, who->uid);
+        return 1;
+}
+
+int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
+        const RegionRecord *rec = &region->record;
+        const Identity *who = call_identity(call);
+        Manager *m = region->manager;
+        KernelUsage usage;
+        int r;
+
+        if (who->uid != rec->uid && !(region->creation && who->uid == rec->creator)) {
+                r = authorize_region(call, "org.mshare1.remove-region", rec->name, rec->mode, rec->uid, rec->gid,
+                                     rec->size, rec->backing, error);
+                if (r <= 0)
+                        return r;
+        }
+        if (region->creation) {
+                r = creation_cancel(region->creation, call_message(call));
+                if (r == -EALREADY)
+                        return check_ready(region, error);
+                return r;
+        }
+        if (!force) {
+                if (region->n_leases > 0)
+                        return sd_bus_error_setf(error, ERROR_REGION_BUSY,
+                                                 "Region '%s' has %u clients; with 'force' they keep what they have "
+                                                 "and nobody new gets in", rec->name, region->n_leases);
+                r = kernel_read_usage(&m->kernel, rec->name, &usage);
+                if (r < 0 && r != -ENOENT)
+                        return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                                 "Cannot find out whether region '%s' is in use: %s", rec->name,
+                                                 strerror(-r));
+                if (r >= 0 && usage.sharers > 0)
+                        return sd_bus_error_setf(error, ERROR_REGION_BUSY,
+                                                 "Region '%s' has %" PRIu64 " processes attached, none of them by a "
+                                                 "lease; with 'force' they keep what they have and nobody new gets in",
+                                                 rec->name, usage.sharers);
+        }
+        r = manager_remove_region(m, region, force ? "by force" : "as asked");
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "The kernel did not unlink the region: %s",
+                                         strerror(-r));
+        r = sd_bus_reply_method_return(call_message(call), NULL);
+        return r < 0 ? r : 1;
+}
+
+/* Takes over what the kernel has been told, and tells it. */
+static int changed(Region *region, Call *call, sd_bus_error *error) {
+        Region *still = manager_refresh_region(region->manager, region);
+        int r;
+
+        if (!still)
+                return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "The region has gone meanwhile");
+        r = sd_bus_reply_method_return(call_message(call), NULL);
+        return r < 0 ? r : 1;
+}
+
+int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error) {
+        const RegionRecord *rec = &region->record;
+        int r;
+
+        if (mode & ~0777u)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Mode %#" PRIo32 " is not right: permission bits, 0 to 0777, are wanted", mode);
+        if (call_identity(call)->uid != rec->uid) {
+                r = authorize_region(call, "org.mshare1.set-mode", rec->name, mode, rec->uid, rec->gid, rec->size,
+                                     rec->backing, error);
+                if (r <= 0)
+                        return r;
+        }
+        r = check_ready(region, error);
+        if (r < 0)
+                return r;
+        r = kernel_chmod(&region->manager->kernel, rec->name, mode);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot set mode %#" PRIo32 " of region '%s': %s",
+                                         mode, rec->name, strerror(-r));
+        return changed(region, call, error);
+}
+
+int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_bus_error *error) {
+        const RegionRecord *rec = &region->record;
+        int r;
+
+        /* As chown(2) has it: -1 leaves that half as it is. */
+        if (uid == UINT32_MAX)
+                uid = rec->uid;
+        if (gid == UINT32_MAX)
+                gid = rec->gid;
+        r = authorize_region(call, "org.mshare1.set-owner", rec->name, rec->mode, uid, gid, rec->size, rec->backing,
+                             error);
+        if (r <= 0)
+                return r;
+        r = check_ready(region, error);
+        if (r < 0)
+                return r;
+        r = kernel_chown(&region->manager->kernel, rec->name, uid, gid);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                         "Cannot give region '%s' to %" PRIu32 ":%" PRIu32 ": %s", rec->name, uid, gid,
+                                         strerror(-r));
+        return changed(region, call, error);
+}

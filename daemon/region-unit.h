@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "state.h"
+
+/*
+ * What mshare-region@NAME.service runs, as root: a client of the broker that reads /etc/mshare/regions.d/NAME.conf.
+ * Each says what is wrong on standard error and returns an exit status. They wait for the broker.
+ */
+int region_unit_start(const char *name);
+int region_unit_stop(const char *name);
+int region_unit_reload(const char *name);
+
+/* What the file says. */
+typedef struct RegionFile {
+        uint64_t size; /* bytes; 0: not given */
+        mode_t mode;
+        char *user, *group; /* names or numbers; NULL: root */
+        char *backing, *hugepages, *lifetime, *label; /* words of the bus interface, or NULL */
+        char *path; /* for Backing=file */
+        bool populate, linger_set, address_set;
+        uint64_t linger_usec, address;
+        unsigned n_wrong; /* lines that were not taken */
+} RegionFile;
+
+void region_file_done(RegionFile *file);
+/* Reads such a text (which is changed). Returns 0, or -EBADMSG having said on standard error what is wrong. */
+int region_file_parse(const char *filename, char *text, bool quiet, RegionFile *ret);

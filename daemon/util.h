@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+#define _cleanup_(f) __attribute__((__cleanup__(f)))
+#define _printf_(a, b) __attribute__((__format__(printf, a, b)))
+#define ELEMENTSOF(a) (sizeof(a) / sizeof((a)[0]))
+
+#define TAKE_PTR(p)                      \
+        ({                               \
+                __typeof__(p) _p = (p);  \
+                (p) = NULL;              \
+                _p;                      \
+        })
+#define TAKE_FD(fd)                      \
+        ({                               \
+                int _fd = (fd);          \
+                (fd) = -1;               \
+                _fd;                     \
+        })
+
+#define DEFINE_CLEANUP(type, func)                 \
+        static inline void func##p(type **p) {     \
+                if (*p)                            \
+                        func(*p);                  \
+        }
+
+#define USEC_PER_SEC UINT64_C(1000000)
+#define USEC_PER_MSEC UINT64_C(1000)
+
+static inline void freep(void *p) {
+        free(*(void **) p);
+}
+
+static inline int close_fd(int fd) {
+        if (fd >= 0)
+                (void) close(fd);
+        return -1;
+}
+
+static inline void closep(int *fd) {
+        *fd = close_fd(*fd);
+}
+
+static inline void closedirp(DIR **d) {
+        if (*d)
+                (void) closedir(*d);
+}
+
+static inline void fclosep(FILE **f) {
+        if (*f)
+                (void) fclose(*f);
+}
+
+static inline bool streq(const char *a, const char *b) {
+        return strcmp(a, b) == 0;
+}
+
+static inline uint64_t usec_now(clockid_t clock) {
+        struct timespec ts;
+
+        (void) clock_gettime(clock, &ts);
+        return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / 1000;
+}
+
+/* Replaces *p by a copy of s. Returns 0 or -ENOMEM, in which case *p is as it was. */
+int free_and_strdup(char **p, const char *s);
+
+/*
+ * Whole-string parsers. Blanks, signs and trailing text are refused. Return 0, -EINVAL (not of that form) or
+ * -ERANGE (does not fit); *ret is written on success only.
+ */
+int parse_u64(const char *s, unsigned base, uint64_t *ret);
+int parse_u32(const char *s, unsigned base, uint32_t *ret);
+int parse_bool(const char *s, bool *ret);
+/* Bytes, with an optional suffix K, M, G, T (powers of 1024), or "infinity" for UINT64_MAX. */
+int parse_size(const char *s, uint64_t *ret);
+/* Octal permission bits, 0 to 0777. */
+int parse_mode(const char *s, mode_t *ret);
+/* A time span in seconds, or with one of the suffixes us, ms, s, min, h; the result is in microseconds. */
+int parse_span(const char *s, uint64_t *ret);
+
+/* Backslash and control characters become \xNN, so that any string fits on one line of a state file. Caller frees. */
+char *line_escape(const char *s);
+/* The reverse. -EINVAL if s was not made by line_escape(). */
+int line_unescape(const char *s, char **ret);
+
+/*
+ * Reads a regular file of at most max bytes. *ret is NUL-terminated and freed by the caller; *ret_size excludes the NUL.
+ * -EFBIG if the file is longer, -EBADMSG if it is no regular file, -EILSEQ if it holds a NUL byte. May sleep.
+ */
+int read_file(int dirfd, const char *name, size_t max, char **ret, size_t *ret_size);
+/* Writes name in dirfd so that a reader, or a crash, sees the old content or the new one and nothing between. */
+int write_file_atomic(int dirfd, const char *name, const char *content);
+
+/* Makes the directory name in dirfd (mode as given) if it is not there, and opens it. Returns an fd or negative errno. */
+int open_or_make_dir(int dirfd, const char *name, mode_t mode);

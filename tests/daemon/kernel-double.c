@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "kernel.h"
+#include "mshare.h"
+
+/*
+ * A kernel for tests on machines without mshare. $MSHARED_TEST_ROOT holds
+ *
+ *   fs/           msharefs: a file for each region, with its struct mshare_info
+ *   usage/NAME    "SHARERS RESIDENT-KB PGTABLES-KB" of a region; without it all are 0
+ *   refuse        an errno in decimal: mshare() fails with it
+ *   unsupported   if there: this kernel has no mshare
+ */
+static const char *test_root(void) {
+        return getenv("MSHARED_TEST_ROOT") ?: "/nonexistent";
+}
+
+static int open_root(void) {
+        int fd = open(test_root(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        return fd < 0 ? -errno : fd;
+}
+
+static const char *double_root(void) {
+        static char path[4096];
+
+        (void) snprintf(path, sizeof(path), "%s/fs", test_root());
+        return path;
+}
+
+static int double_granule(uint64_t *ret) {
+        _cleanup_(closep) int root = open_root();
+
+        if (root < 0)
+                return root;
+        if (faccessat(root, "unsupported", F_OK, 0) == 0)
+                return -EOPNOTSUPP;
+        *ret = UINT64_C(1) << 39;
+        return 0;
+}
+
+static int double_check_root(int root_fd) {
+        return 0;
+}
+
+static int double_mshare(const char *name, uint64_t address, uint64_t length, int oflag, mode_t mode) {
+        struct mshare_info info = { .start = address, .size = length };
+        _cleanup_(closep) int root = open_root(), fs = -1, fd = -1;
+        _cleanup_(freep) char *refuse = NULL;
+        uint32_t e;
+
+        if (root < 0)
+                return root;
+        if (read_file(root, "refuse", 16, &refuse, NULL) >= 0 && parse_u32(refuse, 10, &e) >= 0)
+                return -(int) e;
+        fs = openat(root, "fs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fs < 0)
+                return -errno;
+        fd = openat(fs, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        if (fd < 0)
+                return -errno;
+        if (write(fd, &info, sizeof(info)) != sizeof(info))
+                return -EIO;
+        return 0;
+}
+
+static int double_fdinfo(int fd, char **ret) {
+        char path[64], target[4096], file[4200];
+        _cleanup_(closep) int root = open_root();
+        _cleanup_(freep) char *text = NULL;
+        unsigned sharers = 0, resident = 0, pgtables = 0;
+        ssize_t n;
+
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        n = readlink(path, target, sizeof(target) - 1);
+        if (n < 0)
+                return -errno;
+        target[n] = 0;
+        (void) snprintf(file, sizeof(file), "usage/%s", strrchr(target, '/') + 1);
+        if (read_file(root, file, 256, &text, NULL) >= 0 &&
+            sscanf(text, "%u %u %u", &sharers, &resident, &pgtables) != 3)
+                return -EBADMSG;
+        if (asprintf(ret, "pos:\t0\nmshare-sharers:\t%u\nmshare-resident-kb:\t%u\nmshare-pgtables-kb:\t%u\n", sharers,
+                     resident, pgtables) < 0)
+                return -ENOMEM;
+        return 0;
+}
+
+/* Under valgrind /proc/self/exe is valgrind. */
+static const char *double_executable(void) {
+        return getenv("MSHARED_TEST_EXECUTABLE") ?: "/proc/self/exe";
+}
+
+const KernelOps *kernel_ops(void) {
+        static const KernelOps ops = {
+                .root = double_root,
+                .granule = double_granule,
+                .check_root = double_check_root,
+                .mshare = double_mshare,
+                .executable = double_executable,
+                .fdinfo = double_fdinfo,
+        };
+
+        return &ops;
+}
