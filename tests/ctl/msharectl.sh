@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # What msharectl promises to people and scripts, against the fake broker: msharectl.sh PATH-OF-MSHARECTL
+# shellcheck disable=SC2015,SC2016,SC2317
 set -u
 
 ctl=$1

@@ -3,6 +3,7 @@
 # The preload library under the real PostgreSQL, with the fake broker and kernel:
 #   postgres.sh MSHARECTL PRELOAD FAKE-KERNEL
 # What the page tables gain is for the guest to show; here it is that the server does not notice.
+# shellcheck disable=SC2012,SC2317
 set -u
 
 ctl=$1 preload=$2 fake_kernel=$3
@@ -39,7 +40,7 @@ check() {
                 echo "not ok $count - $what"
                 failed=1
                 sed 's/^/# /' "$work/out"
-                tail -n 15 "$log" | sed 's/^/# log: /'
+                tail -n 15 "$log" "$data"/log/* | sed 's/^/# log: /'
         fi
 }
 
@@ -125,7 +126,7 @@ kill -9 "$dead"
 check 'kill -9 of the postmaster leaves no client' no_clients pgdata
 # Where no init reaps it, the dead postmaster looks alive to the next one.
 if grep -qs '^State:[[:space:]]*Z' "/proc/$dead/status"; then
-        rm -f "$data/postmaster.pid"
+        rm -f "$data/postmaster.pid" "$work"/.s.PGSQL.*.lock
 fi
 check 'it starts again after that' start
 check 'and the accounts agree' \
