@@ -19,17 +19,17 @@ static bool wanted(const struct arguments *a, const char *name) {
         return a->n_names == 0;
 }
 
-/* One line, at once: whoever reads a pipe wants to know now. region may be NULL, clients -1. */
-static void print_event(const struct arguments *a, const char *event, const char *region, int64_t clients) {
+/* One line, at once: whoever reads a pipe wants to know now. region may be NULL, uid UINT32_MAX. */
+static void print_event(const struct arguments *a, const char *event, const char *region, uint32_t uid) {
         _cleanup_(freep) char *region_json = NULL, *event_json = NULL, *region_text = NULL;
-        char number[32], usec[32], when[64];
+        char number[32], usec[32], when[64], user[64];
         struct json_member members[4];
         struct timespec now;
         struct tm tm;
         size_t n = 0;
 
         (void) clock_gettime(CLOCK_REALTIME, &now);
-        (void) snprintf(number, sizeof(number), "%" PRIi64, clients);
+        (void) snprintf(number, sizeof(number), "%" PRIu32, uid);
 
         if (a->json != JSON_OFF) {
                 (void) snprintf(
@@ -40,8 +40,8 @@ static void print_event(const struct arguments *a, const char *event, const char
                 members[n++] = (struct json_member){"event", event_json ?: "null"};
                 if (region)
                         members[n++] = (struct json_member){"region", region_json ?: "null"};
-                if (clients >= 0)
-                        members[n++] = (struct json_member){"clients", number};
+                if (uid != UINT32_MAX)
+                        members[n++] = (struct json_member){"uid", number};
                 json_print_object(stdout, a->json, 0, members, n);
         } else {
                 if (!localtime_r(&now.tv_sec, &tm) || strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm) == 0)
@@ -50,8 +50,8 @@ static void print_event(const struct arguments *a, const char *event, const char
                 (void) printf("%s.%06ld %s", when, now.tv_nsec / 1000, event);
                 if (region)
                         (void) printf(" %s", region_text ?: "");
-                if (clients >= 0)
-                        (void) printf(" clients=%s", number);
+                if (uid != UINT32_MAX)
+                        (void) printf(" %s", format_uid(uid, user, sizeof(user)));
         }
         (void) putchar('\n');
         (void) fflush(stdout);
@@ -60,14 +60,14 @@ static void print_event(const struct arguments *a, const char *event, const char
 static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const struct arguments *a = userdata;
         const char *member = sd_bus_message_get_member(m), *name, *object;
-        uint32_t clients;
+        uint32_t uid;
 
         if (sd_bus_message_has_signature(m, "so")) {
                 if (sd_bus_message_read(m, "so", &name, &object) >= 0 && wanted(a, name))
-                        print_event(a, member, name, -1);
+                        print_event(a, member, name, UINT32_MAX);
         } else if (sd_bus_message_has_signature(m, "su"))
-                if (sd_bus_message_read(m, "su", &name, &clients) >= 0 && wanted(a, name))
-                        print_event(a, member, name, clients);
+                if (sd_bus_message_read(m, "su", &name, &uid) >= 0 && wanted(a, name))
+                        print_event(a, member, name, uid);
         return 0;
 }
 
@@ -75,7 +75,7 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
         const char *name, *old, *new;
 
         if (sd_bus_message_read(m, "sss", &name, &old, &new) >= 0)
-                print_event(userdata, new[0] ? "BrokerStarted" : "BrokerStopped", NULL, -1);
+                print_event(userdata, new[0] ? "BrokerStarted" : "BrokerStopped", NULL, UINT32_MAX);
         return 0;
 }
 

@@ -58,6 +58,7 @@ static int print_region(struct properties *p) {
         const char *state = properties_string(p, "State");
         _cleanup_(freep) char *name = NULL, *label = NULL;
         uint64_t address = properties_number(p, "Address"), length = properties_number(p, "Length");
+        uint64_t linger = properties_number(p, "LingerUSec");
 
         name = format_printable(properties_string(p, "Name"));
         label = format_printable(properties_string(p, "Label"));
@@ -84,7 +85,10 @@ static int print_region(struct properties *p) {
         line("Sharers", "%" PRIu64, properties_number(p, "NSharers"));
         line("Resident", "%s", format_bytes(properties_number(p, "ResidentBytes"), b1, sizeof(b1)));
         line("Page tables", "%s", format_bytes(properties_number(p, "PageTableBytes"), b1, sizeof(b1)));
-        line("Lifetime", "%s", properties_string(p, "Lifetime"));
+        if (linger != 0)
+                line("Lifetime", "%s, lingers %.3gs", properties_string(p, "Lifetime"), (double) linger / 1e6);
+        else
+                line("Lifetime", "%s", properties_string(p, "Lifetime"));
         line("Created", "%s", format_time(properties_number(p, "CreatedUSec"), when, sizeof(when)));
         return STATUS_OK;
 }

@@ -165,8 +165,7 @@ running=$!
 exec 9>"$out/go"
 clients_of_a() { "$ctl" clients a --no-legend | wc -l; }
 wait_clients() {
-        local i
-        for i in $(seq 100); do
+        for _ in $(seq 100); do
                 [ "$(clients_of_a)" = "$1" ] && return
                 sleep 0.05
         done
@@ -208,13 +207,14 @@ check 'monitor ends well' wait "$monitor"
 check 'so does the other' wait "$monitor_json"
 stamp='20[0-9-]+ [0-9:]+\.[0-9]{6}'
 check 'monitor tells of new regions' grep -Eqx "$stamp RegionAdded c" "$out/events"
-check 'of new clients' grep -Eqx "$stamp ClientAcquired c clients=1" "$out/events"
-check 'of clients that left' grep -Eqx "$stamp ClientReleased c clients=0" "$out/events"
+check 'of new clients' grep -Eqx "$stamp ClientAcquired c $(id -un)" "$out/events"
+check 'of clients that left' grep -Eqx "$stamp ClientReleased c $(id -un)" "$out/events"
 check 'of regions that went' grep -Eqx "$stamp RegionRemoved c" "$out/events"
 check 'a line of JSON for each event, of what was asked for' python3 - "$out/events.json" <<'PY'
 import json, sys
 events = [json.loads(line) for line in open(sys.argv[1])]
 assert events and all(e["region"] == "c" and e["usec"] > 1e15 for e in events), events
+assert all(("uid" in e) == e["event"].startswith("Client") for e in events), events
 assert {"RegionAdded", "ClientAcquired", "RegionRemoved"} <= {e["event"] for e in events}, events
 PY
 

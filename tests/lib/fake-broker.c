@@ -33,12 +33,12 @@ static void peer(sd_bus_message *m, uint32_t *uid, uint32_t *pid) {
         *pid = (uint32_t) p;
 }
 
-static int emit(struct fake *f, const char *signal, const struct fake_region *r) {
+static int emit(struct fake *f, const char *signal, const struct fake_region *r, uint32_t uid) {
         _cleanup_(freep) char *path = NULL;
 
         if (strncmp(signal, "Region", 6) != 0)
                 return sd_bus_emit_signal(
-                        f->bus, MANAGER, "org.mshare1.Manager", signal, "su", r->name, fake_region_clients(r));
+                        f->bus, MANAGER, "org.mshare1.Manager", signal, "su", r->name, uid);
         if (sd_bus_path_encode(PREFIX, r->name, &path) < 0)
                 return -ENOMEM;
         return sd_bus_emit_signal(f->bus, MANAGER, "org.mshare1.Manager", signal, "so", r->name, path);
@@ -47,11 +47,12 @@ static int emit(struct fake *f, const char *signal, const struct fake_region *r)
 static int on_hup(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
         struct fake_client *c = userdata;
         struct fake_region *r = c->region;
+        uint32_t uid = c->uid;
 
         fake_client_remove(c);
-        (void) emit(r->fake, "ClientReleased", r);
+        (void) emit(r->fake, "ClientReleased", r, uid);
         if (strcmp(r->lifetime, "while-leased") == 0 && fake_region_clients(r) == 0) {
-                (void) emit(r->fake, "RegionRemoved", r);
+                (void) emit(r->fake, "RegionRemoved", r, 0);
                 fake_region_remove(r);
         }
         return 0;
@@ -139,7 +140,7 @@ static int create_region(sd_bus_message *m, void *userdata, sd_bus_error *error)
         }
         if (strcmp(r->backing, "empty") == 0)
                 fake_region_empty(r);
-        (void) emit(f, "RegionAdded", r);
+        (void) emit(f, "RegionAdded", r, 0);
         return sd_bus_reply_method_return(m, "ott", path, r->address, r->length);
 }
 
@@ -178,7 +179,7 @@ static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error
         k = fake_client_add(r, access, uid, pid, sd_bus_message_get_sender(m), on_hup, &fd);
         if (k < 0)
                 return k;
-        (void) emit(f, "ClientAcquired", r);
+        (void) emit(f, "ClientAcquired", r, uid);
         if (strcmp(name, "liar") == 0)
                 return sd_bus_reply_method_return(m, "tth", r->address + FAKE_GRANULE, r->length, fd);
         if (strcmp(name, "nowhere") == 0)
@@ -220,7 +221,7 @@ static int remove_region(sd_bus_message *m, void *userdata, sd_bus_error *error)
         if (fake_region_clients(r) > 0 && !force)
                 return sd_bus_error_setf(
                         error, ERROR("RegionBusy"), "Region \"%s\" has %u clients", name, fake_region_clients(r));
-        (void) emit(f, "RegionRemoved", r);
+        (void) emit(f, "RegionRemoved", r, 0);
         fake_region_remove(r);
         return sd_bus_reply_method_return(m, NULL);
 }

@@ -57,8 +57,7 @@ postmaster() { head -n 1 "$data/postmaster.pid"; }
 shares() { grep -q "/$2\.mem" "/proc/$1/maps"; }
 clients() { "$ctl" clients "$1" --no-legend | wc -l; }
 no_clients() {
-        local i
-        for i in $(seq 50); do
+        for _ in $(seq 50); do
                 [ "$(clients "$1")" = 0 ] && return
                 sleep 0.1
         done
@@ -102,8 +101,7 @@ check 'kill -9 of a backend' bash -c "
         $bin/psql -XAtqc 'SELECT pg_sleep(30)' >/dev/null 2>&1 & sleep 0.7
         kill -9 \$($bin/psql -XAtqc \"SELECT pid FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)'\"); wait; true"
 recovered() {
-        local i
-        for i in $(seq 100); do
+        for _ in $(seq 100); do
                 answers 2>/dev/null && return
                 sleep 0.2
         done
