@@ -480,7 +480,7 @@ static inline __noreturn void peer_main(int in, int out)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	probe_init();
-	while (read(in, &req, sizeof(req)) == sizeof(req)) {
+	while (read(in, &req, sizeof(req)) == sizeof(req) && req.fn) {
 		peer_val = 0;
 		memset(&last_fault, 0, sizeof(last_fault));
 		memset(&res, 0, sizeof(res));
@@ -550,8 +550,12 @@ static inline long peer_run(struct peer *p, const struct peer_req *req)
 /* Ends a peer and waits for it; the wait status, 0 when it went by itself. */
 static inline int peer_stop(struct peer *p)
 {
+	struct peer_req quit = { .fn = NULL };
 	int status = 0;
 
+	/* Not by closing the pipe: a child of ours may have it open as well. */
+	if (write(p->to, &quit, sizeof(quit)) != sizeof(quit))
+		kill(p->pid, SIGKILL);
 	close(p->to);
 	close(p->from);
 	if (waitpid(p->pid, &status, 0) != p->pid)
