@@ -29,6 +29,7 @@ def parse():
     ap.add_argument("--root")
     ap.add_argument("--cache", required=True)
     ap.add_argument("--overlay", help="tar file, unpacked over / before systemd starts")
+    ap.add_argument("--put", action="append", default=[], help="file for /run/job in the guest")
     ap.add_argument("--memory", default="1024")
     ap.add_argument("--cpus", type=int, default=2)
     ap.add_argument("--append", default="")
@@ -99,6 +100,8 @@ def main():
     guest = vm.Guest(machine, log_path(opts.cache))
     if opts.overlay:
         shutil.copy(opts.overlay, os.path.join(guest.job, "overlay.tar"))
+    for path in opts.put:
+        shutil.copy(path, guest.job)
     terminal = None
     try:
         if opts.command:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # What every script of the test bed shares: messages, the cache, packages.
 
+# shellcheck disable=SC2034 # used by those who source this
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CACHE=${MSHARE_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/mshare}
 NO_INSTALL=${NO_INSTALL:-}

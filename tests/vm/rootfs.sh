@@ -10,7 +10,8 @@ guest_memory() {
         esac
 }
 
-# guest_arguments KIND INIT: build what is booted; sets $GUEST_ARGS for guest.py.
+# guest_arguments KIND INIT [BARE]: build what is booted; sets $GUEST_ARGS for
+# guest.py. BARE leaves the project out of the systemd guest.
 guest_arguments() {
         need_packages 'run the guest' qemu-system-x86 python3
         kernel "$1"
@@ -23,6 +24,10 @@ guest_arguments() {
         systemd)
                 rootfs
                 GUEST_ARGS+=(--root "$ROOTFS")
+                if [ -z "${3:-}" ]; then
+                        overlay
+                        GUEST_ARGS+=(--overlay "$OVERLAY")
+                fi
                 ;;
         esac
 }
@@ -30,6 +35,7 @@ guest_arguments() {
 # debian_sources: this machine's own Debian sources, one line each, so that
 # release and mirror of the guest follow the machine.
 debian_sources() {
+        # shellcheck disable=SC2016 # apt's variables, not the shell's
         apt-get indextargets --format '$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)' 'Created-By: Packages' |
                 awk -F'|' '$1 == "Debian" && !seen[$0]++ { print "deb " $2 " " $3 " " $4 }'
 }
@@ -38,7 +44,7 @@ guest_packages() { sed -e 's/#.*//' "$VM/packages" | xargs -n 1; }
 
 # rootfs: build the systemd guest's image if need be; sets $ROOTFS.
 rootfs() {
-        local inputs=("$VM/rootfs.sh" "$VM/make-rootfs" "$VM/packages" "$VM"/guest/{agent,preinit,setup})
+        local inputs=("$VM/make-rootfs" "$VM/packages" "$VM"/guest/{agent,preinit,setup})
         need_packages 'make the systemd guest' mmdebstrap e2fsprogs python3
         debian_sources > "$CACHE/sources.$$"
         [ -s "$CACHE/sources.$$" ] || {

@@ -83,9 +83,9 @@ mbox_gives_tree() {
                                 cp "$from/$path" "$to/$path"
                         done
                 done < "$CACHE/tree/mshare/paths"
-                "$KDIR/series.sh" mbox "$KSRC" > mbox
+                "$KDIR/series.sh" mbox "$KSRC" > all.mbox
                 (cd am && git add -A -f && git commit -q --allow-empty -m pristine)
-                if [ -s mbox ]; then (cd am && git am -q --whitespace=nowarn ../mbox); fi
+                if [ -s all.mbox ]; then (cd am && git am -q --whitespace=nowarn ../all.mbox); fi
                 (cd built && git add -A -f && git commit -q --allow-empty -m built)
                 a=$(cd am && git rev-parse 'HEAD^{tree}')
                 b=$(cd built && git rev-parse 'HEAD^{tree}')
@@ -94,4 +94,66 @@ mbox_gives_tree() {
         ) || rc=1
         rm -rf "$work"
         return $rc
+}
+
+# lint_sparse: new kernel files must be free of sparse's warnings; a patched
+# file must have no more of them than it has in the stock kernel.
+lint_sparse() {
+        local file
+        if ! is_patched mshare; then
+                say '    kernel/series is empty: nothing to check'
+                return 0
+        fi
+        kernel_source
+        with_lock kernel-mshare sparse_tree mshare
+        with_lock kernel-stock sparse_tree stock
+        while read -r file; do
+                check sparse "$file" sparse_file "$file"
+        done < <(grep -E '\.c$' "$CACHE/tree/mshare/paths" | grep -vE '^(tools|Documentation|samples)/')
+}
+
+# sparse_tree KIND: a tree that is configured and prepared for single objects.
+sparse_tree() {
+        kernel_tree "$1"
+        make -s -C "$CACHE/tree/$1/linux" -j"$JOBS" CC='ccache gcc' HOSTCC='ccache gcc' \
+                LOCALVERSION="-$1" prepare > "$CACHE/tree/$1/prepare.log" 2>&1
+}
+
+sparse_file() {
+        local object=${1%.c}.o new old
+        new=$(sparse_warnings mshare "$object") || return 1
+        # An object that this configuration does not build has no warnings.
+        if [ -e "$KSRC/$1" ]; then old=$(sparse_warnings stock "$object"); else old=; fi
+        comm -23 <(sort <<< "$new") <(sort <<< "$old") | grep -v '^$' || return 0
+        return 1
+}
+
+# Without line numbers, which a patch shifts.
+sparse_warnings() {
+        local log rc=0
+        log=$(make -C "$CACHE/tree/$1/linux" CC='ccache gcc' HOSTCC='ccache gcc' LOCALVERSION="-$1" \
+                C=2 CHECK=sparse "$2" 2>&1 < /dev/null) || rc=$?
+        if [ $rc != 0 ]; then
+                printf '%s\n' "$log" | tail -n 20
+                return 1
+        fi
+        printf '%s\n' "$log" | grep -E '(warning|error):' | sed -E 's/:[0-9]+:[0-9]+:/:/' || true
+}
+
+# guest_scripts: tests/guest/*.sh, each in a systemd guest of its own.
+guest_scripts() {
+        local args=() kind
+        if ! compgen -G "$ROOT/tests/guest/*.sh" > /dev/null; then
+                say '    there is no tests/guest/*.sh: nothing counted'
+                return 0
+        fi
+        for kind in mshare debug; do
+                kernel "$kind"
+                args+=("--$kind" "$KERNEL")
+        done
+        rootfs
+        overlay
+        "$VM/scripts.py" "${args[@]}" --root "$ROOTFS" --overlay "$OVERLAY" --cache "$CACHE" \
+                --patched "$(is_patched mshare && echo yes || echo no)" \
+                --results "$RESULTS" "$ROOT"/tests/guest/*.sh || true
 }

@@ -57,16 +57,16 @@ test_all() {
         RESULTS=$(mktemp)
         export RESULTS
         trap 'rm -f "$RESULTS"' EXIT
-        need_packages 'run the tests' git gcc clang meson ninja-build pkg-config python3 \
-                libsystemd-dev libglib2.0-dev 'systemd-dev|systemd' libdbus-1-dev libpolkit-gobject-1-dev \
+        userspace_needs 'run the tests'
+        need_packages 'run the tests' git clang g++ \
                 dbus-daemon dbus-broker polkitd python3-dbusmock python3-dbus python3-gi \
                 valgrind clang-tidy cppcheck shellcheck sparse mandoc e2fsprogs "$(clang_runtime)"
 
         phase 'shell scripts' '5 s' lint_shell
         phase 'the patch series tool' '5 s' bed_script tests/vm/test-series.sh
-        phase 'userspace: gcc, ASan and UBSan' '30 s' userspace asan gcc \
+        phase 'userspace: gcc, ASan and UBSan' '30 s' userspace asan gcc --werror \
                 -Db_sanitize=address,undefined -Db_lundef=false
-        phase 'userspace: clang' '20 s' userspace clang clang
+        phase 'userspace: clang' '20 s' userspace clang clang --werror
         phase 'userspace: gcc, valgrind' '60 s' under_valgrind
         phase 'userspace: cppcheck' '10 s' lint_cppcheck
         phase 'userspace: clang-tidy' '30 s' lint_tidy
@@ -104,23 +104,6 @@ bed_script() {
         rm -f "$log"
 }
 
-# meson_build NAME COMPILER OPTIONS...: build in build-run/NAME, warnings are errors.
-meson_build() {
-        local dir=$ROOT/build-run/$1 cc=$2 log=$ROOT/build-run/$1.log
-        shift 2
-        mkdir -p "$ROOT/build-run"
-        if [ -f "$dir/build.ninja" ]; then
-                CC=$cc meson setup --reconfigure --werror "$@" "$dir" "$ROOT" > "$log" 2>&1 ||
-                        { rm -rf "$dir"; CC=$cc meson setup --werror "$@" "$dir" "$ROOT" > "$log" 2>&1; }
-        else
-                CC=$cc meson setup --werror "$@" "$dir" "$ROOT" > "$log" 2>&1
-        fi && meson compile -C "$dir" >> "$log" 2>&1 || {
-                grep -E -A6 'error|ERROR|FAILED' "$log" | head -n 60 | sed 's/^/      | /' >&2
-                say "    whole log: $log"
-                return 1
-        }
-}
-
 # meson_test NAME PHASE ARGS...: run the tests of that build and count them.
 meson_test() {
         local dir=$ROOT/build-run/$1 phase=$2 rc=0
@@ -153,7 +136,7 @@ userspace() {
 }
 
 under_valgrind() {
-        meson_build gcc gcc --buildtype=debugoptimized
+        meson_build gcc gcc --werror --buildtype=debugoptimized
         point gcc 'builds without a warning' pass
         # Programs of the build and their children, not the system's own.
         MSHARE_VALGRIND=1 meson_test gcc valgrind -t 10 --wrap \

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Test scripts in systemd guests: tests/guest/*.sh, one guest for each.
+
+A script speaks TAP on its output and is run by bash as root, once the system
+has come up with the project installed. Comment lines at its top say what it
+needs, each with its default here:
+
+  # limit: 120        seconds for boot and script together
+  # memory: 2048      MiB
+  # cpus: 2
+  # kernel: mshare    or debug
+  # append:           words for the kernel command line
+
+Its directory is /run/job/guest. In its environment: MSHARE_RELEASE and
+MSHARE_CONFIG_SHA256 of the kernel that ought to run, MSHARE_PATCHED (yes or no).
+"""
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import signal
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import report  # noqa: E402
+import vm  # noqa: E402
+from guest import log_path  # noqa: E402
+
+
+def parse():
+    ap = argparse.ArgumentParser()
+    for name in ("mshare", "debug", "root", "overlay", "cache", "results", "patched"):
+        ap.add_argument("--" + name, required=True)
+    ap.add_argument("scripts", nargs="+")
+    return ap.parse_args()
+
+
+def needs(path):
+    wishes = {"limit": "120", "memory": "2048", "cpus": "2", "kernel": "mshare", "append": ""}
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if not line.startswith("#"):
+                break
+            match = re.match(r"# (limit|memory|cpus|kernel|append):\s*(.*)$", line)
+            if match:
+                wishes[match[1]] = match[2].strip()
+    return wishes
+
+
+def run_script(opts, path):
+    name = os.path.basename(path)
+    wishes = needs(path)
+    kernel = {"mshare": opts.mshare, "debug": opts.debug}[wishes["kernel"]]
+    machine = vm.Machine(kernel)
+    machine.root, machine.memory = opts.root, wishes["memory"]
+    machine.cpus, machine.append = int(wishes["cpus"]), wishes["append"]
+    machine.accel, _ = vm.choose_accel(kernel, opts.cache)
+    with open(os.path.join(kernel, "release"), encoding="ascii") as file:
+        release = file.read().strip()
+    with open(os.path.join(kernel, "config"), "rb") as file:
+        config = hashlib.sha256(file.read()).hexdigest()
+
+    guest = vm.Guest(machine, log_path(opts.cache))
+    try:
+        shutil.copytree(os.path.dirname(os.path.abspath(path)), os.path.join(guest.job, "guest"))
+        shutil.copy(opts.overlay, os.path.join(guest.job, "overlay.tar"))
+        guest.put("cmd", f"export MSHARE_RELEASE={release} MSHARE_CONFIG_SHA256={config}\n"
+                         f"export MSHARE_PATCHED={opts.patched}\n"
+                         f"cd /run/job/guest && exec bash ./{name}\n")
+        output = []
+        result = guest.run(float(wishes["limit"]), output.append)
+    finally:
+        guest.close()
+
+    lines = b"".join(output).decode("utf-8", "replace").splitlines()
+    points = report.read_tap(lines, result.status)
+    if result.status >= vm.TIMEOUT and result.reason:
+        points.append(("fail", result.reason))
+    if report.counts(points)[1]:
+        for line in [line for line in lines if not line.startswith("ok ")][-60:]:
+            vm.note(f"      | {line}")
+        vm.note(f"      console: {result.console}")
+    report.append(opts.results, f"guest {name}", points)
+    vm.note(f"    {name}: {report.words(points)} in {result.seconds:.0f} s")
+    return report.counts(points)[1]
+
+
+def main():
+    opts = parse()
+    vm.die_with_parent(signal.SIGTERM)
+    for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(sig, lambda number, _frame: sys.exit(128 + number))
+    return 1 if sum([run_script(opts, path) for path in opts.scripts]) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

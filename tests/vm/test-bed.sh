@@ -1,0 +1,177 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Does the test bed tell the truth? Every promise of "run guest", above all
+# that a run which ought to fail does fail. Speaks TAP.
+set -u
+
+run=$(cd "$(dirname "$0")/../.." && pwd)/run
+work=$(mktemp -d)
+# Everything of a guest that could be left behind carries this name.
+export TMPDIR=$work
+trap 'rm -rf "$work"' EXIT
+count=0
+
+result() { # result NAME STATUS: reports, with the output of the last run on failure
+        count=$((count + 1))
+        if [ "$2" = 0 ]; then
+                echo "ok $count - $1"
+        else
+                echo "not ok $count - $1"
+                head -c 4000 "$work/out" "$work/err" 2> /dev/null | sed 's/^/# /'
+        fi
+}
+
+# guest STATUS SWITCHES... -- COMMAND: true if the exit status is that one.
+guest() {
+        local want=$1 got=0
+        shift
+        "$run" guest "$@" > "$work/out" 2> "$work/err" < /dev/null || got=$?
+        [ $got = "$want" ] || { echo "exit status $got, wanted $want" >> "$work/err"; false; }
+}
+small() { local want=$1; shift; guest "$want" --init selftest "$@"; }
+said() { grep -qE -- "$1" "$work/err"; }
+printed() { [ "$(cat "$work/out")" = "$1" ]; }
+# With QEMU gone, its directory is gone too.
+nothing_left() {
+        ! pgrep -f "qemu.*$work" > "$work/out" && ! compgen -G "$work/mshare-vm-*" > "$work/out"
+}
+
+# --- results are carried out
+small 0 -- sh -c 'echo hello; echo world >&2' && printed $'hello\nworld'
+result 'output of both kinds comes out' $?
+small 1 -- false
+result 'exit status 1' $?
+small 42 -- sh -c 'exit 42'
+result 'exit status 42' $?
+small 127 -- no-such-command
+result 'a command that does not exist' $?
+small 0 -- printf '%s|' 'a b' "c'd" '$HOME' '' '*' && printed "a b|c'd|\$HOME||*|"
+result 'arguments arrive as they were given' $?
+small 0 -- sh -c 'seq 1 200000' && [ "$(md5sum < "$work/out")" = "$(seq 1 200000 | md5sum)" ]
+result 'a megabyte of output arrives whole' $?
+got=0
+echo 'echo from stdin; exit 5' | "$run" guest --init selftest > "$work/out" 2> "$work/err" || got=$?
+[ $got = 5 ] && printed 'from stdin'
+result 'commands from standard input' $?
+
+# --- what must fail fails
+small 124 --timeout 4 -- sleep 60 && said 'time limit of 4 s'
+result 'the time limit ends a run, with a clear message' $?
+nothing_left
+result 'and leaves nothing behind' $?
+small 126 -- sh -c 'poweroff -f; sleep 30' && said 'ended without a result'
+result 'a guest that powers off early' $?
+small 125 -- sh -c 'echo c > /proc/sysrq-trigger; sleep 30' && said 'complained'
+result 'a kernel that crashes' $?
+small 125 -- sh -c 'echo "<4>BUG: Bad rss-counter state mm:0 type:MM_ANONPAGES val:1" > /dev/kmsg' && said 'Bad rss-counter'
+result 'a complaint on the console fails a command that succeeds' $?
+for what in 'WARNING: possible circular locking dependency detected' 'BUG: non-zero pgtables_bytes on freeing mm: 4096' \
+        'INFO: task x:1 blocked for more than 120 seconds.' 'kmemleak: 3 new suspected memory leaks' \
+        'rcu: INFO: rcu_sched self-detected stall on CPU' 'BUG: KASAN: slab-use-after-free in f' 'Oops: 0000 [#1] SMP'; do
+        echo "echo '<4>$what' > /dev/kmsg; sleep 0.2" > "$work/script"
+        got=0
+        "$run" guest --init selftest < "$work/script" > "$work/out" 2> "$work/err" || got=$?
+        [ $got = 125 ]
+        result "the console watch knows: $what" $?
+done
+small 0 -- sh -c 'echo "<4>debug: no bug, no warning here" > /dev/kmsg'
+result 'and does not bark at nothing' $?
+
+"$run" guest --init selftest -- sleep 60 > "$work/out" 2> "$work/err" &
+for _ in $(seq 100); do
+        compgen -G "$work/mshare-vm-*/console.sock" > "$work/out" && break
+        sleep 0.2
+done
+sleep 1
+pgrep -f "qemu.*$work" > "$work/out"
+result 'a guest runs' $?
+kill -KILL $!
+wait $! 2> /dev/null
+sleep 1
+! pgrep -f "qemu.*$work" > "$work/out"
+result 'a killed run takes its guest along' $?
+rm -rf "$work"/mshare-vm-*
+
+# --- switches
+mkdir "$work/dir"
+echo in > "$work/dir/in"
+small 0 --mount "$work/dir" -- sh -c 'cd /mnt/host && cat in && echo out > out' && printed in && [ "$(cat "$work/dir/out")" = out ]
+result '--mount shows a directory, writable' $?
+small 0 -c 3 -m 700 -- sh -c 'nproc; awk "/MemTotal/ { print (\$2 < 720000 && \$2 > 500000) }" /proc/meminfo' && printed $'3\n1'
+result '-c and -m' $?
+small 0 --append mshare.test=1 -- grep -c ' mshare.test=1' /proc/cmdline && printed 1
+result '--append' $?
+small 0 --pti on -- sh -c 'dmesg | grep -c "Kernel/User page tables isolation: enabled"' && printed 1
+result '--pti on' $?
+small 1 --pti off -- sh -c 'dmesg | grep -c "page tables isolation: enabled"' && printed 0
+result '--pti off' $?
+small 0 --la57 on -- sh -c 'grep -cw la57 /proc/cpuinfo | grep -vx 0 > /dev/null'
+result '--la57 on' $?
+small 1 --la57 off -- grep -w la57 /proc/cpuinfo
+result '--la57 off' $?
+small 0 -- sh -c 'for d in /proc /sys /dev/shm /tmp /sys/kernel/debug; do grep -q " $d " /proc/mounts || echo "$d"; done;
+        su user -c id | cut -d" " -f1; su nobody -c id | cut -d" " -f1; swapon /dev/swap && grep -c /dev/ /proc/swaps' &&
+        printed $'uid=1000(user)\nuid=65534(nobody)\n1'
+result 'the selftest guest has mounts, users and swap' $?
+small 0 -- sh -c 'i=0; while [ $i -lt 1000 ]; do sleep 20 & i=$((i + 1)); done; ps | grep -c "sleep 20$"' &&
+        [ "$(cat "$work/out")" -ge 1000 ]
+result 'the selftest guest holds 1000 processes' $?
+
+# A loop of fixed length, timed by the guest's clock, twice.
+loop='read -r a _ < /proc/uptime; i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done; adjtimex > /dev/null; date +%s%N > /dev/null; cat /proc/self/stat | cut -d" " -f1 > /dev/null; awk "/^cpu /{print \$2+\$4}" /proc/stat; grep -m1 now /proc/timer_list'
+times=()
+for _ in 1 2; do
+        small 0 --icount -- sh -c "$loop"
+        times+=("$(sed -n 's/.*now at \([0-9]*\) nsecs/\1/p' "$work/out")")
+done
+echo "${times[*]}" > "$work/out"
+[ -n "${times[0]}" ] && awk -v a="${times[0]}" -v b="${times[1]}" 'BEGIN { d = a > b ? a - b : b - a; exit !(a > 0 && d / a < 0.02) }'
+result '--icount: the guest clock repeats itself within 2 %' $?
+
+# --- wrong usage names what is wrong
+wrong() { # wrong WORDS ARGS...
+        local words=$1 got=0
+        shift
+        "$run" "$@" > "$work/out" 2> "$work/err" < /dev/null || got=$?
+        [ $got = 2 ] && said "$words"
+}
+wrong "no such verb: 'gast'" gast
+result 'an unknown verb' $?
+wrong "no such choice: 'fast'; there are: mshare stock debug" guest -k fast -- true
+result 'an unknown kind of kernel' $?
+wrong "unknown switch: '--fast'" guest --fast -- true
+result 'an unknown switch of guest' $?
+wrong "unknown switch: '--fast'" test --fast
+result 'an unknown switch of test' $?
+wrong 'switch -c wants a value' guest -c
+result 'a switch without its value' $?
+wrong "'99' is not a number from 1 to 8" guest -c 99 -- true
+result 'a number out of range' $?
+wrong "no such directory: '/nowhere'" guest --mount /nowhere -- true
+result 'a directory that does not exist' $?
+
+# --- the debug kernel's own checks, provoked
+provoke() { small 125 -k debug -- sh -c "echo $1 > /sys/kernel/debug/provoke-crash/DIRECT; sleep 1" && said "$2"; }
+provoke WARNING 'WARNING: .*lkdtm_WARNING'
+result 'a WARN in the debug kernel fails the run' $?
+provoke WRITE_AFTER_FREE 'BUG: KASAN: slab-use-after-free'
+result 'a use after free fails the run' $?
+provoke BUG 'kernel BUG at'
+result 'a BUG fails the run' $?
+
+# --- the systemd guest
+guest 0 -- systemctl is-system-running && printed running
+result 'systemctl is-system-running prints running' $?
+guest 0 -- busctl list && grep -q '^org.freedesktop.PolicyKit1 .*polkitd' "$work/out"
+result 'busctl list shows polkit' $?
+guest 1 -- false
+result 'the systemd guest carries out the exit status' $?
+guest 124 --timeout 5 -- sleep 60 && said 'time limit of 5 s'
+result 'the systemd guest has a time limit' $?
+guest 0 --append mshare.bus=broker -- sh -c 'systemctl is-system-running && systemctl show -P Id dbus.service && pgrep -c dbus-broker' &&
+        grep -qx dbus-broker.service "$work/out"
+result 'dbus-broker serves as the bus on request' $?
+nothing_left
+result 'nothing is left behind' $?
+
+echo "1..$count"

@@ -1,0 +1,48 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Building the userspace half with Meson; sourced after lib.sh.
+
+userspace_needs() {
+        need_packages "$1" gcc libc6-dev meson ninja-build pkg-config python3 \
+                libsystemd-dev libglib2.0-dev 'systemd-dev|systemd' libdbus-1-dev libpolkit-gobject-1-dev
+}
+
+# meson_build NAME COMPILER OPTIONS...: build in build-run/NAME; errors are shown.
+meson_build() {
+        local cc=$2 dir=$ROOT/build-run/$1 log=$ROOT/build-run/$1.log wanted
+        shift 2
+        mkdir -p "$ROOT/build-run"
+        wanted="$cc $*"
+        # Options are settled when a directory is set up: others want another one.
+        if [ "$(cat "$dir/mshare-options" 2> /dev/null)" != "$wanted" ]; then rm -rf "$dir"; fi
+        if [ ! -f "$dir/build.ninja" ]; then
+                CC=$cc meson setup "$@" "$dir" "$ROOT" > "$log" 2>&1 || show_build_errors "$log"
+                printf '%s\n' "$wanted" > "$dir/mshare-options"
+        fi
+        meson compile -C "$dir" > "$log" 2>&1 || show_build_errors "$log"
+}
+
+show_build_errors() {
+        grep -E -A6 'error|ERROR|FAILED' "$1" | head -n 60 | sed 's/^/      | /' >&2
+        say "    whole log: $1"
+        return 1
+}
+
+# overlay: what "meson install" puts on a system, as a tar file for the
+# systemd guest; sets $OVERLAY.
+overlay() {
+        userspace_needs 'install the project into the guest'
+        OVERLAY=$ROOT/build-run/overlay.tar
+        with_lock userspace build_overlay || die 'the userspace half does not build (see above)'
+}
+
+build_overlay() {
+        local dest=$ROOT/build-run/dest
+        meson_build install gcc --buildtype=debugoptimized -Dtests=disabled -Dguest-tests=true || return 1
+        rm -rf "$dest"
+        DESTDIR=$dest meson install -C "$ROOT/build-run/install" --no-rebuild --quiet > "$ROOT/build-run/install.log" 2>&1 ||
+                show_build_errors "$ROOT/build-run/install.log" || return 1
+        mkdir -p "$dest"
+        tar -C "$dest" --owner=0 --group=0 --sort=name -cf "$OVERLAY.partial" .
+        mv "$OVERLAY.partial" "$OVERLAY"
+}
