@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <sys/queue.h>
 
 #include "caller.h"
@@ -87,6 +89,31 @@ static int read_groups(sd_bus_message *m, Identity *who) {
         return sd_bus_message_exit_container(m);
 }
 
+/*
+ * The bus tells all groups, sorted, and not which is the primary one. The process itself is asked, if it is still there;
+ * since it may be another by now, it is believed only as far as it says nothing that the bus has not said.
+ */
+static void find_primary_group(Identity *who) {
+        _cleanup_(freep) char *text = NULL;
+        uint32_t uid, gid;
+        char path[64];
+        const char *p;
+
+        if (who->n_gids > 0)
+                who->gid = who->gids[0];
+        (void) snprintf(path, sizeof(path), "/proc/%" PRId32 "/status", (int32_t) who->pid);
+        if (who->n_gids == 1 || who->pid <= 0 || read_file(AT_FDCWD, path, 16384, &text, NULL) < 0)
+                return;
+        p = strstr(text, "\nUid:");
+        if (!p || sscanf(p, "\nUid: %*u %" SCNu32, &uid) != 1 || uid != who->uid)
+                return;
+        p = strstr(text, "\nGid:");
+        if (!p || sscanf(p, "\nGid: %*u %" SCNu32, &gid) != 1)
+                return;
+        if (who->n_gids == 0 || identity_in_group(who, gid))
+                who->gid = gid;
+}
+
 static int read_credentials(sd_bus_message *m, Identity *ret) {
         _cleanup_(identity_done) Identity who = { .uid = (uid_t) -1, .gid = (gid_t) -1 };
         int r;
@@ -121,9 +148,7 @@ static int read_credentials(sd_bus_message *m, Identity *ret) {
                 return r;
         if (who.uid == (uid_t) -1)
                 return -ENODATA;
-        /* The list is in no stated order, but dbus-daemon and dbus-broker both put the primary group first. */
-        if (who.n_gids > 0)
-                who.gid = who.gids[0];
+        find_primary_group(&who);
         *ret = who;
         who = (Identity) {};
         return 0;

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A bus client: one JSON command a line on standard input, one JSON answer a line on standard output."""
+
+import json
+import os
+import sys
+import time
+
+import dbus
+import dbus.bus
+import dbus.lowlevel
+
+# The types of the options that are not strings.
+OPTION_TYPES = {
+    "address": dbus.UInt64, "uid": dbus.UInt32, "gid": dbus.UInt32, "populate": dbus.Boolean, "linger": dbus.UInt64,
+    "force": dbus.Boolean,
+}
+
+
+class State:
+    def __init__(self):
+        self.bus = None
+        self.fds = {}
+        self.n = 0
+
+    def connect(self):
+        if not self.bus:
+            self.bus = dbus.bus.BusConnection(os.environ["DBUS_SYSTEM_BUS_ADDRESS"])
+        return self.bus
+
+    def keep(self, fd):
+        self.n += 1
+        self.fds[self.n] = fd
+        return self.n
+
+
+def plain(state, v):
+    if isinstance(v, dbus.types.UnixFd):
+        return state.keep(v.take())
+    if isinstance(v, dbus.Boolean):
+        return bool(v)
+    if isinstance(v, dbus.Double):
+        return float(v)
+    if isinstance(v, (dbus.String, dbus.ObjectPath)):
+        return str(v)
+    if isinstance(v, (tuple, list, dbus.Struct, dbus.Array)):
+        return [plain(state, x) for x in v]
+    if isinstance(v, dict):
+        return {str(k): plain(state, x) for k, x in v.items()}
+    return int(v)
+
+
+def option(state, key, value):
+    if isinstance(value, dict):  # a value of a type that is not right: {"type": ..., "value": ...}
+        return getattr(dbus, value["type"])(value["value"])
+    if key == "fd":
+        return dbus.types.UnixFd(state.fds[value])
+    return OPTION_TYPES.get(key, dbus.String)(value)
+
+
+def message(state, c):
+    m = dbus.lowlevel.MethodCallMessage(c.get("destination", "org.mshare1"), c["path"], c["interface"], c["member"])
+    args = list(c.get("args", []))
+    for i, a in enumerate(args):
+        if isinstance(a, dict):
+            args[i] = dbus.Dictionary({k: option(state, k, v) for k, v in a.items()}, signature="sv")
+        elif isinstance(a, str) and a.startswith("fd:"):
+            args[i] = dbus.types.UnixFd(state.fds[int(a[3:])])
+    if c.get("signature"):
+        m.append(*args, signature=c["signature"])
+    return m
+
+
+def do_call(state, c):
+    reply = state.connect().send_message_with_reply_and_block(message(state, c), c.get("timeout", 60))
+    result = [plain(state, v) for v in reply.get_args_list()]
+    return result[0] if len(result) == 1 else result
+
+
+def do_flood(state, c):
+    """Sends a call many times without reading answers, then leaves the bus in the middle of it."""
+    m = message(state, c)
+    m.set_no_reply(True)
+    for _ in range(c["times"]):
+        state.connect().send_message(m)
+    state.bus.flush()
+    state.bus.close()
+    state.bus = None
+    return True
+
+
+def do_send(state, c):
+    """Sends without waiting for the answer."""
+    for _ in range(c.get("times", 1)):
+        state.connect().send_message(message(state, c))
+    state.bus.flush()
+    return True
+
+
+def do_many(state, c):
+    """One call after the other; counts what came of it."""
+    counts = {}
+    for _ in range(c["times"]):
+        try:
+            do_call(state, c)
+            name = "ok"
+        except dbus.DBusException as e:
+            name = e.get_dbus_name()
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def do_open(state, c):
+    return state.keep(os.open(c["file"], getattr(os, c.get("flags", "O_RDWR")) | os.O_CLOEXEC))
+
+
+def do_pipe(state, c):
+    return [state.keep(fd) for fd in os.pipe()]
+
+
+def do_close(state, c):
+    os.close(state.fds.pop(c["fd"]))
+    return True
+
+
+def do_disconnect(state, c):
+    state.bus.close()
+    state.bus = None
+    return True
+
+
+def do_fork_hold(state, c):
+    """A child that has the lease by fork and nothing else of us."""
+    pid = os.fork()
+    if pid == 0:
+        os.close(0)
+        os.close(1)
+        while True:
+            time.sleep(1000)
+    return pid
+
+
+def do_exec_hold(state, c):
+    """A child that has the lease by fork, then runs another program."""
+    pid = os.fork()
+    if pid == 0:
+        os.close(0)
+        os.close(1)
+        os.execvp("sleep", ["sleep", "1000"])
+    return pid
+
+
+def do_kill_child(state, c):
+    os.kill(c["pid"], 9)
+    os.waitpid(c["pid"], 0)
+    return True
+
+
+def do_write(state, c):
+    return os.write(state.fds[c["fd"]], b"x" * c["bytes"])
+
+
+def main():
+    state = State()
+    for line in sys.stdin:
+        c = json.loads(line)
+        try:
+            answer = {"result": globals()["do_" + c["what"]](state, c)}
+        except dbus.DBusException as e:
+            answer = {"error": e.get_dbus_name(), "message": e.get_dbus_message() or ""}
+        except OSError as e:
+            answer = {"error": "errno", "message": str(e.errno)}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Private buses, the daemon on its kernel double, and clients under other uids."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# Users that every Debian has: dbus-daemon turns away uids that have no name.
+DAEMON_UID = 1
+GAMES, MAN, LP, MAIL, NEWS = 5, 12, 7, 8, 13
+TiB = 1 << 40
+GRANULE = 1 << 39
+
+BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path=%s</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <allow own="*"/>
+    <allow send_destination="*"/>
+    <allow receive_sender="*"/>
+  </policy>
+</busconfig>
+"""
+
+
+class Skip(Exception):
+    pass
+
+
+class BusError(Exception):
+    def __init__(self, name, message):
+        super().__init__(name + ": " + message)
+        self.name = name
+        self.message = message
+
+    def is_(self, short):
+        return self.name in ("org.mshare1.Error." + short, "org.freedesktop.DBus.Error." + short)
+
+
+def wait_until(condition, timeout=10, step=0.02, what="condition"):
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError("timed out waiting for " + what)
+        time.sleep(step)
+
+
+def as_user(uid, gid=None, groups=(), caps=""):
+    gid = uid if gid is None else gid
+    cmd = ["setpriv", "--reuid=%d" % uid, "--regid=%d" % gid]
+    cmd += ["--groups=" + ",".join(map(str, groups))] if groups else ["--clear-groups"]
+    if caps:
+        cmd += ["--inh-caps=" + caps, "--ambient-caps=" + caps]
+    return cmd
+
+
+class Bus:
+    """A private bus that takes every user, started as the system starts it."""
+
+    def __init__(self, kind, top):
+        self.kind = kind
+        self.dir = os.path.join(top, "bus")
+        os.mkdir(self.dir, 0o755)
+        self.path = os.path.join(self.dir, "socket")
+        self.address = "unix:path=" + self.path
+        self.log = open(os.path.join(self.dir, "log"), "w+")
+        self.journal = None
+        self.process = None
+        self.start()
+
+    def start(self):
+        config = os.path.join(self.dir, "bus.conf")
+        with open(config, "w") as f:
+            f.write(BUS_CONFIG % self.path)
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+        if self.kind == "dbus-daemon":
+            cmd = ["dbus-daemon", "--nofork", "--nopidfile", "--config-file=" + config]
+        else:
+            cmd = self.broker_command(config)
+        self.process = subprocess.Popen(cmd, stdout=self.log, stderr=self.log, start_new_session=True)
+        wait_until(lambda: os.path.exists(self.path) or self.process.poll() is not None, what="the bus socket")
+        os.chmod(self.path, 0o666)
+        probe = subprocess.run(["busctl", "--address=" + self.address, "call", "org.freedesktop.DBus",
+                                "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId"],
+                               capture_output=True, text=True, timeout=20)
+        if probe.returncode != 0:
+            self.stop()
+            self.log.seek(0)
+            raise Skip("%s does not run here: %s" % (self.kind, (self.log.read() or probe.stderr).strip()[-200:]))
+
+    def broker_command(self, config):
+        """dbus-broker's launcher wants a journal and a listening socket, both of which systemd gives it elsewhere."""
+        for tool in ("dbus-broker-launch", "systemd-socket-activate", "unshare"):
+            if not shutil.which(tool):
+                raise Skip(tool + " is not installed")
+        run = os.path.join(self.dir, "run")
+        os.makedirs(os.path.join(run, "systemd/journal"), exist_ok=True)
+        path = os.path.join(run, "systemd/journal/socket")
+        if os.path.exists(path):
+            os.unlink(path)
+        self.journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.journal.bind(path)
+        script = 'mount --bind "$1" /run && exec systemd-socket-activate -E DBUS_SESSION_BUS_ADDRESS="unix:path=$2" -l "$2" dbus-broker-launch --scope user ' \
+                 '--config-file="$3"'
+        return ["unshare", "-m", "sh", "-c", script, "sh", run, self.path, config]
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+        if self.journal:
+            self.journal.close()
+            self.journal = None
+
+
+class Client:
+    """A process under another uid that does what it is told; see client.py."""
+
+    def __init__(self, env, uid, gid=None, groups=()):
+        self.uid = uid
+        environ = dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=env.bus.address)
+        self.process = subprocess.Popen(as_user(uid, gid, groups) + ["/usr/bin/python3", env.script("client.py")],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ)
+
+    def send(self, what, **kwargs):
+        self.process.stdin.write(json.dumps(dict(kwargs, what=what)) + "\n")
+        self.process.stdin.flush()
+
+    def receive(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise AssertionError("the client process is gone")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise BusError(answer["error"], answer["message"])
+        return answer["result"]
+
+    def do(self, what, **kwargs):
+        self.send(what, **kwargs)
+        return self.receive()
+
+    def manager(self, member, signature="", *args, **kwargs):
+        return self.do("call", path="/org/mshare1", interface="org.mshare1.Manager", member=member,
+                       signature=signature, args=args, **kwargs)
+
+    def region(self, path, member, signature="", *args):
+        return self.do("call", path=path, interface="org.mshare1.Region", member=member, signature=signature, args=args)
+
+    def get(self, path, interface, name):
+        return self.do("call", path=path, interface="org.freedesktop.DBus.Properties", member="Get", signature="ss",
+                       args=[interface, name])
+
+    def create(self, name, size=1 << 20, mode=0o600, **options):
+        return self.manager("CreateRegion", "stua{sv}", name, size, mode, options)
+
+    def acquire(self, name, access="rw"):
+        address, length, lease = self.manager("AcquireRegion", "ssa{sv}", name, access, {})
+        return address, length, lease
+
+    def remove(self, name, **options):
+        return self.manager("RemoveRegion", "sa{sv}", name, options)
+
+    def list(self):
+        return {r[0]: dict(zip(("name", "path", "address", "length", "mode", "uid", "gid", "clients", "state"), r))
+                for r in self.manager("ListRegions")}
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            self.process.wait(20)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Env:
+    """One bus, one daemon, one pretended kernel."""
+
+    def __init__(self, binary, kind, wrapper=()):
+        self.top = tempfile.mkdtemp(prefix="mshared-")
+        os.chmod(self.top, 0o755)
+        self.wrapper = list(wrapper)
+        self.clients = []
+        self.daemon = None
+        self.polkit = None
+        self.bus = None
+        self.kernel = os.path.join(self.top, "kernel")
+        self.runtime = os.path.join(self.top, "run")
+        self.config = os.path.join(self.top, "etc")
+        self.regions_dir = os.path.join(self.config, "regions.d")
+        for d in (self.kernel, self.kernel + "/fs", self.kernel + "/usage", self.runtime, self.config,
+                  self.config + "/mshared.conf.d", self.regions_dir):
+            os.mkdir(d, 0o755)
+        for d in (self.runtime, self.kernel + "/fs"):
+            os.chown(d, DAEMON_UID, DAEMON_UID)
+        # Where the build is, others may not be let in.
+        self.binary = os.path.join(self.top, "mshared")
+        shutil.copy(binary, self.binary)
+        for f in ("client.py",):
+            shutil.copy(os.path.join(HERE, f), self.top)
+        self.log = open(os.path.join(self.top, "log"), "w+")
+        self.bus = Bus(kind, self.top)
+
+    def script(self, name):
+        return os.path.join(self.top, name)
+
+    def environ(self):
+        return dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.bus.address, RUNTIME_DIRECTORY=self.runtime,
+                    CONFIGURATION_DIRECTORY=self.config, MSHARED_TEST_ROOT=self.kernel,
+                    MSHARED_TEST_EXECUTABLE=self.binary)
+
+    def start(self, notify=False):
+        environ = self.environ()
+        notifier = None
+        if notify:
+            path = os.path.join(self.top, "notify")
+            if os.path.exists(path):
+                os.unlink(path)
+            notifier = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            notifier.bind(path)
+            os.chmod(path, 0o666)
+            environ["NOTIFY_SOCKET"] = path
+        began = time.monotonic()
+        self.daemon = subprocess.Popen(as_user(DAEMON_UID, caps="+chown,+fowner,+dac_read_search") + self.wrapper +
+                                       [self.binary], env=environ, stdout=self.log, stderr=self.log)
+        if notifier:
+            notifier.settimeout(30)
+            while b"READY=1" not in notifier.recv(4096):
+                pass
+            notifier.close()
+            return time.monotonic() - began
+        self.wait_for_name()
+        return None
+
+    def has_name(self):
+        r = subprocess.run(["busctl", "--address=" + self.bus.address, "call", "org.freedesktop.DBus",
+                            "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameHasOwner", "s", "org.mshare1"],
+                           capture_output=True, text=True)
+        return "true" in r.stdout
+
+    def wait_for_name(self):
+        wait_until(lambda: self.daemon.poll() is not None or self.has_name(), timeout=60, what="org.mshare1")
+        assert self.daemon.poll() is None, "the daemon has gone"
+
+    def stop(self, sig=signal.SIGTERM, expect=0):
+        if not self.daemon:
+            return
+        if self.daemon.poll() is None:
+            self.daemon.send_signal(sig)
+        status = self.daemon.wait(60)
+        self.daemon = None
+        if sig == signal.SIGTERM:
+            assert status == expect, "the daemon exited with %d" % status
+
+    def restart(self, sig=signal.SIGTERM):
+        self.stop(sig)
+        self.start()
+
+    def start_polkit(self):
+        template = os.path.join(HERE, "polkit_mock.py")
+        self.polkit = subprocess.Popen(["/usr/bin/python3", "-m", "dbusmock", "--system", "--template", template],
+                                       env=self.environ(), stdout=self.log, stderr=self.log)
+        wait_until(lambda: "true" in subprocess.run(
+            ["busctl", "--address=" + self.bus.address, "call", "org.freedesktop.DBus", "/org/freedesktop/DBus",
+             "org.freedesktop.DBus", "NameHasOwner", "s", "org.freedesktop.PolicyKit1"],
+            capture_output=True, text=True).stdout, timeout=20, what="the polkit mock")
+
+    def polkit_do(self, member, signature="", *args):
+        """Talks to the mock; the result is JSON."""
+        cmd = ["busctl", "--address=" + self.bus.address, "--json=short", "call", "org.freedesktop.PolicyKit1",
+               "/org/freedesktop/PolicyKit1/Authority", "org.freedesktop.DBus.Mock", member]
+        if signature:
+            cmd += [signature] + list(map(str, args))
+        r = subprocess.run(cmd, capture_output=True, text=True, timeout=60)
+        assert r.returncode == 0, r.stderr
+        return json.loads(r.stdout)["data"][0] if r.stdout.strip() else None
+
+    def allow(self, *actions):
+        self.polkit_do("SetAllowed", "as", len(actions), *actions)
+
+    def client(self, uid, gid=None, groups=()):
+        c = Client(self, uid, gid, groups)
+        self.clients.append(c)
+        return c
+
+    def usage(self, name, sharers, resident_kb=0, pgtables_kb=0):
+        with open(os.path.join(self.kernel, "usage", name), "w") as f:
+            f.write("%d %d %d" % (sharers, resident_kb, pgtables_kb))
+
+    def fs(self, name):
+        return os.path.join(self.kernel, "fs", name)
+
+    def leases(self):
+        return os.listdir(os.path.join(self.runtime, "leases"))
+
+    def states(self):
+        return [f for f in os.listdir(os.path.join(self.runtime, "regions")) if not f.startswith(".#")]
+
+    def rss_kb(self):
+        with open("/proc/%d/status" % self.daemon.pid) as f:
+            for line in f:
+                if line.startswith("VmRSS:"):
+                    return int(line.split()[1])
+        return 0
+
+    def read_log(self):
+        self.log.flush()
+        with open(os.path.join(self.top, "log")) as f:
+            return f.read()
+
+    def close(self):
+        for c in self.clients:
+            c.kill()
+        error = None
+        try:
+            self.stop()
+        except (AssertionError, subprocess.TimeoutExpired) as e:
+            error = e
+        if self.polkit:
+            self.polkit.terminate()
+            self.polkit.wait()
+        if self.bus:
+            self.bus.stop()
+        text = self.read_log()
+        shutil.rmtree(self.top, ignore_errors=True)
+        for sign in ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "ERROR SUMMARY: "):
+            for line in text.splitlines():
+                if sign in line and "ERROR SUMMARY: 0 errors" not in line:
+                    raise AssertionError("the daemon is not clean:\n" + text[-6000:])
+        if error:
+            raise error
+
+
+def run_tests(tests, make_env):
+    """Runs the functions; prints TAP. Each has its own bus and daemon. Returns the exit status."""
+    print("1..%d" % len(tests))
+    failed = 0
+    for i, test in enumerate(tests, 1):
+        name = test.__name__.replace("test_", "", 1).replace("_", " ")
+        env = None
+        text = ""
+        try:
+            try:
+                env = make_env()
+                test(env)
+            except BaseException:
+                text = env.read_log() if env else ""
+                raise
+            finally:
+                if env:
+                    env.close()
+        except Skip as e:
+            print("ok %d - %s # SKIP %s" % (i, name, str(e).replace("\n", " ")))
+        except Exception:  # pylint: disable=broad-except
+            import traceback
+            failed += 1
+            print("not ok %d - %s" % (i, name))
+            for line in (traceback.format_exc() + "\n" + text[-3000:]).splitlines():
+                print("# " + line)
+        else:
+            print("ok %d - %s" % (i, name))
+        sys.stdout.flush()
+    return 1 if failed else 0

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A polkit for dbusmock that keeps a record of the questions, and answers late, never, or with a challenge on demand."""
+
+import json
+
+import dbus
+from gi.repository import GLib
+
+from dbusmock import MOCK_IFACE
+
+BUS_NAME = "org.freedesktop.PolicyKit1"
+MAIN_OBJ = "/org/freedesktop/PolicyKit1/Authority"
+MAIN_IFACE = "org.freedesktop.PolicyKit1.Authority"
+SYSTEM_BUS = True
+
+
+def load(mock, _parameters):
+    mock.allowed = []
+    mock.delay_ms = 0
+    mock.hang = False
+    mock.challenge = False
+    mock.questions = []
+    mock.waiting = []
+    mock.in_flight = 0
+    mock.in_flight_max = 0
+    mock.cancelled = []
+
+
+def finish(self, ok_cb, action):
+    self.in_flight -= 1
+    ok_cb((action in self.allowed, self.challenge and action not in self.allowed, {}))
+    return False
+
+
+@dbus.service.method(MAIN_IFACE, in_signature="(sa{sv})sa{ss}us", out_signature="(bba{ss})",
+                     async_callbacks=("ok_cb", "_err_cb"))
+def CheckAuthorization(self, subject, action, details, flags, cancellation, ok_cb, _err_cb):
+    self.questions.append({"subject": str(subject[1]["name"]), "kind": str(subject[0]), "action": str(action),
+                           "details": {str(k): str(v) for k, v in details.items()}, "flags": int(flags),
+                           "id": str(cancellation)})
+    self.in_flight += 1
+    self.in_flight_max = max(self.in_flight_max, self.in_flight)
+    if self.hang:
+        self.waiting.append((ok_cb, action))
+    elif self.delay_ms:
+        GLib.timeout_add(self.delay_ms, finish, self, ok_cb, action)
+    else:
+        finish(self, ok_cb, action)
+
+
+@dbus.service.method(MAIN_IFACE, in_signature="s", out_signature="")
+def CancelCheckAuthorization(self, cancellation):
+    self.cancelled.append(str(cancellation))
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="as", out_signature="")
+def SetAllowed(self, actions):
+    self.allowed = [str(a) for a in actions]
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="u", out_signature="")
+def SetDelay(self, ms):
+    self.delay_ms = int(ms)
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="b", out_signature="")
+def SetHang(self, hang):
+    self.hang = bool(hang)
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="b", out_signature="")
+def SetChallenge(self, challenge):
+    self.challenge = bool(challenge)
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="", out_signature="")
+def Release(self):
+    waiting, self.waiting = self.waiting, []
+    for ok_cb, action in waiting:
+        finish(self, ok_cb, action)
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="", out_signature="s")
+def Report(self):
+    """All that was asked so far, as JSON."""
+    return json.dumps({"questions": self.questions, "in_flight": self.in_flight, "in_flight_max": self.in_flight_max,
+                       "cancelled": self.cancelled})
