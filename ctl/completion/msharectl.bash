@@ -1,0 +1,78 @@
+# shellcheck shell=bash disable=SC2207
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# bash completion for msharectl(1)
+
+__msharectl_regions() {
+        msharectl list --no-legend --no-pager --no-ask-password 2>/dev/null | while read -r name _; do
+                printf '%s\n' "$name"
+        done
+}
+
+_msharectl() {
+        local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i n=0
+        local verbs='list status create remove chmod chown clients monitor run'
+        local options='-h --help --version --json= --no-pager --no-legend --no-ask-password -q --quiet'
+        local create='--mode= --owner= --backing= --file= --populate --lifetime= --linger= --address= --hugepages= --label='
+
+        COMPREPLY=()
+        # readline splits at "=": bring option and value together again.
+        if [[ $cur == '=' ]]; then
+                cur=''
+        elif [[ $prev == '=' ]]; then
+                prev=${COMP_WORDS[COMP_CWORD-2]}
+        fi
+        case $prev in
+        --json) words='short pretty off' ;;
+        --backing) words='anonymous memfd hugetlb file empty' ;;
+        --lifetime) words='persistent while-leased' ;;
+        --hugepages) words='never advise always' ;;
+        --fallback) words='yes no' ;;
+        --owner) COMPREPLY=($(compgen -u -- "$cur")) && return ;;
+        --file) COMPREPLY=($(compgen -f -- "$cur")) && return ;;
+        --mode | --linger | --address | --label | --min-size) return ;;
+        esac
+        if [[ $words ]]; then
+                COMPREPLY=($(compgen -W "$words" -- "$cur"))
+                return
+        fi
+
+        for ((i = 1; i < COMP_CWORD; i++)); do
+                case ${COMP_WORDS[i]} in
+                --) # what follows "--" is another command line
+                        COMPREPLY=($(compgen -A command -A file -- "$cur"))
+                        return ;;
+                -* | =) ;;
+                *)
+                        [[ ${COMP_WORDS[i-1]} == '=' ]] && continue
+                        if [[ $verb ]]; then n=$((n + 1)); else verb=${COMP_WORDS[i]}; fi ;;
+                esac
+        done
+
+        if [[ $cur == -* ]]; then
+                case $verb in
+                create) options+=" $create" ;;
+                remove) options+=' --force' ;;
+                run) options+=' --fallback= --min-size= --' ;;
+                esac
+                COMPREPLY=($(compgen -W "$options" -- "$cur"))
+                [[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace 2>/dev/null
+                return
+        fi
+
+        case $verb in
+        '') words=$verbs ;;
+        status | remove | monitor) words=$(__msharectl_regions) ;;
+        clients) [[ $n == 0 ]] && words=$(__msharectl_regions) ;;
+        run) if [[ $n == 0 ]]; then words=$(__msharectl_regions); else words='--'; fi ;;
+        chmod) if [[ $n == 0 ]]; then words='0600 0640 0660 0644 0666'; else words=$(__msharectl_regions); fi ;;
+        chown)
+                if [[ $n == 0 ]]; then
+                        COMPREPLY=($(compgen -u -- "$cur"))
+                        return
+                fi
+                words=$(__msharectl_regions) ;;
+        esac
+        COMPREPLY=($(compgen -W "$words" -- "$cur"))
+}
+
+complete -F _msharectl msharectl

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What is said in several places is said alike: drift.py SOURCE-FOLDER LIBMSHARE MSHARECTL"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+source, library, msharectl = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+points = []
+
+
+def check(what, **sets):
+    """Each named set equals the first; what is missing or too much is told."""
+    (first_name, first), *others = sets.items()
+    problems = [] if first else [f"{first_name} is empty"]
+    for name, one in others:
+        if first - one:
+            problems.append(f"{name} lacks {', '.join(sorted(first - one))}")
+        if one - first:
+            problems.append(f"{first_name} lacks {', '.join(sorted(one - first))}, which {name} has")
+    points.append(not problems)
+    print("ok" if not problems else "not ok", len(points), "-", what)
+    for problem in problems:
+        print("#", problem)
+
+
+def read(path):
+    return (source / path).read_text(encoding="utf-8")
+
+
+def output(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+# The library. The system calls have their pages in section 2.
+nm = {line.split()[2].split("@")[0] for line in output("nm", "-D", "--defined-only", library).splitlines()
+      if line.split()[1] == "T"}
+symbol_map = set(re.findall(r"^\s+(\w+);$", read("lib/libmshare.map"), re.M))
+header = set(re.findall(r"\b(mshare\w*)\(", re.sub(r"/\*.*?\*/", "", read("lib/mshare.h"), flags=re.S)))
+meson = read("man/meson.build")
+pages = set(re.findall(r"'(mshare_\w+)\.3'", meson)) | set(re.findall(r"'(mshare_\w+)': 'mshare_\w+'", meson))
+described = set()
+for page in sorted((source / "man").glob("mshare_*.3")):
+    described |= set(re.findall(r"^\.F[no] \"?(\w+)", page.read_text(encoding="utf-8").split(".Sh DESCRIPTION")[0], re.M))
+system_calls = {"mshare", "mshare_unlink"}
+check("exported symbols, symbol map, header", exported=nm, map=symbol_map, header=header)
+check("every call has a manual page", exported=nm - system_calls, pages=pages, synopses=described)
+listed = set(re.findall(r"^\.It Xr (\w+) 3$", read("man/libmshare.3"), re.M))
+check("libmshare(3) lists every call", exported=nm - system_calls, listed=listed)
+
+# The command.
+help_text = output(msharectl, "--help")
+help_verbs = set(re.findall(r"^  (\w+) .*  [A-Z]", help_text.split("Commands:")[1].split("Options:")[0], re.M))
+help_options = set(re.findall(r"(--[\w-]+)", help_text)) - {"--"}
+page = read("man/msharectl.1")
+page_verbs = set(re.findall(r"^\.It Cm (\w+)", page.split(".Ss Options")[0], re.M))
+page_options = set()
+for item in re.findall(r"^\.It Fl (.*)$", page, re.M):
+    page_options |= {"-" + name for name in re.findall(r"(-[\w-]{2,})", item)}
+bash = read("ctl/completion/msharectl.bash")
+bash_verbs = set(re.search(r"verbs='([^']*)'", bash).group(1).split())
+bash_options = {o.rstrip("=") for o in re.findall(r"--[\w-]+=?", " ".join(
+    re.findall(r"(?:options|create)\+?='([^']*)'", bash) + re.findall(r"options\+=' ([^']*)'", bash)))}
+zsh = read("ctl/completion/_msharectl")
+zsh_verbs = set(re.findall(r"^\s+'(\w+):[^']*'$", zsh, re.M))
+zsh_options = {o for o in re.findall(r"(--[\w-]+)[=\[,}]", "\n".join(
+    line for line in zsh.splitlines() if "_call_program" not in line))}
+check("commands", help=help_verbs, page=page_verbs, bash=bash_verbs, zsh=zsh_verbs)
+check("options", help=help_options, page=page_options, bash=bash_options, zsh=zsh_options)
+statuses = set(re.findall(r"STATUS_\w+ = (\d+),", read("ctl/msharectl.h")))
+told = set(re.findall(r"^\.It (\d+)$", page.split(".Sh EXIT STATUS")[1], re.M))
+check("exit statuses", header=statuses, page=told)
+
+# The bus.
+api = read("man/org.mshare1.5")
+for interface, part in ("Manager", ".Ss Methods of the manager"), ("Region", ".Ss Region objects"):
+    xml = read(f"dbus/org.mshare1.{interface}.xml")
+    text = api.split(part)[1].split(".Ss Region objects" if interface == "Manager" else ".Ss Errors")[0]
+    methods = set(re.findall(r"<(?:method|signal) name=\"(\w+)\"", xml))
+    check(f"methods and signals of {interface}", xml=methods, page=set(re.findall(r"\.?Fn (\w+)", text)))
+    properties = set(re.findall(r"<property name=\"(\w+)\"", xml))
+    names = set(re.findall(r"\bVa (\w+) [a-z]\b", text))
+    check(f"properties of {interface}", xml=properties, page=names)
+errors = set(re.findall(r"org\.mshare1\.Error\.(\w+)", read("daemon/errors.h")))
+check("errors", daemon=errors, page=set(re.findall(r"^\.It Er (\w+)", api, re.M)),
+      library=set(re.findall(r"org\.mshare1\.Error\.(\w+)", read("lib/broker-client.c"))))
+actions = set(re.findall(r"<action id=\"([\w.-]+)\"", read("polkit/org.mshare1.policy")))
+check("polkit actions", policy=actions, page=set(re.findall(r"^\.It Sy (org\.mshare1\.[\w-]+)", api, re.M)))
+
+# The files.
+limits = set(re.findall(r"\[LIMIT_\w+\] = \{ \"(\w+)\"", read("daemon/limits.c")))
+conf = read("man/mshared.conf.5")
+check("limits", daemon=limits, page=set(re.findall(r"^\.It Va (\w+Max)$", conf, re.M)),
+      bus={p for p in re.findall(r"<property name=\"(\w+Max)\"", read("dbus/org.mshare1.Manager.xml"))})
+keys = set(re.findall(r"\{ \"(\w+)\", \"", read("daemon/region-file.c")))
+told = set()
+for item in re.findall(r"^\.It (Va .*)$", read("man/mshare-region@.service.8"), re.M):
+    told |= set(re.findall(r"Va (\w+)", item))
+check("keys of region files", daemon=keys, page=told)
+variables = set(re.findall(r"getenv\(\"(MSHARE_\w+)\"", read("lib/preload-config.c")))
+told = set(re.findall(r"^\.It Ev (MSHARE_\w+)$", read("man/mshare-postgresql.7"), re.M))
+check("environment of the preload library", library=variables, page=told)
+
+print(f"1..{len(points)}")
+sys.exit(0 if all(points) else 1)
