@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _ASM_X86_MSHARE_H
+#define _ASM_X86_MSHARE_H
+
+#include <linux/mm_types.h>
+#include <asm/cpufeature.h>
+#include <asm/pgtable.h>
+
+/*
+ * The P4D entry of a sharer that points at the host's PUD table. With four
+ * levels it is a PGD entry, and set_p4d() keeps page-table isolation's user
+ * copy in step.
+ *
+ * The entry is built anew, never copied from the host's: isolation sets NX in
+ * the kernel's copy of an entry. Without _PAGE_RW, no leaf below is writable
+ * through this entry: x86 takes the logical AND over the levels.
+ */
+static inline void arch_mshare_link(p4d_t *p4d, pud_t *pud, bool writable)
+{
+	p4dval_t flags = _PAGE_TABLE;
+
+	if (!writable)
+		flags &= ~_PAGE_RW;
+
+	set_p4d(p4d, __p4d(flags | __pa(pud)));
+}
+
+static inline bool arch_mshare_p4d_writable(p4d_t p4d)
+{
+	return p4d_flags(p4d) & _PAGE_RW;
+}
+
+/*
+ * One flush of the TLBs of all CPUs that run any of several mms: begin, add
+ * each mm, end. Preemption is off in between; end waits for the other CPUs.
+ */
+void arch_mshare_flush_begin(void);
+void arch_mshare_flush_add(struct mm_struct *mm);
+void arch_mshare_flush_end(bool freed_tables);
+
+/* Xen PV pins page tables and would have to be told of a shared one. */
+static inline bool arch_mshare_supported(void)
+{
+	return !cpu_feature_enabled(X86_FEATURE_XENPV);
+}
+
+#endif /* _ASM_X86_MSHARE_H */

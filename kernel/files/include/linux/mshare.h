@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * mshare: regions of address space whose page tables exist once.
+ *
+ * See Documentation/mm/mshare.rst.
+ */
+#ifndef _LINUX_MSHARE_H
+#define _LINUX_MSHARE_H
+
+#include <linux/err.h>
+#include <linux/jump_label.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+
+struct mshare_region;
+
+/* What a system call is about to do in a window; see mshare_redirect(). */
+#define MSHARE_OP_READ_LOCKED	0x1	/* mmap_lock held for read, not write */
+#define MSHARE_OP_MODIFY	0x2	/* changes the region: needs O_RDWR */
+#define MSHARE_OP_DETACH	0x4	/* a whole window may go: leave it */
+
+#ifdef CONFIG_MSHARE
+
+DECLARE_STATIC_KEY_FALSE(mshare_key);
+
+/* The placeholder that stands for a window in a sharer's own tree of VMAs. */
+static inline bool vma_is_mshare(const struct vm_area_struct *vma)
+{
+	return vma->vm_flags & VM_MSHARE;
+}
+
+static inline bool mm_is_mshare_host(const struct mm_struct *mm)
+{
+	return static_branch_unlikely(&mshare_key) && mm->mshare_host;
+}
+
+/* Has @mm windows at all? Stable for a holder of its mmap_lock. */
+static inline bool mm_has_mshare_windows(const struct mm_struct *mm)
+{
+	return static_branch_unlikely(&mshare_key) &&
+	       !hlist_empty(&mm->mshare_attached);
+}
+
+static inline void mshare_mm_init(struct mm_struct *mm)
+{
+	mm->mshare_host = NULL;
+	INIT_HLIST_HEAD(&mm->mshare_attached);
+}
+
+void __mshare_mm_free(struct mm_struct *mm);
+
+static inline void mshare_mm_free(struct mm_struct *mm)
+{
+	if (unlikely(mm->mshare_host || !hlist_empty(&mm->mshare_attached)))
+		__mshare_mm_free(mm);
+}
+
+struct mm_struct *mshare_region_mm(struct mshare_region *region);
+bool mshare_region_holds(struct mshare_region *region, unsigned long start,
+			 unsigned long len);
+struct mshare_region *__mshare_get(struct mm_struct *mm, unsigned long addr,
+				   bool *writable);
+void __mshare_put(struct mshare_region *region);
+
+/*
+ * The region whose window in @mm holds @addr, or NULL. Takes no lock. The
+ * caller has to mshare_put() the result, and until then may use the host mm.
+ */
+static inline struct mshare_region *mshare_get(struct mm_struct *mm,
+					       unsigned long addr,
+					       bool *writable)
+{
+	if (!mm_has_mshare_windows(mm))
+		return NULL;
+	return __mshare_get(mm, addr, writable);
+}
+
+static inline void mshare_put(struct mshare_region *region)
+{
+	if (unlikely(region))
+		__mshare_put(region);
+}
+
+struct mm_struct *__mshare_redirect(struct mm_struct *mm, unsigned long start,
+				    unsigned long len, unsigned int op,
+				    struct mshare_region **regionp);
+
+/*
+ * mshare_redirect - find the mm that really owns [@start, @start + @len)
+ * @mm: the mm whose mmap_lock the caller holds
+ * @start: first byte, tags removed
+ * @len: bytes
+ * @op: MSHARE_OP_*
+ * @regionp: set to the region, for mshare_put(), or to NULL
+ *
+ * If the range lies in a window of @mm, its mmap_lock is dropped and the host
+ * mm is returned with its lock held in the same mode.
+ *
+ * Return: the mm to work on, locked; or, with no lock held, -EINVAL if the
+ * range crosses the border of a window, -EACCES if @op modifies what this
+ * sharer may only read, -EINTR on a fatal signal.
+ */
+static inline struct mm_struct *mshare_redirect(struct mm_struct *mm,
+		unsigned long start, unsigned long len, unsigned int op,
+		struct mshare_region **regionp)
+{
+	*regionp = NULL;
+	if (!mm_has_mshare_windows(mm))
+		return mm;
+	return __mshare_redirect(mm, start, len, op, regionp);
+}
+
+bool __mshare_hint_ok(struct mm_struct *mm, unsigned long addr,
+		      unsigned long len);
+
+/* Is [@addr, @addr + @len) wholly in a window of @mm that it may change? */
+static inline bool mshare_hint_ok(struct mm_struct *mm, unsigned long addr,
+				  unsigned long len)
+{
+	return mm_has_mshare_windows(mm) && __mshare_hint_ok(mm, addr, len);
+}
+
+bool __mshare_overlaps(struct mm_struct *mm, unsigned long start,
+		       unsigned long len);
+
+/* Does the range touch a window of @mm? For what windows do not support. */
+static inline bool mshare_overlaps(struct mm_struct *mm, unsigned long start,
+				   unsigned long len)
+{
+	return mm_has_mshare_windows(mm) && __mshare_overlaps(mm, start, len);
+}
+
+/* Inside a host mm, all under its mmap_lock. */
+unsigned long mshare_get_unmapped_area(struct mm_struct *host,
+				       unsigned long addr, unsigned long len,
+				       unsigned long flags);
+int mshare_may_map(struct file *file, unsigned long flags);
+bool mshare_vma_ok(struct vm_area_struct *vma);
+
+/* Hooks of the core. */
+bool __mshare_tables_pinned(struct mm_struct *mm);
+
+/* Must the tables that sharers' top-level entries point at stay in @mm? */
+static inline bool mshare_tables_pinned(struct mm_struct *mm)
+{
+	return mm_is_mshare_host(mm) && __mshare_tables_pinned(mm);
+}
+
+bool mshare_vma_writable(struct vm_area_struct *vma);
+struct mm_struct *mshare_vma_host(struct vm_area_struct *vma);
+void mshare_unlink_window(struct vm_area_struct *vma);
+int mshare_fork(struct vm_area_struct *dst, struct vm_area_struct *src);
+
+/*
+ * The choke point of TLB flushes: flush_tlb_mm_range() on a host mm ends here.
+ * Same arguments, same context: may be called under page-table locks.
+ */
+void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
+		      unsigned long end, unsigned int stride_shift,
+		      bool freed_tables);
+
+#else /* !CONFIG_MSHARE */
+
+static inline bool vma_is_mshare(const struct vm_area_struct *vma)
+{
+	return false;
+}
+
+static inline bool mm_is_mshare_host(const struct mm_struct *mm)
+{
+	return false;
+}
+
+static inline bool mm_has_mshare_windows(const struct mm_struct *mm)
+{
+	return false;
+}
+
+static inline void mshare_mm_init(struct mm_struct *mm) { }
+static inline void mshare_mm_free(struct mm_struct *mm) { }
+
+static inline struct mm_struct *mshare_region_mm(struct mshare_region *region)
+{
+	return NULL;
+}
+
+static inline struct mshare_region *mshare_get(struct mm_struct *mm,
+					       unsigned long addr,
+					       bool *writable)
+{
+	return NULL;
+}
+
+static inline void mshare_put(struct mshare_region *region) { }
+
+static inline bool mshare_region_holds(struct mshare_region *region,
+				       unsigned long start, unsigned long len)
+{
+	return false;
+}
+
+static inline struct mm_struct *mshare_redirect(struct mm_struct *mm,
+		unsigned long start, unsigned long len, unsigned int op,
+		struct mshare_region **regionp)
+{
+	*regionp = NULL;
+	return mm;
+}
+
+static inline bool mshare_hint_ok(struct mm_struct *mm, unsigned long addr,
+				  unsigned long len)
+{
+	return false;
+}
+
+static inline bool mshare_overlaps(struct mm_struct *mm, unsigned long start,
+				   unsigned long len)
+{
+	return false;
+}
+
+static inline unsigned long mshare_get_unmapped_area(struct mm_struct *host,
+		unsigned long addr, unsigned long len, unsigned long flags)
+{
+	return -EINVAL;
+}
+
+static inline int mshare_may_map(struct file *file, unsigned long flags)
+{
+	return 0;
+}
+
+static inline bool mshare_vma_ok(struct vm_area_struct *vma)
+{
+	return true;
+}
+
+static inline bool mshare_tables_pinned(struct mm_struct *mm)
+{
+	return false;
+}
+
+static inline bool mshare_vma_writable(struct vm_area_struct *vma)
+{
+	return false;
+}
+
+static inline struct mm_struct *mshare_vma_host(struct vm_area_struct *vma)
+{
+	return NULL;
+}
+
+static inline void mshare_unlink_window(struct vm_area_struct *vma) { }
+
+static inline void mshare_flush_tlb(struct mm_struct *host,
+		unsigned long start, unsigned long end,
+		unsigned int stride_shift, bool freed_tables) { }
+
+static inline int mshare_fork(struct vm_area_struct *dst,
+			      struct vm_area_struct *src)
+{
+	return 0;
+}
+
+#endif /* CONFIG_MSHARE */
+
+#endif /* _LINUX_MSHARE_H */

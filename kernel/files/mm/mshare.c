@@ -1,0 +1,871 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mshare: regions, their host mm, and the windows in which sharers see them.
+ *
+ * The mappings and page tables of a region belong to a host mm that no task
+ * ever runs on. A sharer has one placeholder VMA per window, and its own
+ * top-level entries there point at the host's tables. Whoever wants to do
+ * something in a window finds the host and works on that, under the host's
+ * locks: vma->vm_mm is always the mm whose lock is held and whose tables and
+ * counters change.
+ *
+ * See Documentation/mm/mshare.rst.
+ */
+#include <linux/dax.h>
+#include <linux/fs.h>
+#include <linux/hugetlb.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/mm_inline.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mshare.h>
+#include <linux/perf_event.h>
+#include <linux/sched/coredump.h>
+#include <linux/sched/mm.h>
+#include <linux/secretmem.h>
+#include <linux/security.h>
+#include <linux/slab.h>
+#include <linux/sysctl.h>
+
+#include <asm/mshare.h>
+#include <asm/tlb.h>
+#include <asm/tlbflush.h>
+
+#include "internal.h"
+#include "mshare.h"
+
+DEFINE_STATIC_KEY_FALSE(mshare_key);
+
+struct workqueue_struct *mshare_wq;
+
+/*
+ * Above so many sharers one flush_tlb_all() is cheaper than a walk of the
+ * list: the walk costs a cold cache line per sharer, the flush a refill.
+ */
+#define MSHARE_FLUSH_ALL_ABOVE	256
+
+/* A host mm's lock nests inside a sharer's. */
+static struct lock_class_key mshare_host_mmap_key;
+
+static p4d_t *mshare_p4d_offset(struct mm_struct *mm, unsigned long addr)
+{
+	return p4d_offset(pgd_offset(mm, addr), addr);
+}
+
+/*
+ * Regions
+ */
+
+/*
+ * Free the tables of all granules in which no VMA is left: exit_mmap() goes by
+ * VMAs and would leave them. A run of such granules has to go in one call, as
+ * the first call that finds nothing around it frees the P4D table too.
+ */
+static void mshare_free_empty_granules(struct mshare_region *region)
+{
+	struct mm_struct *host = region->mm;
+	VMA_ITERATOR(vmi, host, region->start);
+	unsigned long floor = 0, ceiling;
+	unsigned long start, end;
+	struct vm_area_struct *vma;
+	struct mmu_gather tlb;
+
+	do {
+		vma = vma_find(&vmi, region->end);
+		ceiling = vma ? vma->vm_start : 0;
+		start = floor ? ALIGN(floor, P4D_SIZE) : region->start;
+		end = vma ? ALIGN_DOWN(vma->vm_start, P4D_SIZE) : region->end;
+		if (start < end) {
+			tlb_gather_mmu(&tlb, host);
+			free_pgd_range(&tlb, start, end, floor, ceiling);
+			tlb_finish_mmu(&tlb);
+		}
+		if (vma)
+			floor = vma->vm_end;
+	} while (vma);
+}
+
+/* The last user has gone, and so no sharer is left. Cannot fail. */
+static void mshare_teardown(struct work_struct *work)
+{
+	struct mshare_region *region = container_of(work, struct mshare_region,
+						    teardown);
+	struct mm_struct *host = region->mm;
+
+	mmap_write_lock(host);
+	set_bit(MSHARE_REGION_DYING, &region->flags);
+	mshare_free_empty_granules(region);
+	mmap_write_unlock(host);
+
+	/* swapoff may hold the host longer; __mmdrop() frees the region. */
+	mmput(host);
+}
+
+/* Called by __mmdrop(): nothing can ask for a flush of this mm any more. */
+void __mshare_mm_free(struct mm_struct *mm)
+{
+	struct mshare_region *region = mm->mshare_host;
+
+	WARN_ON_ONCE(!hlist_empty(&mm->mshare_attached));
+	if (!region)
+		return;
+
+	WARN_ON_ONCE(!list_empty(&region->sharers));
+	mshare_debug_del(region);
+	kfree_rcu(region, rcu);
+}
+
+/* A host has the tables that sharers link to from its creation on. */
+static int mshare_alloc_host_tables(struct mm_struct *host,
+				    unsigned long start, unsigned long end)
+{
+	unsigned long addr;
+	p4d_t *p4d;
+
+	for (addr = start; addr < end; addr += P4D_SIZE) {
+		p4d = p4d_alloc(host, pgd_offset(host, addr), addr);
+		if (!p4d || !pud_alloc(host, p4d, addr))
+			return -ENOMEM;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+	}
+
+	return 0;
+}
+
+/**
+ * mshare_region_create - make a region without a name or a sharer
+ * @name: what it will be called
+ * @start: first byte, aligned to P4D_SIZE
+ * @end: one behind its last byte, aligned to P4D_SIZE
+ * @readonly: for everyone, for good
+ *
+ * May sleep. Return: the region with one user, who puts it by mshare_put(), or
+ * an ERR_PTR().
+ */
+struct mshare_region *mshare_region_create(const char *name,
+					   unsigned long start,
+					   unsigned long end, bool readonly)
+{
+	struct mshare_region *region;
+	struct mm_struct *host;
+	int err;
+
+	region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
+	if (!region)
+		return ERR_PTR(-ENOMEM);
+
+	host = mm_alloc();
+	if (!host) {
+		kfree(region);
+		return ERR_PTR(-ENOMEM);
+	}
+
+	/* mm_alloc() makes an mm for the caller: take the caller out again. */
+#ifdef CONFIG_MEMCG
+	RCU_INIT_POINTER(host->owner, NULL);
+#endif
+	host->flags = MMF_DUMP_FILTER_DEFAULT;
+	host->def_flags = 0;
+	host->task_size = TASK_SIZE_MAX;
+	lockdep_set_class(&host->mmap_lock, &mshare_host_mmap_key);
+
+	region->mm = host;
+	region->start = start;
+	region->end = end;
+	if (readonly)
+		set_bit(MSHARE_REGION_RO, &region->flags);
+	refcount_set(&region->users, 1);
+	atomic_set(&region->nr_sharers, 0);
+	spin_lock_init(&region->lock);
+	INIT_LIST_HEAD(&region->sharers);
+	INIT_WORK(&region->teardown, mshare_teardown);
+	strscpy(region->name, name, sizeof(region->name));
+
+	mshare_debug_add(region);
+	host->mshare_host = region;
+
+	err = mshare_alloc_host_tables(host, start, end);
+	if (err) {
+		mshare_put(region);
+		return ERR_PTR(err);
+	}
+
+	return region;
+}
+
+void __mshare_put(struct mshare_region *region)
+{
+	if (refcount_dec_and_test(&region->users))
+		queue_work(mshare_wq, &region->teardown);
+}
+
+struct mm_struct *mshare_region_mm(struct mshare_region *region)
+{
+	return region->mm;
+}
+
+bool mshare_region_holds(struct mshare_region *region, unsigned long start,
+			 unsigned long len)
+{
+	return start >= region->start && start < region->end &&
+	       len <= region->end - start;
+}
+
+bool __mshare_tables_pinned(struct mm_struct *mm)
+{
+	return !test_bit(MSHARE_REGION_DYING, &mm->mshare_host->flags) &&
+	       !mshare_skip_table_pin;
+}
+
+/*
+ * Looking up windows. Attachments come and go under mm->page_table_lock, a
+ * detach even when mmap_lock is only held for read: hence RCU throughout.
+ */
+
+struct mshare_region *__mshare_get(struct mm_struct *mm, unsigned long addr,
+				   bool *writable)
+{
+	struct mshare_region *region = NULL;
+	struct mshare_attach *att;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node) {
+		if (addr < att->start || addr >= att->end)
+			continue;
+		if (refcount_inc_not_zero(&att->region->users)) {
+			region = att->region;
+			*writable = att->writable;
+		}
+		break;
+	}
+	rcu_read_unlock();
+
+	return region;
+}
+
+bool __mshare_overlaps(struct mm_struct *mm, unsigned long start,
+		       unsigned long len)
+{
+	unsigned long end = start + len;
+	struct mshare_attach *att;
+	bool overlaps = false;
+
+	if (end < start)
+		end = ULONG_MAX;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node) {
+		if (start < att->end && end > att->start) {
+			overlaps = true;
+			break;
+		}
+	}
+	rcu_read_unlock();
+
+	return overlaps;
+}
+
+bool __mshare_hint_ok(struct mm_struct *mm, unsigned long addr,
+		      unsigned long len)
+{
+	struct mshare_attach *att;
+	bool ok = false;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node) {
+		if (addr >= att->start && addr < att->end) {
+			ok = att->writable && len <= att->end - addr;
+			break;
+		}
+	}
+	rcu_read_unlock();
+
+	return ok;
+}
+
+struct mm_struct *__mshare_redirect(struct mm_struct *mm, unsigned long start,
+				    unsigned long len, unsigned int op,
+				    struct mshare_region **regionp)
+{
+	struct mshare_region *region = NULL;
+	struct mm_struct *host = NULL;
+	struct mshare_attach *att;
+	unsigned long end;
+	int err = 0;
+
+	mmap_assert_locked(mm);
+
+	/* An empty range stands for its first byte; the caller judges it. */
+	if (check_add_overflow(start, max(len, 1UL), &end))
+		end = ULONG_MAX;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node) {
+		if (start >= att->end || end <= att->start)
+			continue;
+		if ((op & MSHARE_OP_DETACH) &&
+		    start <= att->start && end >= att->end)
+			continue;
+		if (start < att->start || end > att->end)
+			err = -EINVAL;
+		else if ((op & MSHARE_OP_MODIFY) && !att->writable)
+			err = -EACCES;
+		else if (refcount_inc_not_zero(&att->region->users))
+			region = att->region;
+		break;
+	}
+	rcu_read_unlock();
+
+	if (!err && !region)
+		return mm;
+
+	if (op & MSHARE_OP_READ_LOCKED)
+		mmap_read_unlock(mm);
+	else
+		mmap_write_unlock(mm);
+
+	if (err)
+		return ERR_PTR(err);
+
+	host = region->mm;
+	if (op & MSHARE_OP_READ_LOCKED)
+		err = mmap_read_lock_killable(host);
+	else
+		err = mmap_write_lock_killable(host);
+	if (err) {
+		mshare_put(region);
+		return ERR_PTR(-EINTR);
+	}
+
+	*regionp = region;
+	return host;
+}
+
+/*
+ * What may live in a region
+ */
+
+unsigned long mshare_get_unmapped_area(struct mm_struct *host,
+				       unsigned long addr, unsigned long len,
+				       unsigned long flags)
+{
+	struct mshare_region *region = host->mshare_host;
+	MA_STATE(mas, &host->mm_mt, 0, 0);
+	int err;
+
+	mmap_assert_write_locked(host);
+
+	if (flags & MAP_FIXED) {
+		if (offset_in_page(addr))
+			return -EINVAL;
+		/* The host has no VMA at the border that could stop it. */
+		if (!mshare_region_holds(region, addr, len))
+			return -EINVAL;
+	} else {
+		if (len > region->end - region->start)
+			return -ENOMEM;
+		if (mas_empty_area_rev(&mas, region->start, region->end - 1,
+				       len))
+			return -ENOMEM;
+		addr = mas.last + 1 - len;
+	}
+
+	err = security_mmap_addr(addr);
+	return err ? err : addr;
+}
+
+/* Before anything has changed: what can be said from the arguments alone. */
+int mshare_may_map(struct file *file, unsigned long flags)
+{
+	struct inode *inode;
+
+	if (flags & (MAP_GROWSDOWN | MAP_HUGETLB))
+		return -EOPNOTSUPP;
+	if ((flags & MAP_TYPE) == MAP_DROPPABLE)
+		return -EOPNOTSUPP;
+	if (!file)
+		return 0;
+
+	inode = file_inode(file);
+	if (!S_ISREG(inode->i_mode) || IS_DAX(inode) ||
+	    is_file_hugepages(file) || file_is_msharefs(file) ||
+	    secretmem_mapping(file->f_mapping))
+		return -EOPNOTSUPP;
+
+	return 0;
+}
+
+/*
+ * After ->mmap(): a driver whose operations keep state per VMA has not been
+ * written for a VMA that no process owns.
+ */
+bool mshare_vma_ok(struct vm_area_struct *vma)
+{
+	const struct vm_operations_struct *ops = vma->vm_ops;
+
+	if (vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP | VM_HUGETLB |
+			     VM_GROWSDOWN | VM_SHADOW_STACK | VM_DROPPABLE |
+			     VM_DONTEXPAND | VM_MSHARE))
+		return false;
+	if (ops && (ops->open || ops->close || ops->mremap || ops->may_split))
+		return false;
+
+	return true;
+}
+
+/*
+ * Windows
+ */
+
+bool mshare_vma_writable(struct vm_area_struct *vma)
+{
+	struct mshare_attach *att = vma->vm_private_data;
+
+	return att && att->writable;
+}
+
+/* NULL for the half-made child of a fork() that has failed. */
+struct mm_struct *mshare_vma_host(struct vm_area_struct *vma)
+{
+	struct mshare_attach *att = vma->vm_private_data;
+
+	return att ? att->region->mm : NULL;
+}
+
+/* fork() copies vm_private_data, which is the parent's: mshare_fork() sets it. */
+static void mshare_vm_open(struct vm_area_struct *vma)
+{
+	vma->vm_private_data = NULL;
+}
+
+static void mshare_vm_close(struct vm_area_struct *vma)
+{
+	WARN_ON_ONCE(vma->vm_private_data);
+}
+
+static int mshare_vm_may_split(struct vm_area_struct *vma, unsigned long addr)
+{
+	return -EINVAL;
+}
+
+static int mshare_vm_mprotect(struct vm_area_struct *vma, unsigned long start,
+			      unsigned long end, unsigned long newflags)
+{
+	return -EINVAL;
+}
+
+static vm_fault_t mshare_vm_fault(struct vm_fault *vmf)
+{
+	return VM_FAULT_SIGBUS;
+}
+
+static const struct vm_operations_struct mshare_vm_ops = {
+	.open		= mshare_vm_open,
+	.close		= mshare_vm_close,
+	.may_split	= mshare_vm_may_split,
+	.mprotect	= mshare_vm_mprotect,
+	.fault		= mshare_vm_fault,
+};
+
+static void mshare_attach_free(struct work_struct *work)
+{
+	struct mshare_attach *att = container_of(to_rcu_work(work),
+						 struct mshare_attach, free);
+
+	mmdrop(att->mm);
+	kfree(att);
+}
+
+static struct mshare_attach *mshare_attach_alloc(struct mm_struct *mm,
+						 struct mshare_region *region,
+						 bool writable)
+{
+	struct mshare_attach *att;
+
+	att = kzalloc(sizeof(*att), GFP_KERNEL_ACCOUNT);
+	if (!att)
+		return NULL;
+
+	mmgrab(mm);
+	att->mm = mm;
+	att->region = region;
+	att->start = region->start;
+	att->end = region->end;
+	att->writable = writable;
+	INIT_RCU_WORK(&att->free, mshare_attach_free);
+
+	return att;
+}
+
+/* Undo mshare_attach_alloc() for what was never published. */
+static void mshare_attach_abort(struct mshare_attach *att)
+{
+	mmdrop(att->mm);
+	kfree(att);
+}
+
+/*
+ * Free the tables that [start, end) has in @mm without a VMA: a failed
+ * mremap() may have left some, and with five levels so does our own unwinding.
+ */
+static void mshare_free_range(struct mm_struct *mm, unsigned long start,
+			      unsigned long end)
+{
+	struct vm_area_struct *prev, *next;
+	struct mmu_gather tlb;
+
+	next = find_vma_prev(mm, start, &prev);
+	tlb_gather_mmu(&tlb, mm);
+	free_pgd_range(&tlb, start, end, prev ? prev->vm_end : 0,
+		       next ? next->vm_start : 0);
+	tlb_finish_mmu(&tlb);
+}
+
+/* With five levels, make the P4D tables that will hold a window's entries. */
+static int mshare_alloc_slots(struct mm_struct *mm, unsigned long start,
+			      unsigned long end)
+{
+	unsigned long addr;
+	p4d_t *p4d;
+
+	for (addr = start; addr < end; addr += P4D_SIZE) {
+		p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
+		if (!p4d)
+			return -ENOMEM;
+	}
+
+	return 0;
+}
+
+static bool mshare_slots_empty(struct mm_struct *mm, unsigned long start,
+			       unsigned long end)
+{
+	unsigned long addr;
+
+	for (addr = start; addr < end; addr += P4D_SIZE)
+		if (!p4d_none(*mshare_p4d_offset(mm, addr)))
+			return false;
+
+	return true;
+}
+
+/*
+ * From here on the mm is a sharer. It is on the region's list before its
+ * entries are set: a flusher that misses it has changed its PTE before the
+ * entries appear, and a walk through them then sees the new PTE. Pairs with
+ * the barrier in mshare_flush_tlb().
+ */
+static void mshare_publish(struct mshare_attach *att)
+{
+	struct mshare_region *region = att->region;
+	struct mm_struct *mm = att->mm;
+	unsigned long addr;
+	pud_t *pud;
+
+	atomic_inc(&region->nr_sharers);
+	spin_lock(&region->lock);
+	list_add_tail_rcu(&att->region_node, &region->sharers);
+	spin_unlock(&region->lock);
+
+	/* The list before the entries; see above. */
+	smp_mb();
+
+	spin_lock(&mm->page_table_lock);
+	for (addr = att->start; addr < att->end; addr += P4D_SIZE) {
+		pud = p4d_pgtable(*mshare_p4d_offset(region->mm, addr));
+		arch_mshare_link(mshare_p4d_offset(mm, addr), pud,
+				 att->writable);
+	}
+	hlist_add_head_rcu(&att->mm_node, &mm->mshare_attached);
+	spin_unlock(&mm->page_table_lock);
+}
+
+/**
+ * mshare_attach - make @mm a sharer of @region
+ * @mm: locked for writing
+ * @region: held by @file
+ * @file: an open file of the region
+ * @writable: whether stores through the window are allowed
+ *
+ * May sleep. Return: 0 or an error, with nothing changed.
+ */
+int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
+		  struct file *file, bool writable)
+{
+	unsigned long len = region->end - region->start;
+	struct mshare_attach *att;
+	struct vm_area_struct *vma;
+	vm_flags_t flags;
+	int err;
+
+	mmap_assert_write_locked(mm);
+
+	/* Nobody would tell a secondary MMU of changes in the host. */
+	if (mm_has_notifiers(mm))
+		return -EBUSY;
+	if (find_vma_intersection(mm, region->start, region->end))
+		return -EEXIST;
+	if (mm->map_count >= sysctl_max_map_count)
+		return -ENOMEM;
+
+	/*
+	 * VM_PFNMAP and VM_IO make every path that has not been taught about
+	 * windows refuse or skip this VMA.
+	 */
+	flags = VM_MSHARE | VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_DONTDUMP |
+		VM_SHARED | VM_MAYSHARE | VM_READ | VM_MAYREAD | VM_SOFTDIRTY;
+	if (writable)
+		flags |= VM_WRITE | VM_MAYWRITE;
+
+	if (!may_expand_vm(mm, flags, len >> PAGE_SHIFT))
+		return -ENOMEM;
+
+	att = mshare_attach_alloc(mm, region, writable);
+	if (!att)
+		return -ENOMEM;
+
+	err = -ENOMEM;
+	vma = vm_area_alloc(mm);
+	if (!vma)
+		goto err_att;
+
+	err = mshare_alloc_slots(mm, region->start, region->end);
+	if (err)
+		goto err_slots;
+	if (!mshare_slots_empty(mm, region->start, region->end)) {
+		mshare_free_range(mm, region->start, region->end);
+		err = mshare_alloc_slots(mm, region->start, region->end);
+		if (err)
+			goto err_slots;
+		err = -EBUSY;
+		if (WARN_ON_ONCE(!mshare_slots_empty(mm, region->start,
+						     region->end)))
+			goto err_slots;
+	}
+
+	vma_set_range(vma, region->start, region->end, 0);
+	vm_flags_init(vma, flags);
+	vma->vm_page_prot = vm_get_page_prot(flags);
+	vma->vm_ops = &mshare_vm_ops;
+	vma->vm_private_data = att;
+	vma->vm_file = get_file(file);
+
+	err = insert_vm_struct(mm, vma);
+	if (err)
+		goto err_file;
+
+	mshare_publish(att);
+	vm_stat_account(mm, flags, len >> PAGE_SHIFT);
+	perf_event_mmap(vma);
+	return 0;
+
+err_file:
+	fput(file);
+err_slots:
+	mshare_free_range(mm, region->start, region->end);
+	vm_area_free(vma);
+err_att:
+	mshare_attach_abort(att);
+	return err;
+}
+
+/* fork(): @dst is the child's copy of the placeholder @src. */
+int mshare_fork(struct vm_area_struct *dst, struct vm_area_struct *src)
+{
+	struct mshare_attach *parent = src->vm_private_data;
+	struct mm_struct *mm = dst->vm_mm;
+	struct mshare_attach *att;
+
+	att = mshare_attach_alloc(mm, parent->region, parent->writable);
+	if (!att)
+		return -ENOMEM;
+
+	if (mshare_alloc_slots(mm, att->start, att->end)) {
+		mshare_attach_abort(att);
+		return -ENOMEM;
+	}
+
+	dst->vm_private_data = att;
+	mshare_publish(att);
+	return 0;
+}
+
+/*
+ * The unmap phase of a placeholder. mmap_lock is held for writing, or for
+ * reading (exit, or a munmap() that has downgraded it): two of these may run
+ * in one mm at a time.
+ *
+ * The mm stays on the region's list until its TLBs hold nothing of the region:
+ * a flush that comes in between reaches it. The flush has to be a full one
+ * that counts as freeing tables: what goes is an entry above the PUD level,
+ * and lazy CPUs must not keep it in their paging-structure caches.
+ */
+void mshare_unlink_window(struct vm_area_struct *vma)
+{
+	struct mshare_attach *att = vma->vm_private_data;
+	struct mm_struct *mm = vma->vm_mm;
+	struct mshare_region *region;
+	unsigned long addr;
+
+	if (!att)
+		return;
+	region = att->region;
+
+	spin_lock(&mm->page_table_lock);
+	for (addr = att->start; addr < att->end; addr += P4D_SIZE)
+		p4d_clear(mshare_p4d_offset(mm, addr));
+	hlist_del_rcu(&att->mm_node);
+	spin_unlock(&mm->page_table_lock);
+
+	flush_tlb_mm_range(mm, 0, TLB_FLUSH_ALL, 0, true);
+
+	spin_lock(&region->lock);
+	list_del_rcu(&att->region_node);
+	spin_unlock(&region->lock);
+	atomic_dec(&region->nr_sharers);
+
+	vma->vm_private_data = NULL;
+	queue_rcu_work(mshare_wq, &att->free);
+}
+
+/**
+ * mshare_detach - take the window of @region out of @mm
+ * @mm: not locked
+ * @region: held by the caller
+ *
+ * May sleep. Return: 0, -ENOENT if there is no such window, -EINTR, -ENOMEM.
+ */
+int mshare_detach(struct mm_struct *mm, struct mshare_region *region)
+{
+	struct mshare_attach *att;
+	bool found = false;
+	int err;
+
+	if (mmap_write_lock_killable(mm))
+		return -EINTR;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node) {
+		if (att->region == region) {
+			found = true;
+			break;
+		}
+	}
+	rcu_read_unlock();
+
+	err = -ENOENT;
+	if (found) {
+		VMA_ITERATOR(vmi, mm, region->start);
+
+		err = do_vmi_munmap(&vmi, mm, region->start,
+				    region->end - region->start, NULL, false);
+	}
+	mmap_write_unlock(mm);
+
+	return err;
+}
+
+/**
+ * mshare_find_window_of - a region that @mm is a sharer of
+ * @mm: need not be locked
+ * @name: of the region that is looked for, if @region is NULL
+ * @region: the one that is looked for, or NULL
+ *
+ * Return: the region, which the caller has to mshare_put(), or NULL.
+ */
+struct mshare_region *mshare_find_window_of(struct mm_struct *mm,
+					    const char *name,
+					    struct mshare_region *region)
+{
+	struct mshare_region *found = NULL;
+	struct mshare_attach *att;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node) {
+		if (region ? att->region != region :
+			     strcmp(att->region->name, name) != 0)
+			continue;
+		if (refcount_inc_not_zero(&att->region->users))
+			found = att->region;
+		break;
+	}
+	rcu_read_unlock();
+
+	return found;
+}
+
+/*
+ * TLB
+ */
+
+void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
+		      unsigned long end, unsigned int stride_shift,
+		      bool freed_tables)
+{
+	struct mshare_region *region = host->mshare_host;
+	struct mshare_attach *att;
+	int nr;
+
+	if (mshare_skip_tlb_fanout)
+		return;
+
+	/* The changed PTEs before the list; pairs with mshare_publish(). */
+	smp_mb();
+
+	nr = atomic_read(&region->nr_sharers);
+	if (!nr)
+		return;
+	if (nr > MSHARE_FLUSH_ALL_ABOVE) {
+		flush_tlb_all();
+		return;
+	}
+
+	/*
+	 * If there is only one, its own flush knows ranges. A second that
+	 * comes now has set its entries after our PTEs changed.
+	 */
+	rcu_read_lock();
+	if (nr == 1) {
+		att = list_first_or_null_rcu(&region->sharers,
+					     struct mshare_attach, region_node);
+		if (att)
+			flush_tlb_mm_range(att->mm, start, end, stride_shift,
+					   freed_tables);
+	} else {
+		arch_mshare_flush_begin();
+		list_for_each_entry_rcu(att, &region->sharers, region_node)
+			arch_mshare_flush_add(att->mm);
+		arch_mshare_flush_end(freed_tables);
+	}
+	rcu_read_unlock();
+}
+
+/*
+ * The granule. With five levels a PGD entry spans 256 TiB, more than all that
+ * processes usually get: the unit is the P4D entry, which is the PGD entry
+ * where there are four.
+ */
+static unsigned long mshare_size = P4D_SIZE;
+
+static struct ctl_table mshare_sysctls[] = {
+	{
+		.procname	= "mshare_size",
+		.data		= &mshare_size,
+		.maxlen		= sizeof(mshare_size),
+		.mode		= 0444,
+		.proc_handler	= proc_doulongvec_minmax,
+	},
+};
+
+static int __init mshare_init(void)
+{
+	/* Freeing a region helps against a shortage of memory: have a rescuer. */
+	mshare_wq = alloc_workqueue("mshare", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!mshare_wq)
+		return -ENOMEM;
+
+	register_sysctl_init("vm", mshare_sysctls);
+	return 0;
+}
+core_initcall(mshare_init);

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * mshare's own structures. See Documentation/mm/mshare.rst for life times and
+ * the order of locks.
+ */
+#ifndef _MM_MSHARE_H
+#define _MM_MSHARE_H
+
+#include <linux/list.h>
+#include <linux/mshare.h>
+#include <linux/refcount.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+
+#ifdef CONFIG_MSHARE
+#include <asm/mshare.h>
+#endif
+
+struct file;
+struct inode;
+
+/* Bits of mshare_region.flags */
+enum {
+	MSHARE_REGION_RO,	/* created O_RDONLY: for everyone, for good */
+	MSHARE_REGION_READY,	/* its creation has succeeded */
+	MSHARE_REGION_DYING,	/* teardown: the tables are no longer pinned */
+};
+
+struct mshare_region {
+	struct mm_struct *mm;		/* the host; one mm_users is ours */
+	unsigned long start;
+	unsigned long end;
+	unsigned long flags;
+	refcount_t users;		/* the inode, and short pins */
+	atomic_t nr_sharers;		/* raised before, lowered after */
+	spinlock_t lock;		/* writers of sharers; a leaf */
+	struct list_head sharers;	/* mshare_attach; RCU readers */
+	struct work_struct teardown;
+	struct rcu_head rcu;
+#ifdef CONFIG_MSHARE_DEBUG
+	struct list_head all;
+#endif
+	char name[NAME_MAX + 1];
+};
+
+/* One window of one mm. */
+struct mshare_attach {
+	struct mm_struct *mm;		/* mmgrab()ed */
+	struct mshare_region *region;	/* held by the window's vm_file */
+	unsigned long start;
+	unsigned long end;
+	bool writable;
+	struct hlist_node mm_node;	/* mm->mshare_attached */
+	struct list_head region_node;	/* region->sharers */
+	struct rcu_work free;
+};
+
+extern struct workqueue_struct *mshare_wq;
+
+struct mshare_region *mshare_region_create(const char *name,
+					   unsigned long start,
+					   unsigned long end, bool readonly);
+int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
+		  struct file *file, bool writable);
+int mshare_detach(struct mm_struct *mm, struct mshare_region *region);
+struct mshare_region *mshare_find_window_of(struct mm_struct *mm,
+					    const char *name,
+					    struct mshare_region *region);
+
+/* msharefs.c */
+struct inode *msharefs_new_inode(struct inode *dir, umode_t mode,
+				 struct mshare_region *region);
+struct mshare_region *msharefs_region(struct inode *inode);
+bool file_is_msharefs(struct file *file);
+
+/* mshare_debug.c */
+#ifdef CONFIG_MSHARE_DEBUG
+extern bool mshare_gup_fast_ignore_ro;
+extern bool mshare_skip_tlb_fanout;
+extern bool mshare_skip_table_pin;
+void mshare_debug_add(struct mshare_region *region);
+void mshare_debug_del(struct mshare_region *region);
+#else
+#define mshare_gup_fast_ignore_ro	false
+#define mshare_skip_tlb_fanout	false
+#define mshare_skip_table_pin	false
+static inline void mshare_debug_add(struct mshare_region *region) { }
+static inline void mshare_debug_del(struct mshare_region *region) { }
+#endif
+
+/*
+ * Fast GUP goes by the leaf entries, which say what the host may do. A
+ * read-only sharer's own entry denies writing; nobody else's denies anything.
+ */
+static inline bool mshare_p4d_permits(p4d_t p4d, bool write)
+{
+#ifdef CONFIG_MSHARE
+	return !write || arch_mshare_p4d_writable(p4d) ||
+	       mshare_gup_fast_ignore_ro;
+#else
+	return true;
+#endif
+}
+
+#endif /* _MM_MSHARE_H */

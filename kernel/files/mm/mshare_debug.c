@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mshare's debugging aids, in /sys/kernel/debug/mshare:
+ *
+ * regions		one line for each region that has not been freed
+ * check		walks them all; "ok", or the first thing that is wrong
+ * skip_tlb_fanout	1: flushes of a host mm reach nobody
+ * skip_table_pin	1: a host's upper tables go when their last VMA goes
+ * gup_fast_ignore_ro	1: fast GUP writes through read-only windows
+ *
+ * The last three break what they name, so that a test of it can show that it
+ * would notice. They are not for machines that hold data.
+ */
+#include <linux/debugfs.h>
+#include <linux/mm.h>
+#include <linux/mshare.h>
+#include <linux/seq_file.h>
+
+#include <asm/mshare.h>
+
+#include "internal.h"
+#include "mshare.h"
+
+bool mshare_skip_tlb_fanout;
+bool mshare_skip_table_pin;
+bool mshare_gup_fast_ignore_ro;
+
+static LIST_HEAD(mshare_all);
+static DEFINE_SPINLOCK(mshare_all_lock);
+
+void mshare_debug_add(struct mshare_region *region)
+{
+	spin_lock(&mshare_all_lock);
+	list_add_tail(&region->all, &mshare_all);
+	spin_unlock(&mshare_all_lock);
+}
+
+void mshare_debug_del(struct mshare_region *region)
+{
+	spin_lock(&mshare_all_lock);
+	list_del(&region->all);
+	spin_unlock(&mshare_all_lock);
+}
+
+static int regions_show(struct seq_file *m, void *v)
+{
+	struct mshare_region *region;
+
+	spin_lock(&mshare_all_lock);
+	list_for_each_entry(region, &mshare_all, all)
+		seq_printf(m, "%s %lx %lx %d%s%s\n", region->name,
+			   region->start, region->end - region->start,
+			   atomic_read(&region->nr_sharers),
+			   test_bit(MSHARE_REGION_RO, &region->flags) ?
+				" ro" : "",
+			   test_bit(MSHARE_REGION_DYING, &region->flags) ?
+				" dying" : "");
+	spin_unlock(&mshare_all_lock);
+
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(regions);
+
+/* The host's side: VMAs, counters, tables. @region->mm is locked. */
+static const char *check_host(struct mshare_region *region)
+{
+	struct mm_struct *host = region->mm;
+	unsigned long addr, pages = 0;
+	VMA_ITERATOR(vmi, host, 0);
+	struct vm_area_struct *vma;
+	int count = 0;
+
+	for_each_vma(vmi, vma) {
+		if (vma->vm_mm != host)
+			return "a VMA of the host says it belongs elsewhere";
+		if (vma->vm_start < region->start || vma->vm_end > region->end)
+			return "a VMA of the host lies outside the region";
+		if (!mshare_vma_ok(vma))
+			return "a VMA of the host is of a kind not allowed";
+		count++;
+		pages += vma_pages(vma);
+	}
+	if (count != host->map_count)
+		return "the host's map_count is wrong";
+	if (pages != host->total_vm)
+		return "the host's total_vm is wrong";
+
+	for (addr = region->start; addr < region->end; addr += P4D_SIZE) {
+		pgd_t *pgd = pgd_offset(host, addr);
+
+		if (pgd_none(*pgd) || p4d_none(*p4d_offset(pgd, addr)))
+			return "the host lacks a PUD table";
+	}
+
+	return NULL;
+}
+
+/*
+ * A sharer's side: each of its entries is the host's, with its own access.
+ * Under page_table_lock an attachment has all its entries or is on the mm's
+ * list no more (or not yet).
+ */
+static const char *check_attach(struct mshare_attach *att)
+{
+	struct mm_struct *host = att->region->mm;
+	const char *what = NULL;
+	unsigned long addr;
+
+	if (att->start != att->region->start || att->end != att->region->end)
+		return "a window is not where its region is";
+
+	spin_lock(&att->mm->page_table_lock);
+	if (hlist_unhashed(&att->mm_node) ||
+	    att->mm_node.pprev == LIST_POISON2)
+		goto out;
+
+	for (addr = att->start; addr < att->end && !what; addr += P4D_SIZE) {
+		p4d_t theirs = *p4d_offset(pgd_offset(host, addr), addr);
+		p4d_t ours = *p4d_offset(pgd_offset(att->mm, addr), addr);
+
+		if (p4d_none(ours))
+			what = "a sharer lacks an entry";
+		else if (p4d_pgtable(ours) != p4d_pgtable(theirs))
+			what = "a sharer's entry is not the host's";
+		else if (arch_mshare_p4d_writable(ours) != att->writable)
+			what = "a sharer's entry has the wrong access";
+	}
+out:
+	spin_unlock(&att->mm->page_table_lock);
+	return what;
+}
+
+static const char *check_region(struct mshare_region *region)
+{
+	struct mm_struct *host = region->mm;
+	struct mshare_attach *att;
+	const char *what;
+
+	/* Taken by the caller: the host cannot be freed. */
+	mmap_read_lock(host);
+	what = test_bit(MSHARE_REGION_DYING, &region->flags) ?
+		NULL : check_host(region);
+	if (!what && !test_bit(MSHARE_REGION_DYING, &region->flags)) {
+		spin_lock(&region->lock);
+		list_for_each_entry(att, &region->sharers, region_node) {
+			what = check_attach(att);
+			if (what)
+				break;
+		}
+		spin_unlock(&region->lock);
+	}
+	mmap_read_unlock(host);
+
+	return what;
+}
+
+static int check_show(struct seq_file *m, void *v)
+{
+	struct mshare_region *region, *last = NULL;
+	const char *what = NULL;
+
+	/* Regions are pinned one at a time; new ones are added at the tail. */
+	spin_lock(&mshare_all_lock);
+	list_for_each_entry(region, &mshare_all, all) {
+		if (!refcount_inc_not_zero(&region->users))
+			continue;
+		spin_unlock(&mshare_all_lock);
+
+		mshare_put(last);
+		last = region;
+		what = check_region(region);
+		if (what) {
+			seq_printf(m, "%s: %s\n", region->name, what);
+			goto out;
+		}
+
+		spin_lock(&mshare_all_lock);
+	}
+	spin_unlock(&mshare_all_lock);
+	seq_puts(m, "ok\n");
+out:
+	mshare_put(last);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(check);
+
+static int __init mshare_debug_init(void)
+{
+	struct dentry *dir = debugfs_create_dir("mshare", NULL);
+
+	debugfs_create_file("regions", 0400, dir, NULL, &regions_fops);
+	debugfs_create_file("check", 0400, dir, NULL, &check_fops);
+	debugfs_create_bool("skip_tlb_fanout", 0600, dir,
+			    &mshare_skip_tlb_fanout);
+	debugfs_create_bool("skip_table_pin", 0600, dir,
+			    &mshare_skip_table_pin);
+	debugfs_create_bool("gup_fast_ignore_ro", 0600, dir,
+			    &mshare_gup_fast_ignore_ro);
+	return 0;
+}
+late_initcall(mshare_debug_init);

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * msharefs: the names, owners and modes of mshare regions.
+ *
+ * There is one instance, mounted on /sys/fs/mshare, with one file per region
+ * and no directory below its root. mshare() makes the files. A region lives as
+ * long as its inode: by its name, by an open file, or by a window, whose
+ * placeholder VMA has the file open.
+ */
+#include <linux/fs.h>
+#include <linux/fs_context.h>
+#include <linux/fs_parser.h>
+#include <linux/init.h>
+#include <linux/kobject.h>
+#include <linux/mm.h>
+#include <linux/mshare.h>
+#include <linux/pagemap.h>
+#include <linux/seq_file.h>
+#include <linux/sysfs.h>
+#include <uapi/linux/mshare.h>
+
+#include "mshare.h"
+
+#define MSHAREFS_DEFAULT_MODE	0755
+
+struct msharefs_options {
+	kuid_t uid;
+	kgid_t gid;
+	umode_t mode;
+	/* Which of them were given: a second mount may change the first's. */
+	bool has_uid;
+	bool has_gid;
+	bool has_mode;
+};
+
+enum {
+	Opt_uid,
+	Opt_gid,
+	Opt_mode,
+};
+
+static const struct fs_parameter_spec msharefs_parameters[] = {
+	fsparam_gid	("gid",		Opt_gid),
+	fsparam_u32oct	("mode",	Opt_mode),
+	fsparam_uid	("uid",		Opt_uid),
+	{}
+};
+
+/*
+ * Files
+ */
+
+struct mshare_region *msharefs_region(struct inode *inode)
+{
+	return inode->i_private;
+}
+
+static ssize_t msharefs_read(struct file *file, char __user *buf, size_t count,
+			     loff_t *ppos)
+{
+	struct mshare_region *region = msharefs_region(file_inode(file));
+	struct mshare_info info = {
+		.start = region->start,
+		.size = region->end - region->start,
+	};
+
+	return simple_read_from_buffer(buf, count, ppos, &info, sizeof(info));
+}
+
+static ssize_t msharefs_write(struct file *file, const char __user *buf,
+			      size_t count, loff_t *ppos)
+{
+	return -EPERM;
+}
+
+/* mmap() asks for the address first, before it unmaps what is in the way. */
+static unsigned long msharefs_get_unmapped_area(struct file *file,
+						unsigned long addr,
+						unsigned long len,
+						unsigned long pgoff,
+						unsigned long flags)
+{
+	return -EOPNOTSUPP;
+}
+
+static void msharefs_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct mshare_region *region = msharefs_region(file_inode(file));
+	struct mm_struct *host = region->mm;
+
+	seq_printf(m, "mshare-start:\t%lu\n", region->start);
+	seq_printf(m, "mshare-size:\t%lu\n", region->end - region->start);
+	seq_printf(m, "mshare-sharers:\t%d\n",
+		   atomic_read(&region->nr_sharers));
+	seq_printf(m, "mshare-resident-kb:\t%lu\n",
+		   get_mm_rss(host) << (PAGE_SHIFT - 10));
+	seq_printf(m, "mshare-pgtables-kb:\t%lu\n",
+		   mm_pgtables_bytes(host) >> 10);
+}
+
+static const struct file_operations msharefs_file_operations = {
+	.read			= msharefs_read,
+	.write			= msharefs_write,
+	.llseek			= default_llseek,
+	.get_unmapped_area	= msharefs_get_unmapped_area,
+	.show_fdinfo		= msharefs_show_fdinfo,
+};
+
+bool file_is_msharefs(struct file *file)
+{
+	return file->f_op == &msharefs_file_operations;
+}
+
+static int msharefs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
+			    struct iattr *attr)
+{
+	struct inode *inode = d_inode(dentry);
+	int err;
+
+	if (attr->ia_valid & ATTR_SIZE)
+		return -EPERM;
+
+	err = setattr_prepare(idmap, dentry, attr);
+	if (err)
+		return err;
+
+	setattr_copy(idmap, inode, attr);
+	mark_inode_dirty(inode);
+	return 0;
+}
+
+static const struct inode_operations msharefs_file_inode_operations = {
+	.setattr	= msharefs_setattr,
+	.getattr	= simple_getattr,
+};
+
+/*
+ * The root
+ */
+
+/* Without this, open(O_CREAT) would say EACCES, as if a mode could help. */
+static int msharefs_create(struct mnt_idmap *idmap, struct inode *dir,
+			   struct dentry *dentry, umode_t mode, bool excl)
+{
+	return -EPERM;
+}
+
+static const struct inode_operations msharefs_dir_inode_operations = {
+	.create		= msharefs_create,
+	.lookup		= simple_lookup,
+	.unlink		= simple_unlink,
+	.setattr	= msharefs_setattr,
+	.getattr	= simple_getattr,
+};
+
+/**
+ * msharefs_new_inode - an inode for a region
+ * @dir: the root of msharefs
+ * @mode: permissions, after the umask
+ * @region: the inode takes over the caller's reference, if it can be made
+ *
+ * May sleep. Return: the inode, or NULL if there is no memory.
+ */
+struct inode *msharefs_new_inode(struct inode *dir, umode_t mode,
+				 struct mshare_region *region)
+{
+	struct inode *inode = new_inode(dir->i_sb);
+
+	if (!inode)
+		return NULL;
+
+	inode->i_ino = get_next_ino();
+	inode_init_owner(&nop_mnt_idmap, inode, NULL, S_IFREG | mode);
+	simple_inode_init_ts(inode);
+	inode->i_op = &msharefs_file_inode_operations;
+	inode->i_fop = &msharefs_file_operations;
+	inode->i_size = sizeof(struct mshare_info);
+	inode->i_private = region;
+
+	return inode;
+}
+
+static void msharefs_evict_inode(struct inode *inode)
+{
+	truncate_inode_pages_final(&inode->i_data);
+	clear_inode(inode);
+	mshare_put(msharefs_region(inode));
+}
+
+static int msharefs_show_options(struct seq_file *m, struct dentry *root)
+{
+	struct inode *inode = d_inode(root);
+	umode_t mode = inode->i_mode & 07777;
+
+	if (!uid_eq(inode->i_uid, GLOBAL_ROOT_UID))
+		seq_printf(m, ",uid=%u",
+			   from_kuid_munged(&init_user_ns, inode->i_uid));
+	if (!gid_eq(inode->i_gid, GLOBAL_ROOT_GID))
+		seq_printf(m, ",gid=%u",
+			   from_kgid_munged(&init_user_ns, inode->i_gid));
+	if (mode != MSHAREFS_DEFAULT_MODE)
+		seq_printf(m, ",mode=%03o", mode);
+
+	return 0;
+}
+
+static const struct super_operations msharefs_super_operations = {
+	.statfs		= simple_statfs,
+	.drop_inode	= generic_delete_inode,
+	.evict_inode	= msharefs_evict_inode,
+	.show_options	= msharefs_show_options,
+};
+
+/*
+ * Mounting
+ */
+
+static int msharefs_parse_param(struct fs_context *fc,
+				struct fs_parameter *param)
+{
+	struct msharefs_options *opts = fc->fs_private;
+	struct fs_parse_result result;
+	int opt;
+
+	opt = fs_parse(fc, msharefs_parameters, param, &result);
+	if (opt < 0)
+		return opt;
+
+	switch (opt) {
+	case Opt_uid:
+		opts->uid = result.uid;
+		opts->has_uid = true;
+		break;
+	case Opt_gid:
+		opts->gid = result.gid;
+		opts->has_gid = true;
+		break;
+	case Opt_mode:
+		if (result.uint_32 & ~07777)
+			return invalf(fc, "msharefs: mode %o is not a mode",
+				      result.uint_32);
+		opts->mode = result.uint_32;
+		opts->has_mode = true;
+		break;
+	}
+
+	return 0;
+}
+
+/* Of a first mount, a further one, and a remount. */
+static void msharefs_apply_options(struct super_block *sb,
+				   const struct msharefs_options *opts)
+{
+	struct inode *root = d_inode(sb->s_root);
+
+	if (opts->has_uid)
+		root->i_uid = opts->uid;
+	if (opts->has_gid)
+		root->i_gid = opts->gid;
+	if (opts->has_mode)
+		root->i_mode = S_IFDIR | opts->mode;
+	if (opts->has_uid || opts->has_gid || opts->has_mode)
+		inode_set_ctime_current(root);
+}
+
+static int msharefs_fill_super(struct super_block *sb, struct fs_context *fc)
+{
+	struct inode *root;
+
+	sb->s_maxbytes = MAX_LFS_FILESIZE;
+	sb->s_blocksize = PAGE_SIZE;
+	sb->s_blocksize_bits = PAGE_SHIFT;
+	sb->s_magic = MSHAREFS_MAGIC;
+	sb->s_op = &msharefs_super_operations;
+	sb->s_iflags |= SB_I_NOEXEC | SB_I_NODEV;
+	sb->s_time_gran = 1;
+
+	root = new_inode(sb);
+	if (!root)
+		return -ENOMEM;
+
+	root->i_ino = get_next_ino();
+	root->i_mode = S_IFDIR | MSHAREFS_DEFAULT_MODE;
+	simple_inode_init_ts(root);
+	root->i_op = &msharefs_dir_inode_operations;
+	root->i_fop = &simple_dir_operations;
+	set_nlink(root, 2);
+
+	sb->s_root = d_make_root(root);
+	return sb->s_root ? 0 : -ENOMEM;
+}
+
+static int msharefs_get_tree(struct fs_context *fc)
+{
+	int err = get_tree_single(fc, msharefs_fill_super);
+
+	if (err)
+		return err;
+
+	msharefs_apply_options(fc->root->d_sb, fc->fs_private);
+	return 0;
+}
+
+static int msharefs_reconfigure(struct fs_context *fc)
+{
+	msharefs_apply_options(fc->root->d_sb, fc->fs_private);
+	return 0;
+}
+
+static void msharefs_free_fc(struct fs_context *fc)
+{
+	kfree(fc->fs_private);
+}
+
+static const struct fs_context_operations msharefs_context_operations = {
+	.free		= msharefs_free_fc,
+	.parse_param	= msharefs_parse_param,
+	.get_tree	= msharefs_get_tree,
+	.reconfigure	= msharefs_reconfigure,
+};
+
+static int msharefs_init_fs_context(struct fs_context *fc)
+{
+	fc->fs_private = kzalloc(sizeof(struct msharefs_options), GFP_KERNEL);
+	if (!fc->fs_private)
+		return -ENOMEM;
+
+	fc->ops = &msharefs_context_operations;
+	return 0;
+}
+
+/* Unnamed regions are freed by a worker; umount() is over when they are. */
+static void msharefs_kill_sb(struct super_block *sb)
+{
+	kill_litter_super(sb);
+	flush_workqueue(mshare_wq);
+}
+
+static struct file_system_type msharefs_type = {
+	.name			= "msharefs",
+	.init_fs_context	= msharefs_init_fs_context,
+	.parameters		= msharefs_parameters,
+	.kill_sb		= msharefs_kill_sb,
+};
+
+static int __init msharefs_init(void)
+{
+	int err;
+
+	err = sysfs_create_mount_point(fs_kobj, "mshare");
+	if (err)
+		return err;
+
+	err = register_filesystem(&msharefs_type);
+	if (err)
+		sysfs_remove_mount_point(fs_kobj, "mshare");
+
+	return err;
+}
+fs_initcall(msharefs_init);
