@@ -164,13 +164,14 @@ static int check_fit(struct preload_region *r, const char *name, size_t size, ch
  * memory is private), a new mapping takes its place, for the whole region.
  */
 static int clear(struct preload_region *r, const char *name, size_t size, int flags, char **ret_message) {
-        const int map_flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED | (flags & MAP_NORESERVE);
+        const long prot = PROT_READ | PROT_WRITE;
+        const long map_flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED | (flags & MAP_NORESERVE);
         void *start = r->api.address(r->handle);
         char buf[128];
         int k;
 
         if (madvise(start, size, MADV_REMOVE) < 0 &&
-            syscall(SYS_mmap, start, size, PROT_READ | PROT_WRITE, map_flags, -1, 0) == -1) {
+            syscall(SYS_mmap, start, size, prot, map_flags, -1L, 0L) == -1) {
                 k = -xerrno();
                 return message_set(ret_message,
                                    k,

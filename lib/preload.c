@@ -83,8 +83,9 @@ static bool in_window(const void *addr, size_t length) {
         return !inside && start != 0 && a < end && length > (a < start ? start - a : 0);
 }
 
+/* The kernel reads whole registers, of which an int promises only half. */
 static void *plain_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset) {
-        return (void *) syscall(SYS_mmap, addr, length, prot, flags, fd, offset);
+        return (void *) syscall(SYS_mmap, addr, length, (long) prot, (long) flags, (long) fd, offset);
 }
 
 static void publish(void) {
@@ -222,5 +223,5 @@ _public_ void *mremap(void *addr, size_t old_length, size_t new_length, int flag
                 return MAP_FAILED;
         }
 
-        return (void *) syscall(SYS_mremap, addr, old_length, new_length, flags, new_addr);
+        return (void *) syscall(SYS_mremap, addr, old_length, new_length, (long) flags, new_addr);
 }

@@ -100,7 +100,7 @@ _public_ int mshare(const char *name, void *addr, size_t length, int oflag, mode
 
         /* The kernel's own word for "the range is taken" is EEXIST, as mshare()'s is. */
         flags = MAP_FIXED_NOREPLACE | MAP_NORESERVE | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
-        return syscall(SYS_mmap, addr, length, prot, flags, fd, 0) == -1 ? -1 : 0;
+        return syscall(SYS_mmap, addr, length, (long) prot, (long) flags, (long) fd, 0L) == -1 ? -1 : 0;
 }
 
 _public_ int mshare_unlink(const char *name) {
