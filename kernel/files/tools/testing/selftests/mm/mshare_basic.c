@@ -256,7 +256,7 @@ TEST_F_TIMEOUT(mshare, freed_after_unlink_and_exit, 120)
 
 	ASSERT_EQ(0, peer_start(&p));
 	used = used_kb();
-	tables = meminfo_kb("PageTables");
+	tables = pagetables_kb();
 	ASSERT_EQ(0, peer_call(&p, pf_mshare, (long)self->name,
 			       (long)self->addr, (long)self->len,
 			       O_CREAT | O_RDWR, 0600));
@@ -279,9 +279,9 @@ TEST_F_TIMEOUT(mshare, freed_after_unlink_and_exit, 120)
 	EXPECT_EQ(0, sys_mshare_unlink(self->name));
 	EXPECT_TRUE(WAIT_FOR(used_kb() - used < kb / 8, 20000))
 		TH_LOG("%ld kB of %ld kB still in use", used_kb() - used, kb);
-	EXPECT_TRUE(WAIT_FOR(meminfo_kb("PageTables") - tables < 64, 10000))
+	EXPECT_TRUE(WAIT_FOR(pagetables_kb() - tables < 64, 10000))
 		TH_LOG("PageTables grew by %ld kB",
-		       meminfo_kb("PageTables") - tables);
+		       pagetables_kb() - tables);
 }
 
 TEST_F(mshare, unlink_while_attached_keeps_memory)

@@ -4,7 +4,8 @@
  * not taken, tables that are not there.
  *
  * MSHARE_COUNTS_MB sets the size that is touched, MSHARE_COUNTS_SHARERS how
- * many touch it.  By default 1 GiB, or what half of the free memory allows.
+ * many touch it.  By default 1 GiB (256 MiB on the debug kernel), or what
+ * half of the free memory allows.
  */
 #include "mshare_helpers.h"
 
@@ -12,7 +13,8 @@ static size_t test_size(void)
 {
 	const char *env = getenv("MSHARE_COUNTS_MB");
 	long kb = meminfo_kb("MemAvailable") / 2;
-	size_t size = env ? strtoul(env, NULL, 0) * MEG : 1024 * MEG;
+	size_t size = env ? strtoul(env, NULL, 0) * MEG :
+		      scaled(1024, 256) * MEG;
 
 	if (!env && size > (size_t)kb * 1024)
 		size = (size_t)kb * 1024 & ~(64 * MEG - 1);
@@ -105,7 +107,7 @@ TEST_F_TIMEOUT(mshare, resident_pages_cost_no_fault, 240)
 	EXPECT_LE((long)(size / PAGE), first);
 
 	for (i = 0; i < n; i++) {
-		before = meminfo_kb("PageTables");
+		before = pagetables_kb();
 		ASSERT_EQ(0, peer_call(&p[i], pf_mshare, (long)self->name,
 				       (long)self->addr, (long)self->len,
 				       i & 1 ? O_RDONLY : O_RDWR));
@@ -114,7 +116,7 @@ TEST_F_TIMEOUT(mshare, resident_pages_cost_no_fault, 240)
 		EXPECT_EQ(0, ret)
 			TH_LOG("sharer %d took %ld faults", i + 2, ret);
 		EXPECT_EQ(sum_of(size), p[i].val);
-		grown = meminfo_kb("PageTables") - before;
+		grown = pagetables_kb() - before;
 		EXPECT_GE(8, grown)
 			TH_LOG("sharer %d: PageTables +%ld kB", i + 2, grown);
 	}
@@ -143,7 +145,7 @@ TEST_F_TIMEOUT(mshare, forked_sharer_costs_no_fault, 240)
 	ASSERT_EQ(0, map_anon(self->addr, size, RW));
 	do_madvise(self->addr, size, MADV_NOHUGEPAGE);
 	touch_pages(&pass, self->addr, size, true);
-	before = meminfo_kb("PageTables");
+	before = pagetables_kb();
 	for (i = 0; i < 3; i++) {
 		pid = fork();
 		ASSERT_LE(0, pid);
@@ -157,7 +159,7 @@ TEST_F_TIMEOUT(mshare, forked_sharer_costs_no_fault, 240)
 		EXPECT_EQ(0, child->faults);
 		if (!(i & 1))
 			EXPECT_EQ(sum_of(size), child->sum);
-		grown = meminfo_kb("PageTables") - before;
+		grown = pagetables_kb() - before;
 		/* A small process of its own, and no table of the region. */
 		EXPECT_GT(96, grown)
 			TH_LOG("PageTables +%ld kB", grown);
@@ -199,7 +201,7 @@ TEST_F_TIMEOUT(mshare, one_fault_per_page_in_all, 120)
  */
 static long tables_of_children(int n, char *at, size_t size)
 {
-	long before = meminfo_kb("PageTables"), grown;
+	long before = pagetables_kb(), grown;
 	int i, status, down[2], up[2], bad = 0;
 	char byte;
 
@@ -225,7 +227,7 @@ static long tables_of_children(int n, char *at, size_t size)
 	n = i;
 	for (i = 0; i < n; i++)
 		bad += read(up[0], &byte, 1) != 1;
-	grown = meminfo_kb("PageTables") - before;
+	grown = pagetables_kb() - before;
 	close(down[0]);
 	close(down[1]);
 	close(up[0]);

@@ -291,7 +291,7 @@ TEST_F_TIMEOUT(mshare, pagetables_saved, 120)
 	/* 8 bytes a page, once. */
 	EXPECT_LE((long)(size / 512 / 1024), tables);
 	EXPECT_GE((long)(size / 512 / 1024) + 16, tables);
-	before = meminfo_kb("PageTables");
+	before = pagetables_kb();
 	for (i = 0; i < n; i++)
 		ATTACH_PEER(&p[i], O_RDONLY);
 	for (i = 0; i < n; i++) {
@@ -300,7 +300,7 @@ TEST_F_TIMEOUT(mshare, pagetables_saved, 120)
 		if (kb > worst)
 			worst = kb;
 	}
-	grown = meminfo_kb("PageTables") - before;
+	grown = pagetables_kb() - before;
 	TH_LOG("%d sharers of %ld kB of tables: VmPTE up to %ld kB, PageTables +%ld kB",
 	       n, tables, worst, grown);
 	EXPECT_EQ(tables, region_figure(self->name, "mshare-pgtables-kb"));

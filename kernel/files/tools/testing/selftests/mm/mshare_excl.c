@@ -1,0 +1,607 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mshare: what is not served in a region is refused in clear words, and who
+ * may do what with a region.
+ */
+#include "mshare_helpers.h"
+
+#include <grp.h>
+#include <linux/mempolicy.h>
+#include <linux/perf_event.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/shm.h>
+
+#ifndef __NR_mseal
+#define __NR_mseal 462
+#endif
+#ifndef __NR_memfd_secret
+#define __NR_memfd_secret 447
+#endif
+#ifndef __NR_set_mempolicy_home_node
+#define __NR_set_mempolicy_home_node 450
+#endif
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08
+#endif
+#define KVM_CREATE_VM _IO(0xAE, 0x01)
+
+#define KEEP 0xacce55L
+
+/* Something that keeps page tables of its own beside the process's. */
+static int secondary_mmu(void)
+{
+	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm;
+
+	if (fd >= 0) {
+		vm = ioctl(fd, KVM_CREATE_VM, 0);
+		vm = vm < 0 ? -errno : vm;
+		close(fd);
+		return vm;
+	}
+	fd = open("/dev/hmm_dmirror0", O_RDWR | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+TEST_F(mshare, notifier_busy)
+{
+	struct peer p;
+	int fd;
+
+	fd = secondary_mmu();
+	if (fd < 0)
+		SKIP(return, "neither KVM nor test_hmm: %s", strerror(-fd));
+	/* It is there first: no window. */
+	EXPECT_EQ(-EBUSY, sys_mshare(self->name, self->addr, self->len,
+				     O_CREAT | O_RDWR, 0600));
+	EXPECT_EQ(self->names_before, region_names(false));
+	close(fd);
+	ASSERT_EQ(0, peer_start(&p));
+	/* The notifier goes a grace period after its user. */
+	ASSERT_TRUE(WAIT_FOR(sys_mshare(self->name, self->addr, self->len,
+					O_CREAT | O_RDWR, 0600) == 0, 5000));
+	/* The window is there first. */
+	EXPECT_EQ(-EBUSY, secondary_mmu());
+	EXPECT_EQ(0, peer_call(&p, pf_mshare, (long)self->name,
+			       (long)self->addr, (long)self->len, O_RDWR));
+	/* And when it is gone, the way is free. */
+	ASSERT_EQ(0, do_munmap(self->addr, self->len));
+	fd = secondary_mmu();
+	EXPECT_LE(0, fd);
+	EXPECT_EQ(-EBUSY, sys_mshare(self->name, self->addr, self->len, O_RDWR,
+				     0));
+	close(fd);
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+static int uffd_open(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, UFFDIO_API, &api)) {
+		close(fd);
+		return -EINVAL;
+	}
+	return fd;
+}
+
+static long uffd_register(int fd, void *addr, size_t len)
+{
+	struct uffdio_register reg = {
+		.range = { (unsigned long)addr, len },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	return neg(ioctl(fd, UFFDIO_REGISTER, &reg));
+}
+
+TEST_F(mshare, uffd_refused)
+{
+	char *below = self->addr - MEG;
+	int fd = uffd_open();
+
+	if (fd < 0)
+		SKIP(return, "no userfaultfd");
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	ASSERT_EQ(0, map_anon(below, MEG, RW));
+	EXPECT_EQ(-EINVAL, uffd_register(fd, self->addr, MEG));
+	EXPECT_EQ(-EINVAL, uffd_register(fd, self->addr, self->len));
+	EXPECT_EQ(-EINVAL, uffd_register(fd, below, 2 * MEG));
+	EXPECT_EQ(-EINVAL, uffd_register(fd, self->addr + 8 * MEG, MEG));
+	/* Nobody waits for a fault that nobody serves. */
+	EXPECT_EQ(0, probe_store(self->addr, 1));
+	EXPECT_EQ(0, probe_store(below, 1));
+	EXPECT_EQ(0, uffd_register(fd, below, MEG));
+	close(fd);
+}
+
+/* EINVAL or EOPNOTSUPP: the call's own word for "not with this memory". */
+#define EXPECT_UNSUPPORTED(call)					\
+do {									\
+	long __ret = (call);						\
+									\
+	EXPECT_TRUE(__ret == -EOPNOTSUPP || __ret == -EINVAL)		\
+		TH_LOG("%s: %ld", #call, __ret);			\
+} while (0)
+
+TEST_F(mshare, mseal_mbind_pkey_refused)
+{
+	unsigned long nodes = 1;
+	int key, shm;
+	long ret;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	ASSERT_EQ(0, probe_store(self->addr, KEEP));
+
+	ret = neg(syscall(__NR_mseal, self->addr, PAGE, 0));
+	EXPECT_EQ(-EOPNOTSUPP, ret);
+	ret = neg(syscall(__NR_mseal, self->addr, self->len, 0));
+	EXPECT_EQ(-EOPNOTSUPP, ret);
+	ret = neg(syscall(__NR_mseal, self->addr - PAGE, self->len, 0));
+	EXPECT_GT(0, ret);
+	EXPECT_EQ(0, do_mprotect(self->addr, PAGE, RW));
+
+	ret = neg(syscall(__NR_mbind, self->addr, MEG, MPOL_BIND, &nodes, 64,
+			  0));
+	if (ret != -ENOSYS) {
+		EXPECT_EQ(-EOPNOTSUPP, ret);
+		EXPECT_EQ(-EOPNOTSUPP, neg(syscall(__NR_mbind, self->addr,
+						   self->len, MPOL_BIND, &nodes,
+						   64, MPOL_MF_MOVE)));
+		EXPECT_EQ(-EOPNOTSUPP,
+			  neg(syscall(__NR_set_mempolicy_home_node, self->addr,
+				      MEG, 0, 0)));
+	}
+
+	key = syscall(__NR_pkey_alloc, 0, 0);
+	if (key >= 0) {
+		ret = neg(syscall(__NR_pkey_mprotect, self->addr, PAGE, RW,
+				  key));
+		EXPECT_TRUE(ret == -EOPNOTSUPP || ret == -EINVAL)
+			TH_LOG("pkey_mprotect: %ld", ret);
+		syscall(__NR_pkey_free, key);
+	} else {
+		TH_LOG("no protection keys");
+	}
+	EXPECT_EQ(0, neg(syscall(__NR_pkey_mprotect, self->addr, PAGE, RW,
+				 -1)));
+
+	/* Remapping and attaching over it by the old calls. */
+	EXPECT_UNSUPPORTED(neg(syscall(__NR_remap_file_pages, self->addr, PAGE,
+				       0, 0, 0)));
+	shm = shmget(IPC_PRIVATE, PAGE, IPC_CREAT | 0600);
+	if (shm >= 0) {
+		EXPECT_EQ((void *)-1, shmat(shm, self->addr, 0));
+		EXPECT_EQ(EINVAL, errno);
+		EXPECT_EQ((void *)-1, shmat(shm, self->addr, SHM_REMAP));
+		shmctl(shm, IPC_RMID, NULL);
+	}
+	EXPECT_EQ(KEEP, load(self->addr));
+	EXPECT_EQ(0, probe_store(self->addr, KEEP));
+	EXPECT_EQ(0, do_munmap(self->addr, MEG));
+	EXPECT_EQ(0, debug_check());
+}
+
+TEST_F(mshare, hugetlb_dax_dev_refused)
+{
+	char *at = self->addr + 8 * MEG;
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE, .size = sizeof(attr),
+		.config = PERF_COUNT_SW_DUMMY,
+	};
+	long ret;
+	int fd;
+
+	MAKE_REGION();
+	ret = map_fd(at, 2 * MEG, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB,
+		     -1, 0);
+	EXPECT_TRUE(ret == -EOPNOTSUPP || ret == -ENOMEM || ret == -EINVAL)
+		TH_LOG("MAP_HUGETLB: %ld", ret);
+	EXPECT_EQ(SIGBUS, probe_byte(at));
+	ret = map_fd(at, 2 * MEG, RW, MAP_PRIVATE | MAP_ANONYMOUS |
+		     MAP_GROWSDOWN, -1, 0);
+	EXPECT_EQ(-EOPNOTSUPP, ret);
+	EXPECT_EQ(SIGBUS, probe_byte(at));
+	/* A type that is new in 6.11: older kernels say EINVAL. */
+	ret = map_fd(at, 2 * MEG, RW, MAP_DROPPABLE | MAP_ANONYMOUS, -1, 0);
+	EXPECT_UNSUPPORTED(ret);
+	EXPECT_EQ(SIGBUS, probe_byte(at));
+
+	fd = open("/dev/mem", O_RDONLY);
+	if (fd >= 0) {
+		EXPECT_EQ(-EOPNOTSUPP, map_fd(at, PAGE, PROT_READ, MAP_SHARED,
+					      fd, 0xf0000));
+		close(fd);
+		EXPECT_EQ(SIGBUS, probe_byte(at));
+	}
+	fd = open("/dev/zero", O_RDWR);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-EOPNOTSUPP, map_fd(at, PAGE, RW, MAP_PRIVATE, fd, 0));
+	EXPECT_EQ(-EOPNOTSUPP, map_fd(at, PAGE, RW, MAP_SHARED, fd, 0));
+	close(fd);
+	EXPECT_EQ(SIGBUS, probe_byte(at));
+
+	fd = syscall(__NR_memfd_secret, 0);
+	if (fd >= 0) {
+		EXPECT_EQ(0, ftruncate(fd, PAGE));
+		EXPECT_EQ(-EOPNOTSUPP, map_fd(at, PAGE, RW, MAP_SHARED, fd, 0));
+		close(fd);
+		EXPECT_EQ(SIGBUS, probe_byte(at));
+	}
+	fd = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0);
+	if (fd >= 0) {
+		EXPECT_EQ(-EOPNOTSUPP, map_fd(at, 2 * PAGE, RW, MAP_SHARED, fd,
+					      0));
+		close(fd);
+		EXPECT_EQ(SIGBUS, probe_byte(at));
+	}
+	/* The region's own file, and another's. */
+	fd = region_open(self->name, O_RDONLY);
+	ASSERT_LE(0, fd);
+	EXPECT_GT(0, map_fd(at, PAGE, PROT_READ, MAP_SHARED, fd, 0));
+	close(fd);
+	EXPECT_EQ(SIGBUS, probe_byte(at));
+	/* A pure memory file is as good as a disk's. */
+	fd = memfd_create("mshare", 0);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, ftruncate(fd, PAGE));
+	EXPECT_EQ(0, map_fd(at, PAGE, RW, MAP_SHARED, fd, 0));
+	EXPECT_EQ(0, probe_store(at, 1));
+	close(fd);
+	EXPECT_EQ(0, debug_check());
+}
+
+static int called;
+
+/* A probe in the file that a region maps: executed there, it must not trap. */
+TEST_F(mshare, uprobe_no_sigtrap)
+{
+	/* mov $42, %eax; ret */
+	static const unsigned char code[] = { 0xb8, 42, 0, 0, 0, 0xc3 };
+	char path[] = "/tmp/mshare-uprobe-XXXXXX";
+	struct perf_event_attr attr = { .size = sizeof(attr) };
+	int (*fn)(void) = (void *)self->addr;
+	__u64 count = 0;
+	char type[32];
+	int fd, perf;
+	char *own;
+
+	if (slurp("/sys/bus/event_source/devices/uprobe/type", type,
+		  sizeof(type)) <= 0)
+		SKIP(return, "no uprobes");
+	fd = mkostemp(path, O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, fchmod(fd, 0700));
+	ASSERT_EQ(0, ftruncate(fd, PAGE));
+	ASSERT_EQ((ssize_t)sizeof(code), pwrite(fd, code, sizeof(code), 0));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_fd(self->addr, PAGE, PROT_READ | PROT_EXEC,
+			    MAP_PRIVATE, fd, 0));
+	EXPECT_EQ(0, PROBE(called = fn()));
+	EXPECT_EQ(42, called);
+
+	attr.type = atoi(type);
+	attr.config1 = (unsigned long)path;
+	attr.config2 = 0;
+	perf = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0);
+	if (perf < 0) {
+		unlink(path);
+		SKIP(return, "perf_event_open: %s", strerror(errno));
+	}
+	/* In a mapping of our own the probe is hit ... */
+	own = mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+	ASSERT_NE(MAP_FAILED, own);
+	EXPECT_EQ(42, ((int (*)(void))own)());
+	EXPECT_EQ((ssize_t)sizeof(count), read(perf, &count, sizeof(count)));
+	EXPECT_EQ(1ULL, count);
+	/* ... and in the window, mapped before it or after, it is not there. */
+	called = 0;
+	EXPECT_EQ(0, PROBE(called = fn()));
+	EXPECT_EQ(42, called);
+	ASSERT_EQ(0, map_fd(self->addr, PAGE, PROT_READ | PROT_EXEC,
+			    MAP_PRIVATE, fd, 0));
+	called = 0;
+	EXPECT_EQ(0, PROBE(called = fn()));
+	EXPECT_EQ(42, called);
+	EXPECT_EQ(0xb8, *(unsigned char *)self->addr);
+	close(perf);
+	close(fd);
+	unlink(path);
+}
+
+/* Become somebody else for good; for peers. */
+PEER_FN(pf_become)
+{
+	gid_t extra = c;
+
+	PEER_UNUSED();
+	if (setgroups(c ? 1 : 0, &extra) || setresgid(b, b, b) ||
+	    setresuid(a, a, a))
+		return -errno;
+	return 0;
+}
+
+PEER_FN(pf_unlink_file)
+{
+	PEER_UNUSED();
+	return neg(unlink((const char *)a));
+}
+
+PEER_FN(pf_umask)
+{
+	PEER_UNUSED();
+	umask(a);
+	return 0;
+}
+
+/* Attach, and leave again at once: what the attempt ended with. */
+PEER_FN(pf_try)
+{
+	long ret = sys_mshare((const char *)a, (void *)b, c, d, 0);
+
+	PEER_UNUSED();
+	if (!ret)
+		ret = do_munmap((void *)b, c);
+	return ret;
+}
+
+TEST_F(mshare, perm_modes)
+{
+	static const struct {
+		int mode;
+		/* what owner, group, extra group and others may: 1 r, 2 rw */
+		int may[4];
+	} row[] = {
+		{ 0600, { 2, 0, 0, 0 } },
+		{ 0400, { 1, 0, 0, 0 } },
+		{ 0640, { 2, 1, 1, 0 } },
+		{ 0664, { 2, 2, 2, 1 } },
+		{ 0666, { 2, 2, 2, 2 } },
+		{ 0066, { 0, 2, 2, 2 } },
+		{ 0604, { 2, 0, 0, 1 } },
+		/* To write to a region one must be allowed to read it. */
+		{ 0222, { 0, 0, 0, 0 } },
+		{ 0000, { 0, 0, 0, 0 } },
+	};
+	static const struct {
+		int uid;
+		int gid;
+		int extra;
+	} who[4] = {
+		{ 1001, 2001, 0 }, { 1002, 2000, 0 }, { 1003, 2003, 2000 },
+		{ 1004, 2004, 0 },
+	};
+	struct peer p[4];
+	unsigned int i, j;
+	long rw, ro;
+
+	for (j = 0; j < 4; j++) {
+		ASSERT_EQ(0, peer_start(&p[j]));
+		ASSERT_EQ(0, peer_call(&p[j], pf_become, who[j].uid,
+				       who[j].gid, who[j].extra));
+	}
+	MAKE_REGION();
+	ASSERT_EQ(0, chown(self->path, 1001, 2000));
+	for (i = 0; i < ARRAY_SIZE(row); i++) {
+		ASSERT_EQ(0, chmod(self->path, row[i].mode));
+		for (j = 0; j < 4; j++) {
+			ro = peer_call(&p[j], pf_try, (long)self->name,
+				       (long)self->addr, (long)self->len,
+				       O_RDONLY);
+			rw = peer_call(&p[j], pf_try, (long)self->name,
+				       (long)self->addr, (long)self->len,
+				       O_RDWR);
+			EXPECT_EQ(row[i].may[j] >= 1 ? 0 : -EACCES, ro)
+				TH_LOG("mode %o, who %u", row[i].mode, j);
+			EXPECT_EQ(row[i].may[j] >= 2 ? 0 : -EACCES, rw)
+				TH_LOG("mode %o, who %u", row[i].mode, j);
+		}
+	}
+	/* Root minds no mode. */
+	ASSERT_EQ(0, do_munmap(self->addr, self->len));
+	EXPECT_EQ(0, sys_mshare(self->name, self->addr, self->len, O_RDWR, 0));
+	for (j = 0; j < 4; j++)
+		EXPECT_EQ(0, peer_stop(&p[j]));
+}
+
+TEST_F(mshare, perm_modes_uids_sticky)
+{
+	struct peer owner, other;
+	struct stat dir, st;
+
+	ASSERT_EQ(0, stat(MSHARE_DIR, &dir));
+	ASSERT_EQ(0, peer_start(&owner));
+	ASSERT_EQ(0, peer_start(&other));
+	ASSERT_EQ(0, peer_call(&owner, pf_become, 1001, 2001, 0));
+	ASSERT_EQ(0, peer_call(&other, pf_become, 1002, 2002, 0));
+
+	/* As mounted: the root directory is root's. */
+	EXPECT_EQ(-EACCES, peer_call(&owner, pf_mshare, (long)self->name,
+				     (long)self->addr, (long)self->len,
+				     O_CREAT | O_RDWR, 0666));
+	EXPECT_EQ(self->names_before, region_names(false));
+
+	/* Anybody's, without the sticky bit: unlink is anybody's, too. */
+	ASSERT_EQ(0, chmod(MSHARE_DIR, 0777));
+	EXPECT_EQ(0, peer_call(&owner, pf_umask, 022));
+	EXPECT_EQ(0, peer_call(&owner, pf_mshare, (long)self->name,
+			       (long)self->addr, (long)self->len,
+			       O_CREAT | O_RDWR, 0666));
+	EXPECT_EQ(0, stat(self->path, &st));
+	EXPECT_EQ(1001U, st.st_uid);
+	EXPECT_EQ(2001U, st.st_gid);
+	EXPECT_EQ(0644, (int)st.st_mode & 07777);
+	EXPECT_EQ(0, peer_call(&other, pf_unlink, (long)self->name));
+	EXPECT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
+	EXPECT_EQ(0, peer_munmap(&owner, self->addr, self->len));
+
+	/* With it: the owner's and root's. */
+	ASSERT_EQ(0, chmod(MSHARE_DIR, 01777));
+	EXPECT_EQ(0, peer_call(&owner, pf_mshare, (long)self->name,
+			       (long)self->addr, (long)self->len,
+			       O_CREAT | O_RDWR, 0666));
+	EXPECT_EQ(-EPERM, peer_call(&other, pf_unlink, (long)self->name));
+	EXPECT_EQ(-EPERM, peer_call(&other, pf_unlink_file, (long)self->path));
+	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
+	/* A sharer may always leave, and with that it is done. */
+	EXPECT_EQ(0, peer_munmap(&owner, self->addr, self->len));
+	EXPECT_EQ(0, peer_call(&other, pf_mshare, (long)self->name,
+			       (long)self->addr, (long)self->len, O_RDONLY));
+	EXPECT_EQ(0, peer_call(&other, pf_unlink, (long)self->name));
+	EXPECT_EQ(SIGSEGV, peer_load(&other, self->addr));
+	EXPECT_EQ(0, region_figure(self->name, "mshare-sharers"));
+	EXPECT_EQ(-EPERM, peer_call(&other, pf_unlink, (long)self->name));
+	EXPECT_EQ(0, peer_call(&owner, pf_unlink, (long)self->name));
+	EXPECT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
+
+	/* Read-only again: a sharer leaves, the name stays. */
+	EXPECT_EQ(0, peer_call(&owner, pf_mshare, (long)self->name,
+			       (long)self->addr, (long)self->len,
+			       O_CREAT | O_RDWR, 0666));
+	ASSERT_EQ(0, chmod(MSHARE_DIR, dir.st_mode & 07777));
+	EXPECT_EQ(0, peer_call(&owner, pf_unlink, (long)self->name));
+	EXPECT_EQ(-EACCES, peer_call(&owner, pf_unlink, (long)self->name));
+	EXPECT_EQ(0, region_figure(self->name, "mshare-sharers"));
+
+	/* No search permission, no name. */
+	ASSERT_EQ(0, chmod(MSHARE_DIR, 0700));
+	EXPECT_EQ(-EACCES, peer_call(&owner, pf_mshare, (long)self->name,
+				     (long)self->addr, (long)self->len,
+				     O_RDWR));
+	EXPECT_EQ(-EACCES, peer_call(&owner, pf_unlink, (long)self->name));
+	ASSERT_EQ(0, chmod(MSHARE_DIR, dir.st_mode & 07777));
+	EXPECT_EQ(0, peer_stop(&owner));
+	EXPECT_EQ(0, peer_stop(&other));
+}
+
+/* Each step in a child, for there is no way back. */
+static int in_child(int (*fn)(const char *name, char *addr, size_t len),
+		    const char *name, char *addr, size_t len)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(fn(name, addr, len));
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+#define JAIL "/tmp/mshare-jail"
+
+static int jailed_without(const char *name, char *addr, size_t len)
+{
+	if (chroot(JAIL) || chdir("/"))
+		return 1;
+	if (sys_mshare(name, addr, len, O_RDWR, 0) != -ENODEV)
+		return 2;
+	if (sys_mshare(name, addr, len, O_CREAT | O_RDWR, 0600) != -ENODEV)
+		return 3;
+	if (sys_mshare_unlink(name) != -ENODEV)
+		return 4;
+	/* The directory alone is not enough. */
+	if (mkdir("/sys", 0755) || mkdir("/sys/fs", 0755) ||
+	    mkdir("/sys/fs/mshare", 0755))
+		return 5;
+	if (sys_mshare(name, addr, len, O_RDWR, 0) != -ENODEV)
+		return 6;
+	return 0;
+}
+
+static int jailed_with(const char *name, char *addr, size_t len)
+{
+	if (unshare(CLONE_NEWNS) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount(MSHARE_DIR, JAIL MSHARE_DIR, NULL, MS_BIND, NULL))
+		return 1;
+	if (chroot(JAIL) || chdir("/"))
+		return 2;
+	if (sys_mshare(name, addr, len, O_RDWR, 0))
+		return 3;
+	if (load(addr) != KEEP)
+		return 4;
+	return 0;
+}
+
+static int unmounted(const char *name, char *addr, size_t len)
+{
+	if (unshare(CLONE_NEWNS) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    umount2(MSHARE_DIR, MNT_DETACH))
+		return 1;
+	if (sys_mshare(name, addr, len, O_RDWR, 0) != -ENODEV)
+		return 2;
+	if (sys_mshare_unlink(name) != -ENODEV)
+		return 3;
+	/* One instance: mounted anew, it is the same. */
+	if (mount("msharefs", MSHARE_DIR, "msharefs", 0, NULL))
+		return 4;
+	if (sys_mshare(name, addr, len, O_RDWR, 0))
+		return 5;
+	return load(addr) == KEEP ? 0 : 6;
+}
+
+/* A user namespace's root is not the file system's. */
+static int user_ns(const char *name, char *addr, size_t len)
+{
+	if (setresgid(1001, 1001, 1001) || setresuid(1001, 1001, 1001))
+		return 1;
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS))
+		return errno == EINVAL || errno == ENOSPC || errno == EPERM ?
+		       0 : 2;
+	if (mount("msharefs", "/tmp", "msharefs", 0, NULL) != -1)
+		return 3;
+	if (sys_mshare(name, addr, len, O_RDWR, 0) != -EACCES)
+		return 4;
+	return 0;
+}
+
+TEST_F(mshare, chroot_and_mntns_isolation)
+{
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr, KEEP));
+	ASSERT_EQ(0, do_munmap(self->addr, self->len));
+	mkdir(JAIL, 0755);
+	EXPECT_EQ(0, in_child(jailed_without, self->name, self->addr,
+			      self->len));
+	EXPECT_EQ(0, in_child(jailed_with, self->name, self->addr, self->len));
+	EXPECT_EQ(0, in_child(unmounted, self->name, self->addr, self->len));
+	EXPECT_EQ(0, in_child(user_ns, self->name, self->addr, self->len));
+	rmdir(JAIL "/sys/fs/mshare");
+	rmdir(JAIL "/sys/fs");
+	rmdir(JAIL "/sys");
+	EXPECT_EQ(0, rmdir(JAIL));
+	EXPECT_EQ(0, sys_mshare(self->name, self->addr, self->len, O_RDWR, 0));
+	EXPECT_EQ(KEEP, load(self->addr));
+}
+
+TEST_F(mshare, mount_options)
+{
+	struct stat st;
+
+	ASSERT_EQ(0, unshare(CLONE_NEWNS));
+	ASSERT_EQ(0, neg(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)));
+	EXPECT_EQ(-EINVAL, neg(mount("msharefs", "/tmp", "msharefs", 0,
+				     "mode=9")));
+	EXPECT_EQ(-EINVAL, neg(mount("msharefs", "/tmp", "msharefs", 0,
+				     "nonsense=1")));
+	EXPECT_EQ(-EINVAL, neg(mount("msharefs", "/tmp", "msharefs", 0,
+				     "uid=-1")));
+	ASSERT_EQ(0, stat(MSHARE_DIR, &st));
+	EXPECT_TRUE(S_ISDIR(st.st_mode));
+	EXPECT_EQ(0755, (int)st.st_mode & 07777);
+	EXPECT_EQ(0U, st.st_uid);
+	EXPECT_EQ(0U, st.st_gid);
+}
+
+int main(int argc, char **argv)
+{
+	return mshare_main(argc, argv);
+}
