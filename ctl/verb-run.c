@@ -36,16 +36,20 @@ static int find_preload(char **ret) {
         return 0;
 }
 
-/* The kept lease is not marked to be closed: the command and all that it starts hold it until they end. */
-static int lease(const struct arguments *a) {
+static void region_releasep(mshare_region **region) {
+        (void) mshare_region_release(*region);
+}
+
+/* The lease is not marked to be closed: the command and all that it starts hold it until they end. */
+static int lease(const struct arguments *a, mshare_region **ret) {
         const struct mshare_acquire_options options = {
                 .size = sizeof(options),
                 .timeout_usec = a->ask_password ? UINT64_MAX : 0,
                 .flags = MSHARE_ACQUIRE_DETACHED | (a->ask_password ? MSHARE_ACQUIRE_INTERACTIVE : 0),
         };
         _cleanup_(agent_close) struct agent agent = AGENT_NONE;
+        _cleanup_(region_releasep) mshare_region *region = NULL;
         _cleanup_(freep) char *message = NULL;
-        mshare_region *region;
         int r;
 
         agent_open(&agent, a->ask_password);
@@ -56,9 +60,9 @@ static int lease(const struct arguments *a) {
         }
         if (fcntl(mshare_region_lease_fd(region), F_SETFD, 0) < 0) {
                 complain("Cannot keep the lease: %s", strerror(xerrno()));
-                (void) mshare_region_release(region);
                 return STATUS_RUN_FAILED;
         }
+        *ret = TAKE_PTR(region);
         return STATUS_OK;
 }
 
@@ -78,6 +82,7 @@ static int set_environment(const struct arguments *a, const char *preload) {
 }
 
 int verb_run(const struct arguments *a) {
+        _cleanup_(region_releasep) mshare_region *region = NULL;
         _cleanup_(freep) char *preload = NULL;
         uint64_t min_size;
         int r;
@@ -98,7 +103,7 @@ int verb_run(const struct arguments *a) {
                 return STATUS_RUN_FAILED;
         }
 
-        r = lease(a);
+        r = lease(a, &region);
         if (r != STATUS_OK)
                 return r;
 

@@ -25,7 +25,7 @@
 #include "util.h"
 
 #ifndef MAP_HUGE_MASK
-#define MAP_HUGE_MASK 0x3f
+#define MAP_HUGE_MASK 0x3fU
 #endif
 #ifndef MAP_HUGE_SHIFT
 #define MAP_HUGE_SHIFT 26
@@ -33,7 +33,7 @@
 
 /* What a mapping that a region can stand in for may ask for. With MAP_FIXED the place is not ours to choose. */
 #define FLAGS_WANTED (MAP_SHARED | MAP_ANONYMOUS)
-#define FLAGS_HUGE (MAP_HUGETLB | (MAP_HUGE_MASK << MAP_HUGE_SHIFT))
+#define FLAGS_HUGE (MAP_HUGETLB | (int) ((unsigned int) MAP_HUGE_MASK << MAP_HUGE_SHIFT))
 #define FLAGS_ALLOWED (FLAGS_WANTED | MAP_NORESERVE | MAP_POPULATE | FLAGS_HUGE)
 
 /* Nobody hands an interposed function a context: this is the one place in the project with such a thing. */

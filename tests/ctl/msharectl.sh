@@ -150,7 +150,7 @@ check 'which is null in JSON' json '[r["address"] for r in d if r["name"] == "hi
 
 check 'no clients' run 0 '0 clients listed. ' '' clients a
 check 'run gives region and library to the command' sh -c "'$ctl' run a -- sh -c 'echo \"\$MSHARE_REGION \$LD_PRELOAD\"' | grep -Eqx 'a /.*/libmshare-preload\.so'"
-check 'LD_PRELOAD keeps what it had' sh -c "LD_PRELOAD=libc.so.6 '$ctl' run a -- sh -c 'echo \"\$LD_PRELOAD\"' | grep -q 'libmshare-preload.so:libc.so.6\$'"
+check 'LD_PRELOAD keeps what it had' sh -c "ASAN_OPTIONS=verify_asan_link_order=0 LD_PRELOAD=libm.so.6 '$ctl' run a -- sh -c 'echo \"\$LD_PRELOAD\"' | grep -q 'libmshare-preload.so:libm.so.6\$'"
 check 'run takes its options' sh -c "'$ctl' run a --fallback=yes --min-size=5M -- sh -c 'echo \"\$MSHARE_FALLBACK \$MSHARE_MIN_SIZE\"' | grep -qx 'yes 5M'"
 check "the command's options are its own" sh -c "'$ctl' run a -- echo --json=x -q | grep -qx -- '--json=x -q'"
 check "the command's status" run 7 '' '' run a -- sh -c 'exit 7'
