@@ -2,8 +2,9 @@
 /*
  * The kernel's part, played for tests on a kernel without mshare: this file's mshare() and open() come before
  * the library's when it is linked into a test program or preloaded. A region is a file NAME of struct
- * mshare_info and its memory a sparse file NAME.mem, both in the folder that FAKE_MSHARE names and both made by
- * fake-broker; a window is that memory, mapped and shared. Unlike the real thing it costs page tables.
+ * mshare_info in the folder that FAKE_MSHARE names; its memory is a sparse file NAME.mem in FAKE_MSHARE_MEM,
+ * mapped and shared. fake-broker makes both; beside the real daemon on its own double, which makes the former,
+ * the latter is made here. Unlike the real thing a window costs page tables.
  */
 #undef _FILE_OFFSET_BITS
 
@@ -25,7 +26,7 @@ int __open_2(const char *path, int flags);
 int __open64_2(const char *path, int flags);
 
 static bool region_path(const char *name, const char *suffix, char *buf, size_t size) {
-        const char *dir = getenv("FAKE_MSHARE");
+        const char *dir = getenv(suffix[0] ? "FAKE_MSHARE_MEM" : "FAKE_MSHARE");
 
         return dir && (size_t) snprintf(buf, size, "%s/%s%s", dir, name, suffix) < size;
 }
@@ -38,6 +39,19 @@ static int open_any(const char *path, int flags, mode_t mode) {
             region_path(path + strlen(msharefs), "", buf, sizeof(buf)))
                 path = buf;
         return (int) syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+/* Where fake-broker made no memory it made the region empty. The real daemon's double never makes any. */
+static int open_memory(const char *path, size_t length, int oflag) {
+        const char *dir = getenv("FAKE_MSHARE"), *mem = getenv("FAKE_MSHARE_MEM");
+        int fd;
+
+        if (!dir || !mem || strcmp(dir, mem) == 0)
+                return open_any(path, oflag | O_CLOEXEC, 0);
+        fd = open_any(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (fd >= 0 && ftruncate(fd, (off_t) length) < 0)
+                return safe_close(fd);
+        return fd;
 }
 
 #define OPEN_VARIADIC(function)                                                                               \
@@ -91,7 +105,7 @@ _public_ int mshare(const char *name, void *addr, size_t length, int oflag, mode
                 errno = ENAMETOOLONG;
                 return -1;
         }
-        fd = open_any(buf, oflag | O_CLOEXEC, 0);
+        fd = open_memory(buf, length, oflag);
         /* Made empty: the window is there and nothing in it may be touched. */
         if (fd < 0 && errno == ENOENT)
                 prot = PROT_NONE;

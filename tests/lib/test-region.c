@@ -172,8 +172,9 @@ static void test_accessors(void) {
         g_assert_cmpstr(mshare_region_name(region), ==, "acc");
         g_assert_cmpstr(mshare_region_backing(region), ==, "memfd");
         g_assert_cmpuint(mshare_region_size(region), ==, 3 * MIB);
-        g_assert_cmpuint(mshare_region_length(region), ==, 1024 * MIB);
-        g_assert_cmpuint((uintptr_t) mshare_region_address(region), >=, 0x200000000000);
+        g_assert_cmpuint(mshare_region_length(region), >=, 1024 * MIB);
+        g_assert_cmpuint(mshare_region_length(region) % (1024 * MIB), ==, 0);
+        g_assert_cmpuint((uintptr_t) mshare_region_address(region) % mshare_region_length(region), ==, 0);
         fd = mshare_region_lease_fd(region);
         g_assert_cmpint(fcntl(fd, F_GETFD), ==, FD_CLOEXEC);
         /* The lease is all that stays open: no connection to the bus. */
@@ -189,7 +190,7 @@ static void test_second_window(void) {
         make_region("twice", MIB, NULL, NULL);
         region = acquire("twice", O_RDWR);
         assert_clients("twice", 1);
-        assert_fails("twice", O_RDWR, NULL, EEXIST, "already has something mapped", "bytes at 0x20");
+        assert_fails("twice", O_RDWR, NULL, EEXIST, "already has something mapped", "bytes at 0x");
         assert_clients("twice", 1);
         g_assert_cmpint(mshare_region_release(region), ==, 0);
         drop_region("twice");

@@ -1,0 +1,80 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# msharectl with the real daemon: msharectl.sh PATH-OF-MSHARECTL
+# shellcheck disable=SC2015,SC2016,SC2317
+set -u
+
+ctl=$1
+count=0
+failed=0
+out=$(mktemp -d "${TMPDIR:-/tmp}/msharectl-test.XXXXXX")
+trap 'rm -rf "$out"' EXIT
+export LC_ALL=C.UTF-8 TZ=UTC
+
+check() {
+        local what=$1
+        shift
+        count=$((count + 1))
+        if "$@" >"$out/log" 2>&1; then
+                echo "ok $count - $what"
+        else
+                echo "not ok $count - $what"
+                failed=1
+                sed 's/^/# /' "$out/log"
+        fi
+}
+run() {
+        local want=$1 want_out=$2 want_err=$3 status=0 got_out got_err
+        shift 3
+        "$ctl" "$@" >"$out/stdout" 2>"$out/stderr" </dev/null || status=$?
+        got_out=$(tr '\n' ' ' <"$out/stdout")
+        got_err=$(tr '\n' ' ' <"$out/stderr")
+        printf 'msharectl %s: status %d\nstdout: %s\nstderr: %s\n' "$*" "$status" "$got_out" "$got_err"
+        [ "$status" = "$want" ] && [[ $got_out =~ ^($want_out)$ ]] && [[ $got_err =~ ^($want_err)$ ]]
+}
+json() {
+        local expression=$1
+        shift
+        "$ctl" "$@" >"$out/json" || return
+        cat "$out/json"
+        python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); sys.exit(not eval(sys.argv[2]))' \
+                "$out/json" "$expression"
+}
+
+check 'status' run 0 'mshared [0-9.]+ +Kernel: has mshare, granule 512G +Regions: 0 +Clients: 0 +Page tables: 0B held once, 0B saved +Limits: RegionsMax=[0-9]+ .*LeasesPerUserMax=[0-9]+ .*' '' status
+check 'create' run 0 'Created region pgdata: 300G at 0x[0-9a-f]+\. ' '' create pgdata 300G --mode=0640 --owner=daemon: --label='for "us"'
+check 'list' run 0 'NAME +WINDOW ADDRESS +MODE OWNER +CLIENTS STATE pgdata +512G 0x[0-9a-f]+ 0640 daemon:daemon +0 ready  1 region listed\. ' ''
+check 'status of it' run 0 'pgdata - for "us" +State: ready +Window: 512G at .* +Size: 300G, anonymous +Mode: 0640 +Owner: daemon:daemon .*' '' status pgdata
+check 'in JSON' json 'd["Name"] == "pgdata" and d["Size"] == 300 << 30 and d["Label"] == "for \"us\"" and d["LingerUSec"] == 0' status pgdata --json=short
+check 'every kind of backing but file' sh -ec "for b in anonymous memfd empty; do '$ctl' create -q b 1M --backing=\$b; '$ctl' status b | grep -q \"Size: 1M, \$b\"; '$ctl' remove b; done"
+truncate -s 1M "$out/file"
+check 'and that' run 0 '' '' create -q f 1M --backing=file --file="$out/file"
+check 'all options' run 0 '' '' create -q o 2M --populate --lifetime=while-leased --linger=500ms --hugepages=never --address=0x580000000000
+check 'are there' run 0 '.*Window: 512G at 0x580000000000 .*Lifetime: while-leased, lingers 0\.5s .*' '' status o
+check 'an address in use' run 1 '' '.*Cannot create the region: .* ' create p 2M --address=0x580000000000
+check 'a name that cannot be' run 1 '' '.*a name is 1 to 255 .*' create 'a b' 1M
+check 'a name that is taken' run 1 '' '.*pgdata.*' create pgdata 1M
+check 'chmod' run 0 '' '' chmod 0666 pgdata f
+check 'chown' run 0 '' '' chown root f
+check 'both' run 0 '.*f +512G 0x[0-9a-f]+ 0666 root:[a-z]+ .*pgdata .* 0666 daemon:daemon .*' '' list
+check 'run holds a lease' sh -c "'$ctl' run pgdata -- '$ctl' clients pgdata --no-legend | grep -Eq '^root +[0-9]+ .* rw '"
+check 'which ends with it' run 0 '0 clients listed. ' '' clients pgdata
+"$ctl" run pgdata -- sleep 30 &
+holder=$!
+for _ in $(seq 100); do
+        "$ctl" clients pgdata --no-legend | grep -q . && break
+        sleep 0.05
+done
+check 'a busy region' run 1 '' '.*Cannot remove the region: .* ' remove pgdata
+check 'force' run 0 '' '' remove --force pgdata
+kill $holder
+wait 2>/dev/null
+check 'the last lease takes a while-leased region with it, after a while' bash -c "
+        '$ctl' run o -- true
+        for _ in \$(seq 60); do '$ctl' status o >/dev/null 2>&1 || exit 0; sleep 0.1; done; exit 1"
+check 'no such region' run 3 '' '.*There is no region .o. ' status o
+check 'remove' run 0 '' '' remove f
+check 'nothing is left' run 0 '0 regions listed. ' '' list
+
+echo "1..$count"
+exit $failed
