@@ -57,7 +57,7 @@ check 'a name that is taken' run 1 '' '.*pgdata.*' create pgdata 1M
 check 'chmod' run 0 '' '' chmod 0666 pgdata f
 check 'chown' run 0 '' '' chown root f
 check 'both' run 0 '.*f +512G 0x[0-9a-f]+ 0666 root:[a-z]+ .*pgdata .* 0666 daemon:daemon .*' '' list
-check 'run holds a lease' sh -c "'$ctl' run pgdata -- '$ctl' clients pgdata --no-legend | grep -Eq '^root +[0-9]+ .* rw '"
+check 'run holds a lease' sh -c "'$ctl' run pgdata -- env -u LD_PRELOAD '$ctl' clients pgdata --no-legend | grep -Eq '^root +[0-9]+ .* rw '"
 check 'which ends with it' run 0 '0 clients listed. ' '' clients pgdata
 "$ctl" run pgdata -- sleep 30 &
 holder=$!
