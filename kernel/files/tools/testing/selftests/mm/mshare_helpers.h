@@ -30,6 +30,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
@@ -825,6 +826,25 @@ static inline int temp_file(size_t size)
 		return -EIO;
 	}
 	return fd;
+}
+
+/*
+ * Swap for one test: what is there already, or the machine's spare device
+ * (made by mkswap, not in use).  0, 1 if swap_end() is to take it away again,
+ * or a negative errno.
+ */
+#define SWAP_DEVICE "/dev/swap"
+
+static inline int swap_begin(void)
+{
+	if (meminfo_kb("SwapFree") > 32768)
+		return 0;
+	return swapon(SWAP_DEVICE, 0) ? -errno : 1;
+}
+
+static inline long swap_end(void)
+{
+	return neg(swapoff(SWAP_DEVICE));
 }
 
 /* ------------------------------------------------------------------- main */

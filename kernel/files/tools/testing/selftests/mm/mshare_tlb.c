@@ -261,17 +261,19 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_pageout, 120)
 	struct spin_test t;
 	struct spin *s;
 	long ret;
-	int i, j, rounds = scaled(100, 30);
-	long out = vmstat_count("pswpout"), stolen, swapped;
-	char *poison;
+	int i, j, rounds = scaled(100, 30), swap;
+	long out = vmstat_count("pswpout");
 	size_t poison_len = 64 * PAGE;
+	char *poison;
 
+	swap = swap_begin();
+	if (swap < 0)
+		SKIP(return, "no swap: %s", strerror(-swap));
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);
 	if (ret == -ENODEV)
 		SKIP(return, "needs two CPUs");
 	ASSERT_EQ(0, ret);
 	s = t.s;
-	stolen = vmstat_count("pgsteal_anon") + vmstat_count("pgsteal_file");
 	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
 	for (i = 1; i <= rounds; i++) {
 		ASSERT_EQ(0, probe_store(self->addr, i));
@@ -290,14 +292,14 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_pageout, 120)
 		ASSERT_EQ(0, s->bad)
 			TH_LOG("round %d: saw %lx", i, s->last_bad);
 	}
-	swapped = vmstat_count("pswpout") - out;
-	stolen = vmstat_count("pgsteal_anon") + vmstat_count("pgsteal_file") -
-		 stolen;
-	TH_LOG("%ld pages reclaimed, %ld to swap", stolen, swapped);
 	EXPECT_EQ(0, spin_done(&t));
 	EXPECT_EQ(0, debug_check());
-	if (!swapped)
-		SKIP(return, "nothing was paged out: no swap");
+	TH_LOG("%ld pages to swap", vmstat_count("pswpout") - out);
+	/* Or nothing was put to the test. */
+	EXPECT_LT(0, vmstat_count("pswpout") - out);
+	ASSERT_EQ(0, do_munmap(self->addr, PAGE));
+	if (swap)
+		EXPECT_EQ(0, swap_end());
 }
 
 /* Tables are freed and used anew while GUP walks them without a lock. */
@@ -363,7 +365,7 @@ TEST_F_TIMEOUT(mshare, many_sharers_threshold, 120)
 	struct spin_test t;
 	struct spin *s;
 	long ret;
-	int i, n = 100, rounds = scaled(100, 30), pfd[2], status;
+	int i, n = 300, rounds = scaled(100, 30), pfd[2], status;
 	char byte;
 
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);

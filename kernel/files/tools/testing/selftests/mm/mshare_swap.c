@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mshare: a region's memory on swap, and back.
+ */
+#include "mshare_helpers.h"
+
+#define PAGES 1024L
+/* CPUs keep some free slots of the swap for themselves. */
+#define SLACK_KB 2048
+
+static long fill(char *at, long pages)
+{
+	long i;
+
+	for (i = 0; i < pages; i++)
+		if (probe_store(at + i * PAGE, i + 1))
+			return -EFAULT;
+	return 0;
+}
+
+PEER_FN(pf_check)
+{
+	long i;
+
+	PEER_UNUSED();
+	for (i = 0; i < b; i++)
+		if (load((char *)a + i * PAGE) != i + 1)
+			return i + 1;
+	return 0;
+}
+
+static long swapped_kb(void)
+{
+	return meminfo_kb("SwapTotal") - meminfo_kb("SwapFree");
+}
+
+/* Push a range out until at most a quarter of the region is resident. */
+static long push_out(const char *name, char *at)
+{
+	long i, ret;
+
+	for (i = 0; i < 50; i++) {
+		ret = do_madvise(at, PAGES * PAGE, MADV_PAGEOUT);
+		if (ret)
+			return ret;
+		if (region_figure(name, "mshare-resident-kb") <= PAGES)
+			return 0;
+		nap_ms(20);
+	}
+	return -ETIME;
+}
+
+TEST_F_TIMEOUT(mshare, swapped_out_and_in_by_another, 60)
+{
+	char *anon = self->addr, *shm = self->addr + 8 * MEG;
+	int swap = swap_begin();
+	struct peer p;
+	long used;
+
+	if (swap < 0)
+		SKIP(return, "no swap: %s", strerror(-swap));
+	used = swapped_kb();
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(anon, PAGES * PAGE, RW));
+	ASSERT_EQ(0, fill(anon, PAGES));
+	ASSERT_EQ(0, push_out(self->name, anon));
+	ASSERT_EQ(0, map_shmem(shm, PAGES * PAGE, RW));
+	ASSERT_EQ(0, fill(shm, PAGES));
+	ASSERT_EQ(0, push_out(self->name, shm));
+	EXPECT_LT(PAGES, swapped_kb() - used);
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_call(&p, pf_check, (long)anon, PAGES));
+	EXPECT_EQ(0, peer_call(&p, pf_check, (long)shm, PAGES));
+	EXPECT_EQ(0, do_munmap(shm, PAGES * PAGE));
+	/* Written to on swap, unmapped on swap. */
+	ASSERT_EQ(0, push_out(self->name, anon));
+	EXPECT_EQ(0, peer_store(&p, anon, 77));
+	EXPECT_EQ(77, load(anon));
+	ASSERT_EQ(0, push_out(self->name, anon));
+	EXPECT_EQ(0, do_munmap(anon, PAGES * PAGE / 2));
+	EXPECT_EQ(SIGBUS, peer_load(&p, anon));
+	EXPECT_EQ(PAGES, peer_see(&p, anon + (PAGES - 1) * PAGE));
+	EXPECT_EQ(0, do_munmap(self->addr, self->len));
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	if (swap)
+		EXPECT_EQ(0, swap_end());
+}
+
+/* swapoff finds the pages of a region that no process is in. */
+TEST_F_TIMEOUT(mshare, swapoff_without_sharer, 60)
+{
+	int swap = swap_begin();
+	struct peer p;
+
+	if (swap < 0)
+		SKIP(return, "no swap: %s", strerror(-swap));
+	if (!swap)
+		SKIP(return, "the swap in use is not ours to take away");
+	ASSERT_EQ(0, peer_start(&p));
+	ASSERT_EQ(0, peer_call(&p, pf_mshare, (long)self->name,
+			       (long)self->addr, (long)self->len,
+			       O_CREAT | O_RDWR, 0600));
+	ASSERT_EQ(0, peer_stop(&p));
+	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len, O_RDWR, 0));
+	ASSERT_EQ(0, map_anon(self->addr, PAGES * PAGE, RW));
+	ASSERT_EQ(0, fill(self->addr, PAGES));
+	ASSERT_EQ(0, push_out(self->name, self->addr));
+	ASSERT_EQ(0, do_munmap(self->addr, self->len));
+	ASSERT_EQ(0, region_figure(self->name, "mshare-sharers"));
+	ASSERT_EQ(0, swap_end());
+	EXPECT_EQ(PAGES * 4,
+		  region_figure(self->name, "mshare-resident-kb"));
+	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len, O_RDONLY,
+				0));
+	EXPECT_EQ(0, pf_check((long)self->addr, PAGES, 0, 0, 0, 0));
+	EXPECT_EQ(0, debug_check());
+}
+
+/* What is on swap goes with the region. */
+TEST_F_TIMEOUT(mshare, swap_freed_with_region, 60)
+{
+	int swap = swap_begin();
+	long used;
+
+	if (swap < 0)
+		SKIP(return, "no swap: %s", strerror(-swap));
+	used = swapped_kb();
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, PAGES * PAGE, RW));
+	ASSERT_EQ(0, fill(self->addr, PAGES));
+	ASSERT_EQ(0, push_out(self->name, self->addr));
+	EXPECT_LT(SLACK_KB, swapped_kb() - used);
+	ASSERT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_TRUE(WAIT_FOR(swapped_kb() - used < SLACK_KB, 10000))
+		TH_LOG("%ld kB still on swap", swapped_kb() - used);
+	if (swap)
+		EXPECT_EQ(0, swap_end());
+}
+
+int main(int argc, char **argv)
+{
+	return mshare_main(argc, argv);
+}
