@@ -1,0 +1,179 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# libmshare and msharectl on the real kernel and the real broker: unrelated
+# processes acquire a region, see each other's writes, and share page tables.
+# limit: 180
+# shellcheck disable=SC2016,SC2317
+set -u
+
+count=0
+out=$(mktemp -d)
+client=/usr/libexec/mshare/tests/guest-client
+size=$((64 << 20))
+
+check() { # check NAME COMMAND...
+        local name=$1
+        shift
+        count=$((count + 1))
+        if "$@" > "$out/log" 2>&1; then
+                echo "ok $count - $name"
+        else
+                echo "not ok $count - $name"
+                sed 's/^/# /' "$out/log"
+        fi
+}
+
+if [ "$MSHARE_PATCHED" != yes ]; then
+        echo '1..0 # SKIP the kernel has no mshare'
+        exit 0
+fi
+if [ ! -x $client ]; then
+        echo "1..0 # SKIP $client is not installed"
+        exit 0
+fi
+
+# Clients are processes with a number; what they are told and answer goes through two pipes each.
+declare -A to from pid
+start() { # start N USER
+        local fd
+        mkfifo "$out/to$1" "$out/from$1"
+        (
+                # The others' pipes end when this script closes them.
+                for fd in "${to[@]}" "${from[@]}"; do exec {fd}>&-; done
+                exec setpriv --reuid="$2" --regid="$2" --clear-groups $client
+        ) < "$out/to$1" > "$out/from$1" 2> "$out/err$1" &
+        pid[$1]=$!
+        exec {fd}> "$out/to$1"
+        to[$1]=$fd
+        exec {fd}< "$out/from$1"
+        from[$1]=$fd
+        tell "$1" ready
+}
+# Reads one answer into $answer; the exit status says whether it is an "ok".
+hear() {
+        answer='nothing: the client is gone'
+        read -r -t 30 answer <&"${from[$1]}"
+        echo "client $1: $answer"
+        [[ $answer == ok* ]]
+}
+tell() { # tell N COMMAND
+        [ "$2" = ready ] || echo "$2" >&"${to[$1]}"
+        hear "$1"
+}
+says() { # says N COMMAND ANSWER
+        tell "$1" "$2"
+        [ "$answer" = "$3" ]
+}
+refuses() { # refuses N COMMAND ERRNO WORDS
+        ! tell "$1" "$2" && [[ $answer == "error $3 "*"$4"* ]]
+}
+at_most() { # at_most N COMMAND NUMBER
+        tell "$1" "$2" && [ "${answer#ok }" -le "$3" ]
+}
+end() { # end N
+        local fd
+        for fd in "${to[$1]}" "${from[$1]}"; do exec {fd}>&-; done
+        unset "to[$1]" "from[$1]"
+        wait "${pid[$1]}"
+}
+stat_of() { msharectl status "$1" --json=short | python3 -c "import json, sys; print(json.load(sys.stdin)['$2'])"; }
+is() { # is REGION PROPERTY VALUE, soon
+        local _ value
+        for _ in $(seq 50); do
+                value=$(stat_of "$1" "$2")
+                [ "$value" = "$3" ] && return
+                sleep 0.1
+        done
+        echo "$2 of $1 is $value, not $3"
+        return 1
+}
+
+systemctl enable --now mshared 2> /dev/null
+check 'the broker knows the kernel' bash -c 'msharectl status | grep -q "has mshare, granule 512G"'
+check 'a region for user1000' msharectl create shared 64M --mode=0640 --owner=1000:1000
+check 'msharefs has it' sh -c '[ "$(stat -c %u:%g:%a /sys/fs/mshare/shared)" = 1000:1000:640 ]'
+
+start 1 1000 > /dev/null
+start 2 1000 > /dev/null
+start 3 65534 > /dev/null
+check 'one process acquires it' tell 1 'acquire shared rw'
+where=${answer#ok }
+check 'another gets the same place' says 2 'acquire shared rw' "ok $where"
+check 'which is what the kernel says' python3 - "$where" << 'PY'
+import struct, sys
+start, size = struct.unpack("<QQ", open("/sys/fs/mshare/shared", "rb").read())
+address, length, _ = sys.argv[1].split()
+assert (start, size) == (int(address, 16), int(length)), (hex(start), size, sys.argv[1])
+PY
+check 'what one writes' tell 1 'put 12345 hello'
+check 'the other reads' says 2 'get 12345' 'ok hello'
+check 'and the other way' tell 2 'put 4096 back'
+check 'round' says 1 'get 4096' 'ok back'
+check 'the broker counts two clients' is shared NClients 2
+check 'the kernel two sharers' is shared NSharers 2
+check 'msharectl names them' bash -c '[ "$(msharectl clients shared --no-legend | grep -c "^user1000 .* rw ")" = 2 ]'
+
+check 'a stranger is refused by the broker' refuses 3 'acquire shared rw' 13 shared
+check 'and by the kernel' refuses 3 "raw shared rw ${where% *}" 13 'Permission denied'
+check 'and counts for nothing' is shared NClients 2
+
+check 'one fills the memory' tell 1 "fill $size"
+check 'the other reads all of it without a fault' at_most 2 "touch $size" 40
+check 'and has no page tables of its own for it' at_most 2 tables 120
+
+check 'a reader acquires it' tell 2 release
+check 'as such' tell 2 'acquire shared r'
+check 'reads it' says 2 'get 4096' 'ok fack'
+check 'and cannot write' says 2 'try 4096' 'ok signal 11'
+check 'a writer can' says 1 'try 4096' 'ok written'
+check 'which the reader sees' says 2 'get 4096' 'ok !ack'
+
+check 'a child' tell 1 fork
+check 'has it from birth' says 1 'get 4096' 'ok !ack'
+check 'without a fault' at_most 1 "touch $size" 60
+check 'is a sharer' is shared NSharers 3
+check 'and no client of its own' is shared NClients 2
+check 'it releases' tell 1 release
+check 'its parent does not' is shared NSharers 2
+check 'and is a client still' is shared NClients 2
+end 1
+check 'until it ends' is shared NClients 1
+check 'as sharer too' is shared NSharers 1
+
+check 'detached' tell 2 detach
+check 'it is no sharer' is shared NSharers 0
+check 'but a client' is shared NClients 1
+check 'attached again' tell 2 attach
+check 'it finds its data' says 2 'get 4096' 'ok !ack'
+
+check 'restart of the broker' systemctl restart mshared
+check 'the client is known' is shared NClients 1
+check 'its data are there' says 2 'get 4096' 'ok !ack'
+kill -9 "$(systemctl show -P MainPID mshared)"
+check 'a killed broker comes back' is shared NClients 1
+check 'and the data are there' says 2 'get 4096' 'ok !ack'
+
+check 'a busy region is not removed' bash -c '! msharectl remove shared 2> /dev/null && msharectl status shared'
+check 'exec drops it' says 2 exec 'ok ready'
+check 'the lease' is shared NClients 0
+check 'and the window' is shared NSharers 0
+
+start 4 1000 > /dev/null
+check 'one more acquires it' tell 4 'acquire shared rw'
+kill -9 "${pid[4]}"
+wait "${pid[4]}" 2> /dev/null
+check 'killed, it is no client' is shared NClients 0
+check 'nor sharer' is shared NSharers 0
+
+start 5 1000 > /dev/null
+check 'a client of a region that is removed by force' tell 5 'acquire shared rw'
+check 'removed' msharectl remove --force shared
+check 'keeps it' says 5 'get 4096' 'ok !ack'
+start 6 1000 > /dev/null
+check 'nobody new gets it' refuses 6 'acquire shared rw' 2 shared
+end 5
+end 6
+check 'and it is gone' sh -c '! [ -e /sys/fs/mshare/shared ]'
+check 'nothing is left' bash -c '[ -z "$(ls /sys/fs/mshare)" ] && [ -z "$(msharectl --no-legend)" ]'
+
+echo "1..$count"
