@@ -80,7 +80,8 @@ static void arm(Manager *m) {
         if (!m->bus)
                 return;
         if (!m->notify) {
-                r = sd_event_add_time_relative(m->event, &m->notify, CLOCK_MONOTONIC, NOTIFY_DELAY_USEC, 0, on_time, m);
+                r = sd_event_add_time_relative(m->event, &m->notify, CLOCK_MONOTONIC, NOTIFY_DELAY_USEC,
+                                               NOTIFY_DELAY_USEC / 10, on_time, m);
         } else {
                 r = sd_event_source_get_enabled(m->notify, &enabled);
                 if (r >= 0 && enabled != SD_EVENT_OFF)

@@ -45,7 +45,8 @@ static char *next_line(char **text, unsigned *line) {
         }
 }
 
-unsigned config_parse(const char *file, char *text, ConfigAssign assign, ConfigComplain complain, void *userdata) {
+unsigned config_parse(const char *file, char *text, ConfigAssign assign, void *assigned, ConfigComplain complain,
+                      void *userdata) {
         unsigned line = 0, n_wrong = 0;
         char *section = NULL, *l;
 
@@ -79,7 +80,7 @@ unsigned config_parse(const char *file, char *text, ConfigAssign assign, ConfigC
                         (void) snprintf(message, sizeof(message), "'%.100s' stands before the first [Section]", strip(l));
                         goto wrong;
                 }
-                r = assign(section, strip(l), strip(eq + 1), userdata, &reason);
+                r = assign(section, strip(l), strip(eq + 1), assigned, &reason);
                 if (r >= 0)
                         continue;
                 if (r == -ENOENT)
@@ -100,9 +101,9 @@ void config_set_defaults(Config *config) {
         config->log_level = LOG_INFO;
 }
 
-static int config_assign(const char *section, const char *key, const char *value, void *userdata,
+static int config_assign(const char *section, const char *key, const char *value, void *assigned,
                          const char **reason) {
-        Config *config = userdata;
+        Config *config = assigned;
         int r;
 
         if (streq(section, "Limits")) {
@@ -147,7 +148,7 @@ static int load_file(Config *config, int dirfd, const char *dir, const char *nam
                 complain(path, 0, strerror(-r), userdata);
                 return 1;
         }
-        return (int) config_parse(path, text, config_assign, complain, userdata);
+        return (int) config_parse(path, text, config_assign, config, complain, userdata);
 }
 
 struct dropin {

@@ -13,7 +13,7 @@
  * Called for each "Key=Value" of an INI file. Returns 0, or negative errno if the value is not right, having set
  * *reason to a sentence (static) that says what would be right. -ENOENT means that the key is unknown.
  */
-typedef int (*ConfigAssign)(const char *section, const char *key, const char *value, void *userdata,
+typedef int (*ConfigAssign)(const char *section, const char *key, const char *value, void *assigned,
                             const char **reason);
 /* Called for each line that is not taken, with the reason. */
 typedef void (*ConfigComplain)(const char *file, unsigned line, const char *message, void *userdata);
@@ -22,7 +22,8 @@ typedef void (*ConfigComplain)(const char *file, unsigned line, const char *mess
  * Splits text (which is changed) into sections, keys and values. Comments start with # or ;. A line ending in a
  * backslash goes on in the next. Wrong lines are complained about and skipped. Returns the number of them.
  */
-unsigned config_parse(const char *file, char *text, ConfigAssign assign, ConfigComplain complain, void *userdata);
+unsigned config_parse(const char *file, char *text, ConfigAssign assign, void *assigned, ConfigComplain complain,
+                      void *userdata);
 
 typedef struct Config {
         Limits limits;

@@ -121,7 +121,7 @@ static int populate(const DonorSpec *spec, char *p, int prot) {
 }
 
 static int map_backing(const DonorSpec *spec) {
-        int flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, prot, r;
+        int flags = MAP_SHARED | MAP_FIXED, fd, prot, r;
         char *p;
 
         r = open_backing(spec, &fd, &prot);
@@ -129,8 +129,8 @@ static int map_backing(const DonorSpec *spec) {
                 return r;
         if (fd < 0)
                 flags |= MAP_ANONYMOUS;
-        if (spec->backing == BACKING_HUGETLB)
-                flags |= MAP_HUGETLB;
+        /* Huge pages are reserved, so that their lack shows now and not as a SIGBUS in some client. */
+        flags |= spec->backing == BACKING_HUGETLB ? MAP_HUGETLB : MAP_NORESERVE;
         p = mmap((void *) (uintptr_t) spec->address, spec->size, prot, flags, fd, 0);
         if (p == MAP_FAILED)
                 return failed(DONOR_MMAP, errno, 0);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 /* Where in the source a message was made says nothing to its reader. */
@@ -38,9 +40,19 @@ const char *log_target_to_string(LogTarget target) {
         return targets[target];
 }
 
+/* systemd says which file the journal reads from: the variable alone is inherited by everybody. */
+static bool stderr_is_journal(void) {
+        const char *e = getenv("JOURNAL_STREAM");
+        uint64_t device, inode;
+        struct stat st;
+
+        return e && sscanf(e, "%" SCNu64 ":%" SCNu64, &device, &inode) == 2 && fstat(STDERR_FILENO, &st) >= 0 &&
+               st.st_dev == device && st.st_ino == inode;
+}
+
 void log_init(Log *log, int level) {
         log->level = level;
-        log->target = getenv("JOURNAL_STREAM") ? LOG_TARGET_JOURNAL : LOG_TARGET_CONSOLE;
+        log->target = stderr_is_journal() ? LOG_TARGET_JOURNAL : LOG_TARGET_CONSOLE;
 }
 
 void log_region(const Log *log, int level, const char *message_id, const char *region, const char *format, ...) {

@@ -216,17 +216,19 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
 
 /* Nothing stays of a region that did not come to be. Frees region and creation. */
 static void roll_back(Region *region, bool created, const sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = TAKE_PTR(region->creation->m);
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *remover = TAKE_PTR(region->creation->remover);
         Manager *m = region->manager;
-        Creation *c = region->creation;
 
         log_region(&m->log, LOG_NOTICE, MESSAGE_REGION_FAILED, region->record.name, "Region %s could not be made: %s",
                    region->record.name, error->message ?: error->name);
         if (created)
                 (void) kernel_unlink(&m->kernel, region->record.name);
-        (void) sd_bus_reply_method_error(c->m, error);
-        if (c->remover)
-                (void) sd_bus_reply_method_return(c->remover, NULL);
         region_forget(region);
+        /* Now that nothing is left: whoever has the answer may look. */
+        (void) sd_bus_reply_method_error(message, error);
+        if (remover)
+                (void) sd_bus_reply_method_return(remover, NULL);
         manager_mark(m, MANAGER_DIRTY_REGIONS);
 }
 

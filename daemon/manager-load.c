@@ -361,7 +361,8 @@ int manager_watch_kernel(Manager *m) {
 
         if (kernel_root(&m->kernel) < 0)
                 return 0;
-        r = sd_event_add_time_relative(m->event, &m->rescan_source, CLOCK_MONOTONIC, RESCAN_DELAY_USEC, 0, rescan, m);
+        r = sd_event_add_time_relative(m->event, &m->rescan_source, CLOCK_MONOTONIC, RESCAN_DELAY_USEC,
+                                       RESCAN_DELAY_USEC / 10, rescan, m);
         if (r >= 0)
                 r = sd_event_source_set_enabled(m->rescan_source, SD_EVENT_OFF);
         if (r >= 0)

@@ -25,7 +25,7 @@ static int assign_text(const char *value, char **ret) {
         return *value ? free_and_strdup(ret, value) : -EINVAL;
 }
 
-static int assign(const char *section, const char *key, const char *value, void *userdata, const char **reason) {
+static int assign(const char *section, const char *key, const char *value, void *assigned, const char **reason) {
         static const char *const reasons[][2] = {
                 { "Size", "bytes, with an optional suffix K, M, G or T, are wanted" },
                 { "Mode", "permission bits in octal, 0000 to 0777, are wanted" },
@@ -40,7 +40,7 @@ static int assign(const char *section, const char *key, const char *value, void 
                 { "Path", "an absolute path is wanted" },
                 { "Label", "some text is wanted" },
         };
-        RegionFile *f = userdata;
+        RegionFile *f = assigned;
         size_t i;
 
         if (!streq(section, "Region"))
@@ -92,7 +92,7 @@ static void keep_quiet(const char *file, unsigned line, const char *message, voi
 int region_file_parse(const char *filename, char *text, bool quiet, RegionFile *ret) {
         _cleanup_(region_file_done) RegionFile f = { .mode = 0600 };
 
-        if (config_parse(filename, text, assign, quiet ? keep_quiet : complain, &f) > 0)
+        if (config_parse(filename, text, assign, &f, quiet ? keep_quiet : complain, NULL) > 0)
                 return -EBADMSG;
         if (f.size == 0) {
                 if (!quiet)

@@ -168,8 +168,8 @@ void region_check_linger(Region *region) {
             region->n_leases > 0 || region->linger)
                 return;
         region->linger_usec = LOOK_AGAIN_USEC;
-        r = sd_event_add_time_relative(m->event, &region->linger, CLOCK_MONOTONIC, region->record.linger_usec, 0,
-                                       on_linger, region);
+        r = sd_event_add_time_relative(m->event, &region->linger, CLOCK_MONOTONIC, region->record.linger_usec,
+                                       10 * USEC_PER_MSEC, on_linger, region);
         if (r < 0)
                 log_region(&m->log, LOG_ERR, NULL, region->record.name, "Cannot wait for the end of region %s: %s",
                            region->record.name, strerror(-r));

@@ -36,7 +36,9 @@ class State:
 
 def plain(state, v):
     if isinstance(v, dbus.types.UnixFd):
-        return state.keep(v.take())
+        fd = v.take()
+        os.set_inheritable(fd, False)
+        return state.keep(fd)
     if isinstance(v, dbus.Boolean):
         return bool(v)
     if isinstance(v, dbus.Double):

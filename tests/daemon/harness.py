@@ -14,7 +14,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Users that every Debian has: dbus-daemon turns away uids that have no name.
 DAEMON_UID = 1
-GAMES, MAN, LP, MAIL, NEWS = 5, 12, 7, 8, 13
+GAMES, MAN, LP, MAIL, NEWS = 5, 6, 7, 8, 9
 TiB = 1 << 40
 GRANULE = 1 << 39
 
