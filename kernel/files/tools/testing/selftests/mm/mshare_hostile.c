@@ -713,8 +713,14 @@ static void fuzz_step(unsigned int *seed, char *base, size_t len,
 		break;
 	case 9:
 	case 10:
-		/* The advices below HWPOISON's number. */
-		do_madvise(at, size, rand_r(seed) % 26);
+		/* Below HWPOISON's number; some of them bring in all of it. */
+		if (rand_r(seed) % 8)
+			size %= 4 * MEG;
+		p = rand_r(seed) % 26;
+		if (size > 4 * MEG && (p == MADV_POPULATE_READ ||
+				       p == MADV_POPULATE_WRITE))
+			break;
+		do_madvise(at, size, p);
 		break;
 	case 11:
 		if (rand_r(seed) & 1)
