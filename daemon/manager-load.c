@@ -95,7 +95,7 @@ static int found_in_kernel(const char *name, void *userdata) {
                 return 0;
         }
         if (!region_name_is_adoptable(name)) {
-                log_message(&m->log, LOG_WARNING,
+                log_message(&m->log, m->rescan_source ? LOG_DEBUG : LOG_WARNING,
                             "A region in msharefs has a name that cannot be spoken of on the bus; it is left alone");
                 return add_foreign(m, &k);
         }
@@ -338,6 +338,7 @@ static int rescan(sd_event_source *source, uint64_t usec, void *userdata) {
         Region *region, *next;
 
         m->rescan = false;
+        m->n_foreign = 0; /* what still is there is found again */
         for (region = LIST_FIRST(&m->regions); region; region = next) {
                 next = LIST_NEXT(region, regions);
                 (void) manager_refresh_region(m, region);

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <glib.h>
+#include <inttypes.h>
+
+#include "address.h"
+#include "util.h"
+
+#define GRANULE (UINT64_C(1) << 39)
+#define TiB (UINT64_C(1) << 40)
+
+/* Takes windows of that length until none is left. Returns how many; all of them are checked against each other. */
+static size_t fill(uint64_t length, AddressRange *windows, size_t max) {
+        uint64_t after = 0;
+        size_t n = 0;
+
+        while (n < max) {
+                uint64_t at;
+                int r;
+
+                r = address_pick(windows, n, length, GRANULE, after, &at);
+                if (r == -ENOSPC)
+                        break;
+                g_assert_cmpint(r, ==, 0);
+                g_assert_cmpint(address_check(at, length, GRANULE), ==, 0);
+                g_assert_null(address_conflict(windows, n, at, length));
+                windows[n++] = (AddressRange) { at, length };
+                after = at + length;
+        }
+        return n;
+}
+
+/*
+ * Where x86_64 Linux puts things, with 32 random bits of pages, the most that vm.mmap_rnd_bits takes. The mmap area
+ * grows down from below the stack, and the legacy one up; both get 4 TiB of mappings here, the heap 2 TiB.
+ */
+static const struct {
+        const char *what;
+        uint64_t start, end;
+} used[] = {
+        { "fixed executable, its heap", 0, 4 * TiB },
+        { "shadow of AddressSanitizer", UINT64_C(0x7fff8000), UINT64_C(0x10007fff8000) },
+        { "legacy mmap area", 128 * TiB / 3, 128 * TiB / 3 + 16 * TiB + 4 * TiB },
+        { "position-independent executable, its heap", 128 * TiB / 3 * 2, 128 * TiB / 3 * 2 + 16 * TiB + 2 * TiB },
+        { "mmap area, vdso, stack", 128 * TiB - 16 * TiB - 4 * TiB, 128 * TiB },
+};
+
+static void test_no_default_collides_with_a_process(void) {
+        AddressRange windows[256];
+        size_t n = fill(GRANULE, windows, G_N_ELEMENTS(windows));
+
+        g_assert_cmpuint(n, ==, 116);
+        for (size_t i = 0; i < n; i++)
+                for (size_t k = 0; k < G_N_ELEMENTS(used); k++) {
+                        /* The last windows of all may lie where only sanitizers are. */
+                        if (k == 1 && i >= 92)
+                                continue;
+                        if (windows[i].start < used[k].end && used[k].start < windows[i].start + windows[i].length)
+                                g_error("window %zu at %#" PRIx64 " collides with: %s", i, windows[i].start,
+                                        used[k].what);
+                }
+}
+
+static void test_no_default_collides_with_real_processes(void) {
+        AddressRange windows[256];
+        size_t n = fill(GRANULE, windows, G_N_ELEMENTS(windows));
+
+        for (int i = 0; i < 40; i++) {
+                const char *argv[] = { "cat", "/proc/self/maps", NULL };
+                g_autofree char *maps = NULL;
+                unsigned lines = 0;
+
+                g_assert_true(g_spawn_sync(NULL, (char **) argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &maps, NULL,
+                                           NULL, NULL));
+                for (char *p = maps; p && *p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL) {
+                        uint64_t start, end;
+
+                        g_assert_cmpint(sscanf(p, "%" SCNx64 "-%" SCNx64, &start, &end), ==, 2);
+                        lines++;
+                        /* The vsyscall page, above all user space. */
+                        if (start >> 63)
+                                continue;
+                        g_assert_null(address_conflict(windows, n, start, end - start));
+                }
+                g_assert_cmpuint(lines, >, 5);
+        }
+}
+
+static void test_windows_of_all_sizes_fit(void) {
+        for (uint64_t length = GRANULE; length <= 64 * GRANULE; length *= 2) {
+                AddressRange windows[256];
+                size_t n = fill(length, windows, G_N_ELEMENTS(windows));
+
+                if (length <= 32 * GRANULE)
+                        g_assert_cmpuint(n, >, 0);
+                else
+                        g_assert_cmpuint(n, ==, 0);
+        }
+}
+
+static void test_holes_are_found_again(void) {
+        AddressRange windows[256];
+        size_t n = fill(GRANULE, windows, G_N_ELEMENTS(windows));
+
+        for (size_t i = 0; i < n; i++) {
+                AddressRange gone = windows[i];
+                uint64_t at;
+
+                windows[i] = windows[n - 1];
+                g_assert_cmpint(address_pick(windows, n - 1, GRANULE, GRANULE, gone.start + GRANULE, &at), ==, 0);
+                g_assert_cmpuint(at, ==, gone.start);
+                g_assert_cmpint(address_pick(windows, n - 1, 2 * GRANULE, GRANULE, 0, &at), ==, -ENOSPC);
+                windows[i] = gone;
+        }
+}
+
+static void test_an_address_is_not_given_again_at_once(void) {
+        uint64_t first, second;
+
+        g_assert_cmpint(address_pick(NULL, 0, GRANULE, GRANULE, 0, &first), ==, 0);
+        g_assert_cmpint(address_pick(NULL, 0, GRANULE, GRANULE, first + GRANULE, &second), ==, 0);
+        g_assert_cmpuint(first, !=, second);
+}
+
+static void test_stated_addresses_are_checked(void) {
+        static const struct {
+                uint64_t start, length;
+                int r;
+        } cases[] = {
+                { 20 * TiB, GRANULE, 0 },
+                { 20 * TiB + 4096, GRANULE, -EINVAL },
+                { 20 * TiB, 4096, -EINVAL },
+                { 0, GRANULE, -ERANGE },
+                { GRANULE, 0, -ERANGE },
+                { UINT64_MAX - GRANULE + 1, GRANULE, -ERANGE },
+                { GRANULE, UINT64_MAX - GRANULE + 1, -ERANGE },
+                { ADDRESS_HIGH_END - 2 * GRANULE, GRANULE, 0 },
+                { ADDRESS_HIGH_END - GRANULE, GRANULE, -ERANGE },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++)
+                g_assert_cmpint(address_check(cases[i].start, cases[i].length, GRANULE), ==, cases[i].r);
+}
+
+static void test_rounding(void) {
+        uint64_t v = 5;
+
+        g_assert_cmpint(address_round_up(1, GRANULE, &v), ==, 0);
+        g_assert_cmpuint(v, ==, GRANULE);
+        g_assert_cmpint(address_round_up(GRANULE, GRANULE, &v), ==, 0);
+        g_assert_cmpuint(v, ==, GRANULE);
+        g_assert_cmpint(address_round_up(GRANULE + 1, GRANULE, &v), ==, 0);
+        g_assert_cmpuint(v, ==, 2 * GRANULE);
+        g_assert_cmpint(address_round_up(0, GRANULE, &v), ==, -ERANGE);
+        g_assert_cmpint(address_round_up(UINT64_MAX, GRANULE, &v), ==, -ERANGE);
+        g_assert_cmpuint(v, ==, 2 * GRANULE);
+}
+
+int main(int argc, char **argv) {
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/address/process", test_no_default_collides_with_a_process);
+        g_test_add_func("/address/real-processes", test_no_default_collides_with_real_processes);
+        g_test_add_func("/address/sizes", test_windows_of_all_sizes_fit);
+        g_test_add_func("/address/holes", test_holes_are_found_again);
+        g_test_add_func("/address/reuse", test_an_address_is_not_given_again_at_once);
+        g_test_add_func("/address/stated", test_stated_addresses_are_checked);
+        g_test_add_func("/address/rounding", test_rounding);
+        return g_test_run();
+}

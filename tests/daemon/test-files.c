@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <sys/stat.h>
+
+#include "config.h"
+#include "region-unit.h"
+#include "state.h"
+
+/* g_assert_* with a plain copy: the parsers change their text. */
+static int parse_state(const char *text, RegionRecord *ret) {
+        g_autofree char *copy = g_strdup(text);
+
+        return region_record_parse(copy, ret);
+}
+
+static RegionRecord sample(void) {
+        return (RegionRecord) {
+                .name = g_strdup("pgdata"),
+                .id = UINT64_C(0xfedcba9876543210),
+                .address = UINT64_C(17) << 40,
+                .length = UINT64_C(1) << 39,
+                .size = 12345,
+                .mode = 0640,
+                .uid = 26,
+                .gid = 27,
+                .creator = 1000,
+                .backing = BACKING_MEMFD,
+                .hugepages = HUGEPAGES_ADVISE,
+                .lifetime = LIFETIME_WHILE_LEASED,
+                .linger_usec = 5,
+                .created_usec = 1795402050313836,
+                .inode = 42,
+                .label = g_strdup("line\nbreak \\ and ü"),
+                .ready = true,
+                .leased = true,
+        };
+}
+
+static void test_state_survives_the_file(void) {
+        RegionRecord a = sample(), b;
+        g_autofree char *text = region_record_format(&a);
+
+        g_assert_cmpint(parse_state(text, &b), ==, 0);
+        g_assert_cmpstr(a.name, ==, b.name);
+        g_assert_cmpstr(a.label, ==, b.label);
+        g_assert_cmpuint(a.id, ==, b.id);
+        g_assert_cmpuint(a.address, ==, b.address);
+        g_assert_cmpuint(a.length, ==, b.length);
+        g_assert_cmpuint(a.size, ==, b.size);
+        g_assert_cmpuint(a.mode, ==, b.mode);
+        g_assert_cmpuint(a.uid, ==, b.uid);
+        g_assert_cmpuint(a.gid, ==, b.gid);
+        g_assert_cmpuint(a.creator, ==, b.creator);
+        g_assert_cmpint(a.backing, ==, b.backing);
+        g_assert_cmpint(a.hugepages, ==, b.hugepages);
+        g_assert_cmpint(a.lifetime, ==, b.lifetime);
+        g_assert_cmpuint(a.linger_usec, ==, b.linger_usec);
+        g_assert_cmpuint(a.created_usec, ==, b.created_usec);
+        g_assert_cmpuint(a.inode, ==, b.inode);
+        g_assert_true(b.ready && b.leased);
+        region_record_done(&a);
+        region_record_done(&b);
+}
+
+static void replace(GString *s, const char *key, const char *value) {
+        g_autofree char *start = g_strdup_printf("\n%s=", key);
+        char *p = strstr(s->str, start), *end = strchr(p + 1, '\n');
+        gssize at = p + strlen(start) - s->str;
+
+        g_string_erase(s, at, end - s->str - at);
+        g_string_insert(s, at, value);
+}
+
+static void test_hostile_state_is_refused(void) {
+        static const char *const wrong[][2] = {
+                { "VERSION", "2" }, { "VERSION", "" }, { "NAME", "" }, { "NAME", "../../etc/passwd" }, { "NAME", ".." },
+                { "NAME", "a\\x2fb" }, { "NAME", "a\\x0ab" }, { "NAME", "\\" }, { "NAME", "\xff" }, { "ID", "xyz" },
+                { "ADDRESS", "-1" }, { "ADDRESS", "18446744073709551615" }, { "LENGTH", "0" }, { "LENGTH", "99999999999999999999" },
+                { "SIZE", "0" }, { "SIZE", "18446744073709551615" }, { "MODE", "7777" }, { "MODE", "rw" },
+                { "UID", "4294967295" }, { "UID", "-1" }, { "UID", "4294967296" }, { "GID", "x" }, { "CREATOR", "" },
+                { "BACKING", "cheese" }, { "HUGEPAGES", "1" }, { "LIFETIME", "" }, { "READY", "maybe" }, { "LEASED", "2" },
+                { "LINGER", "1e9" }, { "INODE", " 1" }, { "LABEL", "\\x" },
+        };
+        RegionRecord a = sample(), b = {};
+        g_autofree char *text = region_record_format(&a);
+        g_autofree char *twice = g_strconcat(text, "UID=0\n", NULL);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
+                g_autoptr(GString) s = g_string_new(text);
+
+                replace(s, wrong[i][0], wrong[i][1]);
+                if (parse_state(s->str, &b) != -EBADMSG)
+                        g_error("%s=%s was taken", wrong[i][0], wrong[i][1]);
+                g_assert_null(b.name);
+        }
+        /* Any line missing, a key twice, a line without key. */
+        for (const char *p = strstr(text, "VERSION"); *p; p = strchr(p, '\n') + 1) {
+                g_autoptr(GString) s = g_string_new(text);
+
+                g_string_erase(s, p - text, strchr(p, '\n') + 1 - p);
+                g_assert_cmpint(parse_state(s->str, &b), ==, -EBADMSG);
+        }
+        g_assert_cmpint(parse_state(twice, &b), ==, -EBADMSG);
+        g_assert_cmpint(parse_state("VERSION=1\nhello\n", &b), ==, -EBADMSG);
+        g_assert_cmpint(parse_state("", &b), ==, -EBADMSG);
+        /* What a later version adds is no harm. */
+        {
+                g_autofree char *more = g_strconcat(text, "FLAVOUR=vanilla\n", NULL);
+
+                g_assert_cmpint(parse_state(more, &b), ==, 0);
+                region_record_done(&b);
+        }
+        region_record_done(&a);
+}
+
+typedef struct Dir {
+        char *path;
+        int fd;
+} Dir;
+
+static void dir_setup(Dir *d, gconstpointer unused) {
+        d->path = g_dir_make_tmp("mshared-XXXXXX", NULL);
+        g_assert_nonnull(d->path);
+        d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        g_assert_cmpint(d->fd, >=, 0);
+}
+
+static void dir_teardown(Dir *d, gconstpointer unused) {
+        const char *argv[] = { "rm", "-rf", d->path, NULL };
+
+        g_assert_true(g_spawn_sync(NULL, (char **) argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL, NULL));
+        close(d->fd);
+        g_free(d->path);
+}
+
+static void put(Dir *d, const char *name, const char *content) {
+        g_autofree char *path = g_build_filename(d->path, name, NULL), *dir = g_path_get_dirname(path);
+
+        g_assert_cmpint(g_mkdir_with_parents(dir, 0755), ==, 0);
+        g_assert_true(g_file_set_contents(path, content, -1, NULL));
+}
+
+static void test_files_are_read_whole_or_not(Dir *d, gconstpointer unused) {
+        g_autofree char *text = NULL, *other = NULL;
+        size_t size;
+
+        put(d, "ten", "0123456789");
+        g_assert_cmpint(read_file(d->fd, "ten", 10, &text, &size), ==, 0);
+        g_assert_cmpuint(size, ==, 10);
+        g_assert_cmpstr(text, ==, "0123456789");
+        g_assert_cmpint(read_file(d->fd, "ten", 9, &other, NULL), ==, -EFBIG);
+        g_assert_cmpint(read_file(d->fd, "none", 9, &other, NULL), ==, -ENOENT);
+        g_assert_cmpint(mkfifoat(d->fd, "fifo", 0600), ==, 0);
+        g_assert_cmpint(read_file(d->fd, "fifo", 9, &other, NULL), ==, -EBADMSG);
+        g_assert_cmpint(read_file(d->fd, ".", 9, &other, NULL), ==, -EBADMSG);
+        {
+                int fd = openat(d->fd, "nul", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+                g_assert_cmpint(write(fd, "a\0b", 3), ==, 3);
+                close(fd);
+                g_assert_cmpint(read_file(d->fd, "nul", 9, &other, NULL), ==, -EILSEQ);
+        }
+        g_assert_null(other);
+        g_assert_cmpint(write_file_atomic(d->fd, "ten", "new"), ==, 0);
+        g_free(g_steal_pointer(&text));
+        g_assert_cmpint(read_file(d->fd, "ten", 10, &text, NULL), ==, 0);
+        g_assert_cmpstr(text, ==, "new");
+        g_assert_cmpint(faccessat(d->fd, ".#new", F_OK, 0), ==, -1);
+        g_assert_cmpint(write_file_atomic(d->fd, "no/such/dir", "x"), <, 0);
+        g_assert_cmpint(faccessat(d->fd, ".#new", F_OK, 0), ==, -1);
+}
+
+static void note(const char *file, unsigned line, const char *message, void *userdata) {
+        g_autofree char *base = g_path_get_basename(file);
+
+        g_string_append_printf(userdata, "%s:%u ", base, line);
+}
+
+static void test_drop_ins_override_in_their_order(Dir *d, gconstpointer unused) {
+        g_autofree char *etc = g_build_filename(d->path, "etc", NULL), *lib = g_build_filename(d->path, "lib", NULL);
+        const char *dirs[] = { etc, lib, NULL };
+        g_autoptr(GString) said = g_string_new(NULL);
+        Config config;
+
+        put(d, "etc/mshared.conf", "# none\n[Limits]\nRegionsMax = 7\nBytesPerUserMax=2G\n");
+        put(d, "lib/mshared.conf", "[Limits]\nRegionsMax=9\nLeasesPerUserMax=9\n");
+        put(d, "lib/mshared.conf.d/50-b.conf", "[Limits]\nRegionsMax=50\n[Log]\nLevel=debug\n");
+        put(d, "lib/mshared.conf.d/10-a.conf", "[Limits]\nRegionsMax=10\nRegionsPerUserMax=\\\n 11\n");
+        put(d, "etc/mshared.conf.d/50-b.conf", "[Limits]\nLeasesPerRegionMax=infinity\n");
+        put(d, "etc/mshared.conf.d/60-wrong.conf",
+            "RegionsMax=1\n[Limits\n[Limits]\nRegionsMax=-5\nCheese=3\nword\n; fine\nRegionsMax=99999999999999999999\n");
+        put(d, "etc/mshared.conf.d/notes.txt", "RegionsMax=1\n");
+        config_set_defaults(&config);
+        g_assert_cmpint(config_load(&config, dirs, note, said), ==, 6);
+        g_assert_cmpstr(said->str, ==,
+                        "60-wrong.conf:1 60-wrong.conf:2 60-wrong.conf:4 60-wrong.conf:5 60-wrong.conf:6 60-wrong.conf:8 ");
+        g_assert_cmpuint(config.limits.max[LIMIT_REGIONS], ==, 10);
+        g_assert_cmpuint(config.limits.max[LIMIT_USER_REGIONS], ==, 11);
+        g_assert_cmpuint(config.limits.max[LIMIT_USER_BYTES], ==, UINT64_C(2) << 30);
+        g_assert_cmpuint(config.limits.max[LIMIT_REGION_LEASES], ==, UINT64_MAX);
+        /* Of the files named mshared.conf the first one counts, alone; and a drop-in hides one of its name. */
+        g_assert_cmpuint(config.limits.max[LIMIT_USER_LEASES], ==, 8192);
+        g_assert_cmpint(config.log_level, ==, 6);
+}
+
+static void test_no_configuration_is_no_error(Dir *d, gconstpointer unused) {
+        const char *dirs[] = { "/nonexistent", NULL };
+        g_autoptr(GString) said = g_string_new(NULL);
+        Config config;
+
+        config_set_defaults(&config);
+        g_assert_cmpint(config_load(&config, dirs, note, said), ==, 0);
+        g_assert_cmpuint(config.limits.max[LIMIT_REGIONS], ==, 1024);
+}
+
+static int parse_region(const char *text, RegionFile *ret) {
+        g_autofree char *copy = g_strdup(text);
+
+        return region_file_parse("r.conf", copy, true, ret);
+}
+
+static void test_region_files(void) {
+        static const char *const wrong[] = {
+                "", "[Region]\n", "[Region]\nMode=0660\n", "[Region]\nSize=0\n", "[Region]\nSize=infinity\n",
+                "[Region]\nSize=1G\nMode=0999\n", "[Region]\nSize=1G\nBacking=cheese\n", "[Region]\nSize=1G\nColour=red\n",
+                "[Other]\nSize=1G\n", "Size=1G\n", "[Region]\nSize=1G\nUser=\n", "[Region]\nSize=1G\nPath=relative\n",
+                "[Region]\nSize=1G\nPopulate=perhaps\n", "[Region]\nSize=1G\nLingerSec=soon\n", "[Region]\nSize=1G\nAddress=0xZ\n",
+        };
+        RegionFile f = {};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
+                if (parse_region(wrong[i], &f) != -EBADMSG)
+                        g_error("taken: %s", wrong[i]);
+                g_assert_null(f.user);
+        }
+        g_assert_cmpint(parse_region("[Region]\nSize=300G\nMode=0660\nUser=postgres\nGroup=postgres\nBacking=anonymous\n"
+                                     "Populate=yes\nLifetime=while-leased\nLingerSec=1min\nAddress=0x200000000000\n"
+                                     "HugePages=advise\nLabel=main database\n", &f), ==, 0);
+        g_assert_cmpuint(f.size, ==, UINT64_C(300) << 30);
+        g_assert_cmpint(f.mode, ==, 0660);
+        g_assert_cmpstr(f.user, ==, "postgres");
+        g_assert_cmpstr(f.label, ==, "main database");
+        g_assert_cmpuint(f.linger_usec, ==, 60000000);
+        g_assert_cmpuint(f.address, ==, UINT64_C(0x200000000000));
+        g_assert_true(f.populate && f.linger_set && f.address_set);
+        region_file_done(&f);
+        g_assert_cmpint(parse_region("[Region]\nSize=1", &f), ==, 0);
+        g_assert_cmpint(f.mode, ==, 0600);
+        region_file_done(&f);
+}
+
+int main(int argc, char **argv) {
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/state/round-trip", test_state_survives_the_file);
+        g_test_add_func("/state/hostile", test_hostile_state_is_refused);
+        g_test_add("/file/read-write", Dir, NULL, dir_setup, test_files_are_read_whole_or_not, dir_teardown);
+        g_test_add("/config/drop-ins", Dir, NULL, dir_setup, test_drop_ins_override_in_their_order, dir_teardown);
+        g_test_add("/config/none", Dir, NULL, dir_setup, test_no_configuration_is_no_error, dir_teardown);
+        g_test_add_func("/region-file", test_region_files);
+        return g_test_run();
+}

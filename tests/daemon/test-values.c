@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <glib.h>
+#include <inttypes.h>
+
+#include "access.h"
+#include "kernel.h"
+#include "limits.h"
+#include "name.h"
+#include "util.h"
+
+static void test_names_for_new_regions(void) {
+        static const char *const good[] = { "a", "pgdata", "pg-data_1.2@x:y+z", "A", "9", "-", "_" };
+        static const char *const bad[] = { "",  ".",    "..",   ".a",      "a/b", "/",     "a b",  "a\tb",
+                                           "é", "a\nb", "a\\b", "a\x7f", "a,b", "\xff", "a*", "a%b" };
+        char longest[REGION_NAME_MAX + 2];
+
+        for (size_t i = 0; i < G_N_ELEMENTS(good); i++)
+                g_assert_true(region_name_is_valid(good[i]));
+        for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
+                g_assert_false(region_name_is_valid(bad[i]));
+        memset(longest, 'x', sizeof(longest));
+        longest[REGION_NAME_MAX + 1] = 0;
+        g_assert_false(region_name_is_valid(longest));
+        g_assert_false(region_name_is_adoptable(longest));
+        longest[REGION_NAME_MAX] = 0;
+        g_assert_true(region_name_is_valid(longest));
+        g_assert_true(region_name_is_adoptable(longest));
+}
+
+static void test_names_to_adopt_are_what_the_bus_can_carry(void) {
+        static const char *const good[] = { "a", "a b", "é", "日本", "\xf0\x9f\x90\x98", ".hidden", "a*", "\xc2\xa0" };
+        static const char *const bad[] = { "",         ".",        "..",          "a/b",          ".#new",
+                                           "a\x1b",    "a\x7f",    "\xff",        "\xc3",         "\xc0\xaf",
+                                           "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xc2\x85", "\xe2\x82" };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(good); i++)
+                g_assert_true(region_name_is_adoptable(good[i]));
+        for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
+                g_assert_false(region_name_is_adoptable(bad[i]));
+        /* What passes must pass for GLib's validator too: sd-bus drops the connection otherwise. */
+        for (size_t i = 0; i < G_N_ELEMENTS(good); i++)
+                g_assert_true(g_utf8_validate(good[i], -1, NULL));
+}
+
+static void test_sizes(void) {
+        static const struct {
+                const char *s;
+                int r;
+                uint64_t v;
+        } cases[] = {
+                { "0", 0, 0 },          { "1", 0, 1 },
+                { "4K", 0, 4096 },      { "300G", 0, UINT64_C(300) << 30 },
+                { "1T", 0, UINT64_C(1) << 40 }, { "16E", -ERANGE, 0 },
+                { "15E", 0, UINT64_C(15) << 60 }, { "18446744073709551615", 0, UINT64_MAX },
+                { "18446744073709551616", -ERANGE, 0 }, { "infinity", 0, UINT64_MAX },
+                { "", -EINVAL, 0 },     { "-1", -EINVAL, 0 },
+                { " 1", -EINVAL, 0 },   { "1 ", -EINVAL, 0 },
+                { "1k", -EINVAL, 0 },   { "1KB", -EINVAL, 0 },
+                { "0x10", -EINVAL, 0 }, { "1.5G", -EINVAL, 0 },
+                { "K", -EINVAL, 0 },    { "99999999999999999999999999999999999999", -ERANGE, 0 },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                uint64_t v = 77;
+
+                g_assert_cmpint(parse_size(cases[i].s, &v), ==, cases[i].r);
+                g_assert_cmpuint(v, ==, cases[i].r == 0 ? cases[i].v : 77);
+        }
+}
+
+static void test_modes_spans_and_booleans(void) {
+        uint64_t span;
+        mode_t mode;
+        bool b;
+
+        g_assert_cmpint(parse_mode("0660", &mode), ==, 0);
+        g_assert_cmpint(mode, ==, 0660);
+        g_assert_cmpint(parse_mode("0", &mode), ==, 0);
+        g_assert_cmpint(parse_mode("777", &mode), ==, 0);
+        g_assert_cmpint(parse_mode("1777", &mode), ==, -ERANGE);
+        g_assert_cmpint(parse_mode("888", &mode), ==, -EINVAL);
+        g_assert_cmpint(parse_mode("-1", &mode), ==, -EINVAL);
+        g_assert_cmpint(mode, ==, 0777);
+        g_assert_cmpint(parse_span("5", &span), ==, 0);
+        g_assert_cmpuint(span, ==, 5000000);
+        g_assert_cmpint(parse_span("250ms", &span), ==, 0);
+        g_assert_cmpuint(span, ==, 250000);
+        g_assert_cmpint(parse_span("2min", &span), ==, 0);
+        g_assert_cmpuint(span, ==, 120000000);
+        g_assert_cmpint(parse_span("1d", &span), ==, -EINVAL);
+        g_assert_cmpint(parse_span("99999999999999999h", &span), ==, -ERANGE);
+        g_assert_cmpint(parse_bool("yes", &b), ==, 0);
+        g_assert_true(b);
+        g_assert_cmpint(parse_bool("OFF", &b), ==, 0);
+        g_assert_false(b);
+        g_assert_cmpint(parse_bool("maybe", &b), ==, -EINVAL);
+}
+
+static void test_lines_survive_escaping(void) {
+        static const char *const texts[] = { "", "plain", "a\nb", "\\", "\\x41", "tab\tand\x7f", "é\x01", "NAME=x\nUID=0" };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
+                g_autofree char *escaped = line_escape(texts[i]), *back = NULL;
+
+                g_assert_null(strchr(escaped, '\n'));
+                g_assert_cmpint(line_unescape(escaped, &back), ==, 0);
+                g_assert_cmpstr(back, ==, texts[i]);
+        }
+        for (size_t i = 0; i < 6; i++) {
+                static const char *const bad[] = { "\\", "\\x", "\\x4", "\\n", "\\x00", "\\xZZ" };
+                char *back = NULL;
+
+                g_assert_cmpint(line_unescape(bad[i], &back), ==, -EINVAL);
+                g_assert_null(back);
+        }
+}
+
+static void test_the_class_that_matches_first_decides(void) {
+        gid_t groups[] = { 20, 30 };
+        Identity who = { .uid = 10, .gid = 20, .gids = groups, .n_gids = 2 };
+        Identity root = {};
+
+        g_assert_true(access_by_mode(&who, ACCESS_READ_WRITE, 10, 99, 0600));
+        g_assert_true(access_by_mode(&who, ACCESS_READ, 10, 99, 0400));
+        g_assert_false(access_by_mode(&who, ACCESS_READ_WRITE, 10, 99, 0400));
+        /* The owner is not let in by the group's bits or the others', nor a member by the others'. */
+        g_assert_false(access_by_mode(&who, ACCESS_READ, 10, 20, 0066));
+        g_assert_false(access_by_mode(&who, ACCESS_READ, 11, 30, 0606));
+        g_assert_true(access_by_mode(&who, ACCESS_READ_WRITE, 11, 30, 0060));
+        g_assert_true(access_by_mode(&who, ACCESS_READ, 11, 99, 0004));
+        /* Writing alone is no access at all. */
+        g_assert_false(access_by_mode(&who, ACCESS_READ_WRITE, 11, 99, 0002));
+        g_assert_true(access_by_mode(&root, ACCESS_READ_WRITE, 11, 99, 0));
+        g_assert_cmpint(access_from_string("w"), ==, -EINVAL);
+        g_assert_cmpint(access_from_string("rw "), ==, -EINVAL);
+        g_assert_cmpstr(access_to_string((Access) access_from_string("rw")), ==, "rw");
+        g_assert_false(identity_in_group(&who, (gid_t) -1));
+}
+
+static void test_users_are_charged_up_to_their_limits(void) {
+        Users users = LIST_HEAD_INITIALIZER(users);
+        Limits limits;
+
+        limits_set_defaults(&limits);
+        limits.max[LIMIT_USER_REGIONS] = 2;
+        limits.max[LIMIT_USER_BYTES] = 1000;
+        g_assert_cmpint(users_charge(&users, &limits, 5, LIMIT_USER_REGIONS, 1), ==, 0);
+        g_assert_cmpint(users_charge(&users, &limits, 5, LIMIT_USER_REGIONS, 1), ==, 0);
+        g_assert_cmpint(users_charge(&users, &limits, 5, LIMIT_USER_REGIONS, 1), ==, 1);
+        g_assert_cmpuint(users_count(&users, 5, LIMIT_USER_REGIONS), ==, 2);
+        /* Another user, and root, are not concerned. */
+        g_assert_cmpint(users_charge(&users, &limits, 6, LIMIT_USER_REGIONS, 1), ==, 0);
+        for (int i = 0; i < 10; i++)
+                g_assert_cmpint(users_charge(&users, &limits, 0, LIMIT_USER_REGIONS, 1), ==, 0);
+        /* No wrapping round. */
+        g_assert_cmpint(users_charge(&users, &limits, 5, LIMIT_USER_BYTES, 999), ==, 0);
+        g_assert_cmpint(users_charge(&users, &limits, 5, LIMIT_USER_BYTES, UINT64_MAX), ==, 1);
+        g_assert_cmpint(users_charge(&users, &limits, 5, LIMIT_USER_BYTES, 2), ==, 1);
+        g_assert_cmpint(users_charge_forced(&users, 5, LIMIT_USER_BYTES, UINT64_MAX), ==, 0);
+        g_assert_cmpint(users_charge(&users, &limits, 5, LIMIT_USER_BYTES, 1), ==, 1);
+        /* Who has nothing left is forgotten. */
+        users_discharge(&users, 6, LIMIT_USER_REGIONS, 1);
+        users_discharge(&users, 6, LIMIT_USER_REGIONS, 1);
+        g_assert_cmpuint(users_count(&users, 6, LIMIT_USER_REGIONS), ==, 0);
+        users_discharge(&users, 5, LIMIT_USER_BYTES, UINT64_MAX);
+        users_discharge(&users, 5, LIMIT_USER_REGIONS, 2);
+        users_discharge(&users, 0, LIMIT_USER_REGIONS, 10);
+        g_assert_null(LIST_FIRST(&users));
+        users_done(&users);
+}
+
+static void test_limits_have_names(void) {
+        for (Limit l = 0; l < _LIMIT_MAX; l++)
+                g_assert_cmpint(limit_from_name(limit_name(l)), ==, (int) l);
+        g_assert_cmpint(limit_from_name("CheeseMax"), <, 0);
+}
+
+static void test_figures_of_a_region_are_read_from_fdinfo(void) {
+        KernelUsage usage = {};
+
+        g_assert_cmpint(kernel_parse_fdinfo("pos:\t0\nflags:\t0100000\nmshare-start:\t18691697672192\nmshare-size:\t549755813888\n"
+                                            "mshare-sharers:\t3\nmshare-resident-kb:\t4096\nmshare-pgtables-kb:\t12\n",
+                                            &usage), ==, 0);
+        g_assert_cmpuint(usage.sharers, ==, 3);
+        g_assert_cmpuint(usage.resident, ==, 4096 * 1024);
+        g_assert_cmpuint(usage.pgtables, ==, 12 * 1024);
+        g_assert_cmpint(kernel_parse_fdinfo("", &usage), ==, -EBADMSG);
+        g_assert_cmpint(kernel_parse_fdinfo("mshare-sharers:\t3\nmshare-resident-kb:\t1\n", &usage), ==, -EBADMSG);
+        g_assert_cmpint(kernel_parse_fdinfo("mshare-sharers:\tx\nmshare-resident-kb:\t1\nmshare-pgtables-kb:\t1\n", &usage),
+                        ==, -EBADMSG);
+        g_assert_cmpint(kernel_parse_fdinfo("mshare-sharers:\t1\nmshare-resident-kb:\t18446744073709551615\n"
+                                            "mshare-pgtables-kb:\t1\n", &usage), ==, -EBADMSG);
+        g_assert_cmpuint(usage.sharers, ==, 3);
+}
+
+int main(int argc, char **argv) {
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/name/new", test_names_for_new_regions);
+        g_test_add_func("/name/adoptable", test_names_to_adopt_are_what_the_bus_can_carry);
+        g_test_add_func("/value/size", test_sizes);
+        g_test_add_func("/value/others", test_modes_spans_and_booleans);
+        g_test_add_func("/value/escape", test_lines_survive_escaping);
+        g_test_add_func("/access/mode", test_the_class_that_matches_first_decides);
+        g_test_add_func("/limits/charge", test_users_are_charged_up_to_their_limits);
+        g_test_add_func("/limits/names", test_limits_have_names);
+        g_test_add_func("/kernel/fdinfo", test_figures_of_a_region_are_read_from_fdinfo);
+        return g_test_run();
+}

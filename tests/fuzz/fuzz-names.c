@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <assert.h>
+
+#include "fuzz.h"
+#include "kernel.h"
+#include "lease.h"
+#include "name.h"
+
+/* File names of leases, names of regions, and fdinfo texts. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+        _cleanup_(lease_record_done) LeaseRecord a = {}, b = {};
+        _cleanup_(freep) char *text = NULL, *name = NULL, *escaped = NULL, *back = NULL;
+        KernelUsage usage;
+        int r;
+
+        text = strndup((const char *) data, size);
+        assert(text);
+        (void) kernel_parse_fdinfo(text, &usage);
+        /* What may be made may be adopted. */
+        assert(!region_name_is_valid(text) || region_name_is_adoptable(text));
+        escaped = line_escape(text);
+        assert(escaped && !strchr(escaped, '\n'));
+        r = line_unescape(escaped, &back);
+        assert(r == 0 && streq(back, text));
+        if (lease_record_parse(text, &a) < 0) {
+                assert(!a.sender && !a.unit);
+                return 0;
+        }
+        name = lease_record_format(&a);
+        assert(name);
+        r = lease_record_parse(name, &b);
+        assert(r == 0 && a.id == b.id && a.region_id == b.region_id && a.uid == b.uid && a.access == b.access);
+        return 0;
+}

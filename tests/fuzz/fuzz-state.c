@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <assert.h>
+
+#include "fuzz.h"
+#include "name.h"
+#include "state.h"
+
+/* Whatever is taken from a state file is sound, and is the same after another trip through the file. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+        _cleanup_(region_record_done) RegionRecord a = {}, b = {};
+        _cleanup_(freep) char *text = NULL, *first = NULL, *second = NULL, *copy = NULL;
+        int r;
+
+        text = strndup((const char *) data, size);
+        assert(text);
+        if (region_record_parse(text, &a) < 0) {
+                assert(!a.name && !a.label);
+                return 0;
+        }
+        assert(region_name_is_adoptable(a.name));
+        assert(a.size > 0 && a.size <= a.length && a.mode <= 0777);
+        first = region_record_format(&a);
+        copy = first ? strdup(first) : NULL;
+        assert(copy);
+        r = region_record_parse(copy, &b);
+        assert(r == 0);
+        second = region_record_format(&b);
+        assert(second && streq(first, second));
+        return 0;
+}

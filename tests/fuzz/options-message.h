@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+/* A bus that goes nowhere: messages need one. */
+sd_bus *message_bus_new(void);
+/*
+ * Makes an options map from bytes: each option is a key (one of the known ones or free text), a type and a value. The
+ * message is sealed and stands at the map.
+ */
+sd_bus_message *message_from_bytes(sd_bus *bus, const uint8_t *data, size_t size);
