@@ -79,14 +79,18 @@ static const struct option options[] = {
 };
 
 void complain(const char *format, ...) {
+        _cleanup_(freep) char *text = NULL;
         va_list ap;
+        int r;
 
         (void) fflush(stdout);
-        (void) fputs("msharectl: ", stderr);
         va_start(ap, format);
-        (void) vfprintf(stderr, format, ap);
+        r = vasprintf(&text, format, ap);
         va_end(ap);
-        (void) fputc('\n', stderr);
+        if (r < 0)
+                text = NULL;
+        /* In one piece, whoever else writes there. */
+        (void) fprintf(stderr, "msharectl: %s\n", text ?: "Out of memory");
 }
 
 static int usage_error(void) {

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <systemd/sd-bus.h>
+#include <time.h>
 
 #include "broker-client.h"
 #include "message.h"
@@ -12,6 +13,13 @@
 #define MANAGER_INTERFACE "org.mshare1.Manager"
 #define REGION_PREFIX "/org/mshare1/region"
 #define REGION_INTERFACE "org.mshare1.Region"
+
+#define NSEC_PER_USEC UINT64_C(1000)
+#define USEC_PER_SEC UINT64_C(1000000)
+/* sd-bus's own limit for an answer; here also how long to stand in line for the bus. */
+#define TIMEOUT_DEFAULT_USEC (25 * USEC_PER_SEC)
+#define DELAY_MIN_USEC UINT64_C(5000)
+#define DELAY_MAX_USEC UINT64_C(200000)
 
 static const struct {
         const char *name;
@@ -34,7 +42,7 @@ static const struct {
         {SD_BUS_ERROR_NAME_HAS_NO_OWNER, EHOSTDOWN},
         {SD_BUS_ERROR_NO_REPLY, ETIMEDOUT},
         {SD_BUS_ERROR_TIMEOUT, ETIMEDOUT},
-        {SD_BUS_ERROR_LIMITS_EXCEEDED, EDQUOT},
+        {SD_BUS_ERROR_LIMITS_EXCEEDED, EUSERS},
 };
 
 /* A call failed: the broker's own sentence if it sent one, else ours. */
@@ -48,6 +56,16 @@ static int call_failed(const char *name, int r, const sd_bus_error *error, char 
                         break;
                 }
 
+        /* What becomes of the bus's "too many connections" when it answers our greeting with it. */
+        if (r == -ENOBUFS)
+                r = -EUSERS;
+
+        if (r == -EUSERS)
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot acquire region \"%s\": the system bus has no room for another "
+                                   "connection or call of this user",
+                                   name);
         if (r == -EHOSTDOWN)
                 return message_set(ret_message,
                                    r,
@@ -185,19 +203,23 @@ static int call_properties(
         return 0;
 }
 
-int broker_acquire(const char *name,
-                   const char *access,
-                   uint64_t timeout_usec,
-                   bool interactive,
-                   struct broker_lease *ret,
-                   char **ret_message) {
+static int try_acquire(const char *name,
+                       const char *access,
+                       uint64_t timeout_usec,
+                       bool interactive,
+                       struct broker_lease *ret,
+                       char **ret_message) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         struct broker_lease lease = {.fd = -1};
+        sd_bus_error error = SD_BUS_ERROR_NULL;
         char buf[128];
         int r;
 
         /* A connection of our own, never the thread's default one: the caller may be using that. */
         r = sd_bus_open_system_with_description(&bus, "libmshare");
+        /* The bus is not fetching its callers fast enough. */
+        if (r == -EAGAIN)
+                return call_failed(name, -EUSERS, &error, ret_message);
         if (r < 0)
                 return message_set(ret_message,
                                    r,
@@ -215,4 +237,50 @@ int broker_acquire(const char *name,
 
         *ret = lease;
         return 0;
+}
+
+static uint64_t now_usec(void) {
+        struct timespec ts;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / NSEC_PER_USEC;
+}
+
+/* At least half of it; the rest by chance, so that a herd that was turned away does not come back as one. */
+static void wait_about(uint64_t usec) {
+        uint64_t part = now_usec() * UINT64_C(2654435761) ^ (uint64_t) getpid() * UINT64_C(40503);
+        struct timespec ts;
+
+        usec = usec / 2 + part % (usec / 2 + 1);
+        ts = (struct timespec){
+                .tv_sec = (time_t) (usec / USEC_PER_SEC),
+                .tv_nsec = (long) (usec % USEC_PER_SEC * NSEC_PER_USEC),
+        };
+        (void) nanosleep(&ts, NULL);
+}
+
+int broker_acquire(const char *name,
+                   const char *access,
+                   uint64_t timeout_usec,
+                   bool interactive,
+                   struct broker_lease *ret,
+                   char **ret_message) {
+        uint64_t start = now_usec(), delay = DELAY_MIN_USEC;
+        uint64_t patience = timeout_usec > 0 ? timeout_usec : TIMEOUT_DEFAULT_USEC;
+        int r;
+
+        /* The stock bus has room for 256 connections of a user; ours are short, so the next place is free soon. */
+        for (;;) {
+                r = try_acquire(name, access, timeout_usec, interactive, ret, ret_message);
+                if (r != -EUSERS || now_usec() - start >= patience)
+                        break;
+                wait_about(delay);
+                delay = delay < DELAY_MAX_USEC / 2 ? delay * 2 : DELAY_MAX_USEC;
+        }
+
+        if (r >= 0 && ret_message) {
+                free(*ret_message);
+                *ret_message = NULL;
+        }
+        return r;
 }
