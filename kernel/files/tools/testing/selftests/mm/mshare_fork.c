@@ -336,6 +336,51 @@ TEST_F_TIMEOUT(mshare, sigkill_storm, 120)
 	EXPECT_LT(2U, rounds);
 }
 
+/* All touch the same new pages at once: each page is made once. */
+TEST_F_TIMEOUT(mshare, concurrent_faults_lose_nothing, 120)
+{
+	const int n = 4, pages = 512, rounds = scaled(40, 10);
+	int round, i, status, gate[2];
+	long j, bad = 0;
+	char byte;
+
+	MAKE_REGION();
+	for (round = 0; round < rounds; round++) {
+		/* By turns of anonymous, shared and, by advice, huge pages. */
+		ASSERT_EQ(0, round % 3 == 1 ?
+			  map_shmem(self->addr, pages * PAGE, RW) :
+			  map_anon(self->addr, pages * PAGE, RW));
+		if (round % 3 == 2)
+			do_madvise(self->addr, pages * PAGE, MADV_HUGEPAGE);
+		ASSERT_EQ(0, pipe(gate));
+		for (i = 0; i < n; i++) {
+			pid_t pid = fork();
+
+			ASSERT_LE(0, pid);
+			if (pid)
+				continue;
+			close(gate[1]);
+			if (read(gate[0], &byte, 1))
+				_exit(1);
+			for (j = 0; j < pages; j++)
+				__atomic_add_fetch((long *)(self->addr +
+							    j * PAGE), 1,
+						   __ATOMIC_SEQ_CST);
+			_exit(0);
+		}
+		close(gate[0]);
+		close(gate[1]);
+		for (i = 0; i < n; i++) {
+			ASSERT_LT(0, wait(&status));
+			ASSERT_EQ(0, status);
+		}
+		for (j = 0; j < pages; j++)
+			bad += load(self->addr + j * PAGE) != n;
+		ASSERT_EQ(0, bad);
+	}
+	EXPECT_EQ(0, debug_check());
+}
+
 /* The region's last holders die all at once, the name being gone. */
 TEST_F_TIMEOUT(mshare, sigkill_of_all_frees, 60)
 {

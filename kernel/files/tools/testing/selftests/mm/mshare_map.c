@@ -4,6 +4,10 @@
  */
 #include "mshare_helpers.h"
 
+#ifndef MFD_ALLOW_SEALING
+#define MFD_ALLOW_SEALING 2
+#endif
+
 TEST_F(mshare, mmap_by_consumer_seen_by_donor)
 {
 	struct peer p;
@@ -748,6 +752,191 @@ TEST_F(mshare, window_counts_in_vmsize)
 	EXPECT_EQ(0, region_figure(self->name, "mshare-sharers"));
 	EXPECT_EQ(before, self_status("VmSize"));
 	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len, O_RDWR, 0));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+TEST_F(mshare, mremap_dontunmap)
+{
+	char *a = self->addr, *b = self->addr + 64 * MEG;
+	struct peer p;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(a, 4 * PAGE, RW));
+	ASSERT_EQ(0, probe_store(a + PAGE, 5));
+	ASSERT_EQ((long)b, do_mremap(a, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE |
+				     MREMAP_FIXED | 4 /* DONTUNMAP */, b));
+	EXPECT_EQ(5, peer_see(&p, b + PAGE));
+	EXPECT_EQ(0, peer_see(&p, a + PAGE));
+	EXPECT_EQ(0, peer_store(&p, a + PAGE, 6));
+	EXPECT_EQ(5, load(b + PAGE));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/* What lies beside a window cannot grow into it, nor can a stack. */
+TEST_F(mshare, neighbours_cannot_grow_into_window)
+{
+	char *below = self->addr - 4 * PAGE, *end = self->addr + self->len;
+	char *stack = end + 512 * PAGE;
+	long got;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(below, 4 * PAGE, RW));
+	ASSERT_EQ(0, probe_store(below, 3));
+	EXPECT_EQ(-ENOMEM, do_mremap(below, 4 * PAGE, 5 * PAGE, 0, NULL));
+	got = do_mremap(below, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE, NULL);
+	ASSERT_LT(0, got);
+	EXPECT_TRUE((char *)got + 8 * PAGE <= self->addr || (char *)got >= end);
+	EXPECT_EQ(3, load((void *)got));
+
+	/* A stack grows down towards the window, and stops short of it. */
+	ASSERT_EQ(0, map_fd(stack, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS |
+			    MAP_GROWSDOWN, -1, 0));
+	EXPECT_EQ(0, probe_store(stack - 8 * PAGE, 1));
+	EXPECT_EQ(SIGSEGV, probe_store(end, 1));
+	EXPECT_EQ(SIGBUS, probe_store(end - PAGE, 1));
+	EXPECT_EQ(0, debug_check());
+}
+
+/* Memory that is promised is given back with the mapping or the region. */
+TEST_F_TIMEOUT(mshare, committed_memory_is_given_back, 60)
+{
+	const long slack = 2048;
+	long before, kb = 256 * 1024;
+	struct peer p;
+
+	MAKE_SHARED();
+	before = meminfo_kb("Committed_AS");
+	ASSERT_EQ(0, map_anon(self->addr, kb * 1024, RW));
+	EXPECT_LT(kb - slack, meminfo_kb("Committed_AS") - before);
+	/* A part, moved parts, and all the rest. */
+	ASSERT_EQ(0, peer_munmap(&p, self->addr, kb * 512));
+	EXPECT_GT(kb / 2 + slack, meminfo_kb("Committed_AS") - before);
+	ASSERT_EQ((long)self->addr,
+		  do_mremap(self->addr + kb * 512, kb * 512, kb * 512,
+			    MREMAP_MAYMOVE | MREMAP_FIXED, self->addr));
+	EXPECT_GT(kb / 2 + slack, meminfo_kb("Committed_AS") - before);
+	EXPECT_LT(kb / 2 - slack, meminfo_kb("Committed_AS") - before);
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_LT(kb / 2 - slack, meminfo_kb("Committed_AS") - before);
+	ASSERT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_TRUE(WAIT_FOR(meminfo_kb("Committed_AS") - before < slack,
+			     10000))
+		TH_LOG("%ld kB too much",
+		       meminfo_kb("Committed_AS") - before);
+}
+
+/* A mapped file is held as by any mapping, and let go with it. */
+TEST_F(mshare, file_references_are_dropped)
+{
+	int fd = memfd_create("mshare", MFD_ALLOW_SEALING), i;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ftruncate(fd, 4 * PAGE));
+	for (i = 0; i < 2; i++) {
+		MAKE_REGION();
+		ASSERT_EQ(0, map_fd(self->addr, 4 * PAGE, RW, MAP_SHARED, fd,
+				    0));
+		ASSERT_EQ(0, probe_store(self->addr, 1));
+		/* It may be written to: it cannot be sealed against that. */
+		EXPECT_EQ(-EBUSY, neg(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE)));
+		if (!i)
+			ASSERT_EQ(0, do_munmap(self->addr, PAGE));
+		EXPECT_EQ(-EBUSY, neg(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE)));
+		/* With the region, which a worker frees. */
+		ASSERT_EQ(0, sys_mshare_unlink(self->name));
+		if (!i) {
+			ASSERT_TRUE(WAIT_FOR(debug_regions() <=
+					     self->regions_before, 10000));
+			nap_ms(50);
+		}
+	}
+	EXPECT_TRUE(WAIT_FOR(!fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 10000));
+	/* And what is sealed is so in a region as well. */
+	MAKE_REGION();
+	EXPECT_EQ(-EPERM, map_fd(self->addr, 4 * PAGE, RW, MAP_SHARED, fd, 0));
+	EXPECT_EQ(SIGBUS, probe_byte(self->addr));
+	close(fd);
+}
+
+/* The limit on mappings is one on the region's, and fails cleanly. */
+TEST_F_TIMEOUT(mshare, max_map_count_of_region, 60)
+{
+	char *a = self->addr, limit[32];
+	long i, ret = 0;
+
+	ASSERT_LT(0, slurp("/proc/sys/vm/max_map_count", limit,
+			   sizeof(limit)));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(a, 1024 * PAGE, RW));
+	ASSERT_EQ(0, spew("/proc/sys/vm/max_map_count", "300"));
+	for (i = 0; i < 512 && !ret; i++)
+		ret = do_mprotect(a + 2 * i * PAGE, PAGE, PROT_READ);
+	/* What needs no more goes on working. */
+	EXPECT_EQ(0, probe_store(a + 1023 * PAGE, 1));
+	EXPECT_EQ(SIGSEGV, probe_store(a, 1));
+	EXPECT_EQ(-ENOMEM, do_munmap(a + 1000 * PAGE, PAGE));
+	EXPECT_EQ(1, load(a + 1023 * PAGE));
+	EXPECT_EQ(0, spew("/proc/sys/vm/max_map_count", limit));
+	EXPECT_EQ(-ENOMEM, ret);
+	EXPECT_LT(100, i);
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, do_munmap(a, 1024 * PAGE));
+	EXPECT_EQ(0, debug_check());
+}
+
+/* process_madvise() on another process means that one's window. */
+TEST_F(mshare, process_madvise_on_a_sharer)
+{
+	struct iovec iov = { self->addr, 16 * PAGE };
+	struct peer p;
+	long i, fd;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	for (i = 0; i < 16; i++)
+		ASSERT_EQ(0, probe_store(self->addr + i * PAGE, i));
+	/* We leave: only the peer has a window there. */
+	ASSERT_EQ(0, do_munmap(self->addr, self->len));
+	fd = neg(syscall(434 /* pidfd_open */, p.pid, 0));
+	ASSERT_LE(0, fd);
+	EXPECT_EQ((long)(16 * PAGE), neg(syscall(440, fd, &iov, 1, MADV_COLD,
+						 0)));
+	EXPECT_EQ((long)(16 * PAGE), neg(syscall(440, fd, &iov, 1,
+						 MADV_PAGEOUT, 0)));
+	iov.iov_base = self->addr - PAGE;
+	EXPECT_GT(0, neg(syscall(440, fd, &iov, 1, MADV_COLD, 0)));
+	for (i = 0; i < 16; i++)
+		EXPECT_EQ(i, peer_see(&p, self->addr + i * PAGE));
+	close(fd);
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+PEER_FN(pf_mdwe)
+{
+	PEER_UNUSED();
+	/* PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN */
+	return neg(prctl(65, 1UL, 0UL, 0UL, 0UL));
+}
+
+/* A process that may not gain executable memory does not so in a window. */
+TEST_F(mshare, mdwe_holds_in_window)
+{
+	struct peer p;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	if (peer_call(&p, pf_mdwe)) {
+		EXPECT_EQ(0, peer_stop(&p));
+		SKIP(return, "no PR_SET_MDWE");
+	}
+	EXPECT_EQ(-EACCES, peer_call(&p, pf_mprotect, (long)self->addr, PAGE,
+				     PROT_READ | PROT_EXEC));
+	EXPECT_EQ(-EACCES, peer_call(&p, pf_map_anon, (long)self->addr + MEG,
+				     PAGE, RW | PROT_EXEC));
+	/* It is the caller's vow, not the region's. */
+	EXPECT_EQ(0, do_mprotect(self->addr, PAGE, PROT_READ | PROT_EXEC));
 	EXPECT_EQ(0, peer_stop(&p));
 }
 

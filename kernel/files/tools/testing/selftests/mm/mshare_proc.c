@@ -5,6 +5,7 @@
 #include "mshare_helpers.h"
 
 #include <linux/mempolicy.h>
+#include <sys/ioctl.h>
 
 /* A whole /proc file read and thrown away; its length or a negative errno. */
 static long drain(const char *path)
@@ -146,6 +147,8 @@ TEST_F_TIMEOUT(mshare, maps_smaps_pagemap_clear_refs_race, 120)
 	static const char * const file[] = {
 		"/proc/self/maps", "/proc/self/smaps", "/proc/self/smaps_rollup",
 		"/proc/self/numa_maps", "/proc/self/status", "/proc/self/statm",
+		/* Where the kernel can dump tables, it walks ours. */
+		"/sys/kernel/debug/page_tables/current_user",
 	};
 	long end, rounds = 0, ret;
 	__u64 entry[512];
@@ -196,6 +199,141 @@ TEST_F_TIMEOUT(mshare, maps_smaps_pagemap_clear_refs_race, 120)
 	close(fd);
 }
 
+#ifndef PAGEMAP_SCAN
+struct pm_scan_arg {
+	__u64 size;
+	__u64 flags;
+	__u64 start;
+	__u64 end;
+	__u64 walk_end;
+	__u64 vec;
+	__u64 vec_len;
+	__u64 max_pages;
+	__u64 category_inverted;
+	__u64 category_mask;
+	__u64 category_anyof_mask;
+	__u64 return_mask;
+};
+
+#define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
+#define PAGE_IS_PRESENT 8
+#endif
+
+TEST_F(mshare, pagemap_scan_finds_nothing)
+{
+	__u64 vec[3 * 8];
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.start = (unsigned long)self->addr,
+		.end = (unsigned long)self->addr + self->len,
+		.vec = (unsigned long)vec,
+		.vec_len = 8,
+		.category_mask = PAGE_IS_PRESENT,
+		.return_mask = PAGE_IS_PRESENT,
+	};
+	long ret;
+	int fd;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	ASSERT_EQ(0, do_madvise(self->addr, MEG, MADV_POPULATE_WRITE));
+	fd = open("/proc/self/pagemap", O_RDONLY);
+	ASSERT_LE(0, fd);
+	ret = neg(ioctl(fd, PAGEMAP_SCAN, &arg));
+	close(fd);
+	if (ret == -ENOTTY)
+		SKIP(return, "no PAGEMAP_SCAN");
+	EXPECT_EQ(0, ret);
+}
+
+static off_t core_size(void)
+{
+	struct stat st;
+
+	return stat("/tmp/mshare-core", &st) ? -1 : st.st_size;
+}
+
+/* A core dump leaves the window out: it is no half terabyte. */
+TEST_F_TIMEOUT(mshare, core_dump_without_window, 60)
+{
+	struct rlimit rl = { RLIM_INFINITY, RLIM_INFINITY };
+	char pattern[256];
+	int status;
+	pid_t pid;
+
+	if (slurp("/proc/sys/kernel/core_pattern", pattern,
+		  sizeof(pattern)) <= 0)
+		SKIP(return, "no core dumps");
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, 8 * MEG, RW));
+	ASSERT_EQ(0, do_madvise(self->addr, 8 * MEG, MADV_POPULATE_WRITE));
+	ASSERT_EQ(0, spew("/proc/sys/kernel/core_pattern",
+			  "/tmp/mshare-core"));
+	unlink("/tmp/mshare-core");
+	pid = fork();
+	if (!pid) {
+		setrlimit(RLIMIT_CORE, &rl);
+		prctl(PR_SET_DUMPABLE, 1);
+		signal(SIGQUIT, SIG_DFL);
+		kill(getpid(), SIGQUIT);
+		_exit(1);
+	}
+	ASSERT_LT(0, pid);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, spew("/proc/sys/kernel/core_pattern", pattern));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_TRUE(WCOREDUMP(status));
+	EXPECT_LT(0, core_size());
+	EXPECT_GT((off_t)(8 * MEG), core_size());
+	unlink("/tmp/mshare-core");
+	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
+}
+
+#ifndef MADV_HWPOISON
+#define MADV_HWPOISON 100
+#endif
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE 101
+#endif
+#ifndef BUS_MCEERR_AR
+#define BUS_MCEERR_AR 4
+#endif
+
+/* A page that goes bad goes bad for all, and its neighbours do not. */
+TEST_F_TIMEOUT(mshare, memory_failure, 60)
+{
+	char *at = self->addr;
+	struct peer p;
+	long ret, i;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(at, 16 * PAGE, RW));
+	for (i = 0; i < 16; i++)
+		ASSERT_EQ(0, probe_store(at + i * PAGE, i + 1));
+	/* Soon to go bad: the content moves. */
+	ret = do_madvise(at, PAGE, MADV_SOFT_OFFLINE);
+	if (ret == -EINVAL || ret == -EPERM) {
+		EXPECT_EQ(0, peer_stop(&p));
+		SKIP(return, "no memory failure handling");
+	}
+	EXPECT_EQ(0, ret);
+	EXPECT_EQ(1, peer_see(&p, at));
+	/* Bad: whoever touches it is told. */
+	ASSERT_EQ(0, do_madvise(at + PAGE, PAGE, MADV_HWPOISON));
+	EXPECT_EQ(SIGBUS, probe_byte(at + PAGE));
+	EXPECT_EQ(BUS_MCEERR_AR, last_fault.code);
+	EXPECT_EQ(SIGBUS, peer_load(&p, at + PAGE));
+	EXPECT_EQ(BUS_MCEERR_AR, p.fault.code);
+	for (i = 2; i < 16; i++)
+		EXPECT_EQ(i + 1, peer_see(&p, at + i * PAGE));
+	/* The place is good again with another page in it. */
+	ASSERT_EQ(0, map_anon(at + PAGE, PAGE, RW));
+	EXPECT_EQ(0, peer_store(&p, at + PAGE, 77));
+	EXPECT_EQ(77, load(at + PAGE));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
 static long move_pages_status(pid_t pid, void *addr, int *status)
 {
 	void *pages[1] = { addr };
@@ -211,15 +349,14 @@ TEST_F_TIMEOUT(mshare, numa_maps_move_pages, 60)
 	struct peer p;
 	long ret, i;
 
+	if (access("/proc/self/numa_maps", R_OK))
+		SKIP(return, "no NUMA");
 	MAKE_SHARED();
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 	ASSERT_EQ(0, do_madvise(self->addr, MEG, MADV_POPULATE_WRITE));
 	ASSERT_EQ(0, probe_store(self->addr, 21));
-	ret = move_pages_status(0, self->addr, &status);
-	if (ret == -ENOSYS)
-		SKIP(return, "no move_pages()");
 	/* No page to be found by this road, and no crash on it. */
-	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, move_pages_status(0, self->addr, &status));
 	EXPECT_GT(0, status);
 	EXPECT_EQ(0, move_pages_status(p.pid, self->addr, &status));
 	EXPECT_GT(0, status);
