@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         KernelUsage usage;
         int r;
 
-        text = strndup((const char *) data, size);
+        text = fuzz_text(data, size);
         assert(text);
         (void) kernel_parse_fdinfo(text, &usage);
         /* What may be made may be adopted. */

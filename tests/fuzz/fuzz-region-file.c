@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_(region_file_done) RegionFile f = {};
         _cleanup_(freep) char *text = NULL;
 
-        text = strndup((const char *) data, size);
+        text = fuzz_text(data, size);
         assert(text);
         if (region_file_parse("fuzz", text, true, &f) < 0) {
                 assert(!f.user && !f.label && f.size == 0);

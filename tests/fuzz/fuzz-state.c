@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_(freep) char *text = NULL, *first = NULL, *second = NULL, *copy = NULL;
         int r;
 
-        text = strndup((const char *) data, size);
+        text = fuzz_text(data, size);
         assert(text);
         if (region_record_parse(text, &a) < 0) {
                 assert(!a.name && !a.label);
