@@ -28,6 +28,8 @@ build_initramfs() {
         trap "rm -rf '$tree'" RETURN
 
         mkdir -p "$tree"/{bin,sbin,usr/bin,usr/sbin,dev,proc,sys,tmp,run,mnt,root,etc,lib,tests,var/tmp}
+        # mktemp's 0700 would keep everybody but root out of the guest's /.
+        chmod 755 "$tree"
         chmod 1777 "$tree/tmp" "$tree/var/tmp"
         cp /bin/busybox "$tree/bin/busybox"
         # No name may hide the agent's own.

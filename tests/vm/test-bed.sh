@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Does the test bed tell the truth? Every promise of "run guest", above all
 # that a run which ought to fail does fail. Speaks TAP.
+# Commands for the guest's shell stand in single quotes:
+# shellcheck disable=SC2016
 set -u
 
 run=$(cd "$(dirname "$0")/../.." && pwd)/run

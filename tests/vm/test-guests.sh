@@ -105,8 +105,7 @@ lint_sparse() {
                 return 0
         fi
         kernel_source
-        with_lock kernel-mshare sparse_tree mshare
-        with_lock kernel-stock sparse_tree stock
+        with_lock kernel-mshare sparse_tree mshare && with_lock kernel-stock sparse_tree stock || return 1
         while read -r file; do
                 check sparse "$file" sparse_file "$file"
         done < <(grep -E '\.c$' "$CACHE/tree/mshare/paths" | grep -vE '^(tools|Documentation|samples)/')
