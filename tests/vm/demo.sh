@@ -2,12 +2,35 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # ./run demo; sourced by run after its libraries.
 
+# demo [SHELL]: with SHELL, on the guest's terminal, which stays.
 demo() {
-        local begin rc=0
+        local begin rc=0 file args=()
         begin=$(date +%s)
         guest_arguments mshare systemd
-        "$VM/guest.py" "${GUEST_ARGS[@]}" --memory "$(guest_memory mshare systemd)" --timeout 300 \
-                --die-with-parent --put "$VM/guest/demo" -- bash /run/job/demo < /dev/null || rc=$?
+        for file in "$ROOT"/tests/demo/*; do args+=(--put "$file"); done
+        args+=(--memory 3072)
+        if [ -n "${1:-}" ]; then
+                [ -t 0 ] || die 'demo --shell wants a terminal'
+                demo_overlay
+                "$VM/guest.py" "${GUEST_ARGS[@]}" "${args[@]}" --overlay "$DEMO_OVERLAY" || rc=$?
+                rm -f "$DEMO_OVERLAY"
+                return $rc
+        fi
+        "$VM/guest.py" "${GUEST_ARGS[@]}" "${args[@]}" --timeout 600 --die-with-parent \
+                -- bash /run/job/demo.sh < /dev/null || rc=$?
         say "==> $(($(date +%s) - begin)) s in all"
         return $rc
+}
+
+# demo_overlay: the project, and a login shell that begins with the
+# demonstration; sets $DEMO_OVERLAY.
+demo_overlay() {
+        local tree
+        DEMO_OVERLAY=$(mktemp --suffix=.tar)
+        tree=$(mktemp -d)
+        mkdir -p "$tree/etc/profile.d"
+        echo 'bash /run/job/demo.sh; echo; echo "PostgreSQL is in its region. Try: msharectl"' > "$tree/etc/profile.d/mshare-demo.sh"
+        cp "$OVERLAY" "$DEMO_OVERLAY"
+        tar -C "$tree" --owner=0 --group=0 -rf "$DEMO_OVERLAY" ./etc/profile.d/mshare-demo.sh
+        rm -rf "$tree"
 }
