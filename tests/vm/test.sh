@@ -183,6 +183,7 @@ lint_tidy() {
 
 # One file at a time: clang 14's analyser mixes up the va_lists of several.
 run_tidy() {
+        # shellcheck disable=SC2016 # the inner shell expands it
         cd "$ROOT" && printf '%s\0' "$@" | xargs -0 -r -P "$JOBS" -n 1 sh -c '
                 clang-tidy --quiet -p build-run/clang --warnings-as-errors="*" "${1#*:}" 2> /dev/null &&
                         : > "build-run/tidy/${1%%:*}"' tidy
