@@ -64,12 +64,13 @@ static p4d_t *mshare_p4d_offset(struct mm_struct *mm, unsigned long addr)
 static void mshare_free_empty_granules(struct mshare_region *region)
 {
 	struct mm_struct *host = region->mm;
-	VMA_ITERATOR(vmi, host, region->start);
 	unsigned long floor = 0, ceiling;
 	unsigned long start, end;
 	struct vm_area_struct *vma;
+	struct vma_iterator vmi;
 	struct mmu_gather tlb;
 
+	vma_iter_init(&vmi, host, region->start);
 	do {
 		vma = vma_find(&vmi, region->end);
 		ceiling = vma ? vma->vm_start : 0;
@@ -351,8 +352,8 @@ unsigned long mshare_get_unmapped_area(struct mm_struct *host,
 				       unsigned long flags)
 {
 	struct mshare_region *region = host->mshare_host;
-	MA_STATE(mas, &host->mm_mt, 0, 0);
 	int err;
+	MA_STATE(mas, &host->mm_mt, 0, 0);
 
 	mmap_assert_write_locked(host);
 

@@ -66,10 +66,11 @@ static const char *check_host(struct mshare_region *region)
 {
 	struct mm_struct *host = region->mm;
 	unsigned long addr, pages = 0;
-	VMA_ITERATOR(vmi, host, 0);
 	struct vm_area_struct *vma;
+	struct vma_iterator vmi;
 	int count = 0;
 
+	vma_iter_init(&vmi, host, 0);
 	for_each_vma(vmi, vma) {
 		if (vma->vm_mm != host)
 			return "a VMA of the host says it belongs elsewhere";

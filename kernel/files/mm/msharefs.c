@@ -34,15 +34,15 @@ struct msharefs_options {
 };
 
 enum {
-	Opt_uid,
-	Opt_gid,
-	Opt_mode,
+	OPT_UID,
+	OPT_GID,
+	OPT_MODE,
 };
 
 static const struct fs_parameter_spec msharefs_parameters[] = {
-	fsparam_gid	("gid",		Opt_gid),
-	fsparam_u32oct	("mode",	Opt_mode),
-	fsparam_uid	("uid",		Opt_uid),
+	fsparam_gid("gid", OPT_GID),
+	fsparam_u32oct("mode", OPT_MODE),
+	fsparam_uid("uid", OPT_UID),
 	{}
 };
 
@@ -227,15 +227,15 @@ static int msharefs_parse_param(struct fs_context *fc,
 		return opt;
 
 	switch (opt) {
-	case Opt_uid:
+	case OPT_UID:
 		opts->uid = result.uid;
 		opts->has_uid = true;
 		break;
-	case Opt_gid:
+	case OPT_GID:
 		opts->gid = result.gid;
 		opts->has_gid = true;
 		break;
-	case Opt_mode:
+	case OPT_MODE:
 		if (result.uint_32 & ~07777)
 			return invalf(fc, "msharefs: mode %o is not a mode",
 				      result.uint_32);
@@ -321,10 +321,12 @@ static const struct fs_context_operations msharefs_context_operations = {
 
 static int msharefs_init_fs_context(struct fs_context *fc)
 {
-	fc->fs_private = kzalloc(sizeof(struct msharefs_options), GFP_KERNEL);
-	if (!fc->fs_private)
+	struct msharefs_options *opts = kzalloc(sizeof(*opts), GFP_KERNEL);
+
+	if (!opts)
 		return -ENOMEM;
 
+	fc->fs_private = opts;
 	fc->ops = &msharefs_context_operations;
 	return 0;
 }

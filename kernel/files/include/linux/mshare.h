@@ -100,9 +100,9 @@ struct mm_struct *__mshare_redirect(struct mm_struct *mm, unsigned long start,
  * range crosses the border of a window, -EACCES if @op modifies what this
  * sharer may only read, -EINTR on a fatal signal.
  */
-static inline struct mm_struct *mshare_redirect(struct mm_struct *mm,
-		unsigned long start, unsigned long len, unsigned int op,
-		struct mshare_region **regionp)
+static inline struct mm_struct *
+mshare_redirect(struct mm_struct *mm, unsigned long start, unsigned long len,
+		unsigned int op, struct mshare_region **regionp)
 {
 	*regionp = NULL;
 	if (!mm_has_mshare_windows(mm))
@@ -199,9 +199,9 @@ static inline bool mshare_region_holds(struct mshare_region *region,
 	return false;
 }
 
-static inline struct mm_struct *mshare_redirect(struct mm_struct *mm,
-		unsigned long start, unsigned long len, unsigned int op,
-		struct mshare_region **regionp)
+static inline struct mm_struct *
+mshare_redirect(struct mm_struct *mm, unsigned long start, unsigned long len,
+		unsigned int op, struct mshare_region **regionp)
 {
 	*regionp = NULL;
 	return mm;
@@ -219,8 +219,9 @@ static inline bool mshare_overlaps(struct mm_struct *mm, unsigned long start,
 	return false;
 }
 
-static inline unsigned long mshare_get_unmapped_area(struct mm_struct *host,
-		unsigned long addr, unsigned long len, unsigned long flags)
+static inline unsigned long
+mshare_get_unmapped_area(struct mm_struct *host, unsigned long addr,
+			 unsigned long len, unsigned long flags)
 {
 	return -EINVAL;
 }
@@ -252,9 +253,12 @@ static inline struct mm_struct *mshare_vma_host(struct vm_area_struct *vma)
 
 static inline void mshare_unlink_window(struct vm_area_struct *vma) { }
 
-static inline void mshare_flush_tlb(struct mm_struct *host,
-		unsigned long start, unsigned long end,
-		unsigned int stride_shift, bool freed_tables) { }
+static inline void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
+				    unsigned long end,
+				    unsigned int stride_shift,
+				    bool freed_tables)
+{
+}
 
 static inline int mshare_fork(struct vm_area_struct *dst,
 			      struct vm_area_struct *src)

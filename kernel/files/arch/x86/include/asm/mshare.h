@@ -2,9 +2,9 @@
 #ifndef _ASM_X86_MSHARE_H
 #define _ASM_X86_MSHARE_H
 
+#include <linux/cpufeature.h>
 #include <linux/mm_types.h>
-#include <asm/cpufeature.h>
-#include <asm/pgtable.h>
+#include <linux/pgtable.h>
 
 /*
  * The P4D entry of a sharer that points at the host's PUD table. With four
