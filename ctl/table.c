@@ -168,7 +168,7 @@ static void print_header(const char *key, size_t width, bool right, bool last) {
         char buf[64];
         size_t i;
 
-        for (i = 0; key[i] && i < sizeof(buf) - 1; i++)
+        for (i = 0; i < sizeof(buf) - 1 && key[i]; i++)
                 buf[i] = (char) toupper((unsigned char) key[i]);
         buf[i] = '\0';
         print_cell(buf, width, right, last);

@@ -108,7 +108,7 @@ static int acl_from_mode(const char *path, Acl *ret) {
 int acl_grant_user(int dirfd, const char *name, uid_t uid, Access access) {
         const Entry *group;
         char path[320];
-        Acl acl;
+        Acl acl = {};
         int r;
 
         make_path(path, sizeof(path), dirfd, name);
@@ -161,7 +161,7 @@ static bool acl_decide(Acl *acl, const Identity *who, uid_t owner, gid_t group, 
 
 int acl_check(int dirfd, const char *name, const Identity *who, uid_t owner, gid_t group, Access access) {
         char path[320];
-        Acl acl;
+        Acl acl = {};
         int r;
 
         if (who->uid == 0)

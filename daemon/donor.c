@@ -8,8 +8,6 @@
 
 #include "donor.h"
 
-extern char **environ;
-
 struct Donor {
         pid_t pid;
         int fd;

@@ -81,7 +81,7 @@ static int step_remove(Call *call, void *userdata, sd_bus_error *error) {
         sd_bus_message *m = call_message(call);
         const char *name;
         Region *region;
-        bool force;
+        bool force = false;
         int r;
 
         r = sd_bus_message_read(m, "s", &name);

@@ -108,5 +108,5 @@ int log_control_add_object(Manager *manager);
 extern const sd_bus_vtable manager_vtable[];
 extern const sd_bus_vtable region_vtable[];
 /* Whether the one whose message is being dispatched may see where the region lies. */
-bool manager_may_see_address(Manager *manager, sd_bus_message *m, const Region *region);
+bool manager_may_see_address(Manager *m, sd_bus_message *message, const Region *region);
 int region_path(const char *name, char **ret);

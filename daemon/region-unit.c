@@ -207,7 +207,7 @@ int region_unit_start(const char *name) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(region_file_done) RegionFile f = {};
         _cleanup_(closep) int fd = -1;
-        Owner owner;
+        Owner owner = {};
         int r;
 
         if (load_file(name, &f) < 0 || resolve(&f, &owner) < 0)
@@ -251,7 +251,7 @@ int region_unit_reload(const char *name) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(region_file_done) RegionFile f = {};
         _cleanup_(freep) char *path = NULL;
-        Owner owner;
+        Owner owner = {};
         int r;
 
         if (load_file(name, &f) < 0 || resolve(&f, &owner) < 0)
