@@ -221,3 +221,25 @@ progress() {
         done
         if [ -t 2 ]; then printf '\r\033[K' >&2; fi
 }
+
+# kernel_deb KIND: a Debian package of the kernel, into the current directory.
+kernel_deb() {
+        kernel_source
+        need_packages 'make a Debian package of the kernel' dpkg-dev debhelper
+        with_lock "kernel-$1" build_deb "$1"
+}
+
+build_deb() {
+        local kind=$1 dir=$CACHE/tree/$1 deb
+        kernel_tree "$kind"
+        rm -f "$dir"/linux-*.deb
+        # dpkg-buildpackage would sign and check the builder's name otherwise.
+        KDEB_CHANGELOG_DIST=unstable KDEB_PKGVERSION="$(make -s -C "$dir/linux" kernelversion)-1" \
+                KDEB_COMPRESS=xz DEB_BUILD_PROFILES=pkg.linux-upstream.nokernelheaders \
+                kernel_make "$kind" bindeb-pkg
+        for deb in "$dir"/linux-image-*.deb; do
+                case $deb in *-dbg_*) continue ;; esac
+                cp "$deb" .
+                printf '%s\n' "$PWD/${deb##*/}"
+        done
+}
