@@ -541,7 +541,7 @@ TEST_F(mshare, fdinfo_figures)
 	EXPECT_EQ((long)self->addr, region_figure(self->name, "mshare-start"));
 	EXPECT_EQ((long)self->len, region_figure(self->name, "mshare-size"));
 	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
-	EXPECT_EQ(0, region_figure(self->name, "mshare-resident-kb"));
+	EXPECT_TRUE(resident_is(self->name, 0));
 	before = region_figure(self->name, "mshare-pgtables-kb");
 	EXPECT_LE(0, before);
 
@@ -549,12 +549,12 @@ TEST_F(mshare, fdinfo_figures)
 	EXPECT_EQ(2, region_figure(self->name, "mshare-sharers"));
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 	ASSERT_EQ(0, do_madvise(self->addr, MEG, MADV_POPULATE_WRITE));
-	EXPECT_EQ(1024, region_figure(self->name, "mshare-resident-kb"));
+	EXPECT_TRUE(resident_is(self->name, 1024));
 	/* A PMD table and a PTE table came in. */
 	EXPECT_EQ(before + 8, region_figure(self->name, "mshare-pgtables-kb"));
 
 	ASSERT_EQ(0, do_munmap(self->addr, MEG));
-	EXPECT_EQ(0, region_figure(self->name, "mshare-resident-kb"));
+	EXPECT_TRUE(resident_is(self->name, 0));
 	EXPECT_EQ(before, region_figure(self->name, "mshare-pgtables-kb"));
 	EXPECT_EQ(0, peer_call(&p, pf_unlink, (long)self->name));
 	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));

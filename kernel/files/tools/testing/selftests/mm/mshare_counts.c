@@ -25,7 +25,7 @@ static int test_sharers(void)
 {
 	const char *env = getenv("MSHARE_COUNTS_SHARERS");
 
-	return env ? atoi(env) : 10;
+	return env ? atoi(env) : 4;
 }
 
 static long faults(void)
@@ -190,8 +190,7 @@ TEST_F_TIMEOUT(mshare, one_fault_per_page_in_all, 120)
 	EXPECT_EQ((long)(size / 2 / PAGE), m);
 	touch_pages(&pass, self->addr, size, true);
 	EXPECT_EQ(0, pass.faults);
-	EXPECT_EQ((long)(size / 1024),
-		  region_figure(self->name, "mshare-resident-kb"));
+	EXPECT_TRUE(resident_is(self->name, (long)(size / 1024)));
 	EXPECT_EQ(0, peer_stop(&p));
 }
 

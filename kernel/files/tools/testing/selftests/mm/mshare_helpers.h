@@ -266,6 +266,24 @@ static inline long region_figure(const char *name, const char *key)
 }
 
 /*
+ * What is resident may be reported without what each CPU has counted by itself
+ * and not yet added up: true if it is what it should be, up to that.
+ */
+static inline bool resident_is(const char *name, long kb)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	long slack = cpus * (cpus > 16 ? 2 * cpus : 32) * 4;
+	long diff = region_figure(name, "mshare-resident-kb") - kb;
+
+	if (diff > slack || diff < -slack) {
+		ksft_print_msg("%ld kB resident instead of %ld\n", kb + diff,
+			       kb);
+		return false;
+	}
+	return true;
+}
+
+/*
  * The line of a maps file that holds addr: its text, or NULL.  Lines of a
  * process with a thousand mappings fit; the tests have far fewer.
  */
@@ -326,10 +344,14 @@ static inline long now_ms(void)
 #define WAIT_FOR(cond, ms)						\
 ({									\
 	long __end = now_ms() + (ms);					\
+	int __turns = 0;						\
 	bool __ok;							\
 									\
 	while (!(__ok = !!(cond)) && now_ms() < __end)			\
-		nap_ms(2);						\
+		if (__turns++ < 200)					\
+			sched_yield();					\
+		else							\
+			nap_ms(2);					\
 	__ok;								\
 })
 

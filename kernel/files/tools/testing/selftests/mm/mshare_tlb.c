@@ -76,7 +76,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_munmap, 120)
 	struct spin_test t;
 	struct spin *s;
 	long ret;
-	int i, rounds = scaled(200, 60);
+	int i, rounds = scaled(100, 40);
 
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);
 	if (ret == -ENODEV)
@@ -105,7 +105,7 @@ TEST_F_TIMEOUT(mshare, spin_ro_reader_vs_munmap_of_tables, 120)
 	struct spin_test t;
 	struct spin *s;
 	long ret;
-	int i, rounds = scaled(200, 60);
+	int i, rounds = scaled(100, 40);
 
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDONLY);
 	if (ret == -ENODEV)
@@ -133,7 +133,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_mprotect, 120)
 	struct spin_test t;
 	struct spin *s;
 	long ret;
-	int i, rounds = scaled(200, 60);
+	int i, rounds = scaled(100, 40);
 
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);
 	if (ret == -ENODEV)
@@ -166,7 +166,7 @@ TEST_F_TIMEOUT(mshare, spin_writer_vs_cow, 120)
 	struct spin_test t;
 	struct spin *s;
 	long ret;
-	int i, rounds = scaled(200, 60), fd = temp_file(256 * PAGE);
+	int i, rounds = scaled(100, 40), fd = temp_file(256 * PAGE);
 
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDONLY);
 	if (ret == -ENODEV)
@@ -196,7 +196,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_dontneed, 120)
 	struct spin_test t;
 	struct spin *s;
 	long ret;
-	int i, rounds = scaled(200, 60);
+	int i, rounds = scaled(100, 40);
 
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);
 	if (ret == -ENODEV)
@@ -261,7 +261,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_pageout, 120)
 	struct spin_test t;
 	struct spin *s;
 	long ret;
-	int i, j, rounds = scaled(100, 30), swap;
+	int i, j, rounds = scaled(60, 30), swap;
 	long out = vmstat_count("pswpout");
 	size_t poison_len = 64 * PAGE;
 	char *poison;
@@ -365,7 +365,7 @@ TEST_F_TIMEOUT(mshare, many_sharers_threshold, 120)
 	struct spin_test t;
 	struct spin *s;
 	long ret;
-	int i, n = 300, rounds = scaled(100, 30), pfd[2], status;
+	int i, n = 300, rounds = scaled(60, 30), pfd[2], status;
 	char byte;
 
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);
@@ -424,7 +424,7 @@ static void *reader_thread(void *arg)
 /* A window goes while another thread of the same process reads in it. */
 TEST_F_TIMEOUT(mshare, detach_vs_access, 120)
 {
-	int i, rounds = scaled(200, 60), cpu[2];
+	int i, rounds = scaled(100, 40), cpu[2];
 	struct spin *s = spin_alloc();
 	struct thread_arg arg;
 	pthread_t thread;
