@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <systemd/sd-bus.h>
+
+#include "mshare.h"
+#include "util.h"
+
+/*
+ * broker-storm REGION N: keeps N processes that acquire the region, attach to it, use it for a moment and leave again: by
+ * releasing, by exit, by exec, by SIGKILL, or handing lease and window to a child. They try again as long as the broker is
+ * away. On standard input:
+ *
+ *   freeze   nobody leaves any more; when all N have lease and window: "frozen HOLDERS"
+ *   thaw     go on: "thawed"
+ *   end, or the end of the file: all leave, and so do we: "over CYCLES WRONG"
+ *
+ * WRONG counts memory that did not hold what was written to it.
+ */
+typedef struct Slot {
+        atomic_int pid;
+        atomic_bool holding;
+} Slot;
+
+typedef struct Shared {
+        atomic_bool frozen;
+        atomic_ulong cycles, wrong;
+        Slot slots[];
+} Shared;
+
+typedef struct Member {
+        Shared *shared;
+        Slot *slot;
+        size_t index;
+        const char *region;
+        unsigned seed;
+} Member;
+
+static int acquire(const char *region, uint64_t *address, uint64_t *length) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        int fd, r;
+
+        r = sd_bus_open_system(&bus);
+        if (r >= 0)
+                r = sd_bus_call_method(bus, "org.mshare1", "/org/mshare1", "org.mshare1.Manager", "AcquireRegion", NULL,
+                                       &reply, "ssa{sv}", region, "rw", 0);
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "tth", address, length, &fd);
+        if (r < 0)
+                return r;
+        fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        return fd < 0 ? -errno : fd;
+}
+
+static unsigned pick(Member *m, unsigned n) {
+        return (unsigned) rand_r(&m->seed) % n;
+}
+
+static void use(Member *m, uint64_t address) {
+        volatile uint64_t *mine = (volatile uint64_t *) (uintptr_t) (address + m->index * 4096);
+
+        for (unsigned i = 0; i < 4; i++) {
+                uint64_t v = (uint64_t) getpid() << 32 | i;
+
+                *mine = v;
+                (void) usleep(1000 * (1 + pick(m, 40)));
+                if (*mine != v)
+                        atomic_fetch_add(&m->shared->wrong, 1);
+                while (atomic_load(&m->shared->frozen))
+                        (void) usleep(5000);
+        }
+}
+
+/* Leaves in one of the ways there are. Returns if the process goes on. */
+static void leave(Member *m, int lease, uint64_t address, uint64_t length) {
+        int fate = (int) pick(m, 6);
+        pid_t pid;
+
+        atomic_store(&m->slot->holding, false);
+        switch (fate) {
+        case 0:
+                _exit(0);
+        case 1:
+                (void) execl("/bin/true", "true", NULL);
+                _exit(1);
+        case 2:
+                (void) kill(getpid(), SIGKILL);
+                break;
+        case 3:
+                /* The child is the client now, by nothing but fork. */
+                pid = fork();
+                if (pid > 0) {
+                        atomic_store(&m->slot->pid, pid);
+                        _exit(0);
+                }
+                if (pid == 0) {
+                        while (atomic_load(&m->slot->pid) != getpid())
+                                (void) usleep(500);
+                        m->seed ^= (unsigned) getpid();
+                        atomic_store(&m->slot->holding, true);
+                        use(m, address);
+                        atomic_store(&m->slot->holding, false);
+                        _exit(0);
+                }
+                break;
+        }
+        (void) munmap((void *) (uintptr_t) address, length);
+        (void) close(lease);
+}
+
+static void member(Member *m) {
+        for (;;) {
+                uint64_t address, length;
+                int lease;
+
+                lease = acquire(m->region, &address, &length);
+                if (lease < 0) {
+                        (void) usleep(20000);
+                        continue;
+                }
+                if (mshare(m->region, (void *) (uintptr_t) address, length, O_RDWR, 0) < 0) {
+                        (void) fprintf(stderr, "mshare: %s\n", strerror(errno));
+                        (void) close(lease);
+                        (void) usleep(20000);
+                        continue;
+                }
+                atomic_store(&m->slot->holding, true);
+                use(m, address);
+                atomic_fetch_add(&m->shared->cycles, 1);
+                leave(m, lease, address, length);
+        }
+}
+
+static void spawn(Shared *shared, const char *region, size_t i) {
+        Member m = { .shared = shared, .slot = shared->slots + i, .index = i, .region = region };
+        pid_t pid;
+
+        pid = fork();
+        if (pid == 0) {
+                (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+                (void) close(0);
+                m.seed = (unsigned) getpid();
+                member(&m);
+        }
+        if (pid > 0)
+                atomic_store(&shared->slots[i].pid, pid);
+}
+
+static size_t count_holding(Shared *shared, size_t n) {
+        size_t k = 0;
+
+        for (size_t i = 0; i < n; i++)
+                k += atomic_load(&shared->slots[i].holding);
+        return k;
+}
+
+static void tend(Shared *shared, const char *region, size_t n) {
+        pid_t pid;
+
+        while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+                for (size_t i = 0; i < n; i++)
+                        if (atomic_load(&shared->slots[i].pid) == pid) {
+                                atomic_store(&shared->slots[i].holding, false);
+                                spawn(shared, region, i);
+                                break;
+                        }
+}
+
+int main(int argc, char **argv) {
+        size_t n = argc == 3 ? (size_t) atoi(argv[2]) : 0;
+        bool freezing = false;
+        Shared *shared;
+        char line[64];
+
+        if (n == 0)
+                return 2;
+        shared = mmap(NULL, sizeof(Shared) + n * sizeof(Slot), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (shared == MAP_FAILED || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || fcntl(0, F_SETFL, O_NONBLOCK) < 0)
+                return 2;
+        (void) setvbuf(stdout, NULL, _IOLBF, 0);
+        for (size_t i = 0; i < n; i++)
+                spawn(shared, argv[1], i);
+        for (;;) {
+                ssize_t k = read(0, line, sizeof(line) - 1);
+
+                if (k == 0 || (k > 0 && strncmp(line, "end", 3) == 0))
+                        break;
+                if (k > 0 && strncmp(line, "freeze", 6) == 0) {
+                        atomic_store(&shared->frozen, true);
+                        freezing = true;
+                } else if (k > 0 && strncmp(line, "thaw", 4) == 0) {
+                        atomic_store(&shared->frozen, false);
+                        (void) printf("thawed\n");
+                }
+                tend(shared, argv[1], n);
+                if (freezing && count_holding(shared, n) == n) {
+                        /* Who was about to leave when the flag was set has left by now, and is back. */
+                        (void) usleep(100000);
+                        tend(shared, argv[1], n);
+                        if (count_holding(shared, n) == n) {
+                                (void) printf("frozen %zu\n", n);
+                                freezing = false;
+                        }
+                }
+                (void) usleep(2000);
+        }
+        for (size_t i = 0; i < n; i++)
+                (void) kill(atomic_load(&shared->slots[i].pid), SIGKILL);
+        (void) printf("over %lu %lu\n", atomic_load(&shared->cycles), atomic_load(&shared->wrong));
+        return 0;
+}

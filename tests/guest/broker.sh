@@ -1,0 +1,218 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The broker as installed, on the real kernel, bus, polkit and systemd, through its public face.
+# limit: 240
+# shellcheck disable=SC2016,SC2317
+set -u
+
+count=0
+out=$(mktemp -d)
+chmod 755 "$out"
+client=/usr/libexec/mshare/tests/guest-client
+manager=(org.mshare1 /org/mshare1 org.mshare1.Manager)
+# There is nobody at the console who could type a password.
+ask=(busctl --allow-interactive-authorization=no call "${manager[@]}")
+
+check() { # check NAME COMMAND...
+        local name=$1
+        shift
+        count=$((count + 1))
+        if "$@" > "$out/log" 2>&1; then
+                echo "ok $count - $name"
+        else
+                echo "not ok $count - $name"
+                sed 's/^/# /' "$out/log"
+        fi
+}
+as() { # as UID COMMAND...
+        local uid=$1
+        shift
+        setpriv --reuid="$uid" --regid="$uid" --clear-groups "$@"
+}
+call() { busctl call "${manager[@]}" "$@"; } # call METHOD SIGNATURE ARGUMENTS...
+get() { busctl get-property org.mshare1 "$1" "$2" "$3" | cut -d' ' -f2-; }
+region() { get "/org/mshare1/region/$1" org.mshare1.Region "$2"; }
+is() { # is WANTED COMMAND...
+        local wanted=$1 _ value
+        shift
+        for _ in $(seq 100); do
+                value=$("$@" 2>&1)
+                [ "$value" = "$wanted" ] && return
+                sleep 0.1
+        done
+        echo "$*: '$value', not '$wanted'"
+        return 1
+}
+refused() { # refused ERROR-OR-TEXT COMMAND...
+        local text=$1 said
+        shift
+        if said=$("$@" 2>&1); then
+                echo "no error: $said"
+                return 1
+        fi
+        echo "$said"
+        [[ $said == *"$text"* ]]
+}
+owner_and_mode() { stat -c %u:%g:%a "/sys/fs/mshare/$1"; }
+gone() { ! [ -e "/sys/fs/mshare/$1" ] && ! [ -e "/run/mshared/regions/$1" ]; }
+state() { systemctl is-active "$1"; }
+
+check 'systemctl enable --now mshared' systemctl enable --now mshared
+check 'it is up' is active state mshared
+check 'under its own user' sh -c '[ "$(ps -o user= -p "$(systemctl show -P MainPID mshared)")" = mshared ]'
+check 'it answers' call ListRegions
+
+if [ "$MSHARE_PATCHED" != yes ]; then
+        check 'a kernel without mshare is said to be one' is false get /org/mshare1 org.mshare1.Manager KernelSupport
+        check 'and creating is refused with a sentence' refused 'Linux 6.12' \
+                call CreateRegion 'stua{sv}' r 4096 384 0
+        check 'no unit has failed for it' sh -c '! systemctl is-failed mshared sys-fs-mshare.mount'
+        echo "1..$count"
+        exit 0
+fi
+
+check 'the kernel has mshare' is true get /org/mshare1 org.mshare1.Manager KernelSupport
+check 'the granule is the kernel'"'s" is "$(cat /proc/sys/vm/mshare_size)" get /org/mshare1 org.mshare1.Manager Granule
+check 'msharefs belongs to the broker' sh -c '[ "$(stat -c %U:%G:%a /sys/fs/mshare)" = mshared:mshared:755 ]'
+check 'the broker holds three capabilities and no more' sh -c \
+        '[ "$(grep CapEff "/proc/$(systemctl show -P MainPID mshared)/status" | cut -f2)" = 000000000000000d ]'
+
+check 'busctl makes a region' call CreateRegion 'stua{sv}' made $((64 << 20)) $((0640)) 3 uid u 1000 gid u 1000 populate b true
+check 'for whom it was asked' is 1000:1000:640 owner_and_mode made
+check 'all of it resident' is $((64 << 20)) region made ResidentBytes
+check 'with its page tables, once' bash -c \
+        "[ \$(busctl get-property org.mshare1 /org/mshare1/region/made org.mshare1.Region PageTableBytes | cut -d' ' -f2) -le 200000 ]"
+check 'and nobody sharing them yet' is 0 region made NSharers
+for backing in memfd empty; do
+        check "backing $backing" call CreateRegion 'stua{sv}' "b-$backing" $((2 << 20)) 384 1 backing s $backing
+        check 'removed again' call RemoveRegion 'sa{sv}' "b-$backing" 0
+done
+truncate -s 8M "$out/file"
+check 'huge pages are refused as long as the kernel does not take them, or made' bash -c "
+        busctl call ${manager[*]} CreateRegion 'stua{sv}' b-huge $((2 << 20)) 384 1 backing s hugetlb 2>&1 |
+        grep -qE 'not take hugetlb|no memory for|/org/mshare1/region/b_2dhuge'"
+call RemoveRegion 'sa{sv}' b-huge 0 > "$out/log" 2>&1
+check 'nothing is left of them' is made ls /sys/fs/mshare
+check 'a region in the way of every process is refused' refused 'mappings of their own' \
+        call CreateRegion 'stua{sv}' r $((17 << 40)) 384 1 address t $((85 << 40))
+check 'and leaves nothing' gone r
+
+# Two unrelated clients, and one who may not.
+mkfifo "$out/to" "$out/from"
+as 1000 $client < "$out/to" > "$out/from" 2> "$out/err" &
+exec {to}> "$out/to" {from}< "$out/from"
+tell() { # tell COMMAND: to the client; its answer in $answer
+        echo "$1" >&$to
+        read -r -t 30 answer <&$from
+        echo "$answer"
+        [[ $answer == ok* ]]
+}
+read -r -t 30 answer <&$from
+check 'the owner becomes a client' tell 'acquire made rw'
+check 'the broker counts it' is 1 region made NClients
+check 'so does the kernel' is 1 region made NSharers
+check 'with its unit and user' bash -c 'busctl call org.mshare1 /org/mshare1 org.mshare1.Manager ListClients s made |
+        grep -q "1 1000 [0-9]* \"mshare-guest.service\" \"rw\""'
+check 'a stranger does not see where it is' bash -c "setpriv --reuid=1001 --regid=1001 --clear-groups \
+        busctl call ${manager[*]} ListRegions | grep -q '\"made\" \"/org/mshare1/region/made\" 0 0 416 1000 1000 1 \"ready\"'"
+check 'nor gets in by the broker' refused authenticat as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' made r 0
+check 'nor by the kernel' as 1001 python3 - << 'PY'
+import ctypes, errno
+libc = ctypes.CDLL(None, use_errno=True)
+r = libc.syscall(548, b"made", ctypes.c_void_p(17 << 40), ctypes.c_size_t(1 << 39), 0, 0)
+assert r == -1 and ctypes.get_errno() == errno.EACCES, (r, ctypes.get_errno())
+PY
+check 'nor changes its mode' refused authenticat as 1001 "${ask[@]}" SetRegionMode su made 511
+check 'nor its owner' refused authenticat as 1001 "${ask[@]}" SetRegionOwner suu made 1001 1001
+check 'nor removes it' refused authenticat as 1001 "${ask[@]}" RemoveRegion 'sa{sv}' made 1 force b true
+check 'the owner changes its mode' as 1000 "${ask[@]}" SetRegionMode su made $((0604))
+check 'so it is' is 1000:1000:604 owner_and_mode made
+check 'now the stranger may read' as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' made r 0
+check 'nobody makes regions without asking' refused authenticat \
+        as 1001 "${ask[@]}" CreateRegion 'stua{sv}' his 4096 384 0
+
+# What an administrator writes into a rule holds.
+install -d /etc/polkit-1/rules.d
+cat > /etc/polkit-1/rules.d/10-mshare-test.rules << 'RULE'
+polkit.addRule(function(action, subject) {
+    if (action.id == "org.mshare1.create-region" && subject.user == "user1001" &&
+        action.lookup("region").indexOf("his") === 0 && Number(action.lookup("size")) <= 8192)
+        return polkit.Result.YES;
+    if (action.id == "org.mshare1.set-owner" && subject.user == "user1001" && action.lookup("owner") == "1001")
+        return polkit.Result.YES;
+});
+RULE
+chmod 755 /etc/polkit-1/rules.d
+chmod 644 /etc/polkit-1/rules.d/10-mshare-test.rules
+check 'a rule of the administrator' is 'o t t' bash -c "sleep 1; setpriv --reuid=1001 --regid=1001 --clear-groups \
+        busctl call ${manager[*]} CreateRegion 'stua{sv}' his 4096 384 0 | sed -E 's/^ott .*/o t t/'"
+check 'by its details' refused authenticat as 1001 "${ask[@]}" CreateRegion 'stua{sv}' his2 16384 384 0
+check 'is for those it names' refused authenticat as 1000 "${ask[@]}" CreateRegion 'stua{sv}' his3 4096 384 0
+check 'the owner is who asked' is 1001:1001:600 owner_and_mode his
+check 'and gets another region by it' as 1001 "${ask[@]}" SetRegionOwner suu made 1001 1001
+check 'as the kernel sees it' is 1001:1001:604 owner_and_mode made
+check 'its owner removes it' as 1001 "${ask[@]}" RemoveRegion 'sa{sv}' his 0
+rm -f /etc/polkit-1/rules.d/10-mshare-test.rules
+
+check 'a region in use is not removed' refused 'clients' call RemoveRegion 'sa{sv}' made 0
+check 'the broker restarts' systemctl restart mshared
+check 'and knows its client' is 1 region made NClients
+check 'kill -9' kill -9 "$(systemctl show -P MainPID mshared)"
+check 'and knows it again' is 1 region made NClients
+check 'the region is what it was' is 1001:1001:604 owner_and_mode made
+check 'and is as big' is $((64 << 20)) region made Size
+check 'the bus restarts' systemctl restart dbus
+check 'the broker comes back' is active state mshared
+check 'with its client' is 1 region made NClients
+check 'by force it goes' call RemoveRegion 'sa{sv}' made 1 force b true
+check 'from the kernel too' gone made
+check 'who is in it goes on' tell 'put 0 still'
+check 'reading' tell 'get 0'
+exec {to}>&- {from}<&-
+
+# A database's unit.
+cat > /etc/mshare/regions.d/pgdata.conf << 'CONF'
+[Region]
+Size=64M
+Mode=0660
+User=postgres
+Group=postgres
+Populate=yes
+CONF
+cat > /run/systemd/system/db.service << 'UNIT'
+[Unit]
+Requires=mshare-region@pgdata.service
+After=mshare-region@pgdata.service
+[Service]
+User=postgres
+ExecStart=sleep infinity
+UNIT
+systemctl daemon-reload
+check 'a unit that requires a region starts' systemctl start db
+check 'with the region' is "$(id -u postgres):$(id -g postgres):660" owner_and_mode pgdata
+check 'which is a unit' is active state mshare-region@pgdata
+before=$(systemctl show -P MainPID db)
+check 'a restart of the broker' systemctl restart mshared
+check 'leaves the unit alone' is "$before" systemctl show -P MainPID db
+check 'and the region' is "$(id -u postgres):$(id -g postgres):660" owner_and_mode pgdata
+sed -i 's/^Mode=.*/Mode=0600/; s/^User=.*/User=user1000/; s/^Group=.*/Group=user1000/' /etc/mshare/regions.d/pgdata.conf
+check 'systemctl reload' systemctl reload mshare-region@pgdata
+check 'applies owner and mode' is 1000:1000:600 owner_and_mode pgdata
+check 'a stop of the region' systemctl stop mshare-region@pgdata
+check 'stops who needs it' is inactive state db
+check 'and frees it' gone pgdata
+sed -i 's/^Size=.*/Size=much/' /etc/mshare/regions.d/pgdata.conf
+check 'a wrong file fails the unit' refused failed systemctl start mshare-region@pgdata
+check 'and says the line' bash -c 'journalctl --sync; journalctl -u mshare-region@pgdata --no-pager | grep -q "pgdata.conf:2: Size=much"'
+systemctl reset-failed mshare-region@pgdata
+rm -f /etc/mshare/regions.d/pgdata.conf /run/systemd/system/db.service
+systemctl daemon-reload
+
+check 'a call starts the broker' bash -c "systemctl stop mshared; busctl call ${manager[*]} ListRegions && systemctl is-active mshared"
+check 'its entries have an explanation' bash -c 'journalctl --update-catalog; journalctl --sync
+        journalctl -x -u mshared --no-pager | grep -q "Subject: Region made has been made"'
+check 'systemctl sets its log level' bash -c 'systemctl service-log-level mshared debug && [ "$(systemctl service-log-level mshared)" = debug ]'
+check 'it is well confined' systemd-analyze security --threshold=15 mshared.service
+check 'nothing is left' bash -c '[ -z "$(ls /sys/fs/mshare /run/mshared/regions /run/mshared/leases | grep -v :)" ]'
+check 'no unit has failed' bash -c '! systemctl list-units --failed --no-legend --plain | grep mshare'
+echo "1..$count"
