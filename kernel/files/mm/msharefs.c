@@ -15,6 +15,7 @@
 #include <linux/mm.h>
 #include <linux/mshare.h>
 #include <linux/pagemap.h>
+#include <linux/percpu_counter.h>
 #include <linux/seq_file.h>
 #include <linux/sysfs.h>
 #include <uapi/linux/mshare.h>
@@ -83,6 +84,17 @@ static unsigned long msharefs_get_unmapped_area(struct file *file,
 	return -EOPNOTSUPP;
 }
 
+/*
+ * Exact, unlike get_mm_rss(), which leaves out what the CPUs have not yet
+ * handed in: on a large machine that can be more than a small region.
+ */
+static unsigned long msharefs_resident_pages(struct mm_struct *host)
+{
+	return percpu_counter_sum_positive(&host->rss_stat[MM_FILEPAGES]) +
+	       percpu_counter_sum_positive(&host->rss_stat[MM_ANONPAGES]) +
+	       percpu_counter_sum_positive(&host->rss_stat[MM_SHMEMPAGES]);
+}
+
 static void msharefs_show_fdinfo(struct seq_file *m, struct file *file)
 {
 	struct mshare_region *region = msharefs_region(file_inode(file));
@@ -93,7 +105,7 @@ static void msharefs_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "mshare-sharers:\t%d\n",
 		   atomic_read(&region->nr_sharers));
 	seq_printf(m, "mshare-resident-kb:\t%lu\n",
-		   get_mm_rss(host) << (PAGE_SHIFT - 10));
+		   msharefs_resident_pages(host) << (PAGE_SHIFT - 10));
 	seq_printf(m, "mshare-pgtables-kb:\t%lu\n",
 		   mm_pgtables_bytes(host) >> 10);
 }
