@@ -3,6 +3,7 @@
 # The demonstration, inside the systemd guest: an unmodified PostgreSQL twice,
 # plain and in a region. The exit status is 0 only if the second run shared.
 set -u
+# shellcheck source=tests/demo/server.sh
 . "$(dirname "$0")/server.sh"
 
 connections=100 scale=2

@@ -3,6 +3,7 @@
 # Debian's PostgreSQL in the guest, plain and in a region; sourced by the
 # demonstration and by the benchmarks. Set-up as mshare-postgresql(7) says.
 
+# shellcheck disable=SC2034 # used by those who source this
 version=$(basename "$(printf '%s\n' /usr/lib/postgresql/* | sort -V | tail -n 1)")
 unit=postgresql@$version-main.service
 etc=/etc/postgresql/$version/main

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARE_BENCH_H
+#define MSHARE_BENCH_H
+
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAGE ((size_t) 4096)
+/* Below the places where the loader, the heap and mmap() put things, with and without address randomization. */
+#define REGION_ADDRESS ((void *) (UINT64_C(1) << 44))
+
+static inline uint64_t now_nsec(void) {
+        struct timespec ts;
+
+        if (clock_gettime(CLOCK_MONOTONIC, &ts) < 0)
+                err(1, "clock_gettime");
+        return (uint64_t) ts.tv_sec * 1000000000U + (uint64_t) ts.tv_nsec;
+}
+
+/* The number that follows key in a file of "key: number" lines. */
+static inline uint64_t file_number(const char *path, const char *key) {
+        unsigned long long n = 0;
+        char line[256];
+        FILE *f = fopen(path, "re");
+
+        if (!f)
+                err(1, "%s", path);
+        for (;;) {
+                if (!fgets(line, sizeof(line), f))
+                        errx(1, "%s has no line %s", path, key);
+                if (strncmp(line, key, strlen(key)) == 0 && sscanf(line + strlen(key), " %llu", &n) == 1)
+                        break;
+        }
+        (void) fclose(f);
+        return n;
+}
+
+/* Bytes of page tables of all processes and regions. */
+static inline uint64_t page_table_bytes(void) {
+        return file_number("/proc/meminfo", "PageTables:") << 10;
+}
+
+/* Window length of a region of the least size. */
+static inline size_t granule(void) {
+        return (size_t) file_number("/proc/sys/vm/mshare_size", "");
+}
+
+#endif

@@ -1,0 +1,128 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# ./run bench; sourced by run after its libraries. Each benchmark prints records
+# into raw/NAME in the results' directory; report.py turns all that are there
+# into JSON, tables and the plot.
+
+BENCH=$ROOT/tests/bench
+BENCHES='tables faults unused postgres flush broker'
+
+# bench DIRECTORY NAME...: without names, all.
+bench() {
+        local name begin
+        RESULTS_DIR=$1
+        shift
+        # shellcheck disable=SC2086 # a list
+        [ $# -gt 0 ] || set -- $BENCHES
+        need_packages 'run the benchmarks' gcc libc6-dev pkg-config gnuplot-nox python3
+        mkdir -p "$RESULTS_DIR/raw" "$ROOT/build-run/bench"
+        for name in "$@"; do
+                begin=$(date +%s)
+                step "benchmark $name"
+                "bench_$name" > "$RESULTS_DIR/raw/$name.partial" < /dev/null
+                mv "$RESULTS_DIR/raw/$name.partial" "$RESULTS_DIR/raw/$name"
+                kernel mshare
+                "$BENCH/report.py" record "$RESULTS_DIR" "$name" "$KERNEL" "$(bench_commit)"
+                say "    $(($(date +%s) - begin)) s"
+        done
+        "$BENCH/report.py" summary "$RESULTS_DIR"
+        say "==> results: $RESULTS_DIR/results.md"
+}
+
+bench_commit() {
+        local commit dirty=
+        commit=$(git -C "$ROOT" rev-parse --short=12 HEAD 2> /dev/null || echo unknown)
+        # What is not in the commit and enters what is measured.
+        if [ -n "$(git -C "$ROOT" status --porcelain -uno -- kernel lib daemon units tests/bench tests/demo 2> /dev/null)" ]; then dirty='+'; fi
+        echo "$commit$dirty"
+}
+
+# bench_cc NAME SOURCE...: a static program for the selftest guest.
+bench_cc() {
+        local name=$1
+        shift
+        gcc -static -O2 -Wall -Wextra -pthread -D_GNU_SOURCE -I"$ROOT/lib" \
+                -o "$ROOT/build-run/bench/$name" "$@" "$ROOT/lib/syscall.c"
+}
+
+# bench_guest KIND MEMORY PROGRAM SWITCHES... -- SCRIPT: a shell script in the
+# selftest guest, with the program at /tmp/PROGRAM.
+bench_guest() {
+        local kind=$1 memory=$2 program=$3
+        shift 3
+        guest_arguments "$kind" selftest
+        "$VM/guest.py" "${GUEST_ARGS[@]}" --memory "$memory" --timeout 3600 --die-with-parent \
+                --put "$ROOT/build-run/bench/$program" "${@:1:$#-1}" \
+                sh -c "cp /run/job/$program /tmp; ${*: -1}"
+}
+
+# Everything that a kind of buffer needs beforehand.
+# shellcheck disable=SC2016 # the guest's shell expands it
+BENCH_KINDS='
+        buffer() { # buffer KIND MIB COUNT...
+                case $1 in
+                thp) echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled ;;
+                hugetlb) echo $(($2 / 2)) > /proc/sys/vm/nr_hugepages ;;
+                esac
+                /tmp/memory "$@" || exit
+                echo 0 > /proc/sys/vm/nr_hugepages
+        }'
+
+# Page tables of one buffer of 256 MiB against the number of its users.
+bench_tables() {
+        bench_cc memory "$BENCH/memory.c"
+        # shellcheck disable=SC2016
+        bench_guest mshare 3072 memory -- "$BENCH_KINDS"'
+                for kind in plain thp hugetlb region; do buffer $kind 256 1 10 50 100 250 500 1000 1500; done'
+}
+
+# What the N-th process needs to touch 1 GiB; nanoseconds are instructions.
+bench_faults() {
+        bench_cc memory "$BENCH/memory.c"
+        # shellcheck disable=SC2016
+        bench_guest mshare 3072 memory --icount -- "$BENCH_KINDS"'
+                for kind in plain thp hugetlb region; do buffer $kind 1024 1 2 10; done'
+}
+
+# The stock kernel against the patched one, for a process that has no region.
+bench_unused() {
+        local kind
+        bench_cc unused "$ROOT/tests/kernel/unused-cost.c"
+        for kind in stock mshare; do
+                bench_guest "$kind" 1024 unused --icount -- '/tmp/unused' | sed "s/^\([^ ]*\) \([0-9]*\)$/kernel=$kind operation=\1 instructions=\2/"
+        done
+}
+
+bench_postgres() {
+        guest_arguments mshare systemd
+        "$VM/guest.py" "${GUEST_ARGS[@]}" --memory 4096 --timeout 3600 --die-with-parent \
+                --put "$BENCH/postgres.sh" --put "$ROOT/tests/demo/server.sh" --put "$ROOT/tests/demo/load.py" \
+                -- sh -c "bash /run/job/postgres.sh ${MSHARE_BENCH_CONNECTIONS:-200}"
+}
+
+# Taking a right or a page away from a region with idle sharers.
+bench_flush() {
+        bench_cc flush "$BENCH/flush.c"
+        # shellcheck disable=SC2016
+        bench_guest mshare 2048 flush --icount -- '
+                for count in 0 100 1000; do
+                        for kind in region threads; do /tmp/flush $kind $count || exit; done
+                done'
+}
+
+bench_broker() {
+        need_packages 'run the benchmarks' libsystemd-dev
+        # shellcheck disable=SC2046 # flags
+        gcc -O2 -Wall -Wextra -D_GNU_SOURCE -I"$ROOT/lib" -o "$ROOT/build-run/bench/broker" "$BENCH/broker.c" \
+                $(pkg-config --cflags --libs libsystemd)
+        guest_arguments mshare systemd
+        "$VM/guest.py" "${GUEST_ARGS[@]}" --memory 4096 --timeout 3600 --die-with-parent \
+                --put "$ROOT/build-run/bench/broker" -- bash -c '
+                set -e
+                cp /run/job/broker /tmp
+                systemctl enable -q --now mshared
+                msharectl create herd 64M --mode=0666
+                /tmp/broker latency herd 1000
+                /tmp/broker herd herd 100
+                /tmp/broker herd herd 1500'
+}

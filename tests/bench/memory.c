@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * memory KIND MIB COUNT...: what the page tables of one buffer cost the processes that use it.
+ *
+ * Makes a buffer of that size and kind (plain, thp, hugetlb, region), fills it, and forks processes that each
+ * read one byte of every page and then wait. For each COUNT, which must rise, prints a record of the machine's
+ * page tables since before the buffer was made, and of what the newest process needed: its own tables, its
+ * faults and its time.
+ */
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "bench.h"
+#include "mshare.h"
+
+struct answer {
+        uint64_t faults, nsec, own;
+};
+
+/* Counts and sums are all that is wanted; this keeps the reads from being optimized away. */
+static volatile char sink;
+
+static char *make_buffer(const char *kind, size_t size) {
+        int flags = MAP_SHARED | MAP_ANONYMOUS;
+        char *p = NULL;
+
+        if (strcmp(kind, "region") == 0) {
+                if (mshare("bench", REGION_ADDRESS, granule(), O_CREAT | O_EXCL | O_RDWR, 0600) < 0)
+                        err(1, "mshare");
+                p = REGION_ADDRESS;
+                flags |= MAP_FIXED;
+        } else if (strcmp(kind, "hugetlb") == 0)
+                flags |= MAP_HUGETLB;
+        else if (strcmp(kind, "plain") != 0 && strcmp(kind, "thp") != 0)
+                errx(2, "no such kind: %s", kind);
+
+        p = mmap(p, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+        if (p == MAP_FAILED)
+                err(1, "mmap of %zu bytes", size);
+        if (strcmp(kind, "thp") == 0 && madvise(p, size, MADV_HUGEPAGE) < 0)
+                err(1, "madvise");
+        for (size_t i = 0; i < size; i += PAGE)
+                p[i] = (char) (i / PAGE);
+        return p;
+}
+
+static void child(const char *p, size_t size, int answers) {
+        struct rusage before, after;
+        struct answer a;
+
+        if (getrusage(RUSAGE_SELF, &before) < 0)
+                err(1, "getrusage");
+        a.nsec = now_nsec();
+        for (size_t i = 0; i < size; i += PAGE)
+                sink = *(const volatile char *) (p + i);
+        a.nsec = now_nsec() - a.nsec;
+        if (getrusage(RUSAGE_SELF, &after) < 0)
+                err(1, "getrusage");
+        a.faults = (uint64_t) (after.ru_minflt - before.ru_minflt);
+        a.own = file_number("/proc/self/status", "VmPTE:") << 10;
+        if (write(answers, &a, sizeof(a)) != sizeof(a))
+                err(1, "write");
+        for (;;)
+                pause();
+}
+
+int main(int argc, char *argv[]) {
+        size_t size, count = 0;
+        uint64_t before;
+        int answers[2];
+        pid_t group;
+        char *p;
+
+        if (argc < 4)
+                errx(2, "usage: memory KIND MIB COUNT...");
+        size = strtoul(argv[2], NULL, 10) << 20;
+        /* What the last program left behind is still on its way out. */
+        (void) usleep(200000);
+        before = page_table_bytes();
+        p = make_buffer(argv[1], size);
+        if (pipe(answers) < 0)
+                err(1, "pipe");
+        printf("kind=%s mib=%s processes=0 table_bytes=%lld\n",
+               argv[1],
+               argv[2],
+               (long long) (page_table_bytes() - before));
+        fflush(stdout);
+
+        group = 0;
+        for (int i = 3; i < argc; i++) {
+                struct answer a = { 0 };
+                size_t target = strtoul(argv[i], NULL, 10);
+
+                for (; count < target; count++) {
+                        pid_t pid = fork();
+
+                        if (pid < 0)
+                                err(1, "fork of process %zu", count + 1);
+                        if (pid == 0) {
+                                if (setpgid(0, group) < 0)
+                                        err(1, "setpgid");
+                                child(p, size, answers[1]);
+                        }
+                        if (group == 0)
+                                group = pid;
+                        (void) setpgid(pid, group);
+                        if (read(answers[0], &a, sizeof(a)) != sizeof(a))
+                                errx(1, "process %zu has not answered", count + 1);
+                }
+                printf("kind=%s mib=%s processes=%zu table_bytes=%lld own_bytes=%llu faults=%llu nsec=%llu\n",
+                       argv[1],
+                       argv[2],
+                       count,
+                       (long long) (page_table_bytes() - before),
+                       (unsigned long long) a.own,
+                       (unsigned long long) a.faults,
+                       (unsigned long long) a.nsec);
+                fflush(stdout);
+        }
+
+        if (group != 0)
+                (void) kill(-group, SIGKILL);
+        while (wait(NULL) > 0)
+                ;
+        if (strcmp(argv[1], "region") == 0 && mshare_unlink("bench") < 0)
+                err(1, "mshare_unlink");
+        return 0;
+}
