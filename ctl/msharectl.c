@@ -154,7 +154,7 @@ static int parse_json_mode(const char *s, enum json_mode *ret) {
 /* Puts the option's argument where it belongs. */
 static void take_option(int c, struct arguments *a) {
         const char **place[] = {
-                [ARG_MODE - ARG_MODE] = &a->mode,
+                [0] = &a->mode,
                 [ARG_OWNER - ARG_MODE] = &a->owner,
                 [ARG_BACKING - ARG_MODE] = &a->backing,
                 [ARG_FILE - ARG_MODE] = &a->file,
@@ -300,7 +300,7 @@ int main(int argc, char *argv[]) {
         (void) setlocale(LC_MESSAGES, "C");
 
         status = parse_arguments(argc, argv, &a, &verb);
-        if (status < 0)
+        if (status < 0 && verb)
                 status = verb->function(&a);
 
         if (fflush(stdout) != 0 && status == STATUS_OK) {

@@ -230,7 +230,7 @@ static int region_acquire(const char *name,
                           mshare_region **ret,
                           char **ret_message) {
         _cleanup_(region_freep) mshare_region *region = NULL;
-        struct mshare_acquire_options o;
+        struct mshare_acquire_options o = {};
         int r;
 
         if (!ret)
