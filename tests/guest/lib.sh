@@ -176,4 +176,24 @@ end 6
 check 'and it is gone' sh -c '! [ -e /sys/fs/mshare/shared ]'
 check 'nothing is left' bash -c '[ -z "$(ls /sys/fs/mshare)" ] && [ -z "$(msharectl --no-legend)" ]'
 
+as_user() { setpriv --reuid=1000 --regid=1000 --clear-groups "$@"; }
+denied() { # denied ARGUMENTS...: msharectl says that it may not, with the status for that
+        as_user msharectl "$@" < /dev/null
+        [ $? = 4 ]
+}
+check 'a user may not make regions without a word from polkit' denied create his 1M --no-ask-password
+check 'nor with a question that nobody answers' denied create his 1M
+msharectl create -q his 1M --owner=1000:1000
+check 'nor give his own away' denied chown root his
+check 'but close and open it to himself' as_user msharectl chmod 0400 his
+check 'and see it' bash -c '[ "$(msharectl list --no-legend | grep -c "^his .* 0400 user1000:user1000 ")" = 1 ]'
+as_user msharectl monitor > "$out/events" 2> /dev/null &
+monitor=$!
+sleep 1
+check 'and remove it' as_user msharectl remove his
+sleep 1
+kill $monitor
+check 'which others hear of' grep -q 'RegionRemoved his$' "$out/events"
+check 'the manual is installed' bash -c 'ls /usr/share/man/man1/msharectl.1* /usr/share/man/man3/mshare_region_attach.3* /usr/share/man/man7/mshare-postgresql.7*'
+
 echo "1..$count"
