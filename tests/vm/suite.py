@@ -4,7 +4,7 @@
 
   suite.py --kernel DIR --kind mshare|debug --initrd FILE --cache DIR --list FILE
            --sources DIR --results FILE --which shared|alone
-           [--pti on|off] [--la57 on|off]
+           --patched yes|no [--pti on|off] [--la57 on|off]
 
 One boot runs every program of the list, a program tagged "alone" gets its own.
 Every TAP point counts; so does, once per boot, whether the kernel stayed quiet.
@@ -80,6 +80,7 @@ class Boot:
         self.lines = []
         self.leaks = None
         self.over = False
+        self.has_mshare = False
 
     def machine(self):
         opts = self.opts
@@ -107,6 +108,8 @@ class Boot:
                 self.tap, self.lines = report.Tap(), []
             elif word == "end":
                 self.end(*rest)
+            elif word == "mshare":
+                self.has_mshare = rest[0] == "yes"
             elif word == "leaks":
                 self.leaks = []
             elif word == "over":
@@ -150,6 +153,9 @@ class Boot:
                 program.points = [("fail", f"did not finish: {result.reason or 'the guest stopped'}")]
             points += [(kind, f"{program.name}: {text}") for kind, text in program.points]
         points.append(self.kernel_point(result))
+        # The programs skip themselves where the feature is missing: not here.
+        if self.opts.patched == "yes":
+            points.append(("pass" if self.has_mshare else "fail", "the patched kernel has mshare"))
         if self.leaks is not None:
             points.append(("fail", "kmemleak found lost memory") if self.leaks
                           else ("pass", "kmemleak found no lost memory"))
@@ -174,6 +180,7 @@ def parse():
     ap.add_argument("--kind", choices=("mshare", "debug"), required=True)
     ap.add_argument("--pti", type=on_off)
     ap.add_argument("--la57", type=on_off)
+    ap.add_argument("--patched", choices=("yes", "no"), required=True)
     ap.add_argument("--which", choices=("shared", "alone"), required=True)
     return ap.parse_args()
 

@@ -38,7 +38,8 @@ selftests() {
         initramfs
         "$VM/suite.py" --kernel "$KERNEL" --kind "$kind" --initrd "$INITRD" --cache "$CACHE" \
                 --list "$ROOT/tests/kernel/selftests.list" --sources "$SELFTESTS" \
-                --results "$RESULTS" --which "$which" "$@" || true
+                --results "$RESULTS" --which "$which" \
+                --patched "$(is_patched "$kind" && echo yes || echo no)" "$@" || true
 }
 
 # The build tree must be the pristine source plus the series, nothing else, and
