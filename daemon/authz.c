@@ -128,13 +128,19 @@ static int call_new(Authz *authz, sd_bus_message *m, Call **ret) {
         return 0;
 }
 
-int authz_run(Authz *authz, sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *error) {
+static Call *find(Authz *authz, sd_bus_message *m) {
         Call *c;
-        int r;
 
         TAILQ_FOREACH(c, &authz->calls, calls)
                 if (c->m == m)
-                        break;
+                        return c;
+        return NULL;
+}
+
+int authz_run(Authz *authz, sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *error) {
+        Call *c = find(authz, m);
+        int r;
+
         if (!c) {
                 r = call_new(authz, m, &c);
                 if (r < 0)

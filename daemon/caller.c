@@ -20,7 +20,7 @@ typedef struct Caller {
         bool known;
         sd_bus_slot *slot;
         /* Calls that came before the answer, or after calls which did and are not dispatched yet. */
-        STAILQ_HEAD(, Held) held;
+        STAILQ_HEAD(HeldList, Held) held;
 } Caller;
 
 struct Callers {
@@ -29,7 +29,7 @@ struct Callers {
         CallerGone gone;
         void *userdata;
         sd_bus_slot *filter, *left;
-        LIST_HEAD(, Caller) callers;
+        LIST_HEAD(CallerList, Caller) callers;
 };
 
 static void caller_free(Caller *c) {

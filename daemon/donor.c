@@ -110,18 +110,25 @@ static int spawn(const char *executable, const DonorSpec *spec, int report_fd, i
         return -r;
 }
 
+static Donor *donor_new(sd_event *event, DonorProgress progress, DonorDone done, void *userdata) {
+        Donor *donor = calloc(1, sizeof(*donor));
+
+        if (donor)
+                *donor = (Donor) {
+                        .fd = -1, .event = event, .progress = progress, .done = done, .userdata = userdata, .gone = true,
+                };
+        return donor;
+}
+
 int donor_start(sd_event *event, const char *executable, const DonorSpec *spec, DonorProgress progress, DonorDone done,
                 void *userdata, Donor **ret) {
         _cleanup_(closep) int write_end = -1, file = -1;
         _cleanup_(donor_freep) Donor *donor = NULL;
         int pipes[2], r;
 
-        donor = calloc(1, sizeof(*donor));
+        donor = donor_new(event, progress, done, userdata);
         if (!donor)
                 return -ENOMEM;
-        *donor = (Donor) {
-                .fd = -1, .event = event, .progress = progress, .done = done, .userdata = userdata, .gone = true,
-        };
         if (pipe2(pipes, O_CLOEXEC) < 0)
                 return -errno;
         donor->fd = pipes[0];

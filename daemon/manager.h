@@ -35,7 +35,7 @@ struct Manager {
         Callers *callers;
         Authz *authz;
         Users users;
-        LIST_HEAD(, Region) regions;
+        LIST_HEAD(Regions, Region) regions;
         unsigned n_regions, n_leases;
         /* Windows of regions whose names cannot be spoken of on the bus. */
         AddressRange *foreign;

@@ -22,7 +22,7 @@ struct Region {
         Manager *manager;
         RegionRecord record;
         char *path; /* bus object */
-        LIST_HEAD(, Lease) leases;
+        LIST_HEAD(Leases, Lease) leases;
         unsigned n_leases;
         Creation *creation; /* while it is being made; owned */
         double progress; /* 0 to 1 */
