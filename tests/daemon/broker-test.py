@@ -945,21 +945,24 @@ def test_an_unprivileged_user_cannot_hurt(env):
              ("ListClients", "s", ["\x7f"]), ("CreateRegion", "stua{sv}", ["x", 0, 0, {}]),
              ("CreateRegion", "stua{sv}", ["x", 2**63, 0o600, {"label": "y" * 200000}]), ("NoSuchMethod", "", []),
              ("CreateRegion", "v", [5]), ("ReleaseRegion", "s", ["r"])]
-    for member, signature, args in calls:
-        c.do("many", path="/org/mshare1", interface=MANAGER_IFACE, member=member, signature=signature, args=args,
-             times=times // 20)
-    time.sleep(0.2)
+
+    def attack(rounds):
+        for _ in range(rounds):
+            for member, signature, args in calls:
+                c.do("many", path="/org/mshare1", interface=MANAGER_IFACE, member=member, signature=signature, args=args,
+                     times=times // 5)
+        # Connections that end in the middle of it.
+        for _ in range(rounds * 6):
+            env.client(MAIL).do("flood", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion",
+                                signature="stua{sv}", args=["x", 4096, 0o600, {}], times=times * 5 // 4)
+            env.clients.pop().kill()
+        wait_until(lambda: root.list()["r"]["clients"] == 0)
+        time.sleep(0.5)
+
+    # What it takes at most for the calls that may be under way, it has taken after the first round.
+    attack(1)
     before = env.rss_kb()
-    for _ in range(5):
-        for member, signature, args in calls:
-            c.do("many", path="/org/mshare1", interface=MANAGER_IFACE, member=member, signature=signature, args=args,
-                 times=times // 5)
-    for _ in range(30):
-        env.client(MAIL).do("flood", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion",
-                            signature="stua{sv}", args=["x", 4096, 0o600, {}], times=times // 10)
-        env.clients.pop().kill()
-    wait_until(lambda: root.list()["r"]["clients"] == 0)
-    time.sleep(0.5)
+    attack(5)
     after = env.rss_kb()
     print("# RSS before %d kB, after %d kB" % (before, after))
     if not env.wrapper and not SLOW:
