@@ -53,14 +53,15 @@ series_is_tree() {
 only_series_differs() {
         local tree=$CACHE/tree/mshare/linux path
         kernel_tree mshare
-        # Untouched files are the same inode as in the pristine source.
+        # Untouched files are the same inode as in the pristine source. checkpatch
+        # leaves a memo where it is run.
         while read -r path; do
                 grep -qxF -- "$path" "$CACHE/tree/mshare/paths" && continue
                 if ! cmp -s "$KSRC/$path" "$tree/$path"; then
                         echo "differs from the pristine source, but no patch touches it: $path"
                         return 1
                 fi
-        done < <(join -v 1 <(cd "$KSRC" && find . -type f -printf '%P %i\n' | LC_ALL=C sort) \
+        done < <(join -v 1 <(cd "$KSRC" && find . -type f ! -name '.checkpatch-*' -printf '%P %i\n' | LC_ALL=C sort) \
                 <(cd "$tree" && find . -type f -printf '%P %i\n' | LC_ALL=C sort) -j 1 -o 1.1 |
                 LC_ALL=C sort -u)
 }
