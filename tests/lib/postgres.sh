@@ -123,9 +123,14 @@ dead=$(postmaster)
 kill -9 "$dead"
 check 'kill -9 of the postmaster leaves no client' no_clients pgdata
 # Where no init reaps it, the dead postmaster looks alive to the next one.
-if grep -qs '^State:[[:space:]]*Z' "/proc/$dead/status"; then
-        rm -f "$data/postmaster.pid" "$work"/.s.PGSQL.*.lock
-fi
+for _ in $(seq 100); do
+        state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$dead/status" 2>/dev/null)
+        case $state in
+        '') break ;;
+        Z) rm -f "$data/postmaster.pid" "$work"/.s.PGSQL.*.lock; break ;;
+        esac
+        sleep 0.1
+done
 check 'it starts again after that' start
 check 'and the accounts agree' \
         test "$(query 'SELECT (SELECT sum(abalance) FROM pgbench_accounts) = (SELECT sum(delta) FROM pgbench_history)')" = t
