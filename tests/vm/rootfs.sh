@@ -65,6 +65,11 @@ build_rootfs() {
         begin=$(date +%s)
         step 'making the systemd guest from Debian packages (about 1 minute, downloads about 150 MB)'
         for wish in $(guest_packages); do
+                # Where there is nothing to choose, mmdebstrap's own error is as good.
+                [[ $wish == *'|'* ]] || {
+                        packages+=("$wish")
+                        continue
+                }
                 for alt in ${wish//|/ }; do
                         if apt-cache show "$alt" > /dev/null 2>&1; then
                                 packages+=("$alt")
