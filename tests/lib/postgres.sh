@@ -3,7 +3,7 @@
 # The preload library under the real PostgreSQL, with the fake broker and kernel:
 #   postgres.sh MSHARECTL PRELOAD FAKE-KERNEL
 # What the page tables gain is for the guest to show; here it is that the server does not notice.
-# shellcheck disable=SC2012,SC2317
+# shellcheck disable=SC2012,SC2016,SC2317
 set -u
 
 ctl=$1 preload=$2 fake_kernel=$3
