@@ -433,6 +433,8 @@ static inline void probe_init(void)
 
 	sigaction(SIGSEGV, &sa, NULL);
 	sigaction(SIGBUS, &sa, NULL);
+	/* A peer may have been killed: that is an error of the write, then. */
+	signal(SIGPIPE, SIG_IGN);
 }
 
 /* Run statements under guard; 0, or the signal that they raised. */

@@ -40,6 +40,7 @@ struct spin {
 	long last_bad;
 	long sig;		/* of the last round */
 	long code;
+	long faults;		/* page faults taken in all rounds */
 };
 
 /* Loads before the reader says that its TLB holds the entry. */
@@ -89,9 +90,17 @@ static inline void spin_round(struct spin *s, long round)
 	}
 }
 
+static inline long spin_faults(void)
+{
+	struct rusage ru;
+
+	getrusage(RUSAGE_SELF, &ru);
+	return ru.ru_minflt + ru.ru_majflt;
+}
+
 static inline void spin_run(struct spin *s)
 {
-	long last = 0, round;
+	long last = 0, round, faults;
 
 	for (;;) {
 		while ((round = __atomic_load_n(&s->round,
@@ -100,7 +109,10 @@ static inline void spin_run(struct spin *s)
 				return;
 			__builtin_ia32_pause();
 		}
+		/* Not in the midst of a round: it is a system call. */
+		faults = spin_faults();
 		PROBE(spin_round(s, round));
+		WRITE_ONCE(s->faults, s->faults + spin_faults() - faults);
 		WRITE_ONCE(s->sig, last_fault.sig);
 		WRITE_ONCE(s->code, last_fault.code);
 		last = round;

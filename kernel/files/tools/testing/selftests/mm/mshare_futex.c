@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mshare: futexes between sharers.
+ */
+#include "mshare_helpers.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+
+static long futex(void *word, int op, unsigned int val,
+		  const struct timespec *timeout)
+{
+	return neg(syscall(__NR_futex, word, op, val, timeout, NULL, 0));
+}
+
+PEER_FN(pf_futex)
+{
+	PEER_UNUSED();
+	return futex((void *)a, b, c, NULL);
+}
+
+/* Sleep on a word that holds val, for ten seconds at most. */
+PEER_FN(pf_wait)
+{
+	struct timespec timeout = { .tv_sec = 10 };
+
+	PEER_UNUSED();
+	return futex((void *)a, b, c, &timeout);
+}
+
+/*
+ * One sharer sleeps, the other wakes it: the number that was woken is 1 once
+ * the sleeper is there, and the sleeper's call then says 0.
+ */
+static long wake_peer(struct peer *sleeper, void *word, int private,
+		      struct peer *waker)
+{
+	long woken = 0, end = now_ms() + 8000, ret;
+
+	ret = peer_post(sleeper, PEER_REQ(pf_wait, (long)word,
+					  FUTEX_WAIT | private, 0));
+	while (!ret && !woken && now_ms() < end) {
+		woken = waker ? peer_call(waker, pf_futex, (long)word,
+					  FUTEX_WAKE | private, 1) :
+				futex(word, FUTEX_WAKE | private, 1, NULL);
+		if (!woken)
+			nap_ms(2);
+	}
+	ret = peer_wait(sleeper);
+	if (woken != 1)
+		return -ETIME;
+	return ret;
+}
+
+/* Kinds of memory, each with a futex on its first word. */
+static long make_words(char *base, int fd)
+{
+	return map_anon(base, PAGE, RW) ?:
+	       map_shmem(base + MEG, PAGE, RW) ?:
+	       map_fd(base + 2 * MEG, PAGE, RW, MAP_SHARED, fd, 0) ?:
+	       map_fd(base + 3 * MEG, PAGE, RW, MAP_PRIVATE, fd, 0) ?:
+	       probe_store(base, 0) + probe_store(base + MEG, 0) +
+	       probe_store(base + 2 * MEG, 0) + probe_store(base + 3 * MEG, 0);
+}
+
+TEST_F(mshare, private_between_sharers)
+{
+	struct peer p, q;
+	int fd = temp_file(PAGE), i;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, peer_start(&q));
+	MAKE_SHARED();
+	ATTACH_PEER(&q, O_RDWR);
+	ASSERT_EQ(0, make_words(self->addr, fd));
+	for (i = 0; i < 4; i++) {
+		EXPECT_EQ(0, wake_peer(&p, self->addr + i * MEG,
+				       FUTEX_PRIVATE_FLAG, NULL))
+			TH_LOG("memory %d", i);
+		EXPECT_EQ(0, wake_peer(&p, self->addr + i * MEG,
+				       FUTEX_PRIVATE_FLAG, &q))
+			TH_LOG("memory %d, between peers", i);
+	}
+	/* The word is compared, and nobody is woken who does not sleep. */
+	EXPECT_EQ(-EAGAIN, futex(self->addr, FUTEX_WAIT_PRIVATE, 1, NULL));
+	EXPECT_EQ(0, futex(self->addr, FUTEX_WAKE_PRIVATE, 1, NULL));
+	close(fd);
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_EQ(0, peer_stop(&q));
+}
+
+TEST_F(mshare, shared_between_sharers)
+{
+	struct peer p, q;
+	int fd = temp_file(PAGE), i;
+	char *own;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, peer_start(&q));
+	MAKE_SHARED();
+	ATTACH_PEER(&q, O_RDWR);
+	ASSERT_EQ(0, make_words(self->addr, fd));
+	for (i = 0; i < 4; i++) {
+		EXPECT_EQ(0, wake_peer(&p, self->addr + i * MEG, 0, NULL))
+			TH_LOG("memory %d", i);
+		EXPECT_EQ(0, wake_peer(&p, self->addr + i * MEG, 0, &q))
+			TH_LOG("memory %d, between peers", i);
+	}
+	/* A file's futex is the file's, wherever it is mapped. */
+	own = mmap(NULL, PAGE, RW, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, own);
+	ASSERT_EQ(0, peer_post(&p, PEER_REQ(pf_wait,
+					    (long)self->addr + 2 * MEG,
+					    FUTEX_WAIT, 0)));
+	EXPECT_TRUE(WAIT_FOR(futex(own, FUTEX_WAKE, 1, NULL) == 1, 8000));
+	EXPECT_EQ(0, peer_wait(&p));
+	close(fd);
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_EQ(0, peer_stop(&q));
+}
+
+/* A forked sharer, and a reader who may only look at the word. */
+TEST_F(mshare, forked_and_read_only_sharers)
+{
+	struct timespec timeout = { .tv_sec = 10 };
+	struct peer p;
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, peer_start(&p));
+	MAKE_REGION();
+	ATTACH_PEER(&p, O_RDONLY);
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr, 0));
+	EXPECT_EQ(0, wake_peer(&p, self->addr, FUTEX_PRIVATE_FLAG, NULL));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(futex(self->addr, FUTEX_WAIT_PRIVATE, 0, &timeout) != 0);
+	EXPECT_TRUE(WAIT_FOR(futex(self->addr, FUTEX_WAKE_PRIVATE, 1,
+				   NULL) == 1, 8000));
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	/* And a sleeper whom the reader wakes. */
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(futex(self->addr, FUTEX_WAIT_PRIVATE, 0, &timeout) != 0);
+	EXPECT_TRUE(WAIT_FOR(peer_call(&p, pf_futex, (long)self->addr,
+				       FUTEX_WAKE_PRIVATE, 1) == 1, 8000));
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/* Threads of several processes at one mutex and one condition. */
+struct shop {
+	pthread_mutex_t lock;
+	pthread_cond_t turn;
+	long count;
+	long whose;
+};
+
+TEST_F_TIMEOUT(mshare, process_shared_mutex_and_condition, 120)
+{
+	const int n = 4, turns = scaled(2000, 300);
+	struct shop *shop = (struct shop *)self->addr;
+	pthread_mutexattr_t ma;
+	pthread_condattr_t ca;
+	int i, j, status;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	pthread_mutexattr_init(&ma);
+	pthread_mutexattr_setpshared(&ma, PTHREAD_PROCESS_SHARED);
+	pthread_condattr_init(&ca);
+	pthread_condattr_setpshared(&ca, PTHREAD_PROCESS_SHARED);
+	ASSERT_EQ(0, pthread_mutex_init(&shop->lock, &ma));
+	ASSERT_EQ(0, pthread_cond_init(&shop->turn, &ca));
+	for (i = 0; i < n; i++) {
+		pid_t pid = fork();
+
+		ASSERT_LE(0, pid);
+		if (pid)
+			continue;
+		for (j = 0; j < turns; j++) {
+			pthread_mutex_lock(&shop->lock);
+			while (shop->whose != i)
+				pthread_cond_wait(&shop->turn, &shop->lock);
+			shop->count++;
+			shop->whose = (i + 1) % n;
+			pthread_cond_broadcast(&shop->turn);
+			pthread_mutex_unlock(&shop->lock);
+		}
+		_exit(0);
+	}
+	for (i = 0; i < n; i++) {
+		ASSERT_LT(0, wait(&status));
+		EXPECT_EQ(0, status);
+	}
+	EXPECT_EQ((long)n * turns, shop->count);
+}
+
+/* A lock that hands its owner's priority on passes to the next when he dies. */
+TEST_F(mshare, pi_owner_dies)
+{
+	static const int private[] = { FUTEX_PRIVATE_FLAG, 0 };
+	struct peer owner, waiter;
+	struct peer_req lock;
+	unsigned int i, word;
+
+	for (i = 0; i < ARRAY_SIZE(private); i++) {
+		ASSERT_EQ(0, peer_start(&owner));
+		ASSERT_EQ(0, peer_start(&waiter));
+		MAKE_REGION();
+		ATTACH_PEER(&owner, O_RDWR);
+		ATTACH_PEER(&waiter, O_RDWR);
+		ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+		ASSERT_EQ(0, probe_store(self->addr, 0));
+		ASSERT_EQ(0, peer_call(&owner, pf_futex, (long)self->addr,
+				       FUTEX_LOCK_PI | private[i], 0));
+		word = *(unsigned int *)self->addr;
+		EXPECT_EQ((unsigned int)owner.pid, word & FUTEX_TID_MASK);
+		lock = (struct peer_req){
+			.fn = pf_futex,
+			.arg = { (long)self->addr, FUTEX_LOCK_PI | private[i] },
+		};
+		ASSERT_EQ(0, peer_post(&waiter, &lock));
+		EXPECT_TRUE(WAIT_FOR(READ_ONCE(*(unsigned int *)self->addr) &
+				     FUTEX_WAITERS, 8000));
+		EXPECT_EQ(SIGKILL, peer_kill(&owner));
+		EXPECT_EQ(0, peer_wait(&waiter));
+		word = READ_ONCE(*(unsigned int *)self->addr);
+		EXPECT_EQ((unsigned int)waiter.pid, word & FUTEX_TID_MASK);
+		EXPECT_EQ(0, peer_call(&waiter, pf_futex, (long)self->addr,
+				       FUTEX_UNLOCK_PI | private[i], 0));
+		word = READ_ONCE(*(unsigned int *)self->addr);
+		EXPECT_EQ(0U, word & FUTEX_TID_MASK);
+		EXPECT_EQ(0, peer_stop(&waiter));
+		EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	}
+}
+
+/* A robust mutex tells the next owner that the last one died. */
+TEST_F(mshare, robust_list)
+{
+	pthread_mutex_t *lock = (pthread_mutex_t *)self->addr;
+	pthread_mutexattr_t ma;
+	int pi, status, pfd[2];
+	pid_t pid;
+	char byte;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	for (pi = 0; pi < 2; pi++) {
+		ASSERT_EQ(0, pipe(pfd));
+		memset(lock, 0, sizeof(*lock));
+		pthread_mutexattr_init(&ma);
+		pthread_mutexattr_setpshared(&ma, PTHREAD_PROCESS_SHARED);
+		pthread_mutexattr_setrobust(&ma, PTHREAD_MUTEX_ROBUST);
+		if (pi)
+			pthread_mutexattr_setprotocol(&ma,
+						      PTHREAD_PRIO_INHERIT);
+		ASSERT_EQ(0, pthread_mutex_init(lock, &ma));
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			if (pthread_mutex_lock(lock) ||
+			    write(pfd[1], "x", 1) != 1)
+				_exit(1);
+			pause();
+		}
+		ASSERT_EQ(1, read(pfd[0], &byte, 1));
+		EXPECT_EQ(EBUSY, pthread_mutex_trylock(lock));
+		kill(pid, SIGKILL);
+		EXPECT_EQ(EOWNERDEAD, pthread_mutex_lock(lock));
+		EXPECT_EQ(0, pthread_mutex_consistent(lock));
+		EXPECT_EQ(0, pthread_mutex_unlock(lock));
+		EXPECT_EQ(0, pthread_mutex_lock(lock));
+		EXPECT_EQ(0, pthread_mutex_unlock(lock));
+		EXPECT_EQ(pid, waitpid(pid, &status, 0));
+		close(pfd[0]);
+		close(pfd[1]);
+	}
+}
+
+/* Another region at the same address, and the same place in no region. */
+TEST_F(mshare, no_match_after_reuse)
+{
+	static const int private[] = { FUTEX_PRIVATE_FLAG, 0 };
+	struct peer p, other, loner;
+	long a = (long)self->addr;
+	unsigned int i;
+	int j, woken;
+
+	ASSERT_EQ(0, peer_start(&other));
+	ASSERT_EQ(0, peer_start(&loner));
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr, 0));
+	ASSERT_EQ(0, peer_call(&other, pf_mshare, (long)self->name2, a,
+			       (long)self->len, O_CREAT | O_RDWR, 0600));
+	ASSERT_EQ(0, peer_call(&other, pf_map_anon, a, PAGE, RW));
+	ASSERT_EQ(0, peer_store(&other, self->addr, 0));
+	ASSERT_EQ(0, peer_call(&loner, pf_map_anon, a, PAGE, RW));
+	ASSERT_EQ(0, peer_store(&loner, self->addr, 0));
+	for (i = 0; i < ARRAY_SIZE(private); i++) {
+		ASSERT_EQ(0, peer_post(&p, PEER_REQ(pf_wait, a,
+						    FUTEX_WAIT | private[i],
+						    0)));
+		for (j = 0, woken = 0; j < 50; j++) {
+			woken += peer_call(&other, pf_futex, a,
+					   FUTEX_WAKE | private[i], 1);
+			woken += peer_call(&loner, pf_futex, a,
+					   FUTEX_WAKE | private[i], 1);
+			nap_ms(2);
+		}
+		EXPECT_EQ(0, woken);
+		EXPECT_TRUE(WAIT_FOR(futex(self->addr, FUTEX_WAKE | private[i],
+					   1, NULL) == 1, 8000));
+		EXPECT_EQ(0, peer_wait(&p));
+	}
+	/* The region goes with a sleeper in it, whom nobody can reach then. */
+	ASSERT_EQ(0, peer_post(&p, PEER_REQ(pf_wait, a, FUTEX_WAIT_PRIVATE,
+					    0)));
+	nap_ms(50);
+	EXPECT_EQ(SIGKILL, peer_kill(&p));
+	ASSERT_EQ(0, sys_mshare_unlink(self->name));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	EXPECT_EQ(0, futex(self->addr, FUTEX_WAKE_PRIVATE, 10, NULL));
+	EXPECT_EQ(0, futex(self->addr, FUTEX_WAKE, 10, NULL));
+	EXPECT_EQ(0, peer_stop(&other));
+	EXPECT_EQ(0, peer_stop(&loner));
+}
+
+int main(int argc, char **argv)
+{
+	return mshare_main(argc, argv);
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mshare: who pays for a region's pages.
+ */
+#include "mshare_helpers.h"
+
+#define CGROUP "/sys/fs/cgroup"
+#define CG_PREFIX "mshare-kst-"
+
+static void cg_path(char *buf, size_t size, const char *name, const char *file)
+{
+	snprintf(buf, size, CGROUP "/" CG_PREFIX "%s/%s", name, file);
+}
+
+static long cg_write(const char *name, const char *file, const char *text)
+{
+	char path[256];
+
+	cg_path(path, sizeof(path), name, file);
+	return spew(path, text);
+}
+
+static long cg_number(const char *name, const char *file)
+{
+	char path[256], buf[64];
+
+	cg_path(path, sizeof(path), name, file);
+	if (slurp(path, buf, sizeof(buf)) <= 0)
+		return -1;
+	return atol(buf);
+}
+
+static long cg_event(const char *name, const char *key)
+{
+	char path[256];
+
+	cg_path(path, sizeof(path), name, "memory.events");
+	return figure(path, key);
+}
+
+static long cg_kb(const char *name)
+{
+	return cg_number(name, "memory.current") / 1024;
+}
+
+/* True once the group and all its processes are gone. */
+static bool cg_remove(const char *name)
+{
+	char path[256];
+
+	cg_path(path, sizeof(path), name, "");
+	return WAIT_FOR(!rmdir(path) || errno == ENOENT, 10000);
+}
+
+static bool cg_make(const char *name)
+{
+	char path[256];
+
+	if (!cg_remove(name))
+		return false;
+	cg_path(path, sizeof(path), name, "");
+	if (mkdir(path, 0755))
+		return false;
+	cg_path(path, sizeof(path), name, "memory.current");
+	return !access(path, R_OK);
+}
+
+/* False where there is no memory controller to test with. */
+static bool cg_have(void)
+{
+	spew(CGROUP "/cgroup.subtree_control", "+memory");
+	if (!cg_make("probe"))
+		return false;
+	return cg_remove("probe");
+}
+
+static bool cg_enter(const char *name, pid_t pid)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", pid);
+	return !cg_write(name, "cgroup.procs", text);
+}
+
+PEER_FN(pf_touch)
+{
+	long off;
+
+	PEER_UNUSED();
+	for (off = 0; off < b; off += PAGE)
+		if (probe_store((void *)(a + off), off + 1))
+			return -EFAULT;
+	return 0;
+}
+
+/* Pages are those of the group whose task touches them first, as in tmpfs. */
+TEST_F_TIMEOUT(mshare, charged_to_first_toucher, 90)
+{
+	const long len = 16 * MEG, kb = len / 1024;
+	long a = (long)self->addr;
+	struct peer maker, first, second;
+
+	if (!cg_have())
+		SKIP(return, "no memory cgroups");
+	ASSERT_TRUE(cg_make("a") && cg_make("b") && cg_make("c"));
+	ASSERT_EQ(0, peer_start(&maker));
+	ASSERT_EQ(0, peer_start(&first));
+	ASSERT_EQ(0, peer_start(&second));
+	ASSERT_TRUE(cg_enter("a", maker.pid));
+	ASSERT_TRUE(cg_enter("b", first.pid));
+	ASSERT_TRUE(cg_enter("c", second.pid));
+
+	ASSERT_EQ(0, peer_call(&maker, pf_mshare, (long)self->name, a,
+			       (long)self->len, O_CREAT | O_RDWR, 0600));
+	ASSERT_EQ(0, peer_call(&maker, pf_map_anon, a, len, RW));
+	ASSERT_EQ(0, peer_call(&maker, pf_map_shmem, a + len, len, RW));
+	ATTACH_PEER(&first, O_RDWR);
+	ATTACH_PEER(&second, O_RDWR);
+	ASSERT_EQ(0, peer_call(&first, pf_touch, a, 2 * len));
+	EXPECT_LT(2 * kb - 2048, cg_kb("b"));
+	EXPECT_GT(4096, cg_kb("a"));
+	/* To touch what is there costs nothing. */
+	ASSERT_EQ(0, peer_call(&second, pf_touch, a, 2 * len));
+	EXPECT_GT(4096, cg_kb("c"));
+	/* But what is touched anew does, and the maker is no exception. */
+	ASSERT_EQ(0, peer_call(&second, pf_madvise, a, len, MADV_DONTNEED));
+	EXPECT_GT(kb + 2048, cg_kb("b"));
+	ASSERT_EQ(0, peer_call(&second, pf_touch, a, len));
+	EXPECT_LT(kb - 1024, cg_kb("c"));
+
+	/* The charge stays with the pages, not with the process. */
+	EXPECT_EQ(0, peer_stop(&first));
+	EXPECT_LT(kb - 1024, cg_kb("b"));
+	EXPECT_EQ(0, peer_stop(&second));
+	EXPECT_EQ(0, peer_call(&maker, pf_unlink, (long)self->name));
+	EXPECT_TRUE(WAIT_FOR(cg_kb("b") < 4096 && cg_kb("c") < 4096, 20000))
+		TH_LOG("%ld and %ld kB still charged", cg_kb("b"), cg_kb("c"));
+	EXPECT_EQ(0, peer_stop(&maker));
+	EXPECT_TRUE(cg_remove("a") && cg_remove("b") && cg_remove("c"));
+}
+
+/* A group at its limit meets its own OOM killer, and others do not. */
+TEST_F_TIMEOUT(mshare, limit_hit_normal_oom, 120)
+{
+	long a = (long)self->addr, start;
+	struct peer p, q, r;
+	int status;
+
+	if (!cg_have())
+		SKIP(return, "no memory cgroups");
+	ASSERT_TRUE(cg_make("b"));
+	ASSERT_EQ(0, cg_write("b", "memory.max", "12M"));
+	cg_write("b", "memory.swap.max", "0");
+	ASSERT_EQ(0, peer_start(&q));
+	ASSERT_EQ(0, peer_start(&r));
+	MAKE_SHARED();
+	ATTACH_PEER(&q, O_RDWR);
+	ATTACH_PEER(&r, O_RDWR);
+	ASSERT_EQ(0, map_anon(self->addr, 64 * MEG, RW));
+	ASSERT_TRUE(cg_enter("b", p.pid) && cg_enter("b", q.pid));
+
+	start = now_ms();
+	EXPECT_EQ(-ESRCH, peer_call(&p, pf_touch, a, 64 * MEG));
+	status = peer_stop(&p);
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(SIGKILL, WTERMSIG(status));
+	EXPECT_LT(0, cg_event("b", "oom_kill"));
+	EXPECT_GT(30000, now_ms() - start);
+
+	/*
+	 * Its pages are the region's and stay charged. The other one in that
+	 * group may look at them, and is the next to go when it wants more:
+	 * killed, and not for ever in a fault.
+	 */
+	start = now_ms();
+	if (cg_event("b", "oom_kill") == 1) {
+		EXPECT_EQ(0, peer_load(&q, self->addr));
+		EXPECT_EQ(-ESRCH, peer_call(&q, pf_touch, a + 32 * MEG,
+					    32 * MEG));
+	}
+	status = peer_stop(&q);
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_GT(30000, now_ms() - start);
+
+	/* Whoever is elsewhere goes on. */
+	EXPECT_EQ(0, peer_call(&r, pf_touch, a, 64 * MEG));
+	EXPECT_EQ(MEG + 1, load(self->addr + MEG));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&r));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_TRUE(cg_remove("b"));
+}
+
+/* A system call that meets the limit for its caller fails or is killed. */
+TEST_F_TIMEOUT(mshare, limit_hit_in_a_system_call, 60)
+{
+	struct peer p;
+	int status;
+	long ret;
+
+	if (!cg_have())
+		SKIP(return, "no memory cgroups");
+	ASSERT_TRUE(cg_make("b"));
+	ASSERT_EQ(0, cg_write("b", "memory.max", "8M"));
+	cg_write("b", "memory.swap.max", "0");
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, 64 * MEG, RW));
+	ASSERT_TRUE(cg_enter("b", p.pid));
+	ret = peer_call(&p, pf_madvise, (long)self->addr, 64 * MEG,
+			MADV_POPULATE_WRITE);
+	EXPECT_GT(0, ret);
+	status = peer_stop(&p);
+	EXPECT_TRUE(ret != -ESRCH || WIFSIGNALED(status));
+	EXPECT_EQ(0, probe_store(self->addr + 63 * MEG, 1));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_TRUE(cg_remove("b"));
+}
+
+/* The group that paid is gone; its pages serve on, and are freed at the end. */
+TEST_F_TIMEOUT(mshare, toucher_cgroup_removed, 90)
+{
+	const long len = 8 * MEG;
+	long a = (long)self->addr, i;
+	struct peer p, q;
+	int round;
+
+	if (!cg_have())
+		SKIP(return, "no memory cgroups");
+	ASSERT_EQ(0, peer_start(&q));
+	MAKE_REGION();
+	ATTACH_PEER(&q, O_RDWR);
+	ASSERT_EQ(0, map_anon(self->addr, 4 * len, RW));
+	for (round = 0; round < 4; round++) {
+		ASSERT_TRUE(cg_make("b"));
+		ASSERT_EQ(0, peer_start(&p));
+		ASSERT_TRUE(cg_enter("b", p.pid));
+		ASSERT_EQ(0, peer_call(&p, pf_touch, a + round * len, len));
+		EXPECT_LT(len / 1024 - 1024, cg_kb("b"));
+		EXPECT_EQ(0, peer_stop(&p));
+		ASSERT_TRUE(cg_remove("b"));
+
+		for (i = 0; i < len; i += PAGE)
+			ASSERT_EQ(i + 1, peer_see(&q, self->addr + round * len +
+						  i));
+		/* Freed and touched anew, split, pushed about. */
+		ASSERT_EQ(0, do_madvise((void *)(a + round * len), len / 2,
+					MADV_DONTNEED));
+		ASSERT_EQ(0, peer_call(&q, pf_touch, a + round * len, len));
+		ASSERT_EQ(0, do_madvise((void *)(a + round * len), len,
+					MADV_PAGEOUT));
+		ASSERT_EQ(len - PAGE + 1, load(self->addr + (round + 1) * len -
+					       PAGE));
+	}
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&q));
+}
+
+int main(int argc, char **argv)
+{
+	return mshare_main(argc, argv);
+}
