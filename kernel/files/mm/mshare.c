@@ -33,6 +33,7 @@
 
 #include "internal.h"
 #include "mshare.h"
+#include "vma.h"
 
 DEFINE_STATIC_KEY_FALSE(mshare_key);
 
@@ -552,17 +553,14 @@ static bool mshare_slots_empty(struct mm_struct *mm, unsigned long start,
 }
 
 /*
- * From here on the mm is a sharer. It is on the region's list before its
- * entries are set: a flusher that misses it has changed its PTE before the
- * entries appear, and a walk through them then sees the new PTE. Pairs with
- * the barrier in mshare_flush_tlb().
+ * From here on flushes of the host reach the mm. It is on the region's list
+ * before its entries are set: a flusher that misses it has changed its PTE
+ * before the entries appear, and a walk through them then sees the new PTE.
+ * Pairs with the barrier in mshare_flush_tlb().
  */
-static void mshare_publish(struct mshare_attach *att)
+static void mshare_publish_flush(struct mshare_attach *att)
 {
 	struct mshare_region *region = att->region;
-	struct mm_struct *mm = att->mm;
-	unsigned long addr;
-	pud_t *pud;
 
 	atomic_inc(&region->nr_sharers);
 	spin_lock(&region->lock);
@@ -571,15 +569,67 @@ static void mshare_publish(struct mshare_attach *att)
 
 	/* The list before the entries; see above. */
 	smp_mb();
+}
+
+/*
+ * And from here on it is a sharer. A donor's entries point at tables of its own
+ * until then; @puds is where they are left.
+ */
+static void mshare_publish_entries(struct mshare_attach *att, pud_t **puds)
+{
+	struct mm_struct *host = att->region->mm;
+	struct mm_struct *mm = att->mm;
+	unsigned long addr;
+	p4d_t *p4d;
+	pud_t *pud;
 
 	spin_lock(&mm->page_table_lock);
 	for (addr = att->start; addr < att->end; addr += P4D_SIZE) {
-		pud = p4d_pgtable(*mshare_p4d_offset(region->mm, addr));
-		arch_mshare_link(mshare_p4d_offset(mm, addr), pud,
-				 att->writable);
+		p4d = mshare_p4d_offset(mm, addr);
+		if (puds && !p4d_none(*p4d))
+			puds[(addr - att->start) / P4D_SIZE] =
+				p4d_pgtable(*p4d);
+		pud = p4d_pgtable(*mshare_p4d_offset(host, addr));
+		arch_mshare_link(p4d, pud, att->writable);
 	}
 	hlist_add_head_rcu(&att->mm_node, &mm->mshare_attached);
 	spin_unlock(&mm->page_table_lock);
+}
+
+static void mshare_publish(struct mshare_attach *att)
+{
+	mshare_publish_flush(att);
+	mshare_publish_entries(att, NULL);
+}
+
+/*
+ * Put the placeholder where a donor's VMAs are, which move into the host. The
+ * last step that can fail is the preallocation.
+ */
+static int mshare_replace_vmas(struct vm_area_struct *vma,
+			       struct mshare_donation *donation)
+{
+	struct mshare_attach *att = vma->vm_private_data;
+	struct mm_struct *host = att->region->mm;
+	struct mm_struct *mm = vma->vm_mm;
+	struct vma_iterator vmi;
+
+	vma_iter_init(&vmi, mm, vma->vm_start);
+	vma_iter_config(&vmi, vma->vm_start, vma->vm_end);
+	if (vma_iter_prealloc(&vmi, vma))
+		return -ENOMEM;
+
+	mshare_publish_flush(att);
+	mshare_donate_commit(host, mm, att->start, att->end, donation);
+
+	vma_start_write(vma);
+	vma_iter_store(&vmi, vma);
+	vma_link_file(vma);
+	mm->map_count++;
+
+	mshare_publish_entries(att, donation->puds);
+	mshare_donate_finish(host, mm, att->start, att->end, donation);
+	return 0;
 }
 
 /**
@@ -588,11 +638,14 @@ static void mshare_publish(struct mshare_attach *att)
  * @region: held by @file
  * @file: an open file of the region
  * @writable: whether stores through the window are allowed
+ * @donation: what @mm has in the range, prepared, and the host locked for
+ *	writing; or NULL, and then the range must be empty
  *
  * May sleep. Return: 0 or an error, with nothing changed.
  */
 int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
-		  struct file *file, bool writable)
+		  struct file *file, bool writable,
+		  struct mshare_donation *donation)
 {
 	unsigned long len = region->end - region->start;
 	struct mshare_attach *att;
@@ -605,7 +658,7 @@ int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 	/* Nobody would tell a secondary MMU of changes in the host. */
 	if (mm_has_notifiers(mm))
 		return -EBUSY;
-	if (find_vma_intersection(mm, region->start, region->end))
+	if (!donation && find_vma_intersection(mm, region->start, region->end))
 		return -EEXIST;
 	if (mm->map_count >= sysctl_max_map_count)
 		return -ENOMEM;
@@ -619,7 +672,8 @@ int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 	if (writable)
 		flags |= VM_WRITE | VM_MAYWRITE;
 
-	if (!may_expand_vm(mm, flags, len >> PAGE_SHIFT))
+	if (!may_expand_vm(mm, flags, (len >> PAGE_SHIFT) -
+			   (donation ? donation->pages : 0)))
 		return -ENOMEM;
 
 	att = mshare_attach_alloc(mm, region, writable);
@@ -634,7 +688,7 @@ int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 	err = mshare_alloc_slots(mm, region->start, region->end);
 	if (err)
 		goto err_slots;
-	if (!mshare_slots_empty(mm, region->start, region->end)) {
+	if (!donation && !mshare_slots_empty(mm, region->start, region->end)) {
 		mshare_free_range(mm, region->start, region->end);
 		err = mshare_alloc_slots(mm, region->start, region->end);
 		if (err)
@@ -652,11 +706,16 @@ int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 	vma->vm_private_data = att;
 	vma->vm_file = get_file(file);
 
-	err = insert_vm_struct(mm, vma);
-	if (err)
-		goto err_file;
-
-	mshare_publish(att);
+	if (donation) {
+		err = mshare_replace_vmas(vma, donation);
+		if (err)
+			goto err_file;
+	} else {
+		err = insert_vm_struct(mm, vma);
+		if (err)
+			goto err_file;
+		mshare_publish(att);
+	}
 	vm_stat_account(mm, flags, len >> PAGE_SHIFT);
 	perf_event_mmap(vma);
 	return 0;
@@ -664,7 +723,8 @@ int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 err_file:
 	fput(file);
 err_slots:
-	mshare_free_range(mm, region->start, region->end);
+	if (!donation)
+		mshare_free_range(mm, region->start, region->end);
 	vm_area_free(vma);
 err_att:
 	mshare_attach_abort(att);

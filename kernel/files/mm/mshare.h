@@ -55,17 +55,41 @@ struct mshare_attach {
 	struct rcu_work free;
 };
 
+/* The mappings of a region's maker on their way into the region. */
+struct mshare_donation {
+	int nr;				/* VMAs */
+	unsigned long pages;
+	struct vm_area_struct **old;	/* the donor's */
+	pud_t **puds;			/* its PUD tables, or NULL, by granule */
+};
+
 extern struct workqueue_struct *mshare_wq;
 
 struct mshare_region *mshare_region_create(const char *name,
 					   unsigned long start,
 					   unsigned long end, bool readonly);
 int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
-		  struct file *file, bool writable);
+		  struct file *file, bool writable,
+		  struct mshare_donation *donation);
 int mshare_detach(struct mm_struct *mm, struct mshare_region *region);
 struct mshare_region *mshare_find_window_of(struct mm_struct *mm,
 					    const char *name,
 					    struct mshare_region *region);
+
+/* mshare_donate.c */
+int mshare_donate_check(struct mm_struct *mm, unsigned long start,
+			unsigned long end, struct mshare_donation *donation);
+int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
+			  unsigned long start, unsigned long end,
+			  struct mshare_donation *donation);
+void mshare_donate_abort(struct mm_struct *host,
+			 struct mshare_donation *donation);
+void mshare_donate_commit(struct mm_struct *host, struct mm_struct *mm,
+			  unsigned long start, unsigned long end,
+			  struct mshare_donation *donation);
+void mshare_donate_finish(struct mm_struct *host, struct mm_struct *mm,
+			  unsigned long start, unsigned long end,
+			  struct mshare_donation *donation);
 
 /* msharefs.c */
 struct inode *msharefs_new_inode(struct inode *dir, umode_t mode,

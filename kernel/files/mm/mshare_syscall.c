@@ -162,7 +162,7 @@ static int mshare_attach_existing(const struct path *root,
 	err = -EINTR;
 	if (mmap_write_lock_killable(current->mm))
 		goto out;
-	err = mshare_attach(current->mm, region, file, writable);
+	err = mshare_attach(current->mm, region, file, writable, NULL);
 	mmap_write_unlock(current->mm);
 
 out:
@@ -170,21 +170,42 @@ out:
 	return err;
 }
 
-/* May the caller's mappings in the range become those of a new region? */
-static int mshare_check_range(struct mm_struct *mm, unsigned long start,
-			      unsigned long end)
+/*
+ * Make the caller the first sharer of a new region, and what it has mapped in
+ * the range the region's. Return: 0 or an error, with nothing changed.
+ */
+static int mshare_attach_maker(struct mshare_region *region, struct file *file,
+			       bool writable)
 {
-	VMA_ITERATOR(vmi, mm, start);
-	struct vm_area_struct *vma;
-	bool any = false;
+	struct mm_struct *host = mshare_region_mm(region);
+	struct mshare_donation donation = {};
+	struct mm_struct *mm = current->mm;
+	int err;
 
-	for_each_vma_range(vmi, vma, end) {
-		if (vma->vm_start < start || vma->vm_end > end)
-			return -EINVAL;
-		any = true;
+	if (mmap_write_lock_killable(mm))
+		return -EINTR;
+
+	err = mshare_donate_check(mm, region->start, region->end, &donation);
+	if (err || !donation.nr) {
+		if (!err)
+			err = mshare_attach(mm, region, file, writable, NULL);
+		goto out;
 	}
 
-	return any ? -EOPNOTSUPP : 0;
+	err = -EINTR;
+	if (mmap_write_lock_killable(host))
+		goto out;
+	err = mshare_donate_prepare(host, mm, region->start, region->end,
+				    &donation);
+	if (!err) {
+		err = mshare_attach(mm, region, file, writable, &donation);
+		if (err)
+			mshare_donate_abort(host, &donation);
+	}
+	mmap_write_unlock(host);
+out:
+	mmap_write_unlock(mm);
+	return err;
 }
 
 /*
@@ -198,7 +219,6 @@ static int mshare_create(const struct path *root, struct dentry *dentry,
 	struct path path = { .mnt = root->mnt, .dentry = dentry };
 	struct inode *dir = d_inode(root->dentry);
 	bool writable = request_writable(req);
-	struct mm_struct *mm = current->mm;
 	struct mshare_region *region;
 	umode_t mode = req->mode;
 	struct inode *inode;
@@ -242,13 +262,7 @@ static int mshare_create(const struct path *root, struct dentry *dentry,
 	if (err)
 		goto err_file;
 
-	err = -EINTR;
-	if (mmap_write_lock_killable(mm))
-		goto err_file;
-	err = mshare_check_range(mm, req->start, req->end);
-	if (!err)
-		err = mshare_attach(mm, region, file, writable);
-	mmap_write_unlock(mm);
+	err = mshare_attach_maker(region, file, writable);
 	if (err)
 		goto err_file;
 

@@ -1,0 +1,507 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Donation: the mappings that a region's maker has in its range move into the
+ * region, page tables and all.
+ *
+ * No PTE is touched and no page changes hands: the host's PUD tables take over
+ * the donor's entries. VMAs are made anew, as lookups without mmap_lock go by a
+ * VMA's address and the mm that it says it is of; what hangs on a VMA (file,
+ * policy, anon_vma chain) is handed over. Until the hand-over of a VMA, reverse
+ * mapping finds the old one, from then on the new one, each with an mm whose
+ * tables hold the page, whose counters include it and whose flush reaches the
+ * donor: it is done, and the pages are counted, under that VMA's rmap locks.
+ */
+#include <linux/dax.h>
+#include <linux/huge_mm.h>
+#include <linux/khugepaged.h>
+#include <linux/mm.h>
+#include <linux/mm_inline.h>
+#include <linux/mshare.h>
+#include <linux/pkeys.h>
+#include <linux/rmap.h>
+#include <linux/sched/coredump.h>
+#include <linux/sched/signal.h>
+#include <linux/secretmem.h>
+#include <linux/shmem_fs.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
+#include <linux/userfaultfd_k.h>
+
+#include <asm/mshare.h>
+#include <asm/pgalloc.h>
+#include <asm/tlb.h>
+#include <asm/tlbflush.h>
+
+#include "internal.h"
+#include "mshare.h"
+#include "vma.h"
+
+/* What moves with one VMA. */
+struct donate_count {
+	long rss[NR_MM_COUNTERS];
+	long pte_tables;
+};
+
+/*
+ * May @vma move? Its kind has to be one that a region may hold, and nothing
+ * must be tied to the process: keys, userfaultfd, what fork() is to do with it.
+ */
+static int donate_check_vma(struct mm_struct *mm, struct vm_area_struct *vma)
+{
+	if (vma_is_sealed(vma))
+		return -EPERM;
+	if (!mshare_vma_ok(vma) || vma_is_secretmem(vma) || vma_is_dax(vma) ||
+	    userfaultfd_armed(vma) || vma_pkey(vma))
+		return -EOPNOTSUPP;
+	if (vma->vm_flags & (VM_DONTCOPY | VM_WIPEONFORK | VM_MERGEABLE))
+		return -EOPNOTSUPP;
+	/* The kernel itself looks for these in the process. */
+	if (vma->vm_end > mm->start_brk && vma->vm_start < mm->brk)
+		return -EOPNOTSUPP;
+	if (vma->vm_start <= mm->start_stack && vma->vm_end > mm->start_stack)
+		return -EOPNOTSUPP;
+	/* There may be a breakpoint in it. */
+	if (vma->vm_file && (vma->vm_flags & VM_MAYEXEC) &&
+	    test_bit(MMF_HAS_UPROBES, &mm->flags))
+		return -EOPNOTSUPP;
+
+	return 0;
+}
+
+/**
+ * mshare_donate_check - look at what @mm has in a range
+ * @mm: locked for writing
+ * @start: first byte
+ * @end: one behind the last
+ * @donation: told how much there is
+ *
+ * Return: 0; -EINVAL if a mapping straddles the border; -EOPNOTSUPP or -EPERM if
+ * one is of a kind that cannot move; -ENOMEM if they are too many.
+ */
+int mshare_donate_check(struct mm_struct *mm, unsigned long start,
+			unsigned long end, struct mshare_donation *donation)
+{
+	struct vm_area_struct *vma;
+	struct vma_iterator vmi;
+	int err = 0;
+
+	vma_iter_init(&vmi, mm, start);
+	for_each_vma_range(vmi, vma, end) {
+		/* Whatever else is wrong: this the caller can see for itself. */
+		if (vma->vm_start < start || vma->vm_end > end)
+			return -EINVAL;
+		if (!err)
+			err = donate_check_vma(mm, vma);
+		donation->nr++;
+		donation->pages += vma_pages(vma);
+	}
+	if (!err && donation->nr > sysctl_max_map_count)
+		err = -ENOMEM;
+
+	return err;
+}
+
+static void donate_free_arrays(struct mshare_donation *donation)
+{
+	kvfree(donation->old);
+	kvfree(donation->puds);
+	donation->old = NULL;
+	donation->puds = NULL;
+}
+
+/* Undo mshare_donate_prepare(). */
+void mshare_donate_abort(struct mm_struct *host,
+			 struct mshare_donation *donation)
+{
+	struct vm_area_struct *vma;
+	struct vma_iterator vmi;
+
+	vma_iter_init(&vmi, host, 0);
+	for_each_vma(vmi, vma)
+		vm_area_free(vma);
+	__mt_destroy(&host->mm_mt);
+	donate_free_arrays(donation);
+}
+
+/**
+ * mshare_donate_prepare - what of a donation can fail
+ * @host: the new region's, locked for writing, without VMAs
+ * @mm: the donor, locked for writing, checked
+ * @start: first byte
+ * @end: one behind the last
+ * @donation: as mshare_donate_check() left it
+ *
+ * Makes the host's VMAs, which own nothing yet. Return: 0, or an error with
+ * nothing left.
+ */
+int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
+			  unsigned long start, unsigned long end,
+			  struct mshare_donation *donation)
+{
+	struct vm_area_struct *vma, *new;
+	struct vma_iterator vmi, hvmi;
+	int i = 0, err = -ENOMEM;
+
+	donation->old = kvcalloc(donation->nr, sizeof(*donation->old),
+				 GFP_KERNEL);
+	donation->puds = kvcalloc((end - start) / P4D_SIZE,
+				  sizeof(*donation->puds), GFP_KERNEL);
+	if (!donation->old || !donation->puds)
+		goto err;
+
+	/* The huge zero page counts the mms that have it. */
+	if (test_bit(MMF_HUGE_ZERO_PAGE, &mm->flags) &&
+	    !mm_get_huge_zero_folio(host))
+		goto err;
+
+	vma_iter_init(&vmi, mm, start);
+	vma_iter_init(&hvmi, host, start);
+	for_each_vma_range(vmi, vma, end) {
+		err = -EINTR;
+		if (fatal_signal_pending(current))
+			goto err;
+
+		err = -ENOMEM;
+		new = vm_area_dup(vma);
+		if (!new)
+			goto err;
+		new->vm_mm = host;
+		if (vma_iter_store_gfp(&hvmi, new, GFP_KERNEL)) {
+			vm_area_free(new);
+			goto err;
+		}
+		donation->old[i++] = vma;
+	}
+
+	return 0;
+
+err:
+	mshare_donate_abort(host, donation);
+	return err;
+}
+
+static void count_pte(struct donate_count *count, struct vm_area_struct *vma,
+		      unsigned long addr, pte_t pte, int kind)
+{
+	struct page *page;
+	swp_entry_t entry;
+
+	if (pte_none(pte))
+		return;
+
+	if (pte_present(pte)) {
+		/* Zero pages are not counted. */
+		if (pte_special(pte))
+			return;
+		if (kind >= 0) {
+			count->rss[kind]++;
+			return;
+		}
+		page = vm_normal_page(vma, addr, pte);
+		if (page)
+			count->rss[mm_counter(page_folio(page))]++;
+		return;
+	}
+
+	entry = pte_to_swp_entry(pte);
+	if (!non_swap_entry(entry))
+		count->rss[MM_SWAPENTS]++;
+	else if (is_migration_entry(entry) || is_device_private_entry(entry) ||
+		 is_device_exclusive_entry(entry))
+		count->rss[mm_counter(pfn_swap_entry_folio(entry))]++;
+}
+
+/*
+ * Which counter all pages of @vma are in, or -1 if that takes a look at each:
+ * a private mapping of a file holds the file's and its own.
+ */
+static int count_kind(struct vm_area_struct *vma)
+{
+	if (vma_is_anonymous(vma))
+		return MM_ANONPAGES;
+	if (vma->anon_vma)
+		return -1;
+	return vma_is_shmem(vma) ? MM_SHMEMPAGES : MM_FILEPAGES;
+}
+
+/* A huge page. An anonymous mapping keeps a PTE table in reserve for it. */
+static bool count_huge_pmd(struct donate_count *count,
+			   struct vm_area_struct *vma, pmd_t *pmdp)
+{
+	spinlock_t *ptl = pmd_lock(vma->vm_mm, pmdp);
+	pmd_t pmd = pmdp_get(pmdp);
+	bool huge = pmd_trans_huge(pmd) || is_swap_pmd(pmd);
+	struct folio *folio = NULL;
+
+	if (pmd_trans_huge(pmd) && !is_huge_zero_pmd(pmd))
+		folio = page_folio(pmd_page(pmd));
+	else if (is_pmd_migration_entry(pmd))
+		folio = pfn_swap_entry_folio(pmd_to_swp_entry(pmd));
+	if (folio)
+		count->rss[mm_counter(folio)] += HPAGE_PMD_NR;
+	if (huge && vma_is_anonymous(vma))
+		count->pte_tables++;
+	spin_unlock(ptl);
+
+	return huge;
+}
+
+/* [addr, end) lies in one PMD entry and in @vma. */
+static void count_pmd(struct donate_count *count, struct vm_area_struct *vma,
+		      pmd_t *pmdp, unsigned long addr, unsigned long end,
+		      int kind)
+{
+	pmd_t pmd = pmdp_get_lockless(pmdp);
+	spinlock_t *ptl;
+	pte_t *start, *pte;
+
+	if (pmd_none(pmd))
+		return;
+	if ((pmd_trans_huge(pmd) || is_swap_pmd(pmd)) &&
+	    count_huge_pmd(count, vma, pmdp))
+		return;
+
+	start = pte_offset_map_lock(vma->vm_mm, pmdp, addr, &ptl);
+	if (!start)
+		return;
+	if (end - addr == PMD_SIZE)
+		count->pte_tables++;
+	for (pte = start; addr < end; pte++, addr += PAGE_SIZE)
+		count_pte(count, vma, addr, ptep_get(pte), kind);
+	pte_unmap_unlock(start, ptl);
+}
+
+/* Count what @vma, of the host, maps. Its rmap locks are held. */
+static void count_vma(struct donate_count *count, struct vm_area_struct *vma)
+{
+	unsigned long addr, next, end = vma->vm_end;
+	int kind = count_kind(vma);
+	p4d_t *p4d;
+	pud_t *pud;
+
+	for (addr = vma->vm_start; addr < end; addr = next) {
+		p4d = p4d_offset(pgd_offset(vma->vm_mm, addr), addr);
+		next = pud_addr_end(addr, end);
+		pud = pud_offset(p4d, addr);
+		if (pud_none(*pud))
+			continue;
+		for (; addr < next; addr = pmd_addr_end(addr, next))
+			count_pmd(count, vma, pmd_offset(pud, addr), addr,
+				  pmd_addr_end(addr, next), kind);
+		cond_resched();
+	}
+}
+
+static void move_counts(struct mm_struct *host, struct mm_struct *mm,
+			struct donate_count *count)
+{
+	int i;
+
+	for (i = 0; i < NR_MM_COUNTERS; i++) {
+		if (!count->rss[i])
+			continue;
+		add_mm_counter(mm, i, -count->rss[i]);
+		add_mm_counter(host, i, count->rss[i]);
+	}
+	for (; count->pte_tables; count->pte_tables--) {
+		mm_dec_nr_ptes(mm);
+		mm_inc_nr_ptes(host);
+	}
+}
+
+/*
+ * Reverse mapping goes to @new from here on. The counts move in the same breath:
+ * whoever unmaps a page by reverse mapping takes it off the mm that it finds.
+ */
+static void hand_over_vma(struct mm_struct *host, struct mm_struct *mm,
+			  struct vm_area_struct *old,
+			  struct vm_area_struct *new)
+{
+	struct address_space *mapping = NULL;
+	struct anon_vma *anon_vma = old->anon_vma;
+	struct donate_count count = {};
+	struct anon_vma_chain *avc;
+	long pages = vma_pages(old);
+
+	if (old->vm_file) {
+		mapping = old->vm_file->f_mapping;
+		i_mmap_lock_write(mapping);
+	}
+	if (anon_vma)
+		anon_vma_lock_write(anon_vma);
+
+	count_vma(&count, new);
+	move_counts(host, mm, &count);
+
+	if (mapping) {
+		flush_dcache_mmap_lock(mapping);
+		vma_interval_tree_remove(old, &mapping->i_mmap);
+		vma_interval_tree_insert(new, &mapping->i_mmap);
+		flush_dcache_mmap_unlock(mapping);
+	}
+	list_for_each_entry(avc, &old->anon_vma_chain, same_vma)
+		avc->vma = new;
+	list_splice_init(&old->anon_vma_chain, &new->anon_vma_chain);
+
+	if (anon_vma)
+		anon_vma_unlock_write(anon_vma);
+	if (mapping)
+		i_mmap_unlock_write(mapping);
+
+	mm->map_count--;
+	host->map_count++;
+	if (old->vm_flags & VM_LOCKED) {
+		mm->locked_vm -= pages;
+		host->locked_vm += pages;
+	}
+	vm_stat_account(mm, old->vm_flags, -pages);
+	vm_stat_account(host, new->vm_flags, pages);
+}
+
+/* The host's PUD table takes over the entries of the donor's. */
+static void copy_pud_entries(struct mm_struct *host, struct mm_struct *mm,
+			     unsigned long addr)
+{
+	p4d_t *p4d = p4d_offset(pgd_offset(mm, addr), addr);
+	pud_t *from, *to;
+	int i;
+
+	if (p4d_none(*p4d))
+		return;
+
+	from = p4d_pgtable(*p4d);
+	to = p4d_pgtable(*p4d_offset(pgd_offset(host, addr), addr));
+	for (i = 0; i < PTRS_PER_PUD; i++)
+		if (!pud_none(from[i]))
+			set_pud(to + i, from[i]);
+}
+
+/*
+ * The tables that no single VMA owns: PMD tables, and PTE tables that are not
+ * wholly covered by one VMA. Nobody can free them without an mmap_lock.
+ */
+static void move_other_tables(struct mm_struct *host, struct mm_struct *mm,
+			      unsigned long start, unsigned long end)
+{
+	struct vm_area_struct *vma;
+	unsigned long addr, next;
+	pmd_t *pmd, pmdval;
+	pud_t *pud;
+
+	for (addr = start; addr < end; addr = next) {
+		next = pud_addr_end(addr, end);
+		pud = pud_offset(p4d_offset(pgd_offset(host, addr), addr),
+				 addr);
+		if (pud_none(*pud))
+			continue;
+		mm_dec_nr_pmds(mm);
+		mm_inc_nr_pmds(host);
+
+		for (; addr < next; addr += PMD_SIZE) {
+			pmd = pmd_offset(pud, addr);
+			pmdval = pmdp_get_lockless(pmd);
+			if (pmd_none(pmdval))
+				continue;
+			vma = find_vma(host, addr);
+			if (vma && vma->vm_start <= addr &&
+			    vma->vm_end >= addr + PMD_SIZE)
+				continue;
+			mm_dec_nr_ptes(mm);
+			mm_inc_nr_ptes(host);
+		}
+		cond_resched();
+	}
+}
+
+/**
+ * mshare_donate_commit - move the mappings; cannot fail
+ * @host: prepared
+ * @mm: the donor
+ * @start: first byte
+ * @end: one behind the last
+ * @donation: prepared
+ *
+ * The donor has to be on the region's list of sharers: a flush of the host has
+ * to reach it from the first VMA on. Its entries are still its own tables'.
+ */
+void mshare_donate_commit(struct mm_struct *host, struct mm_struct *mm,
+			  unsigned long start, unsigned long end,
+			  struct mshare_donation *donation)
+{
+	struct vm_area_struct *new;
+	struct vma_iterator hvmi;
+	unsigned long addr;
+	int i;
+
+	/* Drains the faults that go by a VMA's own lock. */
+	for (i = 0; i < donation->nr; i++)
+		vma_start_write(donation->old[i]);
+
+	for (addr = start; addr < end; addr += P4D_SIZE)
+		copy_pud_entries(host, mm, addr);
+
+	vma_iter_init(&hvmi, host, start);
+	for (i = 0; i < donation->nr; i++) {
+		new = vma_next(&hvmi);
+		vma_start_write(new);
+		hand_over_vma(host, mm, donation->old[i], new);
+		vma_mark_detached(donation->old[i], true);
+		cond_resched();
+	}
+
+	move_other_tables(host, mm, start, end);
+
+	/* By this list swapoff finds the mms that have swap entries. */
+	if (get_mm_counter(host, MM_SWAPENTS)) {
+		spin_lock(&mmlist_lock);
+		if (list_empty(&host->mmlist))
+			list_add(&host->mmlist, &init_mm.mmlist);
+		spin_unlock(&mmlist_lock);
+	}
+}
+
+static void free_pud_table(struct mmu_gather *tlb, pud_t *pud,
+			   unsigned long addr)
+{
+	pud_free_tlb(tlb, pud, addr);
+	mm_dec_nr_puds(tlb->mm);
+}
+
+/**
+ * mshare_donate_finish - clear up, once the window has taken their place
+ * @host: of the new region
+ * @mm: the donor
+ * @start: first byte
+ * @end: one behind the last
+ * @donation: committed, with the donor's own PUD tables, which nothing links to
+ */
+void mshare_donate_finish(struct mm_struct *host, struct mm_struct *mm,
+			  unsigned long start, unsigned long end,
+			  struct mshare_donation *donation)
+{
+	struct vm_area_struct *vma;
+	struct vma_iterator vmi;
+	struct mmu_gather tlb;
+	unsigned long addr;
+	int i;
+
+	/*
+	 * No page has moved, but the access may have become less, and flushes
+	 * that reclaim has put off are noted in the donor.
+	 */
+	flush_tlb_mm_range(mm, 0, TLB_FLUSH_ALL, 0, true);
+
+	tlb_gather_mmu(&tlb, mm);
+	for (i = 0, addr = start; addr < end; i++, addr += P4D_SIZE)
+		if (donation->puds[i])
+			free_pud_table(&tlb, donation->puds[i], addr);
+	tlb_finish_mmu(&tlb);
+
+	for (i = 0; i < donation->nr; i++)
+		vm_area_free(donation->old[i]);
+	donate_free_arrays(donation);
+
+	vma_iter_init(&vmi, host, start);
+	for_each_vma(vmi, vma)
+		khugepaged_enter_vma(vma, vma->vm_flags);
+}
