@@ -1088,6 +1088,37 @@ def test_a_herd_of_1500_gets_its_leases(env):
     equal(env.leases(), [])
 
 
+def test_the_books_are_right_while_200_processes_come_and_go(env):
+    if SLOW:
+        raise Skip("no place for a storm")
+    n = 200
+    env.start()
+    root = env.client(0)
+    root.create("r", mode=0o660, uid=GAMES, gid=GAMES)
+    storm = run_as(env, GAMES, "broker-storm-double", "r", str(n))
+
+    def tell(word):
+        storm.stdin.write(word + "\n")
+        storm.stdin.flush()
+        return storm.stdout.readline().split()
+
+    for i in range(int(os.environ.get("MSHARE_STORM_ROUNDS", "8"))):
+        time.sleep(0.05 * (i % 4))
+        env.stop(signal.SIGTERM if i % 4 == 3 else signal.SIGKILL)
+        time.sleep(0.02 * (i % 3))
+        env.start()
+        equal(tell("freeze"), ["frozen", str(n)])
+        wait_until(lambda: root.list()["r"]["clients"] == n, what="the broker to know all clients")
+        equal(len(env.leases()), n)
+        equal(tell("thaw"), ["thawed"])
+    word, cycles, wrong = tell("end")
+    equal((word, wrong), ("over", "0"))
+    assert int(cycles) > n, cycles
+    storm.wait()
+    wait_until(lambda: root.list()["r"]["clients"] == 0, what="all leases to be dropped")
+    equal(env.leases(), [])
+
+
 def test_acquiring_costs_little_more_than_a_call(env):
     if SLOW:
         raise Skip("no place for measuring")

@@ -62,6 +62,7 @@ for ((i = 1; i <= rounds; i++)); do
         if [ "$answer" = "frozen $n" ] && is NClients "$n" && is NSharers "$n" &&
                 [ "$(find /run/mshared/leases -type p | wc -l)" = "$n" ]; then
                 good=$((good + 1))
+                ((i % 5 != 0)) || echo "# $i rounds, $SECONDS s"
         else
                 wrong=$((wrong + 1))
                 echo "# round $i: $answer; clients $(property NClients), sharers $(property NSharers), leases $(find /run/mshared/leases -type p | wc -l)"
