@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# ./run bench; sourced by run after its libraries. Each benchmark prints records
-# into raw/NAME in the results' directory; report.py turns all that are there
-# into JSON, tables and the plot.
+# ./run bench; sourced by run after its libraries. Each benchmark prints records,
+# which report.py turns into NAME.json in the results' directory, and all that
+# are there into tables and the plot.
 
 BENCH=$ROOT/tests/bench
 BENCHES='tables faults unused postgres flush broker'
@@ -25,6 +25,7 @@ bench() {
                 "$BENCH/report.py" record "$RESULTS_DIR" "$name" "$KERNEL" "$(bench_commit)"
                 say "    $(($(date +%s) - begin)) s"
         done
+        rm -r "$RESULTS_DIR/raw"
         "$BENCH/report.py" summary "$RESULTS_DIR"
         say "==> results: $RESULTS_DIR/results.md"
 }
