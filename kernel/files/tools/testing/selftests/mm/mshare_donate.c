@@ -21,7 +21,8 @@ static void fill(char *at, long pages, long salt)
 	long i;
 
 	for (i = 0; i < pages; i++)
-		*(volatile long *)(at + i * PAGE) = salt + i;
+		__atomic_store_n((long *)(at + i * PAGE), salt + i,
+				 __ATOMIC_RELAXED);
 }
 
 /* The number of the first page that is not as fill() left it, from 1; or 0. */
@@ -338,11 +339,12 @@ static void *storm_main(void *arg)
 
 	for (round = 1; !__atomic_load_n(&s->stop, __ATOMIC_RELAXED); round++) {
 		for (i = 0; i < s->pages; i++) {
-			volatile long *at = (long *)(s->at + i * PAGE);
+			long *at = (long *)(s->at + i * PAGE);
 
-			if (round > 1 && *at != round - 1)
+			if (round > 1 && __atomic_load_n(at, __ATOMIC_RELAXED) !=
+			    round - 1)
 				s->bad++;
-			*at = round;
+			__atomic_store_n(at, round, __ATOMIC_RELAXED);
 		}
 		__atomic_store_n(&s->rounds, round, __ATOMIC_RELAXED);
 	}
@@ -380,7 +382,8 @@ TEST_F_TIMEOUT(mshare, donate_under_faulting_threads, 300)
 		memset(s, 0, sizeof(s));
 		s[0].at = self->addr;
 		s[1].at = self->addr + PAGES / 2 * PAGE;
-		s[0].pages = s[1].pages = PAGES / 2;
+		s[0].pages = PAGES / 2;
+		s[1].pages = PAGES / 2;
 		ASSERT_EQ(0, map_anon(self->addr, PAGES * PAGE, RW));
 		ASSERT_EQ(0, pthread_create(&thread[0], NULL, storm_main,
 					    &s[0]));
@@ -391,7 +394,8 @@ TEST_F_TIMEOUT(mshare, donate_under_faulting_threads, 300)
 		ASSERT_EQ(0, DONATE(O_RDWR));
 		EXPECT_TRUE(storm_goes_on(&s[0], 2));
 		EXPECT_TRUE(storm_goes_on(&s[1], 2));
-		s[0].stop = s[1].stop = true;
+		s[0].stop = true;
+		s[1].stop = true;
 		pthread_join(thread[0], NULL);
 		pthread_join(thread[1], NULL);
 		EXPECT_EQ(0, s[0].bad + s[1].bad);
@@ -411,8 +415,10 @@ TEST_F_TIMEOUT(mshare, donate_under_pageout_loop, 300)
 
 	for (try = 0; try < tries; try++) {
 		memset(s, 0, sizeof(s));
-		s[0].at = s[1].at = self->addr;
-		s[0].pages = s[1].pages = PAGES;
+		s[0].at = self->addr;
+		s[1].at = self->addr;
+		s[0].pages = PAGES;
+		s[1].pages = PAGES;
 		ASSERT_EQ(0, try % 2 ? map_shmem(self->addr, PAGES * PAGE, RW) :
 				       map_anon(self->addr, PAGES * PAGE, RW));
 		ASSERT_EQ(0, pthread_create(&thread[0], NULL, storm_main,
@@ -423,7 +429,8 @@ TEST_F_TIMEOUT(mshare, donate_under_pageout_loop, 300)
 		EXPECT_TRUE(storm_goes_on(&s[1], 1));
 		ASSERT_EQ(0, DONATE(O_RDWR));
 		EXPECT_TRUE(storm_goes_on(&s[0], 1));
-		s[0].stop = s[1].stop = true;
+		s[0].stop = true;
+		s[1].stop = true;
 		pthread_join(thread[0], NULL);
 		pthread_join(thread[1], NULL);
 		EXPECT_EQ(0, s[0].bad);
@@ -456,16 +463,16 @@ do {									\
 	EXPECT_EQ(-ENOENT, sys_mshare(self->name, self->addr, self->len,	\
 				      O_RDWR, 0));			\
 	EXPECT_EQ(0, check(self->addr, 16, 3));				\
-	EXPECT_EQ(lines, mappings(self));				\
+	EXPECT_EQ(lines, mappings(self->addr));				\
 } while (0)
 
-static long mappings(FIXTURE_DATA(mshare) *self)
+static long mappings(char *addr)
 {
 	long n = 0;
 	unsigned int i;
 
 	for (i = 0; i < 4; i++)
-		n = n * 2 + !!self_maps_line(self->addr + i * MEG);
+		n = n * 2 + !!self_maps_line(addr + i * MEG);
 	return n;
 }
 
@@ -478,7 +485,7 @@ TEST_F(mshare, donate_refused_kinds)
 	ASSERT_EQ(0, map_anon(self->addr, 16 * PAGE, RW));
 	fill(self->addr, 16, 3);
 	ASSERT_EQ(0, map_anon(bad, PAGE, RW));
-	lines = mappings(self);
+	lines = mappings(self->addr);
 
 	ASSERT_EQ(0, do_madvise(bad, PAGE, MADV_DONTFORK));
 	REFUSED(-EOPNOTSUPP);
@@ -515,7 +522,7 @@ TEST_F(mshare, donate_straddling_einval)
 
 	ASSERT_EQ(0, map_anon(self->addr, 16 * PAGE, RW));
 	fill(self->addr, 16, 3);
-	lines = mappings(self);
+	lines = mappings(self->addr);
 	ASSERT_EQ(0, map_anon(self->addr - PAGE, 2 * PAGE, RW));
 	EXPECT_EQ(-EINVAL, DONATE(O_RDWR));
 	EXPECT_EQ(0, check(self->addr + PAGE, 15, 4));
@@ -559,7 +566,7 @@ TEST_F_TIMEOUT(mshare, donate_fail_nth, 300)
 	ASSERT_EQ(0, map_anon(self->addr + 3 * MEG, 16 * PAGE, PROT_READ));
 	fill(self->addr, 16, 3);
 	fill(self->addr + MEG, 16, 5);
-	lines = mappings(self);
+	lines = mappings(self->addr);
 	for (n = 1; n < FAILNTH_MAX; n++) {
 		failnth_arm(fd, n);
 		ret = DONATE(O_RDWR);
@@ -583,7 +590,7 @@ TEST_F_TIMEOUT(mshare, donate_fail_nth, 300)
 			TH_LOG("allocation %d", n);
 		ASSERT_EQ(0, check(self->addr, 16, 3));
 		ASSERT_EQ(0, check(self->addr + MEG, 16, 5));
-		ASSERT_EQ(lines, mappings(self));
+		ASSERT_EQ(lines, mappings(self->addr));
 		ASSERT_EQ(-ENOENT, sys_mshare(self->name, self->addr, self->len,
 					      O_RDWR, 0));
 	}

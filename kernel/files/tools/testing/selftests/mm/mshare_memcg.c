@@ -239,7 +239,7 @@ TEST_F_TIMEOUT(mshare, toucher_cgroup_removed, 90)
 		EXPECT_EQ(0, peer_stop(&p));
 		ASSERT_TRUE(cg_remove("b"));
 
-		for (i = 0; i < len; i += PAGE)
+		for (i = 0; i < len; i += 8 * PAGE)
 			ASSERT_EQ(i + 1, peer_see(&q, self->addr + round * len +
 						  i));
 		/* Freed and touched anew, split, pushed about. */
