@@ -353,8 +353,8 @@ unsigned long mshare_get_unmapped_area(struct mm_struct *host,
 				       unsigned long flags)
 {
 	struct mshare_region *region = host->mshare_host;
+	struct ma_state mas;
 	int err;
-	MA_STATE(mas, &host->mm_mt, 0, 0);
 
 	mmap_assert_write_locked(host);
 
@@ -367,6 +367,7 @@ unsigned long mshare_get_unmapped_area(struct mm_struct *host,
 	} else {
 		if (len > region->end - region->start)
 			return -ENOMEM;
+		mas_init(&mas, &host->mm_mt, 0);
 		if (mas_empty_area_rev(&mas, region->start, region->end - 1,
 				       len))
 			return -ENOMEM;

@@ -17,6 +17,7 @@
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
 #include <linux/mshare.h>
+#include <linux/pgalloc.h>
 #include <linux/pkeys.h>
 #include <linux/rmap.h>
 #include <linux/sched/coredump.h>
@@ -28,7 +29,6 @@
 #include <linux/userfaultfd_k.h>
 
 #include <asm/mshare.h>
-#include <asm/pgalloc.h>
 #include <asm/tlb.h>
 #include <asm/tlbflush.h>
 
@@ -228,10 +228,14 @@ static int count_kind(struct vm_area_struct *vma)
 static bool count_huge_pmd(struct donate_count *count,
 			   struct vm_area_struct *vma, pmd_t *pmdp)
 {
-	spinlock_t *ptl = pmd_lock(vma->vm_mm, pmdp);
-	pmd_t pmd = pmdp_get(pmdp);
-	bool huge = pmd_trans_huge(pmd) || is_swap_pmd(pmd);
 	struct folio *folio = NULL;
+	spinlock_t *ptl;		/* of the table */
+	pmd_t pmd;
+	bool huge;
+
+	ptl = pmd_lock(vma->vm_mm, pmdp);
+	pmd = pmdp_get(pmdp);
+	huge = pmd_trans_huge(pmd) || is_swap_pmd(pmd);
 
 	if (pmd_trans_huge(pmd) && !is_huge_zero_pmd(pmd))
 		folio = page_folio(pmd_page(pmd));
@@ -252,8 +256,8 @@ static void count_pmd(struct donate_count *count, struct vm_area_struct *vma,
 		      int kind)
 {
 	pmd_t pmd = pmdp_get_lockless(pmdp);
-	spinlock_t *ptl;
 	pte_t *start, *pte;
+	spinlock_t *ptl;		/* of the table */
 
 	if (pmd_none(pmd))
 		return;
