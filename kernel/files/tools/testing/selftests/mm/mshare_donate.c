@@ -3,12 +3,12 @@
  * mshare: the mappings that a region's maker has in its range become the
  * region's, with their pages and page tables.
  */
+#include "mshare_failnth.h"
+
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
-
-#include "mshare_failnth.h"
 
 #define PAGES 512L
 
