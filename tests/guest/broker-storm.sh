@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The broker is killed, or restarted, at random moments while 200 processes come and go. After each time its books
-# agree with the kernel's. MSHARE_STORM_ROUNDS sets the number of rounds.
+# The broker is killed, or restarted, at random moments while processes come and go. After each time its books
+# agree with the kernel's. MSHARE_STORM_ROUNDS and MSHARE_STORM_PROCESSES: how often, how many.
 # limit: 600
 # shellcheck disable=SC2016
 set -u
 
-rounds=${MSHARE_STORM_ROUNDS:-25}
-n=${MSHARE_STORM_PROCESSES:-200}
+rounds=${MSHARE_STORM_ROUNDS:-10}
+n=${MSHARE_STORM_PROCESSES:-100}
 storm=/usr/libexec/mshare/tests/broker-storm
 out=$(mktemp -d)
 
