@@ -6,7 +6,7 @@
  * latency: how long a call takes, over one connection: Ping, which the bus library of the broker answers by
  * itself, against AcquireRegion, with the lease closed each time. herd: COUNT processes acquire at once, each over a
  * connection of its own; then all of them leave. The stock bus allows each user 256 connections, so the herd
- * is of several users, from 20000 on; the region must admit them.
+ * is of several users, from 20000 on; they must exist, and the region must admit them.
  */
 #include <poll.h>
 #include <signal.h>
