@@ -29,7 +29,7 @@ typedef struct Slot {
 } Slot;
 
 typedef struct Shared {
-        atomic_bool frozen;
+        atomic_bool frozen, over;
         atomic_ulong cycles, wrong;
         Slot slots[];
 } Shared;
@@ -101,8 +101,12 @@ static void leave(Member *m, int lease, uint64_t address, uint64_t length) {
                         _exit(0);
                 }
                 if (pid == 0) {
-                        while (atomic_load(&m->slot->pid) != getpid())
+                        while (atomic_load(&m->slot->pid) != getpid()) {
+                                /* Its parent was killed before it could say who comes next. */
+                                if (atomic_load(&m->shared->over))
+                                        _exit(0);
                                 (void) usleep(500);
+                        }
                         m->seed ^= (unsigned) getpid();
                         atomic_store(&m->slot->holding, true);
                         use(m, address);
@@ -211,8 +215,13 @@ int main(int argc, char **argv) {
                 }
                 (void) usleep(2000);
         }
+        atomic_store(&shared->over, true);
+        atomic_store(&shared->frozen, false);
         for (size_t i = 0; i < n; i++)
                 (void) kill(atomic_load(&shared->slots[i].pid), SIGKILL);
+        /* All of them are ours, also those whose parent is gone. */
+        while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+                ;
         (void) printf("over %lu %lu\n", atomic_load(&shared->cycles), atomic_load(&shared->wrong));
         return 0;
 }
