@@ -9,7 +9,7 @@ needs, each with its default here:
   # limit: 120        seconds for boot and script together
   # memory: 2048      MiB
   # cpus: 2
-  # kernel: mshare    or debug
+  # kernel: mshare    or debug, or stock
   # append:           words for the kernel command line
 
 Its directory is /run/job/guest. In its environment: MSHARE_RELEASE and
@@ -32,7 +32,7 @@ from guest import log_path  # noqa: E402
 
 def parse():
     ap = argparse.ArgumentParser()
-    for name in ("mshare", "debug", "root", "overlay", "cache", "results", "patched"):
+    for name in ("mshare", "debug", "stock", "root", "overlay", "cache", "results", "patched"):
         ap.add_argument("--" + name, required=True)
     ap.add_argument("scripts", nargs="+")
     return ap.parse_args()
@@ -53,7 +53,7 @@ def needs(path):
 def run_script(opts, path):
     name = os.path.basename(path)
     wishes = needs(path)
-    kernel = {"mshare": opts.mshare, "debug": opts.debug}[wishes["kernel"]]
+    kernel = {"mshare": opts.mshare, "debug": opts.debug, "stock": opts.stock}[wishes["kernel"]]
     machine = vm.Machine(kernel)
     machine.root, machine.memory = opts.root, wishes["memory"]
     machine.cpus, machine.append = int(wishes["cpus"]), wishes["append"]

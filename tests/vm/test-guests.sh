@@ -8,6 +8,7 @@ test_guests() {
         need_packages 'run the guests' qemu-system-x86 python3 perl
         phase 'the mshare kernel' '5 minutes if not built yet' build_kind mshare
         phase 'the debug kernel' '8 minutes if not built yet' build_kind debug
+        phase 'the stock kernel' '5 minutes if not built yet' build_kind stock
         phase 'the systemd guest' '1 minute if not made yet' rootfs
         phase 'the patch series as one mbox' '10 s' series_is_tree
         phase 'kernel files: sparse' '1 minute' lint_sparse
@@ -148,7 +149,7 @@ guest_scripts() {
                 say '    there is no tests/guest/*.sh: nothing counted'
                 return 0
         fi
-        for kind in mshare debug; do
+        for kind in mshare debug stock; do
                 kernel "$kind"
                 args+=("--$kind" "$KERNEL")
         done
