@@ -127,6 +127,8 @@ static void herd(const char *region, size_t count) {
 
         if (!pids || pipe(go) < 0 || pipe(done) < 0)
                 err(1, "pipe");
+        /* The bus drops who has not finished saying hello after a few seconds. */
+        ping(bus);
         for (size_t i = 0; i < count; i++) {
                 pids[i] = fork();
                 if (pids[i] < 0)
