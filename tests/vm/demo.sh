@@ -29,7 +29,7 @@ demo_overlay() {
         DEMO_OVERLAY=$(mktemp --suffix=.tar)
         tree=$(mktemp -d)
         mkdir -p "$tree/etc/profile.d"
-        echo 'bash /run/job/demo.sh; echo; echo "PostgreSQL is in its region. Try: msharectl"' > "$tree/etc/profile.d/mshare-demo.sh"
+        echo 'export PAGER=cat; bash /run/job/demo.sh; echo; echo "PostgreSQL is in its region. Try: msharectl"' > "$tree/etc/profile.d/mshare-demo.sh"
         cp "$OVERLAY" "$DEMO_OVERLAY"
         tar -C "$tree" --owner=0 --group=0 -rf "$DEMO_OVERLAY" ./etc/profile.d/mshare-demo.sh
         rm -rf "$tree"
