@@ -122,9 +122,14 @@ sparse_tree() {
 }
 
 sparse_file() {
-        local object=${1%.c}.o new old
-        new=$(sparse_warnings mshare "$object") || return 1
-        # An object that this configuration does not build has no warnings.
+        local object=${1%.c}.o kind=mshare new old
+        # What only the debug kernel builds is looked at there if it is all our
+        # own; of a patched file there is no stock build to compare with.
+        if [ ! -e "$CACHE/tree/mshare/linux/$object" ]; then
+                [ ! -e "$KSRC/$1" ] || return 0
+                kind=debug
+        fi
+        new=$(sparse_warnings "$kind" "$object") || return 1
         if [ -e "$KSRC/$1" ]; then old=$(sparse_warnings stock "$object"); else old=; fi
         comm -23 <(sort <<< "$new") <(sort <<< "$old") | grep -v '^$' || return 0
         return 1

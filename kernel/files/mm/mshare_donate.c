@@ -250,14 +250,17 @@ static bool count_huge_pmd(struct donate_count *count,
 	return huge;
 }
 
-/* [addr, end) lies in one PMD entry and in @vma. */
+/*
+ * [addr, end) lies in one PMD entry and in @vma. With both mmap_locks and the
+ * VMA's rmap locks held for writing, nobody changes these entries but the CPU,
+ * which sets the accessed and dirty bits, and nobody frees their table.
+ */
 static void count_pmd(struct donate_count *count, struct vm_area_struct *vma,
 		      pmd_t *pmdp, unsigned long addr, unsigned long end,
 		      int kind)
 {
 	pmd_t pmd = pmdp_get_lockless(pmdp);
-	pte_t *start, *pte;
-	spinlock_t *ptl;		/* of the table */
+	pte_t *pte;
 
 	if (pmd_none(pmd))
 		return;
@@ -265,14 +268,11 @@ static void count_pmd(struct donate_count *count, struct vm_area_struct *vma,
 	    count_huge_pmd(count, vma, pmdp))
 		return;
 
-	start = pte_offset_map_lock(vma->vm_mm, pmdp, addr, &ptl);
-	if (!start)
-		return;
 	if (end - addr == PMD_SIZE)
 		count->pte_tables++;
-	for (pte = start; addr < end; pte++, addr += PAGE_SIZE)
+	for (pte = pte_offset_kernel(pmdp, addr); addr < end;
+	     pte++, addr += PAGE_SIZE)
 		count_pte(count, vma, addr, ptep_get(pte), kind);
-	pte_unmap_unlock(start, ptl);
 }
 
 /* Count what @vma, of the host, maps. Its rmap locks are held. */
