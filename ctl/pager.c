@@ -15,8 +15,9 @@ static const char *find_pager(void) {
         pager = getenv("SYSTEMD_PAGER");
         if (!pager)
                 pager = getenv("PAGER");
+        /* A small system may have none: then the text itself, rather than nothing. */
         if (!pager)
-                return "less";
+                return "if command -v less > /dev/null; then exec less; else exec cat; fi";
         return pager[0] == '\0' || strcmp(pager, "cat") == 0 ? NULL : pager;
 }
 

@@ -51,8 +51,9 @@ with_lock() {
         return $rc
 }
 
-# content_hash FILE...: one short hash over the names and contents of files.
-content_hash() { sha256sum -- "$@" | sha256sum | cut -c1-16; }
+# content_hash FILE...: one short hash over the names and contents of files,
+# the same in every clone.
+content_hash() { sha256sum -- "$@" | sed "s|  $ROOT/|  |" | sha256sum | cut -c1-16; }
 
 # keep_newest COUNT PATH...: remove all but the newest of cached results.
 keep_newest() {
