@@ -344,8 +344,16 @@ TEST_F_TIMEOUT(mshare, table_free_vs_gup_fast, 120)
 		if (got > 0) {
 			hits++;
 			ASSERT_EQ(got, read(pfd[0], page, PAGE));
-			/* The value, or the page before it was stored. */
-			ASSERT_TRUE(*page == 0x600d || *page == 0)
+			/*
+			 * The value, the page before it was stored, or some of
+			 * its bytes: read() copies bytewise while the mapper
+			 * stores. Another page's content has other bytes.
+			 */
+			ASSERT_TRUE((*page & ~0xff) == 0x6000 ||
+				    (*page & ~0xff) == 0)
+				TH_LOG("saw %lx", *page);
+			ASSERT_TRUE((*page & 0xff) == 0x0d ||
+				    (*page & 0xff) == 0)
 				TH_LOG("saw %lx", *page);
 		} else {
 			ASSERT_EQ(-EFAULT, got);
