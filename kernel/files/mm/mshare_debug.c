@@ -137,8 +137,11 @@ static const char *check_region(struct mshare_region *region)
 	struct mshare_attach *att;
 	const char *what;
 
-	/* Taken by the caller: the host cannot be freed. */
-	mmap_read_lock(host);
+	/*
+	 * The caller holds the region. For writing: an munmap() that has
+	 * downgraded its lock has taken VMAs out and not yet counted them.
+	 */
+	mmap_write_lock(host);
 	what = test_bit(MSHARE_REGION_DYING, &region->flags) ?
 		NULL : check_host(region);
 	if (!what && !test_bit(MSHARE_REGION_DYING, &region->flags)) {
@@ -150,7 +153,7 @@ static const char *check_region(struct mshare_region *region)
 		}
 		spin_unlock(&region->lock);
 	}
-	mmap_read_unlock(host);
+	mmap_write_unlock(host);
 
 	return what;
 }
