@@ -219,6 +219,7 @@ def test_a_region_that_is_being_made_says_so_and_can_be_cancelled(env):
               args=["big", size, 0o600, {"populate": True}])
     wait_until(lambda: "big" in other.list(), what="the region to show up")
     equal(other.list()["big"]["state"], "creating")
+    wait_until(lambda: os.path.exists(env.fs("big")), what="the donor to make the file")
     equal(os.stat(env.fs("big")).st_mode & 0o777, 0)
     refuses("RegionNotReady", other.acquire, "big")
     refuses("RegionNotReady", other.manager, "SetRegionMode", "su", "big", 0o666)

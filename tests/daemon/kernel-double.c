@@ -49,6 +49,7 @@ static int double_mshare(const char *name, uint64_t address, uint64_t length, in
         struct mshare_info info = { .start = address, .size = length };
         _cleanup_(closep) int root = open_root(), fs = -1, fd = -1;
         _cleanup_(freep) char *refuse = NULL;
+        char path[64];
         uint32_t e;
 
         if (root < 0)
@@ -58,12 +59,14 @@ static int double_mshare(const char *name, uint64_t address, uint64_t length, in
         fs = openat(root, "fs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fs < 0)
                 return -errno;
-        fd = openat(fs, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        /* All at once, as the kernel does it: a donor may be killed in between. */
+        fd = openat(fs, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
         if (fd < 0)
                 return -errno;
         if (write(fd, &info, sizeof(info)) != sizeof(info))
                 return -EIO;
-        return 0;
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        return linkat(AT_FDCWD, path, fs, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }
 
 static int double_fdinfo(int fd, char **ret) {
