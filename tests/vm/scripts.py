@@ -11,6 +11,16 @@ needs, each with its default here:
   # cpus: 2
   # kernel: mshare    or debug, or stock
   # append:           words for the kernel command line
+  # only: long        not without --long
+
+With --long, scripts are run that say how, and no others:
+
+  # long: NAME=VALUE...      one further run, with these in its environment
+  # long-limit: SECONDS      what is different in it: limit, memory, cpus,
+  # long-kernel: debug       kernel or append
+
+A second "long:" line begins a second further run. A script that is only for
+--long and says no more is run once.
 
 Its directory is /run/job/guest. In its environment: MSHARE_RELEASE and
 MSHARE_CONFIG_SHA256 of the kernel that ought to run, MSHARE_PATCHED (yes or no).
@@ -20,6 +30,7 @@ import argparse
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -32,28 +43,49 @@ from guest import log_path  # noqa: E402
 
 def parse():
     ap = argparse.ArgumentParser()
-    for name in ("mshare", "debug", "stock", "root", "overlay", "cache", "results", "patched"):
+    for name in ("root", "overlay", "cache", "results", "patched"):
         ap.add_argument("--" + name, required=True)
+    for name in ("mshare", "debug", "stock"):
+        ap.add_argument("--" + name, help="directory of that kernel, if a script wants it")
+    ap.add_argument("--long", action="store_true")
     ap.add_argument("scripts", nargs="+")
     return ap.parse_args()
 
 
-def needs(path):
-    wishes = {"limit": "120", "memory": "2048", "cpus": "2", "kernel": "mshare", "append": ""}
+def runs(path, long):
+    """Each run of a script that is asked for, as a dict of its wishes."""
+    plain = {"limit": "120", "memory": "2048", "cpus": "2", "kernel": "mshare", "append": "", "only": "", "env": None}
+    further = []
     with open(path, encoding="utf-8") as file:
         for line in file:
             if not line.startswith("#"):
                 break
-            match = re.match(r"# (limit|memory|cpus|kernel|append):\s*(.*)$", line)
+            match = re.match(r"# (long-)?(limit|memory|cpus|kernel|append|only):\s*(.*)$", line)
+            if match and not match[1]:
+                plain[match[2]] = match[3].strip()
+            elif match:
+                if not further:
+                    further.append({"env": None})
+                further[-1][match[2]] = match[3].strip()
+            match = re.match(r"# long:\s*(.*)$", line)
             if match:
-                wishes[match[1]] = match[2].strip()
-    return wishes
+                if not further or further[-1]["env"] is not None:
+                    further.append({})
+                further[-1]["env"] = match[1].strip()
+    if not long:
+        return [] if plain["only"] == "long" else [plain]
+    if plain["only"] == "long" and not further:
+        return [plain]
+    return [{**plain, **run} for run in further]
 
 
-def run_script(opts, path):
+def run_script(opts, path, wishes):
     name = os.path.basename(path)
-    wishes = needs(path)
+    words = shlex.split(wishes["env"] or "")
+    title = " ".join([name, *words] + ([f"on {wishes['kernel']}"] if wishes["kernel"] != "mshare" else []))
     kernel = {"mshare": opts.mshare, "debug": opts.debug, "stock": opts.stock}[wishes["kernel"]]
+    if kernel is None:
+        sys.exit(f"{path} wants the kernel --{wishes['kernel']}")
     machine = vm.Machine(kernel)
     machine.root, machine.memory = opts.root, wishes["memory"]
     machine.cpus, machine.append = int(wishes["cpus"]), wishes["append"]
@@ -69,6 +101,7 @@ def run_script(opts, path):
         shutil.copy(opts.overlay, os.path.join(guest.job, "overlay.tar"))
         guest.put("cmd", f"export MSHARE_RELEASE={release} MSHARE_CONFIG_SHA256={config}\n"
                          f"export MSHARE_PATCHED={opts.patched}\n"
+                         + "".join(f"export {shlex.quote(word)}\n" for word in words) +
                          f"cd /run/job/guest && exec bash ./{name}\n")
         output = []
         result = guest.run(float(wishes["limit"]), output.append)
@@ -83,8 +116,8 @@ def run_script(opts, path):
         for line in [line for line in lines if not line.startswith("ok ")][-60:]:
             vm.note(f"      | {line}")
         vm.note(f"      console: {result.console}")
-    report.append(opts.results, f"guest {name}", points)
-    vm.note(f"    {name}: {report.words(points)} in {result.seconds:.0f} s")
+    report.append(opts.results, f"guest {title}", points)
+    vm.note(f"    {title}: {report.words(points)} in {result.seconds:.0f} s")
     return report.counts(points)[1]
 
 
@@ -93,7 +126,8 @@ def main():
     vm.die_with_parent(signal.SIGTERM)
     for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(sig, lambda number, _frame: sys.exit(128 + number))
-    return 1 if sum([run_script(opts, path) for path in opts.scripts]) else 0
+    return 1 if sum([run_script(opts, path, wishes)
+                     for path in opts.scripts for wishes in runs(path, opts.long)]) else 0
 
 
 if __name__ == "__main__":
