@@ -124,33 +124,9 @@ int kernel_unlink(Kernel *kernel, const char *name) {
 }
 
 int kernel_list(Kernel *kernel, int (*found)(const char *name, void *userdata), void *userdata) {
-        _cleanup_(closedirp) DIR *dir = NULL;
-        struct dirent *de;
-        int root, fd, r;
+        int root = kernel_root(kernel);
 
-        root = kernel_root(kernel);
-        if (root < 0)
-                return root;
-        fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        dir = fdopendir(fd);
-        if (!dir) {
-                r = -errno;
-                close_fd(fd);
-                return r;
-        }
-        for (;;) {
-                errno = 0;
-                de = readdir(dir);
-                if (!de)
-                        return -errno;
-                if (streq(de->d_name, ".") || streq(de->d_name, ".."))
-                        continue;
-                r = found(de->d_name, userdata);
-                if (r != 0)
-                        return r;
-        }
+        return root < 0 ? root : for_each_entry(root, found, userdata);
 }
 
 static int parse_line(const char *text, const char *key, uint64_t *ret) {

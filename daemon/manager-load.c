@@ -11,6 +11,11 @@
 /* Changes in msharefs come in bursts, our own among them: they are looked at together. */
 #define RESCAN_DELAY_USEC (20 * USEC_PER_MSEC)
 
+/* What write_file_atomic() has not renamed yet, of a run that did not get to it. */
+static bool is_temporary(const char *name) {
+        return strncmp(name, ".#", 2) == 0;
+}
+
 static void drop_state(Manager *m, const char *name) {
         (void) unlinkat(m->regions_fd, name, 0);
 }
@@ -183,12 +188,15 @@ static int reconcile(Manager *m, RegionRecord *record) {
         return 1;
 }
 
-static int load_state(Manager *m, const char *name) {
+static int load_state(const char *name, void *userdata) {
         _cleanup_(region_record_done) RegionRecord record = {};
         _cleanup_(freep) char *text = NULL;
+        Manager *m = userdata;
         Region *region;
         int r;
 
+        if (is_temporary(name))
+                return 0;
         r = read_file(m->regions_fd, name, STATE_FILE_MAX, &text, NULL);
         if (r >= 0)
                 r = region_record_parse(text, &record);
@@ -223,33 +231,6 @@ static int load_state(Manager *m, const char *name) {
         return 0;
 }
 
-static int for_each_file(int dirfd, int (*found)(Manager *m, const char *name), Manager *m) {
-        _cleanup_(closedirp) DIR *dir = NULL;
-        struct dirent *de;
-        int fd, r;
-
-        fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        dir = fdopendir(fd);
-        if (!dir) {
-                r = -errno;
-                close_fd(fd);
-                return r;
-        }
-        for (;;) {
-                errno = 0;
-                de = readdir(dir);
-                if (!de)
-                        return -errno;
-                if (streq(de->d_name, ".") || streq(de->d_name, "..") || strncmp(de->d_name, ".#", 2) == 0)
-                        continue;
-                r = found(m, de->d_name);
-                if (r < 0)
-                        return r;
-        }
-}
-
 static Region *find_by_id(Manager *m, uint64_t id) {
         Region *region;
 
@@ -259,10 +240,11 @@ static Region *find_by_id(Manager *m, uint64_t id) {
         return NULL;
 }
 
-static int load_lease(Manager *m, const char *name) {
+static int load_lease(const char *name, void *userdata) {
         _cleanup_(lease_record_done) LeaseRecord record = {};
         _cleanup_(lease_freep) Lease *lease = NULL;
         Region *region = NULL;
+        Manager *m = userdata;
         int r;
 
         r = lease_record_parse(name, &record);
@@ -318,11 +300,11 @@ int manager_load(Manager *m) {
                 /* State files stay: what they speak of may be back when msharefs is. */
                 return 0;
         }
-        r = for_each_file(m->regions_fd, load_state, m);
+        r = for_each_entry(m->regions_fd, load_state, m);
         if (r >= 0)
                 r = kernel_list(&m->kernel, found_in_kernel, m);
         if (r >= 0)
-                r = for_each_file(m->leases_fd, load_lease, m);
+                r = for_each_entry(m->leases_fd, load_lease, m);
         if (r < 0) {
                 log_message(&m->log, LOG_ERR, "Cannot take up the state of the last run: %s", strerror(-r));
                 return r;

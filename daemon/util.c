@@ -276,6 +276,33 @@ fail:
         return r;
 }
 
+int for_each_entry(int dirfd, int (*found)(const char *name, void *userdata), void *userdata) {
+        _cleanup_(closedirp) DIR *dir = NULL;
+        struct dirent *de;
+        int fd, r;
+
+        fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        dir = fdopendir(fd);
+        if (!dir) {
+                r = -errno;
+                close_fd(fd);
+                return r;
+        }
+        for (;;) {
+                errno = 0;
+                de = readdir(dir);
+                if (!de)
+                        return -errno;
+                if (streq(de->d_name, ".") || streq(de->d_name, ".."))
+                        continue;
+                r = found(de->d_name, userdata);
+                if (r != 0)
+                        return r;
+        }
+}
+
 int open_or_make_dir(int dirfd, const char *name, mode_t mode) {
         int fd;
 

@@ -103,5 +103,11 @@ int read_file(int dirfd, const char *name, size_t max, char **ret, size_t *ret_s
 /* Writes name in dirfd so that a reader, or a crash, sees the old content or the new one and nothing between. */
 int write_file_atomic(int dirfd, const char *name, const char *content);
 
+/*
+ * Calls found() for each entry of a directory but "." and "..", in no order, until it returns something other than 0.
+ * Returns that, or 0, or negative errno. Entries may be removed meanwhile.
+ */
+int for_each_entry(int dirfd, int (*found)(const char *name, void *userdata), void *userdata);
+
 /* Makes the directory name in dirfd (mode as given) if it is not there, and opens it. Returns an fd or negative errno. */
 int open_or_make_dir(int dirfd, const char *name, mode_t mode);
