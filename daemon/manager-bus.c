@@ -73,6 +73,8 @@ static int step_acquire(Call *call, void *userdata, sd_bus_error *error) {
         if (r >= 0)
                 r = options_read_none(m, error);
         if (r >= 0)
+                r = manager_check_kernel(userdata, error);
+        if (r >= 0)
                 r = region_find_for(userdata, name, &region, error);
         return r < 0 ? r : region_acquire(region, call, access, error);
 }

@@ -78,6 +78,18 @@ static int check_space(Manager *m, CreateRequest *request, uint64_t length, sd_b
         return 0;
 }
 
+int manager_check_kernel(Manager *m, sd_bus_error *error) {
+        if (!m->kernel.supported)
+                return sd_bus_error_setf(error, ERROR_KERNEL_UNSUPPORTED,
+                                         "This kernel has no mshare: a Linux 6.12 with the mshare patch and "
+                                         "CONFIG_MSHARE=y is needed");
+        if (kernel_root(&m->kernel) < 0)
+                return sd_bus_error_setf(error, ERROR_KERNEL_UNSUPPORTED,
+                                         "msharefs is not mounted at %s: start sys-fs-mshare.mount, then mshared again",
+                                         m->kernel.ops->root());
+        return 0;
+}
+
 int manager_check_request(Manager *m, CreateRequest *request, sd_bus_error *error) {
         Region *region;
         uint64_t length;
@@ -96,14 +108,9 @@ int manager_check_request(Manager *m, CreateRequest *request, sd_bus_error *erro
         r = create_request_check(request, error);
         if (r < 0)
                 return r;
-        if (!m->kernel.supported)
-                return sd_bus_error_setf(error, ERROR_KERNEL_UNSUPPORTED,
-                                         "This kernel has no mshare: a Linux 6.12 with the mshare patch and "
-                                         "CONFIG_MSHARE=y is needed");
-        if (kernel_root(&m->kernel) < 0)
-                return sd_bus_error_setf(error, ERROR_KERNEL_UNSUPPORTED,
-                                         "msharefs is not mounted at %s: start sys-fs-mshare.mount, then mshared again",
-                                         m->kernel.ops->root());
+        r = manager_check_kernel(m, error);
+        if (r < 0)
+                return r;
         region = manager_find_region(m, request->name);
         if (region)
                 region = manager_refresh_region(m, region);

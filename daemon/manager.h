@@ -78,6 +78,8 @@ int manager_create_region(Manager *manager, const Identity *who, CreateRequest *
                           sd_bus_error *error);
 /* Everything that can be said against a request before anybody is asked for permission. */
 int manager_check_request(Manager *manager, CreateRequest *request, sd_bus_error *error);
+/* Without the kernel there is no region, and that is the reason to tell. */
+int manager_check_kernel(Manager *manager, sd_bus_error *error);
 void creation_free(Creation *creation);
 /* Ends the making; `m` is answered when nothing is left of it. 1, or -EALREADY. */
 int creation_cancel(Creation *creation, sd_bus_message *m);

@@ -313,8 +313,10 @@ def test_a_kernel_without_mshare_is_said_to_be_one(env):
     equal(root.get("/org/mshare1", MANAGER_IFACE, "KernelSupport"), False)
     equal(root.get("/org/mshare1", MANAGER_IFACE, "Granule"), 0)
     refuses("KernelUnsupported", root.create, "r", contains="6.12")
-    refuses("NoSuchRegion", root.acquire, "r")
+    refuses("KernelUnsupported", root.acquire, "r", contains="6.12")
     equal(root.list(), {})
+    # What is to be gone is: a unit's stop does not fail for it.
+    refuses("NoSuchRegion", root.manager, "RemoveRegion", "sa{sv}", "r", {})
 
 
 # --- who may ---

@@ -49,7 +49,7 @@ check 'whose unit says why' told mshare-region@pgdata.service "Cannot make regio
 rm -r "/etc/systemd/system/$unit.d"
 systemctl daemon-reload
 check 'nor by itself' fails systemctl start "$unit"
-check 'with the reason in its log' grep -F 'libmshare-preload: Cannot acquire region "pgdata":' "$log"
+check 'with the reason in its log' grep -F "libmshare-preload: Cannot acquire region \"pgdata\": ${why%.}" "$log"
 echo "MSHARE_FALLBACK = 'yes'" >> "$etc/environment"
 rm -f "$log"
 check 'it starts where that is allowed' systemctl start "$unit"
