@@ -4,49 +4,8 @@
 # shellcheck disable=SC2015,SC2016,SC2317
 set -u
 
-ctl=$1
-count=0
-failed=0
-out=$(mktemp -d "${TMPDIR:-/tmp}/msharectl-test.XXXXXX")
-trap 'rm -rf "$out"' EXIT
-export LC_ALL=C.UTF-8 TZ=UTC
-unset LD_PRELOAD
-
-# check DESCRIPTION COMMAND...: a test point; the command's output is shown if it fails.
-check() {
-        local what=$1
-        shift
-        count=$((count + 1))
-        if "$@" >"$out/log" 2>&1; then
-                echo "ok $count - $what"
-        else
-                echo "not ok $count - $what"
-                failed=1
-                sed 's/^/# /' "$out/log"
-        fi
-}
-
-# run STATUS STDOUT-PATTERN STDERR-PATTERN ARGUMENTS...: msharectl ends so, and each output matches the whole
-# of an extended regular expression, in which line feeds are spaces.
-run() {
-        local want=$1 want_out=$2 want_err=$3 status=0 got_out got_err
-        shift 3
-        "$ctl" "$@" >"$out/stdout" 2>"$out/stderr" </dev/null || status=$?
-        got_out=$(tr '\n' ' ' <"$out/stdout")
-        got_err=$(tr '\n' ' ' <"$out/stderr")
-        printf 'msharectl %s: status %d\nstdout: %s\nstderr: %s\n' "$*" "$status" "$got_out" "$got_err"
-        [ "$status" = "$want" ] && [[ $got_out =~ ^($want_out)$ ]] && [[ $got_err =~ ^($want_err)$ ]]
-}
-
-# json EXPRESSION ARGUMENTS...: the output is JSON, d, of which the Python expression is true.
-json() {
-        local expression=$1
-        shift
-        "$ctl" "$@" >"$out/json" || return
-        cat "$out/json"
-        python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); sys.exit(not eval(sys.argv[2]))' \
-                "$out/json" "$expression"
-}
+# shellcheck source=tests/ctl/check.bash
+. "$(dirname "$0")/check.bash"
 
 # the options that the broker was given, as the fake one notes them
 options_are() {

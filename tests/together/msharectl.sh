@@ -4,42 +4,8 @@
 # shellcheck disable=SC2015,SC2016,SC2317
 set -u
 
-ctl=$1
-count=0
-failed=0
-out=$(mktemp -d "${TMPDIR:-/tmp}/msharectl-test.XXXXXX")
-trap 'rm -rf "$out"' EXIT
-export LC_ALL=C.UTF-8 TZ=UTC
-
-check() {
-        local what=$1
-        shift
-        count=$((count + 1))
-        if "$@" >"$out/log" 2>&1; then
-                echo "ok $count - $what"
-        else
-                echo "not ok $count - $what"
-                failed=1
-                sed 's/^/# /' "$out/log"
-        fi
-}
-run() {
-        local want=$1 want_out=$2 want_err=$3 status=0 got_out got_err
-        shift 3
-        "$ctl" "$@" >"$out/stdout" 2>"$out/stderr" </dev/null || status=$?
-        got_out=$(tr '\n' ' ' <"$out/stdout")
-        got_err=$(tr '\n' ' ' <"$out/stderr")
-        printf 'msharectl %s: status %d\nstdout: %s\nstderr: %s\n' "$*" "$status" "$got_out" "$got_err"
-        [ "$status" = "$want" ] && [[ $got_out =~ ^($want_out)$ ]] && [[ $got_err =~ ^($want_err)$ ]]
-}
-json() {
-        local expression=$1
-        shift
-        "$ctl" "$@" >"$out/json" || return
-        cat "$out/json"
-        python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); sys.exit(not eval(sys.argv[2]))' \
-                "$out/json" "$expression"
-}
+# shellcheck source=tests/ctl/check.bash
+. "$(dirname "$0")/../ctl/check.bash"
 
 check 'status' run 0 'mshared [0-9.]+ +Kernel: has mshare, granule 512G +Regions: 0 +Clients: 0 +Page tables: 0B held once, 0B saved +Limits: RegionsMax=[0-9]+ .*LeasesPerUserMax=[0-9]+ .*' '' status
 check 'create' run 0 'Created region pgdata: 300G at 0x[0-9a-f]+\. ' '' create pgdata 300G --mode=0640 --owner=daemon: --label='for "us"'
