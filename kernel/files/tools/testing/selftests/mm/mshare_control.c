@@ -4,17 +4,17 @@
  * safety measure at a time; each test shows that its absence is seen, by the
  * same means by which the other tests look for it, and that its presence is.
  *
- * What goes wrong here does so where nothing is freed under anybody's feet:
- * stale entries point to pages that stay, pins are taken and put back but not
- * written through.  The last case leaves a sharer with an entry to a freed
- * table, touches nothing through it and leaves; it runs only when
+ * What goes wrong here does so where it harms nobody: stale entries point to
+ * pages that stay, or are only read through; pins are taken and put back but
+ * not written through.  Two cases leave a sharer with an entry to a freed table:
+ * the collapse of a file's pages, where the sharer reads once more through its
+ * TLB, and the last case, which touches nothing and leaves.  They run only when
  * MSHARE_CONTROL_TABLES is set, because the kernel is not to be trusted after
- * a failure in the midst of it.
+ * a failure in the midst of them.
  */
 #include "mshare_helpers.h"
 
-#include "mshare_gup.h"
-#include "mshare_spin.h"
+#include "mshare_hazard.h"
 
 #define KNOB_FANOUT	MSHARE_DEBUG "skip_tlb_fanout"
 #define KNOB_PIN	MSHARE_DEBUG "skip_table_pin"
@@ -156,6 +156,103 @@ TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen, 180)
 		EXPECT_EQ(0, stale)
 			TH_LOG("and with it again, protect %d", protect);
 	}
+}
+
+enum behind { BEHIND_PAGEOUT, BEHIND_MIGRATION, BEHIND_COLLAPSE,
+	      BEHIND_WRITEBACK, BEHIND_ALL };
+
+static const char * const behind_name[] = {
+	"reclaim", "migration", "collapse of a file", "writeback",
+};
+
+/*
+ * Rounds of a hazard of mshare_hazard.h, with a region and a reader of its own:
+ * how many the reader noticed, or a negative errno.
+ */
+static long behind_rounds(enum behind what, const char *name, char *addr,
+			  size_t len, const int cpu[2], int rounds, int fd,
+			  const char *knob)
+{
+	struct hazard h = {
+		.s = spin_alloc(), .addr = addr, .rounds = rounds, .knob = knob,
+	};
+	int status;
+	pid_t reader;
+	long ret;
+
+	if (!h.s || pin_to(cpu[0]))
+		return -ENODEV;
+	ret = sys_mshare(name, addr, len, O_CREAT | O_EXCL | O_RDWR, 0600);
+	if (ret)
+		return ret;
+	reader = spin_fork(h.s, cpu[1], NULL, NULL);
+	if (!WAIT_FOR(READ_ONCE(h.s->ready), 15000))
+		return -ETIME;
+	switch (what) {
+	case BEHIND_PAGEOUT:
+		ret = pageout_rounds(&h);
+		break;
+	case BEHIND_MIGRATION:
+		ret = migration_rounds(&h);
+		break;
+	case BEHIND_COLLAPSE:
+		ret = file_collapse_rounds(&h, name);
+		break;
+	default:
+		ret = writeback_rounds(&h, fd);
+	}
+	knobs_off();
+	spin_stop(h.s);
+	waitpid(reader, &status, 0);
+	if (ret >= 0 && status)
+		ret = -ECHILD;
+	do_munmap(addr, len);
+	sys_mshare_unlink(name);
+	munmap(h.s, PAGE);
+	return ret;
+}
+
+/* What changes entries by reverse mapping: the same, and the tests' limits. */
+TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen_behind_their_backs, 300)
+{
+	const int rounds = 30;
+	int cpu[2], swap, fd, what;
+	struct loop_dev dev;
+	long with, without;
+
+	if (access(KNOB_FANOUT, W_OK))
+		SKIP(return, "no " KNOB_FANOUT);
+	if (!two_cpus(cpu))
+		SKIP(return, "needs two CPUs");
+	if (pti_on())
+		SKIP(return, "page-table isolation hides it");
+	swap = swap_begin();
+	fd = disk_file(&dev, 1);
+	for (what = 0; what < BEHIND_ALL; what++) {
+		if ((what == BEHIND_PAGEOUT && swap < 0) ||
+		    (what == BEHIND_WRITEBACK && fd < 0) ||
+		    (what == BEHIND_MIGRATION && access(UNPOISON, W_OK)) ||
+		    (what == BEHIND_COLLAPSE &&
+		     !getenv("MSHARE_CONTROL_TABLES"))) {
+			TH_LOG("%s: not to be had here", behind_name[what]);
+			continue;
+		}
+		with = behind_rounds(what, self->name, self->addr, self->len,
+				     cpu, rounds, fd, NULL);
+		without = behind_rounds(what, self->name, self->addr, self->len,
+					cpu, rounds, fd, KNOB_FANOUT);
+		TH_LOG("%s: noticed in %ld of %d rounds, without the fan-out in %ld",
+		       behind_name[what], with, rounds, without);
+		EXPECT_LE(what == BEHIND_PAGEOUT ? rounds / 2 : rounds, with);
+		EXPECT_LE(0, without);
+		EXPECT_GT(rounds / 2, without);
+	}
+	if (fd >= 0) {
+		close(fd);
+		EXPECT_EQ(0, disk_file_end(&dev));
+	}
+	if (swap > 0)
+		EXPECT_EQ(0, swap_end());
 }
 
 TEST_F(knobs, ignored_ro_in_gup_fast_is_seen)

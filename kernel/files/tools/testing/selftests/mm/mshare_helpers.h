@@ -265,22 +265,14 @@ static inline long region_figure(const char *name, const char *key)
 	return val;
 }
 
-/*
- * What is resident may be reported without what each CPU has counted by itself
- * and not yet added up: true if it is what it should be, up to that.
- */
+/* Is exactly so much resident?  The figure is a sum over all CPUs. */
 static inline bool resident_is(const char *name, long kb)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	long slack = cpus * (cpus > 16 ? 2 * cpus : 32) * 4;
-	long diff = region_figure(name, "mshare-resident-kb") - kb;
+	long got = region_figure(name, "mshare-resident-kb");
 
-	if (diff > slack || diff < -slack) {
-		ksft_print_msg("%ld kB resident instead of %ld\n", kb + diff,
-			       kb);
-		return false;
-	}
-	return true;
+	if (got != kb)
+		ksft_print_msg("%ld kB resident instead of %ld\n", got, kb);
+	return got == kb;
 }
 
 /*

@@ -19,7 +19,9 @@ enum spin_mode {
 	SPIN_LOAD_FAULTS,	/* after the change, a load must fault */
 	SPIN_STORE_FAULTS,	/* after the change, a store must fault */
 	SPIN_LOAD_NEW,		/* after the change, a load gives expect */
+	SPIN_LOAD_AFTER,	/* the same, and no load in between */
 	SPIN_LOAD_ALWAYS,	/* whatever happens, a load gives expect */
+	SPIN_STORE_ALWAYS,	/* whatever happens, a store is possible */
 };
 
 /* Shared by the two sides; every field is written by one of them only. */
@@ -54,13 +56,18 @@ static inline void spin_round(struct spin *s, long round)
 	for (;;) {
 		/* x86 keeps loads in order: this one comes first. */
 		done = __atomic_load_n(&s->published, __ATOMIC_ACQUIRE);
-		if (mode == SPIN_STORE_FAULTS) {
+		if (mode == SPIN_LOAD_AFTER && loads > SPIN_WARM &&
+		    done < round) {
+			__builtin_ia32_pause();
+			continue;
+		}
+		if (mode == SPIN_STORE_FAULTS || mode == SPIN_STORE_ALWAYS) {
 			WRITE_ONCE(*addr, loads);
 			val = loads;
 		} else {
 			val = READ_ONCE(*addr);
 		}
-		if (++loads == SPIN_WARM)
+		if (++loads == SPIN_WARM + 1)
 			WRITE_ONCE(s->warm, round);
 		switch (mode) {
 		case SPIN_LOAD_FAULTS:
@@ -70,6 +77,7 @@ static inline void spin_round(struct spin *s, long round)
 			WRITE_ONCE(s->stale, s->stale + 1);
 			return;
 		case SPIN_LOAD_NEW:
+		case SPIN_LOAD_AFTER:
 			if (done < round)
 				continue;
 			if (val != READ_ONCE(s->expect)) {
@@ -83,6 +91,10 @@ static inline void spin_round(struct spin *s, long round)
 				WRITE_ONCE(s->bad, s->bad + 1);
 				return;
 			}
+			if (done < round)
+				continue;
+			return;
+		case SPIN_STORE_ALWAYS:
 			if (done < round)
 				continue;
 			return;

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Hazards that come from behind.  Reclaim, migration, writeback and the
+ * collapse of a file's pages change a region's entries on nobody's behalf: they
+ * find them by reverse mapping, which knows the host and none of the sharers.
+ *
+ * Each function runs rounds of one hazard against a spinning reader and returns
+ * in how many of them the reader was as it has to be: it took a fault, or saw
+ * what was stored.  Or a negative errno if the hazard could not be produced.
+ *
+ * A knob of the debug kernel may be on while the hazard lasts.  Then a sharer
+ * may have a stale entry to a page that is free: nobody but the reader touches
+ * the window until the knob is off and the range unmapped, and the reader only
+ * stores where the page stays.
+ */
+#ifndef _MSHARE_HAZARD_H
+#define _MSHARE_HAZARD_H
+
+#include "mshare_gup.h"
+#include "mshare_spin.h"
+
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE 101
+#endif
+
+#define UNPOISON "/sys/kernel/debug/hwpoison/unpoison-pfn"
+
+struct hazard {
+	struct spin *s;
+	char *addr;		/* some MiB that are free, aligned to 2 MiB */
+	int rounds;
+	const char *knob;	/* or NULL */
+};
+
+/* The frame behind an address outside of windows; 0 if it is not known. */
+static inline long frame_of(const void *addr)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	__u64 entry = 0;
+
+	if (fd < 0)
+		return 0;
+	if (pread(fd, &entry, sizeof(entry), (unsigned long)addr / PAGE * 8) !=
+	    sizeof(entry) || !(entry >> 63))
+		entry = 0;
+	close(fd);
+	return entry & ((1UL << 55) - 1);
+}
+
+/*
+ * Have the page at an address outside of windows move to another frame, as if
+ * its own were about to fail.  The frame is given back.
+ */
+static inline long move_page_away(void *addr)
+{
+	long frame = frame_of(addr), ret;
+	int i;
+
+	/* A page that is just on its way to a list is busy. */
+	for (i = 0, ret = -EBUSY; i < 20 && ret == -EBUSY; i++) {
+		ret = do_madvise(addr, PAGE, MADV_SOFT_OFFLINE);
+		if (ret == -EBUSY)
+			nap_ms(5);
+	}
+	if (!ret && frame && frame_of(addr) == frame)
+		ret = -ESTALE;
+	if (!ret && frame)
+		spew_num(UNPOISON, frame);
+	return ret;
+}
+
+static inline void hazard_begin(const struct hazard *h)
+{
+	if (h->knob)
+		spew(h->knob, "1");
+}
+
+/* The reader comes to the end of its round; the knob goes off in any case. */
+static inline long hazard_end(const struct hazard *h)
+{
+	bool done;
+
+	spin_publish(h->s);
+	done = spin_end(h->s);
+	if (h->knob)
+		spew(h->knob, "0");
+	return done ? 0 : -ETIME;
+}
+
+/*
+ * Reclaim.  The reader has to fault: one that does not uses a page that was
+ * taken away, which it may have the luck to find unused.  What it sees is to be
+ * what was stored, and never what the frame is used for next (s->bad).
+ */
+static inline long pageout_rounds(const struct hazard *h)
+{
+	const size_t poison_len = 64 * PAGE;
+	long faults, seen = 0, ret;
+	char *poison;
+	int i, j;
+
+	for (i = 1; i <= h->rounds; i++) {
+		ret = map_anon(h->addr, PAGE, RW);
+		if (ret || probe_store(h->addr, i))
+			return ret ?: -EFAULT;
+		faults = h->s->faults;
+		if (!spin_begin(h->s, SPIN_LOAD_ALWAYS, h->addr, i))
+			return -ETIME;
+		hazard_begin(h);
+		for (j = 0; j < 4 && !ret; j++) {
+			ret = do_madvise(h->addr, PAGE, MADV_PAGEOUT);
+			nap_ms(1);
+			poison = mmap(NULL, poison_len, RW, MAP_PRIVATE |
+				      MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+			if (poison == MAP_FAILED)
+				ret = -ENOMEM;
+			else
+				memset(poison, 0xee, poison_len);
+			munmap(poison, poison_len);
+		}
+		ret = hazard_end(h) ?: ret;
+		if (ret)
+			return ret;
+		seen += h->s->faults > faults;
+		ret = do_munmap(h->addr, PAGE);
+		if (ret)
+			return ret;
+	}
+	return seen;
+}
+
+/* A file of memory in the region and, for the changer, outside of it. */
+struct two_views {
+	int fd;
+	char *own;		/* aligned to 2 MiB */
+};
+
+static inline long two_views(struct two_views *v, char *addr, size_t len)
+{
+	char *p;
+
+	v->fd = memfd_create("mshare", MFD_CLOEXEC);
+	if (v->fd < 0 || ftruncate(v->fd, len))
+		return -errno;
+	p = mmap(NULL, len + 2 * MEG, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+		 -1, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	p += -(unsigned long)p & (2 * MEG - 1);
+	v->own = p;
+	return map_fd(v->own, len, RW, MAP_SHARED, v->fd, 0) ?:
+	       map_fd(addr, len, RW, MAP_SHARED, v->fd, 0);
+}
+
+/* A page moves to another frame; what is stored then goes to the new one. */
+static inline long migration_rounds(const struct hazard *h)
+{
+	size_t len = h->rounds * PAGE;
+	struct two_views v = { -1, NULL };
+	long stale, seen = 0, ret;
+	int i;
+
+	ret = two_views(&v, h->addr, len);
+	for (i = 0; i < h->rounds && !ret; i++) {
+		long *own = (long *)(v.own + i * PAGE);
+
+		WRITE_ONCE(*own, 1000 + i);
+		stale = h->s->stale;
+		if (!spin_begin(h->s, SPIN_LOAD_NEW, h->addr + i * PAGE,
+				2000 + i))
+			return -ETIME;
+		hazard_begin(h);
+		ret = move_page_away(own);
+		WRITE_ONCE(*own, 2000 + i);
+		ret = hazard_end(h) ?: ret;
+		seen += h->s->stale == stale;
+	}
+	munmap(v.own, len);
+	close(v.fd);
+	return ret ?: do_munmap(h->addr, len) ?: seen;
+}
+
+/*
+ * Somebody who has the file mapped outside of the region makes a huge page of
+ * its pages: the region's table over them is taken away.
+ */
+static inline long file_collapse_rounds(const struct hazard *h,
+					const char *name)
+{
+	const size_t len = 2 * MEG;
+	long stale, seen = 0, ret, tables;
+	struct two_views v = { -1, NULL };
+	size_t off;
+	int i, try;
+
+	ret = two_views(&v, h->addr, len);
+	for (i = 0; i < h->rounds && !ret; i++) {
+		long *own = (long *)(v.own + (i * 37 + 1) % 512 * PAGE);
+
+		/* Small pages once more. */
+		if (ftruncate(v.fd, 0) || ftruncate(v.fd, len))
+			return -errno;
+		for (off = 0; off < len; off += PAGE)
+			WRITE_ONCE(*(long *)(v.own + off), 1000 + i);
+		stale = h->s->stale;
+		/* A page that is looked at all the time cannot be collapsed. */
+		if (!spin_begin(h->s, SPIN_LOAD_AFTER,
+				h->addr + ((char *)own - v.own), 2000 + i))
+			return -ETIME;
+		tables = region_figure(name, "mshare-pgtables-kb");
+		hazard_begin(h);
+		for (try = 0, ret = -EAGAIN; try < 20 && ret == -EAGAIN; try++)
+			ret = do_madvise(v.own, len, MADV_COLLAPSE);
+		WRITE_ONCE(*own, 2000 + i);
+		ret = hazard_end(h) ?: ret;
+		if (!ret &&
+		    region_figure(name, "mshare-pgtables-kb") != tables - 4)
+			ret = -ESTALE;
+		seen += h->s->stale == stale;
+	}
+	munmap(v.own, len);
+	close(v.fd);
+	return ret ?: do_munmap(h->addr, len) ?: seen;
+}
+
+#define HAZARD_DIR "/tmp/mshare-hazard"
+
+/* A file of pages on a disk, for a file system that writes back; or -errno. */
+static inline int disk_file(struct loop_dev *dev, int pages)
+{
+	char cmd[128];
+	int fd, err;
+
+	err = loop_open(dev, 8 * MEG);
+	if (err)
+		return err;
+	snprintf(cmd, sizeof(cmd), "mke2fs -F %s >/dev/null 2>&1", dev->path);
+	/* Of a test that did not come to its end. */
+	umount2(HAZARD_DIR, MNT_DETACH);
+	mkdir(HAZARD_DIR, 0700);
+	/* To be mounted it must not be open for writing. */
+	close(dev->fd);
+	dev->fd = open(dev->path, O_RDONLY | O_CLOEXEC);
+	if (system(cmd) || mount(dev->path, HAZARD_DIR, "ext2", 0, NULL)) {
+		rmdir(HAZARD_DIR);
+		loop_close(dev);
+		return -ENODEV;
+	}
+	fd = open(HAZARD_DIR "/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || ftruncate(fd, pages * PAGE))
+		return -errno;
+	return fd;
+}
+
+static inline long disk_file_end(struct loop_dev *dev)
+{
+	long ret = neg(umount(HAZARD_DIR));
+
+	rmdir(HAZARD_DIR);
+	loop_close(dev);
+	return ret;
+}
+
+/*
+ * Writeback: a page that is clean again is write-protected, so that the next
+ * store is seen.  The writer has to fault, or what it stores stays in memory.
+ */
+static inline long writeback_rounds(const struct hazard *h, int fd)
+{
+	long faults, seen = 0, ret;
+	int i;
+
+	ret = map_fd(h->addr, PAGE, RW, MAP_SHARED, fd, 0);
+	/* The first round does not count: its first store faults anyway. */
+	for (i = 0; i <= h->rounds && !ret; i++) {
+		faults = h->s->faults;
+		if (!spin_begin(h->s, SPIN_STORE_ALWAYS, h->addr, i))
+			return -ETIME;
+		hazard_begin(h);
+		ret = neg(fdatasync(fd));
+		ret = hazard_end(h) ?: ret;
+		seen += i && h->s->faults > faults;
+	}
+	return ret ?: do_munmap(h->addr, PAGE) ?: seen;
+}
+
+#endif /* _MSHARE_HAZARD_H */
