@@ -289,51 +289,6 @@ TEST_F_TIMEOUT(mshare, core_dump_without_window, 60)
 	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
 }
 
-#ifndef MADV_HWPOISON
-#define MADV_HWPOISON 100
-#endif
-#ifndef MADV_SOFT_OFFLINE
-#define MADV_SOFT_OFFLINE 101
-#endif
-#ifndef BUS_MCEERR_AR
-#define BUS_MCEERR_AR 4
-#endif
-
-/* A page that goes bad goes bad for all, and its neighbours do not. */
-TEST_F_TIMEOUT(mshare, memory_failure, 60)
-{
-	char *at = self->addr;
-	struct peer p;
-	long ret, i;
-
-	MAKE_SHARED();
-	ASSERT_EQ(0, map_anon(at, 16 * PAGE, RW));
-	for (i = 0; i < 16; i++)
-		ASSERT_EQ(0, probe_store(at + i * PAGE, i + 1));
-	/* Soon to go bad: the content moves. */
-	ret = do_madvise(at, PAGE, MADV_SOFT_OFFLINE);
-	if (ret == -EINVAL || ret == -EPERM) {
-		EXPECT_EQ(0, peer_stop(&p));
-		SKIP(return, "no memory failure handling");
-	}
-	EXPECT_EQ(0, ret);
-	EXPECT_EQ(1, peer_see(&p, at));
-	/* Bad: whoever touches it is told. */
-	ASSERT_EQ(0, do_madvise(at + PAGE, PAGE, MADV_HWPOISON));
-	EXPECT_EQ(SIGBUS, probe_byte(at + PAGE));
-	EXPECT_EQ(BUS_MCEERR_AR, last_fault.code);
-	EXPECT_EQ(SIGBUS, peer_load(&p, at + PAGE));
-	EXPECT_EQ(BUS_MCEERR_AR, p.fault.code);
-	for (i = 2; i < 16; i++)
-		EXPECT_EQ(i + 1, peer_see(&p, at + i * PAGE));
-	/* The place is good again with another page in it. */
-	ASSERT_EQ(0, map_anon(at + PAGE, PAGE, RW));
-	EXPECT_EQ(0, peer_store(&p, at + PAGE, 77));
-	EXPECT_EQ(77, load(at + PAGE));
-	EXPECT_EQ(0, debug_check());
-	EXPECT_EQ(0, peer_stop(&p));
-}
-
 static long move_pages_status(pid_t pid, void *addr, int *status)
 {
 	void *pages[1] = { addr };
@@ -370,32 +325,6 @@ TEST_F_TIMEOUT(mshare, numa_maps_move_pages, 60)
 		EXPECT_TRUE(ret > 0 || ret == -ENOENT);
 	}
 	EXPECT_EQ(21, peer_see(&p, self->addr));
-	EXPECT_EQ(0, debug_check());
-	EXPECT_EQ(0, peer_stop(&p));
-}
-
-TEST_F_TIMEOUT(mshare, migration_and_compaction, 60)
-{
-	struct peer p;
-	long i, j;
-
-	if (access("/proc/sys/vm/compact_memory", W_OK))
-		SKIP(return, "no compaction");
-	MAKE_SHARED();
-	ASSERT_EQ(0, map_anon(self->addr, 4 * MEG, RW));
-	for (i = 0; i < 1024; i++)
-		ASSERT_EQ(0, probe_store(self->addr + i * PAGE, i));
-	for (j = 0; j < scaled(5, 2); j++) {
-		/* Holes for the compaction to fill. */
-		for (i = j; i < 1024; i += 7) {
-			ASSERT_EQ(0, do_madvise(self->addr + i * PAGE, PAGE,
-						MADV_DONTNEED));
-			ASSERT_EQ(0, probe_store(self->addr + i * PAGE, i));
-		}
-		ASSERT_EQ(0, spew("/proc/sys/vm/compact_memory", "1"));
-		for (i = 0; i < 1024; i++)
-			ASSERT_EQ(i, peer_see(&p, self->addr + i * PAGE));
-	}
 	EXPECT_EQ(0, debug_check());
 	EXPECT_EQ(0, peer_stop(&p));
 }

@@ -3,6 +3,7 @@
  * mshare: a region's memory on swap, and back.
  */
 #include "mshare_helpers.h"
+#include "mshare_work.h"
 
 #define PAGES 1024L
 /* CPUs keep some free slots of the swap for themselves. */
@@ -114,6 +115,82 @@ TEST_F_TIMEOUT(mshare, swapoff_without_sharer, 60)
 				0));
 	EXPECT_EQ(0, pf_check((long)self->addr, PAGES, 0, 0, 0, 0));
 	EXPECT_EQ(0, debug_check());
+}
+
+/* swapoff brings pages back in while sharers write to them and read them. */
+TEST_F_TIMEOUT(mshare, swapoff_under_sharers, 120)
+{
+	char *at = self->addr;
+	int swap = swap_begin(), round;
+	struct work *w = new_work();
+	long used, out = 0;
+	pid_t pid[2];
+
+	ASSERT_NE(NULL, w);
+	if (swap < 0)
+		SKIP(return, "no swap: %s", strerror(-swap));
+	if (!swap)
+		SKIP(return, "the swap in use is not ours to take away");
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(at, WORK_PAGES / 2 * PAGE, RW));
+	ASSERT_EQ(0, map_shmem(at + WORK_PAGES / 2 * PAGE,
+			       WORK_PAGES / 2 * PAGE, RW));
+	fill_work(at);
+	/* Pages that nobody asks for until swapoff does. */
+	ASSERT_EQ(0, map_anon(at + 16 * MEG, PAGES * PAGE, RW));
+	ASSERT_EQ(0, fill(at + 16 * MEG, PAGES));
+	ASSERT_EQ(0, begin_work(w, pid, self->name, at, self->addr,
+				self->len));
+	for (round = 0; round < scaled(8, 2); round++) {
+		if (round)
+			ASSERT_EQ(0, neg(swapon(SWAP_DEVICE, 0)));
+		used = swapped_kb();
+		ASSERT_EQ(0, do_madvise(at + 16 * MEG, PAGES * PAGE,
+					MADV_PAGEOUT));
+		ASSERT_EQ(0, do_madvise(at, WORK_PAGES * PAGE, MADV_PAGEOUT));
+		out += swapped_kb() - used;
+		ASSERT_EQ(0, swap_end());
+		ASSERT_EQ(0, pf_check((long)at + 16 * MEG, PAGES, 0, 0, 0, 0));
+	}
+	EXPECT_EQ(0, end_work(w, pid, at));
+	/* Or nothing was put to the test. */
+	EXPECT_LT(SLACK_KB, out);
+	TH_LOG("%ld kB taken back in %d times", out, round);
+	EXPECT_EQ(0, debug_check());
+}
+
+/* swapoff holds the host of a region that goes meanwhile. */
+TEST_F_TIMEOUT(mshare, swapoff_vs_unlink, 120)
+{
+	int swap = swap_begin(), round, status;
+	pid_t pid;
+
+	if (swap < 0)
+		SKIP(return, "no swap: %s", strerror(-swap));
+	if (!swap)
+		SKIP(return, "the swap in use is not ours to take away");
+	for (round = 0; round < scaled(20, 6); round++) {
+		if (round)
+			ASSERT_EQ(0, neg(swapon(SWAP_DEVICE, 0)));
+		MAKE_REGION();
+		ASSERT_EQ(0, map_anon(self->addr, PAGES * PAGE, RW));
+		ASSERT_EQ(0, fill(self->addr, PAGES));
+		ASSERT_EQ(0, push_out(self->name, self->addr));
+		/* Its own window goes first, ours and the name a bit later. */
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid)
+			_exit(do_munmap(self->addr, self->len) || swap_end());
+		nap_ms(round % 5);
+		EXPECT_EQ(0, sys_mshare_unlink(self->name));
+		/* The name is still there if the other was in when we left. */
+		if (!access(self->path, F_OK))
+			EXPECT_EQ(0, sys_mshare_unlink(self->name));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_EQ(0, status);
+		EXPECT_TRUE(WAIT_FOR(debug_regions() <= self->regions_before,
+				     10000));
+	}
 }
 
 /* What is on swap goes with the region. */

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mshare: pages that go bad, and pages that move, under their sharers' hands.
+ */
+#include "mshare_hazard.h"
+#include "mshare_work.h"
+
+#ifndef MADV_HWPOISON
+#define MADV_HWPOISON 100
+#endif
+#ifndef BUS_MCEERR_AR
+#define BUS_MCEERR_AR 4
+#endif
+
+#define CORRUPT "/sys/kernel/debug/hwpoison/corrupt-pfn"
+
+/* Bytes of the window to a pipe: the kernel's own look at a page. */
+PEER_FN(pf_write_from)
+{
+	int fd[2];
+	long ret;
+
+	PEER_UNUSED();
+	if (pipe(fd))
+		return -errno;
+	ret = neg(write(fd[1], (void *)a, b));
+	close(fd[0]);
+	close(fd[1]);
+	return ret;
+}
+
+/* The signal that a child of the peer's gets for a load; 0 if none. */
+PEER_FN(pf_load_in_child)
+{
+	int status;
+	pid_t pid;
+
+	PEER_UNUSED();
+	pid = fork();
+	if (!pid) {
+		signal(SIGBUS, SIG_DFL);
+		READ_ONCE(*(char *)a);
+		_exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -errno;
+	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+/* Is a peer told that this page is bad, and where? */
+static bool told_bad(struct peer *p, char *at)
+{
+	return peer_load(p, at) == SIGBUS && p->fault.code == BUS_MCEERR_AR &&
+	       p->fault.addr == at;
+}
+
+/* A page that goes bad goes bad for all, and its neighbours do not. */
+TEST_F_TIMEOUT(mshare, memory_failure, 60)
+{
+	char *at = self->addr;
+	struct peer p, ro;
+	long ret, i;
+
+	ASSERT_EQ(0, peer_start(&ro));
+	MAKE_SHARED();
+	ATTACH_PEER(&ro, O_RDONLY);
+	ASSERT_EQ(0, map_anon(at, 16 * PAGE, RW));
+	for (i = 0; i < 16; i++)
+		ASSERT_EQ(0, probe_store(at + i * PAGE, i + 1));
+	/* Soon to go bad: the content moves. */
+	ret = do_madvise(at, PAGE, MADV_SOFT_OFFLINE);
+	if (ret == -EINVAL || ret == -EPERM) {
+		EXPECT_EQ(0, peer_stop(&p));
+		EXPECT_EQ(0, peer_stop(&ro));
+		SKIP(return, "no memory failure handling");
+	}
+	EXPECT_EQ(0, ret);
+	EXPECT_EQ(1, peer_see(&p, at));
+	EXPECT_EQ(1, peer_see(&ro, at));
+	/* Bad: whoever touches it is told, by a signal or by EFAULT. */
+	ASSERT_EQ(0, do_madvise(at + PAGE, PAGE, MADV_HWPOISON));
+	EXPECT_EQ(SIGBUS, probe_byte(at + PAGE));
+	EXPECT_EQ(BUS_MCEERR_AR, last_fault.code);
+	EXPECT_TRUE(told_bad(&p, at + PAGE));
+	EXPECT_TRUE(told_bad(&ro, at + PAGE));
+	EXPECT_EQ(SIGBUS, peer_store(&p, at + PAGE, 1));
+	EXPECT_EQ(BUS_MCEERR_AR, p.fault.code);
+	/* To write is not the reader's, good page or bad. */
+	EXPECT_EQ(SIGSEGV, peer_store(&ro, at + PAGE, 1));
+	EXPECT_EQ(-EFAULT, peer_call(&p, pf_write_from, (long)at + PAGE, 64));
+	EXPECT_EQ(-EFAULT, peer_call(&ro, pf_write_from, (long)at + PAGE, 64));
+	EXPECT_EQ(64, peer_call(&ro, pf_write_from, (long)at + 2 * PAGE, 64));
+	EXPECT_EQ(SIGBUS, peer_call(&p, pf_load_in_child, (long)at + PAGE));
+	/* It harms nobody who does not touch it. */
+	EXPECT_EQ(0, peer_call(&p, pf_load_in_child, (long)at + 2 * PAGE));
+	EXPECT_EQ(3, region_figure(self->name, "mshare-sharers"));
+	for (i = 2; i < 16; i++)
+		EXPECT_EQ(i + 1, peer_see(&p, at + i * PAGE));
+	/* The place is good again with another page in it. */
+	ASSERT_EQ(0, map_anon(at + PAGE, PAGE, RW));
+	EXPECT_EQ(0, peer_store(&p, at + PAGE, 77));
+	EXPECT_EQ(77, load(at + PAGE));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_EQ(0, peer_stop(&ro));
+}
+
+/*
+ * The frame fails and not somebody's address: of a file of memory that the
+ * region maps, and a stranger as well.  Nobody is killed who does not look.
+ */
+TEST_F_TIMEOUT(mshare, memory_failure_by_frame, 60)
+{
+	struct two_views v = { -1, NULL };
+	struct peer p, ro;
+	char *at = self->addr;
+	long frame, i;
+
+	if (access(CORRUPT, W_OK) || access(UNPOISON, W_OK))
+		SKIP(return, "no " CORRUPT);
+	ASSERT_EQ(0, peer_start(&ro));
+	MAKE_SHARED();
+	ATTACH_PEER(&ro, O_RDONLY);
+	ASSERT_EQ(0, two_views(&v, at, 8 * PAGE));
+	for (i = 0; i < 8; i++)
+		ASSERT_EQ(0, probe_store(v.own + i * PAGE, i + 1));
+	for (i = 0; i < 8; i++) {
+		ASSERT_EQ(i + 1, peer_see(&p, at + i * PAGE));
+		ASSERT_EQ(i + 1, peer_see(&ro, at + i * PAGE));
+	}
+	frame = frame_of(v.own + 3 * PAGE);
+	ASSERT_LT(0, frame);
+	ASSERT_EQ(0, spew_num(CORRUPT, frame));
+
+	EXPECT_TRUE(told_bad(&p, at + 3 * PAGE));
+	EXPECT_TRUE(told_bad(&ro, at + 3 * PAGE));
+	EXPECT_EQ(SIGBUS, probe_byte(at + 3 * PAGE));
+	EXPECT_EQ(BUS_MCEERR_AR, last_fault.code);
+	EXPECT_EQ(SIGBUS, probe_byte(v.own + 3 * PAGE));
+	for (i = 0; i < 8; i++) {
+		if (i == 3)
+			continue;
+		EXPECT_EQ(i + 1, peer_see(&p, at + i * PAGE));
+		EXPECT_EQ(i + 1, peer_see(&ro, at + i * PAGE));
+	}
+	/* In its place, a page that is good. */
+	ASSERT_EQ(0, neg(fallocate(v.fd, 3 /* PUNCH_HOLE, KEEP_SIZE */,
+				   3 * PAGE, PAGE)));
+	ASSERT_EQ(0, do_madvise(at + 3 * PAGE, PAGE, MADV_DONTNEED));
+	EXPECT_EQ(0, peer_store(&p, at + 3 * PAGE, 33));
+	EXPECT_EQ(33, peer_see(&ro, at + 3 * PAGE));
+	EXPECT_EQ(0, spew_num(UNPOISON, frame));
+	EXPECT_EQ(0, debug_check());
+	close(v.fd);
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_EQ(0, peer_stop(&ro));
+}
+
+static bool thp_allowed(void)
+{
+	char buf[256];
+
+	return slurp("/sys/kernel/mm/transparent_hugepage/enabled", buf,
+		     sizeof(buf)) > 0 && !strstr(buf, "[never]");
+}
+
+/* Of a huge page only the one that is bad is lost. */
+TEST_F_TIMEOUT(mshare, memory_failure_in_huge_page, 60)
+{
+	char *at = self->addr;
+	struct peer p;
+	long i, bad = 0;
+
+	if (!thp_allowed())
+		SKIP(return, "transparent huge pages are off");
+	if (access(CORRUPT, W_OK))
+		SKIP(return, "no " CORRUPT);
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(at, 2 * MEG, RW));
+	ASSERT_EQ(0, do_madvise(at, 2 * MEG, MADV_HUGEPAGE));
+	for (i = 0; i < 512; i++)
+		ASSERT_EQ(0, probe_store(at + i * PAGE, i + 1));
+	ASSERT_EQ(0, do_madvise(at + 100 * PAGE, PAGE, MADV_HWPOISON));
+	EXPECT_TRUE(told_bad(&p, at + 100 * PAGE));
+	for (i = 0; i < 512; i++)
+		bad += i != 100 && peer_see(&p, at + i * PAGE) != i + 1;
+	EXPECT_EQ(0, bad);
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/*
+ * Most of what is free, taken in large pieces: what is made meanwhile lies below
+ * it, and is moved up by compaction when it is gone.  NULL on a large machine.
+ */
+static char *take_ballast(size_t *len)
+{
+	char *p;
+
+	*len = (size_t)meminfo_kb("MemFree") * 1024 / 10 * 7 & ~(2 * MEG - 1);
+	if (*len > 4096 * MEG)
+		return NULL;
+	p = mmap(NULL, *len, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		 -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	do_madvise(p, *len, MADV_HUGEPAGE);
+	if (do_madvise(p, *len, MADV_POPULATE_WRITE)) {
+		munmap(p, *len);
+		return NULL;
+	}
+	return p;
+}
+
+TEST_F_TIMEOUT(mshare, compaction_under_sharers, 120)
+{
+	long frame[WORK_PAGES], moved = vmstat_count("pgmigrate_success"), i, j;
+	char *at = self->addr, *ballast;
+	struct two_views v = { -1, NULL };
+	struct work *s = new_work();
+	long shm = 0, end;
+	pid_t pid[2];
+	size_t len;
+
+	ASSERT_NE(NULL, s);
+	if (access("/proc/sys/vm/compact_memory", W_OK))
+		SKIP(return, "no compaction");
+	MAKE_REGION();
+	ballast = take_ballast(&len);
+	/* The upper half is of no file. */
+	ASSERT_EQ(0, two_views(&v, at, WORK_PAGES / 2 * PAGE));
+	ASSERT_EQ(0, map_anon(at + WORK_PAGES / 2 * PAGE, WORK_PAGES / 2 * PAGE, RW));
+	ASSERT_EQ(0, do_madvise(at, WORK_PAGES * PAGE, MADV_NOHUGEPAGE));
+	fill_work(at);
+	for (i = 0; i < WORK_PAGES / 2; i++) {
+		ASSERT_EQ(i + 1, load(v.own + i * PAGE));
+		frame[i] = frame_of(v.own + i * PAGE);
+	}
+	if (ballast)
+		munmap(ballast, len);
+	ASSERT_EQ(0, begin_work(s, pid, self->name, at, self->addr,
+				self->len));
+	end = now_ms() + scaled(3000, 8000);
+	for (j = 0; now_ms() < end; j++)
+		ASSERT_EQ(0, spew("/proc/sys/vm/compact_memory", "1"));
+	EXPECT_EQ(0, end_work(s, pid, at));
+	for (i = 0; i < WORK_PAGES / 2; i++) {
+		ASSERT_EQ(i + 1, load(v.own + i * PAGE));
+		shm += frame_of(v.own + i * PAGE) != frame[i];
+	}
+	moved = vmstat_count("pgmigrate_success") - moved;
+	TH_LOG("%ld pages moved in %ld runs, %ld of %ld that can be told",
+	       moved, j, shm, WORK_PAGES / 2);
+	TH_LOG("meanwhile %ld rounds of a writer and %ld of a reader",
+	       s->rounds[0], s->rounds[1]);
+	/* Or nothing was put to the test. */
+	if (ballast) {
+		EXPECT_LT(WORK_PAGES / 8, shm);
+		EXPECT_LT(WORK_PAGES / 4, moved);
+	}
+	EXPECT_EQ(0, debug_check());
+	close(v.fd);
+}
+
+/* Each page moves, one after the other, while it is written to and read. */
+TEST_F_TIMEOUT(mshare, migration_under_sharers, 120)
+{
+	struct two_views v = { -1, NULL };
+	struct work *s = new_work();
+	long i, rounds, moved = 0;
+	pid_t pid[2];
+
+	ASSERT_NE(NULL, s);
+	if (access(UNPOISON, W_OK))
+		SKIP(return, "no " UNPOISON);
+	MAKE_REGION();
+	ASSERT_EQ(0, two_views(&v, self->addr, WORK_PAGES * PAGE));
+	fill_work(self->addr);
+	ASSERT_EQ(0, begin_work(s, pid, self->name, self->addr, self->addr,
+				self->len));
+	rounds = s->rounds[0];
+	for (i = 0; i < WORK_PAGES; i += scaled(1, 4)) {
+		long frame;
+
+		ASSERT_EQ(i + 1, load(v.own + i * PAGE));
+		frame = frame_of(v.own + i * PAGE);
+		ASSERT_EQ(0, move_page_away(v.own + i * PAGE))
+			TH_LOG("page %ld", i);
+		ASSERT_EQ(i + 1, load(v.own + i * PAGE));
+		moved += frame_of(v.own + i * PAGE) != frame;
+	}
+	rounds = s->rounds[0] - rounds;
+	EXPECT_EQ(0, end_work(s, pid, self->addr));
+	TH_LOG("%ld pages moved during %ld rounds of the writer", moved,
+	       rounds);
+	EXPECT_LE(WORK_PAGES / scaled(1, 4), moved);
+	EXPECT_EQ(0, debug_check());
+	close(v.fd);
+}
+
+int main(int argc, char **argv)
+{
+	return mshare_main(argc, argv);
+}
