@@ -9,6 +9,7 @@
 #include <linux/mempolicy.h>
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/shm.h>
 
@@ -28,50 +29,169 @@
 
 #define KEEP 0xacce55L
 
-/* Something that keeps page tables of its own beside the process's. */
-static int secondary_mmu(void)
+/* Each step in a child, for there is no way back. */
+static int in_child(int (*fn)(const char *name, char *addr, size_t len),
+		    const char *name, char *addr, size_t len)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(fn(name, addr, len));
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/* What keeps page tables of its own beside the process's: its file, or -errno. */
+static int open_kvm(void)
 {
 	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm;
 
-	if (fd >= 0) {
-		vm = ioctl(fd, KVM_CREATE_VM, 0);
-		vm = vm < 0 ? -errno : vm;
-		close(fd);
-		return vm;
-	}
-	fd = open("/dev/hmm_dmirror0", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	vm = ioctl(fd, KVM_CREATE_VM, 0);
+	vm = vm < 0 ? -errno : vm;
+	close(fd);
+	return vm;
+}
+
+static int open_hmm(void)
+{
+	int fd = open("/dev/hmm_dmirror0", O_RDWR | O_CLOEXEC);
+
 	return fd < 0 ? -errno : fd;
 }
 
-TEST_F(mshare, notifier_busy)
-{
-	struct peer p;
-	int fd;
+static const struct {
+	const char *file;
+	int (*open)(void);
+} second_mmu[] = {
+	{ "/dev/kvm", open_kvm }, { "/dev/hmm_dmirror0", open_hmm },
+};
 
-	fd = secondary_mmu();
+/* Of these, the one that is under test: for children. */
+static int (*open_second)(void);
+
+/* Neither attached nor made, not even over memory that would come along. */
+static int notifier_first(const char *name, char *addr, size_t len)
+{
+	const char *other = MSHARE_PREFIX "notifier_first";
+	char *beside = addr + len;
+	int status, fd = open_second();
+	pid_t pid;
+
 	if (fd < 0)
-		SKIP(return, "neither KVM nor test_hmm: %s", strerror(-fd));
-	/* It is there first: no window. */
-	EXPECT_EQ(-EBUSY, sys_mshare(self->name, self->addr, self->len,
-				     O_CREAT | O_RDWR, 0600));
-	EXPECT_EQ(self->names_before, region_names(false));
+		return 1;
+	if (sys_mshare(name, addr, len, O_RDONLY, 0) != -EBUSY ||
+	    sys_mshare(name, addr, len, O_RDWR, 0) != -EBUSY)
+		return 2;
+	if (sys_mshare(other, beside, len, O_CREAT | O_RDWR, 0600) != -EBUSY)
+		return 3;
+	if (map_anon(beside, PAGE, RW) || probe_store(beside, KEEP))
+		return 4;
+	if (sys_mshare(other, beside, len, O_CREAT | O_RDWR, 0600) != -EBUSY ||
+	    region_open(other, O_RDONLY) != -ENOENT || load(beside) != KEEP)
+		return 5;
+	/* A child has the file, and no notifier of its own. */
+	pid = fork();
+	if (!pid)
+		_exit(sys_mshare(name, addr, len, O_RDWR, 0) ||
+		      load(addr) != KEEP || probe_store(addr + 8, 1));
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+		return 6;
+	/* And what goes wrong for one leaves the other at work. */
+	if (sys_mshare(name, addr, len, O_RDWR, 0) != -EBUSY)
+		return 7;
 	close(fd);
-	ASSERT_EQ(0, peer_start(&p));
-	/* The notifier goes a grace period after its user. */
-	ASSERT_TRUE(WAIT_FOR(sys_mshare(self->name, self->addr, self->len,
-					O_CREAT | O_RDWR, 0600) == 0, 5000));
-	/* The window is there first. */
-	EXPECT_EQ(-EBUSY, secondary_mmu());
-	EXPECT_EQ(0, peer_call(&p, pf_mshare, (long)self->name,
-			       (long)self->addr, (long)self->len, O_RDWR));
-	/* And when it is gone, the way is free. */
+	return 0;
+}
+
+static int window_first(const char *name, char *addr, size_t len)
+{
+	int status, fd;
+	pid_t pid;
+
+	if (sys_mshare(name, addr, len, O_RDONLY, 0))
+		return 1;
+	if (open_second() != -EBUSY || open_second() != -EBUSY)
+		return 2;
+	if (load(addr) != KEEP)
+		return 3;
+	/* A child is a sharer from birth. */
+	pid = fork();
+	if (!pid)
+		_exit(open_second() != -EBUSY || load(addr) != KEEP);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+		return 4;
+	/* When the window is gone the way is free, and closed the other way. */
+	if (do_munmap(addr, len))
+		return 5;
+	fd = open_second();
+	if (fd < 0)
+		return 6;
+	if (sys_mshare(name, addr, len, O_RDWR, 0) != -EBUSY)
+		return 7;
+	close(fd);
+	return 0;
+}
+
+static void *open_in_thread(void *go)
+{
+	while (!READ_ONCE(*(long *)go))
+		;
+	return (void *)(long)open_second();
+}
+
+/* Both at once: one of them has to give way. */
+static int both_at_once(const char *name, char *addr, size_t len)
+{
+	pthread_t thread;
+	long go = 0, ret;
+	void *fd;
+
+	if (pthread_create(&thread, NULL, open_in_thread, &go))
+		return 1;
+	WRITE_ONCE(go, 1);
+	ret = sys_mshare(name, addr, len, O_RDWR, 0);
+	pthread_join(thread, &fd);
+	if (ret && ret != -EBUSY)
+		return 2;
+	if ((long)fd < 0 && (long)fd != -EBUSY)
+		return 3;
+	return !ret == ((long)fd >= 0) ? 4 : 0;
+}
+
+TEST_F_TIMEOUT(mshare, notifier_busy, 60)
+{
+	unsigned int i, j, tried = 0;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr, KEEP));
+	/* Each order in a process without a past: a notifier's is for life. */
 	ASSERT_EQ(0, do_munmap(self->addr, self->len));
-	fd = secondary_mmu();
-	EXPECT_LE(0, fd);
-	EXPECT_EQ(-EBUSY, sys_mshare(self->name, self->addr, self->len, O_RDWR,
-				     0));
-	close(fd);
-	EXPECT_EQ(0, peer_stop(&p));
+	for (i = 0; i < ARRAY_SIZE(second_mmu); i++) {
+		if (access(second_mmu[i].file, R_OK | W_OK)) {
+			TH_LOG("no %s", second_mmu[i].file);
+			continue;
+		}
+		tried++;
+		open_second = second_mmu[i].open;
+		EXPECT_EQ(0, in_child(notifier_first, self->name, self->addr,
+				      self->len))
+			TH_LOG("%s", second_mmu[i].file);
+		EXPECT_EQ(0, in_child(window_first, self->name, self->addr,
+				      self->len))
+			TH_LOG("%s", second_mmu[i].file);
+		for (j = 0; j < 20; j++)
+			EXPECT_EQ(0, in_child(both_at_once, self->name,
+					      self->addr, self->len))
+				TH_LOG("%s", second_mmu[i].file);
+	}
+	EXPECT_EQ(0, region_figure(self->name, "mshare-sharers"));
+	if (!tried)
+		SKIP(return, "neither KVM nor test_hmm");
 }
 
 static int uffd_open(void)
@@ -476,20 +596,6 @@ TEST_F(mshare, perm_modes_uids_sticky)
 	ASSERT_EQ(0, chmod(MSHARE_DIR, dir.st_mode & 07777));
 	EXPECT_EQ(0, peer_stop(&owner));
 	EXPECT_EQ(0, peer_stop(&other));
-}
-
-/* Each step in a child, for there is no way back. */
-static int in_child(int (*fn)(const char *name, char *addr, size_t len),
-		    const char *name, char *addr, size_t len)
-{
-	int status;
-	pid_t pid = fork();
-
-	if (!pid)
-		_exit(fn(name, addr, len));
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		return -1;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
 #define JAIL "/tmp/mshare-jail"
