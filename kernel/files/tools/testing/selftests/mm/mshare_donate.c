@@ -5,6 +5,7 @@
  */
 #include "mshare_failnth.h"
 
+#include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
@@ -14,6 +15,12 @@
 
 #ifndef __NR_mseal
 #define __NR_mseal 462
+#endif
+#ifndef __NR_memfd_secret
+#define __NR_memfd_secret 447
+#endif
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08
 #endif
 
 static void fill(char *at, long pages, long salt)
@@ -258,7 +265,9 @@ static bool thp_on(void)
 TEST_F_TIMEOUT(mshare, donate_thp_and_zero_page, 120)
 {
 	char *huge = self->addr, *zero = huge + 16 * MEG;
+	char *own = self->addr + 2 * self->granule;
 	struct peer p, donor;
+	long zeroes, i;
 
 	if (!thp_on())
 		SKIP(return, "no transparent huge pages");
@@ -277,11 +286,18 @@ TEST_F_TIMEOUT(mshare, donate_thp_and_zero_page, 120)
 			       (long)self->addr, (long)self->len,
 			       O_CREAT | O_RDWR, 0600));
 	ATTACH_PEER(&p, O_RDWR);
+	zeroes = vmstat_count("thp_zero_page_alloc");
 	EXPECT_EQ(0, peer_stop(&donor));
+	/* Freed here, if nobody had it any more. */
 	spew("/proc/sys/vm/drop_caches", "3");
+	ASSERT_EQ(0, map_anon(own, 2 * MEG, RW));
+	ASSERT_EQ(0, do_madvise(own, 2 * MEG, MADV_HUGEPAGE));
+	ASSERT_EQ(0, load(own));
+	EXPECT_EQ(zeroes, vmstat_count("thp_zero_page_alloc"));
 	EXPECT_EQ(5, peer_see(&p, huge));
 	EXPECT_EQ(6, peer_see(&p, huge + 4 * MEG));
-	EXPECT_EQ(0, peer_see(&p, zero + 300 * PAGE));
+	for (i = 0; i < 512; i++)
+		ASSERT_EQ(0, peer_see(&p, zero + i * PAGE));
 	/* Splits what came whole. */
 	EXPECT_EQ(0, peer_call(&p, pf_munmap, (long)huge + PAGE, PAGE));
 	EXPECT_EQ(5, peer_see(&p, huge));
@@ -478,8 +494,12 @@ static long mappings(char *addr)
 
 TEST_F(mshare, donate_refused_kinds)
 {
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE, .size = sizeof(attr),
+		.config = PERF_COUNT_SW_DUMMY,
+	};
 	char *bad = self->addr + MEG;
-	int fd = -1;
+	int fd = -1, key;
 	long lines;
 
 	ASSERT_EQ(0, map_anon(self->addr, 16 * PAGE, RW));
@@ -502,18 +522,162 @@ TEST_F(mshare, donate_refused_kinds)
 	else
 		TH_LOG("no userfaultfd here");
 	close(fd);
+	ASSERT_EQ(0, map_anon(bad, PAGE, RW));
+
+	key = syscall(__NR_pkey_alloc, 0, 0);
+	if (key >= 0 && !syscall(__NR_pkey_mprotect, bad, PAGE, RW, key)) {
+		REFUSED(-EOPNOTSUPP);
+		ASSERT_EQ(0, neg(syscall(__NR_pkey_mprotect, bad, PAGE, RW,
+					 0)));
+		syscall(__NR_pkey_free, key);
+	} else {
+		TH_LOG("no protection keys here");
+	}
+	/* A stack, a kind that may be dropped, secret and device memory. */
+	ASSERT_EQ(0, map_fd(bad, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS |
+			    MAP_GROWSDOWN, -1, 0));
+	REFUSED(-EOPNOTSUPP);
+	if (!map_fd(bad, PAGE, RW, MAP_DROPPABLE | MAP_ANONYMOUS, -1, 0))
+		REFUSED(-EOPNOTSUPP);
+	else
+		TH_LOG("no droppable memory here");
+	fd = syscall(__NR_memfd_secret, 0);
+	if (fd >= 0 && !ftruncate(fd, PAGE) &&
+	    !map_fd(bad, PAGE, RW, MAP_SHARED, fd, 0))
+		REFUSED(-EOPNOTSUPP);
+	else
+		TH_LOG("no secret memory here");
+	close(fd);
 	fd = open("/dev/mem", O_RDONLY);
-	if (fd >= 0 && !map_fd(bad, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd,
-			       0))
+	if (fd >= 0 && !map_fd(bad, PAGE, PROT_READ, MAP_SHARED, fd, 0xf0000))
 		REFUSED(-EOPNOTSUPP);
 	else
 		TH_LOG("no device memory here");
 	close(fd);
+	/* What a driver has in there is its own. */
+	fd = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0);
+	if (fd >= 0 && !map_fd(bad, 2 * PAGE, RW, MAP_SHARED, fd, 0))
+		REFUSED(-EOPNOTSUPP);
+	else
+		TH_LOG("no perf events here");
+	close(fd);
+	ASSERT_EQ(0, do_munmap(bad, 2 * PAGE));
 	ASSERT_EQ(0, map_anon(bad, PAGE, RW));
 	if (!syscall(__NR_mseal, bad, PAGE, 0))
 		REFUSED(-EPERM);
 	else
 		TH_LOG("no mseal() here");
+}
+
+/* Pages that are huge by reservation have tables of another kind. */
+TEST_F(mshare, donate_hugetlb_refused)
+{
+	char *huge = self->addr + 2 * MEG, nr[32];
+	long lines, ret;
+
+	if (slurp("/proc/sys/vm/nr_hugepages", nr, sizeof(nr)) <= 0)
+		SKIP(return, "no hugetlb");
+	ASSERT_EQ(0, spew("/proc/sys/vm/nr_hugepages", "2"));
+	ASSERT_EQ(0, map_anon(self->addr, 16 * PAGE, RW));
+	fill(self->addr, 16, 3);
+	ret = map_fd(huge, 2 * MEG, RW, MAP_PRIVATE | MAP_ANONYMOUS |
+		     MAP_HUGETLB, -1, 0);
+	if (!ret) {
+		ASSERT_EQ(0, probe_store(huge, 7));
+		lines = mappings(self->addr);
+		REFUSED(-EOPNOTSUPP);
+		EXPECT_EQ(7, load(huge));
+		ASSERT_EQ(0, do_munmap(huge, 2 * MEG));
+	}
+	EXPECT_EQ(0, spew("/proc/sys/vm/nr_hugepages", nr));
+	if (ret)
+		SKIP(return, "no huge page to be had: %s", strerror(-ret));
+	ASSERT_EQ(0, DONATE(O_RDWR));
+}
+
+/* The kernel looks for the heap in the process. */
+TEST_F(mshare, donate_heap_refused)
+{
+	unsigned long at = (unsigned long)self->addr + MEG;
+	long lines, ret;
+
+	ASSERT_EQ(0, map_anon(self->addr, 16 * PAGE, RW));
+	ASSERT_EQ(0, map_anon(self->addr + MEG, PAGE, RW));
+	fill(self->addr, 16, 3);
+	lines = mappings(self->addr);
+	/* From the real one to here: the heap spans the range. */
+	ret = neg(prctl(PR_SET_MM, PR_SET_MM_BRK, at + PAGE, 0, 0));
+	if (ret)
+		SKIP(return, "the heap cannot be moved: %s", strerror(-ret));
+	ASSERT_EQ(0, neg(prctl(PR_SET_MM, PR_SET_MM_START_BRK, at, 0, 0)));
+	REFUSED(-EOPNOTSUPP);
+	/* Beside it there is no objection. */
+	ASSERT_EQ(0, do_munmap(self->addr + MEG, PAGE));
+	ASSERT_EQ(0, DONATE(O_RDWR));
+	EXPECT_EQ(0, check(self->addr, 16, 3));
+}
+
+/* There may be a breakpoint in what the process executes. */
+TEST_F(mshare, donate_probed_text_refused)
+{
+	/* mov $42, %eax; ret */
+	static const unsigned char code[] = { 0xb8, 42, 0, 0, 0, 0xc3 };
+	char path[] = "/tmp/mshare-donate-XXXXXX", type[32];
+	struct perf_event_attr attr = { .size = sizeof(attr) };
+	char *text = self->addr + MEG;
+	int (*fn)(void) = (void *)text;
+	int fd, perf;
+	long lines;
+
+	if (slurp("/sys/bus/event_source/devices/uprobe/type", type,
+		  sizeof(type)) <= 0)
+		SKIP(return, "no uprobes");
+	fd = mkostemp(path, O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, fchmod(fd, 0700));
+	ASSERT_EQ(0, ftruncate(fd, PAGE));
+	ASSERT_EQ((ssize_t)sizeof(code), pwrite(fd, code, sizeof(code), 0));
+	ASSERT_EQ(0, map_anon(self->addr, 16 * PAGE, RW));
+	fill(self->addr, 16, 3);
+	ASSERT_EQ(0, map_fd(text, PAGE, PROT_READ | PROT_EXEC,
+			    MAP_PRIVATE, fd, 0));
+	lines = mappings(self->addr);
+	attr.type = atoi(type);
+	attr.config1 = (unsigned long)path;
+	perf = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0);
+	ASSERT_LE(0, perf);
+	EXPECT_EQ(42, fn());
+	EXPECT_EQ(0xcc, *(unsigned char *)text);
+	REFUSED(-EOPNOTSUPP);
+	EXPECT_EQ(42, fn());
+	close(perf);
+	close(fd);
+	unlink(path);
+}
+
+/* Anonymous memory that was made by way of a device. */
+TEST_F(mshare, donate_dev_zero)
+{
+	int fd = open("/dev/zero", O_RDWR), i;
+	struct peer p;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, peer_start(&p));
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, map_fd(self->addr + i * MEG, 16 * PAGE, RW,
+				    i ? MAP_SHARED : MAP_PRIVATE, fd, 0));
+	close(fd);
+	fill(self->addr, 16, 3);
+	fill(self->addr + MEG, 16, 5);
+	ASSERT_EQ(0, DONATE(O_RDWR));
+	ATTACH_PEER(&p, O_RDWR);
+	EXPECT_EQ(0, peer_call(&p, pf_check, (long)self->addr, 16, 3));
+	EXPECT_EQ(0, peer_call(&p, pf_check, (long)self->addr + MEG, 16, 5));
+	EXPECT_TRUE(resident_is(self->name, 32 * 4));
+	EXPECT_EQ(0, do_munmap(self->addr, 8 * PAGE));
+	EXPECT_EQ(SIGBUS, peer_load(&p, self->addr));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
 }
 
 TEST_F(mshare, donate_straddling_einval)

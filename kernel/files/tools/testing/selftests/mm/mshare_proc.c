@@ -199,6 +199,32 @@ TEST_F_TIMEOUT(mshare, maps_smaps_pagemap_clear_refs_race, 120)
 	close(fd);
 }
 
+/* Neither by its bits of age nor by write-protection is a page any other. */
+TEST_F(mshare, clear_refs_changes_nothing)
+{
+	struct rusage before, after;
+	struct peer p;
+	long i, ret;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, 64 * PAGE, RW));
+	ASSERT_EQ(0, do_madvise(self->addr, 64 * PAGE, MADV_POPULATE_WRITE));
+	/* Soft-dirty tracking write-protects: a store would take a fault. */
+	ret = spew("/proc/self/clear_refs", "4");
+	ASSERT_TRUE(ret == 0 || ret == -EINVAL);
+	ASSERT_EQ(0, spew("/proc/self/clear_refs", "1"));
+	getrusage(RUSAGE_SELF, &before);
+	getrusage(RUSAGE_SELF, &before);
+	for (i = 0; i < 64; i++)
+		WRITE_ONCE(*(long *)(self->addr + i * PAGE), i);
+	getrusage(RUSAGE_SELF, &after);
+	EXPECT_GT(8, after.ru_minflt - before.ru_minflt);
+	for (i = 0; i < 64; i++)
+		EXPECT_EQ(i, peer_see(&p, self->addr + i * PAGE));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
 #ifndef PAGEMAP_SCAN
 struct pm_scan_arg {
 	__u64 size;

@@ -219,7 +219,10 @@ PEER_FN(pf_noreplace)
 TEST_F(mshare, ro_syscalls_eacces)
 {
 	static const int denied[] = {
-		MADV_DONTNEED, MADV_REMOVE, MADV_FREE, MADV_POPULATE_WRITE,
+		MADV_NORMAL, MADV_RANDOM, MADV_DONTNEED, MADV_REMOVE, MADV_FREE,
+		MADV_COLD, MADV_PAGEOUT, MADV_HUGEPAGE, MADV_NOHUGEPAGE,
+		MADV_DONTDUMP, MADV_MERGEABLE, MADV_DONTFORK, MADV_COLLAPSE,
+		MADV_POPULATE_WRITE,
 	};
 	long a = (long)self->addr, free_at = a + 8 * MEG, ret;
 	struct peer p;
@@ -244,6 +247,7 @@ TEST_F(mshare, ro_syscalls_eacces)
 		EXPECT_EQ(-EACCES, ret)
 			TH_LOG("advice %d", denied[i]);
 	}
+	EXPECT_EQ(-EACCES, peer_call(&p, pf_msync, a, PAGE, MS_SYNC));
 	/* And of the whole window, which mprotect() takes as well. */
 	EXPECT_EQ(-EACCES, peer_call(&p, pf_mprotect, a, self->len, RW));
 
