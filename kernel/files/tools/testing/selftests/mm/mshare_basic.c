@@ -284,6 +284,34 @@ TEST_F_TIMEOUT(mshare, freed_after_unlink_and_exit, 120)
 		       pagetables_kb() - tables);
 }
 
+/* An open file is a reference, like a name: it keeps the region, and no more. */
+TEST_F(mshare, open_file_keeps_region)
+{
+	struct region_info info;
+	char fdinfo[64];
+	int fd;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	ASSERT_EQ(0, do_madvise(self->addr, MEG, MADV_POPULATE_WRITE));
+	fd = region_open(self->name, O_RDONLY);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
+	EXPECT_EQ(-ENOENT, sys_mshare(self->name, self->addr, self->len, O_RDWR,
+				      0));
+	snprintf(fdinfo, sizeof(fdinfo), "/proc/self/fdinfo/%d", fd);
+	EXPECT_EQ(0, figure(fdinfo, "mshare-sharers"));
+	EXPECT_EQ(1024, figure(fdinfo, "mshare-resident-kb"));
+	ASSERT_EQ((ssize_t)sizeof(info), read(fd, &info, sizeof(info)));
+	EXPECT_EQ((unsigned long)self->addr, info.start);
+	EXPECT_EQ(self->len, info.size);
+	if (debug_kernel())
+		EXPECT_EQ(self->regions_before + 1, debug_regions());
+	close(fd);
+	EXPECT_TRUE(WAIT_FOR(debug_regions() <= self->regions_before, 10000));
+}
+
 TEST_F(mshare, unlink_while_attached_keeps_memory)
 {
 	char *other = self->addr + 2 * self->granule;
