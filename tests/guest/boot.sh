@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The guest itself: is this the system that the other tests rely on?
 # limit: 120
+# long-kernel: debug
+# long-limit: 600
 set -u
 
 count=0
