@@ -48,6 +48,7 @@ def parse():
     for name in ("mshare", "debug", "stock"):
         ap.add_argument("--" + name, help="directory of that kernel, if a script wants it")
     ap.add_argument("--long", action="store_true")
+    ap.add_argument("--verbose", action="store_true", help="show what scripts print, pass or fail")
     ap.add_argument("scripts", nargs="+")
     return ap.parse_args()
 
@@ -112,8 +113,11 @@ def run_script(opts, path, wishes):
     points = report.read_tap(lines, result.status)
     if result.status >= vm.TIMEOUT and result.reason:
         points.append(("fail", result.reason))
+    if opts.verbose:
+        for line in lines:
+            vm.note(f"      | {line}")
     if report.counts(points)[1]:
-        for line in [line for line in lines if not line.startswith("ok ")][-60:]:
+        for line in [] if opts.verbose else [line for line in lines if not line.startswith("ok ")][-60:]:
             vm.note(f"      | {line}")
         vm.note(f"      console: {result.console}")
     report.append(opts.results, f"guest {title}", points)
