@@ -571,6 +571,46 @@ TEST_F_TIMEOUT(mshare, detach_vs_access, 120)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
+/* One sharer with two threads: its own flush is used, which knows ranges. */
+TEST_F_TIMEOUT(mshare, spin_thread_vs_munmap, 120)
+{
+	int i, rounds = scaled(100, 40), cpu[2];
+	struct spin *s = spin_alloc();
+	struct thread_arg arg;
+	pthread_t thread;
+	void *ret;
+
+	if (!two_cpus(cpu))
+		SKIP(return, "needs two CPUs");
+	ASSERT_NE(NULL, s);
+	ASSERT_EQ(0, pin_to(cpu[0]));
+	MAKE_REGION();
+	arg.s = s;
+	arg.cpu = cpu[1];
+	ASSERT_EQ(0, pthread_create(&thread, NULL, reader_thread, &arg));
+	ASSERT_TRUE(WAIT_FOR(READ_ONCE(s->ready), 10000));
+	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
+	for (i = 1; i <= rounds; i++) {
+		/* One page, and so many that all is flushed. */
+		size_t len = i & 1 ? PAGE : 8 * MEG;
+		char *at = self->addr + len - PAGE;
+
+		ASSERT_EQ(0, map_anon(self->addr, len, RW));
+		ASSERT_EQ(0, probe_store(at, i));
+		ASSERT_TRUE(spin_begin(s, SPIN_LOAD_FAULTS, at, i));
+		ASSERT_EQ(0, do_munmap(self->addr, len));
+		spin_publish(s);
+		ASSERT_TRUE(spin_end(s));
+		ASSERT_EQ(0, s->stale)
+			TH_LOG("stale load in round %d", i);
+		EXPECT_EQ(SIGBUS, s->sig);
+	}
+	spin_stop(s);
+	EXPECT_EQ(0, pthread_join(thread, &ret));
+	EXPECT_EQ(NULL, ret);
+	EXPECT_EQ(0, debug_check());
+}
+
 /* The maker of a region that is read-only for all has another thread at work. */
 TEST_F_TIMEOUT(mshare, spin_writer_vs_ro_donation, 120)
 {
