@@ -16,6 +16,10 @@
 
 /* How much is populated in one go: small enough to be killed and to report in between. */
 #define POPULATE_CHUNK (UINT64_C(64) << 20)
+/* What is left to others. */
+#define POPULATE_RESERVE (UINT64_C(32) << 20)
+#define MEMORY_PATIENCE_USEC (3 * USEC_PER_SEC)
+#define MEMORY_INTERVAL_USEC (50 * USEC_PER_MSEC)
 #define REPORT_EVERY_USEC (100 * USEC_PER_MSEC)
 
 static void report(DonorReportKind kind, DonorStage stage, int error, uint64_t value) {
@@ -40,6 +44,17 @@ static void drop_capabilities(void) {
                 return;
         (void) prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
         (void) syscall(SYS_capset, &header, data);
+}
+
+/*
+ * The broker is the last whom the kernel should kill for want of memory, and the donor inherits that. But who fills a region
+ * that is too large for the machine must be the first: with it goes the region, with any other process nothing is gained.
+ */
+static void be_expendable(void) {
+        _cleanup_(closep) int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+        if (fd >= 0)
+                (void) !write(fd, "1000", 4);
 }
 
 /*
@@ -99,12 +114,43 @@ static int advise(const DonorSpec *spec, void *p) {
         return failed(DONOR_ADVISE, errno, 0);
 }
 
-static int populate(const DonorSpec *spec, char *p, int prot) {
-        uint64_t done = 0, last = usec_now(CLOCK_MONOTONIC);
+/*
+ * The kernel finds memory for this process by killing others, once it has killed this one: what was populated belongs to
+ * the region and not to us. So the end of it must not be reached. A file's pages can be written back, and huge pages have a
+ * pool of their own. A region that was removed a moment ago gives its memory back little by little: as long as there is more
+ * and more, it is waited for.
+ */
+static int wait_for_memory(const KernelOps *ops, const DonorSpec *spec, uint64_t done, uint64_t want) {
+        uint64_t available, most = 0, since = usec_now(CLOCK_MONOTONIC);
 
+        if (spec->backing == BACKING_FILE || spec->backing == BACKING_HUGETLB)
+                return 0;
+        for (;;) {
+                if (ops->available(&available) < 0 || (want <= available && available - want >= POPULATE_RESERVE))
+                        return 0;
+                if (available > most) {
+                        most = available;
+                        since = usec_now(CLOCK_MONOTONIC);
+                }
+                if (usec_now(CLOCK_MONOTONIC) - since > MEMORY_PATIENCE_USEC)
+                        return failed(DONOR_MEMORY, ENOMEM, done);
+                (void) usleep(MEMORY_INTERVAL_USEC);
+        }
+}
+
+static int populate(const KernelOps *ops, const DonorSpec *spec, char *p, int prot) {
+        uint64_t done = 0, last = usec_now(CLOCK_MONOTONIC);
+        int r;
+
+        r = wait_for_memory(ops, spec, 0, spec->size);
+        if (r < 0)
+                return r;
         while (done < spec->size) {
                 uint64_t now, n = spec->size - done < POPULATE_CHUNK ? spec->size - done : POPULATE_CHUNK;
 
+                r = wait_for_memory(ops, spec, done, n);
+                if (r < 0)
+                        return r;
                 if (madvise(p + done, n, prot & PROT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) < 0) {
                         if (errno == EINTR || errno == EAGAIN)
                                 continue;
@@ -120,7 +166,7 @@ static int populate(const DonorSpec *spec, char *p, int prot) {
         return 0;
 }
 
-static int map_backing(const DonorSpec *spec) {
+static int map_backing(const KernelOps *ops, const DonorSpec *spec) {
         int flags = MAP_SHARED | MAP_FIXED, fd, prot, r;
         char *p;
 
@@ -137,7 +183,7 @@ static int map_backing(const DonorSpec *spec) {
         r = advise(spec, p);
         if (r < 0 || !spec->populate)
                 return r;
-        return populate(spec, p, prot);
+        return populate(ops, spec, p, prot);
 }
 
 static int parse_spec(char **argv, DonorSpec *ret) {
@@ -162,6 +208,7 @@ int donor_main(const KernelOps *ops, int argc, char **argv) {
                 return 2;
         }
         drop_capabilities();
+        be_expendable();
         /* A parent that is gone before this is noticed at the first report. */
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
 
@@ -174,7 +221,7 @@ int donor_main(const KernelOps *ops, int argc, char **argv) {
                 return EXIT_FAILURE;
         }
         report(DONOR_CREATED, DONOR_MSHARE, 0, 0);
-        if (spec.backing != BACKING_EMPTY && map_backing(&spec) < 0)
+        if (spec.backing != BACKING_EMPTY && map_backing(ops, &spec) < 0)
                 return EXIT_FAILURE;
         report(DONOR_DONE, DONOR_POPULATE, 0, spec.size);
         return EXIT_SUCCESS;

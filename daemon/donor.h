@@ -17,6 +17,7 @@ typedef enum DonorStage {
         DONOR_FILE, /* memfd_create(2), or a look at the file that was passed */
         DONOR_MMAP,
         DONOR_ADVISE, /* huge pages */
+        DONOR_MEMORY, /* is there enough to go on populating */
         DONOR_POPULATE,
         _DONOR_STAGE_MAX,
 } DonorStage;
@@ -24,7 +25,7 @@ typedef enum DonorStage {
 typedef enum DonorReportKind {
         DONOR_CREATED, /* the name exists now */
         DONOR_PROGRESS, /* value: bytes populated */
-        DONOR_FAILED, /* stage and error; value: for DONOR_FILE with ERANGE the file's size */
+        DONOR_FAILED, /* stage and error; value: for DONOR_FILE with ERANGE the file's size, of populating what was */
         DONOR_DONE,
 } DonorReportKind;
 

@@ -50,6 +50,14 @@ static int linux_fdinfo(int fd, char **ret) {
         return read_file(AT_FDCWD, path, 4096, ret, NULL);
 }
 
+static int linux_available(uint64_t *ret) {
+        _cleanup_(freep) char *text = NULL;
+        int r;
+
+        r = read_file(AT_FDCWD, "/proc/meminfo", 16384, &text, NULL);
+        return r < 0 ? r : kernel_parse_meminfo(text, ret);
+}
+
 /* Not by its path: after an upgrade that would be another version. */
 static const char *linux_executable(void) {
         return "/proc/self/exe";
@@ -63,6 +71,7 @@ const KernelOps *kernel_ops(void) {
                 .mshare = linux_mshare,
                 .executable = linux_executable,
                 .fdinfo = linux_fdinfo,
+                .available = linux_available,
         };
 
         return &ops;

@@ -165,3 +165,13 @@ int kernel_parse_fdinfo(const char *text, KernelUsage *ret) {
         *ret = (KernelUsage) { .sharers = sharers, .resident = resident * 1024, .pgtables = pgtables * 1024 };
         return 0;
 }
+
+int kernel_parse_meminfo(const char *text, uint64_t *ret) {
+        uint64_t available, swap;
+
+        if (parse_line(text, "MemAvailable", &available) < 0 || parse_line(text, "SwapFree", &swap) < 0 ||
+            available > UINT64_MAX / 2048 || swap > UINT64_MAX / 2048)
+                return -EBADMSG;
+        *ret = (available + swap) * 1024;
+        return 0;
+}

@@ -28,6 +28,8 @@ typedef struct KernelOps {
         const char *(*executable)(void);
         /* The fdinfo text of an open region file. */
         int (*fdinfo)(int fd, char **ret);
+        /* Memory in bytes that can be had without killing anybody: free, reclaimable, or by swapping. */
+        int (*available)(uint64_t *ret);
 } KernelOps;
 
 /* Defined once per program. */
@@ -66,3 +68,5 @@ int kernel_list(Kernel *kernel, int (*found)(const char *name, void *userdata), 
 
 /* Takes the mshare- lines out of an fdinfo text. -EBADMSG if one is missing or no number. */
 int kernel_parse_fdinfo(const char *text, KernelUsage *ret);
+/* MemAvailable and SwapFree of /proc/meminfo, in bytes. -EBADMSG if they are not there. */
+int kernel_parse_meminfo(const char *text, uint64_t *ret);

@@ -210,6 +210,12 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
                                          "The kernel does not do hugepages '%s' for this region: %s",
                                          hugepages_to_string(record->hugepages), text);
                 return;
+        case DONOR_MEMORY:
+                (void) sd_bus_error_setf(error, SD_BUS_ERROR_NO_MEMORY,
+                                         "There is no memory to populate region '%s' with: of its %" PRIu64
+                                         " bytes %" PRIu64 " were, and the rest is not available (MemAvailable and "
+                                         "SwapFree in /proc/meminfo)", record->name, record->size, res->value);
+                return;
         case DONOR_POPULATE:
                 (void) sd_bus_error_setf(error, res->error == ENOMEM ? SD_BUS_ERROR_NO_MEMORY : SD_BUS_ERROR_FAILED,
                                          "Populating region '%s' failed after %" PRIu64 " of %" PRIu64 " bytes: %s",

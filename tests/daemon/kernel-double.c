@@ -10,6 +10,7 @@
  *
  *   fs/           msharefs: a file for each region, with its struct mshare_info
  *   usage/NAME    "SHARERS RESIDENT-KB PGTABLES-KB" of a region; without it all are 0
+ *   available     bytes of memory that can be had, in decimal; without it there is no end
  *   refuse        an errno in decimal: mshare() fails with it
  *   unsupported   if there: this kernel has no mshare
  */
@@ -91,6 +92,16 @@ static int double_fdinfo(int fd, char **ret) {
         return 0;
 }
 
+static int double_available(uint64_t *ret) {
+        _cleanup_(freep) char *text = NULL;
+        _cleanup_(closep) int root = open_root();
+
+        *ret = UINT64_MAX;
+        if (root < 0 || read_file(root, "available", 32, &text, NULL) < 0)
+                return 0;
+        return parse_u64(text, 10, ret);
+}
+
 /* Under valgrind /proc/self/exe is valgrind. */
 static const char *double_executable(void) {
         return getenv("MSHARED_TEST_EXECUTABLE") ?: "/proc/self/exe";
@@ -104,6 +115,7 @@ const KernelOps *kernel_ops(void) {
                 .mshare = double_mshare,
                 .executable = double_executable,
                 .fdinfo = double_fdinfo,
+                .available = double_available,
         };
 
         return &ops;

@@ -11,11 +11,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_(lease_record_done) LeaseRecord a = {}, b = {};
         _cleanup_(freep) char *text = NULL, *name = NULL, *escaped = NULL, *back = NULL;
         KernelUsage usage;
+        uint64_t bytes;
         int r;
 
         text = fuzz_text(data, size);
         assert(text);
         (void) kernel_parse_fdinfo(text, &usage);
+        (void) kernel_parse_meminfo(text, &bytes);
         /* What may be made may be adopted. */
         assert(!region_name_is_valid(text) || region_name_is_adoptable(text));
         escaped = line_escape(text);
