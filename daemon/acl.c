@@ -93,16 +93,29 @@ static int set(Acl *acl, unsigned tag, uint32_t id, unsigned perm) {
         return 0;
 }
 
-static int acl_from_mode(const char *path, Acl *ret) {
+static void acl_from_mode(mode_t mode, Acl *ret) {
+        ret->n = 3;
+        ret->v[0] = (Entry) { ACL_USER_OBJ, mode >> 6 & 7, (uint32_t) ACL_UNDEFINED_ID };
+        ret->v[1] = (Entry) { ACL_GROUP_OBJ, mode >> 3 & 7, (uint32_t) ACL_UNDEFINED_ID };
+        ret->v[2] = (Entry) { ACL_OTHER, mode & 7, (uint32_t) ACL_UNDEFINED_ID };
+}
+
+static int acl_from_file(const char *path, Acl *ret) {
         struct stat st;
 
         if (lstat(path, &st) < 0)
                 return -errno;
-        ret->n = 3;
-        ret->v[0] = (Entry) { ACL_USER_OBJ, st.st_mode >> 6 & 7, (uint32_t) ACL_UNDEFINED_ID };
-        ret->v[1] = (Entry) { ACL_GROUP_OBJ, st.st_mode >> 3 & 7, (uint32_t) ACL_UNDEFINED_ID };
-        ret->v[2] = (Entry) { ACL_OTHER, st.st_mode & 7, (uint32_t) ACL_UNDEFINED_ID };
+        acl_from_mode(st.st_mode, ret);
         return 0;
+}
+
+/* What the mask takes from an entry stays taken when the mask grows. */
+static void apply_mask(Acl *acl) {
+        const Entry *mask = find(acl, ACL_MASK, (uint32_t) ACL_UNDEFINED_ID);
+
+        for (size_t i = 0; mask && i < acl->n; i++)
+                if (acl->v[i].tag == ACL_USER || acl->v[i].tag == ACL_GROUP_OBJ || acl->v[i].tag == ACL_GROUP)
+                        acl->v[i].perm &= mask->perm;
 }
 
 int acl_grant_user(int dirfd, const char *name, uid_t uid, Access access) {
@@ -114,9 +127,10 @@ int acl_grant_user(int dirfd, const char *name, uid_t uid, Access access) {
         make_path(path, sizeof(path), dirfd, name);
         r = acl_read(path, &acl);
         if (r == -ENODATA)
-                r = acl_from_mode(path, &acl);
+                r = acl_from_file(path, &acl);
         if (r < 0)
                 return r;
+        apply_mask(&acl);
         r = set(&acl, ACL_USER, uid, access);
         group = find(&acl, ACL_GROUP_OBJ, (uint32_t) ACL_UNDEFINED_ID);
         /* A first mask must not take away what the group had. */
@@ -125,6 +139,20 @@ int acl_grant_user(int dirfd, const char *name, uid_t uid, Access access) {
         if (r >= 0)
                 r = set(&acl, ACL_MASK, (uint32_t) ACL_UNDEFINED_ID, access);
         return r < 0 ? r : acl_write(path, &acl);
+}
+
+int acl_replace_by_mode(int dirfd, const char *name, mode_t mode) {
+        char path[320];
+        Acl acl = {};
+        int r;
+
+        make_path(path, sizeof(path), dirfd, name);
+        r = acl_read(path, &acl);
+        if (r < 0 && r != -ERANGE)
+                return r;
+        /* A list that says no more than a mode is one: the kernel sets that and drops the old list, at once. */
+        acl_from_mode(mode, &acl);
+        return acl_write(path, &acl);
 }
 
 static bool acl_decide(Acl *acl, const Identity *who, uid_t owner, gid_t group, unsigned want) {

@@ -11,8 +11,7 @@ bool manager_may_see_address(Manager *m, sd_bus_message *message, const Region *
         if (m->broadcasting || !message)
                 return false;
         who = callers_find(m->callers, message);
-        return who && (who->uid == record->uid ||
-                       access_by_mode(who, ACCESS_READ, record->uid, record->gid, record->mode));
+        return who && (who->uid == record->uid || region_admits(region, who, ACCESS_READ));
 }
 
 /* Permission for a new region: for its being there, for its being somebody else's, for others' getting in. */

@@ -95,6 +95,8 @@ void manager_flush(Manager *manager);
 
 /* region-ops.c: what callers do to regions, with the checks of who may. Steps of authz_run(). */
 int region_find_for(Manager *manager, const char *name, Region **ret, sd_bus_error *error);
+/* Whether the kernel would let that one in, by access list and mode. */
+bool region_admits(const Region *region, const Identity *who, Access access);
 int region_acquire(Region *region, Call *call, const char *access, sd_bus_error *error);
 int region_remove(Region *region, Call *call, bool force, sd_bus_error *error);
 int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);

@@ -52,11 +52,32 @@ static int check_ready(const Region *region, sd_bus_error *error) {
                                  region->record.name, region->progress * 100);
 }
 
+bool region_admits(const Region *region, const Identity *who, Access access) {
+        const RegionRecord *record = &region->record;
+        int r;
+
+        if (!record->ready)
+                return access_by_mode(who, access, record->uid, record->gid, record->mode);
+        r = acl_check(kernel_root(&region->manager->kernel), record->name, who, record->uid, record->gid, access);
+        if (r >= 0)
+                return r;
+        /* Of a mode with a list the group's bits are the list's mask, and say nothing about the group. */
+        if (r != -ENODATA && r != -EOPNOTSUPP && who->uid != record->uid)
+                return false;
+        return access_by_mode(who, access, record->uid, record->gid, record->mode);
+}
+
 /* polkit has said yes where the mode says no: the kernel must be told, or it would refuse the client later. */
 static int grant(Region *region, const Identity *who, Access access, sd_bus_error *error) {
         Manager *m = region->manager;
         int r;
 
+        /* For the owner the kernel looks at the owner's bits and at no list. */
+        if (who->uid == region->record.uid)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
+                                         "polkit permits it, but mode %#o of region '%s' does not admit its owner, "
+                                         "user %" PRIu32 ", who may set the mode",
+                                         (unsigned) region->record.mode, region->record.name, (uint32_t) who->uid);
         r = acl_grant_user(kernel_root(&m->kernel), region->record.name, who->uid, access);
         if (r == -EOPNOTSUPP)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
@@ -68,16 +89,6 @@ static int grant(Region *region, const Identity *who, Access access, sd_bus_erro
                                          "Cannot let user %" PRIu32 " into region '%s': %s", (uint32_t) who->uid,
                                          region->record.name, strerror(-r));
         return 0;
-}
-
-static bool admits(Region *region, const Identity *who, Access access) {
-        const RegionRecord *record = &region->record;
-        int r;
-
-        r = acl_check(kernel_root(&region->manager->kernel), record->name, who, record->uid, record->gid, access);
-        if (r >= 0)
-                return r;
-        return access_by_mode(who, access, record->uid, record->gid, record->mode);
 }
 
 static int over_limit(Manager *m, Limit limit, sd_bus_error *error) {
@@ -137,7 +148,7 @@ int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_e
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
                                          "Access '%.100s' is not known: 'r' or 'rw' is wanted", access_text);
         access = (Access) r;
-        if (!admits(region, who, access)) {
+        if (!region_admits(region, who, access)) {
                 const RegionRecord *rec = &region->record;
 
                 r = authorize_region(call, "org.mshare1.acquire-region", rec->name, rec->mode, rec->uid, rec->gid,
@@ -250,7 +261,9 @@ int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *err
         r = check_ready(region, error);
         if (r < 0)
                 return r;
-        r = kernel_chmod(&region->manager->kernel, rec->name, mode);
+        r = acl_replace_by_mode(kernel_root(&region->manager->kernel), rec->name, mode);
+        if (r == -ENODATA || r == -EOPNOTSUPP)
+                r = kernel_chmod(&region->manager->kernel, rec->name, mode);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot set mode %#" PRIo32 " of region '%s': %s",
                                          mode, rec->name, strerror(-r));

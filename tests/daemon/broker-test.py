@@ -8,10 +8,12 @@ With $MSHARE_VALGRIND set the daemon runs under valgrind, with fewer rounds, and
 """
 
 import argparse
+import errno
 import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -235,6 +237,39 @@ def test_a_region_that_is_being_made_says_so_and_can_be_cancelled(env):
     equal((env.states(), other.list()), ([], {}))
 
 
+def test_memory_that_is_not_there_is_not_populated(env):
+    env.start()
+    root, other = env.client(0), env.client(0)
+
+    def available(n):
+        with open(env.kernel + "/.available", "w") as f:
+            f.write(str(n))
+        os.rename(env.kernel + "/.available", env.kernel + "/available")
+
+    available(1 << 30)
+    refuses("NoMemory", root.create, "r", 1 << 30, 0o600, populate=True, contains=(" 0 were", str(1 << 30)))
+    # What is on its way back is waited for.
+    available(0)
+    root.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
+              args=["r", 64 << 20, 0o600, {"populate": True}])
+    for n in range(1, 8):
+        time.sleep(0.6)
+        available(n << 24)
+    root.receive()
+    root.remove("r")
+    # Nobody else has to pay for a size that is only wished for.
+    root.create("r", 1 << 40, 0o600)
+    root.remove("r")
+    available(4 << 30)
+    root.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
+              args=["r", 2 << 30, 0o600, {"populate": True}])
+    wait_until(lambda: "r" in other.list() and other.get("/org/mshare1/region/r", REGION_IFACE, "Progress") > 0,
+               what="the donor to populate")
+    available(80 << 20)
+    refuses("NoMemory", root.receive, contains="the rest is not available")
+    equal((os.listdir(env.kernel + "/fs"), env.states(), other.list()), ([], [], {}))
+
+
 def test_progress_and_state_are_signalled(env):
     env.start()
     root = env.client(0)
@@ -417,26 +452,72 @@ def test_authentication_is_asked_for_only_if_the_call_allows_it(env):
     equal([q["flags"] for q in json.loads(env.polkit_do("Report"))["questions"]], [0, 1])
 
 
-def test_polkit_yes_admits_where_the_mode_does_not_if_the_kernel_can_be_told(env):
+def set_acl(path, *entries):
+    """Entries are (tag, permissions, id); 1 owner, 2 user, 4 group, 8 another group, 16 mask, 32 others."""
+    v = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, perm, 0xffffffff if who is None else who)
+                                        for tag, perm, who in entries)
+    try:
+        os.setxattr(path, "system.posix_acl_access", v)
+    except OSError as e:
+        if e.errno == errno.EOPNOTSUPP:
+            raise Skip("no access lists in " + os.path.dirname(path))
+        raise
+
+
+def get_acl(path):
+    """As a set of (tag, permissions, id), None if there is none."""
+    try:
+        v = os.getxattr(path, "system.posix_acl_access")
+    except OSError as e:
+        if e.errno == errno.ENODATA:
+            return None
+        raise
+    return {struct.unpack_from("<HHI", v, i) for i in range(4, len(v), 8)}
+
+
+def test_polkit_yes_admits_where_the_mode_does_not(env):
     env.start_polkit()
     env.start()
-    root, stranger = env.client(0), env.client(MAIL)
-    root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
+    root, stranger, owner = env.client(0), env.client(MAIL), env.client(GAMES)
+    path, address, length = root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
+    set_acl(env.fs("r"), (1, 6, None), (4, 0, None), (32, 0, None))
     env.allow("org.mshare1.acquire-region")
-    try:
-        stranger.acquire("r", "r")
-    except BusError as e:
-        # A file system without access lists, as the first milestone's msharefs.
-        assert e.is_("AccessDenied") and "access lists" in e.message, e
-        return
-    acl = subprocess.run(["/usr/bin/python3", "-c",
-                          "import os,sys; print(os.getxattr(sys.argv[1], 'system.posix_acl_access').hex())",
-                          env.fs("r")], capture_output=True, text=True, check=True)
-    assert "02000400%02x000000" % MAIL in acl.stdout, acl.stdout
+    stranger.acquire("r", "r")
+    assert (2, 4, MAIL) in get_acl(env.fs("r")), get_acl(env.fs("r"))
     env.allow()
     stranger.acquire("r", "r")
+    # Who may acquire it sees where it is, and nobody else does: the group's bits of the mode are the list's mask now.
+    equal(root.list()["r"]["mode"], 0o640)
+    for c, want in ((stranger, address), (env.client(NEWS), 0), (env.client(LP, GAMES, (GAMES,)), 0)):
+        equal(c.list()["r"]["address"], want)
+        equal(c.get(path, REGION_IFACE, "Address"), want)
     refuses("AccessDenied", stranger.acquire, "r", "rw")
     refuses("AccessDenied", env.client(NEWS).acquire, "r", "r")
+    refuses("AccessDenied", env.client(LP, GAMES, (GAMES,)).acquire, "r", "r")
+    env.stop()
+    env.start()
+    stranger = env.client(MAIL)
+    stranger.acquire("r", "r")
+    refuses("AccessDenied", stranger.acquire, "r", "rw")
+    # A second permission adds to the first; nobody gets back what a mask had taken from him.
+    set_acl(env.fs("r"), (1, 6, None), (2, 4, MAIL), (2, 6, LP), (4, 6, None), (16, 4, None), (32, 0, None))
+    env.allow("org.mshare1.acquire-region")
+    stranger.acquire("r", "rw")
+    env.allow()
+    refuses("AccessDenied", env.client(LP).acquire, "r", "rw")
+    refuses("AccessDenied", env.client(NEWS, GAMES, (GAMES,)).acquire, "r", "rw")
+    env.client(NEWS, GAMES, (GAMES,)).acquire("r", "r")
+    # The mode, once set, says all.
+    env.client(GAMES).manager("SetRegionMode", "su", "r", 0o640)
+    equal(get_acl(env.fs("r")), None)
+    equal(env.client(0).list()["r"]["mode"], 0o640)
+    refuses("AccessDenied", stranger.acquire, "r", "r")
+    env.client(NEWS, GAMES, (GAMES,)).acquire("r", "r")
+    # Of an owner the kernel knows the mode only.
+    env.client(GAMES).manager("SetRegionMode", "su", "r", 0o400)
+    env.allow("org.mshare1.acquire-region")
+    refuses("AccessDenied", env.client(GAMES).acquire, "r", "rw", contains="does not admit its owner")
+    equal(get_acl(env.fs("r")), None)
 
 
 def test_a_slow_or_hanging_polkit_holds_up_nobody_else(env):

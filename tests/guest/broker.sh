@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The broker as installed, on the real kernel, bus, polkit and systemd, through its public face.
 # limit: 240
+# long-kernel: debug
+# long-limit: 1200
 # shellcheck disable=SC2016,SC2317
 set -u
 
@@ -97,6 +99,18 @@ check 'a region in the way of every process is refused' refused 'mappings of the
         call CreateRegion 'stua{sv}' r $((17 << 40)) 384 1 address t $((85 << 40))
 check 'and leaves nothing' gone r
 
+# More than the machine has: the kernel would kill one process after the other, none of which has the memory.
+sleep infinity &
+bystander=$!
+broker=$(systemctl show -P MainPID mshared)
+check 'a region larger than the memory is refused' refused 'no memory to populate' \
+        call CreateRegion 'stua{sv}' r $((16 << 30)) 384 1 populate b true
+check 'leaves nothing' gone r
+check 'nor hurts the broker' is "$broker" systemctl show -P MainPID mshared
+check 'nor anybody else' kill -0 $bystander
+check 'and the kernel kills nobody' bash -c '! dmesg | grep "Out of memory: Killed"'
+kill $bystander
+
 # Two unrelated clients, and one who may not.
 mkfifo "$out/to" "$out/from"
 as 1000 $client < "$out/to" > "$out/from" 2> "$out/err" &
@@ -169,6 +183,79 @@ check 'from the kernel too' gone made
 check 'who is in it goes on' tell 'put 0 still'
 check 'reading' tell 'get 0'
 exec {to}>&- {from}<&-
+
+# Permission by polkit where the mode gives none: the kernel is told, in an access list.
+listing() { # listing UID: where that user sees the region
+        as "$1" busctl -j call "${manager[@]}" ListRegions |
+                python3 -c 'import json, sys; print([r[2] for r in json.load(sys.stdin)["data"][0] if r[0] == "acl"][0])'
+}
+access_list() { # "USER:PERMISSIONS" of each named user
+        python3 - << 'PY'
+import errno, os, struct
+try:
+    v = os.getxattr("/sys/fs/mshare/acl", "system.posix_acl_access")
+except OSError as e:
+    print(errno.errorcode[e.errno])
+else:
+    entries = [struct.unpack_from("<HHI", v, i) for i in range(4, len(v), 8)]
+    print(*["%d:%d" % (who, permissions) for tag, permissions, who in entries if tag == 2])
+PY
+}
+check 'a region for one' call CreateRegion 'stua{sv}' acl $((2 << 20)) $((0600)) 2 uid u 1000 gid u 1000
+where=$(region acl Address)
+if [ "$(access_list)" != ENOTSUP ]; then
+        check 'nobody else is in' refused authenticat as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' acl r 0
+        cat > /etc/polkit-1/rules.d/10-mshare-test.rules << 'RULE'
+polkit.addRule(function(action, subject) {
+    if (action.id == "org.mshare1.acquire-region" && subject.user == "user1001" && action.lookup("region") == "acl")
+        return polkit.Result.YES;
+});
+RULE
+        chmod 644 /etc/polkit-1/rules.d/10-mshare-test.rules
+        check 'a rule lets another user in' bash -c "sleep 1; setpriv --reuid=1001 --regid=1001 --clear-groups \
+                busctl call ${manager[*]} AcquireRegion 'ssa{sv}' acl r 0"
+        rm -f /etc/polkit-1/rules.d/10-mshare-test.rules
+        sleep 1
+        check 'which the kernel knows' is 1001:4 access_list
+        check 'it stays' as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' acl r 0
+        check 'for reading' refused authenticat as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' acl rw 0
+        check 'for that user' refused authenticat as 2 "${ask[@]}" AcquireRegion 'ssa{sv}' acl r 0
+        check "nor for the region's group" refused authenticat setpriv --reuid=2 --regid=1000 --clear-groups \
+                "${ask[@]}" AcquireRegion 'ssa{sv}' acl r 0
+        check 'who is in sees where it is' is "$where" listing 1001
+        check 'others do not' is 0 listing 2
+        attach() { # attach UID GID r|rw
+                setpriv --reuid="$1" --regid="$2" --clear-groups python3 - "$where" "$3" << 'PY'
+import ctypes, errno, sys
+libc = ctypes.CDLL(None, use_errno=True)
+flags = {"r": 0, "rw": 2}[sys.argv[2]]
+r = libc.syscall(548, b"acl", ctypes.c_void_p(int(sys.argv[1])), ctypes.c_size_t(1 << 39), flags, 0)
+sys.exit("mshare: " + errno.errorcode[ctypes.get_errno()] if r == -1 else 0)
+PY
+        }
+        check 'the kernel admits that user' attach 1001 1001 r
+        check 'not for writing' refused EACCES attach 1001 1001 rw
+        check 'nor another' refused EACCES attach 2 2 r
+        check 'nor the group' refused EACCES attach 2 1000 r
+        check 'and the owner as ever' attach 1000 1000 rw
+        systemctl restart mshared
+        check 'a restart of the broker forgets nothing of it' as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' acl r 0
+        check 'nor a kill' bash -c 'kill -9 "$(systemctl show -P MainPID mshared)"'
+        check 'still' as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' acl r 0
+        check 'and not more' refused authenticat as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' acl rw 0
+        check 'the owner sets the mode' as 1000 "${ask[@]}" SetRegionMode su acl $((0640))
+        check 'which says all from then on' is ENODATA access_list
+        check 'so the other user is out' refused authenticat as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' acl r 0
+        check 'by the kernel too' refused EACCES attach 1001 1001 r
+        check 'and does not see where it is' is 0 listing 1001
+        check 'and the group is in' attach 2 1000 r
+else
+        for name in 'a rule lets another user in' 'it survives a restart' 'the kernel obeys it' 'the owner takes it back'; do
+                count=$((count + 1))
+                echo "ok $count - $name # SKIP msharefs has no POSIX ACLs"
+        done
+fi
+check 'it goes' call RemoveRegion 'sa{sv}' acl 1 force b true
 
 # A database's unit.
 cat > /etc/mshare/regions.d/pgdata.conf << 'CONF'
