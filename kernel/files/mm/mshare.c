@@ -26,6 +26,7 @@
 #include <linux/security.h>
 #include <linux/slab.h>
 #include <linux/sysctl.h>
+#include <linux/userfaultfd_k.h>
 
 #include <asm/mshare.h>
 #include <asm/tlb.h>
@@ -34,6 +35,9 @@
 #include "internal.h"
 #include "mshare.h"
 #include "vma.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/mshare.h>
 
 DEFINE_STATIC_KEY_FALSE(mshare_key);
 
@@ -180,6 +184,7 @@ struct mshare_region *mshare_region_create(const char *name,
 	refcount_set(&region->users, 1);
 	atomic_set(&region->nr_sharers, 0);
 	spin_lock_init(&region->lock);
+	init_waitqueue_head(&region->poll);
 	INIT_LIST_HEAD(&region->sharers);
 	INIT_WORK(&region->teardown, mshare_teardown);
 	strscpy(region->name, name, sizeof(region->name));
@@ -205,6 +210,11 @@ void __mshare_put(struct mshare_region *region)
 struct mm_struct *mshare_region_mm(struct mshare_region *region)
 {
 	return region->mm;
+}
+
+const char *mshare_region_name(struct mshare_region *region)
+{
+	return region->name;
 }
 
 bool mshare_region_holds(struct mshare_region *region, unsigned long start,
@@ -268,8 +278,9 @@ bool __mshare_overlaps(struct mm_struct *mm, unsigned long start,
 	return overlaps;
 }
 
-bool __mshare_hint_ok(struct mm_struct *mm, unsigned long addr,
-		      unsigned long len)
+/* Is [@addr, @addr + @len) wholly in a window of @mm that it may change? */
+static bool mshare_hint_ok(struct mm_struct *mm, unsigned long addr,
+			   unsigned long len)
 {
 	struct mshare_attach *att;
 	bool ok = false;
@@ -418,6 +429,51 @@ bool mshare_vma_ok(struct vm_area_struct *vma)
 }
 
 /*
+ * The rest of mmap() for a caller who has windows: his mmap_lock is held for
+ * writing and is dropped here, and the LSM has agreed.
+ */
+unsigned long mshare_mmap(struct file *file, unsigned long addr,
+			  unsigned long len, unsigned long prot,
+			  unsigned long flags, unsigned long pgoff)
+{
+	const bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
+	struct mm_struct *mm = current->mm;
+	struct mshare_region *region;
+	unsigned long populate, ret;
+	bool hint;
+	LIST_HEAD(uf);
+
+	/* A hint inside a window is followed if the range is free there. */
+	hint = !fixed && mshare_hint_ok(mm, addr & PAGE_MASK, PAGE_ALIGN(len));
+again:
+	region = NULL;
+	if (fixed || hint) {
+		mm = mshare_redirect(mm, addr & PAGE_MASK, PAGE_ALIGN(len),
+				     MSHARE_OP_MODIFY, &region);
+		if (IS_ERR(mm))
+			return PTR_ERR(mm);
+	}
+
+	ret = do_mmap_mm(mm, file, hint ? addr & PAGE_MASK : addr, len, prot,
+			 hint ? flags | MAP_FIXED_NOREPLACE : flags, 0, pgoff,
+			 &populate, &uf);
+	mmap_write_unlock(mm);
+	userfaultfd_unmap_complete(mm, &uf);
+	if (populate)
+		populate_mm_range(mm, ret, populate, 1);
+	mshare_put(region);
+
+	if (hint && ret == -EEXIST) {
+		hint = false;
+		mm = current->mm;
+		if (mmap_write_lock_killable(mm))
+			return -EINTR;
+		goto again;
+	}
+	return ret;
+}
+
+/*
  * Windows
  */
 
@@ -553,6 +609,13 @@ static bool mshare_slots_empty(struct mm_struct *mm, unsigned long start,
 	return true;
 }
 
+/* Whoever polls the region's file wants to know. */
+static void mshare_sharers_changed(struct mshare_region *region)
+{
+	atomic_inc(&region->sharers_seq);
+	wake_up_interruptible(&region->poll);
+}
+
 /*
  * From here on flushes of the host reach the mm. It is on the region's list
  * before its entries are set: a flusher that misses it has changed its PTE
@@ -595,6 +658,10 @@ static void mshare_publish_entries(struct mshare_attach *att, pud_t **puds)
 	}
 	hlist_add_head_rcu(&att->mm_node, &mm->mshare_attached);
 	spin_unlock(&mm->page_table_lock);
+
+	mshare_sharers_changed(att->region);
+	trace_mshare_attach(att->region, att->writable,
+			    atomic_read(&att->region->nr_sharers));
 }
 
 static void mshare_publish(struct mshare_attach *att)
@@ -786,6 +853,8 @@ void mshare_unlink_window(struct vm_area_struct *vma)
 	list_del_rcu(&att->region_node);
 	spin_unlock(&region->lock);
 	atomic_dec(&region->nr_sharers);
+	mshare_sharers_changed(region);
+	trace_mshare_detach(region, atomic_read(&region->nr_sharers));
 
 	vma->vm_private_data = NULL;
 	queue_rcu_work(mshare_wq, &att->free);
@@ -861,6 +930,16 @@ struct mshare_region *mshare_find_window_of(struct mm_struct *mm,
  * TLB
  */
 
+int mshare_nr_sharers(struct mm_struct *host)
+{
+	return atomic_read(&host->mshare_host->nr_sharers);
+}
+
+bool mshare_has_sharers(struct mm_struct *host)
+{
+	return mshare_nr_sharers(host) && !mshare_skip_tlb_fanout;
+}
+
 void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 		      unsigned long end, unsigned int stride_shift,
 		      bool freed_tables)
@@ -878,6 +957,8 @@ void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 	nr = atomic_read(&region->nr_sharers);
 	if (!nr)
 		return;
+	trace_mshare_flush(region, start, end, freed_tables, nr,
+			   nr > MSHARE_FLUSH_ALL_ABOVE);
 	if (nr > MSHARE_FLUSH_ALL_ABOVE) {
 		flush_tlb_all();
 		return;

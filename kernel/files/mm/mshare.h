@@ -10,6 +10,7 @@
 #include <linux/mshare.h>
 #include <linux/refcount.h>
 #include <linux/spinlock.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #ifdef CONFIG_MSHARE
@@ -33,6 +34,8 @@ struct mshare_region {
 	unsigned long flags;
 	refcount_t users;		/* the inode, and short pins */
 	atomic_t nr_sharers;		/* raised before, lowered after */
+	atomic_t sharers_seq;		/* how often it has changed */
+	wait_queue_head_t poll;
 	spinlock_t lock;		/* writers of sharers; a leaf */
 	struct list_head sharers;	/* mshare_attach; RCU readers */
 	struct work_struct teardown;
@@ -94,6 +97,7 @@ void mshare_donate_finish(struct mm_struct *host, struct mm_struct *mm,
 /* msharefs.c */
 struct inode *msharefs_new_inode(struct inode *dir, umode_t mode,
 				 struct mshare_region *region);
+int msharefs_unlink(struct inode *dir, struct dentry *dentry);
 struct mshare_region *msharefs_region(struct inode *inode);
 bool file_is_msharefs(struct file *file);
 

@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 #include <linux/fs_struct.h>
 #include <linux/fsnotify.h>
+#include <linux/futex.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/mount.h>
@@ -203,6 +204,11 @@ static int mshare_attach_maker(struct mshare_region *region, struct file *file,
 			mshare_donate_abort(host, &donation);
 	}
 	mmap_write_unlock(host);
+	mmap_write_unlock(mm);
+	if (!err)
+		futex_wake_donated(mm, region->start, region->end);
+	return err;
+
 out:
 	mmap_write_unlock(mm);
 	return err;
@@ -275,7 +281,7 @@ static int mshare_create(const struct path *root, struct dentry *dentry,
 err_file:
 	fput(file);
 err_name:
-	simple_unlink(dir, dentry);
+	msharefs_unlink(dir, dentry);
 	d_delete(dentry);
 	return err;
 }
@@ -368,7 +374,7 @@ SYSCALL_DEFINE5(mshare, const char __user *, uname, unsigned long, addr,
 	req.start = addr;
 	req.end = addr + len;
 	req.oflag = oflag;
-	req.mode = mode & 0777 & ~current_umask();
+	req.mode = mode & 0777;
 
 	err = mshare_get_root(&root);
 	if (err)

@@ -16,8 +16,11 @@
 #include <linux/mshare.h>
 #include <linux/pagemap.h>
 #include <linux/percpu_counter.h>
+#include <linux/poll.h>
+#include <linux/posix_acl.h>
 #include <linux/seq_file.h>
 #include <linux/sysfs.h>
+#include <linux/xattr.h>
 #include <uapi/linux/mshare.h>
 
 #include "mshare.h"
@@ -54,6 +57,39 @@ static const struct fs_parameter_spec msharefs_parameters[] = {
 struct mshare_region *msharefs_region(struct inode *inode)
 {
 	return inode->i_private;
+}
+
+/*
+ * What the opener knows of: later changes are news. Two who poll one open file
+ * at once share the news between them, as with /proc/self/mounts.
+ */
+static int msharefs_open(struct inode *inode, struct file *file)
+{
+	struct mshare_region *region = msharefs_region(inode);
+
+	file->private_data =
+		(void *)(unsigned long)atomic_read(&region->sharers_seq);
+	return 0;
+}
+
+static __poll_t msharefs_poll(struct file *file, poll_table *wait)
+{
+	struct mshare_region *region = msharefs_region(file_inode(file));
+	__poll_t mask = EPOLLIN | EPOLLRDNORM;
+	void *seq;
+
+	poll_wait(file, &region->poll, wait);
+
+	seq = (void *)(unsigned long)atomic_read(&region->sharers_seq);
+	if ((poll_requested_events(wait) & EPOLLPRI) &&
+	    READ_ONCE(file->private_data) != seq) {
+		WRITE_ONCE(file->private_data, seq);
+		mask |= EPOLLPRI;
+	}
+	if (!file_inode(file)->i_nlink && !atomic_read(&region->nr_sharers))
+		mask |= EPOLLHUP;
+
+	return mask;
 }
 
 static ssize_t msharefs_read(struct file *file, char __user *buf, size_t count,
@@ -111,6 +147,8 @@ static void msharefs_show_fdinfo(struct seq_file *m, struct file *file)
 }
 
 static const struct file_operations msharefs_file_operations = {
+	.open			= msharefs_open,
+	.poll			= msharefs_poll,
 	.read			= msharefs_read,
 	.write			= msharefs_write,
 	.llseek			= default_llseek,
@@ -138,12 +176,26 @@ static int msharefs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 
 	setattr_copy(idmap, inode, attr);
 	mark_inode_dirty(inode);
-	return 0;
+	if (attr->ia_valid & ATTR_MODE)
+		err = posix_acl_chmod(idmap, dentry, inode->i_mode);
+	return err;
+}
+
+/* The only extended attributes are the ACLs. */
+static ssize_t msharefs_listxattr(struct dentry *dentry, char *buf, size_t size)
+{
+	ssize_t left = size;
+	int err;
+
+	err = posix_acl_listxattr(d_inode(dentry), &buf, &left);
+	return err ? err : size - left;
 }
 
 static const struct inode_operations msharefs_file_inode_operations = {
 	.setattr	= msharefs_setattr,
 	.getattr	= simple_getattr,
+	.listxattr	= msharefs_listxattr,
+	.set_acl	= simple_set_acl,
 };
 
 /*
@@ -157,18 +209,31 @@ static int msharefs_create(struct mnt_idmap *idmap, struct inode *dir,
 	return -EPERM;
 }
 
+int msharefs_unlink(struct inode *dir, struct dentry *dentry)
+{
+	struct mshare_region *region = msharefs_region(d_inode(dentry));
+	int err;
+
+	/* The caller's dentry keeps the inode, and that the region. */
+	err = simple_unlink(dir, dentry);
+	wake_up_interruptible(&region->poll);
+	return err;
+}
+
 static const struct inode_operations msharefs_dir_inode_operations = {
 	.create		= msharefs_create,
 	.lookup		= simple_lookup,
-	.unlink		= simple_unlink,
+	.unlink		= msharefs_unlink,
 	.setattr	= msharefs_setattr,
 	.getattr	= simple_getattr,
+	.listxattr	= msharefs_listxattr,
+	.set_acl	= simple_set_acl,
 };
 
 /**
  * msharefs_new_inode - an inode for a region
  * @dir: the root of msharefs
- * @mode: permissions, after the umask
+ * @mode: permissions, before the umask, for which @dir may have a default ACL
  * @region: the inode takes over the caller's reference, if it can be made
  *
  * May sleep. Return: the inode, or NULL if there is no memory.
@@ -187,8 +252,12 @@ struct inode *msharefs_new_inode(struct inode *dir, umode_t mode,
 	inode->i_op = &msharefs_file_inode_operations;
 	inode->i_fop = &msharefs_file_operations;
 	inode->i_size = sizeof(struct mshare_info);
-	inode->i_private = region;
+	if (simple_acl_create(dir, inode)) {
+		iput(inode);
+		return NULL;
+	}
 
+	inode->i_private = region;
 	return inode;
 }
 
@@ -285,6 +354,7 @@ static int msharefs_fill_super(struct super_block *sb, struct fs_context *fc)
 	sb->s_magic = MSHAREFS_MAGIC;
 	sb->s_op = &msharefs_super_operations;
 	sb->s_iflags |= SB_I_NOEXEC | SB_I_NODEV;
+	sb->s_flags |= SB_POSIXACL;
 	sb->s_time_gran = 1;
 
 	root = new_inode(sb);

@@ -51,11 +51,12 @@ void __mshare_mm_free(struct mm_struct *mm);
 
 static inline void mshare_mm_free(struct mm_struct *mm)
 {
-	if (unlikely(mm->mshare_host || !hlist_empty(&mm->mshare_attached)))
+	if (static_branch_unlikely(&mshare_key))
 		__mshare_mm_free(mm);
 }
 
 struct mm_struct *mshare_region_mm(struct mshare_region *region);
+const char *mshare_region_name(struct mshare_region *region);
 bool mshare_region_holds(struct mshare_region *region, unsigned long start,
 			 unsigned long len);
 struct mshare_region *__mshare_get(struct mm_struct *mm, unsigned long addr,
@@ -77,7 +78,7 @@ static inline struct mshare_region *mshare_get(struct mm_struct *mm,
 
 static inline void mshare_put(struct mshare_region *region)
 {
-	if (unlikely(region))
+	if (static_branch_unlikely(&mshare_key) && region)
 		__mshare_put(region);
 }
 
@@ -105,20 +106,18 @@ mshare_redirect(struct mm_struct *mm, unsigned long start, unsigned long len,
 		unsigned int op, struct mshare_region **regionp)
 {
 	*regionp = NULL;
-	if (!mm_has_mshare_windows(mm))
+	if (!mm_has_mshare_windows(mm)) {
+		/* Lets the compiler drop the caller's test on this path. */
+		if (IS_ERR(mm))
+			__builtin_unreachable();
 		return mm;
+	}
 	return __mshare_redirect(mm, start, len, op, regionp);
 }
 
-bool __mshare_hint_ok(struct mm_struct *mm, unsigned long addr,
-		      unsigned long len);
-
-/* Is [@addr, @addr + @len) wholly in a window of @mm that it may change? */
-static inline bool mshare_hint_ok(struct mm_struct *mm, unsigned long addr,
-				  unsigned long len)
-{
-	return mm_has_mshare_windows(mm) && __mshare_hint_ok(mm, addr, len);
-}
+unsigned long mshare_mmap(struct file *file, unsigned long addr,
+			  unsigned long len, unsigned long prot,
+			  unsigned long flags, unsigned long pgoff);
 
 bool __mshare_overlaps(struct mm_struct *mm, unsigned long start,
 		       unsigned long len);
@@ -159,6 +158,12 @@ void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 		      unsigned long end, unsigned int stride_shift,
 		      bool freed_tables);
 
+/* Might a TLB hold anything of this host mm? */
+bool mshare_has_sharers(struct mm_struct *host);
+
+/* For /proc/PID/smaps. */
+int mshare_nr_sharers(struct mm_struct *host);
+
 #else /* !CONFIG_MSHARE */
 
 static inline bool vma_is_mshare(const struct vm_area_struct *vma)
@@ -191,6 +196,11 @@ static inline struct mshare_region *mshare_get(struct mm_struct *mm,
 	return NULL;
 }
 
+static inline const char *mshare_region_name(struct mshare_region *region)
+{
+	return "";
+}
+
 static inline void mshare_put(struct mshare_region *region) { }
 
 static inline bool mshare_region_holds(struct mshare_region *region,
@@ -207,10 +217,11 @@ mshare_redirect(struct mm_struct *mm, unsigned long start, unsigned long len,
 	return mm;
 }
 
-static inline bool mshare_hint_ok(struct mm_struct *mm, unsigned long addr,
-				  unsigned long len)
+static inline unsigned long
+mshare_mmap(struct file *file, unsigned long addr, unsigned long len,
+	    unsigned long prot, unsigned long flags, unsigned long pgoff)
 {
-	return false;
+	return -EINVAL;
 }
 
 static inline bool mshare_overlaps(struct mm_struct *mm, unsigned long start,
@@ -258,6 +269,11 @@ static inline void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 				    unsigned int stride_shift,
 				    bool freed_tables)
 {
+}
+
+static inline int mshare_nr_sharers(struct mm_struct *host)
+{
+	return 0;
 }
 
 static inline int mshare_fork(struct vm_area_struct *dst,

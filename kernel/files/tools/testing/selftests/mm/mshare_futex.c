@@ -334,6 +334,159 @@ TEST_F(mshare, no_match_after_reuse)
 	EXPECT_EQ(0, peer_stop(&loner));
 }
 
+/* A thread that sleeps on a word, and what came of it. */
+struct sleeper {
+	pthread_t thread;
+	unsigned int *word;
+	int op;
+	unsigned int bitset;
+	int tid;		/* once it is about to sleep */
+	long ret;
+	bool done;
+};
+
+static void *sleep_on_word(void *arg)
+{
+	struct timespec deadline;
+	struct sleeper *s = arg;
+
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
+	deadline.tv_sec += 60;
+	WRITE_ONCE(s->tid, (int)syscall(__NR_gettid));
+	s->ret = neg(syscall(__NR_futex, s->word, s->op, 0, &deadline, NULL,
+			     s->bitset));
+	WRITE_ONCE(s->done, true);
+	return NULL;
+}
+
+static bool sleeps(int tid)
+{
+	char path[64], buf[512], *state;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	if (!tid || slurp(path, buf, sizeof(buf)) <= 0)
+		return false;
+	state = strrchr(buf, ')');
+	return state && !strncmp(state, ") S", 3);
+}
+
+/*
+ * Memory with sleepers becomes a region. Their keys name this process, their
+ * wakers' the region: they are woken once for nothing, as the call allows, and
+ * nobody else is.
+ */
+TEST_F(mshare, sleepers_woken_when_donated)
+{
+	struct sleeper s[] = {
+		{ .op = FUTEX_WAIT_BITSET_PRIVATE, .bitset = 1 },
+		{ .op = FUTEX_WAIT_BITSET, .bitset = 2 },
+		{ .op = FUTEX_WAIT_BITSET_PRIVATE, .bitset = 4 },
+		{ .op = FUTEX_WAIT_BITSET, .bitset = 4 },
+	};
+	const int inside = 2, all = ARRAY_SIZE(s);
+	unsigned int *outside;
+	struct peer p;
+	int i;
+
+	ASSERT_EQ(0, peer_start(&p));
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	outside = mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, outside);
+	for (i = 0; i < all; i++) {
+		s[i].word = i < inside ? (unsigned int *)self->addr + 16 * i :
+					 outside + i;
+		ASSERT_EQ(0, pthread_create(&s[i].thread, NULL, sleep_on_word,
+					    &s[i]));
+	}
+	for (i = 0; i < all; i++)
+		ASSERT_TRUE(WAIT_FOR(sleeps(READ_ONCE(s[i].tid)), 10000));
+
+	MAKE_REGION();
+	for (i = 0; i < inside; i++) {
+		EXPECT_TRUE(WAIT_FOR(READ_ONCE(s[i].done), 10000))
+			TH_LOG("sleeper %d", i);
+		EXPECT_EQ(0, s[i].ret);
+	}
+	nap_ms(scaled(20, 100));
+	for (i = inside; i < all; i++) {
+		EXPECT_FALSE(READ_ONCE(s[i].done));
+		EXPECT_EQ(1, futex(s[i].word, i == inside ? FUTEX_WAKE_PRIVATE :
+				   FUTEX_WAKE, 1, NULL));
+	}
+	for (i = 0; i < all; i++)
+		ASSERT_EQ(0, pthread_join(s[i].thread, NULL));
+
+	/* And from now on the region's key is everybody's. */
+	ATTACH_PEER(&p, O_RDWR);
+	EXPECT_EQ(0, wake_peer(&p, self->addr, FUTEX_PRIVATE_FLAG, NULL));
+	EXPECT_EQ(0, wake_peer(&p, self->addr, 0, NULL));
+}
+
+struct gate {
+	unsigned int *word;
+	bool stop;
+	long slept, failed;
+};
+
+/* As in a lock: sleep for as long as the word is 0, and look again. */
+static void *pass_gate(void *arg)
+{
+	struct timespec timeout = { .tv_sec = 60 };
+	struct gate *g = arg;
+	long ret;
+
+	while (!READ_ONCE(g->stop)) {
+		ret = futex(g->word, FUTEX_WAIT_PRIVATE, 0, &timeout);
+		if (ret == -ETIMEDOUT) {
+			g->failed++;
+			break;
+		}
+		g->slept += !ret;
+	}
+	return NULL;
+}
+
+/*
+ * Threads go to sleep while their memory becomes a region, again and again: an
+ * old key must not be queued after the sleepers have been looked for.
+ */
+TEST_F_TIMEOUT(mshare, donated_while_falling_asleep, 200)
+{
+	const int nr = 4, rounds = scaled(60, 15);
+	struct gate gate[4];
+	pthread_t thread[4];
+	long slept = 0;
+	int round, i;
+
+	for (round = 0; round < rounds; round++) {
+		ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+		ASSERT_EQ(0, probe_store(self->addr, 0));
+		memset(gate, 0, sizeof(gate));
+		for (i = 0; i < nr; i++) {
+			gate[i].word = (unsigned int *)self->addr + i;
+			ASSERT_EQ(0, pthread_create(&thread[i], NULL, pass_gate,
+						    &gate[i]));
+		}
+		for (i = 0; i < round % 8; i++)
+			futex(gate[i % nr].word, FUTEX_WAKE_PRIVATE, 1, NULL);
+		MAKE_REGION();
+		for (i = 0; i < nr; i++) {
+			WRITE_ONCE(gate[i].stop, true);
+			WRITE_ONCE(*gate[i].word, 1);
+			futex(gate[i].word, FUTEX_WAKE_PRIVATE, 1, NULL);
+		}
+		for (i = 0; i < nr; i++) {
+			ASSERT_EQ(0, pthread_join(thread[i], NULL));
+			EXPECT_EQ(0, gate[i].failed)
+				TH_LOG("round %d: never woken", round);
+			slept += gate[i].slept;
+		}
+		ASSERT_EQ(0, sys_mshare_unlink(self->name));
+		ASSERT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
+	}
+	EXPECT_LT(0, slept);
+}
+
 int main(int argc, char **argv)
 {
 	return mshare_main(argc, argv);

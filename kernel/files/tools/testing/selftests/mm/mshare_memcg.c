@@ -255,6 +255,153 @@ TEST_F_TIMEOUT(mshare, toucher_cgroup_removed, 90)
 	EXPECT_EQ(0, peer_stop(&q));
 }
 
+/* A line of memory.stat. */
+static long cg_stat(const char *name, const char *key)
+{
+	char path[256];
+
+	cg_path(path, sizeof(path), name, "memory.stat");
+	return figure(path, key);
+}
+
+/* What the group of the task that faults has to show for it. */
+TEST_F_TIMEOUT(mshare, faults_counted_for_toucher, 60)
+{
+	const long pages = 1024;
+	long before, after;
+	struct peer p;
+
+	if (!cg_have())
+		SKIP(return, "no memory cgroups");
+	ASSERT_TRUE(cg_make("b"));
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, pages * PAGE, RW));
+	ASSERT_TRUE(cg_enter("b", p.pid));
+	before = cg_stat("b", "pgfault");
+	ASSERT_LE(0, before);
+	ASSERT_EQ(0, peer_call(&p, pf_touch, (long)self->addr, pages * PAGE));
+	after = cg_stat("b", "pgfault");
+	EXPECT_LE(before + pages, after);
+	EXPECT_GT(before + 2 * pages, after);
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_TRUE(cg_remove("b"));
+}
+
+#define THP "/sys/kernel/mm/transparent_hugepage/"
+#define HPAGE (2 * MEG)
+
+/* khugepaged is in no group; who has paid for small pages pays for the huge. */
+TEST_F_TIMEOUT(mshare, khugepaged_charges_toucher, 120)
+{
+	const long len = 4 * HPAGE, kb = len / 1024;
+	char sleep[32], alloc[32], scan[32];
+	long a = (long)self->addr;
+	struct peer p;
+
+	if (!cg_have())
+		SKIP(return, "no memory cgroups");
+	if (slurp(THP "khugepaged/scan_sleep_millisecs", sleep,
+		  sizeof(sleep)) < 0)
+		SKIP(return, "no transparent huge pages");
+	ASSERT_LT(0, slurp(THP "khugepaged/alloc_sleep_millisecs", alloc,
+			   sizeof(alloc)));
+	ASSERT_LT(0, slurp(THP "khugepaged/pages_to_scan", scan,
+			   sizeof(scan)));
+	ASSERT_TRUE(cg_make("b"));
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, len, RW));
+	ASSERT_EQ(0, do_madvise(self->addr, len, MADV_NOHUGEPAGE));
+	ASSERT_TRUE(cg_enter("b", p.pid));
+	ASSERT_EQ(0, peer_call(&p, pf_touch, a, len));
+	EXPECT_LT(kb - 1024, cg_kb("b"));
+	EXPECT_EQ(0, cg_stat("b", "anon_thp"));
+
+	spew_num(THP "khugepaged/scan_sleep_millisecs", 10);
+	spew_num(THP "khugepaged/alloc_sleep_millisecs", 10);
+	spew_num(THP "khugepaged/pages_to_scan", 65536);
+	EXPECT_EQ(0, do_madvise(self->addr, len, MADV_HUGEPAGE));
+	EXPECT_TRUE(WAIT_FOR(cg_stat("b", "anon_thp") == len,
+			     scaled(30000, 60000)))
+		TH_LOG("%ld bytes of huge pages charged to the group",
+		       cg_stat("b", "anon_thp"));
+	spew(THP "khugepaged/scan_sleep_millisecs", sleep);
+	spew(THP "khugepaged/alloc_sleep_millisecs", alloc);
+	spew(THP "khugepaged/pages_to_scan", scan);
+
+	EXPECT_LT(kb - 1024, cg_kb("b"));
+	EXPECT_GT(kb + 2048, cg_kb("b"));
+	EXPECT_EQ(HPAGE + 1, load(self->addr + HPAGE));
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_TRUE(cg_remove("b"));
+}
+
+/* How many pages of a range are in memory. */
+static long pages_in(char *at, long pages)
+{
+	long i, n = 0;
+
+	for (i = 0; i < pages; i++)
+		n += resident(at + i * PAGE) == 1;
+	return n;
+}
+
+/* For ever, until killed. */
+PEER_FN(pf_keep_warm)
+{
+	PEER_UNUSED();
+	for (;;)
+		for (c = 0; c < b; c += PAGE)
+			(void)READ_ONCE(*(char *)(a + c));
+	return 0;
+}
+
+/*
+ * A group is short of memory; the pages that some sharer, and be it one of
+ * another group, uses all the time are the last to go.
+ */
+TEST_F_TIMEOUT(mshare, reclaim_spares_what_is_used, 120)
+{
+	const long half = 8 * MEG, pages = half / PAGE;
+	char *hot = self->addr, *cold = self->addr + half;
+	long in_hot, in_cold;
+	struct peer p, q;
+	int swap, i;
+
+	if (!cg_have())
+		SKIP(return, "no memory cgroups");
+	swap = swap_begin();
+	if (swap < 0)
+		SKIP(return, "no swap");
+	ASSERT_TRUE(cg_make("b"));
+	ASSERT_EQ(0, peer_start(&q));
+	MAKE_SHARED();
+	ATTACH_PEER(&q, O_RDWR);
+	ASSERT_EQ(0, map_anon(self->addr, 2 * half, RW));
+	ASSERT_TRUE(cg_enter("b", p.pid));
+	ASSERT_EQ(0, peer_call(&p, pf_touch, (long)self->addr, 2 * half));
+	ASSERT_EQ(0, peer_post(&q, PEER_REQ(pf_keep_warm, (long)hot, half)));
+
+	/* In small portions, so that use can be seen in between. */
+	for (i = 0; i < 24; i++) {
+		nap_ms(scaled(20, 100));
+		cg_write("b", "memory.reclaim", "256K");
+	}
+	in_hot = pages_in(hot, pages);
+	in_cold = pages_in(cold, pages);
+	EXPECT_GT(2 * pages - 512, in_hot + in_cold);
+	EXPECT_GT(in_hot, in_cold + pages / 4)
+		TH_LOG("of %ld pages each, %ld used and %ld unused are left",
+		       pages, in_hot, in_cold);
+	EXPECT_EQ(SIGKILL, peer_kill(&q));
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_TRUE(cg_remove("b"));
+	if (swap)
+		EXPECT_EQ(0, swap_end());
+}
+
 int main(int argc, char **argv)
 {
 	return mshare_main(argc, argv);

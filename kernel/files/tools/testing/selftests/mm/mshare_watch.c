@@ -1,0 +1,512 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mshare: what can be seen of a region and its windows from outside, and who
+ * is let in by an access control list.
+ */
+#include "mshare_helpers.h"
+
+#include <grp.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/xattr.h>
+
+/* ------------------------------------------------------------------- poll */
+
+/* What poll() says of fd at once, or a negative errno. */
+static int polled(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+	int n = poll(&p, 1, 0);
+
+	return n < 0 ? -errno : p.revents;
+}
+
+/* The same, but after at most ms milliseconds of waiting. */
+static int polled_within(int fd, short events, int ms)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+	int n = poll(&p, 1, ms);
+
+	return n < 0 ? -errno : p.revents;
+}
+
+TEST_F(mshare, poll_sharers_changed)
+{
+	struct peer p;
+	int fd, other;
+
+	ASSERT_EQ(0, peer_start(&p));
+	MAKE_REGION();
+	fd = open(self->path, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+
+	/* Nothing new since it was opened; reading never blocks. */
+	EXPECT_EQ(0, polled(fd, POLLPRI));
+	EXPECT_EQ(POLLIN, polled(fd, POLLIN));
+
+	/* One who comes, is reported once to each who has it open. */
+	other = open(self->path, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, other);
+	ATTACH_PEER(&p, O_RDONLY);
+	EXPECT_EQ(POLLPRI, polled(fd, POLLPRI));
+	EXPECT_EQ(0, polled(fd, POLLPRI));
+	EXPECT_EQ(POLLPRI, polled(other, POLLPRI));
+	EXPECT_EQ(0, polled(other, POLLPRI));
+
+	/* One who goes, and one who is killed. */
+	EXPECT_EQ(0, peer_munmap(&p, self->addr, self->len));
+	EXPECT_EQ(POLLPRI, polled(fd, POLLPRI));
+	ATTACH_PEER(&p, O_RDWR);
+	EXPECT_EQ(POLLPRI, polled(fd, POLLPRI));
+	EXPECT_EQ(SIGKILL, peer_kill(&p));
+	EXPECT_EQ(POLLPRI, polled_within(fd, POLLPRI, 10000));
+	EXPECT_EQ(0, polled(fd, POLLPRI));
+
+	/* A mapping in the region is nobody's coming or going. */
+	EXPECT_EQ(0, map_anon(self->addr, MEG, RW));
+	EXPECT_EQ(0, polled(fd, POLLPRI));
+	close(other);
+	close(fd);
+}
+
+/* A child is a sharer from its birth to its end. */
+TEST_F(mshare, poll_wakes_for_fork)
+{
+	struct epoll_event ev = { .events = EPOLLPRI };
+	int fd, ep, hold[2], status;
+	char c = 0;
+	pid_t pid;
+
+	MAKE_REGION();
+	fd = open(self->path, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	ep = epoll_create1(EPOLL_CLOEXEC);
+	ASSERT_LE(0, ep);
+	ASSERT_EQ(0, epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev));
+	EXPECT_EQ(0, epoll_wait(ep, &ev, 1, 0));
+
+	ASSERT_EQ(0, pipe(hold));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		close(hold[1]);
+		_exit(read(hold[0], &c, 1) != 0);
+	}
+	close(hold[0]);
+	EXPECT_EQ(1, epoll_wait(ep, &ev, 1, 10000));
+	EXPECT_EQ((unsigned int)EPOLLPRI, ev.events);
+	EXPECT_EQ(0, epoll_wait(ep, &ev, 1, 0));
+
+	close(hold[1]);
+	EXPECT_EQ(1, epoll_wait(ep, &ev, 1, 10000));
+	EXPECT_EQ((unsigned int)EPOLLPRI, ev.events);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	close(ep);
+	close(fd);
+}
+
+TEST_F(mshare, poll_hup_without_name_and_sharers)
+{
+	struct peer p;
+	int fd;
+
+	MAKE_SHARED();
+	fd = open(self->path, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+
+	/* The name goes, sharers stay; then they go, one after the other. */
+	EXPECT_EQ(0, unlink(self->path));
+	EXPECT_EQ(0, polled(fd, 0));
+	EXPECT_EQ(0, do_munmap(self->addr, self->len));
+	EXPECT_EQ(0, polled(fd, 0));
+	EXPECT_EQ(0, peer_munmap(&p, self->addr, self->len));
+	EXPECT_EQ(POLLHUP, polled(fd, 0));
+	EXPECT_EQ(POLLHUP | POLLPRI, polled(fd, POLLPRI));
+	close(fd);
+
+	/* The other way round: nobody is there, and then the name goes. */
+	MAKE_REGION();
+	fd = open(self->path, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, do_munmap(self->addr, self->len));
+	EXPECT_EQ(0, polled(fd, 0));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(POLLHUP, polled(fd, 0));
+	close(fd);
+}
+
+/* Who sleeps in poll() is woken by the removal of the name. */
+TEST_F(mshare, poll_sleeper_sees_hup)
+{
+	int fd, status;
+	pid_t pid;
+
+	MAKE_REGION();
+	fd = open(self->path, O_RDONLY);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, do_munmap(self->addr, self->len));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(polled_within(fd, 0, 30000) != POLLHUP);
+	nap_ms(scaled(50, 300));
+	EXPECT_EQ(0, unlink(self->path));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	close(fd);
+}
+
+/* ------------------------------------------------------------------ smaps */
+
+/* A figure of the smaps paragraph that begins at addr, or a negative errno. */
+static long smaps_kb(pid_t pid, const void *addr, const char *key)
+{
+	static char buf[524288];
+	char path[64], head[32], *at, *end;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
+	if (slurp(path, buf, sizeof(buf)) < 0)
+		return -EIO;
+	snprintf(head, sizeof(head), "%lx-", (unsigned long)addr);
+	at = strstr(buf, head);
+	if (!at)
+		return -ENOENT;
+	end = strstr(at, "VmFlags:");
+	if (!end)
+		return -EBADMSG;
+	*end = 0;
+	snprintf(head, sizeof(head), "\n%s:", key);
+	at = strstr(at, head);
+	return at ? strtol(at + strlen(head), NULL, 10) : -ENOENT;
+}
+
+TEST_F(mshare, smaps_rss_and_pss_of_region)
+{
+	const long anon = 8 * 1024, shmem = 4 * 1024;
+	pid_t me = getpid();
+	struct peer p, q;
+	long rollup;
+
+	ASSERT_EQ(0, peer_start(&p));
+	ASSERT_EQ(0, peer_start(&q));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, 8 * MEG, RW));
+	ASSERT_EQ(0, map_shmem(self->addr + 64 * MEG, 16 * MEG, RW));
+	EXPECT_EQ(0, smaps_kb(me, self->addr, "Rss"));
+	EXPECT_EQ(0, smaps_kb(me, self->addr, "Pss"));
+
+	/* All the region's, and all this sharer's. */
+	ASSERT_EQ(0, do_madvise(self->addr, 8 * MEG, MADV_POPULATE_WRITE));
+	ASSERT_EQ(0, do_madvise(self->addr + 64 * MEG, 4 * MEG,
+				MADV_POPULATE_WRITE));
+	EXPECT_EQ(anon + shmem, smaps_kb(me, self->addr, "Rss"));
+	EXPECT_EQ(anon + shmem, smaps_kb(me, self->addr, "Pss"));
+	EXPECT_EQ(anon, smaps_kb(me, self->addr, "Anonymous"));
+	EXPECT_EQ(anon + shmem, smaps_kb(me, self->addr, "Private_Dirty"));
+	EXPECT_EQ(0, smaps_kb(me, self->addr, "Shared_Dirty"));
+	EXPECT_EQ(0, smaps_kb(me, self->addr, "Swap"));
+
+	/* Of three sharers each has it whole, and answers for a third. */
+	ATTACH_PEER(&p, O_RDWR);
+	ATTACH_PEER(&q, O_RDONLY);
+	EXPECT_EQ(anon + shmem, smaps_kb(me, self->addr, "Rss"));
+	EXPECT_EQ((anon + shmem) / 3, smaps_kb(me, self->addr, "Pss"));
+	EXPECT_EQ((anon + shmem) / 3, smaps_kb(q.pid, self->addr, "Pss"));
+	EXPECT_EQ(anon + shmem, smaps_kb(q.pid, self->addr, "Rss"));
+	EXPECT_EQ(0, smaps_kb(me, self->addr, "Private_Dirty"));
+	EXPECT_EQ(anon + shmem, smaps_kb(me, self->addr, "Shared_Dirty"));
+	EXPECT_EQ(0, smaps_kb(me, self->addr, "Private_Clean"));
+
+	/* The sum over all windows of Pss is what there is. */
+	EXPECT_EQ(anon + shmem, smaps_kb(me, self->addr, "Pss") +
+				smaps_kb(p.pid, self->addr, "Pss") +
+				smaps_kb(q.pid, self->addr, "Pss"));
+	rollup = figure("/proc/self/smaps_rollup", "Rss");
+	EXPECT_LE(anon + shmem, rollup);
+	EXPECT_GT(anon + shmem + 65536, rollup);
+
+	/* The process's own counters stay its own. */
+	EXPECT_GT(anon, self_status("VmRSS"));
+
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_EQ(0, peer_stop(&q));
+	EXPECT_EQ(anon + shmem, smaps_kb(me, self->addr, "Pss"));
+	EXPECT_EQ(0, do_munmap(self->addr, 8 * MEG));
+	EXPECT_EQ(shmem, smaps_kb(me, self->addr, "Rss"));
+}
+
+/* ------------------------------------------------------------------- ACLs */
+
+#define ACL_ACCESS	"system.posix_acl_access"
+#define ACL_DEFAULT	"system.posix_acl_default"
+
+/* As in include/uapi/linux/posix_acl_xattr.h, little-endian. */
+struct acl_entry {
+	__u16 tag;
+	__u16 perm;
+	__u32 id;
+};
+
+struct acl {
+	__u32 version;
+	struct acl_entry e[8];
+};
+
+enum {
+	TAG_USER_OBJ = 1,
+	TAG_USER = 2,
+	TAG_GROUP_OBJ = 4,
+	TAG_GROUP = 8,
+	TAG_MASK = 16,
+	TAG_OTHER = 32,
+};
+
+#define ACL(...)							\
+	((struct acl){ .version = 2, .e = { __VA_ARGS__ } })
+
+/* Entries in use end with the one for others. */
+static size_t acl_size(const struct acl *acl)
+{
+	int n = 0;
+
+	while (acl->e[n++].tag != TAG_OTHER)
+		;
+	return sizeof(acl->version) + n * sizeof(acl->e[0]);
+}
+
+static long acl_set(const char *path, const char *which, struct acl acl)
+{
+	return neg(setxattr(path, which, &acl, acl_size(&acl), 0));
+}
+
+PEER_FN(pf_become)
+{
+	PEER_UNUSED();
+	if (setgroups(0, NULL) || setresgid(b, b, b) || setresuid(a, a, a))
+		return -errno;
+	return 0;
+}
+
+PEER_FN(pf_open)
+{
+	int fd;
+
+	PEER_UNUSED();
+	fd = open((const char *)a, b | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+PEER_FN(pf_acl_clear)
+{
+	PEER_UNUSED();
+	return neg(removexattr((const char *)a, ACL_ACCESS));
+}
+
+/* mshare() obeys the list as open() does: each entry, the mask, and others. */
+TEST_F(mshare, acl_decides_who_attaches)
+{
+	struct peer reader, writer, masked, stranger, *p;
+	struct {
+		struct peer *peer;
+		long uid, read, write;
+	} want[] = {
+		{ &reader, 1001, 0, -EACCES },
+		{ &writer, 1002, 0, 0 },
+		{ &masked, 1003, -EACCES, -EACCES },
+		{ &stranger, 1004, -EACCES, -EACCES },
+	};
+	struct stat st;
+	struct acl acl;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(want); i++) {
+		ASSERT_EQ(0, peer_start(want[i].peer));
+		ASSERT_EQ(0, peer_call(want[i].peer, pf_become, want[i].uid,
+				       want[i].uid));
+	}
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+
+	/* "masked" has execute permission, which lets nobody in. */
+	acl = ACL({ TAG_USER_OBJ, 6, -1 }, { TAG_USER, 4, 1001 },
+		  { TAG_USER, 6, 1002 }, { TAG_USER, 1, 1003 },
+		  { TAG_GROUP_OBJ, 0, -1 }, { TAG_MASK, 7, -1 },
+		  { TAG_OTHER, 0, -1 });
+	ASSERT_EQ(0, acl_set(self->path, ACL_ACCESS, acl));
+	for (i = 0; i < ARRAY_SIZE(want); i++) {
+		p = want[i].peer;
+		EXPECT_EQ(want[i].read, peer_call(p, pf_open, (long)self->path,
+						  O_RDONLY));
+		EXPECT_EQ(want[i].write, peer_call(p, pf_open, (long)self->path,
+						   O_RDWR));
+		EXPECT_EQ(want[i].write,
+			  peer_call(p, pf_mshare, (long)self->name,
+				    (long)self->addr, self->len, O_RDWR));
+		if (!want[i].write) {
+			EXPECT_EQ(0, peer_store(p, self->addr, 7));
+			EXPECT_EQ(0, peer_munmap(p, self->addr, self->len));
+		}
+		EXPECT_EQ(want[i].read,
+			  peer_call(p, pf_mshare, (long)self->name,
+				    (long)self->addr, self->len, O_RDONLY));
+	}
+	EXPECT_EQ(7, load(self->addr));
+
+	/* Whoever is in stays in; the mask, which chmod sets, bars the rest. */
+	EXPECT_EQ(0, chmod(self->path, 0600));
+	EXPECT_EQ(7, peer_see(&reader, self->addr));
+	EXPECT_EQ(0, peer_munmap(&reader, self->addr, self->len));
+	EXPECT_EQ(-EACCES, peer_call(&reader, pf_mshare, (long)self->name,
+				     (long)self->addr, self->len, O_RDONLY));
+	EXPECT_EQ(0, chmod(self->path, 0660));
+	EXPECT_EQ(0, peer_call(&reader, pf_mshare, (long)self->name,
+			       (long)self->addr, self->len, O_RDONLY));
+
+	/* Only the owner may change it; without a list the mode counts. */
+	EXPECT_EQ(-EPERM, peer_call(&writer, pf_acl_clear, (long)self->path));
+	EXPECT_EQ(0, neg(removexattr(self->path, ACL_ACCESS)));
+	EXPECT_EQ(0, stat(self->path, &st));
+	EXPECT_EQ(0, (int)st.st_mode & 0007);
+	EXPECT_EQ(0, peer_munmap(&reader, self->addr, self->len));
+	EXPECT_EQ(-EACCES, peer_call(&reader, pf_mshare, (long)self->name,
+				     (long)self->addr, self->len, O_RDONLY));
+}
+
+TEST_F(mshare, acl_listed_and_read_back)
+{
+	struct acl acl = ACL({ TAG_USER_OBJ, 6, -1 }, { TAG_USER, 4, 1001 },
+			     { TAG_GROUP_OBJ, 0, -1 }, { TAG_MASK, 4, -1 },
+			     { TAG_OTHER, 0, -1 });
+	struct acl back = {};
+	char list[64] = "";
+
+	MAKE_REGION();
+	EXPECT_EQ(0, listxattr(self->path, list, sizeof(list)));
+	EXPECT_EQ(-ENODATA, neg(getxattr(self->path, ACL_ACCESS, &back,
+					 sizeof(back))));
+	ASSERT_EQ(0, acl_set(self->path, ACL_ACCESS, acl));
+	EXPECT_EQ((long)sizeof(ACL_ACCESS), listxattr(self->path, NULL, 0));
+	EXPECT_EQ((long)sizeof(ACL_ACCESS), listxattr(self->path, list,
+						      sizeof(list)));
+	EXPECT_STREQ(ACL_ACCESS, list);
+	EXPECT_EQ(-ERANGE, neg(listxattr(self->path, list, 4)));
+	EXPECT_EQ((long)acl_size(&acl), neg(getxattr(self->path, ACL_ACCESS,
+						     &back, sizeof(back))));
+	EXPECT_EQ(0, memcmp(&acl, &back, acl_size(&acl)));
+
+	/* A file has no list for its children, and no other attributes. */
+	EXPECT_EQ(-EACCES, acl_set(self->path, ACL_DEFAULT, acl));
+	EXPECT_EQ(-EOPNOTSUPP, neg(setxattr(self->path, "user.x", "y", 1, 0)));
+	EXPECT_EQ(-EOPNOTSUPP, neg(setxattr(self->path, "trusted.x", "y", 1,
+					    0)));
+}
+
+PEER_FN(pf_umask)
+{
+	PEER_UNUSED();
+	umask(a);
+	return 0;
+}
+
+/* The directory's default list is a new region's, and then no umask counts. */
+TEST_F(mshare, acl_default_of_the_root)
+{
+	struct acl list = ACL({ TAG_USER_OBJ, 7, -1 }, { TAG_USER, 6, 1001 },
+			      { TAG_GROUP_OBJ, 4, -1 }, { TAG_MASK, 7, -1 },
+			      { TAG_OTHER, 0, -1 });
+	struct acl back = {};
+	struct stat st;
+	struct peer p;
+
+	ASSERT_EQ(0, peer_start(&p));
+	ASSERT_EQ(0, peer_call(&p, pf_umask, 077));
+	ASSERT_EQ(0, acl_set(MSHARE_DIR, ACL_DEFAULT, list));
+	EXPECT_EQ(0, peer_call(&p, pf_mshare, (long)self->name,
+			       (long)self->addr, self->len,
+			       O_CREAT | O_RDWR, 0660));
+	EXPECT_EQ(0, stat(self->path, &st));
+	EXPECT_EQ(0660, (int)st.st_mode & 07777);
+	EXPECT_LT(0, getxattr(self->path, ACL_ACCESS, &back, sizeof(back)));
+	EXPECT_EQ(TAG_USER, back.e[1].tag);
+	EXPECT_EQ(1001U, back.e[1].id);
+	EXPECT_EQ(6, back.e[1].perm);
+	EXPECT_EQ(0, removexattr(MSHARE_DIR, ACL_DEFAULT));
+	EXPECT_EQ(0, peer_munmap(&p, self->addr, self->len));
+	EXPECT_EQ(0, peer_call(&p, pf_unlink, (long)self->name));
+
+	/* Without one it does. */
+	EXPECT_EQ(0, peer_call(&p, pf_mshare, (long)self->name,
+			       (long)self->addr, self->len,
+			       O_CREAT | O_RDWR, 0666));
+	EXPECT_EQ(0, stat(self->path, &st));
+	EXPECT_EQ(0600, (int)st.st_mode & 07777);
+	EXPECT_EQ(-ENODATA, neg(getxattr(self->path, ACL_ACCESS, &back,
+					 sizeof(back))));
+	EXPECT_EQ(0, peer_munmap(&p, self->addr, self->len));
+	EXPECT_EQ(0, peer_call(&p, pf_unlink, (long)self->name));
+}
+
+/* ------------------------------------------------------------ tracepoints */
+
+#define TRACEFS	"/sys/kernel/tracing/"
+
+/* How many lines of the trace have both words. */
+static int traced(const char *event, const char *word)
+{
+	static char buf[1048576];
+	char *line, *next;
+	int n = 0;
+
+	if (slurp(TRACEFS "trace", buf, sizeof(buf)) < 0)
+		return -1;
+	for (line = buf; *line; line = next) {
+		next = strchr(line, '\n');
+		if (!next)
+			break;
+		*next++ = 0;
+		n += strstr(line, event) && strstr(line, word);
+	}
+	return n;
+}
+
+TEST_F(mshare, tracepoints_tell_attach_fault_flush_detach)
+{
+	char region[160], range[192];
+	struct peer p;
+
+	if (access(TRACEFS "trace", W_OK))
+		mount("tracefs", TRACEFS, "tracefs", 0, NULL);
+	if (access(TRACEFS "events/mshare/enable", W_OK))
+		SKIP(return, "the kernel has no tracepoints");
+	ASSERT_EQ(0, spew(TRACEFS "trace", ""));
+	ASSERT_EQ(0, spew(TRACEFS "events/mshare/enable", "1"));
+	ASSERT_EQ(0, spew(TRACEFS "tracing_on", "1"));
+
+	snprintf(region, sizeof(region), "region=%s ", self->name);
+	snprintf(range, sizeof(range), "region=%s range=%#lx-%#lx ", self->name,
+		 (unsigned long)self->addr, (unsigned long)self->addr + PAGE);
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	EXPECT_EQ(0, peer_store(&p, self->addr, 1));
+	EXPECT_EQ(0, do_mprotect(self->addr, PAGE, PROT_READ));
+	EXPECT_EQ(0, peer_munmap(&p, self->addr, self->len));
+	EXPECT_EQ(0, do_munmap(self->addr, self->len));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(0, spew(TRACEFS "events/mshare/enable", "0"));
+
+	EXPECT_EQ(2, traced("mshare_attach:", region));
+	EXPECT_EQ(2, traced("mshare_detach:", region));
+	EXPECT_EQ(1, traced("mshare_fault:", region));
+	EXPECT_EQ(1, traced("mshare_flush:", range));
+	EXPECT_EQ(1, traced("mshare_attach:", "access=rw sharers=2"));
+	EXPECT_EQ(0, spew(TRACEFS "trace", ""));
+}
+
+int main(int argc, char **argv)
+{
+	return mshare_main(argc, argv);
+}
