@@ -4,6 +4,7 @@
 # not start, or goes on unshared, and either way says why.
 # limit: 240
 # kernel: stock
+# only: long
 # shellcheck disable=SC2016,SC2317
 set -u
 

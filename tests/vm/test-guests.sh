@@ -8,7 +8,6 @@ test_guests() {
         need_packages 'run the guests' qemu-system-x86 python3 perl
         phase 'the mshare kernel' '5 minutes if not built yet' build_kind mshare
         phase 'the debug kernel' '8 minutes if not built yet' build_kind debug
-        phase 'the stock kernel' '5 minutes if not built yet' build_kind stock
         phase 'the systemd guest' '1 minute if not made yet' rootfs
         phase 'the patch series as one mbox' '10 s' series_is_tree
         phase 'kernel files: sparse' '1 minute' lint_sparse
@@ -147,20 +146,28 @@ sparse_warnings() {
         printf '%s\n' "$log" | grep -E '(warning|error):' | sed -E 's/:[0-9]+:[0-9]+:/:/' || true
 }
 
-# guest_scripts: tests/guest/*.sh, each in a systemd guest of its own.
+# guest_scripts SWITCHES...: tests/guest/*.sh, each in a systemd guest of its
+# own; with --long, what takes longer or another kernel.
 guest_scripts() {
-        local args=() kind
+        local args=() kind kinds='mshare debug'
         if ! compgen -G "$ROOT/tests/guest/*.sh" > /dev/null; then
                 say '    there is no tests/guest/*.sh: nothing counted'
                 return 0
         fi
-        for kind in mshare debug stock; do
+        if [ "${1:-}" = --long ]; then kinds+=' stock'; fi
+        for kind in $kinds; do
                 kernel "$kind"
                 args+=("--$kind" "$KERNEL")
         done
         rootfs
         overlay
-        "$VM/scripts.py" "${args[@]}" --root "$ROOTFS" --overlay "$OVERLAY" --cache "$CACHE" \
+        "$VM/scripts.py" "$@" "${args[@]}" --root "$ROOTFS" --overlay "$OVERLAY" --cache "$CACHE" \
                 --patched "$(is_patched mshare && echo yes || echo no)" \
                 --results "$RESULTS" "$ROOT"/tests/guest/*.sh || true
+}
+
+# What continuous integration has no time for.
+test_long() {
+        phase 'the stock kernel' '5 minutes if not built yet' build_kind stock
+        phase 'the system in the guest, at length' '2 hours' guest_scripts --long
 }

@@ -54,7 +54,7 @@ shell_scripts() {
 c_sources() { tree_files '*.c' | grep -v '^kernel/' || true; }
 
 test_all() {
-        local quick=$1 begin
+        local part=$1 begin
         begin=$(date +%s)
         RESULTS=$(mktemp)
         export RESULTS
@@ -68,7 +68,7 @@ test_all() {
         phase 'the patch series tool' '5 s' bed_script tests/vm/test-series.sh
         phase 'userspace: clang' '80 s' userspace clang clang --werror
         phase 'kernel files: checkpatch' '15 s' lint_checkpatch
-        if [ -z "$quick" ]; then
+        if [ "$part" != quick ]; then
                 phase 'userspace: gcc, ASan and UBSan' '2 minutes' userspace asan gcc --werror \
                         -Db_sanitize=address,undefined -Db_lundef=false
                 phase 'userspace: gcc, valgrind' '100 s' under_valgrind
@@ -76,6 +76,7 @@ test_all() {
                 phase 'userspace: clang-tidy' '30 s' lint_tidy
                 test_guests
         fi
+        if [ "$part" = long ]; then test_long; fi
 
         say "==> all phases: $(($(date +%s) - begin)) s"
         "$VM/report.py" sum "$RESULTS"
