@@ -53,15 +53,15 @@ static inline long frame_of(const void *addr)
  */
 static inline long move_page_away(void *addr)
 {
-	long frame = frame_of(addr), ret;
-	int i;
+	long frame = frame_of(addr), end = now_ms() + 10000, ret;
 
-	/* A page that is just on its way to a list is busy. */
-	for (i = 0, ret = -EBUSY; i < 20 && ret == -EBUSY; i++) {
-		ret = do_madvise(addr, PAGE, MADV_SOFT_OFFLINE);
-		if (ret == -EBUSY)
-			nap_ms(5);
-	}
+	/*
+	 * A page is busy that is just on its way to a list, or that somebody
+	 * has in his hands to map it again.
+	 */
+	while ((ret = do_madvise(addr, PAGE, MADV_SOFT_OFFLINE)) == -EBUSY &&
+	       now_ms() < end)
+		nap_ms(5);
 	if (!ret && frame && frame_of(addr) == frame)
 		ret = -ESTALE;
 	if (!ret && frame)
@@ -152,7 +152,10 @@ static inline long two_views(struct two_views *v, char *addr, size_t len)
 	       map_fd(addr, len, RW, MAP_SHARED, v->fd, 0);
 }
 
-/* A page moves to another frame; what is stored then goes to the new one. */
+/*
+ * A page moves to another frame; what is stored then goes to the new one. The
+ * reader looks away meanwhile: its faults would hold the page where it is.
+ */
 static inline long migration_rounds(const struct hazard *h)
 {
 	size_t len = h->rounds * PAGE;
@@ -166,7 +169,7 @@ static inline long migration_rounds(const struct hazard *h)
 
 		WRITE_ONCE(*own, 1000 + i);
 		stale = h->s->stale;
-		if (!spin_begin(h->s, SPIN_LOAD_NEW, h->addr + i * PAGE,
+		if (!spin_begin(h->s, SPIN_LOAD_AFTER, h->addr + i * PAGE,
 				2000 + i))
 			return -ETIME;
 		hazard_begin(h);
