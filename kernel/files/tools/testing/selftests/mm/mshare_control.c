@@ -14,6 +14,7 @@
  */
 #include "mshare_helpers.h"
 
+#include "mshare_fuzz.h"
 #include "mshare_hazard.h"
 
 #define KNOB_FANOUT	MSHARE_DEBUG "skip_tlb_fanout"
@@ -253,6 +254,36 @@ TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen_behind_their_backs, 300)
 	}
 	if (swap > 0)
 		EXPECT_EQ(0, swap_end());
+}
+
+/*
+ * Random operations find it as well, without knowing what they look for.  They
+ * are few, and of a kind that frees nothing: see PLANT_BENIGN.
+ */
+TEST_F_TIMEOUT(knobs, skipped_fanout_is_found_at_random, 400)
+{
+	struct fuzz f = {
+		.name = self->name, .region = self->addr, .granule = self->len,
+		.seed = 20220401, .steps = 5000, .plant = PLANT_BENIGN,
+	}, without = f;
+	int cpu[2];
+
+	if (access(KNOB_FANOUT, W_OK))
+		SKIP(return, "no " KNOB_FANOUT);
+	if (!two_cpus(cpu))
+		SKIP(return, "needs two CPUs");
+	if (pti_on())
+		SKIP(return, "page-table isolation hides it");
+	ASSERT_EQ(0, run_concurrent(&f));
+	EXPECT_EQ(0, f.wrong_at)
+		TH_LOG("with the fan-out: %s", f.why);
+	ASSERT_EQ(0, spew(KNOB_FANOUT, "1"));
+	without.steps = 1000000;
+	without.ms = 120000;
+	EXPECT_EQ(0, run_concurrent(&without));
+	ASSERT_EQ(0, spew(KNOB_FANOUT, "0"));
+	EXPECT_LT(0, without.wrong_at);
+	TH_LOG("after %ld steps: %s", without.done, without.why);
 }
 
 TEST_F(knobs, ignored_ro_in_gup_fast_is_seen)
