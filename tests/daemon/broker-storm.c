@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <systemd/sd-bus.h>
 
@@ -29,7 +31,8 @@ typedef struct Slot {
 } Slot;
 
 typedef struct Shared {
-        atomic_bool frozen, over;
+        atomic_uint frozen; /* a futex: hundreds who poll leave no time to those who are still to come */
+        atomic_bool over;
         atomic_ulong cycles, wrong;
         Slot slots[];
 } Shared;
@@ -63,6 +66,17 @@ static unsigned pick(Member *m, unsigned n) {
         return (unsigned) rand_r(&m->seed) % n;
 }
 
+static void freeze(Shared *shared, bool on) {
+        atomic_store(&shared->frozen, on);
+        if (!on)
+                (void) syscall(SYS_futex, &shared->frozen, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+static void wait_for_thaw(Shared *shared) {
+        while (atomic_load(&shared->frozen))
+                (void) syscall(SYS_futex, &shared->frozen, FUTEX_WAIT, 1, NULL, NULL, 0);
+}
+
 static void use(Member *m, uint64_t address) {
         volatile uint64_t *mine = (volatile uint64_t *) (uintptr_t) (address + m->index * 4096);
 
@@ -73,8 +87,7 @@ static void use(Member *m, uint64_t address) {
                 (void) usleep(1000 * (1 + pick(m, 40)));
                 if (*mine != v)
                         atomic_fetch_add(&m->shared->wrong, 1);
-                while (atomic_load(&m->shared->frozen))
-                        (void) usleep(5000);
+                wait_for_thaw(m->shared);
         }
 }
 
@@ -197,10 +210,10 @@ int main(int argc, char **argv) {
                 if (k == 0 || (k > 0 && strncmp(line, "end", 3) == 0))
                         break;
                 if (k > 0 && strncmp(line, "freeze", 6) == 0) {
-                        atomic_store(&shared->frozen, true);
+                        freeze(shared, true);
                         freezing = true;
                 } else if (k > 0 && strncmp(line, "thaw", 4) == 0) {
-                        atomic_store(&shared->frozen, false);
+                        freeze(shared, false);
                         (void) printf("thawed\n");
                 }
                 tend(shared, argv[1], n);
@@ -216,7 +229,7 @@ int main(int argc, char **argv) {
                 (void) usleep(2000);
         }
         atomic_store(&shared->over, true);
-        atomic_store(&shared->frozen, false);
+        freeze(shared, false);
         for (size_t i = 0; i < n; i++)
                 (void) kill(atomic_load(&shared->slots[i].pid), SIGKILL);
         /* All of them are ours, also those whose parent is gone. */
