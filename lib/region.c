@@ -143,8 +143,14 @@ static int attach_failed(const mshare_region *region, int r, char **ret_message)
                                    r,
                                    "Cannot attach region \"%s\": it was removed after the broker had leased it",
                                    name);
-        case EACCES:
         case EPERM:
+                /* Of the kernel's own this is an answer to those who make regions, not to those who attach. */
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot attach region \"%s\": this process may not call mshare(): a system call "
+                                   "filter refuses it",
+                                   name);
+        case EACCES:
                 return message_set(ret_message,
                                    r,
                                    "Cannot attach region \"%s\": its owner and mode do not allow %s access",

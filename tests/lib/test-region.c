@@ -146,6 +146,7 @@ static void test_kernel_refuses(void) {
                 {"19", "not mounted", ENODEV},
                 {"17", "already has something mapped", EEXIST},
                 {"2", "was removed", ENOENT},
+                {"1", "filter", EPERM},
                 {"13", "read and write", EACCES},
                 {"12", "Cannot allocate memory", ENOMEM},
         };
