@@ -630,6 +630,17 @@ def test_a_lease_counts_until_the_last_process_that_has_it_is_gone(env):
     root.remove("r")
 
 
+def test_who_has_left_is_gone_before_the_next_call(env):
+    env.start()
+    root, other = env.client(0), env.client(0)
+    for _ in range(5 if SLOW else 50):
+        root.create("r", mode=0o666)
+        leases = [c.acquire("r", "rw")[2] for c in (root, other)]
+        other.do("close", fd=leases[1])
+        root.do("close_and_call", fd=leases[0], path="/org/mshare1", interface=MANAGER_IFACE, member="RemoveRegion",
+                signature="sa{sv}", args=["r", {}])
+
+
 def test_release_drops_the_leases_of_that_connection_only(env):
     env.start()
     root, a, b = env.client(0), env.client(GAMES), env.client(GAMES)

@@ -125,6 +125,11 @@ def do_close(state, c):
     return True
 
 
+def do_close_and_call(state, c):
+    os.close(state.fds.pop(c["fd"]))
+    return do_call(state, c)
+
+
 def do_disconnect(state, c):
     state.bus.close()
     state.bus = None
