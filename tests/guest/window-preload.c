@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * LD_PRELOAD for tests/guest/stress.sh: every process has a window of one
+ * region, whatever program it is.
+ *
+ * MSHARE_WINDOW=NAME: the region, made where it does not exist.
+ * MSHARE_WINDOW_INSIDE=1: and big anonymous mappings that the program leaves to
+ * the kernel to place go into it.
+ */
+/* Both names of mmap() are wanted: with 64 bits they are one function. */
+#undef _FILE_OFFSET_BITS
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define NR_MSHARE 548
+/* Far from programs, libraries and stacks. */
+#define GRANULES_BELOW 100
+#define BIG (256UL * 1024)
+
+static char *window;
+static size_t window_size;
+static bool inside;
+static _Atomic size_t used;
+
+__attribute__((constructor)) static void attach(void) {
+        const char *name = getenv("MSHARE_WINDOW");
+        FILE *file;
+
+        if (!name)
+                return;
+        file = fopen("/proc/sys/vm/mshare_size", "re");
+        if (!file || fscanf(file, "%zu", &window_size) != 1) {
+                fprintf(stderr, "window-preload: no mshare here\n");
+                _exit(125);
+        }
+        fclose(file);
+        window = (char *) (GRANULES_BELOW * window_size);
+        if (syscall(NR_MSHARE, name, window, window_size, O_CREAT | O_RDWR, 0666) < 0) {
+                /* Some stressors change their limits or their root first. */
+                fprintf(stderr, "window-preload: %m\n");
+                window = NULL;
+                return;
+        }
+        inside = getenv("MSHARE_WINDOW_INSIDE") != NULL;
+}
+
+static void *raw_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset) {
+        /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
+        return (void *) syscall(SYS_mmap, addr, len, prot, flags, fd, offset);
+}
+
+__attribute__((visibility("default"))) void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset) {
+        const int elsewhere = MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_GROWSDOWN | MAP_HUGETLB | MAP_STACK | MAP_32BIT;
+        size_t at;
+        void *p;
+
+        if (inside && !addr && (flags & MAP_ANONYMOUS) && !(flags & elsewhere) && len >= BIG && len < window_size / 64) {
+                /* Each process begins somewhere else; where it is taken the kernel looks elsewhere. */
+                at = atomic_fetch_add(&used, len) + (size_t) getpid() % 4096 * (window_size / 8192);
+                at = at % (window_size - len) & ~(size_t) 4095;
+                p = raw_mmap(window + at, len, prot, flags, fd, offset);
+                if (p != MAP_FAILED)
+                        return p;
+        }
+        return raw_mmap(addr, len, prot, flags, fd, offset);
+}
+
+/* The same function on 64-bit machines, by another name. */
+void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+        __attribute__((visibility("default"), alias("mmap")));
