@@ -161,13 +161,51 @@ guest_scripts() {
         done
         rootfs
         overlay
+        if [ "${1:-}" = --long ]; then overlay_long; fi
         "$VM/scripts.py" "$@" "${args[@]}" --root "$ROOTFS" --overlay "$OVERLAY" --cache "$CACHE" \
                 --patched "$(is_patched mshare && echo yes || echo no)" \
                 --results "$RESULTS" "$ROOT"/tests/guest/*.sh || true
 }
 
-# What continuous integration has no time for.
+# overlay_long: with trinity, which only --long wants, so that the guest stays
+# small; sets $OVERLAY. Where Debian has it no more, the guest does without.
+overlay_long() {
+        local work
+        work=$(mktemp -d)
+        cp "$OVERLAY" "$work/overlay.tar"
+        if (cd "$work" && apt-get download trinity) > "$CACHE/trinity.log" 2>&1; then
+                dpkg-deb --fsys-tarfile "$work"/trinity_*.deb |
+                        tar -C "$work" -xf - ./usr/bin/trinity &&
+                        tar -C "$work" --owner=0 --group=0 -rf "$work/overlay.tar" ./usr/bin/trinity
+        else
+                say "    no trinity: see $CACHE/trinity.log"
+        fi
+        OVERLAY=$ROOT/build-run/overlay-long.tar
+        mv "$work/overlay.tar" "$OVERLAY"
+        rm -rf "$work"
+}
+
+# fuzz SEED PTI LA57: the random operations, as many of each mode as
+# MSHARE_FUZZ_STEPS says.
+fuzz() {
+        local list steps=${MSHARE_FUZZ_STEPS:-250000}
+        list=$(mktemp)
+        echo "mshare_fuzz - 28800 env=MSHARE_SEED=$1 env=MSHARE_FUZZ_STEPS=$steps" > "$list"
+        echo 'mshare_hostile - 3600 env=MSHARE_FUZZ_MS=600000' >> "$list"
+        kernel debug
+        initramfs
+        # No sources: nothing but what the list names.
+        "$VM/suite.py" --kernel "$KERNEL" --kind debug --initrd "$INITRD" --cache "$CACHE" \
+                --list "$list" --sources /nonexistent --results "$RESULTS" --which shared --patched yes \
+                --pti "$2" --la57 "$3" || true
+        rm -f "$list"
+}
+
+# What continuous integration has no time for. The fuzzing's four halves are a
+# million operations.
 test_long() {
         phase 'the stock kernel' '5 minutes if not built yet' build_kind stock
-        phase 'the system in the guest, at length' '2 hours' guest_scripts --long
+        phase 'random operations, pti off, la57 on' '20 minutes to 2 hours' fuzz 1001 off on
+        phase 'random operations, pti on, la57 off' '20 minutes to 2 hours' fuzz 2002 on off
+        phase 'the system in the guest, at length' '3 hours' guest_scripts --long
 }
