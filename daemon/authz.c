@@ -193,6 +193,31 @@ static char *flatten(const char *const *details) {
         return s;
 }
 
+static int charge(Call *c, sd_bus_error *error) {
+        int r;
+
+        if (c->charged)
+                return 0;
+        r = users_charge(c->authz->users, c->authz->limits, c->who.uid, LIMIT_USER_PENDING, 1);
+        if (r > 0)
+                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                         "User %" PRIu32 " has %" PRIu64
+                                         " calls under way already; %s= in mshared.conf is the limit",
+                                         (uint32_t) c->who.uid, c->authz->limits->max[LIMIT_USER_PENDING],
+                                         limit_name(LIMIT_USER_PENDING));
+        c->charged = r == 0;
+        return r;
+}
+
+int call_take_charge(Call *c, sd_bus_error *error) {
+        int r;
+
+        r = charge(c, error);
+        if (r >= 0)
+                c->charged = false;
+        return r;
+}
+
 int call_authorize(Call *c, const char *action, const char *const *details, sd_bus_error *error) {
         _cleanup_(freep) char *flat = NULL;
         unsigned i = c->n_used;
@@ -215,18 +240,9 @@ int call_authorize(Call *c, const char *action, const char *const *details, sd_b
         }
         if (c->n_checks == CHECKS_MAX)
                 return -E2BIG;
-        if (!c->charged) {
-                r = users_charge(c->authz->users, c->authz->limits, c->who.uid, LIMIT_USER_PENDING, 1);
-                if (r < 0)
-                        return r;
-                if (r > 0)
-                        return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                                 "User %" PRIu32 " has %" PRIu64
-                                                 " calls under way already; %s= in mshared.conf is the limit",
-                                                 (uint32_t) c->who.uid, c->authz->limits->max[LIMIT_USER_PENDING],
-                                                 limit_name(LIMIT_USER_PENDING));
-                c->charged = true;
-        }
+        r = charge(c, error);
+        if (r < 0)
+                return r;
         c->checks[c->n_checks++] = (Check) { .action = action, .details = TAKE_PTR(flat) };
         c->state = CALL_QUEUED;
         return 0;

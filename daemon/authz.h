@@ -41,5 +41,11 @@ void authz_forget(Authz *authz, const char *sender);
 sd_bus_message *call_message(Call *call);
 const Identity *call_identity(Call *call);
 
+/*
+ * For a step that will answer later than it returns: the call's place among its user's LIMIT_USER_PENDING, which is the
+ * step's to discharge from then on. 0, or negative errno with *error set.
+ */
+int call_take_charge(Call *call, sd_bus_error *error);
+
 /* details is a NULL-terminated list of keys and values in turn. Root is not asked. */
 int call_authorize(Call *call, const char *action, const char *const *details, sd_bus_error *error);

@@ -59,7 +59,7 @@ static int step_create(Call *call, void *userdata, sd_bus_error *error) {
         r = authorize_create(manager, call, &request, error);
         if (r <= 0)
                 return r;
-        return manager_create_region(manager, call_identity(call), &request, m, error);
+        return manager_create_region(manager, call, &request, error);
 }
 
 static int step_acquire(Call *call, void *userdata, sd_bus_error *error) {

@@ -346,8 +346,8 @@ static int start_donor(Manager *m, Creation *c, const CreateRequest *request) {
         return donor_start(m->event, m->kernel.ops->executable(), &spec, donor_progress, donor_done, c, &c->donor);
 }
 
-int manager_create_region(Manager *m, const Identity *who, CreateRequest *request, sd_bus_message *message,
-                          sd_bus_error *error) {
+int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus_error *error) {
+        const Identity *who = call_identity(call);
         _cleanup_(region_record_done) RegionRecord record = {
                 .id = manager_random_id(m),
                 .address = request->address,
@@ -378,9 +378,7 @@ int manager_create_region(Manager *m, const Identity *who, CreateRequest *reques
         r = region_path(record.name, &path);
         if (r < 0)
                 return r;
-        r = users_charge(&m->users, &m->config.limits, who->uid, LIMIT_USER_PENDING, 1);
-        if (r > 0)
-                return over_limit(m, LIMIT_USER_PENDING, error);
+        r = call_take_charge(call, error);
         if (r < 0)
                 return r;
         r = region_new(m, &record, path, &region);
@@ -404,7 +402,7 @@ int manager_create_region(Manager *m, const Identity *who, CreateRequest *reques
                 region_forget(region);
                 return r;
         }
-        c->m = sd_bus_message_ref(message);
+        c->m = sd_bus_message_ref(call_message(call));
         m->last_address = region->record.address + region->record.length;
         return 1;
 }

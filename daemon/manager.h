@@ -73,9 +73,8 @@ int manager_remove_region(Manager *manager, Region *region, const char *why);
 void manager_lose_region(Manager *manager, Region *region, const char *why);
 uint64_t manager_random_id(Manager *manager);
 
-/* manager-create.c. Replies to `m` later. 1, or negative errno with *error set. */
-int manager_create_region(Manager *manager, const Identity *who, CreateRequest *request, sd_bus_message *m,
-                          sd_bus_error *error);
+/* manager-create.c. Replies to the call later. 1, or negative errno with *error set. */
+int manager_create_region(Manager *manager, Call *call, CreateRequest *request, sd_bus_error *error);
 /* Everything that can be said against a request before anybody is asked for permission. */
 int manager_check_request(Manager *manager, CreateRequest *request, sd_bus_error *error);
 /* Without the kernel there is no region, and that is the reason to tell. */

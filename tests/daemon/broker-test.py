@@ -970,6 +970,31 @@ def test_pending_calls_of_a_user_are_limited(env):
     wait_until(lambda: d.create("s"))
 
 
+def test_a_call_counts_once_while_it_is_pending(env):
+    with open(env.config + "/mshared.conf", "w") as f:
+        f.write("[Limits]\nPendingCallsPerUserMax=1\n")
+    env.start_polkit()
+    env.start()
+    env.allow("org.mshare1.create-region")
+    c = env.client(GAMES)
+    for _ in range(3):
+        # It has waited for polkit, and then for the donor.
+        c.create("r", populate=True)
+        c.remove("r")
+    # A creation under way is a pending call, whether polkit was asked or not.
+    with open(env.kernel + "/available", "w") as f:
+        f.write("0")
+    c.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
+           args=["r", 4096, 0o600, {"populate": True}])
+    d = env.client(GAMES)
+    wait_until(lambda: "r" in d.list())
+    refuses("LimitExceeded", d.create, "s", contains="PendingCallsPerUserMax")
+    d.remove("r")
+    refuses("NoSuchRegion", c.receive)
+    os.unlink(env.kernel + "/available")
+    d.create("s")
+
+
 # --- the face ---
 
 def test_introspection_is_what_the_xml_files_say(env):
