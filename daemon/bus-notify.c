@@ -116,13 +116,18 @@ void manager_announce_region(Manager *m, Region *region) {
                                   region->path);
 }
 
-void manager_announce_removal(Manager *m, const char *name, const char *path) {
+void manager_announce_end(Manager *m, const char *path) {
         static const char *const interfaces[] = { BUS_REGION_INTERFACE, NULL };
 
+        /* By name: the object may be gone already, and then the library finds none to look at. */
+        if (m->bus)
+                (void) sd_bus_emit_interfaces_removed_strv(m->bus, path, (char **) interfaces);
+}
+
+void manager_announce_removal(Manager *m, const char *name, const char *path) {
         if (!m->bus)
                 return;
-        /* By name, as the object is not there any more for the library to look at. */
-        (void) sd_bus_emit_interfaces_removed_strv(m->bus, path, (char **) interfaces);
+        manager_announce_end(m, path);
         (void) sd_bus_emit_signal(m->bus, BUS_PATH, BUS_MANAGER_INTERFACE, "RegionRemoved", "so", name, path);
 }
 

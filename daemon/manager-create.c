@@ -237,6 +237,7 @@ static void roll_back(Region *region, bool created, const sd_bus_error *error) {
                    region->record.name, error->message ?: error->name);
         if (created)
                 (void) kernel_unlink(&m->kernel, region->record.name);
+        manager_announce_end(m, region->path);
         region_forget(region);
         /* Now that nothing is left: whoever has the answer may look. */
         (void) sd_bus_reply_method_error(message, error);
@@ -404,5 +405,6 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
         }
         c->m = sd_bus_message_ref(call_message(call));
         m->last_address = region->record.address + region->record.length;
+        manager_mark(m, MANAGER_DIRTY_REGIONS);
         return 1;
 }

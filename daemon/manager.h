@@ -88,6 +88,8 @@ void manager_mark(Manager *manager, unsigned dirty);
 void region_mark(Region *region, unsigned dirty);
 void manager_announce_region(Manager *manager, Region *region);
 void manager_announce_removal(Manager *manager, const char *name, const char *path);
+/* A region that never was announced: the end of an object that GetManagedObjects has told of. */
+void manager_announce_end(Manager *manager, const char *path);
 void manager_announce_client(Manager *manager, const char *member, const char *region, uid_t uid);
 /* Tells at once what is dirty. */
 void manager_flush(Manager *manager);

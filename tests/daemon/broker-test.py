@@ -53,6 +53,17 @@ class Monitor:
                                              "org.mshare1"], stdout=f, stderr=subprocess.DEVNULL)
         time.sleep(0.5)
 
+    def signals(self, member, path):
+        """Those so far."""
+        with open(self.file) as f:
+            lines = [json.loads(line) for line in f.read().split("\n")[:-1]]
+        return [m for m in lines if m.get("member") == member and m["path"] == path]
+
+    def changes(self, path, name):
+        """The values of a property that were told so far."""
+        return [m["payload"]["data"][1][name]["data"] for m in self.signals("PropertiesChanged", path)
+                if name in m["payload"]["data"][1]]
+
     def end(self):
         self.process.terminate()
         self.process.wait()
@@ -216,6 +227,7 @@ def test_addresses_are_kept_apart_and_explicit_ones_honoured(env):
 def test_a_region_that_is_being_made_says_so_and_can_be_cancelled(env):
     env.start()
     root, other = env.client(0), env.client(0)
+    monitor = Monitor(env)
     size = 2 << 30
     root.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
               args=["big", size, 0o600, {"populate": True}])
@@ -231,8 +243,18 @@ def test_a_region_that_is_being_made_says_so_and_can_be_cancelled(env):
     assert time.monotonic() - began < 0.2, "ListRegions is held up by populating"
     path = "/org/mshare1/region/big"
     assert 0 <= other.get(path, REGION_IFACE, "Progress") < 1
+    # It is one of the regions by now, and an object, though nobody is told to come and use it.
+    assert path in other.do("call", path="/org/mshare1", interface="org.freedesktop.DBus.ObjectManager",
+                            member="GetManagedObjects")
+    wait_until(lambda: monitor.changes("/org/mshare1", "NRegions") == [1], what="the new number of regions")
     other.remove("big")
     refuses("NoSuchRegion", root.receive, contains="while it was being made")
+    wait_until(lambda: monitor.changes("/org/mshare1", "NRegions") == [1, 0], what="the number of regions to be told")
+    equal([m["payload"]["data"] for m in monitor.signals("InterfacesRemoved", "/org/mshare1")],
+          [[path, [REGION_IFACE]]])
+    for member in ("InterfacesAdded", "RegionAdded", "RegionRemoved"):
+        equal(monitor.signals(member, "/org/mshare1"), [])
+    monitor.end()
     equal(os.listdir(env.kernel + "/fs"), [])
     equal((env.states(), other.list()), ([], {}))
 
