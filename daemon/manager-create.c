@@ -400,6 +400,8 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
         if (r >= 0)
                 r = start_donor(m, c, request);
         if (r < 0) {
+                r = sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot begin to make region '%s': %s",
+                                      region->record.name, strerror(-r));
                 region_forget(region);
                 return r;
         }

@@ -124,10 +124,12 @@ static int step_set_owner(Call *call, void *userdata, sd_bus_error *error) {
 static int run(sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *error) {
         Region *region = userdata;
         Manager *manager = region->manager;
+        _cleanup_(freep) char *name = strdup(region->record.name);
 
         region = manager_refresh_region(manager, region);
         if (!region)
-                return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "The region has been unlinked by somebody else");
+                return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "Region '%s' has been unlinked by somebody else",
+                                         name ?: "");
         return authz_run(manager->authz, m, step, region, error);
 }
 

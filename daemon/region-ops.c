@@ -134,6 +134,11 @@ static int fill_record(Region *region, Call *call, Access access, LeaseRecord *r
         return 0;
 }
 
+static int no_lease(const Region *region, int r, sd_bus_error *error) {
+        return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot make a lease on region '%s': %s",
+                                 region->record.name, strerror(-r));
+}
+
 int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_error *error) {
         _cleanup_(lease_record_done) LeaseRecord record = {};
         _cleanup_(lease_freep) Lease *lease = NULL;
@@ -169,7 +174,7 @@ int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_e
         if (r >= 0)
                 r = lease_new(m->leases_fd, &record, &lease, &fd);
         if (r < 0)
-                return r;
+                return no_lease(region, r, error);
         if (!region->record.leased) {
                 region->record.leased = true;
                 r = region_save(region);
@@ -184,7 +189,7 @@ int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_e
                         region_drop_lease(region, TAKE_PTR(lease));
                 else
                         lease_drop(TAKE_PTR(lease), m->leases_fd);
-                return r;
+                return no_lease(region, r, error);
         }
         TAKE_PTR(lease);
         manager_announce_client(m, "ClientAcquired", region->record.name, who->uid);
@@ -228,19 +233,19 @@ int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
         }
         r = manager_remove_region(m, region, force ? "by force" : "as asked");
         if (r < 0)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "The kernel did not unlink the region: %s",
-                                         strerror(-r));
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "The kernel did not unlink region '%s': %s",
+                                         rec->name, strerror(-r));
         r = sd_bus_reply_method_return(call_message(call), NULL);
         return r < 0 ? r : 1;
 }
 
 /* Takes over what the kernel has been told, and tells it. */
 static int changed(Region *region, Call *call, sd_bus_error *error) {
-        Region *still = manager_refresh_region(region->manager, region);
+        _cleanup_(freep) char *name = strdup(region->record.name);
         int r;
 
-        if (!still)
-                return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "The region has gone meanwhile");
+        if (!manager_refresh_region(region->manager, region))
+                return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "Region '%s' has gone meanwhile", name ?: "");
         r = sd_bus_reply_method_return(call_message(call), NULL);
         return r < 0 ? r : 1;
 }

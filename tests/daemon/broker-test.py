@@ -224,6 +224,34 @@ def test_addresses_are_kept_apart_and_explicit_ones_honoured(env):
     assert root.create("later")[1] != first
 
 
+def test_the_address_space_is_a_limit(env):
+    env.start()
+    root = env.client(0)
+    for name, size in (("a", 25), ("b", 21), ("c", 12)):
+        root.create(name, size * TiB, backing="empty")
+    refuses("NoAddressSpace", root.create, "d", backing="empty", contains=(str(GRANULE), "'address'"))
+    refuses("NoAddressSpace", root.create, "e", 30 * TiB, backing="empty", contains=str(30 * TiB))
+    # There is more of it for those who know where.
+    root.create("d", address=43 * TiB, backing="empty")
+    equal(sorted(root.list()), ["a", "b", "c", "d"])
+
+
+def test_what_cannot_be_written_down_is_not_made(env):
+    env.start()
+    root = env.client(0)
+    root.create("r", mode=0o666)
+    for d in ("leases", "regions"):
+        os.chown(os.path.join(env.runtime, d), 0, 0)
+    refuses("Failed", root.acquire, "r", contains=("lease", "'r'", "Permission denied"))
+    refuses("Failed", root.create, "s", contains=("'s'", "Permission denied"))
+    equal([(name, row["clients"]) for name, row in root.list().items()], [("r", 0)])
+    equal((os.listdir(env.kernel + "/fs"), env.leases()), (["r"], []))
+    for d in ("leases", "regions"):
+        os.chown(os.path.join(env.runtime, d), DAEMON_UID, DAEMON_UID)
+    root.acquire("r")
+    root.create("s")
+
+
 def test_a_region_that_is_being_made_says_so_and_can_be_cancelled(env):
     env.start()
     root, other = env.client(0), env.client(0)
