@@ -132,6 +132,14 @@ def test_limits_are_named_the_same_everywhere():
     assert sorted(table) == sorted(properties) == sorted(sample), (table, properties, sample)
 
 
+def test_every_property_states_whether_its_changes_are_signalled():
+    for name in ("Manager", "Region"):
+        for p in ET.fromstring(read("dbus", "org.mshare1.%s.xml" % name)).iter("property"):
+            stated = {a.get("name"): a.get("value") for a in p.findall("annotation")}
+            assert stated.get("org.freedesktop.DBus.Property.EmitsChangedSignal") in ("true", "const", "false"), \
+                p.get("name")
+
+
 def test_manual_pages_name_every_member_error_and_setting():
     page = os.path.join(TOP, "man", "org.mshare1.5")
     if not os.path.exists(page):
