@@ -993,9 +993,21 @@ def test_limits_name_themselves_and_their_setting(env):
     refuses("LimitExceeded", c.create, "c", 4096, contains="RegionsPerUserMax")
     with open(env.config + "/mshared.conf.d/20.conf", "w") as f:
         f.write("[Limits]\nRegionsMax=50\nRegionsPerUserMax=3\n")
+    monitor = Monitor(env)
     env.daemon.send_signal(signal.SIGHUP)
     wait_until(lambda: root.get("/org/mshare1", MANAGER_IFACE, "RegionsPerUserMax") == 3)
+    wait_until(lambda: monitor.changes("/org/mshare1", "RegionsPerUserMax") == [3], what="the new limit to be told")
+    equal(monitor.changes("/org/mshare1", "RegionsMax"), [50])
+    monitor.end()
     c.create("c", 4096)
+    # Infinity is no limit, and what was a limit and stands nowhere any more is the default.
+    os.unlink(env.config + "/mshared.conf.d/20.conf")
+    with open(env.config + "/mshared.conf", "w") as f:
+        f.write("[Limits]\nRegionsPerUserMax=infinity\n")
+    env.daemon.send_signal(signal.SIGHUP)
+    wait_until(lambda: root.get("/org/mshare1", MANAGER_IFACE, "RegionsPerUserMax") == 2**64 - 1)
+    equal(root.get("/org/mshare1", MANAGER_IFACE, "RegionsMax"), 1024)
+    equal(root.get("/org/mshare1", MANAGER_IFACE, "LeasesPerUserMax"), 2)
 
 
 def test_pending_calls_of_a_user_are_limited(env):
@@ -1182,6 +1194,42 @@ def test_a_declared_region_is_made_changed_and_removed(env):
     assert r.returncode == 0 and "by force" in r.stderr, r.stderr
     equal(root.list(), {})
     equal(unit(env, "stop", "pgdata").returncode, 0)
+
+
+def test_every_key_of_a_region_file_does_what_it_says(env):
+    env.start()
+    root = env.client(0)
+    backing = os.path.join(env.top, "backing")
+    with open(backing, "wb") as f:
+        f.truncate(1 << 20)
+
+    def start(name, text):
+        with open(os.path.join(env.regions_dir, name + ".conf"), "w") as f:
+            f.write("[Region]\n" + text)
+        r = unit(env, "start", name)
+        assert r.returncode == 0, r.stderr
+        path = "/org/mshare1/region/" + name
+        return root.do("call", path=path, interface="org.freedesktop.DBus.Properties", member="GetAll", signature="s",
+                       args=[REGION_IFACE])
+
+    p = start("plain", "Size=4K\n")
+    equal({k: p[k] for k in ("Size", "Mode", "UID", "GID", "Backing", "Lifetime", "LingerUSec", "Label", "Length")},
+          {"Size": 4096, "Mode": 0o600, "UID": 0, "GID": 0, "Backing": "anonymous", "Lifetime": "persistent",
+           "LingerUSec": 0, "Label": "", "Length": GRANULE})
+    p = start("all", "Size=2G\nMode=0751\nUser=%d\nGroup=mail\nBacking=memfd\nHugePages=never\nPopulate=no\n"
+                     "Lifetime=while-leased\nLingerSec=2min\nAddress=0x%x\nLabel=some text\n" % (LP, 30 * TiB))
+    equal({k: p[k] for k in ("Size", "Mode", "UID", "GID", "Backing", "Lifetime", "LingerUSec", "Label", "Address")},
+          {"Size": 2 << 30, "Mode": 0o751, "UID": LP, "GID": MAIL, "Backing": "memfd", "Lifetime": "while-leased",
+           "LingerUSec": 120 * 10**6, "Label": "some text", "Address": 30 * TiB})
+    p = start("file", "Size=1M\nBacking=file\nPath=%s\nPopulate=yes\nAddress=%d\n" % (backing, 31 * TiB))
+    equal((p["Backing"], p["Address"]), ("file", 31 * TiB))
+    p = start("user", "Size=1M\nUser=news\nBacking=empty\n")
+    equal((p["UID"], p["GID"], p["Backing"]), (NEWS, NEWS, "empty"))
+    # What is not right in it is refused with the broker's reason.
+    with open(os.path.join(env.regions_dir, "bad.conf"), "w") as f:
+        f.write("[Region]\nSize=1M\nLingerSec=5\n")
+    r = unit(env, "start", "bad")
+    assert r.returncode == 1 and "while-leased" in r.stderr, r.stderr
 
 
 def test_a_wrong_declaration_is_refused_by_line(env):
