@@ -13,20 +13,20 @@
  *
  *   0 to 16 TiB           fixed executables and their heap (from 4 MiB), language run times that like low memory (Go at
  *                         0.75 TiB), the shadow of AddressSanitizer (up to 16 TiB)
- *   42.67 to 58.67 TiB    the mmap base of the legacy layout (unlimited stack), growing up
+ *   5.33 to 21.33 TiB     mmap base (growing down from there) of a process with an unlimited stack
+ *   42.67 to 58.67 TiB    the mmap base of the legacy layout, growing up
  *   85.33 to 101.33 TiB   position-independent executables, and their heap after them
  *   112 to 128 TiB        mmap base (growing down from there), vdso, stack
  *
- * What lies between the first two is free in every process, sanitizers and legacy layouts included. Next best is
- * what a legacy layout reaches only with more than 5 TiB of mappings, and last what only sanitizers and exotic run
- * times use.
+ * What lies between the second and the third is free in every process. Next best is what a legacy layout reaches only with
+ * more than 4 TiB of mappings, and last what a heap of 2 TiB or other mappings of 4 TiB reach if chance is against them.
  */
 static const struct {
         uint64_t start, end;
 } zones[] = {
-        { 17 * TiB, 42 * TiB },
-        { 64 * TiB, 85 * TiB },
-        { 4 * TiB, 16 * TiB },
+        { 43 * TiB / 2, 85 * TiB / 2 },
+        { 63 * TiB, 85 * TiB },
+        { 207 * TiB / 2, 108 * TiB },
 };
 
 int address_round_up(uint64_t size, uint64_t granule, uint64_t *ret) {

@@ -227,8 +227,8 @@ def test_addresses_are_kept_apart_and_explicit_ones_honoured(env):
 def test_the_address_space_is_a_limit(env):
     env.start()
     root = env.client(0)
-    for name, size in (("a", 25), ("b", 21), ("c", 12)):
-        root.create(name, size * TiB, backing="empty")
+    for name, size in (("a", 22 * TiB), ("b", 21 * TiB), ("c", 9 * GRANULE)):
+        root.create(name, size, backing="empty")
     refuses("NoAddressSpace", root.create, "d", backing="empty", contains=(str(GRANULE), "'address'"))
     refuses("NoAddressSpace", root.create, "e", 30 * TiB, backing="empty", contains=str(30 * TiB))
     # There is more of it for those who know where.
