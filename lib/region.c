@@ -150,6 +150,12 @@ static int attach_failed(const mshare_region *region, int r, char **ret_message)
                                    "Cannot attach region \"%s\": this process may not call mshare(): a system call "
                                    "filter refuses it",
                                    name);
+        case EROFS:
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot attach region \"%s\": " MSHAREFS " is read-only for this process; a unit "
+                                   "with ProtectKernelTunables= needs ReadWritePaths=" MSHAREFS,
+                                   name);
         case EACCES:
                 return message_set(ret_message,
                                    r,

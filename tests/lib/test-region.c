@@ -147,6 +147,7 @@ static void test_kernel_refuses(void) {
                 {"17", "already has something mapped", EEXIST},
                 {"2", "was removed", ENOENT},
                 {"1", "filter", EPERM},
+                {"30", "ReadWritePaths=/sys/fs/mshare", EROFS},
                 {"13", "read and write", EACCES},
                 {"12", "Cannot allocate memory", ENOMEM},
         };
