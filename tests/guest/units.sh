@@ -1,0 +1,158 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What mshared(8) tells those who write units: what a client's unit must permit, and what a restart of the broker
+# brings to whom.
+# limit: 120
+# long-kernel: debug
+# long-limit: 900
+# shellcheck disable=SC2016,SC2317
+set -u
+
+count=0
+out=$(mktemp -d)
+client=/usr/libexec/mshare/tests/guest-client
+access=rw
+
+check() { # check NAME COMMAND...
+        local name=$1
+        shift
+        count=$((count + 1))
+        if "$@" > "$out/log" 2>&1; then
+                echo "ok $count - $name"
+        else
+                echo "not ok $count - $name"
+                sed 's/^/# /' "$out/log"
+        fi
+}
+is() { # is WANTED COMMAND...: soon
+        local wanted=$1 _ value
+        shift
+        for _ in $(seq 100); do
+                value=$("$@" 2>&1)
+                [ "$value" = "$wanted" ] && return
+                sleep 0.1
+        done
+        echo "$*: '$value', not '$wanted'"
+        return 1
+}
+main_pid() { systemctl show -P MainPID "$1"; }
+# In a unit of its own with these settings, what a client is told when it acquires the region, writes and reads.
+client_in() { # client_in SETTING...
+        local settings=()
+        while [ $# -gt 0 ]; do
+                settings+=(-p "$1")
+                shift
+        done
+        {
+                echo "acquire shared $access"
+                [ "$access" = r ] || echo 'put 4096 word'
+                echo 'get 4096'
+        } | systemd-run --quiet --pipe --wait -p User=user1000 "${settings[@]}" \
+                $client
+}
+works() { # works SETTING...
+        client_in "$@" | tee "$out/said"
+        [ "$(tail -n 1 "$out/said")" = 'ok word' ]
+}
+fails() { # fails TEXT SETTING...
+        local text=$1
+        shift
+        client_in "$@" | tee "$out/said"
+        grep -q "^error .*$text" "$out/said"
+}
+
+call() { timeout 20 busctl call org.mshare1 /org/mshare1 org.mshare1.Manager "$@"; } # call METHOD SIGNATURE ARGUMENTS...
+limit() { busctl get-property org.mshare1 /org/mshare1 org.mshare1.Manager "$1"; }
+
+systemctl disable --now mshared 2> /dev/null
+check 'a call to a broker that is not enabled is not left waiting' sh -c \
+        'timeout 20 busctl call org.mshare1 /org/mshare1 org.mshare1.Manager ListRegions; r=$?; [ $r != 0 ] && [ $r != 124 ]'
+check 'systemctl enable' systemctl enable --no-reload mshared
+check 'makes the name that the bus starts it by' sh -c \
+        '[ "$(readlink -f /etc/systemd/system/dbus-org.mshare1.service)" = /usr/lib/systemd/system/mshared.service ]'
+systemctl disable --no-reload mshared 2> /dev/null
+check 'as the preset has it' sh -c 'systemctl preset mshared && systemctl is-enabled mshared'
+check 'a call starts it' call ListRegions
+mkdir -p /etc/mshare/mshared.conf.d
+printf '[Limits]\nRegionsMax=7\n' > /etc/mshare/mshared.conf.d/10-test.conf
+check 'systemctl reload' systemctl reload mshared
+check 'reads its settings' is 't 7' limit RegionsMax
+rm /etc/mshare/mshared.conf.d/10-test.conf
+check 'again' systemctl reload mshared
+check 'and again' is 't 1024' limit RegionsMax
+
+if [ "$MSHARE_PATCHED" = yes ]; then
+        check 'a region' msharectl create shared 64M --owner=1000:1000
+        check 'a client in a unit' works
+        check 'a read-only /sys hinders who writes' fails 'ReadWritePaths=/sys/fs/mshare' ProtectKernelTunables=yes
+        access=r check 'not who reads' works ProtectKernelTunables=yes
+        check 'nor who has it writable' works ProtectKernelTunables=yes ReadWritePaths=/sys/fs/mshare
+        check 'nor does a strict file system, nor a /proc of processes alone' works ProtectSystem=strict PrivateTmp=yes \
+                PrivateDevices=yes ProcSubset=pid ProtectProc=invisible
+        check 'a list of what is denied lets mshare() through' works 'SystemCallFilter=~@mount @clock' NoNewPrivileges=yes
+        check 'a list of what is allowed does not' fails 'may not call mshare()' \
+                SystemCallFilter=@system-service SystemCallErrorNumber=EPERM
+        check 'whatever its errno' fails 'may not call mshare()' \
+                SystemCallFilter=@system-service SystemCallErrorNumber=ENOSYS
+        check 'who was refused is no client' is 0 sh -c 'msharectl clients shared --no-legend | wc -l'
+        check 'it goes' msharectl remove shared
+fi
+
+# No default window is where a process has anything, however wide the kernel scatters it and in whatever layout.
+layouts() {
+        local _
+        for _ in $(seq 15); do
+                cat /proc/self/maps
+                setarch -L cat /proc/self/maps
+                (ulimit -s unlimited && cat /proc/self/maps)
+        done
+}
+no_collision() {
+        layouts > "$out/maps"
+        busctl -j call org.mshare1 /org/mshare1 org.mshare1.Manager ListRegions > "$out/regions"
+        python3 - "$out/maps" "$out/regions" << 'PY'
+import json, sys
+windows = [(row[2], row[2] + row[3]) for row in json.load(open(sys.argv[2]))["data"][0]]
+assert sum(end - start for start, end in windows) == 95 << 39, windows
+seen = set()
+for line in open(sys.argv[1]):
+    low, high = (int(x, 16) for x in line.split()[0].split("-"))
+    seen.add(low >> 40)
+    assert not any(low < end and start < high for start, end in windows), (line, windows)
+# Last is the vsyscall page, beyond user space.
+print("mappings in these TiB:", sorted(seen)[:-1])
+assert min(seen) < 22 and any(42 <= x < 59 for x in seen) and any(85 <= x < 102 for x in seen), seen
+PY
+}
+if [ "$MSHARE_PATCHED" = yes ]; then
+        check 'the widest address space randomization' sh -c 'echo 32 > /proc/sys/vm/mmap_rnd_bits'
+        # All of the default addresses.
+        for granules in 44 42 9; do
+                check "a window of $granules granules" call CreateRegion 'stua{sv}' w$granules $((granules << 39)) 384 1 backing s empty
+        done
+        check 'is the last' sh -c "busctl call org.mshare1 /org/mshare1 org.mshare1.Manager CreateRegion 'stua{sv}' w 4096 384 0 2>&1 |
+                grep 'No window of'"
+        check 'none is in the way of any process' no_collision
+        check 'they go' msharectl remove w44 w42 w9
+fi
+
+for how in Wants Requires; do
+        printf '[Unit]\n%s=mshared.service\nAfter=mshared.service\n[Service]\nExecStart=sleep infinity\n' $how \
+                > "/run/systemd/system/db-$how.service"
+done
+systemctl daemon-reload
+check 'units that want and require the broker start' systemctl start db-Wants db-Requires
+wants=$(main_pid db-Wants) requires=$(main_pid db-Requires)
+check 'its restart' systemctl restart mshared
+check 'is none of who wants it' is "$wants" main_pid db-Wants
+restarted() { [ "$(main_pid db-Requires)" != "$requires" ] && systemctl is-active db-Requires; }
+check 'and one of who requires it' is active restarted
+requires=$(main_pid db-Requires)
+check 'its death' kill -9 "$(main_pid mshared)"
+check 'from which it is back at once' is active systemctl is-active mshared
+check 'is one, too' is active restarted
+check 'and none of who wants it' is "$wants" main_pid db-Wants
+systemctl stop db-Wants db-Requires
+rm -f /run/systemd/system/db-{Wants,Requires}.service
+systemctl daemon-reload
+echo "1..$count"
