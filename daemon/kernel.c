@@ -32,6 +32,8 @@ int kernel_root(Kernel *kernel) {
                 return kernel->root_fd;
         if (!kernel->supported)
                 return -EOPNOTSUPP;
+        if (kernel->settled)
+                return -ENODEV;
         fd = open(kernel->ops->root(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
                 return errno == ENOENT ? -ENODEV : -errno;

@@ -40,6 +40,7 @@ typedef struct Kernel {
         bool supported;
         uint64_t granule; /* bytes; 0 if not supported */
         int root_fd; /* or -1 as long as msharefs is not mounted */
+        bool settled; /* the root is not looked for any more */
 } Kernel;
 
 /* Never fails for a kernel without mshare: supported is false then. */

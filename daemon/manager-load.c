@@ -297,7 +297,11 @@ int manager_load(Manager *m) {
                 if (m->kernel.supported)
                         log_message(&m->log, LOG_WARNING, "msharefs is not to be had at %s: %s", m->kernel.ops->root(),
                                     strerror(-r));
-                /* State files stay: what they speak of may be back when msharefs is. */
+                /*
+                 * State files stay: what they speak of may be back when msharefs is. Nor is it used if it comes later:
+                 * whose regions it has we would not know.
+                 */
+                m->kernel.settled = true;
                 return 0;
         }
         r = for_each_entry(m->regions_fd, load_state, m);

@@ -404,6 +404,23 @@ def test_a_kernel_without_mshare_is_said_to_be_one(env):
     refuses("NoSuchRegion", root.manager, "RemoveRegion", "sa{sv}", "r", {})
 
 
+def test_msharefs_that_is_mounted_too_late_is_left_alone(env):
+    env.start()
+    root = env.client(0)
+    root.create("old", mode=0o640, label="a label")
+    env.stop()
+    os.rename(env.kernel + "/fs", env.kernel + "/later")
+    env.start()
+    refuses("KernelUnsupported", root.create, "r", contains=("not mounted", "sys-fs-mshare.mount"))
+    os.rename(env.kernel + "/later", env.kernel + "/fs")
+    # Its regions have not been taken up: one made now could be in the way of those.
+    refuses("KernelUnsupported", root.create, "r", contains="mshared again")
+    refuses("KernelUnsupported", root.acquire, "old", contains="mshared again")
+    env.restart()
+    equal(root.get(root.list()["old"]["path"], REGION_IFACE, "Label"), "a label")
+    root.create("r")
+
+
 # --- who may ---
 
 def test_mode_bits_decide_without_polkit(env):
