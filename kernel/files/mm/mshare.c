@@ -44,10 +44,14 @@ DEFINE_STATIC_KEY_FALSE(mshare_key);
 struct workqueue_struct *mshare_wq;
 
 /*
- * Above so many sharers one flush_tlb_all() is cheaper than a walk of the
- * list: the walk costs a cold cache line per sharer, the flush a refill.
+ * A walk of the list costs about as much per sharer, a cold cache line that is
+ * written to, as flush_tlb_all() per CPU, an interrupt. So with more sharers
+ * than CPUs all CPUs are flushed, and no flush pays for sharers that sleep.
  */
-#define MSHARE_FLUSH_ALL_ABOVE	256
+static bool mshare_flush_all(int nr_sharers)
+{
+	return nr_sharers > max_t(int, num_online_cpus(), 8);
+}
 
 /* A host mm's lock nests inside a sharer's. */
 static struct lock_class_key mshare_host_mmap_key;
@@ -958,8 +962,8 @@ void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 	if (!nr)
 		return;
 	trace_mshare_flush(region, start, end, freed_tables, nr,
-			   nr > MSHARE_FLUSH_ALL_ABOVE);
-	if (nr > MSHARE_FLUSH_ALL_ABOVE) {
+			   mshare_flush_all(nr));
+	if (mshare_flush_all(nr)) {
 		flush_tlb_all();
 		return;
 	}
