@@ -939,9 +939,16 @@ int mshare_nr_sharers(struct mm_struct *host)
 	return atomic_read(&host->mshare_host->nr_sharers);
 }
 
-bool mshare_has_sharers(struct mm_struct *host)
+/*
+ * Which sharers' pages a batch unmapped is not recorded: every CPU flushes
+ * everything.
+ */
+bool mshare_flush_batch(void)
 {
-	return mshare_nr_sharers(host) && !mshare_skip_tlb_fanout;
+	if (mshare_skip_tlb_fanout)
+		return false;
+	flush_tlb_all();
+	return true;
 }
 
 void mshare_flush_tlb(struct mm_struct *host, unsigned long start,

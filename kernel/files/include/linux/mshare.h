@@ -158,8 +158,8 @@ void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 		      unsigned long end, unsigned int stride_shift,
 		      bool freed_tables);
 
-/* Might a TLB hold anything of this host mm? */
-bool mshare_has_sharers(struct mm_struct *host);
+/* The end of a batch of flushes: false if that is left to the caller. */
+bool mshare_flush_batch(void);
 
 /* For /proc/PID/smaps. */
 int mshare_nr_sharers(struct mm_struct *host);
