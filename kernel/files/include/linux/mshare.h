@@ -105,14 +105,20 @@ static inline struct mm_struct *
 mshare_redirect(struct mm_struct *mm, unsigned long start, unsigned long len,
 		unsigned int op, struct mshare_region **regionp)
 {
-	*regionp = NULL;
-	if (!mm_has_mshare_windows(mm)) {
-		/* Lets the compiler drop the caller's test on this path. */
-		if (IS_ERR(mm))
-			__builtin_unreachable();
+	if (mm_has_mshare_windows(mm)) {
+		/* So that the caller's variable can be a register. */
+		struct mshare_region *region;
+
+		mm = __mshare_redirect(mm, start, len, op, &region);
+		*regionp = region;
 		return mm;
 	}
-	return __mshare_redirect(mm, start, len, op, regionp);
+
+	*regionp = NULL;
+	/* Lets the compiler drop the caller's test on this path. */
+	if (IS_ERR(mm))
+		__builtin_unreachable();
+	return mm;
 }
 
 unsigned long mshare_mmap(struct file *file, unsigned long addr,
