@@ -70,8 +70,10 @@ kernel_key() {
                 kernel_fragments "$1" | xargs cat | sha256sum
                 if is_patched "$1"; then
                         # Selftests and documents do not enter the image.
-                        (cd "$KDIR" && find series patches files -type f -not -path 'files/tools/*' \
-                                -not -path 'files/Documentation/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
+                        grep -vE '^[0-9]+-(docs|selftests)-' "$KDIR/series"
+                        (cd "$KDIR" && find patches files -type f -not -path 'files/tools/*' \
+                                -not -path 'files/Documentation/*' -not -name '[0-9]*-docs-*.patch' \
+                                -not -name '[0-9]*-selftests-*.patch' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
                 fi
         } | sha256sum | cut -c1-16
 }
