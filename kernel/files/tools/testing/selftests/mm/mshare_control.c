@@ -159,6 +159,40 @@ TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen, 180)
 	}
 }
 
+/* Nobody is interrupted here, with the fan-out or without. */
+TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen_after_idling, 120)
+{
+	const int rounds = 40;
+	int cpu[2], skip;
+	struct peer p;
+	long seen;
+
+	if (access(KNOB_FANOUT, W_OK))
+		SKIP(return, "no " KNOB_FANOUT);
+	if (!two_cpus(cpu))
+		SKIP(return, "needs two CPUs");
+	if (pti_on())
+		SKIP(return, "page-table isolation hides it");
+	ASSERT_EQ(0, pin_to(cpu[0]));
+	MAKE_SHARED();
+	ASSERT_EQ(0, peer_call(&p, pf_pin_to, cpu[1]));
+	for (skip = 0; skip < 2; skip++) {
+		ASSERT_EQ(0, spew(KNOB_FANOUT, skip ? "1" : "0"));
+		seen = idle_rounds(&p, self->addr, rounds);
+		ASSERT_EQ(0, spew(KNOB_FANOUT, "0"));
+		TH_LOG("%s the fan-out noticed in %ld of %d rounds",
+		       skip ? "without" : "with", seen, rounds);
+		if (skip) {
+			EXPECT_LE(0, seen);
+			EXPECT_GT(rounds / 2, seen);
+		} else {
+			EXPECT_EQ(rounds, seen);
+		}
+	}
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+}
+
 enum behind { BEHIND_PAGEOUT, BEHIND_MIGRATION, BEHIND_COLLAPSE,
 	      BEHIND_WRITEBACK, BEHIND_ALL };
 

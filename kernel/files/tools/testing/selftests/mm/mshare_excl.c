@@ -378,6 +378,47 @@ TEST_F(mshare, hugetlb_dax_dev_refused)
 static int called;
 
 /* A probe in the file that a region maps: executed there, it must not trap. */
+/* A system call as a 32-bit program makes it; -ENXIO if there is no such way. */
+static long int80(long nr, long a, long b, long c)
+{
+	long ret = -ENXIO;
+
+	if (PROBE(asm volatile("int $0x80"
+			       : "=a" (ret)
+			       : "a" (nr), "b" (a), "c" (b), "d" (c), "S" (0L),
+				 "D" (0L)
+			       : "memory", "r8", "r9", "r10", "r11")))
+		return -ENXIO;
+	return (int)ret;
+}
+
+/* For 64-bit programs only: a window is beyond what others can address. */
+TEST_F(mshare, not_for_other_abis)
+{
+	static const int calls[] = { __NR_mshare, __NR_mshare_unlink };
+	const long x32 = 0x40000000, getpid32 = 20;
+	char *name;
+	unsigned int i;
+
+	MAKE_REGION();
+	/* Where an int has room for it. */
+	name = mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1,
+		    0);
+	ASSERT_NE(MAP_FAILED, name);
+	memcpy(name, self->name, sizeof(self->name));
+	for (i = 0; i < ARRAY_SIZE(calls); i++)
+		EXPECT_EQ(-ENOSYS, neg(syscall(x32 | calls[i], name, 0, 0, 0,
+					       0)));
+	if (int80(getpid32, 0, 0, 0) == getpid()) {
+		for (i = 0; i < ARRAY_SIZE(calls); i++)
+			EXPECT_EQ(-ENOSYS, int80(calls[i], (long)name, 0, 0));
+	} else {
+		TH_LOG("no 32-bit system calls here");
+	}
+	EXPECT_EQ(0, access(self->path, F_OK));
+	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
+}
+
 TEST_F(mshare, uprobe_no_sigtrap)
 {
 	/* mov $42, %eax; ret */

@@ -654,6 +654,21 @@ TEST_F_TIMEOUT(mshare, spin_writer_vs_ro_donation, 120)
 	EXPECT_EQ(0, debug_check());
 }
 
+TEST_F_TIMEOUT(mshare, idle_reader_vs_mprotect, 60)
+{
+	int cpu[2], rounds = scaled(200, 60);
+	struct peer p;
+
+	if (!two_cpus(cpu))
+		SKIP(return, "needs two CPUs");
+	ASSERT_EQ(0, pin_to(cpu[0]));
+	MAKE_SHARED();
+	ASSERT_EQ(0, peer_call(&p, pf_pin_to, cpu[1]));
+	EXPECT_EQ(rounds, idle_rounds(&p, self->addr, rounds));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
 /* Readers on both CPUs while sharers come and go: no false fault, ever. */
 TEST_F_TIMEOUT(mshare, attach_detach_vs_access, 60)
 {

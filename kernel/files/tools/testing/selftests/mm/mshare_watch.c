@@ -4,6 +4,7 @@
  * is let in by an access control list.
  */
 #include "mshare_helpers.h"
+#include "mshare_trace.h"
 
 #include <grp.h>
 #include <poll.h>
@@ -452,39 +453,14 @@ TEST_F(mshare, acl_default_of_the_root)
 
 /* ------------------------------------------------------------ tracepoints */
 
-#define TRACEFS	"/sys/kernel/tracing/"
-
-/* How many lines of the trace have both words. */
-static int traced(const char *event, const char *word)
-{
-	static char buf[1048576];
-	char *line, *next;
-	int n = 0;
-
-	if (slurp(TRACEFS "trace", buf, sizeof(buf)) < 0)
-		return -1;
-	for (line = buf; *line; line = next) {
-		next = strchr(line, '\n');
-		if (!next)
-			break;
-		*next++ = 0;
-		n += strstr(line, event) && strstr(line, word);
-	}
-	return n;
-}
-
 TEST_F(mshare, tracepoints_tell_attach_fault_flush_detach)
 {
 	char region[160], range[192];
 	struct peer p;
 
-	if (access(TRACEFS "trace", W_OK))
-		mount("tracefs", TRACEFS, "tracefs", 0, NULL);
-	if (access(TRACEFS "events/mshare/enable", W_OK))
+	if (!trace_have())
 		SKIP(return, "the kernel has no tracepoints");
-	ASSERT_EQ(0, spew(TRACEFS "trace", ""));
-	ASSERT_EQ(0, spew(TRACEFS "events/mshare/enable", "1"));
-	ASSERT_EQ(0, spew(TRACEFS "tracing_on", "1"));
+	ASSERT_EQ(0, trace_begin());
 
 	snprintf(region, sizeof(region), "region=%s ", self->name);
 	snprintf(range, sizeof(range), "region=%s range=%#lx-%#lx ", self->name,
@@ -496,14 +472,14 @@ TEST_F(mshare, tracepoints_tell_attach_fault_flush_detach)
 	EXPECT_EQ(0, peer_munmap(&p, self->addr, self->len));
 	EXPECT_EQ(0, do_munmap(self->addr, self->len));
 	EXPECT_EQ(0, sys_mshare_unlink(self->name));
-	EXPECT_EQ(0, spew(TRACEFS "events/mshare/enable", "0"));
+	EXPECT_EQ(0, trace_end());
 
 	EXPECT_EQ(2, traced("mshare_attach:", region));
 	EXPECT_EQ(2, traced("mshare_detach:", region));
 	EXPECT_EQ(1, traced("mshare_fault:", region));
 	EXPECT_EQ(1, traced("mshare_flush:", range));
 	EXPECT_EQ(1, traced("mshare_attach:", "access=rw sharers=2"));
-	EXPECT_EQ(0, spew(TRACEFS "trace", ""));
+	EXPECT_EQ(0, trace_clear());
 }
 
 int main(int argc, char **argv)

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mshare: what depends on the machine: memory in two nodes ("numa=fake=2" makes
+ * them of one), and the end of all memory.  The latter is tried only where
+ * MSHARE_MACHINE_OOM is set, because others may be killed as well.
+ */
+#include "mshare_helpers.h"
+#include "mshare_trace.h"
+
+#define NODE_DIR "/sys/devices/system/node/"
+#define MPOL_BIND 2
+#define MPOL_DEFAULT 0
+
+/* A figure of a node's meminfo in kB, or -1. */
+static long node_kb(int node, const char *key)
+{
+	char path[128], buf[8192], *p;
+
+	/* The CPUs keep some of the counts to themselves for a while. */
+	spew("/proc/sys/vm/stat_refresh", "1");
+	snprintf(path, sizeof(path), NODE_DIR "node%d/meminfo", node);
+	if (slurp(path, buf, sizeof(buf)) <= 0)
+		return -1;
+	p = strstr(buf, key);
+	return p ? atol(p + strlen(key) + 1) : -1;
+}
+
+#define EXPECT_NEAR(want, got, within)					\
+	EXPECT_GE((long)(within), labs((want) - (got)))
+
+/* From now on the caller's pages are of this node; negative: of any. */
+PEER_FN(pf_bind_node)
+{
+	unsigned long mask = 1UL << (a < 0 ? 0 : a);
+
+	PEER_UNUSED();
+	if (a < 0)
+		return neg(syscall(__NR_set_mempolicy, MPOL_DEFAULT, NULL, 0));
+	return neg(syscall(__NR_set_mempolicy, MPOL_BIND, &mask, 64UL));
+}
+
+PEER_FN(pf_write_all)
+{
+	long off;
+
+	PEER_UNUSED();
+	for (off = 0; off < b; off += PAGE)
+		if (probe_store((void *)(a + off), c + off))
+			return -EFAULT;
+	return 0;
+}
+
+/* How many pages do not hold what pf_write_all() left in them. */
+PEER_FN(pf_wrong_pages)
+{
+	long off, val, wrong = 0;
+
+	PEER_UNUSED();
+	for (off = 0; off < b; off += PAGE)
+		wrong += probe_load((void *)(a + off), &val) || val != c + off;
+	return wrong;
+}
+
+PEER_FN(pf_own_memory)
+{
+	PEER_UNUSED();
+	return neg((long)mmap(NULL, a, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			      0));
+}
+
+static bool two_nodes(void)
+{
+	return !access(NODE_DIR "node1", F_OK) &&
+	       node_kb(1, "MemTotal:") > 128 * 1024;
+}
+
+/*
+ * Whoever touches a page first says where it is; who moves his own memory to
+ * another node leaves the region's where it was.
+ */
+TEST_F_TIMEOUT(mshare, first_toucher_chooses_node, 90)
+{
+	const long len = 32 * MEG, kb = len / 1024;
+	unsigned long from = 1, to = 2;
+	long a = (long)self->addr, before[2], own;
+	struct peer p;
+
+	if (!two_nodes())
+		SKIP(return, "needs two nodes");
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, len, RW));
+	before[0] = node_kb(0, "AnonPages:");
+	before[1] = node_kb(1, "AnonPages:");
+	ASSERT_EQ(0, pf_bind_node(1, 0, 0, 0, 0, 0));
+	ASSERT_EQ(0, peer_call(&p, pf_bind_node, 0));
+	ASSERT_EQ(0, peer_call(&p, pf_write_all, a, len, 77));
+	EXPECT_NEAR(kb, node_kb(0, "AnonPages:") - before[0], 4096);
+	EXPECT_NEAR(0, node_kb(1, "AnonPages:") - before[1], 4096);
+	/* The maker wants the other one, but they are there. */
+	EXPECT_EQ(0, pf_wrong_pages(a, len, 77, 0, 0, 0));
+	EXPECT_NEAR(0, node_kb(1, "AnonPages:") - before[1], 4096);
+
+	/* Memory of the peer's own, as a sign that there is something to move. */
+	own = peer_call(&p, pf_own_memory, 8 * MEG);
+	ASSERT_LT(0, own);
+	ASSERT_EQ(0, peer_call(&p, pf_write_all, own, 8 * MEG, 1));
+	before[1] = node_kb(1, "AnonPages:");
+	ASSERT_LE(0, neg(syscall(__NR_migrate_pages, p.pid, 64UL, &from,
+				 &to)));
+	EXPECT_NEAR(8192, node_kb(1, "AnonPages:") - before[1], 4096);
+	EXPECT_EQ(0, peer_call(&p, pf_wrong_pages, own, 8 * MEG, 1));
+	EXPECT_EQ(0, peer_call(&p, pf_wrong_pages, a, len, 77));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+	ASSERT_EQ(0, pf_bind_node(-1, 0, 0, 0, 0, 0));
+}
+
+#define BALANCING "/proc/sys/kernel/numa_balancing"
+
+/* The node of the CPU that the caller is on. */
+PEER_FN(pf_my_node)
+{
+	unsigned int cpu, node;
+
+	PEER_UNUSED();
+	return neg(syscall(__NR_getcpu, &cpu, &node, NULL)) ?: (long)node;
+}
+
+/* Reads it all, over and over, for some milliseconds. */
+PEER_FN(pf_read_for)
+{
+	long end = now_ms() + c, wrong = 0;
+
+	PEER_UNUSED();
+	while (now_ms() < end)
+		wrong += pf_wrong_pages(a, b, 77, 0, 0, 0);
+	return wrong;
+}
+
+/*
+ * NUMA balancing makes entries inaccessible to learn who uses the pages.  A
+ * sharer's scan stops at its windows: its own memory is looked at, and no access
+ * to the region ever faults for it.
+ */
+TEST_F_TIMEOUT(mshare, balancing_leaves_region_alone, 120)
+{
+	const long len = 8 * MEG;
+	long a = (long)self->addr, own, away, hints, faults;
+	char before[16] = "0";
+	struct peer p;
+	int i;
+
+	if (!two_nodes() || access(BALANCING, W_OK))
+		SKIP(return, "needs two nodes and NUMA balancing");
+	if (!trace_have())
+		SKIP(return, "the kernel has no tracepoints");
+	ASSERT_LT(0, slurp(BALANCING, before, sizeof(before)));
+	ASSERT_EQ(0, spew(BALANCING, "1"));
+	hints = vmstat_count("numa_hint_faults");
+
+	/* All of it where the peer is not: what is at hand is not scanned. */
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, len, RW));
+	away = !peer_call(&p, pf_my_node);
+	ASSERT_EQ(0, peer_call(&p, pf_bind_node, away));
+	ASSERT_EQ(0, peer_call(&p, pf_write_all, a, len, 77));
+	own = peer_call(&p, pf_own_memory, len);
+	ASSERT_LT(0, own);
+	ASSERT_EQ(0, peer_call(&p, pf_write_all, own, len, 77));
+	ASSERT_EQ(0, peer_call(&p, pf_bind_node, -1));
+	ASSERT_EQ(0, peer_call(&p, pf_wrong_pages, a, len, 77));
+
+	ASSERT_EQ(0, trace_begin());
+	for (i = 0; i < 80; i++) {
+		EXPECT_EQ(0, peer_call(&p, pf_read_for, own, len, 250));
+		EXPECT_EQ(0, peer_call(&p, pf_read_for, a, len, 250));
+		if (vmstat_count("numa_hint_faults") > hints + len / PAGE / 2)
+			break;
+	}
+	ASSERT_EQ(0, trace_end());
+	faults = traced("mshare_fault:", self->name);
+	ASSERT_EQ(0, spew(BALANCING, before));
+
+	EXPECT_LT(hints + len / PAGE / 2, vmstat_count("numa_hint_faults"))
+		TH_LOG("too little was scanned to show anything");
+	EXPECT_EQ(0, faults);
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+static void oom_score(const char *text)
+{
+	spew("/proc/self/oom_score_adj", text);
+}
+
+/* More than any machine that runs this has. */
+#define TOO_MUCH (64L * 1024 * MEG)
+
+/* A child that writes to its window until it is killed. */
+static pid_t start_filling(char *addr)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		oom_score("1000");
+		/* What its end gives back at once: the others live on that. */
+		pf_write_all(pf_own_memory(96 * MEG, 0, 0, 0, 0, 0), 96 * MEG,
+			     0, 0, 0, 0);
+		pf_write_all((long)addr, TOO_MUCH, 5, 0, 0, 0);
+		_exit(1);
+	}
+	return pid;
+}
+
+static bool was_killed(pid_t pid)
+{
+	int status;
+
+	return waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) &&
+	       WTERMSIG(status) == SIGKILL;
+}
+
+/*
+ * All memory in one region.  The OOM killer ends whoever takes more, as with
+ * any other memory; what the region has stays while it has a name, as in tmpfs,
+ * and goes with its last sharer if it has none.
+ */
+TEST_F_TIMEOUT(mshare, all_memory_in_a_region, 300)
+{
+	long before, held, kills, a = (long)self->addr;
+	bool named;
+	pid_t pid;
+
+	if (!getenv("MSHARE_MACHINE_OOM"))
+		SKIP(return, "MSHARE_MACHINE_OOM is not set");
+	oom_score("-1000");
+	before = meminfo_kb("MemAvailable");
+	ASSERT_GT(TOO_MUCH / 1024 / 2, before);
+
+	for (named = true;; named = false) {
+		kills = vmstat_count("oom_kill");
+		MAKE_REGION();
+		ASSERT_EQ(0, map_fd(self->addr, TOO_MUCH, RW, MAP_PRIVATE |
+				    MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+		/* Sooner done in large pages, where there are such. */
+		do_madvise(self->addr, TOO_MUCH, MADV_HUGEPAGE);
+		pid = start_filling(self->addr);
+		ASSERT_LT(0, pid);
+		if (!named) {
+			ASSERT_EQ(0, neg(unlink(self->path)));
+			ASSERT_EQ(0, do_munmap(self->addr, self->len));
+		}
+		EXPECT_TRUE(was_killed(pid));
+		EXPECT_LT(kills, vmstat_count("oom_kill"));
+		if (!named)
+			break;
+
+		held = region_figure(self->name, "mshare-resident-kb");
+		EXPECT_LT(before / 2, held)
+			TH_LOG("the region has %ld of %ld kB", held, before);
+		EXPECT_GT(before / 2, meminfo_kb("MemAvailable"));
+		EXPECT_EQ(0, debug_check());
+		/* It is all there for whoever else is a sharer. */
+		EXPECT_EQ(0, pf_wrong_pages(a, 64 * MEG, 5, 0, 0, 0));
+		ASSERT_EQ(0, neg(unlink(self->path)));
+		ASSERT_EQ(0, do_munmap(self->addr, self->len));
+		EXPECT_TRUE(WAIT_FOR(meminfo_kb("MemAvailable") >
+				     before / 10 * 9, 20000));
+	}
+	/* The one who was killed was the last. */
+	EXPECT_TRUE(WAIT_FOR(meminfo_kb("MemAvailable") > before / 10 * 9,
+			     20000))
+		TH_LOG("%ld of %ld kB available", meminfo_kb("MemAvailable"),
+		       before);
+	oom_score("0");
+}
+
+int main(int argc, char **argv)
+{
+	return mshare_main(argc, argv);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the tracepoints of mshare have told; by mshare_helpers.h's means. */
+#ifndef _MSHARE_TRACE_H
+#define _MSHARE_TRACE_H
+
+#define TRACEFS	"/sys/kernel/tracing/"
+
+static inline bool trace_have(void)
+{
+	if (access(TRACEFS "trace", W_OK))
+		mount("tracefs", TRACEFS, "tracefs", 0, NULL);
+	return !access(TRACEFS "events/mshare/enable", W_OK);
+}
+
+static inline long trace_clear(void)
+{
+	return spew(TRACEFS "trace", "");
+}
+
+static inline long trace_begin(void)
+{
+	return trace_clear() ?:
+	       spew(TRACEFS "events/mshare/enable", "1") ?:
+	       spew(TRACEFS "tracing_on", "1");
+}
+
+static inline long trace_end(void)
+{
+	return spew(TRACEFS "events/mshare/enable", "0");
+}
+
+/* How many lines of the trace have both words. */
+static inline int traced(const char *event, const char *word)
+{
+	static char buf[1048576];
+	char *line, *next;
+	int n = 0;
+
+	if (slurp(TRACEFS "trace", buf, sizeof(buf)) < 0)
+		return -1;
+	for (line = buf; *line; line = next) {
+		next = strchr(line, '\n');
+		if (!next)
+			break;
+		*next++ = 0;
+		n += strstr(line, event) && strstr(line, word);
+	}
+	return n;
+}
+
+#endif /* _MSHARE_TRACE_H */
