@@ -3,7 +3,7 @@
 """Kernel selftests in guests: the programs of tests/kernel/selftests.list.
 
   suite.py --kernel DIR --kind mshare|debug --initrd FILE --cache DIR --list FILE
-           --sources DIR --results FILE --which shared|alone
+           --sources DIR --results FILE --which shared|tables|rest|alone
            --patched yes|no [--pti on|off] [--la57 on|off]
 
 One boot runs every program of the list, a program tagged "alone" gets its own.
@@ -182,7 +182,7 @@ def parse():
     ap.add_argument("--pti", type=on_off)
     ap.add_argument("--la57", type=on_off)
     ap.add_argument("--patched", choices=("yes", "no"), required=True)
-    ap.add_argument("--which", choices=("shared", "alone"), required=True)
+    ap.add_argument("--which", choices=("shared", "tables", "rest", "alone"), required=True)
     return ap.parse_args()
 
 
@@ -202,10 +202,14 @@ def main():
     if opts.la57 is not None:
         title += f", la57{words[opts.la57]}"
 
-    if opts.which == "shared":
-        boots = [Boot(opts, title, [p for p in programs if "alone" not in p.tags])]
-    else:
+    if opts.which == "alone":
         boots = [Boot(opts, f"{title}, {p.name} alone", [p]) for p in programs if "alone" in p.tags]
+    else:
+        shared = [p for p in programs if "alone" not in p.tags]
+        if opts.which != "shared":
+            shared = [p for p in shared if ("tables" in p.tags) == (opts.which == "tables")]
+            title += f", {opts.which}"
+        boots = [Boot(opts, title, shared)]
     boots = [boot for boot in boots if boot.programs]
     if not boots and opts.which == "shared":
         vm.note("    there are no kernel selftests: nothing counted")
