@@ -101,7 +101,7 @@ def run_script(opts, path, wishes):
         shutil.copytree(os.path.dirname(os.path.abspath(path)), os.path.join(guest.job, "guest"))
         shutil.copy(opts.overlay, os.path.join(guest.job, "overlay.tar"))
         guest.put("cmd", f"export MSHARE_RELEASE={release} MSHARE_CONFIG_SHA256={config}\n"
-                         f"export MSHARE_PATCHED={opts.patched}\n"
+                         f"export MSHARE_PATCHED={opts.patched if wishes['kernel'] != 'stock' else 'no'}\n"
                          + "".join(f"export {shlex.quote(word)}\n" for word in words) +
                          f"cd /run/job/guest && exec bash ./{name}\n")
         output = []
