@@ -769,7 +769,7 @@ static void fuzz_step(unsigned int *seed, char *base, size_t len,
  * expected of any of them but that the region's tree is sound afterwards and
  * the kernel alive: MSHARE_SEED repeats a run, MSHARE_FUZZ_MS makes it longer.
  */
-TEST_F_TIMEOUT(mshare, random_syscall_fuzz, 600)
+TEST_F_TIMEOUT(mshare, random_syscall_fuzz, 3600)
 {
 	const char *env = getenv("MSHARE_SEED"), *ms = getenv("MSHARE_FUZZ_MS");
 	unsigned int seed = env ? strtoul(env, NULL, 0) : (unsigned int)getpid()

@@ -319,6 +319,59 @@ TEST_F_TIMEOUT(mshare, migration_under_sharers, 120)
 	close(v.fd);
 }
 
+#define IDLE_BITMAP "/sys/kernel/mm/page_idle/bitmap"
+
+/* Take a frame for idle: 0 or -errno. */
+static long mark_idle(int bitmap, long frame)
+{
+	__u64 bits = 1ULL << frame % 64;
+
+	return pwrite(bitmap, &bits, sizeof(bits), frame / 64 * 8) ==
+	       sizeof(bits) ? 0 : -errno;
+}
+
+/* Has nobody used it since? */
+static bool is_idle(int bitmap, long frame)
+{
+	__u64 bits = 0;
+
+	return pread(bitmap, &bits, sizeof(bits), frame / 64 * 8) ==
+	       sizeof(bits) && bits >> frame % 64 & 1;
+}
+
+/* There is one accessed bit for all sharers: a page that any of them uses is. */
+TEST_F_TIMEOUT(mshare, idle_for_all_or_none, 60)
+{
+	int bitmap = open(IDLE_BITMAP, O_RDWR | O_CLOEXEC), i;
+	struct two_views v;
+	struct peer p;
+	long frame;
+
+	if (bitmap < 0)
+		SKIP(return, "no " IDLE_BITMAP);
+	MAKE_SHARED();
+	ASSERT_EQ(0, two_views(&v, self->addr, PAGE));
+	ASSERT_EQ(0, probe_store(v.own, 1));
+	/* Out of the CPUs' hands and onto a list, where it can be found. */
+	ASSERT_EQ(0, spew("/proc/sys/vm/compact_memory", "1"));
+	frame = frame_of(v.own);
+	ASSERT_NE(0, frame);
+	for (i = 0; i < 20; i++) {
+		ASSERT_EQ(1, peer_see(&p, self->addr));
+		ASSERT_EQ(0, mark_idle(bitmap, frame));
+		/* Or the CPU would know the page by heart, and mark nothing. */
+		ASSERT_EQ(0, do_mprotect(self->addr, PAGE,
+					 i & 1 ? RW : PROT_READ));
+		EXPECT_TRUE(is_idle(bitmap, frame));
+		ASSERT_EQ(1, peer_see(&p, self->addr));
+		EXPECT_FALSE(is_idle(bitmap, frame));
+	}
+	close(bitmap);
+	close(v.fd);
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
 int main(int argc, char **argv)
 {
 	return mshare_main(argc, argv);

@@ -7,6 +7,7 @@
 #include "mshare_trace.h"
 
 #include <grp.h>
+#include <linux/perf_event.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/xattr.h>
@@ -480,6 +481,64 @@ TEST_F(mshare, tracepoints_tell_attach_fault_flush_detach)
 	EXPECT_EQ(1, traced("mshare_flush:", range));
 	EXPECT_EQ(1, traced("mshare_attach:", "access=rw sharers=2"));
 	EXPECT_EQ(0, trace_clear());
+}
+
+/* ------------------------------------------------------------------- perf */
+
+/* The page size that the last sample tells of an address, or -errno. */
+static long sampled_page_size(struct perf_event_mmap_page *ring, void *addr)
+{
+	char *data = (char *)ring + ring->data_offset;
+	__u64 tail = ring->data_tail, head;
+	long size = -ENOENT;
+
+	head = __atomic_load_n(&ring->data_head, __ATOMIC_ACQUIRE);
+	while (tail < head) {
+		struct {
+			struct perf_event_header header;
+			__u64 addr, page_size;
+		} *sample = (void *)(data + tail % ring->data_size);
+
+		/* All records are of one size, of which the ring holds many. */
+		if (sample->header.type == PERF_RECORD_SAMPLE &&
+		    sample->addr == (unsigned long)addr)
+			size = sample->page_size;
+		tail += sample->header.size;
+	}
+	__atomic_store_n(&ring->data_tail, head, __ATOMIC_RELEASE);
+	return size;
+}
+
+/* perf walks the page tables itself, without a lock, those of a window too. */
+TEST_F(mshare, perf_tells_page_size)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE, .size = sizeof(attr),
+		.config = PERF_COUNT_SW_PAGE_FAULTS_MIN, .sample_period = 1,
+		.sample_type = PERF_SAMPLE_ADDR | PERF_SAMPLE_DATA_PAGE_SIZE,
+	};
+	char *small = self->addr + PAGE, *large = self->addr + 2 * MEG;
+	struct perf_event_mmap_page *ring;
+	int fd;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, 4 * MEG, RW));
+	fd = syscall(__NR_perf_event_open, &attr, 0, -1, -1,
+		     PERF_FLAG_FD_CLOEXEC);
+	if (fd < 0)
+		SKIP(return, "no perf events: %s", strerror(errno));
+	ring = mmap(NULL, 9 * PAGE, RW, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, (void *)ring);
+
+	ASSERT_EQ(0, probe_store(small, 1));
+	EXPECT_EQ((long)PAGE, sampled_page_size(ring, small));
+	if (!do_madvise(large, 2 * MEG, MADV_HUGEPAGE)) {
+		ASSERT_EQ(0, probe_store(large, 1));
+		EXPECT_EQ((long)(2 * MEG), sampled_page_size(ring, large));
+	}
+	EXPECT_EQ(0, debug_check());
+	munmap(ring, 9 * PAGE);
+	close(fd);
 }
 
 int main(int argc, char **argv)
