@@ -114,16 +114,6 @@ static inline bool kernel_check(char *why, size_t size)
 	return false;
 }
 
-/*
- * The check is half of the cost of an access, which maps nothing: then, every
- * eighth is enough.
- */
-static inline bool check_after(const struct step *s, unsigned long no)
-{
-	return no % 8 == 0 || (s->op > OP_UNPIN && s->op != OP_FD_READ &&
-			       s->op != OP_FD_WRITE);
-}
-
 /* ---------------------------------------------------------------- lockstep */
 
 struct lockstep {
@@ -170,8 +160,7 @@ static inline __noreturn void drive(struct lockstep *l, struct actor *a)
 			k = l->next;
 			a->count = l->first + k;
 			if (!step_run(a, &l->step[k]) ||
-			    (check_after(&l->step[k], a->count) &&
-			     !kernel_check(a->why, sizeof(a->why)))) {
+			    !kernel_check(a->why, sizeof(a->why))) {
 				snprintf(l->why, sizeof(l->why), "%s", a->why);
 				l->wrong = true;
 				break;
@@ -555,7 +544,7 @@ static inline __noreturn void work(struct concurrent *c, struct fuzz *f,
 		seq_end(g->m);
 		count_step(c->taken, c->failing, &s, a.got);
 		count_up(&c->done, 1);
-		if (no % 16 == 0 && !kernel_check(a.why, sizeof(a.why)))
+		if (no % 4 == 0 && !kernel_check(a.why, sizeof(a.why)))
 			say_wrong(c, "a worker", no, a.why);
 	}
 	_exit(0);

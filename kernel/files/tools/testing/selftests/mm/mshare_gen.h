@@ -130,6 +130,23 @@ static inline bool huge_ok(struct gen *g, int page)
 	return part_pages(g->m, page) >= HUGE;
 }
 
+/*
+ * A huge page of shared memory is mapped across the end of its file, and what
+ * lies behind the end can be read through it: whether there is one is up to
+ * khugepaged.  So the first half of the files may become shorter and is mapped
+ * only where no huge page can be mapped, and the other half keeps its size.
+ */
+static inline bool may_shrink(int obj)
+{
+	return obj < NR_FILES / 2;
+}
+
+/* Can a huge page of an object be mapped there? */
+static inline bool huge_fits(int page, int off)
+{
+	return (page - off) % HUGE == 0;
+}
+
 /* One of our pages. */
 static inline int any_page(struct gen *g)
 {
@@ -380,6 +397,10 @@ static inline void expect_mmap(struct gen *g, struct step *s)
 		like.off = rnd(g, OBJ_PAGES - s->n + 1);
 		if (s->n < HUGE && one_in(g, 2))
 			like.off %= 16;
+		if (may_shrink(obj) && huge_fits(s->page, like.off)) {
+			obj += NR_FILES / 2;
+			s->arg[2] = obj;
+		}
 		like.obj = obj;
 	}
 	if (one_in(g, 6))
@@ -626,6 +647,11 @@ static inline bool expect_mremap(struct gen *g, struct step *s)
 			return false;
 	if (has_obj(p) && p->off + len > OBJ_PAGES)
 		return false;
+	/* No page behind an end where a huge page can be. */
+	if (has_obj(p) && huge_fits(to, p->off) &&
+	    (may_shrink(p->obj) ||
+	     p->off + len > obj_of(g->m, s->page)->npages))
+		return false;
 	s->arg[0] = len;
 	s->arg[1] = flags;
 	s->arg[2] = to;
@@ -758,6 +784,8 @@ static inline void expect_object(struct gen *g, struct step *s)
 		punch_obj(g->m, obj, off, n);
 		return;
 	default:
+		obj %= NR_FILES / 2;
+		s->arg[0] = obj;
 		/* Mostly long. */
 		if (!one_in(g, 4))
 			s->arg[1] = OBJ_PAGES - off % 16;
