@@ -313,6 +313,8 @@ struct mm_struct *__mshare_redirect(struct mm_struct *mm, unsigned long start,
 
 	mmap_assert_locked(mm);
 
+	*regionp = NULL;
+
 	/* An empty range stands for its first byte; the caller judges it. */
 	if (check_add_overflow(start, max(len, 1UL), &end))
 		end = ULONG_MAX;
