@@ -50,8 +50,11 @@ static int donate_check_vma(struct mm_struct *mm, struct vm_area_struct *vma)
 {
 	if (vma_is_sealed(vma))
 		return -EPERM;
-	if (!mshare_vma_ok(vma) || vma_is_secretmem(vma) || vma_is_dax(vma) ||
-	    userfaultfd_armed(vma) || vma_pkey(vma))
+	if (!mshare_vma_ok(vma) || userfaultfd_armed(vma) || vma_pkey(vma))
+		return -EOPNOTSUPP;
+	/* What mmap() refuses in a window; /dev/zero's are anonymous. */
+	if (!vma_is_anonymous(vma) && vma->vm_file &&
+	    mshare_may_map(vma->vm_file, 0))
 		return -EOPNOTSUPP;
 	if (vma->vm_flags & (VM_DONTCOPY | VM_WIPEONFORK | VM_MERGEABLE))
 		return -EOPNOTSUPP;
@@ -131,8 +134,10 @@ void mshare_donate_abort(struct mm_struct *host,
  * @end: one behind the last
  * @donation: as mshare_donate_check() left it
  *
- * Makes the host's VMAs, which own nothing yet. Return: 0, or an error with
- * nothing left.
+ * Makes the host's VMAs, which own nothing yet, and keeps off faults that go by
+ * the old ones' own locks: what these tables need of their mm, an anon_vma or
+ * the huge zero page, is as it is until mmap_lock is dropped. Return: 0, or an
+ * error with nothing left.
  */
 int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
 			  unsigned long start, unsigned long end,
@@ -149,11 +154,6 @@ int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
 	if (!donation->old || !donation->puds)
 		goto err;
 
-	/* The huge zero page counts the mms that have it. */
-	if (test_bit(MMF_HUGE_ZERO_PAGE, &mm->flags) &&
-	    !mm_get_huge_zero_folio(host))
-		goto err;
-
 	vma_iter_init(&vmi, mm, start);
 	vma_iter_init(&hvmi, host, start);
 	for_each_vma_range(vmi, vma, end) {
@@ -162,6 +162,7 @@ int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
 			goto err;
 
 		err = -ENOMEM;
+		vma_start_write(vma);
 		new = vm_area_dup(vma);
 		if (!new)
 			goto err;
@@ -171,6 +172,13 @@ int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
 			goto err;
 		}
 		donation->old[i++] = vma;
+	}
+
+	/* The huge zero page counts the mms that have it. */
+	if (test_bit(MMF_HUGE_ZERO_PAGE, &mm->flags) &&
+	    !mm_get_huge_zero_folio(host)) {
+		err = -ENOMEM;
+		goto err;
 	}
 
 	return 0;
@@ -334,6 +342,9 @@ static void hand_over_vma(struct mm_struct *host, struct mm_struct *mm,
 	if (anon_vma)
 		anon_vma_lock_write(anon_vma);
 
+	/* Reclaim may have put off a flush, of which the host knows nothing. */
+	flush_tlb_batched_pending(mm);
+
 	count_vma(&count, new);
 	move_counts(host, mm, &count);
 
@@ -437,9 +448,8 @@ void mshare_donate_commit(struct mm_struct *host, struct mm_struct *mm,
 	unsigned long addr;
 	int i;
 
-	/* Drains the faults that go by a VMA's own lock. */
-	for (i = 0; i < donation->nr; i++)
-		vma_start_write(donation->old[i]);
+	/* What it once had is not to be forgotten. */
+	update_hiwater_rss(mm);
 
 	for (addr = start; addr < end; addr += P4D_SIZE)
 		copy_pud_entries(host, mm, addr);
@@ -455,13 +465,14 @@ void mshare_donate_commit(struct mm_struct *host, struct mm_struct *mm,
 
 	move_other_tables(host, mm, start, end);
 
-	/* By this list swapoff finds the mms that have swap entries. */
-	if (get_mm_counter(host, MM_SWAPENTS)) {
-		spin_lock(&mmlist_lock);
-		if (list_empty(&host->mmlist))
-			list_add(&host->mmlist, &init_mm.mmlist);
-		spin_unlock(&mmlist_lock);
-	}
+	/*
+	 * By this list swapoff finds the mms that have swap entries. The count
+	 * of these is a sum over CPUs and would not tell of a few.
+	 */
+	spin_lock(&mmlist_lock);
+	if (!list_empty(&mm->mmlist) && list_empty(&host->mmlist))
+		list_add(&host->mmlist, &mm->mmlist);
+	spin_unlock(&mmlist_lock);
 }
 
 static void free_pud_table(struct mmu_gather *tlb, pud_t *pud,

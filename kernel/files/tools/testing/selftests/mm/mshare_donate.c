@@ -4,6 +4,7 @@
  * region's, with their pages and page tables.
  */
 #include "mshare_failnth.h"
+#include "mshare_gup.h"
 
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
@@ -154,7 +155,7 @@ TEST_F(mshare, donated_pages_cost_no_fault)
 /* The books: what the region has now the donor has no more. */
 TEST_F(mshare, donor_counts_no_longer)
 {
-	long kb = PAGES * 4, anon, lck, size = self->len / 1024, vm;
+	long kb = PAGES * 4, anon, lck, size = self->len / 1024, vm, hwm;
 
 	ASSERT_EQ(0, map_anon(self->addr, PAGES * PAGE, RW));
 	ASSERT_EQ(0, mlock(self->addr, PAGES * PAGE));
@@ -162,11 +163,14 @@ TEST_F(mshare, donor_counts_no_longer)
 	anon = self_status("RssAnon");
 	lck = self_status("VmLck");
 	vm = self_status("VmSize");
+	hwm = self_status("VmRSS");
 	ASSERT_LE(kb, lck);
 	ASSERT_EQ(0, DONATE(O_RDWR));
 	EXPECT_EQ(lck - kb, self_status("VmLck"));
 	EXPECT_EQ(vm - kb + size, self_status("VmSize"));
 	EXPECT_GE(anon - kb + 1024, self_status("RssAnon"));
+	/* Give or take what counters keep by CPU. */
+	EXPECT_LE(hwm - 512, self_status("VmHWM"));
 	EXPECT_LE(kb, region_figure(self->name, "mshare-resident-kb"));
 	EXPECT_LT(0, region_figure(self->name, "mshare-pgtables-kb"));
 	EXPECT_EQ(0, munlock(self->addr, PAGES * PAGE));
@@ -253,6 +257,31 @@ TEST_F_TIMEOUT(mshare, donate_with_swap_entries, 120)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
+/* So few that the count of them, which is kept by CPU, may say none. */
+TEST_F_TIMEOUT(mshare, donate_few_swap_entries, 120)
+{
+	const long few = 4;
+	int swap = swap_begin();
+	struct peer p;
+	long i;
+
+	if (swap < 0)
+		SKIP(return, "no swap: %s", strerror(-swap));
+	ASSERT_EQ(0, peer_start(&p));
+	ASSERT_EQ(0, map_anon(self->addr, few * PAGE, RW));
+	fill(self->addr, few, 41);
+	for (i = 0; i < 20; i++)
+		ASSERT_EQ(0, do_madvise(self->addr, few * PAGE, MADV_PAGEOUT));
+	ASSERT_EQ(0, DONATE(O_RDWR));
+	ATTACH_PEER(&p, O_RDWR);
+	/* It returns when nothing is left there. */
+	if (swap)
+		EXPECT_EQ(0, swap_end());
+	EXPECT_EQ(0, peer_call(&p, pf_check, (long)self->addr, few, 41));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
 static bool thp_on(void)
 {
 	char buf[128] = "";
@@ -305,6 +334,87 @@ TEST_F_TIMEOUT(mshare, donate_thp_and_zero_page, 120)
 	EXPECT_EQ(9, peer_see(&p, zero + PAGE));
 	EXPECT_EQ(0, debug_check());
 	EXPECT_EQ(0, peer_stop(&p));
+}
+
+struct zero_reader {
+	char *at;
+	long huge;		/* how many huge pages */
+	bool go;
+	long next;
+};
+
+/* Reads make huge zero pages where something was written before. */
+static void *read_zeroes(void *arg)
+{
+	struct zero_reader *r = arg;
+	long i;
+
+	while (!__atomic_load_n(&r->go, __ATOMIC_ACQUIRE))
+		;
+	for (i = 1; i < r->huge; i++) {
+		(void)load(r->at + i * 2 * MEG);
+		__atomic_store_n(&r->next, i, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+/*
+ * A process that has never had the huge zero page donates memory that another
+ * thread of it is reading; many mappings give the thread time.
+ */
+PEER_FN(pf_donate_while_read)
+{
+	struct zero_reader r = { .at = (char *)a, .huge = 64 };
+	char *small = r.at + 256 * MEG;
+	pthread_t thread;
+	long i, ret;
+
+	PEER_UNUSED();
+	ret = map_anon(r.at, r.huge * 2 * MEG, RW) ?:
+	      do_madvise(r.at, r.huge * 2 * MEG, MADV_HUGEPAGE) ?:
+	      -probe_store(r.at, 1);
+	for (i = 0; i < 64 && !ret; i++)
+		ret = map_anon(small + 2 * i * PAGE, PAGE, RW);
+	if (ret || pthread_create(&thread, NULL, read_zeroes, &r))
+		return ret ?: -EAGAIN;
+	__atomic_store_n(&r.go, true, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&r.next, __ATOMIC_ACQUIRE) < d)
+		;
+	ret = sys_mshare((const char *)b, (void *)a, c,
+			 O_CREAT | O_EXCL | O_RDWR, 0600);
+	pthread_join(thread, NULL);
+	return ret;
+}
+
+/* The first huge zero page may come just before the range is the region's. */
+TEST_F_TIMEOUT(mshare, zero_page_comes_while_donated, 200)
+{
+	char *own = self->addr + 2 * self->granule;
+	long try, tries = scaled(60, 16), i;
+	struct peer p;
+
+	if (!thp_on())
+		SKIP(return, "no transparent huge pages");
+	for (try = 0; try < tries; try++) {
+		ASSERT_EQ(0, peer_start(&p));
+		ASSERT_EQ(0, peer_call(&p, pf_donate_while_read,
+				       (long)self->addr, (long)self->name,
+				       (long)self->len, try % 2));
+		/* The donor goes, and its part in the zero page with it. */
+		ASSERT_EQ(0, peer_stop(&p));
+		spew("/proc/sys/vm/drop_caches", "2");
+		ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len,
+					O_RDWR, 0));
+		/* Whoever got its memory writes to it. */
+		ASSERT_EQ(0, map_anon(own, 32 * MEG, RW));
+		for (i = 0; i < 32 * MEG; i += PAGE)
+			*(long *)(own + i) = ~0L;
+		for (i = 1; i < 64; i++)
+			ASSERT_EQ(0, load(self->addr + i * 2 * MEG));
+		ASSERT_EQ(0, munmap(own, 32 * MEG));
+		ASSERT_EQ(0, sys_mshare_unlink(self->name));
+	}
+	EXPECT_EQ(0, debug_check());
 }
 
 /* Processes that the donor has forked before keep what they have. */
@@ -499,6 +609,7 @@ TEST_F(mshare, donate_refused_kinds)
 		.config = PERF_COUNT_SW_DUMMY,
 	};
 	char *bad = self->addr + MEG;
+	struct loop_dev loop;
 	int fd = -1, key;
 	long lines;
 
@@ -532,6 +643,17 @@ TEST_F(mshare, donate_refused_kinds)
 		syscall(__NR_pkey_free, key);
 	} else {
 		TH_LOG("no protection keys here");
+	}
+	/* A block device's cache. */
+	if (!loop_open(&loop, 4 * PAGE)) {
+		fd = open(loop.path, O_RDWR | O_CLOEXEC);
+		ASSERT_EQ(0, map_fd(bad, PAGE, RW, MAP_SHARED, fd, 0));
+		REFUSED(-EOPNOTSUPP);
+		close(fd);
+		ASSERT_EQ(0, map_anon(bad, PAGE, RW));
+		loop_close(&loop);
+	} else {
+		TH_LOG("no loop devices here");
 	}
 	/* A stack, a kind that may be dropped, secret and device memory. */
 	ASSERT_EQ(0, map_fd(bad, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS |
