@@ -453,9 +453,9 @@ out:
 }
 
 /*
- * Which region is meant: the one of that name, or if the name is gone, one that
- * bore it and that the caller still shares. Return: it, for mshare_put(), if
- * the caller is a sharer of it, else NULL.
+ * Which region is meant: the one of that name, or if the caller does not share
+ * that, or the name is gone, one that bore it and that the caller still shares.
+ * Return: it, for mshare_put(), if the caller is a sharer of it, else NULL.
  */
 static struct mshare_region *mshare_find_attached(const struct path *root,
 						  const char *name, int len)
@@ -471,7 +471,8 @@ static struct mshare_region *mshare_find_attached(const struct path *root,
 		region = msharefs_region(d_inode(dentry));
 		region = mshare_find_window_of(current->mm, name, region);
 		dput(dentry);
-		return region;
+		if (region)
+			return region;
 	}
 
 	/* Leaving needs no permission, not even to look the name up. */

@@ -359,6 +359,29 @@ TEST_F(mshare, unlink_while_attached_keeps_memory)
 	EXPECT_EQ(0, peer_stop(&late));
 }
 
+/* The name is somebody else's by now: what is meant is what one is in. */
+TEST_F(mshare, unlink_leaves_region_of_old_name)
+{
+	char *other = self->addr + 2 * self->granule;
+	struct peer p;
+
+	ASSERT_EQ(0, peer_start(&p));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	ASSERT_EQ(0, peer_call(&p, pf_unlink, (long)self->name));
+	ASSERT_EQ(0, peer_call(&p, pf_mshare, (long)self->name, (long)other,
+			       (long)self->len, O_CREAT | O_EXCL | O_RDWR,
+			       0600));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(SIGSEGV, probe_byte(self->addr));
+	/* The new one has its name still, and loses it to who is in none. */
+	EXPECT_EQ(0, access(self->path, F_OK));
+	EXPECT_EQ(0, peer_munmap(&p, other, self->len));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(-1, access(self->path, F_OK));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
 /* True if each of the two sees at once what the other stores there. */
 static bool shared_at(char *where, struct peer *p, long value)
 {
