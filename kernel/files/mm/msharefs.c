@@ -329,19 +329,27 @@ static int msharefs_parse_param(struct fs_context *fc,
 }
 
 /* Of a first mount, a further one, and a remount. */
-static void msharefs_apply_options(struct super_block *sb,
-				   const struct msharefs_options *opts)
+static int msharefs_apply_options(struct super_block *sb,
+				  const struct msharefs_options *opts)
 {
 	struct inode *root = d_inode(sb->s_root);
+	int err = 0;
 
+	inode_lock(root);
 	if (opts->has_uid)
 		root->i_uid = opts->uid;
 	if (opts->has_gid)
 		root->i_gid = opts->gid;
-	if (opts->has_mode)
+	if (opts->has_mode) {
 		root->i_mode = S_IFDIR | opts->mode;
+		/* As chmod() does, or an access list goes on saying otherwise. */
+		err = posix_acl_chmod(&nop_mnt_idmap, sb->s_root, root->i_mode);
+	}
 	if (opts->has_uid || opts->has_gid || opts->has_mode)
 		inode_set_ctime_current(root);
+	inode_unlock(root);
+
+	return err;
 }
 
 static int msharefs_fill_super(struct super_block *sb, struct fs_context *fc)
@@ -366,6 +374,8 @@ static int msharefs_fill_super(struct super_block *sb, struct fs_context *fc)
 	simple_inode_init_ts(root);
 	root->i_op = &msharefs_dir_inode_operations;
 	root->i_fop = &simple_dir_operations;
+	/* There is none, and none is listed. */
+	cache_no_acl(root);
 	set_nlink(root, 2);
 
 	sb->s_root = d_make_root(root);
@@ -379,14 +389,12 @@ static int msharefs_get_tree(struct fs_context *fc)
 	if (err)
 		return err;
 
-	msharefs_apply_options(fc->root->d_sb, fc->fs_private);
-	return 0;
+	return msharefs_apply_options(fc->root->d_sb, fc->fs_private);
 }
 
 static int msharefs_reconfigure(struct fs_context *fc)
 {
-	msharefs_apply_options(fc->root->d_sb, fc->fs_private);
-	return 0;
+	return msharefs_apply_options(fc->root->d_sb, fc->fs_private);
 }
 
 static void msharefs_free_fc(struct fs_context *fc)

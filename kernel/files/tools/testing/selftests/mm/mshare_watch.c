@@ -452,6 +452,38 @@ TEST_F(mshare, acl_default_of_the_root)
 	EXPECT_EQ(0, peer_call(&p, pf_unlink, (long)self->name));
 }
 
+/* Nothing is listed where there is nothing, and a mount option is a chmod(). */
+TEST_F(mshare, acl_of_the_root_itself)
+{
+	struct acl list = ACL({ TAG_USER_OBJ, 7, -1 }, { TAG_USER, 7, 1001 },
+			      { TAG_GROUP_OBJ, 5, -1 }, { TAG_MASK, 7, -1 },
+			      { TAG_OTHER, 5, -1 });
+	char names[64];
+	struct peer p;
+
+	EXPECT_EQ(0, listxattr(MSHARE_DIR, names, sizeof(names)));
+	ASSERT_EQ(0, peer_start(&p));
+	ASSERT_EQ(0, peer_call(&p, pf_become, 1001, 1001));
+	ASSERT_EQ(0, acl_set(MSHARE_DIR, ACL_ACCESS, list));
+	EXPECT_EQ((long)sizeof(ACL_ACCESS),
+		  listxattr(MSHARE_DIR, names, sizeof(names)));
+	EXPECT_EQ(0, peer_call(&p, pf_mshare, (long)self->name,
+			       (long)self->addr, self->len,
+			       O_CREAT | O_RDWR, 0600));
+	EXPECT_EQ(0, peer_munmap(&p, self->addr, self->len));
+	EXPECT_EQ(0, peer_call(&p, pf_unlink, (long)self->name));
+
+	EXPECT_EQ(0, neg(mount(NULL, MSHARE_DIR, NULL, MS_REMOUNT,
+			       "mode=0755")));
+	EXPECT_EQ(-EACCES, peer_call(&p, pf_mshare, (long)self->name,
+				     (long)self->addr, self->len,
+				     O_CREAT | O_RDWR, 0600));
+	EXPECT_EQ(0, neg(removexattr(MSHARE_DIR, ACL_ACCESS)));
+	EXPECT_EQ(0, listxattr(MSHARE_DIR, names, sizeof(names)));
+	EXPECT_EQ(0, chmod(MSHARE_DIR, 0755));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
 /* ------------------------------------------------------------ tracepoints */
 
 TEST_F(mshare, tracepoints_tell_attach_fault_flush_detach)
