@@ -334,6 +334,12 @@ TEST_F(mshare, no_match_after_reuse)
 	EXPECT_EQ(0, peer_stop(&loner));
 }
 
+struct gate_pi {
+	unsigned int *word;
+	bool *stop;
+	long taken, failed;
+};
+
 /* A thread that sleeps on a word, and what came of it. */
 struct sleeper {
 	pthread_t thread;
@@ -420,6 +426,111 @@ TEST_F(mshare, sleepers_woken_when_donated)
 	ATTACH_PEER(&p, O_RDWR);
 	EXPECT_EQ(0, wake_peer(&p, self->addr, FUTEX_PRIVATE_FLAG, NULL));
 	EXPECT_EQ(0, wake_peer(&p, self->addr, 0, NULL));
+}
+
+/*
+ * Who waits on a plain word to be requeued to a PI futex has nobody who owns
+ * anything yet, and can be woken as well.
+ */
+static void *wait_for_requeue(void *arg)
+{
+	struct sleeper *s = arg;
+
+	WRITE_ONCE(s->tid, (int)syscall(__NR_gettid));
+	s->ret = neg(syscall(__NR_futex, s->word, s->op, 0, NULL, s->word + 1,
+			     0));
+	WRITE_ONCE(s->done, true);
+	return NULL;
+}
+
+TEST_F(mshare, requeue_pi_waiters_woken_when_donated)
+{
+	struct sleeper s[] = {
+		{ .op = FUTEX_WAIT_REQUEUE_PI_PRIVATE },
+		{ .op = FUTEX_WAIT_REQUEUE_PI },
+	};
+	size_t i;
+
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	for (i = 0; i < ARRAY_SIZE(s); i++) {
+		s[i].word = (unsigned int *)self->addr + 16 * i;
+		ASSERT_EQ(0, pthread_create(&s[i].thread, NULL,
+					    wait_for_requeue, &s[i]));
+	}
+	for (i = 0; i < ARRAY_SIZE(s); i++)
+		ASSERT_TRUE(WAIT_FOR(sleeps(READ_ONCE(s[i].tid)), 10000));
+	MAKE_REGION();
+	for (i = 0; i < ARRAY_SIZE(s); i++) {
+		ASSERT_TRUE(WAIT_FOR(READ_ONCE(s[i].done), 10000))
+			TH_LOG("waiter %zu", i);
+		ASSERT_EQ(0, pthread_join(s[i].thread, NULL));
+		/* "Woken by neither": to be tried again. */
+		EXPECT_EQ(-EAGAIN, s[i].ret);
+	}
+}
+
+/* Take and give up a PI futex for as long as it lasts. */
+static void *contend(void *arg)
+{
+	struct gate_pi *g = arg;
+	long ret;
+
+	while (!READ_ONCE(*g->stop)) {
+		ret = futex(g->word, FUTEX_LOCK_PI_PRIVATE, 0, NULL);
+		if (ret) {
+			g->failed = ret;
+			break;
+		}
+		g->taken++;
+		ret = futex(g->word, FUTEX_UNLOCK_PI_PRIVATE, 0, NULL);
+		if (ret) {
+			g->failed = ret;
+			break;
+		}
+	}
+	return NULL;
+}
+
+/*
+ * A thread takes a PI futex, over and over, as its memory becomes a region, and
+ * then somebody else does, too: nobody waits by a key that nobody knows.
+ */
+TEST_F_TIMEOUT(mshare, pi_taken_while_donated, 200)
+{
+	const int rounds = scaled(60, 15);
+	struct gate_pi gate[2];
+	pthread_t thread[2];
+	bool stop;
+	int round, i;
+
+	for (round = 0; round < rounds; round++) {
+		stop = false;
+		memset(gate, 0, sizeof(gate));
+		ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+		ASSERT_EQ(0, probe_store(self->addr, 0));
+		for (i = 0; i < 2; i++) {
+			gate[i].word = (unsigned int *)self->addr;
+			gate[i].stop = &stop;
+		}
+		ASSERT_EQ(0, pthread_create(&thread[0], NULL, contend,
+					    &gate[0]));
+		if (round % 2)
+			ASSERT_TRUE(WAIT_FOR(READ_ONCE(gate[0].taken) > 3,
+					     10000));
+		MAKE_REGION();
+		ASSERT_EQ(0, pthread_create(&thread[1], NULL, contend,
+					    &gate[1]));
+		EXPECT_TRUE(WAIT_FOR(READ_ONCE(gate[1].taken) > 3, 20000));
+		WRITE_ONCE(stop, true);
+		for (i = 0; i < 2; i++) {
+			ASSERT_EQ(0, pthread_join(thread[i], NULL));
+			EXPECT_EQ(0, gate[i].failed)
+				TH_LOG("round %d, thread %d", round, i);
+		}
+		EXPECT_EQ(0, *(volatile int *)self->addr);
+		ASSERT_EQ(0, sys_mshare_unlink(self->name));
+		ASSERT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
+	}
 }
 
 struct gate {
