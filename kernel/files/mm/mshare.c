@@ -14,6 +14,7 @@
 #include <linux/dax.h>
 #include <linux/fs.h>
 #include <linux/hugetlb.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/mm_inline.h>
@@ -24,9 +25,12 @@
 #include <linux/sched/mm.h>
 #include <linux/secretmem.h>
 #include <linux/security.h>
+#include <linux/shmem_fs.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/sysctl.h>
 #include <linux/userfaultfd_k.h>
+#include <linux/vmstat.h>
 
 #include <asm/mshare.h>
 #include <asm/tlb.h>
@@ -428,10 +432,29 @@ bool mshare_vma_ok(struct vm_area_struct *vma)
 			     VM_GROWSDOWN | VM_SHADOW_STACK | VM_DROPPABLE |
 			     VM_DONTEXPAND | VM_MSHARE))
 		return false;
+	/* Of the file that stacking file systems put in its place, too. */
+	if (vma_is_dax(vma) || vma_is_secretmem(vma))
+		return false;
 	if (ops && (ops->open || ops->close || ops->mremap || ops->may_split))
 		return false;
 
 	return true;
+}
+
+/*
+ * May a mapping of @file take the place of what is mapped? Whether
+ * mshare_vma_ok() refuses it is known when ->mmap() has made something of it,
+ * and by then the old mappings are gone: so only if it is known not to.
+ */
+bool mshare_may_replace(struct file *file)
+{
+	struct super_block *sb = file_inode(file)->i_sb;
+
+	if (shmem_mapping(file->f_mapping) || sb->s_magic == RAMFS_MAGIC)
+		return true;
+	/* With a disk below. FUSE's may have one, too, and is refused. */
+	return (sb->s_type->fs_flags & FS_REQUIRES_DEV) &&
+	       sb->s_magic != FUSE_SUPER_MAGIC;
 }
 
 /*
@@ -469,7 +492,8 @@ again:
 		populate_mm_range(mm, ret, populate, 1);
 	mshare_put(region);
 
-	if (hint && ret == -EEXIST) {
+	/* It was a wish: what cannot be there may be elsewhere. */
+	if (hint && (ret == -EEXIST || ret == -EOPNOTSUPP)) {
 		hint = false;
 		mm = current->mm;
 		if (mmap_write_lock_killable(mm))

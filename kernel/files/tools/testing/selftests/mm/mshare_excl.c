@@ -300,6 +300,15 @@ TEST_F(mshare, mseal_mbind_pkey_refused)
 		EXPECT_EQ((void *)-1, shmat(shm, self->addr, SHM_REMAP));
 		shmctl(shm, IPC_RMID, NULL);
 	}
+	/* Nor over all of it. */
+	shm = shmget(IPC_PRIVATE, self->len, IPC_CREAT | SHM_NORESERVE | 0600);
+	if (shm >= 0) {
+		EXPECT_EQ((void *)-1, shmat(shm, self->addr, SHM_REMAP));
+		EXPECT_EQ(EINVAL, errno);
+		shmctl(shm, IPC_RMID, NULL);
+	} else {
+		TH_LOG("no segment that large");
+	}
 	EXPECT_EQ(KEEP, load(self->addr));
 	EXPECT_EQ(0, probe_store(self->addr, KEEP));
 	EXPECT_EQ(0, do_munmap(self->addr, MEG));

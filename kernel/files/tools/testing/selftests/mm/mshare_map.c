@@ -4,6 +4,8 @@
  */
 #include "mshare_helpers.h"
 
+#include <glob.h>
+
 #ifndef MFD_ALLOW_SEALING
 #define MFD_ALLOW_SEALING 2
 #endif
@@ -80,6 +82,7 @@ TEST_F(mshare, hint_without_fixed)
 {
 	char *hint = self->addr + 64 * MEG, *got;
 	struct peer p;
+	int zero;
 
 	MAKE_SHARED();
 	/* Free in the region: there it goes, for all. */
@@ -92,7 +95,67 @@ TEST_F(mshare, hint_without_fixed)
 	EXPECT_TRUE(got + MEG <= self->addr || got >= self->addr + self->len);
 	EXPECT_EQ(0, load(got));
 	EXPECT_EQ(3, load(hint));
+	/* Not of a region's kind: as well. */
+	zero = open("/dev/zero", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, zero);
+	got = mmap(hint + MEG, MEG, RW, MAP_PRIVATE, zero, 0);
+	ASSERT_NE(MAP_FAILED, got);
+	EXPECT_TRUE(got + MEG <= self->addr || got >= self->addr + self->len);
+	close(zero);
 	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/* A file that sysfs lets be mapped, of a device's registers; -1: none. */
+static int open_resource(void)
+{
+	glob_t found = {};
+	int fd = -1;
+	size_t i;
+
+	glob("/sys/bus/pci/devices/*/resource[0-5]", 0, NULL, &found);
+	for (i = 0; i < found.gl_pathc && fd < 0; i++) {
+		void *at;
+
+		fd = open(found.gl_pathv[i], O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		at = mmap(NULL, PAGE, RW, MAP_SHARED, fd, 0);
+		if (at != MAP_FAILED) {
+			munmap(at, PAGE);
+			break;
+		}
+		close(fd);
+		fd = -1;
+	}
+	globfree(&found);
+	return fd;
+}
+
+/*
+ * That a file cannot be in a region turns out when it is asked to map itself:
+ * not at the cost of what is there.
+ */
+TEST_F(mshare, refused_file_replaces_nothing)
+{
+	void *at = self->addr + 2 * MEG;
+	int fd = open_resource();
+	struct peer p;
+
+	if (fd < 0)
+		SKIP(return, "no PCI device with memory to map");
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(at, 4 * PAGE, RW));
+	ASSERT_EQ(0, probe_store(at + PAGE, 5));
+	EXPECT_EQ(-EOPNOTSUPP, map_fd(at + PAGE, PAGE, RW, MAP_SHARED, fd, 0));
+	EXPECT_EQ(5, load(at + PAGE));
+	EXPECT_EQ(5, peer_see(&p, at + PAGE));
+	EXPECT_EQ(0, peer_store(&p, at + PAGE, 6));
+	/* And where there is nothing, nothing comes. */
+	EXPECT_EQ(-EOPNOTSUPP, map_fd(at + MEG, PAGE, RW, MAP_SHARED, fd, 0));
+	EXPECT_EQ(SIGBUS, probe_byte(at + MEG));
+	EXPECT_EQ(0, debug_check());
+	close(fd);
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
