@@ -70,27 +70,31 @@ static p4d_t *mshare_p4d_offset(struct mm_struct *mm, unsigned long addr)
  */
 
 /*
- * Free the tables of all granules in which no VMA is left: exit_mmap() goes by
- * VMAs and would leave them. A run of such granules has to go in one call, as
- * the first call that finds nothing around it frees the P4D table too.
+ * Free the tables of all granules of a range in which there is no VMA: exit_mmap()
+ * goes by VMAs and would leave them. None straddles the range's border. A run of
+ * such granules has to go in one call, as the first call that finds nothing
+ * around it frees the P4D table too.
  */
-static void mshare_free_empty_granules(struct mshare_region *region)
+static void mshare_free_empty_granules(struct mm_struct *mm,
+				       unsigned long range_start,
+				       unsigned long range_end)
 {
-	struct mm_struct *host = region->mm;
-	unsigned long floor = 0, ceiling;
-	unsigned long start, end;
-	struct vm_area_struct *vma;
+	unsigned long floor, ceiling, start, end;
+	struct vm_area_struct *vma, *next;
 	struct vma_iterator vmi;
 	struct mmu_gather tlb;
 
-	vma_iter_init(&vmi, host, region->start);
+	find_vma_prev(mm, range_start, &vma);
+	floor = vma ? vma->vm_end : 0;
+	vma_iter_init(&vmi, mm, range_start);
 	do {
-		vma = vma_find(&vmi, region->end);
-		ceiling = vma ? vma->vm_start : 0;
-		start = floor ? ALIGN(floor, P4D_SIZE) : region->start;
-		end = vma ? ALIGN_DOWN(vma->vm_start, P4D_SIZE) : region->end;
+		vma = vma_find(&vmi, range_end);
+		next = vma ?: find_vma(mm, range_end);
+		ceiling = next ? next->vm_start : 0;
+		start = max(ALIGN(floor, P4D_SIZE), range_start);
+		end = vma ? ALIGN_DOWN(vma->vm_start, P4D_SIZE) : range_end;
 		if (start < end) {
-			tlb_gather_mmu(&tlb, host);
+			tlb_gather_mmu(&tlb, mm);
 			free_pgd_range(&tlb, start, end, floor, ceiling);
 			tlb_finish_mmu(&tlb);
 		}
@@ -108,7 +112,7 @@ static void mshare_teardown(struct work_struct *work)
 
 	mmap_write_lock(host);
 	set_bit(MSHARE_REGION_DYING, &region->flags);
-	mshare_free_empty_granules(region);
+	mshare_free_empty_granules(host, region->start, region->end);
 	mmap_write_unlock(host);
 
 	/* swapoff may hold the host longer; __mmdrop() frees the region. */
@@ -197,10 +201,13 @@ struct mshare_region *mshare_region_create(const char *name,
 	INIT_WORK(&region->teardown, mshare_teardown);
 	strscpy(region->name, name, sizeof(region->name));
 
-	mshare_debug_add(region);
 	host->mshare_host = region;
 
+	/* Whoever checks all regions waits until this one has its tables. */
+	mmap_write_lock(host);
+	mshare_debug_add(region);
 	err = mshare_alloc_host_tables(host, start, end);
+	mmap_write_unlock(host);
 	if (err) {
 		mshare_put(region);
 		return ERR_PTR(err);
@@ -594,23 +601,6 @@ static void mshare_attach_abort(struct mshare_attach *att)
 	kfree(att);
 }
 
-/*
- * Free the tables that [start, end) has in @mm without a VMA: a failed
- * mremap() may have left some, and with five levels so does our own unwinding.
- */
-static void mshare_free_range(struct mm_struct *mm, unsigned long start,
-			      unsigned long end)
-{
-	struct vm_area_struct *prev, *next;
-	struct mmu_gather tlb;
-
-	next = find_vma_prev(mm, start, &prev);
-	tlb_gather_mmu(&tlb, mm);
-	free_pgd_range(&tlb, start, end, prev ? prev->vm_end : 0,
-		       next ? next->vm_start : 0);
-	tlb_finish_mmu(&tlb);
-}
-
 /* With five levels, make the P4D tables that will hold a window's entries. */
 static int mshare_alloc_slots(struct mm_struct *mm, unsigned long start,
 			      unsigned long end)
@@ -787,7 +777,8 @@ int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 	if (err)
 		goto err_slots;
 	if (!donation && !mshare_slots_empty(mm, region->start, region->end)) {
-		mshare_free_range(mm, region->start, region->end);
+		/* A failed mremap() may have left tables. */
+		mshare_free_empty_granules(mm, region->start, region->end);
 		err = mshare_alloc_slots(mm, region->start, region->end);
 		if (err)
 			goto err_slots;
@@ -821,8 +812,7 @@ int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 err_file:
 	fput(file);
 err_slots:
-	if (!donation)
-		mshare_free_range(mm, region->start, region->end);
+	mshare_free_empty_granules(mm, region->start, region->end);
 	vm_area_free(vma);
 err_att:
 	mshare_attach_abort(att);
