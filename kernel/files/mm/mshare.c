@@ -47,16 +47,6 @@ DEFINE_STATIC_KEY_FALSE(mshare_key);
 
 struct workqueue_struct *mshare_wq;
 
-/*
- * A walk of the list costs about as much per sharer, a cold cache line that is
- * written to, as flush_tlb_all() per CPU, an interrupt. So with more sharers
- * than CPUs all CPUs are flushed, and no flush pays for sharers that sleep.
- */
-static bool mshare_flush_all(int nr_sharers)
-{
-	return nr_sharers > max_t(int, num_online_cpus(), 8);
-}
-
 /* A host mm's lock nests inside a sharer's. */
 static struct lock_class_key mshare_host_mmap_key;
 
@@ -260,6 +250,9 @@ struct mshare_region *__mshare_get(struct mm_struct *mm, unsigned long addr,
 	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node) {
 		if (addr < att->start || addr >= att->end)
 			continue;
+		/* Not yet, or no more. */
+		if (!smp_load_acquire(&att->linked))
+			break;
 		if (refcount_inc_not_zero(&att->region->users)) {
 			region = att->region;
 			*writable = att->writable;
@@ -636,22 +629,86 @@ static void mshare_sharers_changed(struct mshare_region *region)
 	wake_up_interruptible(&region->poll);
 }
 
+/* Does @mm have a window of @region, or is it about to? */
+static bool mshare_mm_shares(struct mm_struct *mm, struct mshare_region *region)
+{
+	struct mshare_attach *att;
+	bool shares = false;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node) {
+		if (att->region == region) {
+			shares = true;
+			break;
+		}
+	}
+	rcu_read_unlock();
+
+	return shares;
+}
+
 /*
- * From here on flushes of the host reach the mm. It is on the region's list
- * before its entries are set: a flusher that misses it has changed its PTE
- * before the entries appear, and a walk through them then sees the new PTE.
- * Pairs with the barrier in mshare_flush_tlb().
+ * The CPUs whose TLBs may hold entries of a region: each enters itself before
+ * it runs a sharer, and takes itself out when it has flushed all and runs none.
+ * Nobody else writes its bit, and it does so with interrupts off, in one go
+ * with what the bit says.
+ */
+static void mshare_enter_cpu(struct mshare_region *region)
+{
+	int cpu = smp_processor_id();
+
+	if (!cpumask_test_cpu(cpu, &region->cpus))
+		cpumask_set_cpu(cpu, &region->cpus);
+}
+
+/* This CPU is about to load @mm. Loading it orders the bits before all walks. */
+void __mshare_switch_in(struct mm_struct *mm)
+{
+	struct mshare_attach *att;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node)
+		mshare_enter_cpu(att->region);
+	rcu_read_unlock();
+}
+
+/* An mm that this CPU may have loaded has become a sharer. */
+static void mshare_enter_loaded(void *info)
+{
+	struct mshare_attach *att = info;
+
+	if (arch_mshare_loaded_mm() == att->mm)
+		mshare_enter_cpu(att->region);
+}
+
+/*
+ * From here on flushes of the host reach the mm: CPUs that switch to it find it
+ * on its own list, those that have it loaded are told. That is before its
+ * entries are set: a flusher that misses a CPU has changed its PTE before the
+ * entries appear, and a walk through them then sees the new PTE. Pairs with the
+ * barrier in mshare_flush_tlb().
  */
 static void mshare_publish_flush(struct mshare_attach *att)
 {
 	struct mshare_region *region = att->region;
+	struct mm_struct *mm = att->mm;
 
 	atomic_inc(&region->nr_sharers);
 	spin_lock(&region->lock);
 	list_add_tail_rcu(&att->region_node, &region->sharers);
 	spin_unlock(&region->lock);
 
-	/* The list before the entries; see above. */
+	spin_lock(&mm->page_table_lock);
+	hlist_add_head_rcu(&att->mm_node, &mm->mshare_attached);
+	spin_unlock(&mm->page_table_lock);
+
+	/* The mm's list before its cpumask; pairs with switch_mm_irqs_off(). */
+	smp_mb();
+	/* The child of a fork() has not run yet. */
+	if (!cpumask_empty(mm_cpumask(mm)))
+		on_each_cpu_mask(mm_cpumask(mm), mshare_enter_loaded, att, true);
+
+	/* The lists and the CPUs before the entries; see above. */
 	smp_mb();
 }
 
@@ -676,7 +733,7 @@ static void mshare_publish_entries(struct mshare_attach *att, pud_t **puds)
 		pud = p4d_pgtable(*mshare_p4d_offset(host, addr));
 		arch_mshare_link(p4d, pud, att->writable);
 	}
-	hlist_add_head_rcu(&att->mm_node, &mm->mshare_attached);
+	smp_store_release(&att->linked, true);
 	spin_unlock(&mm->page_table_lock);
 
 	mshare_sharers_changed(att->region);
@@ -842,8 +899,7 @@ int mshare_fork(struct vm_area_struct *dst, struct vm_area_struct *src)
 
 /*
  * The unmap phase of a placeholder. mmap_lock is held for writing, or for
- * reading (exit, or a munmap() that has downgraded it): two of these may run
- * in one mm at a time.
+ * reading (exit, or a munmap() that has downgraded it).
  *
  * The mm stays on the region's list until its TLBs hold nothing of the region:
  * a flush that comes in between reaches it. The flush has to be a full one
@@ -864,6 +920,7 @@ void mshare_unlink_window(struct vm_area_struct *vma)
 	spin_lock(&mm->page_table_lock);
 	for (addr = att->start; addr < att->end; addr += P4D_SIZE)
 		p4d_clear(mshare_p4d_offset(mm, addr));
+	WRITE_ONCE(att->linked, false);
 	hlist_del_rcu(&att->mm_node);
 	spin_unlock(&mm->page_table_lock);
 
@@ -955,15 +1012,46 @@ int mshare_nr_sharers(struct mm_struct *host)
 	return atomic_read(&host->mshare_host->nr_sharers);
 }
 
+int mshare_nr_cpus(struct mshare_region *region)
+{
+	return cpumask_weight(&region->cpus);
+}
+
 /*
- * Which sharers' pages a batch unmapped is not recorded: every CPU flushes
- * everything.
+ * Looked at before the flush: who is found to share nothing any more has had
+ * its entries cleared, and none can come in again.
  */
-bool mshare_flush_batch(void)
+static void mshare_flush_cpu(void *info)
+{
+	struct mshare_region *region = info;
+	bool shares = mshare_mm_shares(arch_mshare_loaded_mm(), region);
+
+	arch_mshare_flush_local();
+	if (!shares)
+		cpumask_clear_cpu(smp_processor_id(), &region->cpus);
+}
+
+static void mshare_flush_cpu_batch(void *info)
+{
+	arch_mshare_loaded_mm();
+	arch_mshare_flush_local();
+}
+
+/* Reclaim has changed PTEs of @host and will flush later: where? */
+void mshare_add_cpus(struct mm_struct *host, struct cpumask *cpus)
+{
+	/* The changed PTEs before the CPUs, as in mshare_flush_tlb(). */
+	smp_mb();
+	cpumask_or(cpus, cpus, &host->mshare_host->cpus);
+}
+
+/* The end of such a batch. Return: whether it has been flushed. */
+bool mshare_flush_batch(const struct cpumask *cpus)
 {
 	if (mshare_skip_tlb_fanout)
 		return false;
-	flush_tlb_all();
+	count_vm_tlb_event(NR_TLB_REMOTE_FLUSH);
+	on_each_cpu_mask(cpus, mshare_flush_cpu_batch, NULL, true);
 	return true;
 }
 
@@ -978,16 +1066,16 @@ void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 	if (mshare_skip_tlb_fanout)
 		return;
 
-	/* The changed PTEs before the list; pairs with mshare_publish(). */
+	/* The changed PTEs before the CPUs; pairs with mshare_publish_flush(). */
 	smp_mb();
 
 	nr = atomic_read(&region->nr_sharers);
 	if (!nr)
 		return;
-	trace_mshare_flush(region, start, end, freed_tables, nr,
-			   mshare_flush_all(nr));
-	if (mshare_flush_all(nr)) {
-		flush_tlb_all();
+	trace_mshare_flush(region, start, end, freed_tables, nr);
+	if (nr > 1) {
+		count_vm_tlb_event(NR_TLB_REMOTE_FLUSH);
+		on_each_cpu_mask(&region->cpus, mshare_flush_cpu, region, true);
 		return;
 	}
 
@@ -996,18 +1084,11 @@ void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 	 * comes now has set its entries after our PTEs changed.
 	 */
 	rcu_read_lock();
-	if (nr == 1) {
-		att = list_first_or_null_rcu(&region->sharers,
-					     struct mshare_attach, region_node);
-		if (att)
-			flush_tlb_mm_range(att->mm, start, end, stride_shift,
-					   freed_tables);
-	} else {
-		arch_mshare_flush_begin();
-		list_for_each_entry_rcu(att, &region->sharers, region_node)
-			arch_mshare_flush_add(att->mm);
-		arch_mshare_flush_end(freed_tables);
-	}
+	att = list_first_or_null_rcu(&region->sharers, struct mshare_attach,
+				     region_node);
+	if (att)
+		flush_tlb_mm_range(att->mm, start, end, stride_shift,
+				   freed_tables);
 	rcu_read_unlock();
 }
 

@@ -6,6 +6,7 @@
 #ifndef _MM_MSHARE_H
 #define _MM_MSHARE_H
 
+#include <linux/cpumask.h>
 #include <linux/list.h>
 #include <linux/mshare.h>
 #include <linux/refcount.h>
@@ -36,6 +37,7 @@ struct mshare_region {
 	atomic_t nr_sharers;		/* raised before, lowered after */
 	atomic_t sharers_seq;		/* how often it has changed */
 	wait_queue_head_t poll;
+	struct cpumask cpus;		/* may have entries in their TLBs */
 	spinlock_t lock;		/* writers of sharers; a leaf */
 	struct list_head sharers;	/* mshare_attach; RCU readers */
 	struct work_struct teardown;
@@ -53,6 +55,7 @@ struct mshare_attach {
 	unsigned long start;
 	unsigned long end;
 	bool writable;
+	bool linked;			/* the mm's entries are set */
 	struct hlist_node mm_node;	/* mm->mshare_attached */
 	struct list_head region_node;	/* region->sharers */
 	struct rcu_work free;

@@ -98,8 +98,7 @@ static const char *check_host(struct mshare_region *region)
 
 /*
  * A sharer's side: each of its entries is the host's, with its own access.
- * Under page_table_lock an attachment has all its entries or is on the mm's
- * list no more (or not yet).
+ * Under page_table_lock an attachment has all its entries or is not linked.
  */
 static const char *check_attach(struct mshare_attach *att)
 {
@@ -111,8 +110,7 @@ static const char *check_attach(struct mshare_attach *att)
 		return "a window is not where its region is";
 
 	spin_lock(&att->mm->page_table_lock);
-	if (hlist_unhashed(&att->mm_node) ||
-	    att->mm_node.pprev == LIST_POISON2)
+	if (!att->linked)
 		goto out;
 
 	for (addr = att->start; addr < att->end && !what; addr += P4D_SIZE) {

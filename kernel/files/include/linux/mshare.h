@@ -165,11 +165,24 @@ void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 		      unsigned long end, unsigned int stride_shift,
 		      bool freed_tables);
 
-/* The end of a batch of flushes: false if that is left to the caller. */
-bool mshare_flush_batch(void);
+/* The same, put off: where, for each change; and at the end of the batch. */
+void mshare_add_cpus(struct mm_struct *host, struct cpumask *cpus);
+bool mshare_flush_batch(const struct cpumask *cpus);
+
+void __mshare_switch_in(struct mm_struct *mm);
+
+/* A CPU is about to load @mm. Interrupts are off. */
+static inline void mshare_switch_in(struct mm_struct *mm)
+{
+	if (mm_has_mshare_windows(mm))
+		__mshare_switch_in(mm);
+}
 
 /* For /proc/PID/smaps. */
 int mshare_nr_sharers(struct mm_struct *host);
+
+/* For tracing. */
+int mshare_nr_cpus(struct mshare_region *region);
 
 #else /* !CONFIG_MSHARE */
 
@@ -275,6 +288,7 @@ static inline struct mm_struct *mshare_vma_host(struct vm_area_struct *vma)
 }
 
 static inline void mshare_unlink_window(struct vm_area_struct *vma) { }
+static inline void mshare_switch_in(struct mm_struct *mm) { }
 
 static inline void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 				    unsigned long end,

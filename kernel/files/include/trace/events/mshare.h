@@ -76,15 +76,15 @@ TRACE_EVENT(mshare_fault,
 );
 
 /*
- * A flush of TLBs on its way to the sharers. @all: there are so many that
- * every CPU flushes everything.
+ * A flush of TLBs on its way to the sharers, and how many CPUs may have to take
+ * part in it. Flushes at the end of a batch of reclaim's are not told.
  */
 TRACE_EVENT(mshare_flush,
 
 	TP_PROTO(struct mshare_region *region, unsigned long start,
-		 unsigned long end, bool freed_tables, int sharers, bool all),
+		 unsigned long end, bool freed_tables, int sharers),
 
-	TP_ARGS(region, start, end, freed_tables, sharers, all),
+	TP_ARGS(region, start, end, freed_tables, sharers),
 
 	TP_STRUCT__entry(
 		__string(name, mshare_region_name(region))
@@ -92,7 +92,7 @@ TRACE_EVENT(mshare_flush,
 		__field(unsigned long, end)
 		__field(bool, freed_tables)
 		__field(int, sharers)
-		__field(bool, all)
+		__field(int, cpus)
 	),
 
 	TP_fast_assign(
@@ -101,12 +101,12 @@ TRACE_EVENT(mshare_flush,
 		__entry->end = end;
 		__entry->freed_tables = freed_tables;
 		__entry->sharers = sharers;
-		__entry->all = all;
+		__entry->cpus = mshare_nr_cpus(region);
 	),
 
-	TP_printk("region=%s range=%#lx-%#lx freed_tables=%d sharers=%d all=%d",
+	TP_printk("region=%s range=%#lx-%#lx freed_tables=%d sharers=%d cpus=%d",
 		  __get_str(name), __entry->start, __entry->end,
-		  __entry->freed_tables, __entry->sharers, __entry->all)
+		  __entry->freed_tables, __entry->sharers, __entry->cpus)
 );
 
 #endif /* _TRACE_MSHARE_H */

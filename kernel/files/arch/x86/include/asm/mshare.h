@@ -30,13 +30,9 @@ static inline bool arch_mshare_p4d_writable(p4d_t p4d)
 	return p4d_flags(p4d) & _PAGE_RW;
 }
 
-/*
- * One flush of the TLBs of all CPUs that run any of several mms: begin, add
- * each mm, end. Preemption is off in between; end waits for the other CPUs.
- */
-void arch_mshare_flush_begin(void);
-void arch_mshare_flush_add(struct mm_struct *mm);
-void arch_mshare_flush_end(bool freed_tables);
+/* On one CPU, with interrupts off; see arch/x86/mm/tlb.c. */
+struct mm_struct *arch_mshare_loaded_mm(void);
+void arch_mshare_flush_local(void);
 
 /* Xen PV pins page tables and would have to be told of a shared one. */
 static inline bool arch_mshare_supported(void)

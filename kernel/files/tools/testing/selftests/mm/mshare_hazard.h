@@ -287,16 +287,10 @@ static inline long writeback_rounds(const struct hazard *h, int fd)
 	return ret ?: do_munmap(h->addr, PAGE) ?: seen;
 }
 
-PEER_FN(pf_pin_to)
-{
-	PEER_UNUSED();
-	return pin_to(a);
-}
-
 /*
  * Rights are taken away while a sharer sleeps on an idle CPU.  Such a CPU keeps
- * the sharer's tables loaded and is not interrupted: it has to find out when the
- * sharer runs again.  How many rounds the sharer noticed.
+ * the sharer's tables loaded, in lazy TLB mode, for when it runs again.  How
+ * many rounds the sharer noticed.
  */
 static inline long idle_rounds(struct peer *p, char *addr, int rounds)
 {
@@ -305,7 +299,7 @@ static inline long idle_rounds(struct peer *p, char *addr, int rounds)
 
 	ret = map_anon(addr, 2 * PAGE, RW) ?: -probe_store(addr + PAGE, 1);
 	for (i = 1; i <= rounds && !ret; i++) {
-		/* Not unmapped: where no table is freed, idle CPUs are spared. */
+		/* Not unmapped: an mm's own flush spares idle CPUs then. */
 		ret = do_mprotect(addr, PAGE, RW) ?: -probe_store(addr, i);
 		if (ret || peer_see(p, addr) != i)
 			return ret ?: -EIO;

@@ -155,6 +155,12 @@ static inline int pin_to(int cpu)
 	return neg(sched_setaffinity(0, sizeof(set), &set));
 }
 
+PEER_FN(pf_pin_to)
+{
+	PEER_UNUSED();
+	return pin_to(a);
+}
+
 static inline struct spin *spin_alloc(void)
 {
 	struct spin *s = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1,

@@ -467,8 +467,7 @@ TEST_F_TIMEOUT(mshare, table_free_vs_gup_fast, 120)
 	free(page);
 }
 
-/* More sharers than the kernel flushes one by one. */
-/* So few that each is told, and so many that all CPUs are. */
+/* Few sharers or many, most of which sleep. */
 TEST_F_TIMEOUT(mshare, many_sharers_threshold, 120)
 {
 	static const int counts[] = { 5, 300 };

@@ -4,6 +4,7 @@
  * is let in by an access control list.
  */
 #include "mshare_helpers.h"
+#include "mshare_spin.h"
 #include "mshare_trace.h"
 
 #include <grp.h>
@@ -513,6 +514,69 @@ TEST_F(mshare, tracepoints_tell_attach_fault_flush_detach)
 	EXPECT_EQ(1, traced("mshare_flush:", range));
 	EXPECT_EQ(1, traced("mshare_attach:", "access=rw sharers=2"));
 	EXPECT_EQ(0, trace_clear());
+}
+
+/*
+ * A flush asks the CPUs that run a sharer, and once more those that have run
+ * one since they were last asked: not those where sharers sleep.
+ */
+TEST_F(mshare, flush_spares_cpus_without_sharers)
+{
+	char region[160];
+	struct peer p[3];
+	pid_t busy;
+	int cpu[2];
+	size_t i;
+
+	if (!trace_have())
+		SKIP(return, "the kernel has no tracepoints");
+	if (!two_cpus(cpu))
+		SKIP(return, "needs two CPUs");
+	snprintf(region, sizeof(region), "region=%s ", self->name);
+	ASSERT_EQ(0, pin_to(cpu[0]));
+	for (i = 0; i < ARRAY_SIZE(p); i++) {
+		ASSERT_EQ(0, peer_start(&p[i]));
+		ASSERT_EQ(0, peer_call(&p[i], pf_pin_to, cpu[1]));
+	}
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	for (i = 0; i < ARRAY_SIZE(p); i++) {
+		ATTACH_PEER(&p[i], O_RDWR);
+		ASSERT_EQ(0, peer_store(&p[i], self->addr, i));
+	}
+	/* Somebody else runs there, so that no sharer's tables stay loaded. */
+	busy = fork();
+	if (!busy) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		munmap(self->addr, self->len);
+		pin_to(cpu[1]);
+		for (;;)
+			;
+	}
+	nap_ms(scaled(50, 200));
+
+	ASSERT_EQ(0, trace_begin());
+	ASSERT_EQ(0, do_mprotect(self->addr, PAGE, PROT_READ));
+	for (i = 0; i < 10; i++)
+		ASSERT_EQ(0, do_mprotect(self->addr, PAGE, i % 2 ? PROT_READ :
+					 PROT_NONE));
+	EXPECT_EQ(0, trace_end());
+	EXPECT_EQ(1, traced("mshare_flush:", region) -
+		     traced("sharers=4 cpus=1", region))
+		TH_LOG("asked: both %d times", traced("cpus=2", region));
+	EXPECT_EQ(1, traced("sharers=4 cpus=2", region));
+
+	/* Whoever wakes up there is asked again, and has to be. */
+	ASSERT_EQ(0, do_mprotect(self->addr, PAGE, RW));
+	ASSERT_EQ(0, peer_store(&p[1], self->addr, 77));
+	ASSERT_EQ(0, do_mprotect(self->addr, PAGE, PROT_NONE));
+	EXPECT_EQ(SIGSEGV, peer_load(&p[1], self->addr));
+	EXPECT_EQ(0, trace_clear());
+	kill(busy, SIGKILL);
+	waitpid(busy, NULL, 0);
+	EXPECT_EQ(0, debug_check());
+	for (i = 0; i < ARRAY_SIZE(p); i++)
+		EXPECT_EQ(0, peer_stop(&p[i]));
 }
 
 /* ------------------------------------------------------------------- perf */
