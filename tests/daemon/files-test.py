@@ -76,6 +76,8 @@ def test_nothing_in_the_unit_forbids_what_the_daemon_needs():
     assert value("ReadWritePaths") == ["-/sys/fs/mshare"]
     assert value("ProcSubset") == ["all"]
     assert value("RuntimeDirectoryPreserve") == ["yes"]
+    # By default systemd stops the whole unit for a donor that the kernel ended.
+    assert value("OOMPolicy") == ["continue"], value("OOMPolicy")
     assert not value("ConditionPathExists"), "a caller that activates the daemon would be left waiting"
     assert value("PrivateUsers") in ([], ["no"]), "owners would not be what they seem"
     assert value("CapabilityBoundingSet") == value("AmbientCapabilities")
