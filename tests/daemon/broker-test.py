@@ -25,6 +25,7 @@ from harness import (DAEMON_UID, GAMES, GRANULE, LP, MAIL, MAN, NEWS, BusError, 
 
 REGION_IFACE = "org.mshare1.Region"
 MANAGER_IFACE = "org.mshare1.Manager"
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SLOW = False
 
 
@@ -661,6 +662,61 @@ def test_a_polkit_that_dies_means_no(env):
     env.polkit = None
     refuses("AccessDenied", c.receive)
     refuses("AccessDenied", c.create, "r")
+
+
+def start_real_polkit(env, rules):
+    """polkitd itself, with our actions and these rules. What it reads lies in /etc and /usr: a mount namespace it is."""
+    polkitd = next((p for p in ("/usr/lib/polkit-1/polkitd", "/usr/libexec/polkitd") if os.path.exists(p)), None)
+    if not polkitd or not shutil.which("unshare"):
+        raise Skip("polkitd is not installed")
+    for d in ("actions", "rules.d"):
+        os.mkdir(os.path.join(env.top, d), 0o755)
+    with open(os.path.join(SOURCE, "polkit/org.mshare1.policy"), encoding="utf-8") as f:
+        policy = f.read()
+    with open(os.path.join(env.top, "actions/org.mshare1.policy"), "w", encoding="utf-8") as f:
+        f.write(policy.replace("unix-user:mshared", "unix-user:%d" % DAEMON_UID))
+    with open(os.path.join(env.top, "rules.d/50-mshare.rules"), "w", encoding="utf-8") as f:
+        f.write(rules)
+    script = 'mount --bind "$1/actions" /usr/share/polkit-1/actions && mount --bind "$1/rules.d" /etc/polkit-1/rules.d && ' \
+             'exec "$2" --no-debug'
+    env.polkit = subprocess.Popen(["unshare", "-m", "sh", "-c", script, "sh", env.top, polkitd], env=env.environ(),
+                                  stdout=env.log, stderr=env.log)
+    wait_until(lambda: env.polkit.poll() is not None or
+               subprocess.run(["busctl", "--address=" + env.bus.address, "status", "org.freedesktop.PolicyKit1"],
+                              capture_output=True).returncode == 0, what="polkitd")
+    if env.polkit.poll() is not None:
+        raise Skip("polkitd does not run here: " + env.read_log()[-200:])
+
+
+def test_the_example_rule_is_about_the_groups_own_regions(env):
+    with open(os.path.join(SOURCE, "polkit/50-mshare-example.rules"), encoding="utf-8") as f:
+        rules = f.read()
+    # The names are changed, as it says: the group that GAMES has by its entry in /etc/passwd, and the user MAIL.
+    assert 'isInGroup("dba")' in rules and "postgres = 26;" in rules
+    start_real_polkit(env, rules.replace('isInGroup("dba")', 'isInGroup("games")')
+                      .replace("postgres = 26;", "postgres = %d;" % MAIL))
+    env.start()
+    root, dba, other = env.client(0), env.client(GAMES), env.client(NEWS)
+    dba.create("dba-own", 4096, 0o660)
+    dba.create("dba-pg", 64 << 30, 0o660, uid=MAIL, gid=MAIL)
+    dba.manager("SetRegionMode", "su", "dba-pg", 0o640)
+    dba.manager("SetRegionOwner", "suu", "dba-own", MAIL, 2**32 - 1)
+    row = root.list()
+    equal((row["dba-pg"]["uid"], row["dba-pg"]["mode"], row["dba-own"]["uid"]), (MAIL, 0o640, MAIL))
+    # What is too large, open to all, another user's, or of another name is for an administrator's password.
+    for name, size, mode, options in (("dba-x", (64 << 30) + 1, 0o600, {}), ("dba-x", 4096, 0o664, {}),
+                                      ("dba-x", 4096, 0o600, {"uid": NEWS}), ("x", 4096, 0o600, {})):
+        refuses("InteractiveAuthorizationRequired", dba.create, name, size, mode, **options)
+    refuses("InteractiveAuthorizationRequired", dba.manager, "SetRegionMode", "su", "dba-pg", 0o666)
+    refuses("InteractiveAuthorizationRequired", dba.remove, "dba-pg")
+    refuses("InteractiveAuthorizationRequired", other.create, "dba-x", 4096, 0o600)
+    # A stranger's region is no business of theirs, whoever is to have it and in whatever mode.
+    root.create("victim", 4096, 0o600, uid=NEWS, gid=NEWS)
+    refuses("InteractiveAuthorizationRequired", dba.manager, "SetRegionMode", "su", "victim", 0o660)
+    refuses("InteractiveAuthorizationRequired", dba.manager, "SetRegionOwner", "suu", "victim", MAIL, GAMES)
+    refuses("InteractiveAuthorizationRequired", dba.acquire, "victim")
+    row = root.list()["victim"]
+    equal((row["uid"], row["gid"], row["mode"]), (NEWS, NEWS, 0o600))
 
 
 # --- leases ---
