@@ -6,13 +6,13 @@
 
 static bool name_char_is_valid(char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-               (c != 0 && strchr("._:@+-", c));
+               (c != 0 && strchr("._:@-", c));
 }
 
 bool region_name_is_valid(const char *name) {
         size_t n = strlen(name);
 
-        if (n == 0 || n > REGION_NAME_MAX || name[0] == '.')
+        if (n == 0 || n > REGION_NAME_MAX || name[0] == '.' || name[0] == '-')
                 return false;
         for (size_t i = 0; i < n; i++)
                 if (!name_char_is_valid(name[i]))

@@ -7,11 +7,12 @@
 
 /* What a name for a new region must be, as a half sentence for error messages. */
 #define REGION_NAME_RULE \
-        "a name is 1 to 255 of the characters a-z A-Z 0-9 . _ : @ + - and does not start with a dot"
+        "a name is 1 to 255 of the characters a-z A-Z 0-9 . _ : @ - and does not start with a dot or a dash"
 
 /*
- * Names that we make are a subset of what the kernel takes: they also have to be unit instances, file names
- * beside our temporary files, and readable in a terminal.
+ * Names that we make are a subset of what the kernel takes: they also have to be unit instances (which, for being in
+ * the name of a unit, may have 233 characters at most), no options of a command, file names beside our temporary files,
+ * and readable in a terminal. Regions that are there already keep the name they have.
  */
 bool region_name_is_valid(const char *name);
 

@@ -161,7 +161,7 @@ def test_what_cannot_be_made_leaves_nothing_behind(env):
 def test_bad_arguments_are_refused_with_the_value_and_the_rule(env):
     env.start()
     root = env.client(0)
-    for name in ("", "a/b", "..", ".", ".hidden", "a b", "a\x01b", "ü", "x" * 256, "a\nb"):
+    for name in ("", "a/b", "..", ".", ".hidden", "a b", "a\x01b", "ü", "x" * 256, "a\nb", "a+b", "-x"):
         refuses("InvalidName", root.create, name, contains="1 to 255")
     root.create("x" * 255)
     root.remove("x" * 255)
@@ -1229,6 +1229,50 @@ def test_an_unprivileged_user_cannot_hurt(env):
         assert sanitized or after < before + 1024, "memory grows: %d kB, then %d kB" % (before, after)
     equal(sorted(root.list()), ["r"])
     equal((env.states(), env.leases()), (["r"], []))
+
+
+def test_a_region_keeps_a_name_that_a_new_one_may_not_have(env):
+    env.start()
+    root = env.client(0)
+    names = ["-x", "a+b", "y" * 255]
+    for i, name in enumerate(names):
+        with open(env.fs(".#r"), "wb") as f:
+            f.write(((30 + i) * TiB).to_bytes(8, "little") + GRANULE.to_bytes(8, "little"))
+        os.chmod(env.fs(".#r"), 0o600)
+        os.rename(env.fs(".#r"), env.fs(name))
+    wait_until(lambda: sorted(root.list()) == names, what="the adoption")
+    env.restart()
+    root = env.client(0)
+    for name in names:
+        root.manager("SetRegionMode", "su", name, 0o640)
+        root.manager("SetRegionOwner", "suu", name, GAMES, GAMES)
+        equal(root.acquire(name)[0], root.list()[name]["address"])
+        root.remove(name, force=True)
+    refuses("InvalidName", root.create, "-x", contains="or a dash")
+    refuses("InvalidName", root.create, "a+b", contains="a-z")
+
+
+def test_a_name_that_may_be_had_makes_an_instance_of_the_unit(env):
+    if not shutil.which("systemd-analyze"):
+        raise Skip("systemd-analyze is not installed")
+    env.start()
+    root = env.client(0)
+    # Not the colon, at which systemd-analyze splits its arguments.
+    name = "aZ09._@-" + "x" * 225
+    equal(len(name), 233)
+    root.create(name)
+    with open(os.path.join(env.top, "mshare-region@.service"), "w") as f:
+        f.write("[Service]\nExecStart=/bin/true\n")
+
+    def verify(instance):
+        link = os.path.join(env.top, "mshare-region@%s.service" % instance)
+        os.symlink("mshare-region@.service", link)
+        return subprocess.run(["systemd-analyze", "verify", "--man=no", link], capture_output=True, text=True)
+
+    r = verify(name)
+    assert r.returncode == 0, r.stderr
+    r = verify("a+b")
+    assert r.returncode != 0 and "a+b" in r.stderr, r.stderr
 
 
 # --- declared regions ---

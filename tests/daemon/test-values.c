@@ -10,9 +10,9 @@
 #include "util.h"
 
 static void test_names_for_new_regions(void) {
-        static const char *const good[] = { "a", "pgdata", "pg-data_1.2@x:y+z", "A", "9", "-", "_" };
+        static const char *const good[] = { "a", "pgdata", "pg-data_1.2@x:y-", "A", "9", "_", "_-", "@" };
         static const char *const bad[] = { "",  ".",    "..",   ".a",      "a/b", "/",     "a b",  "a\tb",
-                                           "é", "a\nb", "a\\b", "a\x7f", "a,b", "\xff", "a*", "a%b" };
+                                           "é", "a\nb", "a\\b", "a\x7f", "a,b", "\xff", "a*", "a%b", "a+b", "+", "-", "-x", "--help" };
         char longest[REGION_NAME_MAX + 2];
 
         for (size_t i = 0; i < G_N_ELEMENTS(good); i++)
