@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # bash completion for msharectl(1)
 
+# Everybody may name a region in msharefs, with any characters, and compgen -W expands $(...) like the shell: names that
+# have more in them than those of the broker's own making are not completed.
 __msharectl_regions() {
         msharectl list --no-legend --no-pager --no-ask-password 2>/dev/null | while read -r name _; do
-                printf '%s\n' "$name"
+                [[ $name =~ ^[A-Za-z0-9._:@+][A-Za-z0-9._:@+-]*$ ]] && printf '%s\n' "$name"
         done
 }
 

@@ -48,6 +48,25 @@ completes '--fallback=' run pgdata --fa
 completes '' clients pgdata ''
 completes '' create ''
 
+# Names that others gave to theirs are not the shell's to run.
+hostile=$(mktemp -d)
+trap 'rm -rf "$hostile"' EXIT
+msharectl() {
+        printf '%s\n' "\$(>$hostile/run) 512G ready" "\`>$hostile/run\` 512G ready" "x\${HOME}x 512G ready" \
+                'a\x0ab 512G ready' "'q 512G ready" '"q 512G ready' '~ 512G ready' '* 512G ready' '--force 512G ready' \
+                'a+b-c.d_e:f@1 512G ready'
+}
+for verb in status remove monitor clients run; do completes 'a+b-c.d_e:f@1' $verb ''; done
+completes 'a+b-c.d_e:f@1' chmod 0600 ''
+completes 'a+b-c.d_e:f@1' chown root ''
+count=$((count + 1))
+if [ -z "$(ls -A "$hostile")" ]; then
+        echo "ok $count - names of regions are not run"
+else
+        echo "not ok $count - names of regions are not run"
+        failed=1
+fi
+
 count=$((count + 1))
 if ! command -v zsh >/dev/null; then
         echo "ok $count - zsh reads its file # SKIP zsh is not installed"
