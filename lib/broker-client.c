@@ -266,7 +266,8 @@ int broker_acquire(const char *name,
                    struct broker_lease *ret,
                    char **ret_message) {
         uint64_t start = now_usec(), delay = DELAY_MIN_USEC;
-        uint64_t patience = timeout_usec > 0 ? timeout_usec : TIMEOUT_DEFAULT_USEC;
+        /* No limit on answers is for people who type passwords. A bus that stays full is told, not waited for. */
+        uint64_t patience = timeout_usec > 0 && timeout_usec < UINT64_MAX ? timeout_usec : TIMEOUT_DEFAULT_USEC;
         int r;
 
         /* The stock bus has room for 256 connections of a user; ours are short, so the next place is free soon. */

@@ -17,9 +17,9 @@ struct broker_lease {
 void broker_lease_done(struct broker_lease *lease);
 
 /*
- * Ask the broker for a lease. access is "r" or "rw"; timeout_usec 0 is sd-bus's own. Blocks until the broker
- * has answered, or, while the bus has no room for us (-EUSERS), until the time is over. Has closed its
- * connection when it returns. On failure *ret is untouched.
+ * Ask the broker for a lease. access is "r" or "rw"; timeout_usec 0 is sd-bus's own, UINT64_MAX is none. Blocks
+ * until the broker has answered, or, while the bus has no room for us (-EUSERS), until the time is over: 25 s
+ * with no limit, too. Has closed its connection when it returns. On failure *ret is untouched.
  */
 int broker_acquire(const char *name,
                    const char *access,
