@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <grp.h>
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "format.h"
+#include "nss.h"
 #include "util.h"
 
 char *format_printable(const char *s) {
@@ -58,10 +57,10 @@ const char *format_time(uint64_t usec, char *buf, size_t size) {
 }
 
 const char *format_uid(uint32_t uid, char *buf, size_t size) {
-        struct passwd pw, *found = NULL;
-        char data[4096];
+        _cleanup_(freep) char *data = NULL;
+        struct passwd pw;
 
-        if (getpwuid_r(uid, &pw, data, sizeof(data), &found) == 0 && found)
+        if (nss_user(NULL, uid, &pw, &data) >= 0)
                 (void) snprintf(buf, size, "%s", pw.pw_name);
         else
                 (void) snprintf(buf, size, "%" PRIu32, uid);
@@ -69,10 +68,10 @@ const char *format_uid(uint32_t uid, char *buf, size_t size) {
 }
 
 const char *format_gid(uint32_t gid, char *buf, size_t size) {
-        struct group gr, *found = NULL;
-        char data[16384];
+        _cleanup_(freep) char *data = NULL;
+        struct group gr;
 
-        if (getgrgid_r(gid, &gr, data, sizeof(data), &found) == 0 && found)
+        if (nss_group(NULL, gid, &gr, &data) >= 0)
                 (void) snprintf(buf, size, "%s", gr.gr_name);
         else
                 (void) snprintf(buf, size, "%" PRIu32, gid);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <ctype.h>
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "nss.h"
 #include "parse.h"
 #include "util.h"
 
@@ -138,39 +137,37 @@ static int parse_id(const char *s, uint32_t *ret) {
 }
 
 static int find_user(const char *s, uint32_t *ret_uid, uint32_t *ret_gid) {
-        struct passwd pw, *found = NULL;
-        char data[4096];
-        int r;
+        _cleanup_(freep) char *data = NULL, *more = NULL;
+        struct passwd pw;
+        int r, k;
 
-        if (getpwnam_r(s, &pw, data, sizeof(data), &found) == 0 && found) {
+        r = nss_user(s, 0, &pw, &data);
+        if (r >= 0) {
                 *ret_uid = pw.pw_uid;
                 *ret_gid = pw.pw_gid;
                 return 0;
         }
 
-        r = parse_id(s, ret_uid);
-        if (r == -EINVAL)
-                return -ESRCH;
-        if (r < 0)
-                return r;
+        k = parse_id(s, ret_uid);
+        if (k < 0)
+                return k == -EINVAL ? r : k;
         /* Without an entry the login group is unknown. */
-        *ret_gid = UINT32_MAX;
-        if (getpwuid_r(*ret_uid, &pw, data, sizeof(data), &found) == 0 && found)
-                *ret_gid = pw.pw_gid;
+        *ret_gid = nss_user(NULL, *ret_uid, &pw, &more) >= 0 ? pw.pw_gid : UINT32_MAX;
         return 0;
 }
 
 static int find_group(const char *s, uint32_t *ret_gid) {
-        struct group gr, *found = NULL;
-        char data[16384];
-        int r;
+        _cleanup_(freep) char *data = NULL;
+        struct group gr;
+        int r, k;
 
-        if (getgrnam_r(s, &gr, data, sizeof(data), &found) == 0 && found) {
+        r = nss_group(s, 0, &gr, &data);
+        if (r >= 0) {
                 *ret_gid = gr.gr_gid;
                 return 0;
         }
-        r = parse_id(s, ret_gid);
-        return r == -EINVAL ? -ESRCH : r;
+        k = parse_id(s, ret_gid);
+        return k == -EINVAL ? r : k;
 }
 
 int parse_owner(const char *s, struct owner *ret) {

@@ -23,7 +23,7 @@ struct owner {
 
 /*
  * USER, USER:GROUP, :GROUP or "USER:", which takes the user's login group; names or numbers. -ESRCH: there is
- * no such user or group.
+ * no such user or group. Others: it could not be found out whether there is.
  */
 int parse_owner(const char *s, struct owner *ret);
 

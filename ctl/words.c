@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <string.h>
 
 #include "msharectl.h"
 #include "words.h"
@@ -19,7 +20,11 @@ int parse_owner_word(const char *s, struct owner *ret) {
                 return STATUS_OK;
         if (r == -ESRCH)
                 complain("Owner \"%s\" names a user or group that does not exist", s);
-        else
+        else if (r == -EINVAL || r == -ERANGE)
                 complain("Owner \"%s\" has not the form USER, USER:GROUP or :GROUP", s);
+        else {
+                complain("Cannot find out who owner \"%s\" is: %s", s, strerror(-r));
+                return STATUS_FAILED;
+        }
         return STATUS_USAGE;
 }

@@ -1,13 +1,77 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The words people type and the forms they read: msharectl's parsing and formatting. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <glib.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "format.h"
 #include "json.h"
 #include "parse.h"
+
+/* What libc looks up, but for these: a user and a group with many members, and a service that does not answer. */
+#define BIG_ID 54321
+#define BIG_SIZE (3U << 20)
+
+static int big_entry(const char *name, uint32_t id, size_t size, int *ret) {
+        if (id != BIG_ID && g_strcmp0(name, "big") != 0 && g_strcmp0(name, "broken") != 0)
+                return 0;
+        *ret = g_strcmp0(name, "broken") == 0 ? EIO : size < BIG_SIZE ? ERANGE : 0;
+        return 1;
+}
+
+static int user_entry(const char *symbol, const char *name, uid_t uid, struct passwd *pw, char *buf, size_t size,
+                      struct passwd **ret) {
+        int r;
+
+        *ret = NULL;
+        if (big_entry(name, uid, size, &r)) {
+                *pw = (struct passwd){.pw_name = (char *) "big", .pw_uid = BIG_ID, .pw_gid = BIG_ID};
+                *ret = r == 0 ? pw : NULL;
+                return r;
+        }
+        if (name)
+                return ((int (*)(const char *, struct passwd *, char *, size_t, struct passwd **)) dlsym(
+                        RTLD_NEXT, symbol))(name, pw, buf, size, ret);
+        return ((int (*)(uid_t, struct passwd *, char *, size_t, struct passwd **)) dlsym(RTLD_NEXT, symbol))(
+                uid, pw, buf, size, ret);
+}
+
+static int group_entry(const char *symbol, const char *name, gid_t gid, struct group *gr, char *buf, size_t size,
+                       struct group **ret) {
+        int r;
+
+        *ret = NULL;
+        if (big_entry(name, gid, size, &r)) {
+                *gr = (struct group){.gr_name = (char *) "big", .gr_gid = BIG_ID};
+                *ret = r == 0 ? gr : NULL;
+                return r;
+        }
+        if (name)
+                return ((int (*)(const char *, struct group *, char *, size_t, struct group **)) dlsym(
+                        RTLD_NEXT, symbol))(name, gr, buf, size, ret);
+        return ((int (*)(gid_t, struct group *, char *, size_t, struct group **)) dlsym(RTLD_NEXT, symbol))(
+                gid, gr, buf, size, ret);
+}
+
+int getpwnam_r(const char *name, struct passwd *pw, char *buf, size_t size, struct passwd **ret) {
+        return user_entry(__func__, name, 0, pw, buf, size, ret);
+}
+
+int getpwuid_r(uid_t uid, struct passwd *pw, char *buf, size_t size, struct passwd **ret) {
+        return user_entry(__func__, NULL, uid, pw, buf, size, ret);
+}
+
+int getgrnam_r(const char *name, struct group *gr, char *buf, size_t size, struct group **ret) {
+        return group_entry(__func__, name, 0, gr, buf, size, ret);
+}
+
+int getgrgid_r(gid_t gid, struct group *gr, char *buf, size_t size, struct group **ret) {
+        return group_entry(__func__, NULL, gid, gr, buf, size, ret);
+}
 
 #define UNTOUCHED UINT64_C(0x5555555555555555)
 
@@ -114,6 +178,21 @@ static void test_owners(void) {
         g_assert_cmpint(parse_owner("12345678:", &o), ==, -ESRCH);
 }
 
+static void test_big_entries(void) {
+        struct owner o;
+        char buf[64];
+
+        g_assert_cmpint(parse_owner("big:big", &o), ==, 0);
+        g_assert_true(o.has_uid && o.has_gid && o.uid == BIG_ID && o.gid == BIG_ID);
+        g_assert_cmpint(parse_owner("54321:", &o), ==, 0);
+        g_assert_true(o.has_gid && o.gid == BIG_ID);
+        g_assert_cmpstr(format_uid(BIG_ID, buf, sizeof(buf)), ==, "big");
+        g_assert_cmpstr(format_gid(BIG_ID, buf, sizeof(buf)), ==, "big");
+        /* Who cannot be asked for is not said not to be there. */
+        g_assert_cmpint(parse_owner("broken", &o), ==, -EIO);
+        g_assert_cmpint(parse_owner(":broken", &o), ==, -EIO);
+}
+
 static void assert_bytes(uint64_t n, const char *wanted) {
         char buf[32];
 
@@ -153,6 +232,7 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/words/addresses", test_addresses);
         g_test_add_func("/words/modes", test_modes);
         g_test_add_func("/words/owners", test_owners);
+        g_test_add_func("/words/owners with many members", test_big_entries);
         g_test_add_func("/words/bytes for people", test_bytes);
         g_test_add_func("/words/nothing plays tricks on a terminal", test_printable);
         g_test_add_func("/words/JSON strings", test_json);
