@@ -26,7 +26,33 @@ static bool is_limit(const struct property *p) {
         return !p->shown && (p->type == 't' || p->type == 'u');
 }
 
-static void print_manager(struct properties *p) {
+/*
+ * KernelSupport tells of the kernel alone. What else keeps the broker from making and leasing regions, msharefs
+ * above all, it tells those who ask for one. As no region has no name, nothing comes of asking for that one.
+ * *ret is the sentence, or NULL.
+ */
+static int find_obstacle(sd_bus *bus, char **ret) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        r = sd_bus_call_method(bus,
+                               BROKER_NAME,
+                               MANAGER_PATH,
+                               MANAGER_INTERFACE,
+                               "AcquireRegion",
+                               &error,
+                               NULL,
+                               "ssa{sv}",
+                               "",
+                               "r",
+                               0);
+        if (r >= 0 || !sd_bus_error_has_name(&error, "org.mshare1.Error.KernelUnsupported"))
+                return STATUS_OK;
+        *ret = strdup(error.message ?: error.name);
+        return *ret ? STATUS_UNSUPPORTED : bus_out_of_memory();
+}
+
+static void print_manager(struct properties *p, const char *obstacle) {
         char b1[BYTES_MAX], b2[BYTES_MAX];
         bool support = properties_number(p, "KernelSupport");
         const char *key = "Limits";
@@ -35,8 +61,10 @@ static void print_manager(struct properties *p) {
         (void) printf("mshared %s\n", properties_string(p, "Version"));
         if (support)
                 line("Kernel", "has mshare, granule %s", format_bytes(properties_number(p, "Granule"), b1, sizeof(b1)));
-        else
+        else if (!obstacle)
                 line("Kernel", "has no mshare: Linux 6.12 with the mshare patch and CONFIG_MSHARE=y is needed");
+        if (obstacle)
+                line(support ? "Unusable" : "Kernel", "%s", obstacle);
         (void) properties_find(p, "Granule");
         line("Regions", "%" PRIu64, properties_number(p, "NRegions"));
         line("Clients", "%" PRIu64, properties_number(p, "NClients"));
@@ -96,19 +124,27 @@ static int print_region(struct properties *p) {
 static int show_manager(sd_bus *bus, const struct arguments *a) {
         _cleanup_(properties_done) struct properties p = {};
         _cleanup_(pager_close) struct pager pager = PAGER_NONE;
-        int r;
+        _cleanup_(freep) char *obstacle = NULL;
+        int r, status;
 
         r = properties_get(bus, MANAGER_PATH, MANAGER_INTERFACE, a, "Cannot show the broker's status", &p);
         if (r != STATUS_OK)
                 return r;
+        status = find_obstacle(bus, &obstacle);
+        if (status == STATUS_FAILED)
+                return status;
+        if (properties_number(&p, "KernelSupport") == 0)
+                status = STATUS_UNSUPPORTED;
 
-        if (a->json != JSON_OFF)
+        if (a->json != JSON_OFF) {
                 r = properties_print_json(&p, a->json);
-        else {
+                if (obstacle)
+                        complain("%s", obstacle);
+        } else {
                 pager_open(&pager, a->pager);
-                print_manager(&p);
+                print_manager(&p, obstacle);
         }
-        return r == STATUS_OK && properties_number(&p, "KernelSupport") == 0 ? STATUS_UNSUPPORTED : r;
+        return r == STATUS_OK ? status : r;
 }
 
 static int show_region(sd_bus *bus, const char *name, const struct arguments *a) {

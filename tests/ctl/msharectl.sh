@@ -99,6 +99,10 @@ check 'chown of a missing region' run 3 '' '.*There is no region "z" ' chown dae
 
 check 'status of the broker' run 0 'mshared 0.1-fake +Kernel: has mshare, granule 1G +Regions: 2 +Clients: 0 +Page tables: 1M held once, 1M saved ' '' status
 check 'the same in JSON' json 'd["KernelSupport"] is True and d["NRegions"] == 2 and d["Granule"] == 1 << 30' status --json=short
+"$ctl" create -q unmounted 1M
+check 'status of a broker that cannot do anything' run 6 'mshared .*has mshare.* Unusable: msharefs is not mounted .*' '' status
+check 'the same in JSON' run 6 '.*"KernelSupport":true.*' 'msharectl: msharefs is not mounted ' status --json=short
+"$ctl" remove unmounted
 check 'status of a region' run 0 'a +State: ready +Window: 1G at 0x2[0-9a-f]+ +Size: 1M, anonymous +Mode: 0666 .*Resident: 5M +Page tables: 12K +Lifetime: persistent +Created: [A-Z][a-z]{2} 20.*' '' status a
 check 'the same in JSON' json 'd["Name"] == "a" and d["Size"] == 1 << 20 and d["Mode"] == 0o666 and d["Progress"] == 1' status a --json=pretty
 check 'status of a missing region' run 3 '' '.*There is no region "z" ' status z

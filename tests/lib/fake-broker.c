@@ -171,6 +171,10 @@ static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error
         if (strcmp(name, "silent") == 0)
                 return 1;
 
+        /* No region has no name: who asks for that wants to know whether there can be any. */
+        if (!name[0] && fake_region_find(f, "unmounted"))
+                return sd_bus_error_set(error, ERROR("KernelUnsupported"), "msharefs is not mounted");
+
         r = fake_region_find(f, name);
         if (!r)
                 return no_such(error, name);
