@@ -4,7 +4,9 @@
 #include <grp.h>
 #include <inttypes.h>
 #include <pwd.h>
+#include <signal.h>
 #include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
 
 #include "config.h"
 #include "errors.h"
@@ -12,9 +14,23 @@
 #include "name.h"
 #include "region-unit.h"
 
+/* How often to look whether a region that somebody else makes is ready, and whether the broker is back. */
+#define LOOK_AGAIN_USEC (200 * USEC_PER_MSEC)
+#define BROKER_BACK_USEC (30 * USEC_PER_SEC)
+/* A broker that ends each time it is asked is not asked for ever. */
+#define TRIES_MAX 5
+
 typedef struct Owner {
         uint32_t uid, gid;
 } Owner;
+
+/* A start under way. */
+typedef struct Start {
+        sd_event *event;
+        sd_bus *bus;
+        sd_bus_message *reply; /* to CreateRegion */
+        bool stopped; /* by a signal */
+} Start;
 
 static int say(int r, const char *format, ...) _printf_(2, 3);
 
@@ -134,18 +150,6 @@ static int append_options(sd_bus_message *m, const RegionFile *f, const Owner *o
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-static int create(sd_bus *bus, const char *name, const RegionFile *f, const Owner *owner, int fd, sd_bus_error *error) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        int r;
-
-        r = sd_bus_message_new_method_call(bus, &m, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "CreateRegion");
-        if (r >= 0)
-                r = sd_bus_message_append(m, "stu", name, f->size, (uint32_t) f->mode);
-        if (r >= 0)
-                r = append_options(m, f, owner, fd);
-        return r < 0 ? r : sd_bus_call(bus, m, UINT64_MAX, error, NULL);
-}
-
 /* Brings owner and mode of a region to what the file says, never letting anybody in who is admitted neither before nor after. */
 static int apply(sd_bus *bus, const char *name, const char *path, mode_t mode, const Owner *owner,
                  sd_bus_error *error) {
@@ -173,12 +177,147 @@ static int get_path(sd_bus *bus, const char *name, char **ret, sd_bus_error *err
         return r < 0 ? r : free_and_strdup(ret, path);
 }
 
+/* Takes the name away whoever has the region attached: units that need it have been stopped. */
+static int remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
+        int r;
+
+        r = call(bus, error, NULL, "RemoveRegion", "sa{sv}", name, 0);
+        if (r < 0 && sd_bus_error_has_name(error, ERROR_REGION_BUSY)) {
+                /* Who is left keeps what he has; the name must be free. */
+                (void) fprintf(stderr, "%s; it is removed by force.\n", error->message);
+                sd_bus_error_free(error);
+                r = call(bus, error, NULL, "RemoveRegion", "sa{sv}", name, 1, "force", "b", 1);
+        }
+        if (r < 0 && sd_bus_error_has_name(error, ERROR_NO_SUCH_REGION)) {
+                sd_bus_error_free(error);
+                r = 0;
+        }
+        return r;
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+        ((Start *) userdata)->stopped = true;
+        return 0;
+}
+
+static int on_created(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
+        ((Start *) userdata)->reply = sd_bus_message_ref(m);
+        return 0;
+}
+
+static void start_done(Start *s) {
+        sd_bus_message_unref(s->reply);
+        sd_bus_flush_close_unref(s->bus);
+        sd_event_unref(s->event);
+}
+
+static int start_open(Start *s) {
+        sigset_t mask;
+        int r;
+
+        (void) sigemptyset(&mask);
+        (void) sigaddset(&mask, SIGTERM);
+        (void) sigaddset(&mask, SIGINT);
+        if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+                return -errno;
+        r = sd_event_new(&s->event);
+        if (r >= 0)
+                r = sd_event_add_signal(s->event, NULL, SIGTERM, on_signal, s);
+        if (r >= 0)
+                r = sd_event_add_signal(s->event, NULL, SIGINT, on_signal, s);
+        if (r >= 0)
+                r = sd_bus_open_system(&s->bus);
+        return r < 0 ? r : sd_bus_attach_event(s->bus, s->event, 0);
+}
+
+/* Until a signal or the reply comes, or this time is over. */
+static int start_wait(Start *s, uint64_t usec) {
+        uint64_t now = usec_now(CLOCK_MONOTONIC), end = usec == UINT64_MAX ? usec : now + usec;
+        int r;
+
+        while (!s->stopped && !s->reply && now < end) {
+                r = sd_event_run(s->event, end == UINT64_MAX ? end : end - now);
+                if (r < 0)
+                        return r;
+                now = usec_now(CLOCK_MONOTONIC);
+        }
+        return 0;
+}
+
+/* ExecStop= is not run for a unit whose start has not ended: what this start has begun has to go here. */
+static int undo(Start *s, const char *name, sd_bus_error *error) {
+        _cleanup_(sd_bus_error_free) sd_bus_error ignored = SD_BUS_ERROR_NULL;
+        _cleanup_(freep) char *path = NULL;
+
+        /*
+         * The broker takes the calls of a connection in their order. So when it has answered this one, it is making the
+         * region; or there is none of ours, and the answer that says so has come as well.
+         */
+        (void) get_path(s->bus, name, &path, &ignored);
+        while (!s->reply && sd_bus_process(s->bus, NULL) > 0)
+                ;
+        if (s->reply && sd_bus_message_is_method_error(s->reply, NULL))
+                return 0;
+        return remove_region(s->bus, name, error);
+}
+
+static int create(Start *s, const char *name, const RegionFile *f, const Owner *owner, int fd, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        s->reply = sd_bus_message_unref(s->reply);
+        r = sd_bus_message_new_method_call(s->bus, &m, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "CreateRegion");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "stu", name, f->size, (uint32_t) f->mode);
+        if (r >= 0)
+                r = append_options(m, f, owner, fd);
+        if (r >= 0)
+                r = sd_bus_call_async(s->bus, NULL, m, on_created, s, UINT64_MAX);
+        if (r >= 0)
+                r = start_wait(s, UINT64_MAX);
+        /* The signal may have come together with the reply. */
+        if (r >= 0)
+                r = sd_event_run(s->event, 0);
+        if (r < 0)
+                return r;
+        if (s->stopped) {
+                r = undo(s, name, error);
+                return r < 0 ? r : -ECANCELED;
+        }
+        if (!sd_bus_message_is_method_error(s->reply, NULL))
+                return 0;
+        r = sd_bus_error_copy(error, sd_bus_message_get_error(s->reply));
+        return r < 0 ? r : -EIO;
+}
+
+/* Somebody else makes it, or an earlier start whose process was killed. */
+static int wait_until_ready(Start *s, const char *path, sd_bus_error *error) {
+        int r;
+
+        for (;;) {
+                _cleanup_(freep) char *state = NULL;
+
+                r = sd_bus_get_property_string(s->bus, BUS_NAME, path, BUS_REGION_INTERFACE, "State", error, &state);
+                if (r < 0)
+                        return r;
+                if (!streq(state, "creating"))
+                        return 0;
+                r = start_wait(s, LOOK_AGAIN_USEC);
+                if (r < 0)
+                        return r;
+                if (s->stopped)
+                        return -ECANCELED;
+        }
+}
+
 /* The region is there: left by an earlier run of the unit, or made by hand. It will do if it is as big as it must be. */
-static int take_existing(sd_bus *bus, const char *name, const RegionFile *f, const Owner *owner, sd_bus_error *error) {
+static int take_existing(Start *s, const char *name, const RegionFile *f, const Owner *owner, sd_bus_error *error) {
         _cleanup_(freep) char *path = NULL, *backing = NULL;
+        sd_bus *bus = s->bus;
         uint64_t size;
         int r;
 
+        s->reply = sd_bus_message_unref(s->reply);
         r = get_path(bus, name, &path, error);
         if (r >= 0)
                 r = sd_bus_get_property_trivial(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "Size", error, 't', &size);
@@ -191,7 +330,61 @@ static int take_existing(sd_bus *bus, const char *name, const RegionFile *f, con
                                          "it exists with %" PRIu64 " bytes of backing '%s', the file wants %" PRIu64
                                          " bytes of '%s'; remove it first",
                                          size, backing, f->size, f->backing ?: "anonymous");
-        return apply(bus, name, path, f->mode, owner, error);
+        r = wait_until_ready(s, path, error);
+        return r < 0 ? r : apply(bus, name, path, f->mode, owner, error);
+}
+
+/* Until the name has an owner again. Waiting is no call to it, which the bus would have to start a broker for. */
+static int wait_for_broker(Start *s) {
+        uint64_t end = usec_now(CLOCK_MONOTONIC) + BROKER_BACK_USEC;
+        int r;
+
+        do {
+                _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+                int there = 0;
+
+                r = sd_bus_call_method(s->bus, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                       "NameHasOwner", NULL, &reply, "s", BUS_NAME);
+                if (r >= 0)
+                        r = sd_bus_message_read(reply, "b", &there);
+                if (r < 0 || there)
+                        return r;
+                r = start_wait(s, LOOK_AGAIN_USEC);
+        } while (r >= 0 && !s->stopped && usec_now(CLOCK_MONOTONIC) < end);
+        return r;
+}
+
+/*
+ * A broker that ends meanwhile undoes what it was making when it is back, and knows what it had made. So the start
+ * begins again then; it does, too, when a region that was in its way has gone.
+ */
+static int start(Start *s, const char *name, const RegionFile *f, const Owner *owner, int fd, sd_bus_error *error) {
+        bool again;
+        int r;
+
+        for (unsigned i = 1;; i++) {
+                r = create(s, name, f, owner, fd, error);
+                again = r < 0 && sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY);
+                if (r < 0 && sd_bus_error_has_name(error, ERROR_REGION_EXISTS)) {
+                        sd_bus_error_free(error);
+                        r = take_existing(s, name, f, owner, error);
+                        /* It, or the broker, which answered before. */
+                        again = r < 0 && sd_bus_error_has_names(error, ERROR_NO_SUCH_REGION,
+                                                                SD_BUS_ERROR_UNKNOWN_OBJECT, SD_BUS_ERROR_NO_REPLY,
+                                                                SD_BUS_ERROR_SERVICE_UNKNOWN,
+                                                                SD_BUS_ERROR_NAME_HAS_NO_OWNER,
+                                                                "org.freedesktop.systemd1.NoSuchUnit");
+                }
+                if (!again || s->stopped || i >= TRIES_MAX)
+                        return r;
+                s->reply = sd_bus_message_unref(s->reply);
+                sd_bus_error_free(error);
+                r = wait_for_broker(s);
+                if (r < 0)
+                        return r;
+                if (s->stopped)
+                        return -ECANCELED;
+        }
 }
 
 static int finish(const char *what, const char *name, int r, const sd_bus_error *error) {
@@ -204,8 +397,8 @@ static int finish(const char *what, const char *name, int r, const sd_bus_error 
 
 int region_unit_start(const char *name) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(region_file_done) RegionFile f = {};
+        _cleanup_(start_done) Start s = {};
         _cleanup_(closep) int fd = -1;
         Owner owner = {};
         int r;
@@ -217,13 +410,11 @@ int region_unit_start(const char *name) {
                 if (fd < 0)
                         return say(EXIT_FAILURE, "Cannot open Path=%s: %s.\n", f.path, strerror(errno));
         }
-        r = sd_bus_open_system(&bus);
+        r = start_open(&s);
         if (r >= 0)
-                r = create(bus, name, &f, &owner, fd, &error);
-        if (r < 0 && sd_bus_error_has_name(&error, ERROR_REGION_EXISTS)) {
-                sd_bus_error_free(&error);
-                r = take_existing(bus, name, &f, &owner, &error);
-        }
+                r = start(&s, name, &f, &owner, fd, &error);
+        if (r == -ECANCELED && s.stopped)
+                return say(EXIT_FAILURE, "The start was ended, and region %s is not made.\n", name);
         return finish("make", name, r, &error);
 }
 
@@ -234,15 +425,7 @@ int region_unit_stop(const char *name) {
 
         r = sd_bus_open_system(&bus);
         if (r >= 0)
-                r = call(bus, &error, NULL, "RemoveRegion", "sa{sv}", name, 0);
-        if (r < 0 && sd_bus_error_has_name(&error, ERROR_REGION_BUSY)) {
-                /* Units that need it have been stopped. Who is left keeps what he has; the name must be free. */
-                (void) fprintf(stderr, "%s; it is removed by force.\n", error.message);
-                sd_bus_error_free(&error);
-                r = call(bus, &error, NULL, "RemoveRegion", "sa{sv}", name, 1, "force", "b", 1);
-        }
-        if (r < 0 && sd_bus_error_has_name(&error, ERROR_NO_SUCH_REGION))
-                r = 0;
+                r = remove_region(bus, name, &error);
         return finish("remove", name, r, &error);
 }
 

@@ -1313,6 +1313,148 @@ def test_a_declared_region_is_made_changed_and_removed(env):
     equal(unit(env, "stop", "pgdata").returncode, 0)
 
 
+def declare(env, name, text="Size=8M\nMode=0640\nUser=games\nPopulate=yes\n"):
+    with open(os.path.join(env.regions_dir, name + ".conf"), "w") as f:
+        f.write("[Region]\n" + text)
+
+
+def start_unit(env, name):
+    return subprocess.Popen([env.binary, "--region-start", name], env=env.environ(), stderr=subprocess.PIPE, text=True)
+
+
+class HeldDonor:
+    """What the broker makes while this is in force does not get done: its donor waits for memory, and is stopped then."""
+
+    def __init__(self, env):
+        self.env = env
+        self.available = os.path.join(env.kernel, "available")
+        with open(self.available, "w") as f:
+            f.write("0")
+
+    def stop(self, root, name):
+        wait_until(lambda: root.list().get(name, {}).get("state") == "creating", what="the region to show up")
+        self.pid = int(wait_until(lambda: subprocess.run(["pgrep", "-P", str(self.env.daemon.pid)], capture_output=True,
+                                                         text=True).stdout, what="the donor"))
+        os.kill(self.pid, signal.SIGSTOP)
+        os.unlink(self.available)
+        equal(root.list()[name]["state"], "creating")
+
+    def let_go(self):
+        os.kill(self.pid, signal.SIGCONT)
+
+
+def test_a_start_that_is_stopped_leaves_nothing(env):
+    env.start()
+    root = env.client(0)
+    declare(env, "r")
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        donor = HeldDonor(env)
+        helper = start_unit(env, "r")
+        donor.stop(root, "r")
+        helper.send_signal(sig)
+        said = helper.communicate(timeout=20)[1]
+        assert helper.returncode == 1 and "r is not made" in said, (helper.returncode, said)
+        equal((root.list(), env.states(), os.listdir(env.kernel + "/fs")), ({}, [], []))
+    # At any instant, a region is there exactly if the start says so.
+    declare(env, "s")
+    for i in range(20):
+        helper = start_unit(env, "s")
+        time.sleep(0.004 * i)
+        helper.send_signal(signal.SIGTERM)
+        said = helper.communicate(timeout=20)[1]
+        equal(("s" in root.list(), said), (helper.returncode == 0, said))
+        assert helper.returncode in (0, 1, -signal.SIGTERM), helper.returncode
+        equal(unit(env, "stop", "s").returncode, 0)
+
+
+def test_a_start_that_is_stopped_takes_nothing_of_others_along(env):
+    env.start()
+    root, maker = env.client(0), env.client(0)
+    declare(env, "r")
+    donor = HeldDonor(env)
+    maker.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
+               args=["r", 8 << 20, 0o600, {"populate": True}])
+    donor.stop(root, "r")
+    helper = start_unit(env, "r")
+    time.sleep(0.5)
+    assert helper.poll() is None, helper.communicate()
+    helper.send_signal(signal.SIGTERM)
+    helper.communicate(timeout=20)
+    equal((helper.returncode, root.list()["r"]["state"]), (1, "creating"))
+    # The broker is held as well: the start ends before it can be told that the name is taken.
+    for i in range(5):
+        os.kill(env.daemon.pid, signal.SIGSTOP)
+        helper = start_unit(env, "r")
+        time.sleep(0.3)
+        helper.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        os.kill(env.daemon.pid, signal.SIGCONT)
+        helper.communicate(timeout=20)
+        equal((helper.returncode, root.list()["r"]["state"]), (1, "creating"))
+    donor.let_go()
+    maker.receive()
+    equal(root.list()["r"]["state"], "ready")
+
+
+def test_a_start_waits_for_a_region_that_is_being_made_already(env):
+    env.start()
+    root, maker = env.client(0), env.client(0)
+    call = {"path": "/org/mshare1", "interface": MANAGER_IFACE, "member": "CreateRegion", "signature": "stua{sv}",
+            "args": ["r", 8 << 20, 0o600, {"populate": True}]}
+    declare(env, "r")
+    donor = HeldDonor(env)
+    maker.send("call", **call)
+    donor.stop(root, "r")
+    helper = start_unit(env, "r")
+    time.sleep(0.5)
+    assert helper.poll() is None, helper.communicate()
+    donor.let_go()
+    maker.receive()
+    said = helper.communicate(timeout=20)[1]
+    equal((helper.returncode, said), (0, ""))
+    row = root.list()["r"]
+    equal((row["uid"], row["mode"]), (GAMES, 0o640))
+    root.remove("r")
+    # If nothing comes of that one, it makes its own.
+    donor = HeldDonor(env)
+    maker.send("call", **call)
+    donor.stop(root, "r")
+    helper = start_unit(env, "r")
+    time.sleep(0.5)
+    root.remove("r")
+    refuses("NoSuchRegion", maker.receive)
+    said = helper.communicate(timeout=20)[1]
+    equal((helper.returncode, said), (0, ""))
+    row = root.list()["r"]
+    equal((row["uid"], row["mode"], row["state"]), (GAMES, 0o640, "ready"))
+
+
+def test_a_restart_of_the_broker_does_not_fail_a_start(env):
+    env.start()
+    root = env.client(0)
+    declare(env, "r")
+    for sig in (signal.SIGKILL, signal.SIGTERM):
+        donor = HeldDonor(env)
+        helper = start_unit(env, "r")
+        donor.stop(root, "r")
+        env.stop(sig)
+        time.sleep(0.5)
+        env.start()
+        said = helper.communicate(timeout=20)[1]
+        equal((helper.returncode, said), (0, ""))
+        row = root.list()["r"]
+        equal((row["uid"], row["mode"], row["state"]), (GAMES, 0o640, "ready"))
+        equal(unit(env, "stop", "r").returncode, 0)
+    # A removal is meant.
+    donor = HeldDonor(env)
+    helper = start_unit(env, "r")
+    donor.stop(root, "r")
+    root.remove("r")
+    said = helper.communicate(timeout=20)[1]
+    assert helper.returncode == 1 and "while it was being made" in said, said
+    equal(root.list(), {})
+
+
 def test_every_key_of_a_region_file_does_what_it_says(env):
     env.start()
     root = env.client(0)
