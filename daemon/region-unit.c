@@ -177,6 +177,26 @@ static int get_path(sd_bus *bus, const char *name, char **ret, sd_bus_error *err
         return r < 0 ? r : free_and_strdup(ret, path);
 }
 
+/*
+ * A broker without msharefs knows no regions, which says nothing about those that are there. It tells so when asked for
+ * one, and nothing comes of asking for one without a name. On a kernel without mshare, which has no granule, there are
+ * no regions indeed.
+ */
+static int check_msharefs(sd_bus *bus, sd_bus_error *error) {
+        uint64_t granule = 0;
+        int r;
+
+        r = sd_bus_get_property_trivial(bus, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "Granule", error, 't',
+                                        &granule);
+        if (r < 0 || granule == 0)
+                return r;
+        r = call(bus, error, NULL, "AcquireRegion", "ssa{sv}", "", "r", 0);
+        if (r < 0 && sd_bus_error_has_name(error, ERROR_KERNEL_UNSUPPORTED))
+                return r;
+        sd_bus_error_free(error);
+        return 0;
+}
+
 /* Takes the name away whoever has the region attached: units that need it have been stopped. */
 static int remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
         int r;
@@ -190,7 +210,7 @@ static int remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
         }
         if (r < 0 && sd_bus_error_has_name(error, ERROR_NO_SUCH_REGION)) {
                 sd_bus_error_free(error);
-                r = 0;
+                r = check_msharefs(bus, error);
         }
         return r;
 }

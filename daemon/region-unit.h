@@ -5,8 +5,8 @@
 
 /*
  * What mshare-region@NAME.service runs, as root: a client of the broker that reads /etc/mshare/regions.d/NAME.conf.
- * Each says what is wrong on standard error and returns an exit status. They wait for the broker; SIGTERM and SIGINT end a
- * start, which then leaves nothing of the region that it was making.
+ * Each says what is wrong on standard error and returns an exit status. They wait for the broker; SIGTERM and SIGINT
+ * end a start, which then leaves nothing of the region that it was making.
  */
 int region_unit_start(const char *name);
 int region_unit_stop(const char *name);

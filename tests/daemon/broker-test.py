@@ -1455,6 +1455,28 @@ def test_a_restart_of_the_broker_does_not_fail_a_start(env):
     equal(root.list(), {})
 
 
+def test_a_stop_does_not_pass_over_a_region_that_the_broker_cannot_see(env):
+    env.start()
+    declare(env, "r")
+    equal(unit(env, "start", "r").returncode, 0)
+    env.stop()
+    os.rename(env.kernel + "/fs", env.kernel + "/later")
+    env.start()
+    r = unit(env, "stop", "r")
+    assert r.returncode == 1 and "sys-fs-mshare.mount" in r.stderr, r.stderr
+    # Mounted too late: it is there, and the broker does not know it yet.
+    os.rename(env.kernel + "/later", env.kernel + "/fs")
+    r = unit(env, "stop", "r")
+    assert r.returncode == 1 and "mshared again" in r.stderr, r.stderr
+    env.restart()
+    equal(unit(env, "stop", "r").returncode, 0)
+    equal(os.listdir(env.kernel + "/fs"), [])
+    # Where the kernel has no mshare there is none.
+    open(env.kernel + "/unsupported", "w").close()
+    env.restart()
+    equal(unit(env, "stop", "r").returncode, 0)
+
+
 def test_every_key_of_a_region_file_does_what_it_says(env):
     env.start()
     root = env.client(0)
