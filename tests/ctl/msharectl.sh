@@ -189,9 +189,43 @@ check 'a reader that leaves' sh -c "'$ctl' --json=pretty | true"
 check 'a full disk is told' sh -c "! '$ctl' list >/dev/full"
 
 check 'no bus' env DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent bash -c '"$0" list 2>&1 | grep -q "Cannot connect to the system bus"; exit $((${PIPESTATUS[0]} != 5))' "$ctl"
+broker=$(readlink "/proc/$FAKE_BROKER_PID/exe")
+"$ctl" monitor pgdata >"$out/events" 2>/dev/null </dev/null &
+monitor=$!
+"$ctl" monitor --json=short >"$out/events.json" 2>/dev/null </dev/null &
+monitor_json=$!
+# Both tell of it once they listen.
+for _ in $(seq 100); do
+        "$ctl" create -q pgdata 1M && "$ctl" remove pgdata
+        grep -q pgdata "$out/events" && grep -q pgdata "$out/events.json" && break
+        sleep 0.05
+done
 kill "$FAKE_BROKER_PID"
 sleep 0.2
 check 'no broker' run 5 '' '.*the broker is not running \(systemctl start mshared\) ' list
+check 'monitor tells of its end, whatever names are watched' grep -Eqx "$stamp BrokerStopped" "$out/events"
+"$broker" "$FAKE_MSHARE" >"$out/ready" &
+again=$!
+for _ in $(seq 100); do
+        grep -q ready "$out/ready" && break
+        sleep 0.05
+done
+sleep 0.2
+check 'and of its start' grep -Eqx "$stamp BrokerStarted" "$out/events"
+"$ctl" create -q pgdata 1M
+sleep 0.2
+check 'and goes on' sh -c "sed -n '/BrokerStarted/,\$p' '$out/events' | grep -q 'RegionAdded pgdata'"
+kill "$monitor" "$monitor_json"
+check 'monitor outlives the broker' wait "$monitor"
+check 'so does the other' wait "$monitor_json"
+check 'in JSON these have no region' python3 - "$out/events.json" <<'PY'
+import json, sys
+events = [json.loads(line) for line in open(sys.argv[1])]
+own = [e for e in events if e["event"].startswith("Broker")]
+assert [e["event"] for e in own] == ["BrokerStopped", "BrokerStarted"], events
+assert all(set(e) == {"usec", "event"} and e["usec"] > 1e15 for e in own), events
+PY
+kill "$again"
 
 echo "1..$count"
 exit $failed
