@@ -145,6 +145,7 @@ int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_e
         _cleanup_(closep) int fd = -1;
         const Identity *who = call_identity(call);
         Manager *m = region->manager;
+        bool permitted = false;
         Access access;
         int r;
 
@@ -160,14 +161,14 @@ int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_e
                                      rec->size, rec->backing, error);
                 if (r <= 0)
                         return r;
-                r = check_ready(region, error);
-                if (r >= 0)
-                        r = grant(region, who, access, error);
-        } else
-                r = check_ready(region, error);
-        if (r < 0)
-                return r;
-        r = check_lease_limits(region, who, error);
+                permitted = true;
+        }
+        r = check_ready(region, error);
+        if (r >= 0)
+                r = check_lease_limits(region, who, error);
+        /* Last: the entry stays in the list, and whoever is refused has got nothing. */
+        if (r >= 0 && permitted)
+                r = grant(region, who, access, error);
         if (r < 0)
                 return r;
         r = fill_record(region, call, access, &record);

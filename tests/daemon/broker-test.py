@@ -588,6 +588,22 @@ def test_polkit_yes_admits_where_the_mode_does_not(env):
     equal(get_acl(env.fs("r")), None)
 
 
+def test_who_is_refused_by_a_limit_is_in_no_access_list(env):
+    with open(env.config + "/mshared.conf", "w") as f:
+        f.write("[Limits]\nLeasesPerRegionMax=1\n")
+    env.start_polkit()
+    env.start()
+    root = env.client(0)
+    root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
+    set_acl(env.fs("r"), (1, 6, None), (4, 0, None), (32, 0, None))
+    before = get_acl(env.fs("r"))
+    env.client(GAMES).acquire("r")
+    env.allow("org.mshare1.acquire-region")
+    refuses("LimitExceeded", env.client(MAIL).acquire, "r", "r", contains="LeasesPerRegionMax")
+    equal(get_acl(env.fs("r")), before)
+    equal(root.list()["r"]["mode"], 0o600)
+
+
 def test_a_slow_or_hanging_polkit_holds_up_nobody_else(env):
     env.start_polkit()
     env.start()
