@@ -179,6 +179,9 @@ int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_e
         if (!region->record.leased) {
                 region->record.leased = true;
                 r = region_save(region);
+                /* So that the next client tries again. */
+                if (r < 0)
+                        region->record.leased = false;
         }
         if (r >= 0)
                 r = region_add_lease(region, lease);

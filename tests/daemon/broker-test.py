@@ -253,6 +253,23 @@ def test_what_cannot_be_written_down_is_not_made(env):
     root.create("s")
 
 
+def test_that_a_region_has_had_clients_is_written_down_in_the_end(env):
+    env.start()
+    root = env.client(0)
+    root.create("r", mode=0o666, lifetime="while-leased", linger=500000)
+    regions = os.path.join(env.runtime, "regions")
+    os.chown(regions, 0, 0)
+    refuses("Failed", root.acquire, "r", contains="Permission denied")
+    equal(env.leases(), [])
+    os.chown(regions, DAEMON_UID, DAEMON_UID)
+    lease = root.acquire("r")[2]
+    root.do("close", fd=lease)
+    wait_until(lambda: root.list()["r"]["clients"] == 0, what="the lease to be dropped")
+    # Between two lives the broker knows only what it has written.
+    env.restart(signal.SIGKILL)
+    wait_until(lambda: root.list() == {}, what="the region to go")
+
+
 def test_a_region_that_is_being_made_says_so_and_can_be_cancelled(env):
     env.start()
     root, other = env.client(0), env.client(0)
