@@ -143,14 +143,18 @@ static int on_linger(sd_event_source *source, uint64_t usec, void *userdata) {
 
         r = region_in_use(region);
         if (r == 0) {
-                (void) manager_remove_region(m, region, "its last client has left");
-                return 0;
+                r = manager_remove_region(m, region, "its last client has left");
+                if (r >= 0)
+                        return 0;
         }
         if (r == -ENOENT) {
                 manager_lose_region(m, region, "it was unlinked by somebody else");
                 return 0;
         }
-        /* No lease, but processes that share its tables: it stays for as long as they do. */
+        /*
+         * No lease, but processes that share its tables: it stays for as long as they do. Or the kernel would not say, or
+         * not unlink it.
+         */
         region->linger_usec *= 2;
         if (region->linger_usec > LOOK_AGAIN_MAX_USEC)
                 region->linger_usec = LOOK_AGAIN_MAX_USEC;

@@ -878,6 +878,20 @@ def test_a_region_that_lives_while_leased_goes_after_its_last_client(env):
     wait_until(lambda: "used" not in root.list(), timeout=20, what="the region to go with its last sharer")
 
 
+def test_a_region_that_cannot_go_yet_goes_later(env):
+    env.start()
+    root = env.client(0)
+    root.create("r", mode=0o666, lifetime="while-leased")
+    lease = root.acquire("r")[2]
+    os.chown(env.kernel + "/fs", 0, 0)
+    root.do("close", fd=lease)
+    wait_until(lambda: "Cannot unlink region r: Permission denied" in env.read_log(), what="the region to stay")
+    equal(root.list()["r"]["clients"], 0)
+    os.chown(env.kernel + "/fs", DAEMON_UID, DAEMON_UID)
+    wait_until(lambda: root.list() == {}, what="the region to go")
+    equal((os.listdir(env.kernel + "/fs"), env.states()), ([], []))
+
+
 # --- restarts ---
 
 def test_a_restart_loses_nothing(env):
