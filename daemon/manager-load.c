@@ -54,6 +54,7 @@ static int adopt(Manager *m, const char *name, const KernelRegion *k) {
                 r = enter(m, &record, &region);
         if (r < 0)
                 return r;
+        region->progress = 1;
         r = region_save(region);
         if (r < 0)
                 log_region(&m->log, LOG_ERR, NULL, name, "Cannot save the state of region %s: %s", name, strerror(-r));

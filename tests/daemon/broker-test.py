@@ -978,6 +978,8 @@ def test_what_others_do_in_msharefs_is_seen(env):
         f.write((50 * TiB).to_bytes(8, "little") + GRANULE.to_bytes(8, "little"))
     os.rename(path + ".tmp", path)
     wait_until(lambda: "made-by-hand" in root.list(), what="the adoption")
+    made = "/org/mshare1/region/made_2dby_2dhand"
+    equal((root.get(made, REGION_IFACE, "State"), root.get(made, REGION_IFACE, "Progress")), ("ready", 1.0))
     c = env.client(MAIL)
     c.acquire("r")
     os.unlink(env.fs("r"))
