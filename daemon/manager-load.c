@@ -178,7 +178,13 @@ static int reconcile(Manager *m, RegionRecord *record) {
                 (void) kernel_unlink(&m->kernel, record->name);
                 return 0;
         }
-        /* With its mode set it was all there but for the last save. */
+        /* With its mode set it was all there but for the last save: if it is the one, and nobody else's of that name. */
+        if (!record->ready && (k.address != record->address || k.length != record->length)) {
+                log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, record->name,
+                           "Region %s is another one than the one that was being made; its state is dropped",
+                           record->name);
+                return 0;
+        }
         record->ready = true;
         record->inode = k.st.st_ino;
         record->address = k.address;

@@ -967,6 +967,32 @@ def test_the_kernel_wins_after_a_restart(env):
     refuses("AddressInUse", root.create, "x", 4096, address=51 * TiB)
 
 
+def test_only_what_was_being_made_is_taken_for_it(env):
+    env.start()
+    root = env.client(0)
+    for name in ("mine", "theirs"):
+        root.create(name, mode=0o640, uid=GAMES, label="mine")
+    env.stop(signal.SIGKILL)
+    # As if the end had come before the last save.
+    for name in ("mine", "theirs"):
+        path = os.path.join(env.runtime, "regions", name)
+        with open(path) as f:
+            lines = f.read().splitlines()
+        lines = ["READY=0" if line.startswith("READY=") else "INODE=0" if line.startswith("INODE=") else line
+                 for line in lines]
+        with open(path, "w") as f:
+            f.write("\n".join(lines) + "\n")
+    os.unlink(env.fs("theirs"))
+    with open(env.fs("theirs"), "wb") as f:
+        f.write((50 * TiB).to_bytes(8, "little") + GRANULE.to_bytes(8, "little"))
+    os.chmod(env.fs("theirs"), 0o600)
+    env.start()
+    equal(root.list()["theirs"]["address"], 50 * TiB)
+    for name, want in (("mine", ("mine", "anonymous")), ("theirs", ("", "unknown"))):
+        path = "/org/mshare1/region/" + name
+        equal((root.get(path, REGION_IFACE, "Label"), root.get(path, REGION_IFACE, "Backing")), want)
+
+
 def test_what_others_do_in_msharefs_is_seen(env):
     env.start()
     root = env.client(0)
