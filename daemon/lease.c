@@ -144,6 +144,22 @@ int lease_watch(Lease *lease, sd_event *event, sd_event_io_handler_t dropped) {
         return sd_event_source_set_priority(lease->source, SD_EVENT_PRIORITY_NORMAL - 10);
 }
 
+int lease_forget_sender(Lease *lease, int dirfd) {
+        _cleanup_(freep) char *file = NULL;
+
+        if (!lease->record.sender)
+                return 0;
+        (void) free_and_strdup(&lease->record.sender, NULL);
+        file = lease_record_format(&lease->record);
+        if (!file)
+                return -ENOMEM;
+        if (renameat(dirfd, lease->file, dirfd, file) < 0)
+                return -errno;
+        free(lease->file);
+        lease->file = TAKE_PTR(file);
+        return 0;
+}
+
 void lease_free(Lease *lease) {
         if (!lease)
                 return;

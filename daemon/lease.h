@@ -48,6 +48,11 @@ int lease_new(int dirfd, LeaseRecord *record, Lease **ret, int *ret_fd);
 int lease_open(int dirfd, const char *file, LeaseRecord *record, Lease **ret);
 /* Calls `dropped` once nobody holds the lease any more, before any bus request that came later. */
 int lease_watch(Lease *lease, sd_event *event, sd_event_io_handler_t dropped);
+/*
+ * The connection that took the lease is none of this bus: its name is struck out, of the FIFO's name too, lest the next run
+ * read it there. 0 or negative errno; the record is without the name in any case.
+ */
+int lease_forget_sender(Lease *lease, int dirfd);
 /* Forgets the lease; the FIFO stays for the next run of the broker. Takes NULL. */
 void lease_free(Lease *lease);
 DEFINE_CLEANUP(Lease, lease_free)

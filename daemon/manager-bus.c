@@ -140,6 +140,7 @@ static int method_set_owner(sd_bus_message *m, void *userdata, sd_bus_error *err
 static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *name, *sender = sd_bus_message_get_sender(m);
         Manager *manager = userdata;
+        const Identity *who = callers_find(manager->callers, m);
         Lease *lease, *next;
         Region *region;
         int r;
@@ -149,9 +150,10 @@ static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error
                 r = region_find_for(manager, name, &region, error);
         if (r < 0)
                 return r;
-        for (lease = LIST_FIRST(&region->leases); lease && sender; lease = next) {
+        for (lease = LIST_FIRST(&region->leases); lease && sender && who; lease = next) {
                 next = LIST_NEXT(lease, leases);
-                if (lease->record.sender && streq(lease->record.sender, sender))
+                /* A name that has been given again is no reason to drop somebody else's. */
+                if (lease->record.uid == who->uid && lease->record.sender && streq(lease->record.sender, sender))
                         region_drop_lease(region, lease);
         }
         return sd_bus_reply_method_return(m, NULL);

@@ -283,6 +283,7 @@ static void check_bus(Manager *m) {
         sd_id128_t bus_id;
         Region *region;
         Lease *lease;
+        int r = 0;
 
         if (sd_bus_get_bus_id(m->bus, &bus_id) < 0)
                 return;
@@ -290,9 +291,17 @@ static void check_bus(Manager *m) {
         if (read_file(m->runtime_fd, "bus", 64, &text, NULL) >= 0 && streq(text, id))
                 return;
         LIST_FOREACH(region, &m->regions, regions)
-                LIST_FOREACH(lease, &region->leases, leases)
-                        (void) free_and_strdup(&lease->record.sender, NULL);
-        (void) write_file_atomic(m->runtime_fd, "bus", id);
+                LIST_FOREACH(lease, &region->leases, leases) {
+                        int k = lease_forget_sender(lease, m->leases_fd);
+
+                        r = k < 0 ? k : r;
+                }
+        /* Last: as long as one of the old names may be found again, this is not yet the bus that all names are of. */
+        if (r >= 0)
+                r = write_file_atomic(m->runtime_fd, "bus", id);
+        if (r < 0)
+                log_message(&m->log, LOG_WARNING, "Cannot write down which bus the leases' connections are on: %s",
+                            strerror(-r));
 }
 
 int manager_load(Manager *m) {

@@ -1102,6 +1102,51 @@ def test_the_end_of_the_bus_is_survived(env):
     wait_until(lambda: root.list()["r"]["clients"] == 0)
 
 
+def test_a_name_of_an_earlier_bus_is_nobody_any_more(env):
+    env.start()
+    root, c = env.client(0), env.client(GAMES)
+    root.create("r", mode=0o666)
+    # Names are numbers: this one is to be far enough from the first for another connection to come by it.
+    for _ in range(30):
+        c.do("unique_name")
+        c.do("disconnect")
+    name = c.do("unique_name")
+    c.acquire("r")
+    env.bus.stop()
+    equal(env.daemon.wait(10), 0)
+    env.daemon = None
+    env.bus.start()
+    env.start()
+    equal(env.client(0).list()["r"]["clients"], 1)
+    assert not [f for f in env.leases() if name in f.split(",")], env.leases()
+    env.restart()
+    # Of the same user, even.
+    other = env.client(GAMES)
+    while other.do("unique_name") != name:
+        assert int(other.do("unique_name").split(".")[1]) < int(name.split(".")[1]), "the name is taken"
+        other.do("disconnect")
+    other.manager("ReleaseRegion", "s", "r")
+    equal(env.client(0).list()["r"]["clients"], 1)
+    c.kill()
+    wait_until(lambda: env.client(0).list()["r"]["clients"] == 0, what="the lease to be dropped")
+    equal(env.leases(), [])
+
+
+def test_a_lease_is_released_by_its_own_user_only(env):
+    env.start()
+    root, c, other = env.client(0), env.client(GAMES), env.client(MAIL)
+    root.create("r", mode=0o666)
+    c.acquire("r")
+    env.stop()
+    # As if the bus had given the name again.
+    file = env.leases()[0]
+    changed = ",".join(other.do("unique_name") if f.startswith(":") else f for f in file.split(","))
+    os.rename(os.path.join(env.runtime, "leases", file), os.path.join(env.runtime, "leases", changed))
+    env.start()
+    other.manager("ReleaseRegion", "s", "r")
+    equal(root.list()["r"]["clients"], 1)
+
+
 # --- limits ---
 
 def test_limits_name_themselves_and_their_setting(env):

@@ -130,6 +130,10 @@ def do_close_and_call(state, c):
     return do_call(state, c)
 
 
+def do_unique_name(state, _c):
+    return state.connect().get_unique_name()
+
+
 def do_disconnect(state, c):
     state.bus.close()
     state.bus = None
