@@ -20,6 +20,7 @@
 
 typedef struct Check {
         const char *action;
+        uint64_t id;
         char *details; /* all keys and values, each ended by \n: to compare and to send */
 } Check;
 
@@ -218,7 +219,7 @@ int call_take_charge(Call *c, sd_bus_error *error) {
         return r;
 }
 
-int call_authorize(Call *c, const char *action, const char *const *details, sd_bus_error *error) {
+int call_authorize(Call *c, const char *action, uint64_t id, const char *const *details, sd_bus_error *error) {
         _cleanup_(freep) char *flat = NULL;
         unsigned i = c->n_used;
         int r;
@@ -230,7 +231,7 @@ int call_authorize(Call *c, const char *action, const char *const *details, sd_b
                 return -ENOMEM;
         if (i < c->n_checks) {
                 c->n_used++;
-                if (!streq(c->checks[i].action, action) || !streq(c->checks[i].details, flat))
+                if (!streq(c->checks[i].action, action) || c->checks[i].id != id || !streq(c->checks[i].details, flat))
                         return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
                                                  "What %s was asked for has changed while polkit was asked; try again",
                                                  action);
@@ -243,7 +244,7 @@ int call_authorize(Call *c, const char *action, const char *const *details, sd_b
         r = charge(c, error);
         if (r < 0)
                 return r;
-        c->checks[c->n_checks++] = (Check) { .action = action, .details = TAKE_PTR(flat) };
+        c->checks[c->n_checks++] = (Check) { .action = action, .id = id, .details = TAKE_PTR(flat) };
         c->state = CALL_QUEUED;
         return 0;
 }

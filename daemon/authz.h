@@ -47,5 +47,8 @@ const Identity *call_identity(Call *call);
  */
 int call_take_charge(Call *call, sd_bus_error *error);
 
-/* details is a NULL-terminated list of keys and values in turn. Root is not asked. */
-int call_authorize(Call *call, const char *action, const char *const *details, sd_bus_error *error);
+/*
+ * details is a NULL-terminated list of keys and values in turn, for polkit; id says which of all things that ever had these
+ * details is meant, and is for us alone. Root is not asked.
+ */
+int call_authorize(Call *call, const char *action, uint64_t id, const char *const *details, sd_bus_error *error);

@@ -19,6 +19,7 @@ static int authorize_create(Manager *m, Call *call, const CreateRequest *request
         const Identity *who = call_identity(call);
         uid_t uid = request->uid != (uid_t) -1 ? request->uid : who->uid;
         gid_t gid = request->gid != (gid_t) -1 ? request->gid : who->gid;
+        const RegionRecord wanted = { .name = request->name, .size = request->size, .backing = request->backing };
         const struct {
                 const char *action;
                 bool needed;
@@ -32,8 +33,7 @@ static int authorize_create(Manager *m, Call *call, const CreateRequest *request
         for (size_t i = 0; i < ELEMENTSOF(checks); i++) {
                 if (!checks[i].needed)
                         continue;
-                r = authorize_region(call, checks[i].action, request->name, request->mode, uid, gid, request->size,
-                                     request->backing, error);
+                r = authorize_region(call, checks[i].action, &wanted, request->mode, uid, gid, error);
                 if (r <= 0)
                         return r;
         }

@@ -102,8 +102,9 @@ int region_acquire(Region *region, Call *call, const char *access, sd_bus_error 
 int region_remove(Region *region, Call *call, bool force, sd_bus_error *error);
 int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
 int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_bus_error *error);
-int authorize_region(Call *call, const char *action, const char *name, mode_t mode, uid_t uid, gid_t gid, uint64_t size,
-                     Backing backing, sd_bus_error *error);
+/* The record's region, or one that is to be (its id is 0 then), with this mode and owner. */
+int authorize_region(Call *call, const char *action, const RegionRecord *record, mode_t mode, uid_t uid, gid_t gid,
+                     sd_bus_error *error);
 
 /* manager-bus.c, manager-properties.c, region-bus.c, log-control.c */
 int manager_connect(Manager *manager);

@@ -12,19 +12,19 @@
 /* Descriptors that are kept for everything but leases. */
 #define RESERVED_FDS 256
 
-int authorize_region(Call *call, const char *action, const char *name, mode_t mode, uid_t uid, gid_t gid, uint64_t size,
-                     Backing backing, sd_bus_error *error) {
+int authorize_region(Call *call, const char *action, const RegionRecord *record, mode_t mode, uid_t uid, gid_t gid,
+                     sd_bus_error *error) {
         char mode_text[8], uid_text[16], gid_text[16], size_text[24];
         const char *const details[] = {
-                "region", name, "mode", mode_text, "owner", uid_text, "group", gid_text,
-                "size", size_text, "backing", backing_to_string(backing), NULL,
+                "region", record->name, "mode", mode_text, "owner", uid_text, "group", gid_text,
+                "size", size_text, "backing", backing_to_string(record->backing), NULL,
         };
 
         (void) snprintf(mode_text, sizeof(mode_text), "%04o", (unsigned) mode);
         (void) snprintf(uid_text, sizeof(uid_text), "%" PRIu32, (uint32_t) uid);
         (void) snprintf(gid_text, sizeof(gid_text), "%" PRIu32, (uint32_t) gid);
-        (void) snprintf(size_text, sizeof(size_text), "%" PRIu64, size);
-        return call_authorize(call, action, details, error);
+        (void) snprintf(size_text, sizeof(size_text), "%" PRIu64, record->size);
+        return call_authorize(call, action, record->id, details, error);
 }
 
 static int no_such_region(const char *name, sd_bus_error *error) {
@@ -157,8 +157,7 @@ int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_e
         if (!region_admits(region, who, access)) {
                 const RegionRecord *rec = &region->record;
 
-                r = authorize_region(call, "org.mshare1.acquire-region", rec->name, rec->mode, rec->uid, rec->gid,
-                                     rec->size, rec->backing, error);
+                r = authorize_region(call, "org.mshare1.acquire-region", rec, rec->mode, rec->uid, rec->gid, error);
                 if (r <= 0)
                         return r;
                 permitted = true;
@@ -208,8 +207,7 @@ int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
         int r;
 
         if (who->uid != rec->uid && !(region->creation && who->uid == rec->creator)) {
-                r = authorize_region(call, "org.mshare1.remove-region", rec->name, rec->mode, rec->uid, rec->gid,
-                                     rec->size, rec->backing, error);
+                r = authorize_region(call, "org.mshare1.remove-region", rec, rec->mode, rec->uid, rec->gid, error);
                 if (r <= 0)
                         return r;
         }
@@ -262,8 +260,7 @@ int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *err
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
                                          "Mode %#" PRIo32 " is not right: permission bits, 0 to 0777, are wanted", mode);
         if (call_identity(call)->uid != rec->uid) {
-                r = authorize_region(call, "org.mshare1.set-mode", rec->name, mode, rec->uid, rec->gid, rec->size,
-                                     rec->backing, error);
+                r = authorize_region(call, "org.mshare1.set-mode", rec, mode, rec->uid, rec->gid, error);
                 if (r <= 0)
                         return r;
         }
@@ -288,8 +285,7 @@ int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_
                 uid = rec->uid;
         if (gid == UINT32_MAX)
                 gid = rec->gid;
-        r = authorize_region(call, "org.mshare1.set-owner", rec->name, rec->mode, uid, gid, rec->size, rec->backing,
-                             error);
+        r = authorize_region(call, "org.mshare1.set-owner", rec, rec->mode, uid, gid, error);
         if (r <= 0)
                 return r;
         r = check_ready(region, error);

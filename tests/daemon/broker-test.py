@@ -642,6 +642,38 @@ def test_a_slow_or_hanging_polkit_holds_up_nobody_else(env):
     refuses("RegionExists", c.receive)
 
 
+def test_an_answer_holds_for_what_was_asked_about_only(env):
+    env.start_polkit()
+    env.start()
+    root, stranger = env.client(0), env.client(MAIL)
+    env.allow("org.mshare1.set-mode", "org.mshare1.set-owner", "org.mshare1.remove-region",
+              "org.mshare1.acquire-region")
+
+    def remake():
+        root.remove("r", force=True)
+        root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
+
+    def give_away():
+        root.manager("SetRegionOwner", "suu", "r", LP, LP)
+
+    root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
+    for change in (remake, give_away):
+        for member, signature, args in (("SetRegionMode", "su", ["r", 0o666]), ("RemoveRegion", "sa{sv}", ["r", {}]),
+                                        ("SetRegionOwner", "suu", ["r", MAIL, 2**32 - 1]),
+                                        ("AcquireRegion", "ssa{sv}", ["r", "r", {}])):
+            env.polkit_do("SetHang", "b", "true")
+            stranger.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member=member, signature=signature,
+                          args=args)
+            wait_until(lambda: json.loads(env.polkit_do("Report"))["in_flight"] == 1, what="polkit to be asked")
+            change()
+            env.polkit_do("SetHang", "b", "false")
+            env.polkit_do("Release")
+            refuses("AccessDenied", stranger.receive, contains=("has changed", "org.mshare1."))
+            remake()
+    equal((os.stat(env.fs("r")).st_uid, os.stat(env.fs("r")).st_mode & 0o777), (GAMES, 0o600))
+    equal(get_acl(env.fs("r")), None)
+
+
 def test_at_most_64_questions_are_open_and_16_of_one_user(env):
     env.start_polkit()
     env.start()
