@@ -674,6 +674,47 @@ def test_an_answer_holds_for_what_was_asked_about_only(env):
     equal(get_acl(env.fs("r")), None)
 
 
+def test_what_is_done_to_regions_is_asked_with_details(env):
+    env.start_polkit()
+    env.start()
+    root, c = env.client(0), env.client(MAIL)
+    path = root.create("r", 8192, mode=0o640, uid=GAMES, gid=MAN, backing="memfd")[0]
+    details = {"region": "r", "mode": "0640", "owner": str(GAMES), "group": str(MAN), "size": "8192",
+               "backing": "memfd"}
+    for action, changed, members in (
+            ("set-mode", {"mode": "0604"}, (("SetMode", "u", 0o604),)),
+            ("set-owner", {"owner": str(LP)}, (("SetOwner", "uu", LP, 2**32 - 1),)),
+            ("remove-region", {}, (("Remove", "a{sv}", {"force": True}),)),
+            ("acquire-region", {}, (("Acquire", "sa{sv}", "r", {}),))):
+        for member, signature, *args in members:
+            refuses("AccessDenied", c.region, path, member, signature, *args, contains="org.mshare1." + action)
+            name = "AcquireRegion" if member == "Acquire" else member.replace("Set", "SetRegion").replace(
+                "Remove", "RemoveRegion")
+            refuses("AccessDenied", c.manager, name, "s" + signature, "r", *args, contains="org.mshare1." + action)
+        for q in json.loads(env.polkit_do("Report"))["questions"][-2:]:
+            equal((q["action"], q["details"]), ("org.mshare1." + action, dict(details, **changed)))
+    equal(len(json.loads(env.polkit_do("Report"))["questions"]), 8)
+
+
+def test_a_regions_own_methods_do_what_the_managers_do(env):
+    env.start_polkit()
+    env.start()
+    root, owner, other = env.client(0), env.client(GAMES), env.client(MAIL)
+    path, address, length = root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
+    equal(owner.region(path, "Acquire", "sa{sv}", "rw", {})[:2], [address, length])
+    equal(root.list()["r"]["clients"], 1)
+    refuses("AccessDenied", other.region, path, "Acquire", "sa{sv}", "r", {})
+    refuses("InvalidArgs", owner.region, path, "Acquire", "sa{sv}", "w", {}, contains="'w'")
+    env.allow("org.mshare1.set-owner")
+    owner.region(path, "SetOwner", "uu", MAIL, 2**32 - 1)
+    equal((os.stat(env.fs("r")).st_uid, os.stat(env.fs("r")).st_gid), (MAIL, GAMES))
+    refuses("RegionBusy", other.region, path, "Remove", "a{sv}", {})
+    owner.kill()
+    wait_until(lambda: root.list()["r"]["clients"] == 0)
+    other.region(path, "Remove", "a{sv}", {})
+    equal((os.listdir(env.kernel + "/fs"), env.states(), root.list()), ([], [], {}))
+
+
 def test_at_most_64_questions_are_open_and_16_of_one_user(env):
     env.start_polkit()
     env.start()
