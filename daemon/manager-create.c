@@ -41,25 +41,13 @@ int creation_cancel(Creation *c, sd_bus_message *m) {
         return 1;
 }
 
-static int check_space(Manager *m, CreateRequest *request, uint64_t length, sd_bus_error *error) {
-        _cleanup_(freep) AddressRange *windows = NULL;
+/* That nobody else has that place is for take_space() to see: where regions lie is not told before permission is. */
+static int check_address(Manager *m, const CreateRequest *request, uint64_t length, sd_bus_error *error) {
         uint64_t granule = m->kernel.granule;
-        const AddressRange *hit;
-        ssize_t n;
         int r;
 
-        n = manager_windows(m, &windows);
-        if (n < 0)
-                return (int) n;
-        if (!request->address_set) {
-                r = address_pick(windows, (size_t) n, length, granule, m->last_address, &request->address);
-                if (r < 0)
-                        return sd_bus_error_setf(error, ERROR_NO_ADDRESS_SPACE,
-                                                 "No window of %" PRIu64 " bytes is free among the default addresses "
-                                                 "(%zu windows are in use); remove regions or state an 'address'",
-                                                 length, (size_t) n);
+        if (!request->address_set)
                 return 0;
-        }
         r = address_check(request->address, length, granule);
         if (r == -EINVAL)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
@@ -70,11 +58,32 @@ static int check_space(Manager *m, CreateRequest *request, uint64_t length, sd_b
                                          "A window of %" PRIu64 " bytes at address %#" PRIx64
                                          " does not lie between the first granule and the end of user space",
                                          length, request->address);
-        hit = address_conflict(windows, (size_t) n, request->address, length);
-        if (hit)
+        return 0;
+}
+
+static int take_space(Manager *m, const CreateRequest *request, uint64_t length, uint64_t *ret_address,
+                      sd_bus_error *error) {
+        _cleanup_(freep) AddressRange *windows = NULL;
+        ssize_t n;
+        int r;
+
+        n = manager_windows(m, &windows);
+        if (n < 0)
+                return (int) n;
+        if (!request->address_set) {
+                r = address_pick(windows, (size_t) n, length, m->kernel.granule, m->last_address, ret_address);
+                if (r < 0)
+                        return sd_bus_error_setf(error, ERROR_NO_ADDRESS_SPACE,
+                                                 "No window of %" PRIu64 " bytes is free among the default addresses "
+                                                 "(%zu windows are in use); remove regions or state an 'address'",
+                                                 length, (size_t) n);
+                return 0;
+        }
+        if (address_conflict(windows, (size_t) n, request->address, length))
                 return sd_bus_error_setf(error, ERROR_ADDRESS_IN_USE,
                                          "Address %#" PRIx64 " with %" PRIu64 " bytes overlaps another region's window",
                                          request->address, length);
+        *ret_address = request->address;
         return 0;
 }
 
@@ -90,7 +99,7 @@ int manager_check_kernel(Manager *m, sd_bus_error *error) {
         return 0;
 }
 
-int manager_check_request(Manager *m, CreateRequest *request, sd_bus_error *error) {
+int manager_check_request(Manager *m, const CreateRequest *request, sd_bus_error *error) {
         Region *region;
         uint64_t length;
         int r;
@@ -121,7 +130,7 @@ int manager_check_request(Manager *m, CreateRequest *request, sd_bus_error *erro
                 return sd_bus_error_setf(error, ERROR_INVALID_SIZE,
                                          "%" PRIu64 " bytes are more than a process's address space holds",
                                          request->size);
-        return check_space(m, request, length, error);
+        return check_address(m, request, length, error);
 }
 
 static int over_limit(Manager *m, Limit limit, sd_bus_error *error) {
@@ -351,7 +360,6 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
         const Identity *who = call_identity(call);
         _cleanup_(region_record_done) RegionRecord record = {
                 .id = manager_random_id(m),
-                .address = request->address,
                 .size = request->size,
                 .mode = request->mode,
                 .uid = request->uid != (uid_t) -1 ? request->uid : who->uid,
@@ -374,6 +382,8 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
         if (r < 0)
                 return r;
         r = address_round_up(record.size, m->kernel.granule, &record.length);
+        if (r >= 0)
+                r = take_space(m, request, record.length, &record.address, error);
         if (r < 0)
                 return r;
         r = region_path(record.name, &path);

@@ -76,7 +76,7 @@ uint64_t manager_random_id(Manager *manager);
 /* manager-create.c. Replies to the call later. 1, or negative errno with *error set. */
 int manager_create_region(Manager *manager, Call *call, CreateRequest *request, sd_bus_error *error);
 /* Everything that can be said against a request before anybody is asked for permission. */
-int manager_check_request(Manager *manager, CreateRequest *request, sd_bus_error *error);
+int manager_check_request(Manager *manager, const CreateRequest *request, sd_bus_error *error);
 /* Without the kernel there is no region, and that is the reason to tell. */
 int manager_check_kernel(Manager *manager, sd_bus_error *error);
 void creation_free(Creation *creation);

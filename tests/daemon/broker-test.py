@@ -475,6 +475,23 @@ def test_addresses_are_shown_to_those_who_may_acquire(env):
         equal(objects[path][REGION_IFACE]["Length"], want[1])
 
 
+def test_addresses_are_not_found_out_by_trying(env):
+    env.start_polkit()
+    env.start()
+    root, stranger = env.client(0), env.client(MAIL)
+    root.create("r", mode=0o600, address=30 * TiB)
+    said = set()
+    for address in (30 * TiB, 30 * TiB + GRANULE):
+        said.add(refuses("AccessDenied", stranger.create, "s", 4096, 0o600, address=address).message)
+    equal(len(said), 1)
+    root.create("all", 22 * TiB, backing="empty")
+    refuses("AccessDenied", stranger.create, "s", 22 * TiB, 0o600)
+    # Whoever may make regions is told why one cannot be where he wants it.
+    env.allow("org.mshare1.create-region")
+    refuses("AddressInUse", stranger.create, "s", 4096, 0o600, address=30 * TiB, contains="another region")
+    stranger.create("s", 4096, 0o600, address=30 * TiB + GRANULE)
+
+
 def test_owners_set_modes_and_remove_and_others_do_not(env):
     env.start_polkit()
     env.start()
