@@ -187,13 +187,18 @@ static int map_backing(const KernelOps *ops, const DonorSpec *spec) {
 }
 
 static int parse_spec(char **argv, DonorSpec *ret) {
-        int backing = backing_from_string(argv[4]), hugepages = hugepages_from_string(argv[5]);
+        int backing = backing_from_string(argv[2]), hugepages = hugepages_from_string(argv[3]);
+        AddressRange window;
 
         *ret = (DonorSpec) { .name = argv[0] };
-        if (parse_u64(argv[1], 10, &ret->address) < 0 || parse_u64(argv[2], 10, &ret->length) < 0 ||
-            parse_u64(argv[3], 10, &ret->size) < 0 || parse_bool(argv[6], &ret->populate) < 0 || backing < 0 ||
+        if (parse_u64(argv[1], 10, &ret->size) < 0 || parse_bool(argv[4], &ret->populate) < 0 || backing < 0 ||
             hugepages < 0)
                 return -EINVAL;
+        if (read(DONOR_WINDOW_FD, &window, sizeof(window)) != sizeof(window))
+                return -EINVAL;
+        (void) close(DONOR_WINDOW_FD);
+        ret->address = window.start;
+        ret->length = window.length;
         ret->backing = (Backing) backing;
         ret->hugepages = (HugePages) hugepages;
         return 0;
@@ -203,7 +208,7 @@ int donor_main(const KernelOps *ops, int argc, char **argv) {
         DonorSpec spec;
         int r;
 
-        if (argc != 7 || parse_spec(argv, &spec) < 0 || fcntl(DONOR_REPORT_FD, F_GETFD) < 0) {
+        if (argc != 5 || fcntl(DONOR_REPORT_FD, F_GETFD) < 0 || parse_spec(argv, &spec) < 0) {
                 (void) fprintf(stderr, "mshared --donor is for mshared itself to call.\n");
                 return 2;
         }

@@ -70,10 +70,29 @@ static int on_orphan(sd_event_source *source, const siginfo_t *si, void *userdat
         return 0;
 }
 
-static int spawn(const char *executable, const DonorSpec *spec, int report_fd, int file_fd, pid_t *ret) {
-        char address[24], length[24], size[24];
+/* The numbers that the donor gets; -1 for what it does not. */
+typedef struct DonorFds {
+        int report, window, file;
+} DonorFds;
+
+static void donor_fds_done(DonorFds *fds) {
+        fds->report = close_fd(fds->report);
+        fds->window = close_fd(fds->window);
+        fds->file = close_fd(fds->file);
+}
+
+/* Out of the way of the numbers that the child gets. Closes fd. */
+static int move_fd(int fd) {
+        int moved = fcntl(fd, F_DUPFD_CLOEXEC, DONOR_FILE_FD + 1), r = moved < 0 ? -errno : moved;
+
+        close_fd(fd);
+        return r;
+}
+
+static int spawn(const char *executable, const DonorSpec *spec, const DonorFds *fds, pid_t *ret) {
+        char size[24];
         char *argv[] = {
-                (char *) "mshared", (char *) "--donor", (char *) spec->name, address, length, size,
+                (char *) "mshared", (char *) "--donor", (char *) spec->name, size,
                 (char *) backing_to_string(spec->backing), (char *) hugepages_to_string(spec->hugepages),
                 (char *) (spec->populate ? "yes" : "no"), NULL,
         };
@@ -82,8 +101,6 @@ static int spawn(const char *executable, const DonorSpec *spec, int report_fd, i
         sigset_t none;
         int r;
 
-        (void) snprintf(address, sizeof(address), "%" PRIu64, spec->address);
-        (void) snprintf(length, sizeof(length), "%" PRIu64, spec->length);
         (void) snprintf(size, sizeof(size), "%" PRIu64, spec->size);
         (void) sigemptyset(&none);
 
@@ -100,9 +117,11 @@ static int spawn(const char *executable, const DonorSpec *spec, int report_fd, i
         if (r == 0)
                 r = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
         if (r == 0)
-                r = posix_spawn_file_actions_adddup2(&actions, report_fd, DONOR_REPORT_FD);
-        if (r == 0 && file_fd >= 0)
-                r = posix_spawn_file_actions_adddup2(&actions, file_fd, DONOR_FILE_FD);
+                r = posix_spawn_file_actions_adddup2(&actions, fds->report, DONOR_REPORT_FD);
+        if (r == 0)
+                r = posix_spawn_file_actions_adddup2(&actions, fds->window, DONOR_WINDOW_FD);
+        if (r == 0 && fds->file >= 0)
+                r = posix_spawn_file_actions_adddup2(&actions, fds->file, DONOR_FILE_FD);
         if (r == 0)
                 r = posix_spawn(ret, executable, &actions, &attributes, argv, environ);
         (void) posix_spawnattr_destroy(&attributes);
@@ -120,9 +139,25 @@ static Donor *donor_new(sd_event *event, DonorProgress progress, DonorDone done,
         return donor;
 }
 
+/* What the donor is told of its window: in the pipe before it starts, so that nobody waits. */
+static int open_window(const DonorSpec *spec) {
+        const AddressRange window = { spec->address, spec->length };
+        int pipes[2], r;
+
+        if (pipe2(pipes, O_CLOEXEC) < 0)
+                return -errno;
+        r = write(pipes[1], &window, sizeof(window)) == sizeof(window) ? 0 : -EIO;
+        close_fd(pipes[1]);
+        if (r < 0) {
+                close_fd(pipes[0]);
+                return r;
+        }
+        return move_fd(pipes[0]);
+}
+
 int donor_start(sd_event *event, const char *executable, const DonorSpec *spec, DonorProgress progress, DonorDone done,
                 void *userdata, Donor **ret) {
-        _cleanup_(closep) int write_end = -1, file = -1;
+        _cleanup_(donor_fds_done) DonorFds fds = { -1, -1, -1 };
         _cleanup_(donor_freep) Donor *donor = NULL;
         int pipes[2], r;
 
@@ -132,23 +167,23 @@ int donor_start(sd_event *event, const char *executable, const DonorSpec *spec, 
         if (pipe2(pipes, O_CLOEXEC) < 0)
                 return -errno;
         donor->fd = pipes[0];
-        /* Out of the way of the numbers that the child gets. */
-        write_end = fcntl(pipes[1], F_DUPFD_CLOEXEC, DONOR_FILE_FD + 1);
-        r = write_end < 0 ? -errno : 0;
-        close_fd(pipes[1]);
-        if (r < 0)
-                return r;
+        fds.report = move_fd(pipes[1]);
+        if (fds.report < 0)
+                return fds.report;
         if (fcntl(donor->fd, F_SETFL, O_NONBLOCK) < 0)
                 return -errno;
+        fds.window = open_window(spec);
+        if (fds.window < 0)
+                return fds.window;
         if (spec->backing == BACKING_FILE) {
-                file = fcntl(spec->fd, F_DUPFD_CLOEXEC, DONOR_FILE_FD + 1);
-                if (file < 0)
+                fds.file = fcntl(spec->fd, F_DUPFD_CLOEXEC, DONOR_FILE_FD + 1);
+                if (fds.file < 0)
                         return -errno;
         }
         r = sd_event_add_io(event, &donor->io, donor->fd, EPOLLIN, on_io, donor);
         if (r < 0)
                 return r;
-        r = spawn(executable, spec, write_end, file, &donor->pid);
+        r = spawn(executable, spec, &fds, &donor->pid);
         if (r < 0)
                 return r;
         donor->gone = false;

@@ -3,6 +3,7 @@
 
 #include <systemd/sd-event.h>
 
+#include "address.h"
 #include "kernel.h"
 #include "state.h"
 
@@ -73,4 +74,6 @@ DEFINE_CLEANUP(Donor, donor_free)
 int donor_main(const KernelOps *ops, int argc, char **argv);
 
 #define DONOR_REPORT_FD 3
-#define DONOR_FILE_FD 4
+/* An AddressRange: the window. Arguments can be read by everybody, and where a region lies is not everybody's to know. */
+#define DONOR_WINDOW_FD 4
+#define DONOR_FILE_FD 5

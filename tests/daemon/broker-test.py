@@ -338,6 +338,39 @@ def test_memory_that_is_not_there_is_not_populated(env):
     equal((os.listdir(env.kernel + "/fs"), env.states(), other.list()), ([], [], {}))
 
 
+def donor_of(env):
+    """The process that the daemon has for making a region."""
+    with open("/proc/%d/task/%d/children" % (env.daemon.pid, env.daemon.pid)) as f:
+        return [int(pid) for pid in f.read().split()]
+
+
+def start_donor(env, root, name="r"):
+    """Has a region made that will not be ready before there is memory; returns the donor's pid."""
+    with open(env.kernel + "/available", "w") as f:
+        f.write("0")
+    root.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
+              args=[name, 64 << 20, 0o600, {"populate": True, "address": 30 * TiB}])
+    wait_until(lambda: os.path.exists(env.fs(name)), what="the donor to make the file")
+    return donor_of(env)[-1]
+
+
+def test_a_donor_tells_nobody_where_its_region_is(env):
+    env.start()
+    root, other = env.client(0), env.client(0)
+    pid = start_donor(env, root)
+    seen = subprocess.run(["setpriv", "--reuid=%d" % MAIL, "--clear-groups", "cat", "/proc/%d/cmdline" % pid],
+                          capture_output=True).stdout
+    assert b"--donor\0r\0" in seen, seen
+    for base in ("%d", "%x"):
+        assert (base % (30 * TiB)).encode() not in seen, seen
+    for file in ("environ", "maps"):
+        r = subprocess.run(["setpriv", "--reuid=%d" % MAIL, "--clear-groups", "cat", "/proc/%d/%s" % (pid, file)],
+                           capture_output=True)
+        assert r.returncode != 0, r.stdout
+    other.remove("r")
+    refuses("NoSuchRegion", root.receive)
+
+
 def test_progress_and_state_are_signalled(env):
     env.start()
     root = env.client(0)
