@@ -371,6 +371,20 @@ def test_a_donor_tells_nobody_where_its_region_is(env):
     refuses("NoSuchRegion", root.receive)
 
 
+def test_a_donor_that_is_killed_leaves_nothing(env):
+    env.start()
+    root, other = env.client(0), env.client(0)
+    daemon = env.daemon.pid
+    for sig in (signal.SIGKILL, signal.SIGTERM):
+        os.kill(start_donor(env, root), sig)
+        refuses("Failed", root.receive, contains=("'r'", "was killed"))
+        equal((os.listdir(env.kernel + "/fs"), env.states(), other.list(), donor_of(env)), ([], [], {}, []))
+    os.unlink(env.kernel + "/available")
+    root.create("r", populate=True)
+    equal(env.daemon.poll(), None)
+    equal(env.daemon.pid, daemon)
+
+
 def test_progress_and_state_are_signalled(env):
     env.start()
     root = env.client(0)
