@@ -157,6 +157,13 @@ int authz_run(Authz *authz, sd_bus_message *m, CallStep step, void *userdata, sd
         return r;
 }
 
+void authz_drop(Authz *authz, sd_bus_message *m) {
+        Call *c = find(authz, m);
+
+        if (c)
+                call_free(c);
+}
+
 void authz_forget(Authz *authz, const char *sender) {
         Call *c, *next;
 

@@ -35,6 +35,8 @@ void authz_free(Authz *authz);
 
 /* Returns what a bus method handler has to. */
 int authz_run(Authz *authz, sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *error);
+/* The message will not come to authz_run() again, for what it was about has gone. Does nothing if it never has come there. */
+void authz_drop(Authz *authz, sd_bus_message *m);
 /* Drops what that connection still has asked for. */
 void authz_forget(Authz *authz, const char *sender);
 

@@ -127,9 +127,11 @@ static int run(sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *e
         _cleanup_(freep) char *name = strdup(region->record.name);
 
         region = manager_refresh_region(manager, region);
-        if (!region)
+        if (!region) {
+                authz_drop(manager->authz, m);
                 return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "Region '%s' has been unlinked by somebody else",
                                          name ?: "");
+        }
         return authz_run(manager->authz, m, step, region, error);
 }
 
@@ -192,6 +194,20 @@ static int find_region(sd_bus *bus, const char *path, const char *interface, voi
         return 1;
 }
 
+/*
+ * All calls to region objects, before the table above is looked at. The library itself turns away calls to what is not there,
+ * and would not tell us of those that have waited for polkit.
+ */
+static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *path = sd_bus_message_get_path(m);
+        Manager *manager = userdata;
+
+        if (streq(path, BUS_REGION_PATH) || manager_find_region_by_path(manager, path))
+                return 0;
+        authz_drop(manager->authz, m);
+        return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no region object '%s'", path);
+}
+
 static int enumerate(sd_bus *bus, const char *path, void *userdata, char ***nodes, sd_bus_error *error) {
         Manager *m = userdata;
         Region *region;
@@ -218,6 +234,9 @@ static int enumerate(sd_bus *bus, const char *path, void *userdata, char ***node
 int region_add_objects(Manager *m) {
         int r;
 
+        r = sd_bus_add_fallback(m->bus, NULL, BUS_REGION_PATH, on_call, m);
+        if (r < 0)
+                return r;
         r = sd_bus_add_fallback_vtable(m->bus, NULL, BUS_REGION_PATH, BUS_REGION_INTERFACE, region_vtable, find_region,
                                        m);
         if (r < 0)
