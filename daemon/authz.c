@@ -24,23 +24,29 @@ typedef struct Check {
         char *details; /* all keys and values, each ended by \n: to compare and to send */
 } Check;
 
-typedef enum CallState {
-        CALL_RUNNING, /* the step is on the stack, or the message is on its way to it */
-        CALL_QUEUED,
-        CALL_ASKED,
-} CallState;
+/* From its sending to polkit's answer, whether somebody still waits for that or not. */
+typedef struct Question {
+        LIST_ENTRY(Question) questions;
+        Authz *authz;
+        Call *call; /* NULL once it is cancelled */
+        uid_t uid;
+        uint64_t id; /* for the cancellation */
+        sd_bus_slot *slot;
+        sd_event_source *timer;
+        bool lost; /* cancelled, and not even that was answered */
+} Question;
 
+/* If it is not queued, and has no question: the step is on the stack, or the message is on its way to it. */
 struct Call {
         TAILQ_ENTRY(Call) calls;
         Authz *authz;
         sd_bus_message *m;
         Identity who;
-        CallState state;
-        bool charged;
+        bool queued;
+        const User *user; /* whom it is charged to, or NULL */
         Check checks[CHECKS_MAX]; /* the first n_granted are granted, the one after them is under way */
         unsigned n_checks, n_granted, n_used;
-        sd_bus_slot *slot;
-        uint64_t cancellation;
+        Question *question;
         sd_bus_error verdict; /* set if the answer was no */
 };
 
@@ -50,24 +56,68 @@ struct Authz {
         Callers *callers;
         Users *users;
         const Limits *limits;
-        unsigned n_in_flight;
-        uint64_t cancellation;
+        unsigned n_in_flight, n_lost;
+        uint64_t last_id;
+        LIST_HEAD(QuestionList, Question) questions;
         TAILQ_HEAD(CallList, Call) calls;
 };
 
 static void authz_pump(Authz *authz);
 
-static void call_leave_flight(Call *c) {
-        if (c->state == CALL_ASKED)
-                c->authz->n_in_flight--;
-        c->state = CALL_RUNNING;
-        c->slot = sd_bus_slot_unref(c->slot);
+static int question_new(Call *c, Question **ret) {
+        Authz *authz = c->authz;
+        Question *q;
+
+        q = calloc(1, sizeof(*q));
+        if (!q)
+                return -ENOMEM;
+        *q = (Question) { .authz = authz, .call = c, .uid = c->who.uid, .id = ++authz->last_id };
+        if (users_charge_forced(authz->users, q->uid, COUNT_USER_QUESTIONS, 1) < 0) {
+                free(q);
+                return -ENOMEM;
+        }
+        LIST_INSERT_HEAD(&authz->questions, q, questions);
+        authz->n_in_flight++;
+        c->question = q;
+        *ret = q;
+        return 0;
+}
+
+static void question_free(Question *q) {
+        Authz *authz = q->authz;
+
+        if (q->call)
+                q->call->question = NULL;
+        if (q->lost) {
+                authz->n_lost--;
+                users_discharge(authz->users, q->uid, COUNT_USER_LOST, 1);
+        }
+        authz->n_in_flight--;
+        users_discharge(authz->users, q->uid, COUNT_USER_QUESTIONS, 1);
+        LIST_REMOVE(q, questions);
+        sd_event_source_disable_unref(q->timer);
+        sd_bus_slot_unref(q->slot);
+        free(q);
+}
+
+/* Nobody waits any more: a dialog is to close, and the answer, which is due now, to be told from the lack of one. */
+static void question_cancel(Question *q) {
+        char id[32];
+
+        q->call->question = NULL;
+        q->call = NULL;
+        (void) snprintf(id, sizeof(id), "%" PRIu64, q->id);
+        (void) sd_bus_call_method_async(q->authz->bus, NULL, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE,
+                                        "CancelCheckAuthorization", NULL, NULL, "s", id);
+        (void) sd_event_source_set_time_relative(q->timer, AUTHZ_GRACE_USEC);
+        (void) sd_event_source_set_enabled(q->timer, SD_EVENT_ONESHOT);
 }
 
 static void call_free(Call *c) {
-        call_leave_flight(c);
+        if (c->question)
+                question_cancel(c->question);
         TAILQ_REMOVE(&c->authz->calls, c, calls);
-        if (c->charged)
+        if (c->user)
                 users_discharge(c->authz->users, c->who.uid, LIMIT_USER_PENDING, 1);
         for (unsigned i = 0; i < c->n_checks; i++)
                 free(c->checks[i].details);
@@ -92,16 +142,21 @@ int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const
         if (!authz)
                 return -ENOMEM;
         *authz = (Authz) { .bus = bus, .log = log, .callers = callers, .users = users, .limits = limits };
+        LIST_INIT(&authz->questions);
         TAILQ_INIT(&authz->calls);
         *ret = authz;
         return 0;
 }
 
 void authz_free(Authz *authz) {
+        Question *q;
         Call *c;
 
         if (!authz)
                 return;
+        /* First, and without a cancellation: polkit sees us leave. */
+        while ((q = LIST_FIRST(&authz->questions)))
+                question_free(q);
         while ((c = TAILQ_FIRST(&authz->calls)))
                 call_free(c);
         free(authz);
@@ -169,16 +224,8 @@ void authz_forget(Authz *authz, const char *sender) {
 
         for (c = TAILQ_FIRST(&authz->calls); c; c = next) {
                 next = TAILQ_NEXT(c, calls);
-                if (!streq(sd_bus_message_get_sender(c->m), sender))
-                        continue;
-                if (c->state == CALL_ASKED) {
-                        char id[32];
-
-                        (void) snprintf(id, sizeof(id), "%" PRIu64, c->cancellation);
-                        (void) sd_bus_call_method_async(authz->bus, NULL, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE,
-                                                        "CancelCheckAuthorization", NULL, NULL, "s", id);
-                }
-                call_free(c);
+                if (streq(sd_bus_message_get_sender(c->m), sender))
+                        call_free(c);
         }
         authz_pump(authz);
 }
@@ -204,7 +251,7 @@ static char *flatten(const char *const *details) {
 static int charge(Call *c, sd_bus_error *error) {
         int r;
 
-        if (c->charged)
+        if (c->user)
                 return 0;
         r = users_charge(c->authz->users, c->authz->limits, c->who.uid, LIMIT_USER_PENDING, 1);
         if (r > 0)
@@ -213,7 +260,8 @@ static int charge(Call *c, sd_bus_error *error) {
                                          " calls under way already; %s= in mshared.conf is the limit",
                                          (uint32_t) c->who.uid, c->authz->limits->max[LIMIT_USER_PENDING],
                                          limit_name(LIMIT_USER_PENDING));
-        c->charged = r == 0;
+        if (r == 0)
+                c->user = users_find(c->authz->users, c->who.uid);
         return r;
 }
 
@@ -222,7 +270,7 @@ int call_take_charge(Call *c, sd_bus_error *error) {
 
         r = charge(c, error);
         if (r >= 0)
-                c->charged = false;
+                c->user = NULL;
         return r;
 }
 
@@ -252,7 +300,7 @@ int call_authorize(Call *c, const char *action, uint64_t id, const char *const *
         if (r < 0)
                 return r;
         c->checks[c->n_checks++] = (Check) { .action = action, .id = id, .details = TAKE_PTR(flat) };
-        c->state = CALL_QUEUED;
+        c->queued = true;
         return 0;
 }
 
@@ -274,13 +322,16 @@ static int append_details(sd_bus_message *q, char *flat) {
         return sd_bus_message_close_container(q);
 }
 
+static void refuse(Call *c, const char *why) {
+        (void) sd_bus_error_setf(&c->verdict, SD_BUS_ERROR_ACCESS_DENIED, "%s needs polkit's permission, and %s",
+                                 c->checks[c->n_granted].action, why);
+}
+
 static void verdict_from_error(Call *c, const sd_bus_error *e, const char *action) {
         if (sd_bus_error_has_names(e, SD_BUS_ERROR_SERVICE_UNKNOWN, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
-                (void) sd_bus_error_setf(&c->verdict, SD_BUS_ERROR_ACCESS_DENIED,
-                                         "%s needs polkit's permission, and there is no polkit on the bus", action);
+                refuse(c, "there is no polkit on the bus");
         else if (sd_bus_error_has_names(e, SD_BUS_ERROR_NO_REPLY, SD_BUS_ERROR_TIMEOUT))
-                (void) sd_bus_error_setf(&c->verdict, SD_BUS_ERROR_ACCESS_DENIED,
-                                         "%s needs polkit's permission, and polkit did not answer in time", action);
+                refuse(c, "polkit did not answer in time");
         else
                 (void) sd_bus_error_setf(&c->verdict, SD_BUS_ERROR_ACCESS_DENIED,
                                          "%s needs polkit's permission, and polkit failed: %s", action,
@@ -302,8 +353,7 @@ static void call_read_answer(Call *c, sd_bus_message *answer) {
         if (r > 0)
                 r = sd_bus_message_read(answer, "bb", &authorized, &challenge);
         if (r <= 0)
-                (void) sd_bus_error_setf(&c->verdict, SD_BUS_ERROR_ACCESS_DENIED,
-                                         "%s needs polkit's permission, and polkit's answer makes no sense", action);
+                refuse(c, "polkit's answer makes no sense");
         else if (authorized)
                 c->n_granted++;
         else if (challenge && sd_bus_message_get_allow_interactive_authorization(c->m) <= 0)
@@ -314,84 +364,120 @@ static void call_read_answer(Call *c, sd_bus_message *answer) {
                                          "polkit does not permit %s to user %" PRIu32, action, (uint32_t) c->who.uid);
 }
 
-static int polkit_answered(sd_bus_message *answer, void *userdata, sd_bus_error *unused) {
-        Call *c = userdata;
-        Authz *authz = c->authz;
+/* The verdict is there: the step is to run again. */
+static void call_resume(Call *c) {
         int r;
 
-        call_leave_flight(c);
-        call_read_answer(c, answer);
+        c->queued = false;
         r = sd_bus_message_rewind(c->m, true);
         if (r >= 0)
-                r = sd_bus_enqueue_for_read(authz->bus, c->m);
+                r = sd_bus_enqueue_for_read(c->authz->bus, c->m);
         if (r < 0) {
                 (void) sd_bus_reply_method_errno(c->m, r, NULL);
                 call_free(c);
+        }
+}
+
+static int polkit_answered(sd_bus_message *answer, void *userdata, sd_bus_error *unused) {
+        Question *q = userdata;
+        Authz *authz = q->authz;
+        Call *c = q->call;
+
+        question_free(q);
+        if (c) {
+                call_read_answer(c, answer);
+                call_resume(c);
         }
         authz_pump(authz);
         return 0;
 }
 
-static int call_ask(Call *c) {
-        sd_bus_message *q = NULL;
-        Authz *authz = c->authz;
+static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
+        Question *q = userdata;
+        Authz *authz = q->authz;
+        Call *c = q->call;
+
+        if (c) {
+                log_message(authz->log, LOG_NOTICE, "polkit, asked about %s for user %" PRIu32 ": no answer in time",
+                            c->checks[c->n_granted].action, (uint32_t) q->uid);
+                question_cancel(q);
+                refuse(c, "polkit did not answer in time");
+                call_resume(c);
+        } else if (users_charge_forced(authz->users, q->uid, COUNT_USER_LOST, 1) >= 0) {
+                q->lost = true;
+                authz->n_lost++;
+        }
+        authz_pump(authz);
+        return 0;
+}
+
+static int send_question(Call *c, Question *q) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        sd_bus *bus = c->authz->bus;
         const Check *check = c->checks + c->n_granted;
         _cleanup_(freep) char *details = NULL;
         bool interactive = sd_bus_message_get_allow_interactive_authorization(c->m) > 0;
         char id[32];
         int r;
 
-        c->cancellation = ++authz->cancellation;
-        (void) snprintf(id, sizeof(id), "%" PRIu64, c->cancellation);
+        (void) snprintf(id, sizeof(id), "%" PRIu64, q->id);
         details = strdup(check->details);
         if (!details)
                 return -ENOMEM;
-        r = sd_bus_message_new_method_call(authz->bus, &q, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE,
-                                           "CheckAuthorization");
+        r = sd_event_add_time_relative(sd_bus_get_event(bus), &q->timer, CLOCK_MONOTONIC,
+                                       interactive ? TIMEOUT_INTERACTIVE_USEC : TIMEOUT_USEC, 0, on_time, q);
         if (r >= 0)
-                r = sd_bus_message_append(q, "(sa{sv})s", "system-bus-name", 1, "name", "s",
+                r = sd_bus_message_new_method_call(bus, &m, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE,
+                                                   "CheckAuthorization");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "(sa{sv})s", "system-bus-name", 1, "name", "s",
                                           sd_bus_message_get_sender(c->m), check->action);
         if (r >= 0)
-                r = append_details(q, details);
+                r = append_details(m, details);
         if (r >= 0)
-                r = sd_bus_message_append(q, "us", (uint32_t) interactive, id);
-        if (r >= 0)
-                r = sd_bus_call_async(authz->bus, &c->slot, q, polkit_answered, c,
-                                      interactive ? TIMEOUT_INTERACTIVE_USEC : TIMEOUT_USEC);
-        sd_bus_message_unref(q);
-        return r;
+                r = sd_bus_message_append(m, "us", (uint32_t) interactive, id);
+        /* No end to it here: what the library does not wait for any more the bus still does. */
+        return r < 0 ? r : sd_bus_call_async(bus, &q->slot, m, polkit_answered, q, UINT64_MAX);
 }
 
-static unsigned in_flight_of(Authz *authz, uid_t uid) {
-        unsigned n = 0;
-        Call *c;
+static int call_ask(Call *c) {
+        Question *q;
+        int r;
 
-        TAILQ_FOREACH(c, &authz->calls, calls)
-                n += c->state == CALL_ASKED && c->who.uid == uid;
-        return n;
+        r = question_new(c, &q);
+        if (r < 0)
+                return r;
+        c->queued = false;
+        r = send_question(c, q);
+        if (r < 0)
+                question_free(q);
+        return r;
 }
 
 /* Sends as many of the waiting questions as may be under way. */
 static void authz_pump(Authz *authz) {
         Call *c, *next;
-        uid_t full = (uid_t) -1;
         int r;
 
-        for (c = TAILQ_FIRST(&authz->calls); c && authz->n_in_flight < AUTHZ_IN_FLIGHT_MAX; c = next) {
+        for (c = TAILQ_FIRST(&authz->calls); c; c = next) {
                 next = TAILQ_NEXT(c, calls);
-                if (c->state != CALL_QUEUED || c->who.uid == full)
+                if (authz->n_in_flight >= AUTHZ_IN_FLIGHT_MAX && authz->n_lost == 0)
+                        break;
+                if (!c->queued)
                         continue;
-                if (in_flight_of(authz, c->who.uid) >= AUTHZ_IN_FLIGHT_USER_MAX) {
-                        full = c->who.uid;
+                if (authz->n_lost >= AUTHZ_IN_FLIGHT_MAX ||
+                    c->user->count[COUNT_USER_LOST] >= AUTHZ_IN_FLIGHT_USER_MAX) {
+                        refuse(c, "polkit does not answer");
+                        call_resume(c);
                         continue;
                 }
+                if (authz->n_in_flight >= AUTHZ_IN_FLIGHT_MAX ||
+                    c->user->count[COUNT_USER_QUESTIONS] >= AUTHZ_IN_FLIGHT_USER_MAX)
+                        continue;
                 r = call_ask(c);
                 if (r < 0) {
                         (void) sd_bus_reply_method_errno(c->m, r, NULL);
                         call_free(c);
-                        continue;
                 }
-                c->state = CALL_ASKED;
-                authz->n_in_flight++;
         }
 }

@@ -21,12 +21,17 @@
  * At most AUTHZ_IN_FLIGHT_MAX questions are under way, as the bus limits the replies that a connection may wait for, and
  * AUTHZ_IN_FLIGHT_USER_MAX of them for one user, so that nobody holds all of them by not answering his password dialogs.
  * Others wait in the order of their coming. No polkit, an error of it, or no answer in time, mean no.
+ *
+ * A question that nobody waits for any more is cancelled, but is under way until polkit has answered all the same: so the
+ * bus counts it. One that is still not answered AUTHZ_GRACE_USEC later is lost; where all places are lost, of a user or
+ * altogether, polkit hangs, and who would wait for one is refused at once.
  */
 typedef struct Authz Authz;
 typedef struct Call Call;
 
 #define AUTHZ_IN_FLIGHT_MAX 64
 #define AUTHZ_IN_FLIGHT_USER_MAX 16
+#define AUTHZ_GRACE_USEC (5 * USEC_PER_SEC)
 
 typedef int (*CallStep)(Call *call, void *userdata, sd_bus_error *error);
 

@@ -38,7 +38,7 @@ int limit_from_name(const char *name) {
         return -EINVAL;
 }
 
-static User *users_find(Users *users, uid_t uid) {
+static User *find(const Users *users, uid_t uid) {
         User *u;
 
         LIST_FOREACH(u, users, users)
@@ -47,8 +47,12 @@ static User *users_find(Users *users, uid_t uid) {
         return NULL;
 }
 
+const User *users_find(const Users *users, uid_t uid) {
+        return find(users, uid);
+}
+
 static User *users_get(Users *users, uid_t uid) {
-        User *u = users_find(users, uid);
+        User *u = find(users, uid);
 
         if (u)
                 return u;
@@ -67,7 +71,7 @@ static void user_free(User *u) {
 
 /* A user who has nothing left costs nothing. */
 static void user_gc(User *u) {
-        for (size_t i = 0; i < _LIMIT_MAX; i++)
+        for (size_t i = 0; i < _COUNT_MAX; i++)
                 if (u->count[i] > 0)
                         return;
         user_free(u);
@@ -93,7 +97,7 @@ int users_charge_forced(Users *users, uid_t uid, Limit limit, uint64_t amount) {
 }
 
 void users_discharge(Users *users, uid_t uid, Limit limit, uint64_t amount) {
-        User *u = users_find(users, uid);
+        User *u = find(users, uid);
 
         if (!u)
                 return;
@@ -102,7 +106,7 @@ void users_discharge(Users *users, uid_t uid, Limit limit, uint64_t amount) {
 }
 
 uint64_t users_count(Users *users, uid_t uid, Limit limit) {
-        User *u = users_find(users, uid);
+        const User *u = find(users, uid);
 
         return u ? u->count[limit] : 0;
 }

@@ -17,6 +17,10 @@ typedef enum Limit {
         LIMIT_USER_LEASES,
         LIMIT_USER_PENDING,
         _LIMIT_MAX,
+        /* Counted in the same way, up to bounds that nobody can set; see authz.h. */
+        COUNT_USER_QUESTIONS = _LIMIT_MAX,
+        COUNT_USER_LOST,
+        _COUNT_MAX,
 } Limit;
 
 typedef struct Limits {
@@ -26,7 +30,7 @@ typedef struct Limits {
 typedef struct User {
         LIST_ENTRY(User) users;
         uid_t uid;
-        uint64_t count[_LIMIT_MAX];
+        uint64_t count[_COUNT_MAX];
 } User;
 
 typedef LIST_HEAD(Users, User) Users;
@@ -45,5 +49,7 @@ int users_charge(Users *users, const Limits *limits, uid_t uid, Limit limit, uin
 /* As users_charge(), for what exists already and must be counted, limit or not. Returns 0 or -ENOMEM. */
 int users_charge_forced(Users *users, uid_t uid, Limit limit, uint64_t amount);
 void users_discharge(Users *users, uid_t uid, Limit limit, uint64_t amount);
+/* The user's own entry, there for as long as anything is counted for him, or NULL. */
+const User *users_find(const Users *users, uid_t uid);
 uint64_t users_count(Users *users, uid_t uid, Limit limit);
 void users_done(Users *users);

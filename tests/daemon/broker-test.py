@@ -841,6 +841,38 @@ def test_at_most_64_questions_are_open_and_16_of_one_user(env):
     assert json.loads(env.polkit_do("Report"))["in_flight_max"] <= 64
 
 
+def test_a_polkit_that_hangs_is_not_asked_more_and_more(env):
+    env.start_polkit()
+    env.start()
+    env.polkit_do("SetHang", "b", "true")
+    env.polkit_do("SetDeaf", "b", "true")
+    began = time.monotonic()
+    clients = [env.client(uid) for uid in (GAMES, MAN, LP, MAIL)]
+    for c in clients:
+        c.do("send", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
+             args=["r", 4096, 0o600, {}], times=20)
+    late = env.client(NEWS)
+    late.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
+              args=["s", 4096, 0o600, {}])
+    # A rule is given 25 seconds.
+    wait_until(lambda: len(json.loads(env.polkit_do("Report"))["cancelled"]) == 64, timeout=60, step=0.5,
+               what="the questions to be cancelled")
+    assert 24 < time.monotonic() - began < 40, time.monotonic() - began
+    # As the bus still waits for those answers, nothing more is asked: neither for those in line nor for him.
+    refuses("AccessDenied", late.receive, contains="polkit does not answer")
+    report = json.loads(env.polkit_do("Report"))
+    equal((len(report["questions"]), report["in_flight_max"]), (64, 64))
+    began = time.monotonic()
+    refuses("AccessDenied", late.create, "s", contains="polkit does not answer")
+    assert time.monotonic() - began < 2
+    # Late answers are answers: there is room again.
+    env.polkit_do("SetHang", "b", "false")
+    env.allow("org.mshare1.create-region")
+    env.polkit_do("Release")
+    late.create("s")
+    equal(sorted(late.list()), ["s"])
+
+
 def test_who_leaves_takes_his_questions_along(env):
     env.start_polkit()
     env.start()
@@ -852,6 +884,17 @@ def test_who_leaves_takes_his_questions_along(env):
         wait_until(lambda: json.loads(env.polkit_do("Report"))["in_flight"] > 0)
         c.kill()
         wait_until(lambda: len(json.loads(env.polkit_do("Report"))["cancelled"]) > 0, what="a cancellation")
+    wait_until(lambda: json.loads(env.polkit_do("Report"))["in_flight"] == 0, what="all to be cancelled")
+    # Who leaves and comes again has no more places than who stays.
+    env.polkit_do("SetDeaf", "b", "true")
+    for _ in range(3):
+        c = env.client(GAMES)
+        c.do("send", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
+             args=["r", 4096, 0o600, {}], times=100)
+        wait_until(lambda: json.loads(env.polkit_do("Report"))["in_flight"] > 0)
+        c.kill()
+    time.sleep(0.3)
+    equal(json.loads(env.polkit_do("Report"))["in_flight"], 16)
     env.polkit_do("SetHang", "b", "false")
     env.polkit_do("Release")
     env.allow("org.mshare1.create-region")

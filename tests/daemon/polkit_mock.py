@@ -18,6 +18,7 @@ def load(mock, _parameters):
     mock.allowed = []
     mock.delay_ms = 0
     mock.hang = False
+    mock.deaf = False
     mock.challenge = False
     mock.questions = []
     mock.waiting = []
@@ -33,15 +34,15 @@ def finish(self, ok_cb, action):
 
 
 @dbus.service.method(MAIN_IFACE, in_signature="(sa{sv})sa{ss}us", out_signature="(bba{ss})",
-                     async_callbacks=("ok_cb", "_err_cb"))
-def CheckAuthorization(self, subject, action, details, flags, cancellation, ok_cb, _err_cb):
+                     async_callbacks=("ok_cb", "err_cb"))
+def CheckAuthorization(self, subject, action, details, flags, cancellation, ok_cb, err_cb):
     self.questions.append({"subject": str(subject[1]["name"]), "kind": str(subject[0]), "action": str(action),
                            "details": {str(k): str(v) for k, v in details.items()}, "flags": int(flags),
                            "id": str(cancellation)})
     self.in_flight += 1
     self.in_flight_max = max(self.in_flight_max, self.in_flight)
     if self.hang:
-        self.waiting.append((ok_cb, action))
+        self.waiting.append((ok_cb, err_cb, action, str(cancellation)))
     elif self.delay_ms:
         GLib.timeout_add(self.delay_ms, finish, self, ok_cb, action)
     else:
@@ -51,6 +52,10 @@ def CheckAuthorization(self, subject, action, details, flags, cancellation, ok_c
 @dbus.service.method(MAIN_IFACE, in_signature="s", out_signature="")
 def CancelCheckAuthorization(self, cancellation):
     self.cancelled.append(str(cancellation))
+    for question in [] if self.deaf else [q for q in self.waiting if q[3] == str(cancellation)]:
+        self.waiting.remove(question)
+        self.in_flight -= 1
+        question[1](dbus.exceptions.DBusException("cancelled", name="org.freedesktop.PolicyKit1.Error.Cancelled"))
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="as", out_signature="")
@@ -69,6 +74,12 @@ def SetHang(self, hang):
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="b", out_signature="")
+def SetDeaf(self, deaf):
+    """Cancellations, too, come to nothing: nobody reads them."""
+    self.deaf = bool(deaf)
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="b", out_signature="")
 def SetChallenge(self, challenge):
     self.challenge = bool(challenge)
 
@@ -76,7 +87,7 @@ def SetChallenge(self, challenge):
 @dbus.service.method(MOCK_IFACE, in_signature="", out_signature="")
 def Release(self):
     waiting, self.waiting = self.waiting, []
-    for ok_cb, action in waiting:
+    for ok_cb, _err_cb, action, _cancellation in waiting:
         finish(self, ok_cb, action)
 
 
