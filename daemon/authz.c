@@ -253,6 +253,11 @@ static int charge(Call *c, sd_bus_error *error) {
 
         if (c->user)
                 return 0;
+        /* A call keeps the descriptors that came with it, whether the method takes any or not: up to 16 on the stock bus. */
+        if (fds_are_scarce(sd_bus_get_fd(c->authz->bus), RESERVED_FDS))
+                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                         "The broker has no descriptors left for a call that waits; LimitNOFILE= of "
+                                         "mshared.service is the limit");
         r = users_charge(c->authz->users, c->authz->limits, c->who.uid, LIMIT_USER_PENDING, 1);
         if (r > 0)
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,

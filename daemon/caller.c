@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "caller.h"
+#include "errors.h"
 #include "util.h"
 
 typedef struct Held {
@@ -237,6 +238,11 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 free(h);
                 return 0;
         }
+        /* It is kept with all descriptors that have come with it. Who only looks may do so for longer than others may take. */
+        if (fds_are_scarce(sd_bus_get_fd(callers->bus), RESERVED_FDS / 2))
+                return sd_bus_reply_method_errorf(m, ERROR_LIMIT_EXCEEDED,
+                                                  "The broker has no descriptors left for new connections; "
+                                                  "LimitNOFILE= of mshared.service is the limit") < 0 ? -EIO : 1;
         r = hold(c, m);
         /* The held ones are back in the read queue already: this one goes in after them. */
         if (r >= 0 && c->known)

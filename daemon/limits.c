@@ -14,8 +14,8 @@ static const struct {
         [LIMIT_USER_REGIONS] = { "RegionsPerUserMax", "regions made by one user", 16 },
         [LIMIT_USER_BYTES] = { "BytesPerUserMax", "bytes in the regions made by one user", UINT64_C(1) << 40 },
         [LIMIT_USER_LEASES] = { "LeasesPerUserMax", "leases of one user", 8192 },
-        /* The stock bus takes 256 connections of a user with 128 calls under way each: this is for well-meant herds. */
-        [LIMIT_USER_PENDING] = { "PendingCallsPerUserMax", "calls of one user under way", 2048 },
+        /* Each may keep 16 descriptors: this is as many as his leases may. */
+        [LIMIT_USER_PENDING] = { "PendingCallsPerUserMax", "calls of one user under way", 512 },
 };
 
 void limits_set_defaults(Limits *limits) {

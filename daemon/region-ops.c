@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <inttypes.h>
-#include <sys/resource.h>
 #include <systemd/sd-login.h>
 
 #include "acl.h"
 #include "errors.h"
 #include "manager.h"
 #include "name.h"
-
-/* Descriptors that are kept for everything but leases. */
-#define RESERVED_FDS 256
 
 int authorize_region(Call *call, const char *action, const RegionRecord *record, mode_t mode, uid_t uid, gid_t gid,
                      sd_bus_error *error) {
@@ -100,16 +96,16 @@ static int over_limit(Manager *m, Limit limit, sd_bus_error *error) {
 static int check_lease_limits(Region *region, const Identity *who, sd_bus_error *error) {
         Manager *m = region->manager;
         const Limits *limits = &m->config.limits;
-        struct rlimit nofile;
 
         if (region->n_leases >= limits->max[LIMIT_REGION_LEASES])
                 return over_limit(m, LIMIT_REGION_LEASES, error);
         if (who->uid != 0 && users_count(&m->users, who->uid, LIMIT_USER_LEASES) >= limits->max[LIMIT_USER_LEASES])
                 return over_limit(m, LIMIT_USER_LEASES, error);
-        if (getrlimit(RLIMIT_NOFILE, &nofile) == 0 && m->n_leases + RESERVED_FDS >= nofile.rlim_cur)
+        if (fds_are_scarce(m->leases_fd, RESERVED_FDS))
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "All %u leases that fit in the broker's descriptors are taken; LimitNOFILE= of "
-                                         "mshared.service sets it", m->n_leases);
+                                         "The broker has no descriptor left for a lease, with %u leases and what comes "
+                                         "with calls that wait; LimitNOFILE= of mshared.service is the limit",
+                                         m->n_leases);
         return 0;
 }
 

@@ -1446,6 +1446,64 @@ def test_pending_calls_of_a_user_are_limited(env):
     wait_until(lambda: d.create("s"))
 
 
+def open_fds(env):
+    return len(os.listdir("/proc/%d/fd" % env.daemon.pid))
+
+
+def test_calls_that_wait_do_not_use_up_all_descriptors(env):
+    if env.wrapper:
+        raise Skip("the descriptors of valgrind are counted, too")
+    env.wrapper = ["prlimit", "--nofile=512:512"]
+    env.start_polkit()
+    env.start()
+    root, owner = env.client(0), env.client(GAMES)
+    root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
+    env.polkit_do("SetHang", "b", "true")
+
+    def flood(fds, **kwargs):
+        """Many descriptors with each call, which it does not even take."""
+        c = env.client(MAIL)
+        c.do("send_with_fds", path="/org/mshare1", interface=MANAGER_IFACE, member="SetRegionMode", signature="(su)",
+             args=["r", 0o666], fds=fds, times=8, **kwargs)
+        # What cannot be served is refused; it is not the broker's connection that goes.
+        owner.list()
+        return c
+
+    several = [flood(fds) for fds in (16, 16, 16, 1, 1, 1)]
+    assert open_fds(env) <= 512 - 256 + 16, open_fds(env)
+    # Nor for others is there anything left that takes a descriptor. The rest goes on.
+    other = env.client(NEWS)
+    refuses("LimitExceeded", other.create, "s", backing="file", fd=other.do("open", file="/dev/null"),
+            contains="LimitNOFILE")
+    counts = owner.do("many", path="/org/mshare1", interface=MANAGER_IFACE, member="AcquireRegion",
+                      signature="ssa{sv}", args=["r", "r", {}], times=4)
+    assert counts["org.mshare1.Error.LimitExceeded"] >= 2, counts
+    owner.manager("SetRegionMode", "su", "r", 0o640)
+    # Those of connections that the broker does not know yet come all at once.
+    several += [flood(16, known=False) for _ in range(10)]
+    assert open_fds(env) <= 512 - 128 + 16, open_fds(env)
+    for c in several:
+        c.kill()
+    wait_until(lambda: open_fds(env) < 40, what="the descriptors to be closed")
+    equal(owner.acquire("r")[1], GRANULE)
+    equal(env.daemon.poll(), None)
+
+
+def test_leases_do_not_use_up_all_descriptors(env):
+    if env.wrapper:
+        raise Skip("the descriptors of valgrind are counted, too")
+    env.wrapper = ["prlimit", "--nofile=300:300"]
+    env.start()
+    root = env.client(0)
+    root.create("r", mode=0o666)
+    counts = root.do("many", path="/org/mshare1", interface=MANAGER_IFACE, member="AcquireRegion", signature="ssa{sv}",
+                     args=["r", "r", {}], times=60)
+    equal(sorted(counts), ["ok", "org.mshare1.Error.LimitExceeded"])
+    assert 20 < counts["ok"] < 44, counts
+    refuses("LimitExceeded", root.acquire, "r", contains="LimitNOFILE")
+    equal(len(root.list()), 1)
+
+
 def test_a_call_counts_once_while_it_is_pending(env):
     with open(env.config + "/mshared.conf", "w") as f:
         f.write("[Limits]\nPendingCallsPerUserMax=1\n")
@@ -1533,6 +1591,9 @@ def test_calls_of_a_new_connection_are_served_in_their_order(env):
 
 
 def test_an_unprivileged_user_cannot_hurt(env):
+    # So many that the first flood reaches them, and memory its most, however fast the bus is.
+    with open(env.config + "/mshared.conf", "w") as f:
+        f.write("[Limits]\nPendingCallsPerUserMax=2048\n")
     env.start_polkit()
     env.start()
     root, c = env.client(0), env.client(GAMES)
