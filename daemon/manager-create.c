@@ -125,6 +125,10 @@ int manager_check_request(Manager *m, const CreateRequest *request, sd_bus_error
                 region = manager_refresh_region(m, region);
         if (region)
                 return sd_bus_error_setf(error, ERROR_REGION_EXISTS, "There is a region '%s' already", request->name);
+        if (manager_has_skipped(m, request->name))
+                return sd_bus_error_setf(error, ERROR_REGION_EXISTS,
+                                         "There is a region '%s' already, which mshared could not look at when it was "
+                                         "started; its log says why", request->name);
         r = address_round_up(request->size, m->kernel.granule, &length);
         if (r < 0 || length > ADDRESS_HIGH_END - m->kernel.granule)
                 return sd_bus_error_setf(error, ERROR_INVALID_SIZE,

@@ -84,7 +84,7 @@ static int found_in_kernel(const char *name, void *userdata) {
         KernelRegion k;
         int r;
 
-        if (manager_find_region(m, name))
+        if (manager_find_region(m, name) || manager_has_skipped(m, name))
                 return 0;
         r = kernel_read_region(&m->kernel, name, &k);
         if (r == -ENOENT)
@@ -195,6 +195,24 @@ static int reconcile(Manager *m, RegionRecord *record) {
         return 1;
 }
 
+/* A lack of ours, that a later start may not have. */
+static bool is_passing(int r) {
+        return r == -ENOMEM || r == -EMFILE || r == -ENFILE;
+}
+
+/* Takes *record over. */
+static int skip(Manager *m, RegionRecord *record) {
+        RegionRecord *v;
+
+        v = realloc(m->skipped, (m->n_skipped + 1) * sizeof(*v));
+        if (!v)
+                return -ENOMEM;
+        m->skipped = v;
+        v[m->n_skipped++] = *record;
+        *record = (RegionRecord) {};
+        return 0;
+}
+
 static int load_state(const char *name, void *userdata) {
         _cleanup_(region_record_done) RegionRecord record = {};
         _cleanup_(freep) char *text = NULL;
@@ -210,7 +228,7 @@ static int load_state(const char *name, void *userdata) {
         if (r >= 0 && !streq(record.name, name))
                 r = -EBADMSG;
         if (r < 0) {
-                if (r == -ENOMEM)
+                if (is_passing(r))
                         return r;
                 log_message(&m->log, LOG_WARNING, "The state file of region %s cannot be used and is dropped: %s", name,
                             strerror(-r));
@@ -218,10 +236,12 @@ static int load_state(const char *name, void *userdata) {
                 return 0;
         }
         r = reconcile(m, &record);
+        if (is_passing(r))
+                return r;
         if (r < 0) {
                 log_region(&m->log, LOG_ERR, NULL, name, "Cannot look at region %s, its state is left for later: %s",
                            name, strerror(-r));
-                return 0;
+                return skip(m, &record);
         }
         if (r == 0) {
                 drop_state(m, name);
@@ -247,6 +267,13 @@ static Region *find_by_id(Manager *m, uint64_t id) {
         return NULL;
 }
 
+static bool is_of_skipped(const Manager *m, const LeaseRecord *record) {
+        for (size_t i = 0; i < m->n_skipped; i++)
+                if (m->skipped[i].id == record->region_id)
+                        return true;
+        return false;
+}
+
 static int load_lease(const char *name, void *userdata) {
         _cleanup_(lease_record_done) LeaseRecord record = {};
         _cleanup_(lease_freep) Lease *lease = NULL;
@@ -259,6 +286,8 @@ static int load_lease(const char *name, void *userdata) {
                 return r;
         if (r >= 0)
                 region = find_by_id(m, record.region_id);
+        if (r >= 0 && !region && is_of_skipped(m, &record))
+                return 0;
         if (!region) {
                 (void) unlinkat(m->leases_fd, name, 0);
                 return 0;

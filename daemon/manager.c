@@ -96,6 +96,9 @@ void manager_free(Manager *m) {
         sd_event_unref(m->event);
         users_done(&m->users);
         free(m->foreign);
+        for (size_t i = 0; i < m->n_skipped; i++)
+                region_record_done(m->skipped + i);
+        free(m->skipped);
         close_fd(m->leases_fd);
         close_fd(m->regions_fd);
         close_fd(m->runtime_fd);
@@ -109,6 +112,13 @@ Region *manager_find_region(Manager *m, const char *name) {
                 if (streq(region->record.name, name))
                         return region;
         return NULL;
+}
+
+bool manager_has_skipped(const Manager *m, const char *name) {
+        for (size_t i = 0; i < m->n_skipped; i++)
+                if (streq(m->skipped[i].name, name))
+                        return true;
+        return false;
 }
 
 Region *manager_find_region_by_path(Manager *m, const char *path) {
@@ -125,13 +135,15 @@ ssize_t manager_windows(Manager *m, AddressRange **ret) {
         Region *region;
         size_t n = 0;
 
-        v = calloc(m->n_regions + m->n_foreign + 1, sizeof(*v));
+        v = calloc(m->n_regions + m->n_foreign + m->n_skipped + 1, sizeof(*v));
         if (!v)
                 return -ENOMEM;
         LIST_FOREACH(region, &m->regions, regions)
                 v[n++] = (AddressRange) { region->record.address, region->record.length };
         for (size_t i = 0; i < m->n_foreign; i++)
                 v[n++] = m->foreign[i];
+        for (size_t i = 0; i < m->n_skipped; i++)
+                v[n++] = (AddressRange) { m->skipped[i].address, m->skipped[i].length };
         *ret = v;
         return (ssize_t) n;
 }

@@ -40,6 +40,9 @@ struct Manager {
         /* Windows of regions whose names cannot be spoken of on the bus. */
         AddressRange *foreign;
         size_t n_foreign;
+        /* Regions of an earlier run that could not be looked at: nobody may touch what is theirs, the next run tries again. */
+        RegionRecord *skipped;
+        size_t n_skipped;
         int runtime_fd, regions_fd, leases_fd;
         uint64_t last_address;
         unsigned dirty;
@@ -64,6 +67,8 @@ int manager_watch_kernel(Manager *manager);
 Region *manager_refresh_region(Manager *manager, Region *region);
 
 Region *manager_find_region(Manager *manager, const char *name);
+/* Whether a region of that name is left for the next run. */
+bool manager_has_skipped(const Manager *manager, const char *name);
 Region *manager_find_region_by_path(Manager *manager, const char *path);
 /* All windows in use, to be freed. Returns their number or -ENOMEM. */
 ssize_t manager_windows(Manager *manager, AddressRange **ret);

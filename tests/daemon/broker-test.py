@@ -1253,6 +1253,42 @@ def test_damaged_state_is_dropped_and_the_region_kept(env):
     equal(env.leases(), [])
 
 
+def test_what_cannot_be_looked_at_is_left_for_later(env):
+    env.start()
+    root, c = env.client(0), env.client(GAMES)
+    root.create("r", mode=0o666, address=30 * TiB, label="mine")
+    root.create("s", mode=0o666)
+    c.acquire("r")
+    c.acquire("s")
+    env.stop()
+    state = os.path.join(env.runtime, "regions/r")
+    with open(env.fs("r"), "rb") as f, open(state) as g:
+        inode, written = f.read(), g.read()
+    os.truncate(env.fs("r"), 0)
+    for _ in range(2):
+        env.start()
+        assert "Cannot look at region r, its state is left for later" in env.read_log()
+        equal((sorted(root.list()), len(env.leases())), (["s"], 2))
+        # Neither its name nor its place are given away, and what others do in msharefs does not bring it back.
+        refuses("RegionExists", root.create, "r", contains="its log says why")
+        refuses("AddressInUse", root.create, "t", address=30 * TiB)
+        os.chmod(env.fs("s"), 0o660)
+        time.sleep(0.2)
+        equal(sorted(root.list()), ["s"])
+        with open(state) as g:
+            equal(g.read(), written)
+        env.stop(signal.SIGKILL)
+    with open(env.fs("r"), "r+b") as f:
+        f.write(inode)
+    env.start()
+    equal(sorted(root.list()), ["r", "s"])
+    equal(root.list()["r"]["clients"], 1)
+    equal(root.get("/org/mshare1/region/r", REGION_IFACE, "Label"), "mine")
+    c.kill()
+    wait_until(lambda: root.list()["r"]["clients"] == 0, what="the lease to be dropped")
+    equal(env.leases(), [])
+
+
 def test_a_kill_at_any_moment_of_making_leaves_all_or_nothing(env):
     env.start()
     root = env.client(0)
