@@ -23,10 +23,13 @@ int authorize_region(Call *call, const char *action, const RegionRecord *record,
         return call_authorize(call, action, record->id, details, error);
 }
 
-static int no_such_region(const char *name, sd_bus_error *error) {
+static int no_such_region(Manager *m, const char *name, sd_bus_error *error) {
         if (!region_name_is_adoptable(name))
                 return sd_bus_error_setf(error, ERROR_INVALID_NAME, "'%.300s' cannot name a region: " REGION_NAME_RULE,
                                          name);
+        /* Without msharefs nobody can say that. Where the kernel has no mshare there are none, and that is certain. */
+        if (m->kernel.supported && kernel_root(&m->kernel) < 0)
+                return manager_check_kernel(m, error);
         return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "There is no region '%s'", name);
 }
 
@@ -36,7 +39,7 @@ int region_find_for(Manager *m, const char *name, Region **ret, sd_bus_error *er
         if (region)
                 region = manager_refresh_region(m, region);
         if (!region)
-                return no_such_region(name, error);
+                return no_such_region(m, name, error);
         *ret = region;
         return 0;
 }

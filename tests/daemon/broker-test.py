@@ -481,6 +481,11 @@ def test_msharefs_that_is_mounted_too_late_is_left_alone(env):
     # Its regions have not been taken up: one made now could be in the way of those.
     refuses("KernelUnsupported", root.create, "r", contains="mshared again")
     refuses("KernelUnsupported", root.acquire, "old", contains="mshared again")
+    # Nor is it said that they are not there: a unit's stop would take them for removed.
+    refuses("KernelUnsupported", root.remove, "old", contains="mshared again")
+    refuses("KernelUnsupported", root.manager, "GetRegion", "s", "old", contains="mshared again")
+    refuses("InvalidName", root.remove, "a/b")
+    assert os.path.exists(env.fs("old"))
     env.restart()
     equal(root.get(root.list()["old"]["path"], REGION_IFACE, "Label"), "a label")
     root.create("r")
