@@ -93,7 +93,7 @@ static int open_backing(const DonorSpec *spec, int *ret_fd, int *ret_prot) {
                 if (flags < 0 || fstat(fd, &st) < 0)
                         return failed(DONOR_FILE, errno, 0);
                 if (!S_ISREG(st.st_mode))
-                        return failed(DONOR_FILE, EBADF, 0);
+                        return failed(DONOR_FILE, EBADF, st.st_mode);
                 if ((uint64_t) st.st_size < spec->size)
                         return failed(DONOR_FILE, ERANGE, (uint64_t) st.st_size);
                 if ((flags & O_ACCMODE) == O_RDONLY)

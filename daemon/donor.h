@@ -26,7 +26,8 @@ typedef enum DonorStage {
 typedef enum DonorReportKind {
         DONOR_CREATED, /* the name exists now */
         DONOR_PROGRESS, /* value: bytes populated */
-        DONOR_FAILED, /* stage and error; value: for DONOR_FILE with ERANGE the file's size, of populating what was */
+        /* stage and error; value: for DONOR_FILE with ERANGE the file's size, with EBADF its mode; of populating what was */
+        DONOR_FAILED,
         DONOR_DONE,
 } DonorReportKind;
 

@@ -81,7 +81,8 @@ static int take_space(Manager *m, const CreateRequest *request, uint64_t length,
         }
         if (address_conflict(windows, (size_t) n, request->address, length))
                 return sd_bus_error_setf(error, ERROR_ADDRESS_IN_USE,
-                                         "Address %#" PRIx64 " with %" PRIu64 " bytes overlaps another region's window",
+                                         "Address %#" PRIx64 " with %" PRIu64 " bytes overlaps another region's window; "
+                                         "leave 'address' away to have one chosen, or state another",
                                          request->address, length);
         *ret_address = request->address;
         return 0;
@@ -155,8 +156,28 @@ static int check_limits(Manager *m, uid_t uid, uint64_t size, sd_bus_error *erro
         if (users_count(&m->users, uid, LIMIT_USER_REGIONS) >= limits->max[LIMIT_USER_REGIONS])
                 return over_limit(m, LIMIT_USER_REGIONS, error);
         if (bytes > limits->max[LIMIT_USER_BYTES] || size > limits->max[LIMIT_USER_BYTES] - bytes)
-                return over_limit(m, LIMIT_USER_BYTES, error);
+                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                         "%" PRIu64 " bytes are too many: of %" PRIu64 " %s %" PRIu64
+                                         " are in use; %s= in mshared.conf sets the limit",
+                                         size, limits->max[LIMIT_USER_BYTES], limit_meaning(LIMIT_USER_BYTES), bytes,
+                                         limit_name(LIMIT_USER_BYTES));
         return 0;
+}
+
+static const char *file_type(uint64_t mode) {
+        switch (mode & S_IFMT) {
+        case S_IFDIR:
+                return "a directory";
+        case S_IFCHR:
+        case S_IFBLK:
+                return "a device";
+        case S_IFIFO:
+                return "a pipe";
+        case S_IFSOCK:
+                return "a socket";
+        default:
+                return "something else";
+        }
 }
 
 static void error_from_donor(const Region *region, const DonorResult *res, sd_bus_error *error) {
@@ -173,7 +194,8 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
                 if (res->error == EEXIST || res->error == EPERM)
                         (void) sd_bus_error_setf(error, ERROR_ADDRESS_IN_USE,
                                                  "Address %#" PRIx64 " with %" PRIu64
-                                                 " bytes is where ordinary processes have mappings of their own",
+                                                 " bytes is where ordinary processes have mappings of their own; leave "
+                                                 "'address' away to have one chosen, or state another",
                                                  record->address, record->length);
                 else
                         (void) sd_bus_error_setf(error, ERROR_NO_ADDRESS_SPACE,
@@ -196,7 +218,8 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
                 return;
         case DONOR_FILE:
                 if (res->error == EBADF)
-                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "Option 'fd' is no regular file");
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                                 "Option 'fd' is %s, and no regular file", file_type(res->value));
                 else if (res->error == ERANGE)
                         (void) sd_bus_error_setf(error, ERROR_INVALID_SIZE,
                                                  "The file has %" PRIu64 " bytes, a region of %" PRIu64

@@ -90,8 +90,11 @@ static int found_in_kernel(const char *name, void *userdata) {
         if (r == -ENOENT)
                 return 0;
         if (r < 0) {
-                log_region(&m->log, LOG_WARNING, NULL, NULL, "A region in msharefs cannot be read and is left alone: %s",
-                           strerror(-r));
+                bool speakable = region_name_is_adoptable(name);
+
+                log_region(&m->log, LOG_WARNING, NULL, speakable ? name : NULL,
+                           "Region %s in msharefs cannot be read and is left alone: %s",
+                           speakable ? name : "with a name that cannot be spoken of on the bus", strerror(-r));
                 return 0;
         }
         if ((k.st.st_mode & 0777) == 0 && k.st.st_uid == geteuid()) {

@@ -176,7 +176,10 @@ static int read_fd(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return r;
         /* The message owns its descriptors, and the donor needs this one longer than the message may live. */
         request->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-        return request->fd < 0 ? -errno : 0;
+        if (request->fd < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot keep the descriptor of option 'fd': %s",
+                                         strerror(errno));
+        return 0;
 }
 
 static int read_populate(sd_bus_message *m, void *userdata, sd_bus_error *error) {

@@ -213,7 +213,9 @@ int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
         if (region->creation) {
                 r = creation_cancel(region->creation, call_message(call));
                 if (r == -EALREADY)
-                        return check_ready(region, error);
+                        return sd_bus_error_setf(error, ERROR_REGION_NOT_READY,
+                                                 "Region '%s' is being removed already, as it was being made",
+                                                 rec->name);
                 return r;
         }
         if (!force) {

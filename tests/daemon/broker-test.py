@@ -135,9 +135,10 @@ def test_what_cannot_be_made_leaves_nothing_behind(env):
     pipe = root.do("pipe")
     small = root.do("open", file=file)
     directory = root.do("open", file=env.top, flags="O_RDONLY")
-    refuses("InvalidArgs", root.create, "x", 4096, backing="file", fd=pipe[0], contains="regular file")
+    refuses("InvalidArgs", root.create, "x", 4096, backing="file", fd=pipe[0], contains=("a pipe", "regular file"))
     refuses("InvalidArgs", root.create, "x", 4096, backing="file", fd=pipe[1], contains="not open for reading")
-    refuses("InvalidArgs", root.create, "x", 4096, backing="file", fd=directory, contains="regular file")
+    refuses("InvalidArgs", root.create, "x", 4096, backing="file", fd=directory,
+            contains=("a directory", "regular file"))
     refuses("InvalidSize", root.create, "x", 8192, backing="file", fd=small, contains=("4096", "8192"))
     # No huge pages are reserved on test machines; on one that has some, the region is simply made.
     try:
@@ -214,10 +215,12 @@ def test_addresses_are_kept_apart_and_explicit_ones_honoured(env):
             seen.add(a)
     path, address, _ = root.create("fixed", 4096, address=30 * TiB)
     equal(address, 30 * TiB)
-    refuses("AddressInUse", root.create, "second", 4096, address=30 * TiB)
+    refuses("AddressInUse", root.create, "second", 4096, address=30 * TiB,
+            contains=("%#x" % (30 * TiB), "leave 'address' away"))
     refuses("AddressInUse", root.create, "below", 2 * GRANULE, address=30 * TiB - GRANULE)
     # The donor's own mappings are not given away: its code is somewhere in there.
-    refuses("AddressInUse", root.create, "code", 17 * TiB, address=85 * TiB, contains="ordinary")
+    refuses("AddressInUse", root.create, "code", 17 * TiB, address=85 * TiB,
+            contains=("ordinary", "leave 'address' away"))
     root.create("below", 4096, address=30 * TiB - GRANULE)
     # A freed address is not given to the next.
     first = root.list()["r0"]["address"]
@@ -369,6 +372,31 @@ def test_a_donor_tells_nobody_where_its_region_is(env):
         assert r.returncode != 0, r.stdout
     other.remove("r")
     refuses("NoSuchRegion", root.receive)
+
+
+def test_who_removes_what_is_being_removed_is_told(env):
+    env.start()
+    root, first, second = env.client(0), env.client(0), env.client(0)
+    pid = start_donor(env, root)
+    # It has to be gone before the first answer.
+    os.kill(pid, signal.SIGSTOP)
+    env.daemon.send_signal(signal.SIGSTOP)
+    for c in (first, second):
+        c.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="RemoveRegion", signature="sa{sv}",
+               args=["r", {}])
+        time.sleep(0.2)
+    env.daemon.send_signal(signal.SIGCONT)
+    answers = []
+    for c in (first, second):
+        try:
+            answers.append(c.receive())
+        except BusError as e:
+            assert e.is_("RegionNotReady") or e.is_("NoSuchRegion"), e
+            if e.is_("RegionNotReady"):
+                assert "is being removed already" in e.message, e
+    equal(len(answers), 1)
+    refuses("NoSuchRegion", root.receive)
+    equal(root.list(), {})
 
 
 def test_a_donor_that_is_killed_leaves_nothing(env):
@@ -1270,9 +1298,12 @@ def test_what_cannot_be_looked_at_is_left_for_later(env):
     with open(env.fs("r"), "rb") as f, open(state) as g:
         inode, written = f.read(), g.read()
     os.truncate(env.fs("r"), 0)
+    with open(env.fs("unknown"), "wb"):
+        pass
     for _ in range(2):
         env.start()
         assert "Cannot look at region r, its state is left for later" in env.read_log()
+        assert "Region unknown in msharefs cannot be read" in env.read_log()
         equal((sorted(root.list()), len(env.leases())), (["s"], 2))
         # Neither its name nor its place are given away, and what others do in msharefs does not bring it back.
         refuses("RegionExists", root.create, "r", contains="its log says why")
@@ -1424,6 +1455,7 @@ def test_limits_name_themselves_and_their_setting(env):
     equal(root.get("/org/mshare1", MANAGER_IFACE, "BytesPerUserMax"), 1 << 20)
     refuses("LimitExceeded", c.create, "big", (1 << 20) + 1, contains=("BytesPerUserMax", "1048576"))
     c.create("a", 4096)
+    refuses("LimitExceeded", c.create, "big", 1 << 20, contains=("BytesPerUserMax", "1048576", " 4096 are in use"))
     c.create("b", 4096)
     refuses("LimitExceeded", c.create, "c", 4096, contains="RegionsPerUserMax")
     c.remove("b")
