@@ -1286,6 +1286,20 @@ def test_damaged_state_is_dropped_and_the_region_kept(env):
     equal(env.leases(), [])
 
 
+def test_state_of_a_later_version_is_state(env):
+    env.start()
+    root, c = env.client(0), env.client(GAMES)
+    root.create("r", mode=0o666, label="mine")
+    c.acquire("r")
+    env.stop()
+    with open(os.path.join(env.runtime, "regions/r"), "a") as f:
+        f.write("FLAVOUR=vanilla\n")
+    env.start()
+    equal((root.list()["r"]["clients"], root.get("/org/mshare1/region/r", REGION_IFACE, "Label")), (1, "mine"))
+    c.kill()
+    wait_until(lambda: root.list()["r"]["clients"] == 0, what="the lease to be dropped")
+
+
 def test_what_cannot_be_looked_at_is_left_for_later(env):
     env.start()
     root, c = env.client(0), env.client(GAMES)
