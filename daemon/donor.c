@@ -70,6 +70,23 @@ static int on_orphan(sd_event_source *source, const siginfo_t *si, void *userdat
         return 0;
 }
 
+/*
+ * Not once only, as is the default: libsystemd 252 then arms the process's descriptor for one event, and loses that if it
+ * comes while it looks for more urgent ones. The exit would never be told. How the descriptor is armed is only seen to
+ * when a source that is off is enabled.
+ */
+static int watch_exit(sd_event *event, sd_event_source **ret, pid_t pid, sd_event_child_handler_t callback,
+                      void *userdata) {
+        int r;
+
+        r = sd_event_add_child(event, ret, pid, WEXITED, callback, userdata);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(*ret, SD_EVENT_ON);
+        return r;
+}
+
 /* The numbers that the donor gets; -1 for what it does not. */
 typedef struct DonorFds {
         int report, window, file;
@@ -187,7 +204,7 @@ int donor_start(sd_event *event, const char *executable, const DonorSpec *spec, 
         if (r < 0)
                 return r;
         donor->gone = false;
-        r = sd_event_add_child(event, &donor->child, donor->pid, WEXITED, on_exit_of, donor);
+        r = watch_exit(event, &donor->child, donor->pid, on_exit_of, donor);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(donor);
@@ -205,12 +222,14 @@ void donor_free(Donor *donor) {
         sd_event_source_disable_unref(donor->io);
         sd_event_source_disable_unref(donor->child);
         if (!donor->gone) {
-                sd_event_source *orphan;
+                sd_event_source *orphan = NULL;
 
                 (void) kill(donor->pid, SIGKILL);
                 /* Somebody has to wait for it, and it must not be us, now. */
-                if (sd_event_add_child(donor->event, &orphan, donor->pid, WEXITED, on_orphan, NULL) < 0)
+                if (watch_exit(donor->event, &orphan, donor->pid, on_orphan, NULL) < 0) {
+                        sd_event_source_disable_unref(orphan);
                         (void) waitpid(donor->pid, NULL, 0);
+                }
         }
         close_fd(donor->fd);
         free(donor);
