@@ -683,10 +683,10 @@ static void mshare_enter_loaded(void *info)
 
 /*
  * From here on flushes of the host reach the mm: CPUs that switch to it find it
- * on its own list, those that have it loaded are told. That is before its
- * entries are set: a flusher that misses a CPU has changed its PTE before the
- * entries appear, and a walk through them then sees the new PTE. Pairs with the
- * barrier in mshare_flush_tlb().
+ * on its own list, those that have it loaded are told, and what others have of
+ * it is out of date. That is before its entries are set: a flusher that misses a
+ * CPU has changed its PTE before the entries appear, and a walk through them
+ * then sees the new PTE. Pairs with the barrier in mshare_flush_tlb().
  */
 static void mshare_publish_flush(struct mshare_attach *att)
 {
@@ -705,8 +705,17 @@ static void mshare_publish_flush(struct mshare_attach *att)
 	/* The mm's list before its cpumask; pairs with switch_mm_irqs_off(). */
 	smp_mb();
 	/* The child of a fork() has not run yet. */
-	if (!cpumask_empty(mm_cpumask(mm)))
+	if (!cpumask_empty(mm_cpumask(mm))) {
 		on_each_cpu_mask(mm_cpumask(mm), mshare_enter_loaded, att, true);
+		/*
+		 * Who has not got it loaded, or is just about to load another,
+		 * has not been told, but may have entries of a donor's in
+		 * another PCID, or get some by speculation until then. Raise
+		 * the mm's generation, after its cpumask has been read: such a
+		 * CPU flushes when it switches to the mm again.
+		 */
+		flush_tlb_mm(mm);
+	}
 
 	/* The lists and the CPUs before the entries; see above. */
 	smp_mb();
@@ -733,6 +742,7 @@ static void mshare_publish_entries(struct mshare_attach *att, pud_t **puds)
 		pud = p4d_pgtable(*mshare_p4d_offset(host, addr));
 		arch_mshare_link(p4d, pud, att->writable);
 	}
+	/* The entries before the word that they are there; see __mshare_get(). */
 	smp_store_release(&att->linked, true);
 	spin_unlock(&mm->page_table_lock);
 
@@ -1018,8 +1028,8 @@ int mshare_nr_cpus(struct mshare_region *region)
 }
 
 /*
- * Looked at before the flush: who is found to share nothing any more has had
- * its entries cleared, and none can come in again.
+ * Looked at before the flush: an mm that is found to share nothing any more has
+ * had its entries cleared, and none can come in again.
  */
 static void mshare_flush_cpu(void *info)
 {

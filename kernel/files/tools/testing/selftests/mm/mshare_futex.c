@@ -527,7 +527,7 @@ TEST_F_TIMEOUT(mshare, pi_taken_while_donated, 200)
 			EXPECT_EQ(0, gate[i].failed)
 				TH_LOG("round %d, thread %d", round, i);
 		}
-		EXPECT_EQ(0, *(volatile int *)self->addr);
+		EXPECT_EQ(0, READ_ONCE(*(int *)self->addr));
 		ASSERT_EQ(0, sys_mshare_unlink(self->name));
 		ASSERT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
 	}
