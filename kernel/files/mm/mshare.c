@@ -956,24 +956,12 @@ void mshare_unlink_window(struct vm_area_struct *vma)
  */
 int mshare_detach(struct mm_struct *mm, struct mshare_region *region)
 {
-	struct mshare_attach *att;
-	bool found = false;
-	int err;
+	int err = -ENOENT;
 
 	if (mmap_write_lock_killable(mm))
 		return -EINTR;
 
-	rcu_read_lock();
-	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node) {
-		if (att->region == region) {
-			found = true;
-			break;
-		}
-	}
-	rcu_read_unlock();
-
-	err = -ENOENT;
-	if (found) {
+	if (mshare_mm_shares(mm, region)) {
 		VMA_ITERATOR(vmi, mm, region->start);
 
 		err = do_vmi_munmap(&vmi, mm, region->start,
