@@ -4,10 +4,15 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include "donor.h"
 #include "manager.h"
 #include "region-unit.h"
+
+/* Five seconds in all. */
+#define NAME_TRIES 50
+#define NAME_PAUSE_USEC 100000
 
 static int on_hang_up(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
         Manager *m = userdata;
@@ -50,6 +55,17 @@ static int setup_events(Manager *m) {
         return r < 0 ? r : 0;
 }
 
+/* A broker that was killed has the name for as long as the bus has not noticed: on a busy machine its successor waits. */
+static int take_name(Manager *m) {
+        for (unsigned i = 0;; i++) {
+                int r = sd_bus_request_name(m->bus, BUS_NAME, 0);
+
+                if (r != -EEXIST || i == NAME_TRIES)
+                        return r;
+                (void) usleep(NAME_PAUSE_USEC);
+        }
+}
+
 static int run(void) {
         _cleanup_(manager_freep) Manager *m = NULL;
         int r;
@@ -67,7 +83,7 @@ static int run(void) {
         if (r < 0)
                 return r;
         /* Last: whoever sees the name sees everything. */
-        r = sd_bus_request_name(m->bus, BUS_NAME, 0);
+        r = take_name(m);
         if (r < 0) {
                 log_message(&m->log, LOG_ERR, "Cannot have the name " BUS_NAME " on the bus: %s", strerror(-r));
                 return r;

@@ -252,14 +252,15 @@ class Env:
         self.wait_for_name()
         return None
 
-    def has_name(self):
+    def name_is_ours(self):
         r = subprocess.run(["busctl", "--address=" + self.bus.address, "call", "org.freedesktop.DBus",
-                            "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameHasOwner", "s", "org.mshare1"],
-                           capture_output=True, text=True)
-        return "true" in r.stdout
+                            "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetConnectionUnixProcessID", "s",
+                            "org.mshare1"], capture_output=True, text=True)
+        return r.stdout.split() == ["u", str(self.daemon.pid)]
 
     def wait_for_name(self):
-        wait_until(lambda: self.daemon.poll() is not None or self.has_name(), timeout=60, what="org.mshare1")
+        """Not by the name alone: the bus may not have noticed yet that the last one was killed."""
+        wait_until(lambda: self.daemon.poll() is not None or self.name_is_ours(), timeout=60, what="org.mshare1")
         assert self.daemon.poll() is None, "the daemon has gone"
 
     def stop(self, sig=signal.SIGTERM, expect=0):
