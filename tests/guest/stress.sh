@@ -113,7 +113,7 @@ trinity_run() { # trinity_run ENVIRONMENT...
         # As an ordinary user: as root it would sooner or later break the guest by
         # right. It cannot name mshare(): that is mshare_hostile's part. Without
         # its sockets, which it dies of by itself.
-        (cd "$dir" && timeout -k 10 $((seconds * 15 + 60)) env "$@" setpriv --reuid 1000 --regid 1000 --clear-groups \
+        (cd "$dir" && timeout -k 10 $((seconds * 60 + 300)) env "$@" setpriv --reuid 1000 --regid 1000 --clear-groups \
                 trinity -q -l off -C 4 -g vm --enable-fds=memfd -N $((seconds * 2500)) -s 20220401) > "$out/trinity.log" 2>&1 || rc=$?
         rm -rf "$dir"
         tail -n 5 "$out/trinity.log"
