@@ -6,6 +6,7 @@ Called by ./run, which has checked the switches and built what is booted.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -48,13 +49,11 @@ def log_path(cache):
     """A console log of its own for this run; the newest twenty stay."""
     folder = os.path.join(cache, "log")
     os.makedirs(folder, exist_ok=True)
-    old = sorted((e for e in os.scandir(folder) if e.name.startswith("console-")),
-                 key=lambda e: e.stat().st_mtime)
-    for entry in old[:-19]:
-        try:
-            os.unlink(entry.path)
-        except FileNotFoundError:
-            pass
+    # Names sort by age. Another guest that starts now may clear the same ones away.
+    old = sorted(name for name in os.listdir(folder) if name.startswith("console-"))
+    for name in old[:-19]:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, name))
     stamp = time.strftime("%Y%m%d-%H%M%S")
     return os.path.join(folder, f"console-{stamp}-{os.getpid()}.log")
 
