@@ -17,6 +17,9 @@ die() {
         exit 1
 }
 
+# show: what a failure had to say, on standard input. "run test" says it once more at its end.
+show() { sed 's/^/      | /' | tee ${RESULTS:+-a "$RESULTS.said"} >&2; }
+
 # usage_error MESSAGE: the caller typed something that does not exist.
 usage_error() {
         printf 'run: %s\n' "$*" >&2

@@ -11,12 +11,18 @@ and the sum is the run's last line.
   report.py meson RESULTS PHASE LOG       LOG is meson's testlog.json
   report.py point RESULTS PHASE NAME pass|fail|skip [WHY]
   report.py sum RESULTS                   lists failures, prints the last line
+
+The exit status is 3 where a failure was counted, and 1 or 2 where counting itself
+went wrong. What failures had to say is shown at once and, as CI keeps the end of
+a long output only, once more with the sum: it is in RESULTS.said.
 """
 
 import json
 import os
 import re
 import sys
+
+FAILED = 3
 
 POINT = re.compile(r"(not )?ok\b\s*(\d+)?\s*-?\s*([^#]*?)\s*(?:#\s*(.*))?$", re.I)
 PLAN = re.compile(r"1\.\.(\d+)\s*(?:#\s*(.*))?$")
@@ -101,11 +107,20 @@ def read_tap(lines, status):
     return tap.finish(status)
 
 
+def show(results, lines):
+    """What a failure had to say."""
+    text = "".join(f"      | {line}\n" for line in lines)
+    sys.stderr.write(text)
+    sys.stderr.flush()
+    with open(results + ".said", "a", encoding="utf-8") as file:
+        file.write(text)
+
+
 def from_tap(results, phase, status):
     points = read_tap(sys.stdin, int(status))
     append(results, phase, points)
     print(f"    {phase}: {words(points)}", file=sys.stderr)
-    return 1 if counts(points)[1] else 0
+    return FAILED if counts(points)[1] else 0
 
 
 def from_meson(results, phase, log):
@@ -124,12 +139,11 @@ def from_meson(results, phase, log):
             points = [("pass" if good else "skip" if outcome == "SKIP" else "fail", outcome)]
         points = [(kind, f"{name}: {text}") for kind, text in points]
         if not good and outcome != "SKIP":
-            for text in (out, test.get("stderr", "")):
-                sys.stderr.write("".join(f"      | {line}\n" for line in text.splitlines()[-25:]))
+            show(results, out.splitlines()[-25:] + test.get("stderr", "").splitlines()[-25:])
         total += points
     append(results, phase, total)
     print(f"    {phase}: {len(tests)} programs, {words(total)}", file=sys.stderr)
-    return 1 if counts(total)[1] else 0
+    return FAILED if counts(total)[1] else 0
 
 
 def summary(results):
@@ -145,9 +159,13 @@ def summary(results):
             print(f"{title}:")
             for name in chosen:
                 print(f"  {name}")
+        if chosen and kind == "fail" and os.path.exists(results + ".said"):
+            print("What they said:")
+            with open(results + ".said", encoding="utf-8", errors="replace") as file:
+                print("".join(file.readlines()[-200:]), end="")
     passed, failed, skipped = counts(points)
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed or not passed else 0
+    return FAILED if failed or not passed else 0
 
 
 def main(argv):

@@ -117,8 +117,8 @@ def run_script(opts, path, wishes):
         for line in lines:
             vm.note(f"      | {line}")
     if report.counts(points)[1]:
-        for line in [] if opts.verbose else [line for line in lines if not line.startswith("ok ")][-60:]:
-            vm.note(f"      | {line}")
+        if not opts.verbose:
+            report.show(opts.results, [line for line in lines if not line.startswith("ok ")][-60:])
         vm.note(f"      console: {result.console}")
     report.append(opts.results, f"guest {title}", points)
     vm.note(f"    {title}: {report.words(points)} in {result.seconds:.0f} s")
@@ -130,7 +130,7 @@ def main():
     vm.die_with_parent(signal.SIGTERM)
     for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(sig, lambda number, _frame: sys.exit(128 + number))
-    return 1 if sum([run_script(opts, path, wishes)
+    return report.FAILED if sum([run_script(opts, path, wishes)
                      for path in opts.scripts for wishes in runs(path, opts.long)]) else 0
 
 

@@ -137,8 +137,7 @@ class Boot:
 
     def show_failure(self):
         shown = [line for line in self.lines if not line.startswith(("ok ", "#  RUN", "#            OK"))]
-        for line in shown[-60:]:
-            vm.note(f"      | {line}")
+        report.show(self.opts.results, shown[-60:])
 
     def run(self):
         vm.note(f"    {self.title}")
@@ -160,8 +159,7 @@ class Boot:
         if self.leaks is not None:
             points.append(("fail", "kmemleak found lost memory") if self.leaks
                           else ("pass", "kmemleak found no lost memory"))
-            for line in self.leaks[:60]:
-                vm.note(f"      | {line}")
+            report.show(self.opts.results, self.leaks[:60])
         report.append(self.opts.results, self.title, points)
         passed, failed, _ = report.counts(points)
         vm.note(f"    {self.title}: {report.words(points)} in {result.seconds:.0f} s")
@@ -213,7 +211,7 @@ def main():
     boots = [boot for boot in boots if boot.programs]
     if not boots and opts.which == "shared":
         vm.note("    there are no kernel selftests: nothing counted")
-    return 1 if sum(boot.run()[1] for boot in boots) else 0
+    return report.FAILED if sum(boot.run()[1] for boot in boots) else 0
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ set -u
 
 run=$(cd "$(dirname "$0")/../.." && pwd)/run
 work=$(mktemp -d)
+vm=$(cd "$(dirname "$0")" && pwd)
 # Everything of a guest that could be left behind carries this name.
 export TMPDIR=$work
 trap 'rm -rf "$work"' EXIT
@@ -93,6 +94,38 @@ sleep 1
 ! pgrep -f "qemu.*$work" > "$work/out"
 result 'a killed run takes its guest along' $?
 rm -rf "$work"/mshare-vm-*
+
+# --- and is counted
+cat > "$work/count" << 'EOF'
+. tests/vm/lib.sh
+. tests/vm/test.sh
+RESULTS=$1/results
+: > "$RESULTS"
+failed() { point here name fail; echo why | show; return 3; }
+phase one '' true
+phase two '' counted failed
+phase three '' counted false
+both() { point here other fail; counted false; }
+phase four '' both
+"$VM/report.py" sum "$RESULTS"
+EOF
+(cd "$vm/../.." && VM=$vm bash "$work/count" "$work" > "$work/out" 2> "$work/err")
+[ $? = 3 ] && [ "$(tail -n 1 "$work/out")" = '0 passed, 4 failed, 0 skipped' ] &&
+        [ "$(grep -c '^  \(three\|four\): the phase itself' "$work/out")" = 2 ] && grep -q '| why$' "$work/out"
+result 'a phase that ends early is a failure, whatever else failed' $?
+loop='import guest, os, sys
+for n in range(300):
+    os.getpid = lambda: f"{sys.argv[2]}-{n}"
+    open(guest.log_path(sys.argv[1]), "w").close()'
+pids=()
+for n in 1 2 3; do
+        PYTHONPATH=$vm python3 -B -c "$loop" "$work" "$n" >> "$work/err" 2>&1 &
+        pids+=($!)
+done
+bad=0
+for pid in "${pids[@]}"; do wait "$pid" || bad=1; done
+[ $bad = 0 ]
+result 'guests that start at once make room for their logs' $?
 
 # --- switches
 mkdir "$work/dir"

@@ -50,10 +50,10 @@ selftests() {
         shift 2
         kernel "$kind"
         initramfs
-        "$VM/suite.py" --kernel "$KERNEL" --kind "$kind" --initrd "$INITRD" --cache "$CACHE" \
+        counted "$VM/suite.py" --kernel "$KERNEL" --kind "$kind" --initrd "$INITRD" --cache "$CACHE" \
                 --list "$ROOT/tests/kernel/selftests.list" --sources "$SELFTESTS" \
                 --results "$RESULTS" --which "$which" \
-                --patched "$(is_patched "$kind" && echo yes || echo no)" "$@" || true
+                --patched "$(is_patched "$kind" && echo yes || echo no)" "$@"
 }
 
 # The build tree must be the pristine source plus the series, nothing else, and
@@ -176,9 +176,9 @@ guest_scripts() {
         rootfs
         overlay
         if [ "${1:-}" = --long ]; then overlay_long; fi
-        "$VM/scripts.py" "$@" "${args[@]}" --root "$ROOTFS" --overlay "$OVERLAY" --cache "$CACHE" \
+        counted "$VM/scripts.py" "$@" "${args[@]}" --root "$ROOTFS" --overlay "$OVERLAY" --cache "$CACHE" \
                 --patched "$(is_patched mshare && echo yes || echo no)" \
-                --results "$RESULTS" "$ROOT"/tests/guest/*.sh || true
+                --results "$RESULTS" "$ROOT"/tests/guest/*.sh
 }
 
 # overlay_long: with trinity, which only --long wants, so that the guest stays
@@ -202,17 +202,18 @@ overlay_long() {
 # fuzz SEED PTI LA57: the random operations, as many of each mode as
 # MSHARE_FUZZ_STEPS says.
 fuzz() {
-        local list steps=${MSHARE_FUZZ_STEPS:-250000}
+        local list rc=0 steps=${MSHARE_FUZZ_STEPS:-250000}
         list=$(mktemp)
         echo "mshare_fuzz - 28800 env=MSHARE_SEED=$1 env=MSHARE_FUZZ_STEPS=$steps" > "$list"
         echo 'mshare_hostile - 3600 env=MSHARE_FUZZ_MS=600000' >> "$list"
         kernel debug
         initramfs
         # No sources: nothing but what the list names.
-        "$VM/suite.py" --kernel "$KERNEL" --kind debug --initrd "$INITRD" --cache "$CACHE" \
+        counted "$VM/suite.py" --kernel "$KERNEL" --kind debug --initrd "$INITRD" --cache "$CACHE" \
                 --list "$list" --sources /nonexistent --results "$RESULTS" --which shared --patched yes \
-                --pti "$2" --la57 "$3" || true
+                --pti "$2" --la57 "$3" || rc=$?
         rm -f "$list"
+        return $rc
 }
 
 # What continuous integration has no time for. The fuzzing's four halves are a
