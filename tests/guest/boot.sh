@@ -5,23 +5,8 @@
 # long-kernel: debug
 # long-limit: 600
 set -u
-
-count=0
-check() { # check NAME COMMAND...
-        local name=$1 out
-        shift
-        count=$((count + 1))
-        if out=$("$@" 2>&1); then
-                echo "ok $count - $name"
-        else
-                echo "not ok $count - $name"
-                printf '%s\n' "$out" | sed 's/^/# /'
-        fi
-}
-skip() {
-        count=$((count + 1))
-        echo "ok $count - $1 # SKIP $2"
-}
+# shellcheck source=tests/guest/tap.bash
+. ./tap.bash
 
 is_running() { systemctl is-system-running && [ "$(systemctl is-system-running)" = running ]; }
 no_failed_unit() {

@@ -10,21 +10,16 @@
 # long-limit: 1200
 # shellcheck disable=SC2016
 set -u
+# shellcheck source=tests/guest/tap.bash
+. ./tap.bash
 
 rounds=${MSHARE_STORM_ROUNDS:-10}
 n=${MSHARE_STORM_PROCESSES:-100}
 programs=/usr/libexec/mshare/tests
 procs=/sys/fs/cgroup/system.slice/mshared.service/cgroup.procs
-out=$(mktemp -d)
 
-if [ "$MSHARE_PATCHED" != yes ]; then
-        echo '1..0 # SKIP the kernel has no mshare'
-        exit 0
-fi
-if [ ! -x $programs/broker-storm ]; then
-        echo "1..0 # SKIP $programs/broker-storm is not installed"
-        exit 0
-fi
+needs_mshare
+needs_program $programs/broker-storm
 
 # Back at once: the time between is not what is tested.
 mkdir -p /run/systemd/system/mshared.service.d

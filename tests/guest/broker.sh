@@ -6,26 +6,14 @@
 # long-limit: 1200
 # shellcheck disable=SC2016,SC2317
 set -u
+# shellcheck source=tests/guest/tap.bash
+. ./tap.bash
 
-count=0
-out=$(mktemp -d)
 chmod 755 "$out"
 client=/usr/libexec/mshare/tests/guest-client
 manager=(org.mshare1 /org/mshare1 org.mshare1.Manager)
 # There is nobody at the console who could type a password.
 ask=(busctl --allow-interactive-authorization=no call "${manager[@]}")
-
-check() { # check NAME COMMAND...
-        local name=$1
-        shift
-        count=$((count + 1))
-        if "$@" > "$out/log" 2>&1; then
-                echo "ok $count - $name"
-        else
-                echo "not ok $count - $name"
-                sed 's/^/# /' "$out/log"
-        fi
-}
 as() { # as UID COMMAND...
         local uid=$1
         shift
@@ -34,17 +22,6 @@ as() { # as UID COMMAND...
 call() { busctl call "${manager[@]}" "$@"; } # call METHOD SIGNATURE ARGUMENTS...
 get() { busctl get-property org.mshare1 "$1" "$2" "$3" | cut -d' ' -f2-; }
 region() { get "/org/mshare1/region/$1" org.mshare1.Region "$2"; }
-is() { # is WANTED COMMAND...
-        local wanted=$1 _ value
-        shift
-        for _ in $(seq 100); do
-                value=$("$@" 2>&1)
-                [ "$value" = "$wanted" ] && return
-                sleep 0.1
-        done
-        echo "$*: '$value', not '$wanted'"
-        return 1
-}
 refused() { # refused ERROR-OR-TEXT COMMAND...
         local text=$1 said
         shift

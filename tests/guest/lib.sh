@@ -7,32 +7,14 @@
 # long-limit: 1200
 # shellcheck disable=SC2016,SC2317
 set -u
+# shellcheck source=tests/guest/tap.bash
+. ./tap.bash
 
-count=0
-out=$(mktemp -d)
 client=/usr/libexec/mshare/tests/guest-client
 size=$((64 << 20))
 
-check() { # check NAME COMMAND...
-        local name=$1
-        shift
-        count=$((count + 1))
-        if "$@" > "$out/log" 2>&1; then
-                echo "ok $count - $name"
-        else
-                echo "not ok $count - $name"
-                sed 's/^/# /' "$out/log"
-        fi
-}
-
-if [ "$MSHARE_PATCHED" != yes ]; then
-        echo '1..0 # SKIP the kernel has no mshare'
-        exit 0
-fi
-if [ ! -x $client ]; then
-        echo "1..0 # SKIP $client is not installed"
-        exit 0
-fi
+needs_mshare
+needs_program $client
 
 # Clients are processes with a number; what they are told and answer goes through two pipes each.
 declare -A to from pid
@@ -79,16 +61,6 @@ end() { # end N
         wait "${pid[$1]}"
 }
 stat_of() { msharectl status "$1" --json=short | python3 -c "import json, sys; print(json.load(sys.stdin)['$2'])"; }
-is() { # is REGION PROPERTY VALUE, soon
-        local _ value
-        for _ in $(seq 50); do
-                value=$(stat_of "$1" "$2")
-                [ "$value" = "$3" ] && return
-                sleep 0.1
-        done
-        echo "$2 of $1 is $value, not $3"
-        return 1
-}
 
 systemctl enable --now mshared 2> /dev/null
 check 'the broker knows the kernel' bash -c 'msharectl status | grep -q "has mshare, granule 512G"'
@@ -111,13 +83,13 @@ check 'what one writes' tell 1 'put 12345 hello'
 check 'the other reads' says 2 'get 12345' 'ok hello'
 check 'and the other way' tell 2 'put 4096 back'
 check 'round' says 1 'get 4096' 'ok back'
-check 'the broker counts two clients' is shared NClients 2
-check 'the kernel two sharers' is shared NSharers 2
+check 'the broker counts two clients' is 2 stat_of shared NClients
+check 'the kernel two sharers' is 2 stat_of shared NSharers
 check 'msharectl names them' bash -c '[ "$(msharectl clients shared --no-legend | grep -c "^user1000 .* rw ")" = 2 ]'
 
 check 'a stranger is refused by the broker' refuses 3 'acquire shared rw' 13 shared
 check 'and by the kernel' refuses 3 "raw shared rw ${where% *}" 13 'Permission denied'
-check 'and counts for nothing' is shared NClients 2
+check 'and counts for nothing' is 2 stat_of shared NClients
 
 check 'one fills the memory' tell 1 "fill $size"
 check 'the other reads all of it without a fault' at_most 2 "touch $size" 40
@@ -133,39 +105,39 @@ check 'which the reader sees' says 2 'get 4096' 'ok !ack'
 check 'a child' tell 1 fork
 check 'has it from birth' says 1 'get 4096' 'ok !ack'
 check 'without a fault' at_most 1 "touch $size" 60
-check 'is a sharer' is shared NSharers 3
-check 'and no client of its own' is shared NClients 2
+check 'is a sharer' is 3 stat_of shared NSharers
+check 'and no client of its own' is 2 stat_of shared NClients
 check 'it releases' tell 1 release
-check 'its parent does not' is shared NSharers 2
-check 'and is a client still' is shared NClients 2
+check 'its parent does not' is 2 stat_of shared NSharers
+check 'and is a client still' is 2 stat_of shared NClients
 end 1
-check 'until it ends' is shared NClients 1
-check 'as sharer too' is shared NSharers 1
+check 'until it ends' is 1 stat_of shared NClients
+check 'as sharer too' is 1 stat_of shared NSharers
 
 check 'detached' tell 2 detach
-check 'it is no sharer' is shared NSharers 0
-check 'but a client' is shared NClients 1
+check 'it is no sharer' is 0 stat_of shared NSharers
+check 'but a client' is 1 stat_of shared NClients
 check 'attached again' tell 2 attach
 check 'it finds its data' says 2 'get 4096' 'ok !ack'
 
 check 'restart of the broker' systemctl restart mshared
-check 'the client is known' is shared NClients 1
+check 'the client is known' is 1 stat_of shared NClients
 check 'its data are there' says 2 'get 4096' 'ok !ack'
 kill -9 "$(systemctl show -P MainPID mshared)"
-check 'a killed broker comes back' is shared NClients 1
+check 'a killed broker comes back' is 1 stat_of shared NClients
 check 'and the data are there' says 2 'get 4096' 'ok !ack'
 
 check 'a busy region is not removed' bash -c '! msharectl remove shared 2> /dev/null && msharectl status shared'
 check 'exec drops it' says 2 exec 'ok ready'
-check 'the lease' is shared NClients 0
-check 'and the window' is shared NSharers 0
+check 'the lease' is 0 stat_of shared NClients
+check 'and the window' is 0 stat_of shared NSharers
 
 start 4 1000 > /dev/null
 check 'one more acquires it' tell 4 'acquire shared rw'
 kill -9 "${pid[4]}"
 wait "${pid[4]}" 2> /dev/null
-check 'killed, it is no client' is shared NClients 0
-check 'nor sharer' is shared NSharers 0
+check 'killed, it is no client' is 0 stat_of shared NClients
+check 'nor sharer' is 0 stat_of shared NSharers
 
 start 5 1000 > /dev/null
 check 'a client of a region that is removed by force' tell 5 'acquire shared rw'

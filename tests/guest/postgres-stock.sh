@@ -7,20 +7,9 @@
 # only: long
 # shellcheck disable=SC2016,SC2317
 set -u
+# shellcheck source=tests/guest/tap.bash
+. ./tap.bash
 
-count=0
-out=$(mktemp -d)
-check() { # check NAME COMMAND...
-        local name=$1
-        shift
-        count=$((count + 1))
-        if "$@" > "$out/log" 2>&1; then
-                echo "ok $count - $name"
-        else
-                echo "not ok $count - $name"
-                sed 's/^/# /' "$out/log"
-        fi
-}
 version=$(basename "$(printf '%s\n' /usr/lib/postgresql/* | sort -V | tail -n 1)")
 unit=postgresql@$version-main.service
 etc=/etc/postgresql/$version/main

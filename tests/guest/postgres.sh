@@ -5,28 +5,15 @@
 # memory: 3072
 # shellcheck disable=SC2012,SC2016,SC2317
 set -u
+# shellcheck source=tests/guest/tap.bash
+. ./tap.bash
 
-count=0
-out=$(mktemp -d)
-
-check() { # check NAME COMMAND...
-        local name=$1
-        shift
-        count=$((count + 1))
-        if "$@" > "$out/log" 2>&1; then
-                echo "ok $count - $name"
-        else
-                echo "not ok $count - $name"
-                sed 's/^/# /' "$out/log"
-                [ -z "${cluster:-}" ] || tail -n 20 "/var/log/postgresql/postgresql-$version-main.log" 2> /dev/null |
-                        sed 's/^/# log: /'
-        fi
+on_failure() {
+        [ -z "${cluster:-}" ] || tail -n 20 "/var/log/postgresql/postgresql-$version-main.log" 2> /dev/null |
+                sed 's/^/# log: /'
 }
 
-if [ "$MSHARE_PATCHED" != yes ]; then
-        echo '1..0 # SKIP the kernel has no mshare'
-        exit 0
-fi
+needs_mshare
 version=$(basename "$(ls -d /usr/lib/postgresql/* | sort -V | tail -n 1)")
 etc=/etc/postgresql/$version/main
 unit=postgresql@$version-main.service
@@ -37,16 +24,6 @@ query() { as_postgres psql -XAtqc "$1"; }
 answers() { [ "$(query 'SELECT 1')" = 1 ]; }
 postmaster() { as_postgres head -n 1 "/var/lib/postgresql/$version/main/postmaster.pid"; }
 stat_of() { msharectl status pgdata --json=short | python3 -c "import json, sys; print(json.load(sys.stdin)['$1'])"; }
-is() { # is PROPERTY VALUE, soon
-        local _ value
-        for _ in $(seq 100); do
-                value=$(stat_of "$1")
-                [ "$value" = "$2" ] && return
-                sleep 0.1
-        done
-        echo "$1 is $value, not $2"
-        return 1
-}
 more_than() { # more_than PROPERTY VALUE
         local value
         value=$(stat_of "$1")
@@ -129,7 +106,7 @@ check 'with its region' systemctl is-active mshare-region@pgdata.service
 check 'it answers' answers
 check 'it said nothing of the region' bash -c "! { cat /var/log/postgresql/*.log; journalctl -b -o cat -u $unit; } | grep libmshare"
 check 'the postmaster shares' shares "$(postmaster)"
-check 'one client for the whole server' is NClients 1
+check 'one client for the whole server' is 1 stat_of NClients
 check 'the processes of the server are sharers' more_than NSharers 4
 check 'a database' as_postgres pgbench -i -q -s 1
 check 'with a table of 200 MB' query 'CREATE TABLE wide (t text); ALTER TABLE wide ALTER t SET STORAGE PLAIN; INSERT INTO wide SELECT repeat(chr(97), 7000) FROM generate_series(1, 25600); CHECKPOINT'
@@ -158,12 +135,12 @@ recovered() {
 check 'the server recovers' recovered
 check 'as the same postmaster' [ "$(postmaster)" = "$before" ]
 check 'in the region' shares "$(postmaster)"
-check 'with one client' is NClients 1
+check 'with one client' is 1 stat_of NClients
 check 'and the books agree' books_agree
 
 check 'the broker restarts' systemctl restart mshared
 check 'the server goes on' answers
-check 'and is known' is NClients 1
+check 'and is known' is 1 stat_of NClients
 kill -9 "$(systemctl show -P MainPID mshared)"
 check 'the broker is killed, and a backend after it' bash -c 'cd /; kill -9 $(setpriv --reuid=postgres --regid=postgres --init-groups psql -XAtqc "SELECT pid FROM pg_stat_activity WHERE backend_type = '"'walwriter'"'")'
 check 'the server recovers from that' recovered
@@ -175,8 +152,8 @@ check 'in the region' shares "$(postmaster)"
 check 'the books agree' books_agree
 
 check 'kill -9 of the postmaster' kill -9 "$(postmaster)"
-check 'leaves no client' is NClients 0
-check 'nor sharer' is NSharers 0
+check 'leaves no client' is 0 stat_of NClients
+check 'nor sharer' is 0 stat_of NSharers
 systemctl reset-failed "$unit" 2> /dev/null
 check 'start after that' systemctl restart "$unit"
 check 'recovered' recovered

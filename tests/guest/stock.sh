@@ -6,30 +6,11 @@
 # only: long
 # shellcheck disable=SC2016,SC2317
 set -u
+# shellcheck source=tests/guest/tap.bash
+. ./tap.bash
 
-count=0
-out=$(mktemp -d)
 manager=(org.mshare1 /org/mshare1 org.mshare1.Manager)
 why='Linux 6.12 with the mshare patch and CONFIG_MSHARE=y is needed'
-
-check() { # check NAME COMMAND...
-        local name=$1
-        shift
-        count=$((count + 1))
-        if "$@" > "$out/log" 2>&1; then
-                echo "ok $count - $name"
-        else
-                echo "not ok $count - $name"
-                sed 's/^/# /' "$out/log"
-        fi
-}
-is() { # is WANTED COMMAND...
-        local wanted=$1 value
-        shift
-        value=$("$@" 2>&1)
-        echo "$value"
-        [ "$value" = "$wanted" ]
-}
 ends() { # ends STATUS TEXT COMMAND...: with that status, soon, saying that
         local status=$1 text=$2 said got
         shift 2

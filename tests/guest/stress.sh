@@ -13,24 +13,8 @@
 # long-limit: 9000
 # shellcheck disable=SC2317
 set -u
-
-count=0
-out=$(mktemp -d)
-check() { # check NAME COMMAND...
-        local name=$1
-        shift
-        count=$((count + 1))
-        if "$@" > "$out/log" 2>&1; then
-                echo "ok $count - $name"
-        else
-                echo "not ok $count - $name"
-                tail -n 40 "$out/log" | sed 's/^/# /'
-        fi
-}
-skip() {
-        count=$((count + 1))
-        echo "ok $count - $1 # SKIP $2"
-}
+# shellcheck source=tests/guest/tap.bash
+. ./tap.bash
 
 seconds=${MSHARE_STRESS_SECONDS:-4}
 # Stressors of memory and processes; those that this stress-ng does not know are left out.

@@ -7,34 +7,11 @@
 # long-limit: 900
 # shellcheck disable=SC2016,SC2317
 set -u
+# shellcheck source=tests/guest/tap.bash
+. ./tap.bash
 
-count=0
-out=$(mktemp -d)
 client=/usr/libexec/mshare/tests/guest-client
 access=rw
-
-check() { # check NAME COMMAND...
-        local name=$1
-        shift
-        count=$((count + 1))
-        if "$@" > "$out/log" 2>&1; then
-                echo "ok $count - $name"
-        else
-                echo "not ok $count - $name"
-                sed 's/^/# /' "$out/log"
-        fi
-}
-is() { # is WANTED COMMAND...: soon
-        local wanted=$1 _ value
-        shift
-        for _ in $(seq 100); do
-                value=$("$@" 2>&1)
-                [ "$value" = "$wanted" ] && return
-                sleep 0.1
-        done
-        echo "$*: '$value', not '$wanted'"
-        return 1
-}
 main_pid() { systemctl show -P MainPID "$1"; }
 # In a unit of its own with these settings, what a client is told when it acquires the region, writes and reads.
 client_in() { # client_in SETTING...
