@@ -144,6 +144,8 @@ static void msharefs_show_fdinfo(struct seq_file *m, struct file *file)
 		   msharefs_resident_pages(host) << (PAGE_SHIFT - 10));
 	seq_printf(m, "mshare-pgtables-kb:\t%lu\n",
 		   mm_pgtables_bytes(host) >> 10);
+	seq_printf(m, "mshare-access:\t%s\n",
+		   test_bit(MSHARE_REGION_RO, &region->flags) ? "r" : "rw");
 }
 
 static const struct file_operations msharefs_file_operations = {

@@ -550,6 +550,56 @@ TEST_F(mshare, ro_for_everyone_region)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
+/* What fdinfo calls the access: 1 for "r", 2 for "rw", or a negative errno. */
+static int region_access(const char *name)
+{
+	int fd = region_open(name, O_RDONLY), access = -ENOENT;
+	char path[64], text[1024];
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	n = slurp(path, text, sizeof(text));
+	close(fd);
+	if (n < 0)
+		return n;
+	if (strstr(text, "\nmshare-access:\tr\n"))
+		access = 1;
+	else if (strstr(text, "\nmshare-access:\trw\n"))
+		access = 2;
+	return access;
+}
+
+PEER_FN(pf_region_access)
+{
+	PEER_UNUSED();
+	return region_access((char *)a);
+}
+
+/* It is a fact of the region, not of who opens the file, nor of its mode. */
+TEST_F(mshare, fdinfo_access)
+{
+	struct peer p;
+
+	ASSERT_EQ(0, peer_start(&p));
+	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len,
+				O_CREAT | O_RDONLY, 0666));
+	EXPECT_EQ(1, region_access(self->name));
+	EXPECT_EQ(1, peer_call(&p, pf_region_access, (long)self->name));
+	ASSERT_EQ(0, sys_mshare_unlink(self->name));
+	ASSERT_EQ(0, do_munmap(self->addr, self->len));
+
+	MAKE_REGION();
+	EXPECT_EQ(2, region_access(self->name));
+	ASSERT_EQ(0, chmod(self->path, 0444));
+	ASSERT_EQ(0, peer_call(&p, pf_become_nobody));
+	EXPECT_EQ(2, peer_call(&p, pf_region_access, (long)self->name));
+	ATTACH_PEER(&p, O_RDONLY);
+	EXPECT_EQ(2, region_access(self->name));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
 PEER_FN(pf_fork_store)
 {
 	int status;
