@@ -105,6 +105,8 @@ static int print_region(struct properties *p) {
              format_bytes(properties_number(p, "Size"), b1, sizeof(b1)),
              properties_string(p, "Backing"));
         line("Mode", "%04" PRIo64, properties_number(p, "Mode") & 0777);
+        if (strcmp(properties_string(p, "Access"), "r") == 0)
+                line("Access", "read-only for everyone, whatever the mode");
         line("Owner",
              "%s:%s",
              format_uid((uint32_t) properties_number(p, "UID"), user, sizeof(user)),

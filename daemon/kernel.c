@@ -55,10 +55,12 @@ static int open_region(Kernel *kernel, const char *name) {
 }
 
 int kernel_read_region(Kernel *kernel, const char *name, KernelRegion *ret) {
+        _cleanup_(freep) char *text = NULL;
         _cleanup_(closep) int fd = -1;
         struct mshare_info info;
         KernelRegion region;
         ssize_t n;
+        int r;
 
         fd = open_region(kernel, name);
         if (fd < 0)
@@ -72,8 +74,12 @@ int kernel_read_region(Kernel *kernel, const char *name, KernelRegion *ret) {
                 return -errno;
         if (n != sizeof(info) || info.size == 0)
                 return -EBADMSG;
+        r = kernel->ops->fdinfo(fd, &text);
+        if (r < 0)
+                return r;
         region.address = info.start;
         region.length = info.size;
+        region.read_only = kernel_fdinfo_is_read_only(text);
         *ret = region;
         return 0;
 }
@@ -131,29 +137,36 @@ int kernel_list(Kernel *kernel, int (*found)(const char *name, void *userdata), 
         return root < 0 ? root : for_each_entry(root, found, userdata);
 }
 
-static int parse_line(const char *text, const char *key, uint64_t *ret) {
+/* The first word behind "key:" at the start of a line, and its length; or NULL. */
+static const char *find_value(const char *text, const char *key, size_t *ret_length) {
         size_t n = strlen(key);
         const char *p = text;
 
         while (p) {
                 if (strncmp(p, key, n) == 0 && p[n] == ':') {
-                        char digits[24];
-                        size_t k;
-
                         p += n + 1;
                         p += strspn(p, " \t");
-                        k = strcspn(p, " \t\n");
-                        if (k == 0 || k >= sizeof(digits))
-                                return -EBADMSG;
-                        memcpy(digits, p, k);
-                        digits[k] = 0;
-                        return parse_u64(digits, 10, ret) < 0 ? -EBADMSG : 0;
+                        *ret_length = strcspn(p, " \t\n");
+                        return p;
                 }
                 p = strchr(p, '\n');
                 if (p)
                         p++;
         }
-        return -EBADMSG;
+        return NULL;
+}
+
+static int parse_line(const char *text, const char *key, uint64_t *ret) {
+        char digits[24];
+        const char *p;
+        size_t k;
+
+        p = find_value(text, key, &k);
+        if (!p || k == 0 || k >= sizeof(digits))
+                return -EBADMSG;
+        memcpy(digits, p, k);
+        digits[k] = 0;
+        return parse_u64(digits, 10, ret) < 0 ? -EBADMSG : 0;
 }
 
 int kernel_parse_fdinfo(const char *text, KernelUsage *ret) {
@@ -166,6 +179,14 @@ int kernel_parse_fdinfo(const char *text, KernelUsage *ret) {
                 return -EBADMSG;
         *ret = (KernelUsage) { .sharers = sharers, .resident = resident * 1024, .pgtables = pgtables * 1024 };
         return 0;
+}
+
+bool kernel_fdinfo_is_read_only(const char *text) {
+        const char *access;
+        size_t n;
+
+        access = find_value(text, "mshare-access", &n);
+        return access && n == 1 && *access == 'r';
 }
 
 int kernel_parse_meminfo(const char *text, uint64_t *ret) {

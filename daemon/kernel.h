@@ -52,6 +52,7 @@ int kernel_root(Kernel *kernel);
 
 typedef struct KernelRegion {
         uint64_t address, length; /* bytes */
+        bool read_only; /* for everyone and for good, whatever the mode: made with O_CREAT|O_RDONLY */
         struct stat st;
 } KernelRegion;
 
@@ -69,5 +70,7 @@ int kernel_list(Kernel *kernel, int (*found)(const char *name, void *userdata), 
 
 /* Takes the mshare- lines out of an fdinfo text. -EBADMSG if one is missing or no number. */
 int kernel_parse_fdinfo(const char *text, KernelUsage *ret);
+/* Whether such a text tells of a region that is read-only for everyone. One of a kernel that does not tell, does not. */
+bool kernel_fdinfo_is_read_only(const char *text);
 /* MemAvailable and SwapFree of /proc/meminfo, in bytes. -EBADMSG if they are not there. */
 int kernel_parse_meminfo(const char *text, uint64_t *ret);

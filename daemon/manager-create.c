@@ -305,7 +305,8 @@ static int hand_over(Region *region, sd_bus_error *error) {
         record->inode = k.st.st_ino;
         r = kernel_read_region(&m->kernel, record->name, &k);
         if (r < 0 || k.st.st_ino != record->inode || k.st.st_uid != record->uid || k.st.st_gid != record->gid ||
-            (k.st.st_mode & 0777) != record->mode || k.address != record->address || k.length != record->length)
+            (k.st.st_mode & 0777) != record->mode || k.address != record->address || k.length != record->length ||
+            k.read_only)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
                                          "Region '%s' is not what was made: somebody else changed it meanwhile",
                                          record->name);

@@ -55,6 +55,7 @@ static int adopt(Manager *m, const char *name, const KernelRegion *k) {
         if (r < 0)
                 return r;
         region->progress = 1;
+        region->read_only = k->read_only;
         r = region_save(region);
         if (r < 0)
                 log_region(&m->log, LOG_ERR, NULL, name, "Cannot save the state of region %s: %s", name, strerror(-r));
@@ -155,7 +156,7 @@ Region *manager_refresh_region(Manager *m, Region *region) {
 }
 
 /* A region's state of an earlier run, and what the kernel says. Returns 0 if the state is of no use any more. */
-static int reconcile(Manager *m, RegionRecord *record) {
+static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
         KernelRegion k;
         unsigned dirty;
         int r;
@@ -195,6 +196,7 @@ static int reconcile(Manager *m, RegionRecord *record) {
         if (record->size > record->length)
                 record->size = record->length;
         (void) follow_kernel(record, &k.st, &dirty);
+        *ret_read_only = k.read_only;
         return 1;
 }
 
@@ -220,6 +222,7 @@ static int load_state(const char *name, void *userdata) {
         _cleanup_(region_record_done) RegionRecord record = {};
         _cleanup_(freep) char *text = NULL;
         Manager *m = userdata;
+        bool read_only = false;
         Region *region;
         int r;
 
@@ -238,7 +241,7 @@ static int load_state(const char *name, void *userdata) {
                 drop_state(m, name);
                 return 0;
         }
-        r = reconcile(m, &record);
+        r = reconcile(m, &record, &read_only);
         if (is_passing(r))
                 return r;
         if (r < 0) {
@@ -255,6 +258,7 @@ static int load_state(const char *name, void *userdata) {
                 return r;
         region->announced = true;
         region->progress = 1;
+        region->read_only = read_only;
         r = region_save(region);
         if (r < 0)
                 log_region(&m->log, LOG_ERR, NULL, name, "Cannot save the state of region %s: %s", name, strerror(-r));

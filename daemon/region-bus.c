@@ -51,6 +51,8 @@ static int get_word(sd_bus *bus, const char *path, const char *interface, const 
                 s = backing_to_string(record->backing);
         else if (streq(property, "Lifetime"))
                 s = lifetime_to_string(record->lifetime);
+        else if (streq(property, "Access"))
+                s = access_to_string(((Region *) userdata)->read_only ? ACCESS_READ : ACCESS_READ_WRITE);
         else if (streq(property, "State"))
                 s = record->ready ? "ready" : "creating";
         else
@@ -161,6 +163,7 @@ const sd_bus_vtable region_vtable[] = {
         SD_BUS_PROPERTY("Mode", "u", get_owner, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("UID", "u", get_owner, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("GID", "u", get_owner, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Access", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Backing", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Lifetime", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("LingerUSec", "t", get_number, 0, SD_BUS_VTABLE_PROPERTY_CONST),

@@ -153,6 +153,11 @@ int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_e
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
                                          "Access '%.100s' is not known: 'r' or 'rw' is wanted", access_text);
         access = (Access) r;
+        /* Before anything that mode, list or polkit may say: the kernel refuses root, too. */
+        if (access == ACCESS_READ_WRITE && region->read_only)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
+                                         "Region '%s' was made with O_CREAT|O_RDONLY and is read-only for everyone, "
+                                         "whatever its mode: access 'r' is wanted", region->record.name);
         if (!region_admits(region, who, access)) {
                 const RegionRecord *rec = &region->record;
 

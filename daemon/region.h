@@ -26,6 +26,7 @@ struct Region {
         unsigned n_leases;
         Creation *creation; /* while it is being made; owned */
         double progress; /* 0 to 1 */
+        bool read_only; /* for everyone and for good: what the kernel says, and so in no state file */
         sd_event_source *linger;
         uint64_t linger_usec; /* the current wait between looks at a region that should go */
         unsigned dirty;

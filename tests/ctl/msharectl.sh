@@ -105,6 +105,9 @@ check 'the same in JSON' run 6 '.*"KernelSupport":true.*' 'msharectl: msharefs i
 "$ctl" remove unmounted
 check 'status of a region' run 0 'a +State: ready +Window: 1G at 0x2[0-9a-f]+ +Size: 1M, anonymous +Mode: 0666 .*Resident: 5M +Page tables: 12K +Lifetime: persistent +Created: [A-Z][a-z]{2} 20.*' '' status a
 check 'the same in JSON' json 'd["Name"] == "a" and d["Size"] == 1 << 20 and d["Mode"] == 0o666 and d["Progress"] == 1' status a --json=pretty
+"$ctl" create -q readonly 1M
+check 'a region may be read-only for everyone' run 0 'readonly .*Mode: 0600 +Access: read-only for everyone, whatever the mode +Owner: .*' '' status readonly
+"$ctl" remove readonly
 check 'status of a missing region' run 3 '' '.*There is no region "z" ' status z
 
 "$ctl" create -q hidden 1M

@@ -539,6 +539,53 @@ def test_mode_bits_decide_without_polkit(env):
     equal(root.list()["r"]["clients"], 5)
 
 
+def make_by_hand(env, name, start, access=None, mode=0o666):
+    """A region as others make it; access is what the kernel says of it, if it does."""
+    if access:
+        env.access(name, access)
+    path = env.fs(name)
+    with open(path + ".tmp", "wb") as f:
+        f.write(start.to_bytes(8, "little") + GRANULE.to_bytes(8, "little"))
+    os.chmod(path + ".tmp", mode)
+    os.chown(path + ".tmp", GAMES, GAMES)
+    os.rename(path + ".tmp", path)
+
+
+def test_nobody_gets_to_write_where_the_kernel_lets_nobody(env):
+    env.start_polkit()
+    make_by_hand(env, "early", 50 * TiB, "r")
+    env.start()
+    make_by_hand(env, "late", 51 * TiB, "r", 0o444)
+    make_by_hand(env, "usual", 52 * TiB, "rw")
+    make_by_hand(env, "untold", 53 * TiB)
+    root, owner, stranger = env.client(0), env.client(GAMES), env.client(MAIL)
+    root.create("made", mode=0o666)
+    wait_until(lambda: len(root.list()) == 5, what="the adoption")
+    env.allow("org.mshare1.acquire-region")
+    # Nor after a restart, of which no state file need tell.
+    for _ in range(2):
+        for name in ("early", "late"):
+            path = "/org/mshare1/region/" + name
+            said = ("'%s'" % name, "O_CREAT|O_RDONLY", "everyone")
+            equal(owner.get(path, REGION_IFACE, "Access"), "r")
+            for c in (root, owner, stranger):
+                refuses("AccessDenied", c.acquire, name, "rw", contains=said)
+                refuses("AccessDenied", c.region, path, "Acquire", "sa{sv}", "rw", {}, contains=said)
+                c.acquire(name, "r")
+            equal(get_acl(env.fs(name)), None)
+        for name in ("usual", "untold", "made"):
+            equal(owner.get("/org/mshare1/region/" + name, REGION_IFACE, "Access"), "rw")
+            stranger.acquire(name, "rw")
+        equal(json.loads(env.polkit_do("Report"))["questions"], [])
+        env.restart(signal.SIGKILL)
+    # The next one of that name is another one.
+    os.unlink(env.fs("early"))
+    wait_until(lambda: "early" not in root.list(), what="the loss")
+    make_by_hand(env, "early", 50 * TiB, "rw")
+    wait_until(lambda: "early" in root.list(), what="the adoption")
+    stranger.acquire("early", "rw")
+
+
 def test_addresses_are_shown_to_those_who_may_acquire(env):
     env.start()
     root = env.client(0)
@@ -1253,10 +1300,7 @@ def test_what_others_do_in_msharefs_is_seen(env):
     root.create("r", mode=0o600)
     os.chmod(env.fs("r"), 0o666)
     equal(root.list()["r"]["mode"], 0o666)
-    path = env.fs("made-by-hand")
-    with open(path + ".tmp", "wb") as f:
-        f.write((50 * TiB).to_bytes(8, "little") + GRANULE.to_bytes(8, "little"))
-    os.rename(path + ".tmp", path)
+    make_by_hand(env, "made-by-hand", 50 * TiB)
     wait_until(lambda: "made-by-hand" in root.list(), what="the adoption")
     made = "/org/mshare1/region/made_2dby_2dhand"
     equal((root.get(made, REGION_IFACE, "State"), root.get(made, REGION_IFACE, "Progress")), ("ready", 1.0))

@@ -208,7 +208,7 @@ class Env:
         self.runtime = os.path.join(self.top, "run")
         self.config = os.path.join(self.top, "etc")
         self.regions_dir = os.path.join(self.config, "regions.d")
-        for d in (self.kernel, self.kernel + "/fs", self.kernel + "/usage", self.runtime, self.config,
+        for d in (self.kernel, self.kernel + "/fs", self.kernel + "/usage", self.kernel + "/access", self.runtime, self.config,
                   self.config + "/mshared.conf.d", self.regions_dir):
             os.mkdir(d, 0o755)
         for d in (self.runtime, self.kernel + "/fs"):
@@ -307,6 +307,10 @@ class Env:
     def usage(self, name, sharers, resident_kb=0, pgtables_kb=0):
         with open(os.path.join(self.kernel, "usage", name), "w") as f:
             f.write("%d %d %d" % (sharers, resident_kb, pgtables_kb))
+
+    def access(self, name, access):
+        with open(os.path.join(self.kernel, "access", name), "w") as f:
+            f.write(access)
 
     def fs(self, name):
         return os.path.join(self.kernel, "fs", name)

@@ -10,6 +10,7 @@
  *
  *   fs/           msharefs: a file for each region, with its struct mshare_info
  *   usage/NAME    "SHARERS RESIDENT-KB PGTABLES-KB" of a region; without it all are 0
+ *   access/NAME   "r" or "rw", what fdinfo says of its access; without it fdinfo has no such line, as on older kernels
  *   available     bytes of memory that can be had, in decimal; without it there is no end
  *   refuse        an errno in decimal: mshare() fails with it
  *   unsupported   if there: this kernel has no mshare
@@ -73,7 +74,7 @@ static int double_mshare(const char *name, uint64_t address, uint64_t length, in
 static int double_fdinfo(int fd, char **ret) {
         char path[64], target[4096], file[4200];
         _cleanup_(closep) int root = open_root();
-        _cleanup_(freep) char *text = NULL;
+        _cleanup_(freep) char *text = NULL, *access = NULL;
         unsigned sharers = 0, resident = 0, pgtables = 0;
         ssize_t n;
 
@@ -86,8 +87,11 @@ static int double_fdinfo(int fd, char **ret) {
         if (read_file(root, file, 256, &text, NULL) >= 0 &&
             sscanf(text, "%u %u %u", &sharers, &resident, &pgtables) != 3)
                 return -EBADMSG;
-        if (asprintf(ret, "pos:\t0\nmshare-sharers:\t%u\nmshare-resident-kb:\t%u\nmshare-pgtables-kb:\t%u\n", sharers,
-                     resident, pgtables) < 0)
+        (void) snprintf(file, sizeof(file), "access/%s", strrchr(target, '/') + 1);
+        (void) read_file(root, file, 16, &access, NULL);
+        if (asprintf(ret, "pos:\t0\nmshare-sharers:\t%u\nmshare-resident-kb:\t%u\nmshare-pgtables-kb:\t%u\n%s%s%s",
+                     sharers, resident, pgtables, access ? "mshare-access:\t" : "", access ?: "",
+                     access ? "\n" : "") < 0)
                 return -ENOMEM;
         return 0;
 }

@@ -198,6 +198,12 @@ static void test_figures_of_a_region_are_read_from_fdinfo(void) {
         g_assert_cmpint(kernel_parse_fdinfo("mshare-sharers:\t1\nmshare-resident-kb:\t18446744073709551615\n"
                                             "mshare-pgtables-kb:\t1\n", &usage), ==, -EBADMSG);
         g_assert_cmpuint(usage.sharers, ==, 3);
+        g_assert_true(kernel_fdinfo_is_read_only("mshare-pgtables-kb:\t1\nmshare-access:\tr\n"));
+        g_assert_true(kernel_fdinfo_is_read_only("mshare-access:\tr"));
+        g_assert_false(kernel_fdinfo_is_read_only("mshare-pgtables-kb:\t1\nmshare-access:\trw\n"));
+        g_assert_false(kernel_fdinfo_is_read_only("mshare-access:\n"));
+        g_assert_false(kernel_fdinfo_is_read_only("my-mshare-access:\tr\nmshare-access-kb:\tr\n"));
+        g_assert_false(kernel_fdinfo_is_read_only("mshare-pgtables-kb:\t1\n"));
 }
 
 int main(int argc, char **argv) {

@@ -17,6 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         text = fuzz_text(data, size);
         assert(text);
         (void) kernel_parse_fdinfo(text, &usage);
+        (void) kernel_fdinfo_is_read_only(text);
         (void) kernel_parse_meminfo(text, &bytes);
         /* What may be made may be adopted. */
         assert(!region_name_is_valid(text) || region_name_is_adoptable(text));

@@ -272,6 +272,36 @@ check 'and does not see where it is' is 0 listing 1001
 check 'and the group is in' attach 2 1000 r
 check 'it goes' call RemoveRegion 'sa{sv}' acl 1 force b true
 
+# Made by somebody else, read-only for everyone: the broker refuses what the kernel would, whatever the mode.
+makes_read_only() { # as a client of the kernel alone, and leaves
+        python3 - << 'PY'
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+where, length = 60 << 40, 1 << 39
+assert libc.mmap(where, 4096, 3, 0x32, -1, 0) == where  # private, anonymous, fixed
+ctypes.memmove(where, b"kept", 5)
+os.umask(0)
+r = libc.syscall(548, b"sealed", ctypes.c_void_p(where), ctypes.c_size_t(length), os.O_CREAT | os.O_RDONLY, 0o666)
+assert r == 0, os.strerror(ctypes.get_errno())
+PY
+}
+check 'a region that is read-only for everyone' makes_read_only
+check 'is adopted' is '"r"' region sealed Access
+check 'with a mode that says otherwise' is 0:0:666 owner_and_mode sealed
+for turn in 'at first' 'after a restart'; do
+        check "nobody gets to write, $turn" refused "Region 'sealed' was made with O_CREAT|O_RDONLY" \
+                as 1000 "${ask[@]}" AcquireRegion 'ssa{sv}' sealed rw 0
+        check 'nor root' refused "read-only for everyone" call AcquireRegion 'ssa{sv}' sealed rw 0
+        check 'to read they do' is 'ok kept' bash -c "printf 'acquire sealed r\\nget 0\\n' |
+                setpriv --reuid=1001 --regid=1001 --clear-groups $client | tail -n 1"
+        systemctl restart mshared
+done
+check 'msharectl shows it' bash -c 'msharectl status sealed | grep -q "Access: read-only for everyone"'
+check 'another region is as ever' bash -c "msharectl create -q usual 4K && printf 'acquire usual rw\\nput 0 x\\n' | $client | tail -n 1 | grep '^ok'"
+check 'both go' msharectl remove sealed usual
+
 # A database's unit.
 cat > /etc/mshare/regions.d/pgdata.conf << 'CONF'
 [Region]

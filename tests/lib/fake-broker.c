@@ -362,6 +362,8 @@ static int property(sd_bus *bus,
                 return sd_bus_message_append(reply, "s", r->ready ? "ready" : "creating");
         if (strcmp(name, "Progress") == 0)
                 return sd_bus_message_append(reply, "d", r->ready ? 1.0 : 0.25);
+        if (strcmp(name, "Access") == 0)
+                return sd_bus_message_append(reply, "s", strcmp(r->name, "readonly") == 0 ? "r" : "rw");
         if (strcmp(name, "Backing") == 0)
                 return sd_bus_message_append(reply, "s", r->backing);
         if (strcmp(name, "Lifetime") == 0)
@@ -436,6 +438,7 @@ static const sd_bus_vtable region_vtable[] = {
         FIELD("UID", "u", uid),
         FIELD("GID", "u", gid),
         FIELD("CreatedUSec", "t", created),
+        COMPUTED("Access", "s", 0),
         COMPUTED("Backing", "s", 0),
         COMPUTED("Lifetime", "s", 0),
         COMPUTED("NClients", "u", 0),
