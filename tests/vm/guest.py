@@ -123,6 +123,9 @@ def main():
             termios.tcsetattr(0, termios.TCSADRAIN, terminal)
     if result.reason:
         vm.note(f"run: {result.reason}")
+        if result.status != vm.TIMEOUT:
+            for line in result.context:
+                vm.note(f"      | {line}")
         vm.note(f"run: the console's log: {result.console}")
     return result.status
 

@@ -113,6 +113,7 @@ def run_script(opts, path, wishes):
     points = report.read_tap(lines, result.status)
     if result.status >= vm.TIMEOUT and result.reason:
         points.append(("fail", result.reason))
+        report.show(opts.results, result.context)
     if opts.verbose:
         for line in lines:
             vm.note(f"      | {line}")

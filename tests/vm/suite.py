@@ -170,6 +170,7 @@ class Boot:
             return ("pass", "the kernel had no complaint")
         vm.note(f"      {result.reason or 'the suite did not come to its end'}; console: {result.console}")
         return ("fail", result.reason or "the suite did not come to its end")
+        report.show(self.opts.results, result.context)
 
 
 def parse():

@@ -20,7 +20,7 @@ result() { # result NAME STATUS: reports, with the output of the last run on fai
                 echo "ok $count - $1"
         else
                 echo "not ok $count - $1"
-                head -c 4000 "$work/out" "$work/err" 2> /dev/null | sed 's/^/# /'
+                { head -c 2000 "$work/out"; tail -c 6000 "$work/err"; } 2> /dev/null | sed 's/^/# /'
         fi
 }
 
@@ -64,8 +64,8 @@ nothing_left
 result 'and leaves nothing behind' $?
 small 126 -- sh -c 'poweroff -f; sleep 30' && said 'ended without a result'
 result 'a guest that powers off early' $?
-small 125 -- sh -c 'echo c > /proc/sysrq-trigger; sleep 30' && said 'complained'
-result 'a kernel that crashes' $?
+small 125 -- sh -c 'echo c > /proc/sysrq-trigger; sleep 30' && said 'complained' && said '^      \| .*RIP:'
+result 'a kernel that crashes, and its last words' $?
 small 125 -- sh -c 'echo "<4>BUG: Bad rss-counter state mm:0 type:MM_ANONPAGES val:1" > /dev/kmsg' && said 'Bad rss-counter'
 result 'a complaint on the console fails a command that succeeds' $?
 for what in 'WARNING: possible circular locking dependency detected' 'BUG: non-zero pgtables_bytes on freeing mm: 4096' \

@@ -24,6 +24,9 @@ import sys
 import tempfile
 import time
 
+# Console lines that go with a failure.
+CONTEXT = 50
+
 # Exit statuses that are the test bed's own, next to timeout(1)'s 124.
 TIMEOUT, KERNEL_COMPLAINT, NO_RESULT = 124, 125, 126
 
@@ -133,6 +136,7 @@ class Result:
         self.taint = 0
         self.seconds = 0.0
         self.console = None         # path of the console log
+        self.context = []           # the first of them and what followed, or what the console said last
 
 
 class Guest:
@@ -251,7 +255,12 @@ class Guest:
 
     def _check_line(self, line):
         # The kernel repeats its command line, in which anything may stand.
-        if not COMPLAINT.search(line) or b"ommand line: " in line:
+        complains = COMPLAINT.search(line) and b"ommand line: " not in line
+        if complains and not self.result.complaints:
+            self.result.context = []
+        if not self.result.complaints or len(self.result.context) < CONTEXT:
+            self.result.context = self.result.context[-CONTEXT + 1:] + [text]
+        if not complains:
             return
         text = line.decode("utf-8", "replace").strip()
         self.result.complaints.append(text)
