@@ -174,12 +174,14 @@ int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
 		donation->old[i++] = vma;
 	}
 
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
 	/* The huge zero page counts the mms that have it. */
 	if (test_bit(MMF_HUGE_ZERO_PAGE, &mm->flags) &&
 	    !mm_get_huge_zero_folio(host)) {
 		err = -ENOMEM;
 		goto err;
 	}
+#endif
 
 	return 0;
 
