@@ -704,18 +704,15 @@ static void mshare_publish_flush(struct mshare_attach *att)
 
 	/* The mm's list before its cpumask; pairs with switch_mm_irqs_off(). */
 	smp_mb();
-	/* The child of a fork() has not run yet. */
-	if (!cpumask_empty(mm_cpumask(mm))) {
-		on_each_cpu_mask(mm_cpumask(mm), mshare_enter_loaded, att, true);
-		/*
-		 * Who has not got it loaded, or is just about to load another,
-		 * has not been told, but may have entries of a donor's in
-		 * another PCID, or get some by speculation until then. Raise
-		 * the mm's generation, after its cpumask has been read: such a
-		 * CPU flushes when it switches to the mm again.
-		 */
-		flush_tlb_mm(mm);
-	}
+	on_each_cpu_mask(mm_cpumask(mm), mshare_enter_loaded, att, true);
+	/*
+	 * Who has not got it loaded, or is just about to load another, has not
+	 * been told, but may have entries of a donor's in another PCID, or get
+	 * some by speculation until then. Raise the mm's generation, after its
+	 * cpumask has been read: such a CPU flushes when it switches to the mm
+	 * again.
+	 */
+	flush_tlb_mm(mm);
 
 	/* The lists and the CPUs before the entries; see above. */
 	smp_mb();
@@ -1015,42 +1012,85 @@ int mshare_nr_cpus(struct mshare_region *region)
 	return cpumask_weight(&region->cpus);
 }
 
+struct mshare_flush {
+	struct mshare_region *region;	/* NULL: of several */
+	unsigned long start, end;	/* end == TLB_FLUSH_ALL: of everything */
+	unsigned int stride_shift;
+	int cpu;			/* whose flush it is */
+};
+
 /*
- * Looked at before the flush: an mm that is found to share nothing any more has
- * had its entries cleared, and none can come in again.
+ * Who shares the region is looked at before the flush: an mm that is found to
+ * share nothing any more has had its entries cleared, and none can come in
+ * again. To leave the region a CPU must have flushed everything.
  */
 static void mshare_flush_cpu(void *info)
 {
-	struct mshare_region *region = info;
-	bool shares = mshare_mm_shares(arch_mshare_loaded_mm(), region);
+	const struct mshare_flush *flush = info;
+	struct mshare_region *region = flush->region;
+	struct mm_struct *loaded = arch_mshare_loaded_mm();
+	int cpu = smp_processor_id();
+	bool leaves = region && !mshare_mm_shares(loaded, region);
 
-	arch_mshare_flush_local();
-	if (!shares)
-		cpumask_clear_cpu(smp_processor_id(), &region->cpus);
+	arch_mshare_flush_local(flush->start,
+				leaves ? TLB_FLUSH_ALL : flush->end,
+				flush->stride_shift, cpu != flush->cpu);
+	if (leaves && cpumask_test_cpu(cpu, &region->cpus))
+		cpumask_clear_cpu(cpu, &region->cpus);
 }
 
-static void mshare_flush_cpu_batch(void *info)
+static void mshare_flush_cpus(const struct cpumask *cpus,
+			      struct mshare_flush *flush)
 {
-	arch_mshare_loaded_mm();
-	arch_mshare_flush_local();
+	count_vm_tlb_event(NR_TLB_REMOTE_FLUSH);
+	flush->cpu = get_cpu();
+	on_each_cpu_mask(cpus, mshare_flush_cpu, flush, true);
+	put_cpu();
 }
 
-/* Reclaim has changed PTEs of @host and will flush later: where? */
-void mshare_add_cpus(struct mm_struct *host, struct cpumask *cpus)
+/**
+ * mshare_batch_add - reclaim has changed PTEs of @host and will flush later
+ * @host: not locked, or by whoever reclaims its pages
+ * @cpus: those of the batch; the region's are added
+ * @region: of the batch, which holds it: that of @host, or NULL from the second
+ *	region on
+ * @first: there has been none in the batch yet
+ */
+void mshare_batch_add(struct mm_struct *host, struct cpumask *cpus,
+		      struct mshare_region **region, bool first)
 {
+	struct mshare_region *new = host->mshare_host;
+
+	if (first) {
+		/* One that is being freed has nobody who could stay. */
+		*region = refcount_inc_not_zero(&new->users) ? new : NULL;
+	} else if (*region != new) {
+		mshare_put(*region);
+		*region = NULL;
+	}
+
 	/* The changed PTEs before the CPUs, as in mshare_flush_tlb(). */
 	smp_mb();
-	cpumask_or(cpus, cpus, &host->mshare_host->cpus);
+	cpumask_or(cpus, cpus, &new->cpus);
 }
 
-/* The end of such a batch. Return: whether it has been flushed. */
-bool mshare_flush_batch(const struct cpumask *cpus)
+/**
+ * mshare_batch_flush - the end of such a batch
+ * @cpus: of the batch
+ * @region: of the batch, which no longer holds it; or NULL
+ *
+ * Return: whether it has been flushed.
+ */
+bool mshare_batch_flush(const struct cpumask *cpus,
+			struct mshare_region *region)
 {
-	if (mshare_skip_tlb_fanout)
-		return false;
-	count_vm_tlb_event(NR_TLB_REMOTE_FLUSH);
-	on_each_cpu_mask(cpus, mshare_flush_cpu_batch, NULL, true);
-	return true;
+	struct mshare_flush flush = { .region = region, .end = TLB_FLUSH_ALL };
+
+	if (!mshare_skip_tlb_fanout)
+		mshare_flush_cpus(cpus, &flush);
+	mshare_put(region);
+
+	return !mshare_skip_tlb_fanout;
 }
 
 void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
@@ -1072,8 +1112,14 @@ void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 		return;
 	trace_mshare_flush(region, start, end, freed_tables, nr);
 	if (nr > 1) {
-		count_vm_tlb_event(NR_TLB_REMOTE_FLUSH);
-		on_each_cpu_mask(&region->cpus, mshare_flush_cpu, region, true);
+		struct mshare_flush flush = {
+			.region = region,
+			.start = start,
+			.end = end,
+			.stride_shift = stride_shift,
+		};
+
+		mshare_flush_cpus(&region->cpus, &flush);
 		return;
 	}
 

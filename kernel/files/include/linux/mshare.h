@@ -166,8 +166,10 @@ void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 		      bool freed_tables);
 
 /* The same, put off: where, for each change; and at the end of the batch. */
-void mshare_add_cpus(struct mm_struct *host, struct cpumask *cpus);
-bool mshare_flush_batch(const struct cpumask *cpus);
+void mshare_batch_add(struct mm_struct *host, struct cpumask *cpus,
+		      struct mshare_region **region, bool first);
+bool mshare_batch_flush(const struct cpumask *cpus,
+			struct mshare_region *region);
 
 void __mshare_switch_in(struct mm_struct *mm);
 

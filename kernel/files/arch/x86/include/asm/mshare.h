@@ -32,7 +32,8 @@ static inline bool arch_mshare_p4d_writable(p4d_t p4d)
 
 /* On one CPU, with interrupts off; see arch/x86/mm/tlb.c. */
 struct mm_struct *arch_mshare_loaded_mm(void);
-void arch_mshare_flush_local(void);
+void arch_mshare_flush_local(unsigned long start, unsigned long end,
+			     unsigned int stride_shift, bool remote);
 
 /* Xen PV pins page tables and would have to be told of a shared one. */
 static inline bool arch_mshare_supported(void)

@@ -516,6 +516,62 @@ TEST_F(mshare, tracepoints_tell_attach_fault_flush_detach)
 	EXPECT_EQ(0, trace_clear());
 }
 
+#define NR_SLEEPERS 3
+
+/* Of a region with one page of memory: who runs where. */
+struct asleep {
+	int cpu[2];			/* the maker's, the sleepers' */
+	struct peer p[NR_SLEEPERS];	/* sharers that have run there */
+	pid_t busy;			/* who runs there now */
+};
+
+/* Somebody else runs there, so that no sharer's tables stay loaded. */
+static void keep_busy(struct asleep *s, char *addr, size_t len)
+{
+	s->busy = fork();
+	if (!s->busy) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		munmap(addr, len);
+		pin_to(s->cpu[1]);
+		for (;;)
+			;
+	}
+	nap_ms(scaled(50, 200));
+}
+
+#define ASLEEP_BEGIN(sleepers)						\
+do {									\
+	struct asleep *__s = (sleepers);				\
+	size_t __i;							\
+									\
+	ASSERT_EQ(0, pin_to(__s->cpu[0]));				\
+	for (__i = 0; __i < NR_SLEEPERS; __i++) {			\
+		ASSERT_EQ(0, peer_start(&__s->p[__i]));			\
+		ASSERT_EQ(0, peer_call(&__s->p[__i], pf_pin_to,		\
+				       __s->cpu[1]));			\
+	}								\
+	MAKE_REGION();							\
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));			\
+	for (__i = 0; __i < NR_SLEEPERS; __i++) {			\
+		ATTACH_PEER(&__s->p[__i], O_RDWR);			\
+		ASSERT_EQ(0, peer_store(&__s->p[__i], self->addr, __i)); \
+	}								\
+	keep_busy(__s, self->addr, self->len);				\
+	ASSERT_LT(0, __s->busy);					\
+} while (0)
+
+#define ASLEEP_END(sleepers)						\
+do {									\
+	struct asleep *__s = (sleepers);				\
+	size_t __i;							\
+									\
+	kill(__s->busy, SIGKILL);					\
+	waitpid(__s->busy, NULL, 0);					\
+	EXPECT_EQ(0, debug_check());					\
+	for (__i = 0; __i < NR_SLEEPERS; __i++)				\
+		EXPECT_EQ(0, peer_stop(&__s->p[__i]));			\
+} while (0)
+
 /*
  * A flush asks the CPUs that run a sharer, and once more those that have run
  * one since they were last asked: not those where sharers sleep.
@@ -523,37 +579,15 @@ TEST_F(mshare, tracepoints_tell_attach_fault_flush_detach)
 TEST_F(mshare, flush_spares_cpus_without_sharers)
 {
 	char region[160];
-	struct peer p[3];
-	pid_t busy;
-	int cpu[2];
+	struct asleep s;
 	size_t i;
 
 	if (!trace_have())
 		SKIP(return, "the kernel has no tracepoints");
-	if (!two_cpus(cpu))
+	if (!two_cpus(s.cpu))
 		SKIP(return, "needs two CPUs");
 	snprintf(region, sizeof(region), "region=%s ", self->name);
-	ASSERT_EQ(0, pin_to(cpu[0]));
-	for (i = 0; i < ARRAY_SIZE(p); i++) {
-		ASSERT_EQ(0, peer_start(&p[i]));
-		ASSERT_EQ(0, peer_call(&p[i], pf_pin_to, cpu[1]));
-	}
-	MAKE_REGION();
-	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
-	for (i = 0; i < ARRAY_SIZE(p); i++) {
-		ATTACH_PEER(&p[i], O_RDWR);
-		ASSERT_EQ(0, peer_store(&p[i], self->addr, i));
-	}
-	/* Somebody else runs there, so that no sharer's tables stay loaded. */
-	busy = fork();
-	if (!busy) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		munmap(self->addr, self->len);
-		pin_to(cpu[1]);
-		for (;;)
-			;
-	}
-	nap_ms(scaled(50, 200));
+	ASLEEP_BEGIN(&s);
 
 	ASSERT_EQ(0, trace_begin());
 	ASSERT_EQ(0, do_mprotect(self->addr, PAGE, PROT_READ));
@@ -568,15 +602,69 @@ TEST_F(mshare, flush_spares_cpus_without_sharers)
 
 	/* Whoever wakes up there is asked again, and has to be. */
 	ASSERT_EQ(0, do_mprotect(self->addr, PAGE, RW));
-	ASSERT_EQ(0, peer_store(&p[1], self->addr, 77));
+	ASSERT_EQ(0, peer_store(&s.p[1], self->addr, 77));
 	ASSERT_EQ(0, do_mprotect(self->addr, PAGE, PROT_NONE));
-	EXPECT_EQ(SIGSEGV, peer_load(&p[1], self->addr));
+	EXPECT_EQ(SIGSEGV, peer_load(&s.p[1], self->addr));
 	EXPECT_EQ(0, trace_clear());
-	kill(busy, SIGKILL);
-	waitpid(busy, NULL, 0);
-	EXPECT_EQ(0, debug_check());
-	for (i = 0; i < ARRAY_SIZE(p); i++)
-		EXPECT_EQ(0, peer_stop(&p[i]));
+	ASLEEP_END(&s);
+}
+
+/* How often others have made a CPU flush its TLB, or -1. */
+static long tlb_interrupts(int cpu)
+{
+	char *buf = malloc(1 << 16), *p;
+	long n = -1;
+
+	if (buf && slurp("/proc/interrupts", buf, 1 << 16) > 0) {
+		p = strstr(buf, "TLB:");
+		if (p)
+			for (p += 4; cpu >= 0; cpu--)
+				n = strtol(p, &p, 10);
+	}
+	free(buf);
+	return n;
+}
+
+/* And so does the end of a batch of reclaim's. */
+TEST_F(mshare, reclaim_spares_cpus_without_sharers)
+{
+	/* Some of them are always on their way to a list, out of reach. */
+	const size_t len = 64 * PAGE;
+	char *at = self->addr + 2 * MEG;
+	const int rounds = 20;
+	struct asleep s;
+	long asked, out;
+	size_t off;
+	int i, swap;
+
+	if (!two_cpus(s.cpu))
+		SKIP(return, "needs two CPUs");
+	swap = swap_begin();
+	if (swap < 0)
+		SKIP(return, "no swap: %s", strerror(-swap));
+	ASLEEP_BEGIN(&s);
+	ASSERT_EQ(0, map_anon(at, len, RW));
+
+	out = vmstat_count("pswpout");
+	asked = tlb_interrupts(s.cpu[1]);
+	ASSERT_LE(0, asked);
+	for (i = 0; i < rounds; i++) {
+		for (off = 0; off < len; off += PAGE)
+			ASSERT_EQ(0, probe_store(at + off, i));
+		ASSERT_EQ(0, do_madvise(at, len, MADV_PAGEOUT));
+	}
+	asked = tlb_interrupts(s.cpu[1]) - asked;
+	out = vmstat_count("pswpout") - out;
+	TH_LOG("%ld pages to swap, the CPU was asked %ld times", out, asked);
+	EXPECT_LE(rounds * 8, out);
+	EXPECT_LE(1, asked);
+	EXPECT_GE(rounds / 5, asked);
+
+	/* Whoever wakes up there sees what is there now. */
+	EXPECT_EQ(rounds - 1, peer_see(&s.p[0], at));
+	ASLEEP_END(&s);
+	if (swap)
+		EXPECT_EQ(0, swap_end());
 }
 
 /* ------------------------------------------------------------------- perf */
