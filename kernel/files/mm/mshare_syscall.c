@@ -234,6 +234,9 @@ static int mshare_create(const struct path *root, struct dentry *dentry,
 	err = inode_permission(mnt_idmap(root->mnt), dir, MAY_WRITE | MAY_EXEC);
 	if (err)
 		return err;
+	/* Whom the directory admits since a moment ago only: see mshare(). */
+	if (!static_key_enabled(&mshare_key))
+		return -EACCES;
 	err = security_path_mknod(root, dentry, S_IFREG | mode, 0);
 	if (err)
 		return err;
@@ -380,8 +383,12 @@ SYSCALL_DEFINE5(mshare, const char __user *, uname, unsigned long, addr,
 	if (err)
 		goto out_name;
 
-	/* Before any lock: it takes the one against CPU hotplug. */
-	static_branch_enable(&mshare_key);
+	/*
+	 * Before any lock: it takes the one against CPU hotplug. Who may not
+	 * create can but find a region, and its maker has been here.
+	 */
+	if ((oflag & O_CREAT) && !path_permission(&root, MAY_WRITE | MAY_EXEC))
+		static_branch_enable(&mshare_key);
 
 	if (oflag & O_CREAT) {
 		err = mshare_create_or_find(&root, &req, &dentry);
