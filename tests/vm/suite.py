@@ -92,6 +92,7 @@ class Boot:
         machine.memory = str(max([2048 if opts.kind == "debug" else 1024]
                                  + [int(wish) for wish in wishes if wish]))
         machine.cpus = max([2] + [int(p.tag("cpus")) for p in self.programs if p.tag("cpus")])
+        machine.cpu_options = ",".join(p.tag("cpu") for p in self.programs if p.tag("cpu"))
         machine.append = " ".join(tag[7:] for p in self.programs for tag in p.tags if tag.startswith("append="))
         machine.accel, _ = vm.choose_accel(opts.kernel, opts.cache)
         return machine

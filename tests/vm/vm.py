@@ -67,6 +67,7 @@ class Machine:
         self.cpus = 2
         self.pti = None             # None: the kernel decides; else bool
         self.la57 = None            # None or True: 5-level page tables where the CPU has them
+        self.cpu_options = ""       # more of them for -cpu
         self.icount = False
         self.accel = "tcg"
         self.append = ""
@@ -75,6 +76,8 @@ class Machine:
 
     def arguments(self, work):
         cpu = "max" if self.la57 is not False else "max,la57=off"
+        if self.cpu_options:
+            cpu += "," + self.cpu_options
         line = ["console=ttyS0", "loglevel=7", "panic=-1", "oops=panic", "hung_task_panic=1",
                 "sysctl.kernel.panic_on_rcu_stall=1"]
         args = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
@@ -133,10 +136,10 @@ class Result:
         self.status = NO_RESULT
         self.reason = None          # sentence, if the test bed decided
         self.complaints = []        # console lines
+        self.context = []           # the first of them and what followed, or what the console said last
         self.taint = 0
         self.seconds = 0.0
         self.console = None         # path of the console log
-        self.context = []           # the first of them and what followed, or what the console said last
 
 
 class Guest:
@@ -254,6 +257,7 @@ class Guest:
             self._check_line(line)
 
     def _check_line(self, line):
+        text = line.decode("utf-8", "replace").strip()
         # The kernel repeats its command line, in which anything may stand.
         complains = COMPLAINT.search(line) and b"ommand line: " not in line
         if complains and not self.result.complaints:
@@ -262,7 +266,6 @@ class Guest:
             self.result.context = self.result.context[-CONTEXT + 1:] + [text]
         if not complains:
             return
-        text = line.decode("utf-8", "replace").strip()
         self.result.complaints.append(text)
         if len(self.result.complaints) <= 5:
             note(f"guest kernel: {text}")

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * mshare: what depends on the machine: memory in two nodes ("numa=fake=2" makes
- * them of one), and the end of all memory.  The latter is tried only where
- * MSHARE_MACHINE_OOM is set, because others may be killed as well.
+ * them of one), memory that is a disk ("memmap=16M!512M" makes it of some), and
+ * the end of all memory.  The latter is tried only where MSHARE_MACHINE_OOM is
+ * set, because others may be killed as well.
  */
 #include "mshare_helpers.h"
 #include "mshare_trace.h"
@@ -186,6 +187,71 @@ TEST_F_TIMEOUT(mshare, balancing_leaves_region_alone, 120)
 	EXPECT_EQ(0, faults);
 	EXPECT_EQ(0, debug_check());
 	EXPECT_EQ(0, peer_stop(&p));
+}
+
+#define KEEP 0x6b656570L
+#define PMEM "/dev/pmem0"
+#define DAX_DIR "/tmp/mshare-dax"
+
+static bool is_dax(int fd)
+{
+	struct statx st;
+
+	return !syscall(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS,
+			&st) && st.stx_attributes & STATX_ATTR_DAX;
+}
+
+/*
+ * A file without page cache: its pages are the disk, which no region may keep
+ * from being taken away.  Into its pages one may read and write, though.
+ */
+TEST_F(mshare, dax_refused)
+{
+	char *at = self->addr + 8 * MEG;
+	int fd, kind[] = { MAP_SHARED, MAP_PRIVATE };
+	size_t i;
+
+	if (access(PMEM, F_OK))
+		SKIP(return, "no " PMEM);
+	ASSERT_EQ(0, system("mke2fs -F -b 4096 " PMEM " >/dev/null 2>&1"));
+	mkdir(DAX_DIR, 0700);
+	ASSERT_EQ(0, neg(mount(PMEM, DAX_DIR, "ext2", 0, "dax")));
+	fd = open(DAX_DIR "/file", O_RDWR | O_CREAT, 0600);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, neg(ftruncate(fd, 2 * PAGE)));
+	ASSERT_TRUE(is_dax(fd));
+
+	for (i = 0; i < ARRAY_SIZE(kind); i++) {
+		/* Of a donor's memory. */
+		ASSERT_EQ(0, map_fd(at, PAGE, RW, kind[i], fd, 0));
+		ASSERT_EQ(0, probe_store(at, KEEP));
+		EXPECT_EQ(-EOPNOTSUPP, sys_mshare(self->name, self->addr,
+						  self->len, O_CREAT | O_RDWR,
+						  0600));
+		EXPECT_EQ(KEEP, load(at));
+		EXPECT_EQ(0, probe_store(at, KEEP + 1));
+		EXPECT_EQ(self->names_before, region_names(false));
+		ASSERT_EQ(0, do_munmap(at, PAGE));
+	}
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(at, PAGE, RW));
+	ASSERT_EQ(0, probe_store(at, KEEP));
+	for (i = 0; i < ARRAY_SIZE(kind); i++) {
+		EXPECT_EQ(-EOPNOTSUPP, map_fd(at + PAGE, PAGE, RW, kind[i], fd,
+					      0));
+		EXPECT_EQ(SIGBUS, probe_byte(at + PAGE));
+		/* In another's place. */
+		EXPECT_EQ(-EOPNOTSUPP, map_fd(at, PAGE, RW, kind[i], fd, 0));
+		EXPECT_EQ(KEEP, load(at));
+	}
+	EXPECT_EQ(PAGE, pwrite(fd, at, PAGE, PAGE));
+	ASSERT_EQ(0, probe_store(at, 0));
+	EXPECT_EQ(PAGE, pread(fd, at, PAGE, PAGE));
+	EXPECT_EQ(KEEP, load(at));
+	EXPECT_EQ(0, debug_check());
+	close(fd);
+	ASSERT_EQ(0, neg(umount(DAX_DIR)));
+	rmdir(DAX_DIR);
 }
 
 static void oom_score(const char *text)
