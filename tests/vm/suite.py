@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Kernel selftests in guests: the programs of tests/kernel/selftests.list.
 
-  suite.py --kernel DIR --kind mshare|debug --initrd FILE --cache DIR --list FILE
+  suite.py --kernel DIR --kind mshare|debug|lean --initrd FILE --cache DIR --list FILE
            --sources DIR --results FILE --which shared|tables|rest|alone
            --patched yes|no [--pti on|off] [--la57 on|off]
 
@@ -21,7 +21,7 @@ import vm  # noqa: E402
 from guest import log_path, on_off  # noqa: E402
 
 # Limits in seconds for a program that the list does not name yet.
-DEFAULT_LIMIT = {"mshare": 60, "debug": 300}
+DEFAULT_LIMIT = {"mshare": 60, "debug": 300, "lean": 300}
 
 
 class Program:
@@ -40,7 +40,7 @@ class Program:
 
 
 def read_list(path, kind):
-    column = {"mshare": 1, "debug": 2}[kind]
+    column = 1 if kind == "mshare" else 2
     programs = []
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
@@ -89,7 +89,7 @@ class Boot:
         machine.swap_mib = 256
         machine.pti, machine.la57 = opts.pti, opts.la57
         wishes = [program.tag("memory") for program in self.programs]
-        machine.memory = str(max([2048 if opts.kind == "debug" else 1024]
+        machine.memory = str(max([2048 if opts.kind != "mshare" else 1024]
                                  + [int(wish) for wish in wishes if wish]))
         machine.cpus = max([2] + [int(p.tag("cpus")) for p in self.programs if p.tag("cpus")])
         machine.cpu_options = ",".join(p.tag("cpu") for p in self.programs if p.tag("cpu"))
@@ -170,15 +170,15 @@ class Boot:
         if result.status == 0 and self.over:
             return ("pass", "the kernel had no complaint")
         vm.note(f"      {result.reason or 'the suite did not come to its end'}; console: {result.console}")
-        return ("fail", result.reason or "the suite did not come to its end")
         report.show(self.opts.results, result.context)
+        return ("fail", result.reason or "the suite did not come to its end")
 
 
 def parse():
     ap = argparse.ArgumentParser()
     for name in ("kernel", "initrd", "cache", "results", "list", "sources"):
         ap.add_argument("--" + name, required=True)
-    ap.add_argument("--kind", choices=("mshare", "debug"), required=True)
+    ap.add_argument("--kind", choices=("mshare", "debug", "lean"), required=True)
     ap.add_argument("--pti", type=on_off)
     ap.add_argument("--la57", type=on_off)
     ap.add_argument("--patched", choices=("yes", "no"), required=True)

@@ -173,7 +173,7 @@ wrong() { # wrong WORDS ARGS...
 }
 wrong "no such verb: 'gast'" gast
 result 'an unknown verb' $?
-wrong "no such choice: 'fast'; there are: mshare stock debug" guest -k fast -- true
+wrong "no such choice: 'fast'; there are: mshare stock debug lean" guest -k fast -- true
 result 'an unknown kind of kernel' $?
 wrong "unknown switch: '--fast'" guest --fast -- true
 result 'an unknown switch of guest' $?

@@ -225,6 +225,9 @@ test_long() {
                 phase "the other kernel selftests on debug, pti ${corner% *}, la57 ${corner#* }" '4 minutes' \
                         selftests debug rest --pti "${corner% *}" --la57 "${corner#* }"
         done
+        phase 'the kernel with mshare switched off' '6 minutes if not built yet' build_kind off
+        phase 'the lean kernel' '6 minutes if not built yet' build_kind lean
+        phase 'kernel selftests on lean' '3 minutes' selftests lean shared
         phase 'random operations, pti off, la57 on' '20 minutes to 2 hours' fuzz 1001 off on
         phase 'random operations, pti on, la57 off' '20 minutes to 2 hours' fuzz 2002 on off
         phase 'the system in the guest, at length' '3 hours' guest_scripts --long
