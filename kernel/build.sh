@@ -60,6 +60,7 @@ kernel_fragments() {
                 case $1 in debug | lean) printf '%s\n' "$KDIR/config/mshare-debug.config" ;; esac
                 case $1 in lean | off) printf '%s\n' "$KDIR/config/$1.config" ;; esac
         fi
+        case $1 in labels-*) printf '%s\n' "$KDIR/config/labels.config" ;; esac
 }
 
 kernel_key() {

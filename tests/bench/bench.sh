@@ -92,7 +92,7 @@ bench_unused() {
         local kind
         bench_cc unused "$ROOT/tests/kernel/unused-cost.c"
         for kind in stock mshare; do
-                bench_guest "$kind" 1024 unused --icount -- '/tmp/unused' | sed "s/^\([^ ]*\) \([0-9]*\)$/kernel=$kind operation=\1 instructions=\2/"
+                bench_guest "labels-$kind" 1024 unused --icount -- '/tmp/unused' | sed "s/^\([^ ]*\) \([0-9]*\)$/kernel=$kind operation=\1 instructions=\2/"
         done
 }
 
