@@ -291,9 +291,10 @@ check 'a region that is read-only for everyone' makes_read_only
 check 'is adopted' is '"r"' region sealed Access
 check 'with a mode that says otherwise' is 0:0:666 owner_and_mode sealed
 for turn in 'at first' 'after a restart'; do
-        check "nobody gets to write, $turn" refused "Region 'sealed' was made with O_CREAT|O_RDONLY" \
-                as 1000 "${ask[@]}" AcquireRegion 'ssa{sv}' sealed rw 0
-        check 'nor root' refused "read-only for everyone" call AcquireRegion 'ssa{sv}' sealed rw 0
+        check "nobody gets to write, $turn" refused 'Access denied' as 1000 "${ask[@]}" AcquireRegion 'ssa{sv}' sealed rw 0
+        check 'nor root' refused 'Access denied' call AcquireRegion 'ssa{sv}' sealed rw 0
+        check 'and one is told why' bash -c "echo 'acquire sealed rw' | $client |
+                grep \"^error 13 .*Region 'sealed' was made with O_CREAT|O_RDONLY and is read-only for everyone\""
         check 'to read they do' is 'ok kept' bash -c "printf 'acquire sealed r\\nget 0\\n' |
                 setpriv --reuid=1001 --regid=1001 --clear-groups $client | tail -n 1"
         systemctl restart mshared
