@@ -28,6 +28,19 @@ POINT = re.compile(r"(not )?ok\b\s*(\d+)?\s*-?\s*([^#]*?)\s*(?:#\s*(.*))?$", re.
 PLAN = re.compile(r"1\.\.(\d+)\s*(?:#\s*(.*))?$")
 
 
+def read_point(line):
+    """(outcome, name, directive) of the line of a TAP point, None of any other."""
+    match = POINT.match(line)
+    if not match:
+        return None
+    bad, number, name, directive = match.groups()
+    directive = directive or ""
+    name = name or directive or f"test {number}"
+    if re.match(r"(skip|xfail)", directive, re.I) or bad and re.match("todo", directive, re.I):
+        return ("skip", name, directive)
+    return ("fail" if bad else "pass", name, directive)
+
+
 class Tap:
     """Reads one TAP stream. Indented lines belong to inner tests and are not counted."""
 
@@ -47,21 +60,12 @@ class Tap:
         if line.startswith("Bail out!"):
             self.bailed = line
             return
-        match = POINT.match(line)
-        if not match:
-            return
-        bad, number, name, directive = match.groups()
-        directive = directive or ""
-        name = name or directive or f"test {number}"
-        if re.match(r"(skip|xfail)", directive, re.I):
-            outcome = "skip"
-        elif bad:
-            outcome = "skip" if re.match("todo", directive, re.I) else "fail"
-        else:
-            outcome = "pass"
-        if outcome == "skip" and directive != name:
-            name += f" ({directive})"
-        self.points.append((outcome, name))
+        point = read_point(line)
+        if point:
+            outcome, name, directive = point
+            if outcome == "skip" and directive != name:
+                name += f" ({directive})"
+            self.points.append((outcome, name))
 
     def finish(self, status):
         """All points, plus one failure for each way to be cut short."""

@@ -228,6 +228,7 @@ test_long() {
         phase 'the kernel with mshare switched off' '6 minutes if not built yet' build_kind off
         phase 'the lean kernel' '6 minutes if not built yet' build_kind lean
         phase 'kernel selftests on lean' '3 minutes' selftests lean shared
+        phase "the kernel's own mm selftests, stock against mshare" '1 hour' bed_script tests/vm/mm-selftests.sh
         phase 'random operations, pti off, la57 on' '20 minutes to 2 hours' fuzz 1001 off on
         phase 'random operations, pti on, la57 off' '20 minutes to 2 hours' fuzz 2002 on off
         phase 'the system in the guest, at length' '3 hours' guest_scripts --long
