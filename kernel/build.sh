@@ -194,7 +194,7 @@ kernel_make() {
         make -C "$dir/linux" -j"$JOBS" CC='ccache gcc' HOSTCC='ccache gcc' LOCALVERSION="-$kind" "$@" 2>&1 < /dev/null |
                 progress "$expect" "$dir/build.log" || rc=1
         if [ $rc != 0 ]; then
-                grep -E -A8 'error|Error|warning:' "$dir/build.log" | head -n 60 >&2
+                grep -E -A8 'error|Error|warning:' "$dir/build.log" | head -n 60 >&2 || true
                 die "the $kind kernel does not build; whole log: $dir/build.log"
         fi
         grep -cE '^  (CC|AS|HOSTCC)' "$dir/build.log" > "$dir/objects.new" || true

@@ -63,7 +63,8 @@ check() {
         done < <(new_files)
         for file in "$dir"/patches/*.patch; do
                 [ -e "$file" ] || continue
-                printf '%s\n' "${patches[@]}" | grep -qxF "${file##*/}" ||
+                # Not from a pipe: grep does not wait for the end of it, and who writes then dies.
+                grep -qxF "${file##*/}" <<< "$(printf '%s\n' "${patches[@]}")" ||
                         fail "no line names this patch: ${file##*/}"
         done
 }

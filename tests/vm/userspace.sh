@@ -23,7 +23,7 @@ meson_build() {
 }
 
 show_build_errors() {
-        grep -E -A6 'error|ERROR|FAILED' "$1" | head -n 60 | show
+        grep -E -A6 'error|ERROR|FAILED' "$1" | head -n 60 | show || true
         say "    whole log: $1"
         return 1
 }
