@@ -169,7 +169,8 @@ class Guest:
         self.put("cmd", "exec " + " ".join(shlex.quote(arg) for arg in argv) + "\n")
 
     def run(self, timeout=None, on_output=None, interactive=False):
-        """Boot, wait, judge. on_output gets the command's output in pieces."""
+        """Boot, wait, judge. on_output gets the command's output in pieces. timeout:
+        seconds from now, or a function that tells them, asked again and again."""
         begin = time.monotonic()
         try:
             self._run(begin, timeout, on_output or (lambda data: None), interactive)
@@ -212,9 +213,10 @@ class Guest:
             done_at = None
             while True:
                 now = time.monotonic()
-                if timeout and now - begin > timeout and self.done is None:
+                limit = timeout() if callable(timeout) else timeout
+                if limit and now - begin > limit and self.done is None:
                     self.result.status = TIMEOUT
-                    self.result.reason = f"time limit of {timeout:g} s reached, guest killed"
+                    self.result.reason = f"time limit of {limit:g} s reached, guest killed"
                     break
                 if self.done is not None:
                     # Powering off takes a moment; the last console lines count too.
