@@ -534,9 +534,13 @@ static inline void expect_madvise(struct gen *g, struct step *s)
 		MADV_DONTFORK, MADV_WIPEONFORK, MADV_MERGEABLE,
 	};
 	int advice = advices[rnd(g, ARRAY_SIZE(advices))], k;
-	bool harmless = advice == MADV_WILLNEED ||
-			advice == MADV_POPULATE_READ;
+	bool harmless;
 	long err;
+
+	if (!have_advice(advice) ||
+	    (advice == MADV_WILLNEED && !have_swap()))
+		advice = MADV_NORMAL;
+	harmless = advice == MADV_WILLNEED || advice == MADV_POPULATE_READ;
 
 	if (g->benign)
 		advice = MADV_POPULATE_READ;

@@ -828,6 +828,22 @@ do {									\
 	ATTACH_PEER(&p, O_RDWR);					\
 } while (0)
 
+/* What a kernel may be without. */
+static inline bool have_thp(void)
+{
+	return !access("/sys/kernel/mm/transparent_hugepage", F_OK);
+}
+
+static inline bool have_swap(void)
+{
+	return !access("/proc/swaps", F_OK);
+}
+
+static inline bool have_advice(int advice)
+{
+	return !madvise(NULL, 0, advice);
+}
+
 /* A temporary file, already unlinked. */
 static inline int temp_file(size_t size)
 {

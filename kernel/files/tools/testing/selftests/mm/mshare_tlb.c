@@ -312,7 +312,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_file_collapse, 120)
 	struct spin_test t;
 	long ret;
 
-	if (access("/sys/kernel/mm/transparent_hugepage", F_OK))
+	if (!have_thp())
 		SKIP(return, "no transparent huge pages");
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDONLY);
 	if (ret == -ENODEV)
@@ -334,7 +334,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_collapse, 120)
 	size_t off;
 	long ret;
 
-	if (access("/sys/kernel/mm/transparent_hugepage", F_OK))
+	if (!have_thp())
 		SKIP(return, "no transparent huge pages");
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDONLY);
 	if (ret == -ENODEV)
