@@ -13,7 +13,7 @@ and the sum is the run's last line.
   report.py sum RESULTS                   lists failures, prints the last line
 
 The exit status is 3 where a failure was counted, and 1 or 2 where counting itself
-went wrong. What failures had to say is shown at once and, as CI keeps the end of
+went wrong; that of sum is 1 if there was a failure. What failures had to say is shown at once and, as CI keeps the end of
 a long output only, once more with the sum: it is in RESULTS.said.
 """
 
@@ -169,7 +169,7 @@ def summary(results):
                 print("".join(file.readlines()[-200:]), end="")
     passed, failed, skipped = counts(points)
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
-    return FAILED if failed or not passed else 0
+    return 1 if failed or not passed else 0
 
 
 def main(argv):
