@@ -1457,8 +1457,9 @@ def test_a_name_of_an_earlier_bus_is_nobody_any_more(env):
     env.start()
     root, c = env.client(0), env.client(GAMES)
     root.create("r", mode=0o666)
-    # Names are numbers: this one is to be far enough from the first for another connection to come by it.
-    for _ in range(30):
+    # Names are numbers: this one is to be far enough from the first for another connection to come by it,
+    # however many a slow start of the broker takes.
+    for _ in range(500):
         c.do("unique_name")
         c.do("disconnect")
     name = c.do("unique_name")
