@@ -127,6 +127,13 @@ def from_tap(results, phase, status):
     return FAILED if counts(points)[1] else 0
 
 
+def said_by(lines):
+    """Failed points with what follows each, and the last lines whatever they are."""
+    bad = [index for index, line in enumerate(lines) if line.startswith("not ok")]
+    chosen = {index + k for index in bad for k in range(20)} | set(range(len(lines) - 10, len(lines)))
+    return [lines[index] for index in sorted(chosen) if 0 <= index < len(lines)]
+
+
 def from_meson(results, phase, log):
     """A meson test that speaks TAP counts by its points, another one as one."""
     total = []
@@ -143,7 +150,7 @@ def from_meson(results, phase, log):
             points = [("pass" if good else "skip" if outcome == "SKIP" else "fail", outcome)]
         points = [(kind, f"{name}: {text}") for kind, text in points]
         if not good and outcome != "SKIP":
-            show(results, out.splitlines()[-25:] + test.get("stderr", "").splitlines()[-25:])
+            show(results, said_by(out.splitlines()) + test.get("stderr", "").splitlines()[-25:])
         total += points
     append(results, phase, total)
     print(f"    {phase}: {len(tests)} programs, {words(total)}", file=sys.stderr)
