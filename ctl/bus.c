@@ -4,14 +4,15 @@
 
 #include "agent.h"
 #include "bus.h"
+#include "errors.h"
 #include "util.h"
 
 static const struct {
         const char *name;
         enum exit_status status;
 } error_statuses[] = {
-        {"org.mshare1.Error.NoSuchRegion", STATUS_NO_REGION},
-        {"org.mshare1.Error.KernelUnsupported", STATUS_UNSUPPORTED},
+        {ERROR_NO_SUCH_REGION, STATUS_NO_REGION},
+        {ERROR_KERNEL_UNSUPPORTED, STATUS_UNSUPPORTED},
         {SD_BUS_ERROR_ACCESS_DENIED, STATUS_DENIED},
         {SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, STATUS_DENIED},
         {SD_BUS_ERROR_SERVICE_UNKNOWN, STATUS_NO_BROKER},
@@ -50,7 +51,7 @@ int bus_connect(sd_bus **ret) {
 int bus_new_call(sd_bus *bus, const char *method, sd_bus_message **ret) {
         int r;
 
-        r = sd_bus_message_new_method_call(bus, ret, BROKER_NAME, MANAGER_PATH, MANAGER_INTERFACE, method);
+        r = sd_bus_message_new_method_call(bus, ret, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, method);
         return r < 0 ? bus_message_failed(method, r) : STATUS_OK;
 }
 

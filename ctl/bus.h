@@ -5,11 +5,7 @@
 #include <systemd/sd-bus.h>
 
 #include "msharectl.h"
-
-#define BROKER_NAME "org.mshare1"
-#define MANAGER_PATH "/org/mshare1"
-#define MANAGER_INTERFACE "org.mshare1.Manager"
-#define REGION_INTERFACE "org.mshare1.Region"
+#include "names.h"
 
 /* These print what goes wrong, begun with "what", and return an exit status. */
 

@@ -26,64 +26,6 @@ static int parse_number(const char *s, int base, uint64_t *ret, const char **end
         return 0;
 }
 
-int parse_size(const char *s, uint64_t *ret) {
-        static const char suffixes[] = "KMGT";
-        unsigned int shift = 0;
-        const char *end, *suffix;
-        uint64_t n;
-        int r;
-
-        r = parse_number(s, 10, &n, &end);
-        if (r < 0)
-                return r;
-
-        if (*end != '\0') {
-                suffix = strchr(suffixes, toupper((unsigned char) *end));
-                if (!suffix || end[1] != '\0')
-                        return -EINVAL;
-                shift = 10 * (unsigned int) (suffix - suffixes + 1);
-        }
-        if (n == 0)
-                return -EINVAL;
-        if (n > UINT64_MAX >> shift)
-                return -ERANGE;
-
-        *ret = n << shift;
-        return 0;
-}
-
-int parse_duration(const char *s, uint64_t *ret) {
-        static const struct {
-                const char *suffix;
-                uint64_t usec;
-        } units[] = {
-                {"", 1000000},
-                {"us", 1},
-                {"ms", 1000},
-                {"s", 1000000},
-                {"min", UINT64_C(60) * 1000000},
-                {"h", UINT64_C(3600) * 1000000},
-                {"d", UINT64_C(86400) * 1000000},
-        };
-        const char *end;
-        uint64_t n;
-        size_t i;
-        int r;
-
-        r = parse_number(s, 10, &n, &end);
-        if (r < 0)
-                return r;
-
-        for (i = 0; i < ELEMENTSOF(units); i++)
-                if (strcmp(end, units[i].suffix) == 0) {
-                        if (n > UINT64_MAX / units[i].usec)
-                                return -ERANGE;
-                        *ret = n * units[i].usec;
-                        return 0;
-                }
-        return -EINVAL;
-}
-
 int parse_mode(const char *s, uint32_t *ret) {
         const char *end;
         uint64_t n;

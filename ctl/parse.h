@@ -7,10 +7,6 @@
 
 /* All return 0, or -EINVAL for what has another form and -ERANGE for what is too large; *ret is set on success. */
 
-/* Bytes: a number above 0, with K, M, G or T after it if wanted (powers of 1024). */
-int parse_size(const char *s, uint64_t *ret);
-/* Microseconds: a number of seconds, or with us, ms, s, min, h or d after it. */
-int parse_duration(const char *s, uint64_t *ret);
 /* Octal, 0 to 0777. */
 int parse_mode(const char *s, uint32_t *ret);
 /* 0x and hexadecimal digits. */

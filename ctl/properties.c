@@ -123,7 +123,7 @@ int properties_get(sd_bus *bus,
         int r;
 
         r = sd_bus_message_new_method_call(
-                bus, &m, BROKER_NAME, path, "org.freedesktop.DBus.Properties", "GetAll");
+                bus, &m, BUS_NAME, path, "org.freedesktop.DBus.Properties", "GetAll");
         if (r >= 0)
                 r = sd_bus_message_append(m, "s", interface);
         if (r < 0)

@@ -15,7 +15,7 @@ static int set_owner(sd_bus *bus, const char *name, struct owner owner, const st
         if (!owner.has_uid || !owner.has_gid) {
                 r = bus_region_path(bus, name, a, what, &path);
                 if (r == STATUS_OK)
-                        r = properties_get(bus, path, REGION_INTERFACE, a, what, &p);
+                        r = properties_get(bus, path, BUS_REGION_INTERFACE, a, what, &p);
                 if (r != STATUS_OK)
                         return r;
                 if (!owner.has_uid)

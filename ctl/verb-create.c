@@ -6,6 +6,7 @@
 
 #include "bus.h"
 #include "format.h"
+#include "quantity.h"
 #include "words.h"
 #include "util.h"
 
@@ -27,18 +28,16 @@ static bool one_of(const char *s, const char *choice1, const char *choice2, cons
 static int parse_words(const struct arguments *a, struct wish *w) {
         w->name = a->names[0];
 
-        if (parse_size(a->names[1], &w->size) < 0) {
-                complain("Size \"%s\" is not a number of bytes above 0, with K, M, G or T after it if wanted",
-                         a->names[1]);
+        if (parse_amount(a->names[1], &w->size) < 0) {
+                complain("Size \"%s\" is not " AMOUNT_FORM, a->names[1]);
                 return STATUS_USAGE;
         }
         if (a->address && parse_address(a->address, &w->address) < 0) {
                 complain("--address=%s is not an address: 0x and hexadecimal digits are wanted", a->address);
                 return STATUS_USAGE;
         }
-        if (a->linger && parse_duration(a->linger, &w->linger) < 0) {
-                complain("--linger=%s is not a time: a number of seconds, or with us, ms, s, min, h or d after it",
-                         a->linger);
+        if (a->linger && parse_span(a->linger, &w->linger) < 0) {
+                complain("--linger=%s is not " SPAN_FORM, a->linger);
                 return STATUS_USAGE;
         }
         if (a->linger && (!a->lifetime || strcmp(a->lifetime, "while-leased") != 0)) {

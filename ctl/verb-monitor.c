@@ -106,12 +106,12 @@ int verb_monitor(const struct arguments *a) {
                 r = sd_bus_attach_event(bus, event, 0);
         if (r >= 0)
                 r = sd_bus_match_signal(
-                        bus, NULL, BROKER_NAME, MANAGER_PATH, MANAGER_INTERFACE, NULL, on_signal, userdata);
+                        bus, NULL, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, NULL, on_signal, userdata);
         if (r >= 0)
                 r = sd_bus_add_match(bus,
                                      NULL,
                                      "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',"
-                                     "interface='org.freedesktop.DBus',arg0='" BROKER_NAME "'",
+                                     "interface='org.freedesktop.DBus',arg0='" BUS_NAME "'",
                                      on_owner_changed,
                                      userdata);
         if (r < 0) {

@@ -7,7 +7,7 @@
 #include "agent.h"
 #include "mshare.h"
 #include "msharectl.h"
-#include "parse.h"
+#include "quantity.h"
 #include "util.h"
 
 #define PRELOAD "libmshare-preload.so"
@@ -91,9 +91,8 @@ int verb_run(const struct arguments *a) {
                 complain("--fallback=%s is neither yes nor no", a->fallback);
                 return STATUS_RUN_FAILED;
         }
-        if (a->min_size && parse_size(a->min_size, &min_size) < 0) {
-                complain("--min-size=%s is not a number of bytes above 0, with K, M, G or T after it if wanted",
-                         a->min_size);
+        if (a->min_size && parse_amount(a->min_size, &min_size) < 0) {
+                complain("--min-size=%s is not " AMOUNT_FORM, a->min_size);
                 return STATUS_RUN_FAILED;
         }
 

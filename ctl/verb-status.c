@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bus.h"
+#include "errors.h"
 #include "format.h"
 #include "pager.h"
 #include "properties.h"
@@ -36,9 +37,9 @@ static int find_obstacle(sd_bus *bus, char **ret) {
         int r;
 
         r = sd_bus_call_method(bus,
-                               BROKER_NAME,
-                               MANAGER_PATH,
-                               MANAGER_INTERFACE,
+                               BUS_NAME,
+                               BUS_PATH,
+                               BUS_MANAGER_INTERFACE,
                                "AcquireRegion",
                                &error,
                                NULL,
@@ -46,7 +47,7 @@ static int find_obstacle(sd_bus *bus, char **ret) {
                                "",
                                "r",
                                0);
-        if (r >= 0 || !sd_bus_error_has_name(&error, "org.mshare1.Error.KernelUnsupported"))
+        if (r >= 0 || !sd_bus_error_has_name(&error, ERROR_KERNEL_UNSUPPORTED))
                 return STATUS_OK;
         *ret = strdup(error.message ?: error.name);
         return *ret ? STATUS_UNSUPPORTED : bus_out_of_memory();
@@ -129,7 +130,7 @@ static int show_manager(sd_bus *bus, const struct arguments *a) {
         _cleanup_(freep) char *obstacle = NULL;
         int r, status;
 
-        r = properties_get(bus, MANAGER_PATH, MANAGER_INTERFACE, a, "Cannot show the broker's status", &p);
+        r = properties_get(bus, BUS_PATH, BUS_MANAGER_INTERFACE, a, "Cannot show the broker's status", &p);
         if (r != STATUS_OK)
                 return r;
         status = find_obstacle(bus, &obstacle);
@@ -157,7 +158,7 @@ static int show_region(sd_bus *bus, const char *name, const struct arguments *a)
 
         r = bus_region_path(bus, name, a, what, &path);
         if (r == STATUS_OK)
-                r = properties_get(bus, path, REGION_INTERFACE, a, what, &p);
+                r = properties_get(bus, path, BUS_REGION_INTERFACE, a, what, &p);
         if (r != STATUS_OK)
                 return r;
         return a->json != JSON_OFF ? properties_print_json(&p, a->json) : print_region(&p);

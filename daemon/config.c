@@ -114,7 +114,7 @@ static int config_assign(const char *section, const char *key, const char *value
                 if (r < 0)
                         return -ENOENT;
                 limit = (Limit) r;
-                *reason = "a whole number with an optional suffix K, M, G or T, or 'infinity', is wanted";
+                *reason = "expected a number, optionally followed by K, M, G, T, P or E, or 'infinity'";
                 r = parse_size(value, &v);
                 if (r < 0)
                         return r;

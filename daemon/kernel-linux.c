@@ -4,9 +4,10 @@
 
 #include "kernel.h"
 #include "mshare.h"
+#include "names.h"
 
 static const char *linux_root(void) {
-        return "/sys/fs/mshare";
+        return MSHAREFS_PATH;
 }
 
 static int linux_granule(uint64_t *ret) {

@@ -12,14 +12,9 @@
 #include "kernel.h"
 #include "limits.h"
 #include "log.h"
+#include "names.h"
 #include "options.h"
 #include "region.h"
-
-#define BUS_NAME "org.mshare1"
-#define BUS_PATH "/org/mshare1"
-#define BUS_REGION_PATH "/org/mshare1/region"
-#define BUS_MANAGER_INTERFACE "org.mshare1.Manager"
-#define BUS_REGION_INTERFACE "org.mshare1.Region"
 
 /* Bits of Manager.dirty. */
 #define MANAGER_DIRTY_REGIONS (1u << 0)

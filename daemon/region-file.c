@@ -27,14 +27,14 @@ static int assign_text(const char *value, char **ret) {
 
 static int assign(const char *section, const char *key, const char *value, void *assigned, const char **reason) {
         static const char *const reasons[][2] = {
-                { "Size", "bytes, with an optional suffix K, M, G or T, are wanted" },
+                { "Size", "expected " AMOUNT_FORM },
                 { "Mode", "permission bits in octal, 0000 to 0777, are wanted" },
                 { "User", "a user's name or number is wanted" },
                 { "Group", "a group's name or number is wanted" },
                 { "Backing", "one of anonymous, memfd, hugetlb, file, empty is wanted" },
                 { "HugePages", "one of never, advise, always is wanted" },
                 { "Lifetime", "persistent or while-leased is wanted" },
-                { "LingerSec", "seconds, or a number with us, ms, s, min or h, are wanted" },
+                { "LingerSec", "expected " SPAN_FORM },
                 { "Populate", "yes or no is wanted" },
                 { "Address", "bytes in decimal, or hexadecimal after 0x, are wanted" },
                 { "Path", "an absolute path is wanted" },
@@ -53,7 +53,7 @@ static int assign(const char *section, const char *key, const char *value, void 
         *reason = reasons[i][1];
         switch (i) {
         case 0:
-                return parse_size(value, &f->size) < 0 || f->size == 0 || f->size == UINT64_MAX ? -EINVAL : 0;
+                return parse_amount(value, &f->size);
         case 1:
                 return parse_mode(value, &f->mode);
         case 2:

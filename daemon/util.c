@@ -74,49 +74,6 @@ int parse_bool(const char *s, bool *ret) {
         return -EINVAL;
 }
 
-/* Splits "12.suffix" into number and suffix. buf takes the digits. */
-static int split_number(const char *s, char *buf, size_t size, const char **ret_suffix) {
-        size_t n = strspn(s, "0123456789");
-
-        if (n == 0)
-                return -EINVAL;
-        if (n >= size)
-                return -ERANGE;
-        memcpy(buf, s, n);
-        buf[n] = 0;
-        *ret_suffix = s + n;
-        return 0;
-}
-
-int parse_size(const char *s, uint64_t *ret) {
-        static const char suffixes[] = "KMGTPE";
-        const char *suffix, *p;
-        uint64_t v, factor = 1;
-        char digits[32];
-        int r;
-
-        if (streq(s, "infinity")) {
-                *ret = UINT64_MAX;
-                return 0;
-        }
-        r = split_number(s, digits, sizeof(digits), &suffix);
-        if (r < 0)
-                return r;
-        r = parse_u64(digits, 10, &v);
-        if (r < 0)
-                return r;
-        if (*suffix) {
-                p = strchr(suffixes, *suffix);
-                if (!p || suffix[1])
-                        return -EINVAL;
-                factor = UINT64_C(1) << (10 * (unsigned) (p - suffixes + 1));
-        }
-        if (__builtin_mul_overflow(v, factor, &v))
-                return -ERANGE;
-        *ret = v;
-        return 0;
-}
-
 int parse_mode(const char *s, mode_t *ret) {
         uint32_t v;
         int r;
@@ -128,35 +85,6 @@ int parse_mode(const char *s, mode_t *ret) {
                 return -ERANGE;
         *ret = v;
         return 0;
-}
-
-int parse_span(const char *s, uint64_t *ret) {
-        static const struct {
-                const char *suffix;
-                uint64_t usec;
-        } table[] = {
-                { "", USEC_PER_SEC }, { "us", 1 }, { "ms", USEC_PER_MSEC }, { "s", USEC_PER_SEC },
-                { "min", 60 * USEC_PER_SEC }, { "h", 3600 * USEC_PER_SEC },
-        };
-        const char *suffix;
-        char digits[32];
-        uint64_t v;
-        int r;
-
-        r = split_number(s, digits, sizeof(digits), &suffix);
-        if (r < 0)
-                return r;
-        r = parse_u64(digits, 10, &v);
-        if (r < 0)
-                return r;
-        for (size_t i = 0; i < ELEMENTSOF(table); i++)
-                if (streq(suffix, table[i].suffix)) {
-                        if (__builtin_mul_overflow(v, table[i].usec, &v))
-                                return -ERANGE;
-                        *ret = v;
-                        return 0;
-                }
-        return -EINVAL;
 }
 
 char *line_escape(const char *s) {

@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "quantity.h"
+
 #define _cleanup_(f) __attribute__((__cleanup__(f)))
 #define _printf_(a, b) __attribute__((__format__(printf, a, b)))
 #define ELEMENTSOF(a) (sizeof(a) / sizeof((a)[0]))
@@ -88,12 +90,8 @@ bool fds_are_scarce(int fd, unsigned reserve);
 int parse_u64(const char *s, unsigned base, uint64_t *ret);
 int parse_u32(const char *s, unsigned base, uint32_t *ret);
 int parse_bool(const char *s, bool *ret);
-/* Bytes, with an optional suffix K, M, G, T (powers of 1024), or "infinity" for UINT64_MAX. */
-int parse_size(const char *s, uint64_t *ret);
 /* Octal permission bits, 0 to 0777. */
 int parse_mode(const char *s, mode_t *ret);
-/* A time span in seconds, or with one of the suffixes us, ms, s, min, h; the result is in microseconds. */
-int parse_span(const char *s, uint64_t *ret);
 
 /* Backslash and control characters become \xNN, so that any string fits on one line of a state file. Caller frees. */
 char *line_escape(const char *s);

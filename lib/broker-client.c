@@ -5,14 +5,10 @@
 #include <time.h>
 
 #include "broker-client.h"
+#include "errors.h"
 #include "message.h"
+#include "names.h"
 #include "util.h"
-
-#define BROKER_NAME "org.mshare1"
-#define MANAGER_PATH "/org/mshare1"
-#define MANAGER_INTERFACE "org.mshare1.Manager"
-#define REGION_PREFIX "/org/mshare1/region"
-#define REGION_INTERFACE "org.mshare1.Region"
 
 #define NSEC_PER_USEC UINT64_C(1000)
 #define USEC_PER_SEC UINT64_C(1000000)
@@ -25,16 +21,16 @@ static const struct {
         const char *name;
         int error;
 } broker_errors[] = {
-        {"org.mshare1.Error.NoSuchRegion", ENOENT},
-        {"org.mshare1.Error.RegionExists", EEXIST},
-        {"org.mshare1.Error.RegionBusy", EBUSY},
-        {"org.mshare1.Error.RegionNotReady", EAGAIN},
-        {"org.mshare1.Error.InvalidName", EINVAL},
-        {"org.mshare1.Error.InvalidSize", EINVAL},
-        {"org.mshare1.Error.AddressInUse", EADDRINUSE},
-        {"org.mshare1.Error.NoAddressSpace", EADDRNOTAVAIL},
-        {"org.mshare1.Error.KernelUnsupported", ENOSYS},
-        {"org.mshare1.Error.LimitExceeded", EDQUOT},
+        {ERROR_NO_SUCH_REGION, ENOENT},
+        {ERROR_REGION_EXISTS, EEXIST},
+        {ERROR_REGION_BUSY, EBUSY},
+        {ERROR_REGION_NOT_READY, EAGAIN},
+        {ERROR_INVALID_NAME, EINVAL},
+        {ERROR_INVALID_SIZE, EINVAL},
+        {ERROR_ADDRESS_IN_USE, EADDRINUSE},
+        {ERROR_NO_ADDRESS_SPACE, EADDRNOTAVAIL},
+        {ERROR_KERNEL_UNSUPPORTED, ENOSYS},
+        {ERROR_LIMIT_EXCEEDED, EDQUOT},
         {SD_BUS_ERROR_ACCESS_DENIED, EACCES},
         {SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, EACCES},
         {SD_BUS_ERROR_INVALID_ARGS, EINVAL},
@@ -101,7 +97,7 @@ static int call_acquire(sd_bus *bus,
         int fd, r;
 
         r = sd_bus_message_new_method_call(
-                bus, &m, BROKER_NAME, MANAGER_PATH, MANAGER_INTERFACE, "AcquireRegion");
+                bus, &m, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "AcquireRegion");
         if (r < 0)
                 return call_failed(name, r, &error, ret_message);
 
@@ -181,14 +177,14 @@ static int call_properties(
         _cleanup_(freep) char *path = NULL;
         int r;
 
-        r = sd_bus_path_encode(REGION_PREFIX, name, &path);
+        r = sd_bus_path_encode(BUS_REGION_PATH, name, &path);
         if (r < 0)
                 return call_failed(name, r, &error, ret_message);
 
         r = sd_bus_message_new_method_call(
-                bus, &m, BROKER_NAME, path, "org.freedesktop.DBus.Properties", "GetAll");
+                bus, &m, BUS_NAME, path, "org.freedesktop.DBus.Properties", "GetAll");
         if (r >= 0)
-                r = sd_bus_message_append(m, "s", REGION_INTERFACE);
+                r = sd_bus_message_append(m, "s", BUS_REGION_INTERFACE);
         if (r >= 0)
                 r = sd_bus_call(bus, m, timeout_usec, &error, &reply);
         if (r < 0)

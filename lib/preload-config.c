@@ -1,39 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <ctype.h>
-#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "preload-config.h"
+#include "quantity.h"
 
-static bool parse_size(const char *s, size_t *ret) {
-        static const char suffixes[] = "KMGT";
-        unsigned long long n;
-        unsigned int shift = 0;
-        const char *suffix;
-        char *end;
+static bool parse_min_size(const char *s, size_t *ret) {
+        uint64_t n;
 
-        if (!isdigit((unsigned char) s[0]))
+        if (parse_amount(s, &n) < 0 || n > SIZE_MAX)
                 return false;
-
-        errno = 0;
-        n = strtoull(s, &end, 10);
-        if (errno != 0)
-                return false;
-
-        if (*end != '\0') {
-                suffix = strchr(suffixes, toupper((unsigned char) *end));
-                if (!suffix || end[1] != '\0')
-                        return false;
-                shift = 10 * (unsigned int) (suffix - suffixes + 1);
-        }
-
-        if (n == 0 || n > (SIZE_MAX >> shift))
-                return false;
-
-        *ret = (size_t) n << shift;
+        *ret = (size_t) n;
         return true;
 }
 
@@ -51,10 +30,10 @@ bool preload_config_read(struct preload_config *ret) {
                 .min_size = PRELOAD_MIN_SIZE_DEFAULT,
         };
 
-        if (min_size && min_size[0] != '\0' && !parse_size(min_size, &ret->min_size))
+        if (min_size && min_size[0] != '\0' && !parse_min_size(min_size, &ret->min_size))
                 (void) snprintf(ret->problem,
                                 sizeof(ret->problem),
-                                "MSHARE_MIN_SIZE=%.40s is not a number of bytes above 0, K M G T allowed after it",
+                                "MSHARE_MIN_SIZE=%.40s is not " AMOUNT_FORM,
                                 min_size);
 
         if (fallback && strcmp(fallback, "yes") == 0)

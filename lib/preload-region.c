@@ -10,10 +10,9 @@
 #include <unistd.h>
 
 #include "message.h"
+#include "names.h"
 #include "preload-region.h"
 #include "util.h"
-
-#define MSHAREFS "/sys/fs/mshare"
 
 /* The children of a postmaster that was killed notice it within a second or two, and hold the claim till then. */
 #define CLAIM_TRIES 50
@@ -59,7 +58,7 @@ static int claim(const char *name, int *ret_fd, char **ret_message) {
         char buf[128];
         int i, r = 0;
 
-        if (asprintf(&path, MSHAREFS "/%s", name) < 0) {
+        if (asprintf(&path, MSHAREFS_PATH "/%s", name) < 0) {
                 path = NULL;
                 return message_set(ret_message, -ENOMEM, "Cannot claim region \"%s\": out of memory", name);
         }

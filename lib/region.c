@@ -8,10 +8,10 @@
 
 #include "broker-client.h"
 #include "message.h"
+#include "names.h"
 #include "mshare.h"
 #include "util.h"
 
-#define MSHAREFS "/sys/fs/mshare"
 #define OPTIONS_SIZE_MAX 4096
 
 struct mshare_region {
@@ -128,7 +128,7 @@ static int attach_failed(const mshare_region *region, int r, char **ret_message)
         case ENODEV:
                 return message_set(ret_message,
                                    r,
-                                   "Cannot attach region \"%s\": msharefs is not mounted on " MSHAREFS,
+                                   "Cannot attach region \"%s\": msharefs is not mounted on " MSHAREFS_PATH,
                                    name);
         case EEXIST:
                 return message_set(ret_message,
@@ -153,8 +153,8 @@ static int attach_failed(const mshare_region *region, int r, char **ret_message)
         case EROFS:
                 return message_set(ret_message,
                                    r,
-                                   "Cannot attach region \"%s\": " MSHAREFS " is read-only for this process; a unit "
-                                   "with ProtectKernelTunables= needs ReadWritePaths=" MSHAREFS,
+                                   "Cannot attach region \"%s\": " MSHAREFS_PATH " is read-only for this process; a unit "
+                                   "with ProtectKernelTunables= needs ReadWritePaths=" MSHAREFS_PATH,
                                    name);
         case EACCES:
                 return message_set(ret_message,
@@ -180,7 +180,7 @@ static int verify(const mshare_region *region, char **ret_message) {
         ssize_t n;
         int r;
 
-        if (asprintf(&path, MSHAREFS "/%s", region->name) < 0) {
+        if (asprintf(&path, MSHAREFS_PATH "/%s", region->name) < 0) {
                 path = NULL;
                 return message_set(ret_message, -ENOMEM, "Cannot verify region \"%s\": out of memory", region->name);
         }

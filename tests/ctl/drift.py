@@ -84,9 +84,9 @@ for interface, part in ("Manager", ".Ss Methods of the manager"), ("Region", ".S
     properties = set(re.findall(r"<property name=\"(\w+)\"", xml))
     names = set(re.findall(r"\bVa (\w+) [a-z]\b", text))
     check(f"properties of {interface}", xml=properties, page=names)
-errors = set(re.findall(r"org\.mshare1\.Error\.(\w+)", read("daemon/errors.h")))
-check("errors", daemon=errors, page=set(re.findall(r"^\.It Er (\w+)", api, re.M)),
-      library=set(re.findall(r"org\.mshare1\.Error\.(\w+)", read("lib/broker-client.c"))))
+errors = dict(re.findall(r"#define (ERROR_\w+) \"org\.mshare1\.Error\.(\w+)\"", read("base/errors.h")))
+check("errors", header=set(errors.values()), page=set(re.findall(r"^\.It Er (\w+)", api, re.M)),
+      library={errors.get(name, name) for name in re.findall(r"\b(?<!SD_BUS_)(ERROR_\w+)", read("lib/broker-client.c"))})
 actions = set(re.findall(r"<action id=\"([\w.-]+)\"", read("polkit/org.mshare1.policy")))
 check("polkit actions", policy=actions, page=set(re.findall(r"^\.It Sy (org\.mshare1\.[\w-]+)", api, re.M)))
 

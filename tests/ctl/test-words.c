@@ -84,43 +84,6 @@ static void assert_parse(parser *parse, const char *s, int result, uint64_t valu
         g_assert_cmphex(n, ==, (result < 0 ? UNTOUCHED : value));
 }
 
-static void test_sizes(void) {
-        static const char *const bad[] = {"", "K", "0", "0K", "-1", "+1", " 1", "1 ", "1KB", "1P", "0x10", "1.5G", "1,5"};
-        size_t i;
-
-        assert_parse(parse_size, "1", 0, 1);
-        assert_parse(parse_size, "4096", 0, 4096);
-        assert_parse(parse_size, "3K", 0, 3 << 10);
-        assert_parse(parse_size, "3k", 0, 3 << 10);
-        assert_parse(parse_size, "3M", 0, 3 << 20);
-        assert_parse(parse_size, "300G", 0, UINT64_C(300) << 30);
-        assert_parse(parse_size, "127T", 0, UINT64_C(127) << 40);
-        assert_parse(parse_size, "010", 0, 10);
-        assert_parse(parse_size, "18446744073709551615", 0, UINT64_MAX);
-        assert_parse(parse_size, "16777215T", 0, UINT64_C(16777215) << 40);
-        assert_parse(parse_size, "16777216T", -ERANGE, 0);
-        assert_parse(parse_size, "18446744073709551616", -ERANGE, 0);
-        for (i = 0; i < G_N_ELEMENTS(bad); i++)
-                assert_parse(parse_size, bad[i], -EINVAL, 0);
-}
-
-static void test_durations(void) {
-        static const char *const bad[] = {"", "s", "-1s", "1 s", "1y", "1sec", "1.5s", "5minutes"};
-        size_t i;
-
-        assert_parse(parse_duration, "0", 0, 0);
-        assert_parse(parse_duration, "7", 0, 7000000);
-        assert_parse(parse_duration, "7us", 0, 7);
-        assert_parse(parse_duration, "7ms", 0, 7000);
-        assert_parse(parse_duration, "7s", 0, 7000000);
-        assert_parse(parse_duration, "7min", 0, UINT64_C(420000000));
-        assert_parse(parse_duration, "2h", 0, UINT64_C(7200000000));
-        assert_parse(parse_duration, "1d", 0, UINT64_C(86400000000));
-        assert_parse(parse_duration, "18446744073709551615", -ERANGE, 0);
-        for (i = 0; i < G_N_ELEMENTS(bad); i++)
-                assert_parse(parse_duration, bad[i], -EINVAL, 0);
-}
-
 static void test_addresses(void) {
         static const char *const bad[] = {"", "0x", "400000", "0x-1", "0x1g", "0x 1", "1x10", "0x0x10"};
         size_t i;
@@ -227,8 +190,6 @@ static void test_json(void) {
 
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
-        g_test_add_func("/words/sizes", test_sizes);
-        g_test_add_func("/words/durations", test_durations);
         g_test_add_func("/words/addresses", test_addresses);
         g_test_add_func("/words/modes", test_modes);
         g_test_add_func("/words/owners", test_owners);

@@ -43,34 +43,7 @@ static void test_names_to_adopt_are_what_the_bus_can_carry(void) {
                 g_assert_true(g_utf8_validate(good[i], -1, NULL));
 }
 
-static void test_sizes(void) {
-        static const struct {
-                const char *s;
-                int r;
-                uint64_t v;
-        } cases[] = {
-                { "0", 0, 0 },          { "1", 0, 1 },
-                { "4K", 0, 4096 },      { "300G", 0, UINT64_C(300) << 30 },
-                { "1T", 0, UINT64_C(1) << 40 }, { "16E", -ERANGE, 0 },
-                { "15E", 0, UINT64_C(15) << 60 }, { "18446744073709551615", 0, UINT64_MAX },
-                { "18446744073709551616", -ERANGE, 0 }, { "infinity", 0, UINT64_MAX },
-                { "", -EINVAL, 0 },     { "-1", -EINVAL, 0 },
-                { " 1", -EINVAL, 0 },   { "1 ", -EINVAL, 0 },
-                { "1k", -EINVAL, 0 },   { "1KB", -EINVAL, 0 },
-                { "0x10", -EINVAL, 0 }, { "1.5G", -EINVAL, 0 },
-                { "K", -EINVAL, 0 },    { "99999999999999999999999999999999999999", -ERANGE, 0 },
-        };
-
-        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-                uint64_t v = 77;
-
-                g_assert_cmpint(parse_size(cases[i].s, &v), ==, cases[i].r);
-                g_assert_cmpuint(v, ==, cases[i].r == 0 ? cases[i].v : 77);
-        }
-}
-
-static void test_modes_spans_and_booleans(void) {
-        uint64_t span;
+static void test_modes_and_booleans(void) {
         mode_t mode;
         bool b;
 
@@ -82,14 +55,6 @@ static void test_modes_spans_and_booleans(void) {
         g_assert_cmpint(parse_mode("888", &mode), ==, -EINVAL);
         g_assert_cmpint(parse_mode("-1", &mode), ==, -EINVAL);
         g_assert_cmpint(mode, ==, 0777);
-        g_assert_cmpint(parse_span("5", &span), ==, 0);
-        g_assert_cmpuint(span, ==, 5000000);
-        g_assert_cmpint(parse_span("250ms", &span), ==, 0);
-        g_assert_cmpuint(span, ==, 250000);
-        g_assert_cmpint(parse_span("2min", &span), ==, 0);
-        g_assert_cmpuint(span, ==, 120000000);
-        g_assert_cmpint(parse_span("1d", &span), ==, -EINVAL);
-        g_assert_cmpint(parse_span("99999999999999999h", &span), ==, -ERANGE);
         g_assert_cmpint(parse_bool("yes", &b), ==, 0);
         g_assert_true(b);
         g_assert_cmpint(parse_bool("OFF", &b), ==, 0);
@@ -210,8 +175,7 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/name/new", test_names_for_new_regions);
         g_test_add_func("/name/adoptable", test_names_to_adopt_are_what_the_bus_can_carry);
-        g_test_add_func("/value/size", test_sizes);
-        g_test_add_func("/value/others", test_modes_spans_and_booleans);
+        g_test_add_func("/value/others", test_modes_and_booleans);
         g_test_add_func("/value/escape", test_lines_survive_escaping);
         g_test_add_func("/access/mode", test_the_class_that_matches_first_decides);
         g_test_add_func("/limits/charge", test_users_are_charged_up_to_their_limits);

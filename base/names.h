@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Where the broker is on the system bus, and what its errors are called: org.mshare1(5). */
+#define BUS_NAME "org.mshare1"
+#define BUS_PATH "/org/mshare1"
+#define BUS_REGION_PATH "/org/mshare1/region"
+#define BUS_MANAGER_INTERFACE "org.mshare1.Manager"
+#define BUS_REGION_INTERFACE "org.mshare1.Region"
+
+/* Where msharefs is mounted: msharefs(5). */
+#define MSHAREFS_PATH "/sys/fs/mshare"

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "quantity.h"
+
+/* By hand, since strtoull() also takes blanks, signs and "0x". *end is what follows the digits. */
+static int parse_digits(const char *s, uint64_t *ret, const char **end) {
+        uint64_t n = 0;
+
+        if (*s < '0' || *s > '9')
+                return -EINVAL;
+        for (; *s >= '0' && *s <= '9'; s++)
+                if (__builtin_mul_overflow(n, (uint64_t) 10, &n) ||
+                    __builtin_add_overflow(n, (uint64_t) (*s - '0'), &n))
+                        return -ERANGE;
+        *ret = n;
+        *end = s;
+        return 0;
+}
+
+int parse_size(const char *s, uint64_t *ret) {
+        static const char suffixes[] = "KkMmGgTtPpEe";
+        const char *end, *suffix;
+        uint64_t n;
+        int r;
+
+        if (strcmp(s, "infinity") == 0) {
+                *ret = UINT64_MAX;
+                return 0;
+        }
+        r = parse_digits(s, &n, &end);
+        if (r < 0)
+                return r;
+        if (*end != '\0') {
+                suffix = strchr(suffixes, *end);
+                if (!suffix || end[1] != '\0')
+                        return -EINVAL;
+                if (__builtin_mul_overflow(n, UINT64_C(1) << (10 * ((suffix - suffixes) / 2 + 1)), &n))
+                        return -ERANGE;
+        }
+        *ret = n;
+        return 0;
+}
+
+int parse_amount(const char *s, uint64_t *ret) {
+        uint64_t n;
+        int r;
+
+        r = parse_size(s, &n);
+        if (r < 0)
+                return r;
+        if (n == 0)
+                return -EINVAL;
+        if (n == UINT64_MAX)
+                return -ERANGE;
+        *ret = n;
+        return 0;
+}
+
+int parse_span(const char *s, uint64_t *ret) {
+        static const struct {
+                const char *suffix;
+                uint64_t usec;
+        } units[] = {
+                { "", 1000000 },
+                { "us", 1 },
+                { "ms", 1000 },
+                { "s", 1000000 },
+                { "min", UINT64_C(60) * 1000000 },
+                { "h", UINT64_C(3600) * 1000000 },
+                { "d", UINT64_C(86400) * 1000000 },
+        };
+        const char *end;
+        uint64_t n;
+        size_t i;
+        int r;
+
+        r = parse_digits(s, &n, &end);
+        if (r < 0)
+                return r;
+        for (i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+                if (strcmp(end, units[i].suffix) == 0) {
+                        if (__builtin_mul_overflow(n, units[i].usec, &n))
+                                return -ERANGE;
+                        *ret = n;
+                        return 0;
+                }
+        return -EINVAL;
+}

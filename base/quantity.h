@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdint.h>
+
+/*
+ * The one grammar of sizes and times: command line, configuration, region files and environment use it. msharectl(1)
+ * documents it for users.
+ *
+ * A size is a whole number of bytes in decimal, optionally followed by K, M, G, T, P or E (powers of 1024, either case).
+ * A time is a whole number of seconds, or of the unit after it: us, ms, s, min, h or d. Blanks, signs, fractions and
+ * anything else are refused. The word "infinity" is a size (UINT64_MAX) and no time.
+ *
+ * These use no memory but the stack, call nothing that allocates and never block: the preload library uses them.
+ * They return 0, -EINVAL (not of that form) or -ERANGE (does not fit in 64 bits); *ret is written on success only.
+ */
+
+/* The forms as half sentences, for messages that refuse a value. */
+#define AMOUNT_FORM "a number of bytes above 0, optionally followed by K, M, G, T, P or E"
+#define SPAN_FORM "a number of seconds, or a number followed by us, ms, s, min, h or d"
+
+/* Bytes. 0 and "infinity" are sizes here; callers without a use for one of them refuse it. */
+int parse_size(const char *s, uint64_t *ret);
+/* As parse_size(), but an amount: -EINVAL for 0 and -ERANGE for "infinity" and UINT64_MAX. */
+int parse_amount(const char *s, uint64_t *ret);
+/* Microseconds. */
+int parse_span(const char *s, uint64_t *ret);
