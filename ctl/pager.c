@@ -1,20 +1,68 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The pager, under the rules that systemd's tools have for theirs, see the environment variables in systemctl(1): a
+ * pager can start a shell, and whoever may run "sudo msharectl list" need not be allowed a root shell.
+ */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <systemd/sd-login.h>
 
 #include "pager.h"
 #include "util.h"
 
-static const char *find_pager(void) {
-        const char *pager;
+static bool is_yes(const char *s) {
+        static const char *const words[] = {"1", "yes", "y", "true", "t", "on"};
+        size_t i;
 
-        pager = getenv("SYSTEMD_PAGER");
-        if (!pager)
-                pager = getenv("PAGER");
+        for (i = 0; i < ELEMENTSOF(words); i++)
+                if (strcasecmp(s, words[i]) == 0)
+                        return true;
+        return false;
+}
+
+static bool is_no(const char *s) {
+        static const char *const words[] = {"0", "no", "n", "false", "f", "off"};
+        size_t i;
+
+        for (i = 0; i < ELEMENTSOF(words); i++)
+                if (strcasecmp(s, words[i]) == 0)
+                        return true;
+        return false;
+}
+
+/* Whether the session is another user's than the one we act as, as with sudo. Where there is none: to be safe, yes. */
+static bool is_elevated(void) {
+        uid_t uid;
+
+        return sd_pid_get_owner_uid(0, &uid) < 0 || uid != geteuid();
+}
+
+/* *ret_trusted: the administrator has said that the variables that name a pager may be followed. */
+static bool find_secure_mode(bool *ret_trusted) {
+        const char *setting = secure_getenv("SYSTEMD_PAGERSECURE");
+
+        if (!setting || setting[0] == '\0') {
+                bool elevated = is_elevated();
+
+                *ret_trusted = !elevated;
+                return elevated;
+        }
+        *ret_trusted = is_yes(setting) || is_no(setting);
+        return !is_no(setting);
+}
+
+static const char *find_pager(bool trusted) {
+        const char *pager = NULL;
+
+        if (trusted) {
+                pager = secure_getenv("SYSTEMD_PAGER");
+                if (!pager)
+                        pager = secure_getenv("PAGER");
+        }
         /* A small system may have none: then the text itself, rather than nothing. */
         if (!pager)
                 return "if command -v less > /dev/null; then exec less; else exec cat; fi";
@@ -22,11 +70,16 @@ static const char *find_pager(void) {
 }
 
 void pager_open(struct pager *pager, bool wanted) {
-        const char *command = find_pager();
+        const char *command, *less;
+        bool secure, trusted;
         int fds[2];
         pid_t pid;
 
-        if (!wanted || !command || !isatty(STDOUT_FILENO) || pager->pid > 0)
+        if (!wanted || !isatty(STDOUT_FILENO) || pager->pid > 0)
+                return;
+        secure = find_secure_mode(&trusted);
+        command = find_pager(trusted);
+        if (!command)
                 return;
 
         (void) fflush(stdout);
@@ -43,8 +96,14 @@ void pager_open(struct pager *pager, bool wanted) {
                 (void) prctl(PR_SET_PDEATHSIG, SIGTERM);
                 if (dup2(fds[0], STDIN_FILENO) < 0)
                         _exit(EXIT_FAILURE);
-                /* Quit if it fits the screen, keep colours, and leave the text where it was. */
-                (void) setenv("LESS", "FRSXMK", 0);
+                /*
+                 * Quit if it fits the screen, keep colours, and leave the text where it was. What $LESS said before is
+                 * not taken over: its options can run programs.
+                 */
+                less = secure_getenv("SYSTEMD_LESS");
+                if (setenv("LESS", trusted && less ? less : "FRSXMK", 1) < 0 ||
+                    (secure ? setenv("LESSSECURE", "1", 1) : unsetenv("LESSSECURE")) < 0)
+                        _exit(EXIT_FAILURE);
                 (void) execl("/bin/sh", "sh", "-c", command, NULL);
                 _exit(EXIT_FAILURE);
         }

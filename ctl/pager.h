@@ -15,8 +15,9 @@ struct pager {
         }
 
 /*
- * Send standard output through $SYSTEMD_PAGER, $PAGER or less(1), if it is a terminal and wanted. Where no
- * pager can be had, output goes on as before.
+ * If standard output is a terminal and wanted is true, send it through $SYSTEMD_PAGER, $PAGER or less(1). If we act as
+ * another user than the session's, it is less(1) in its secure mode, whatever these say; $SYSTEMD_PAGERSECURE decides
+ * otherwise. Where no pager can be had, output goes on as before.
  */
 void pager_open(struct pager *pager, bool wanted);
 /* Finish the output and wait until the user has seen it. */
