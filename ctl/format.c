@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -8,18 +9,53 @@
 #include "nss.h"
 #include "util.h"
 
+/* Bytes of the UTF-8 character at s, and its code point in *ret; 0 if there is none. */
+static size_t decode(const char *s, uint32_t *ret) {
+        const unsigned char *p = (const unsigned char *) s;
+        static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+        size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+        uint32_t c = n <= 1 ? p[0] : p[0] & (0x7fU >> n);
+        size_t i;
+
+        for (i = 1; i < n; i++) {
+                if ((p[i] & 0xc0) != 0x80)
+                        return 0;
+                c = c << 6 | (p[i] & 0x3f);
+        }
+        *ret = c;
+        return n > 0 && c >= least[n] ? n : 0;
+}
+
+/*
+ * Not the control characters of ASCII and of C1 (U+009B begins an escape sequence as ESC does), nor what turns the
+ * direction of writing around, nor bytes that are no UTF-8. *ret_n is the number of bytes that this is about.
+ */
+static bool is_shown(const char *s, size_t *ret_n) {
+        uint32_t c = 0;
+        size_t n = decode(s, &c);
+
+        *ret_n = n > 0 ? n : 1;
+        return n > 0 && c >= 0x20 && !(c >= 0x7f && c < 0xa0) && !(c >= 0x2028 && c <= 0x202e) &&
+               !(c >= 0x2066 && c <= 0x2069) && c != 0x200e && c != 0x200f;
+}
+
 char *format_printable(const char *s) {
         char *buf, *q;
+        size_t n, i;
 
         buf = malloc(strlen(s) * 4 + 1);
         if (!buf)
                 return NULL;
 
-        for (q = buf; *s; s++)
-                if ((unsigned char) *s < 0x20 || *s == 0x7f)
-                        q += sprintf(q, "\\x%02x", (unsigned char) *s);
-                else
-                        *q++ = *s;
+        for (q = buf; *s; s += n) {
+                bool shown = is_shown(s, &n);
+
+                for (i = 0; i < n; i++)
+                        if (shown)
+                                *q++ = s[i];
+                        else
+                                q += sprintf(q, "\\x%02x", (unsigned char) s[i]);
+        }
         *q = '\0';
         return buf;
 }

@@ -5,7 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A copy in which control characters are \xNN, so that no name or label plays tricks on a terminal; NULL: no memory. */
+/*
+ * A copy in which control characters, marks of direction and bytes that are not UTF-8 are \xNN, so that no name or label
+ * plays tricks on a terminal. NULL: no memory.
+ */
 char *format_printable(const char *s);
 
 /* Into buf, which is returned. Bytes as 1.5G, exactly below 1K; "512G" where nothing is lost. */

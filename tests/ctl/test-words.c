@@ -175,10 +175,27 @@ static void test_bytes(void) {
 }
 
 static void test_printable(void) {
-        char *s = format_printable("a\tb\x1b[31m\x7fü");
+        static const struct {
+                const char *s, *shown;
+        } cases[] = {
+                {"a\tb\x1b[31m\x7fü", "a\\x09b\\x1b[31m\\x7fü"},
+                {"日本 \xf0\x9f\x90\x98 \xc2\xa0", "日本 \xf0\x9f\x90\x98 \xc2\xa0"},
+                /* CSI of C1, and text from right to left. */
+                {"\xc2\x9b" "31mRED", "\\xc2\\x9b31mRED"},
+                {"\xe2\x80\xaetxt.exe\xe2\x81\xa6", "\\xe2\\x80\\xaetxt.exe\\xe2\\x81\\xa6"},
+                /* No UTF-8: a lone CSI byte, a long form of it, one cut off. */
+                {"\x9b" "31m", "\\x9b31m"},
+                {"\xe0\x82\x9b", "\\xe0\\x82\\x9b"},
+                {"\xe2\x80", "\\xe2\\x80"},
+        };
+        size_t i;
 
-        g_assert_cmpstr(s, ==, "a\\x09b\\x1b[31m\\x7fü");
-        free(s);
+        for (i = 0; i < G_N_ELEMENTS(cases); i++) {
+                char *s = format_printable(cases[i].s);
+
+                g_assert_cmpstr(s, ==, cases[i].shown);
+                free(s);
+        }
 }
 
 static void test_json(void) {
