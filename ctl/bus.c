@@ -4,6 +4,7 @@
 
 #include "agent.h"
 #include "bus.h"
+#include "call.h"
 #include "errors.h"
 #include "util.h"
 
@@ -55,7 +56,7 @@ int bus_new_call(sd_bus *bus, const char *method, sd_bus_message **ret) {
         return r < 0 ? bus_message_failed(method, r) : STATUS_OK;
 }
 
-static int call_failed(const char *what, const sd_bus_error *error, int r) {
+int bus_call_failed(const char *what, const sd_bus_error *error, int r) {
         enum exit_status status = STATUS_FAILED;
         size_t i;
 
@@ -91,8 +92,8 @@ int bus_call(sd_bus *bus,
                         return bus_message_failed(what, r);
         }
 
-        r = sd_bus_call(bus, m, action ? UINT64_MAX : 0, &error, reply);
-        return r < 0 ? call_failed(what, &error, r) : STATUS_OK;
+        r = action ? call_and_wait(bus, m, NULL, NULL, &error, reply) : sd_bus_call(bus, m, 0, &error, reply);
+        return r < 0 ? bus_call_failed(what, &error, r) : STATUS_OK;
 }
 
 int bus_region_path(sd_bus *bus, const char *name, const struct arguments *a, const char *what, char **ret) {

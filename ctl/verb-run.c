@@ -44,7 +44,8 @@ static void region_releasep(mshare_region **region) {
 static int lease(const struct arguments *a, mshare_region **ret) {
         const struct mshare_acquire_options options = {
                 .size = sizeof(options),
-                .timeout_usec = a->ask_password ? UINT64_MAX : 0,
+                /* Root is asked no question. */
+                .timeout_usec = a->ask_password && geteuid() != 0 ? UINT64_MAX : 0,
                 .flags = MSHARE_ACQUIRE_DETACHED | (a->ask_password ? MSHARE_ACQUIRE_INTERACTIVE : 0),
         };
         _cleanup_(agent_close) struct agent agent = AGENT_NONE;
@@ -64,6 +65,18 @@ static int lease(const struct arguments *a, mshare_region **ret) {
         }
         *ret = TAKE_PTR(region);
         return STATUS_OK;
+}
+
+/* The library and the lease: what the command needs to be in the region. Returns an exit status. */
+static int prepare(const struct arguments *a, char **ret_preload, mshare_region **ret_region) {
+        int r;
+
+        r = find_preload(ret_preload);
+        if (r < 0) {
+                complain("Cannot find " PRELOAD " beside libmshare: %s", strerror(-r));
+                return STATUS_RUN_FAILED;
+        }
+        return lease(a, ret_region);
 }
 
 static int set_environment(const struct arguments *a, const char *preload) {
@@ -96,17 +109,13 @@ int verb_run(const struct arguments *a) {
                 return STATUS_RUN_FAILED;
         }
 
-        r = find_preload(&preload);
-        if (r < 0) {
-                complain("Cannot find " PRELOAD " beside libmshare: %s", strerror(-r));
-                return STATUS_RUN_FAILED;
-        }
-
-        r = lease(a, &region);
-        if (r != STATUS_OK)
+        r = prepare(a, &preload, &region);
+        if (r != STATUS_OK && !(a->fallback && strcmp(a->fallback, "yes") == 0))
                 return r;
-
-        r = set_environment(a, preload);
+        if (r != STATUS_OK)
+                complain("Going on without the region, as --fallback=yes says");
+        else
+                r = set_environment(a, preload);
         if (r < 0) {
                 complain("Cannot set the environment: %s", strerror(-r));
                 return STATUS_RUN_FAILED;

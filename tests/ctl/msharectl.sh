@@ -123,6 +123,8 @@ check "the command's status" run 7 '' '' run a -- sh -c 'exit 7'
 check 'a command that is not there' run 127 '' '.*Cannot run /nonexistent: No such.* ' run a -- /nonexistent
 check 'a command that is none' run 126 '' '.*Cannot run /etc/passwd: Permission denied ' run a -- /etc/passwd
 check 'run in a missing region' run 125 '' '.*There is no region "z" ' run z -- true
+check 'or without it, if it may go on' run 0 'went on ' '.*There is no region "z" .*Going on without the region, as --fallback=yes says ' run --fallback=yes z -- sh -c 'echo "went on$MSHARE_REGION"'
+check 'as the command it is' run 7 '' '.*Going on .*' run --fallback=yes z -- sh -c 'exit 7'
 check 'run with a wrong option' run 125 '' '.*--fallback=maybe .*' run a --fallback=maybe -- true
 
 mkfifo "$out/go"
@@ -203,8 +205,17 @@ for _ in $(seq 100); do
         grep -q pgdata "$out/events" && grep -q pgdata "$out/events.json" && break
         sleep 0.05
 done
+kill -STOP "$FAKE_BROKER_PID"
+started=$SECONDS
+export SYSTEMD_BUS_TIMEOUT=1s
+check 'a broker that hangs' run 5 '' '.*Cannot create the region: the broker did not answer ' create x 1M
+unset SYSTEMD_BUS_TIMEOUT
+check 'is not waited for without end' [ $((SECONDS - started)) -le 30 ]
+kill -CONT "$FAKE_BROKER_PID"
 kill "$FAKE_BROKER_PID"
 sleep 0.2
+check 'run without a broker' run 125 '' '.*' run a -- echo went on
+check 'or without it, if it may go on' run 0 'went on ' '.*Going on without the region, as --fallback=yes says ' run --fallback=yes a -- echo went on
 check 'no broker' run 5 '' '.*the broker is not running \(systemctl start mshared\) ' list
 check 'monitor tells of its end, whatever names are watched' grep -Eqx "$stamp BrokerStopped" "$out/events"
 "$broker" "$FAKE_MSHARE" >"$out/ready" &

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARECTL_CALL_H
+#define MSHARECTL_CALL_H
+
+#include <systemd/sd-bus.h>
+
+/* What to do while a call lasts; NULL: nothing. */
+struct call_watch {
+        /*
+         * Ctrl-C or SIGTERM: 0 to go on waiting for the answer, which is expected to be an error soon, or -ECANCELED
+         * to wait no longer. A second signal ends the wait without asking. May make calls on the bus.
+         */
+        int (*interrupt)(sd_bus *bus, void *userdata);
+        void *userdata;
+};
+
+/*
+ * Send m and wait for the answer as long as it takes, but not for a broker that hangs: it is asked for a sign of life
+ * now and then, and has the usual time of a call to answer that. So questions of polkit and populating have their time.
+ *
+ * 0, or negative errno with the error set where the bus has one. *ret_signal, if watch is not NULL, is the signal that
+ * interrupted the call, or 0; then the answer may be an error, -ECANCELED or success, and the caller decides.
+ */
+int call_and_wait(sd_bus *bus,
+                  sd_bus_message *m,
+                  const struct call_watch *watch,
+                  int *ret_signal,
+                  sd_bus_error *error,
+                  sd_bus_message **reply);
+
+#endif
