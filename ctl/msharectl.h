@@ -33,8 +33,10 @@ struct arguments {
         char **command; /* what stands after "--", NULL-terminated; NULL if "--" does not */
 
         const char *mode, *owner, *backing, *lifetime, *linger, *address, *hugepages, *label, *file;
-        const char *fallback, *min_size;
-        bool populate, force;
+        const char *fallback, *min_size, *sort;
+        bool populate, force, addresses, sharers, value, help, version;
+        const char **properties; /* those that were asked for; none: all */
+        size_t n_properties;
 };
 
 /* The verbs: each prints what goes wrong itself and returns the exit status. */
@@ -46,6 +48,7 @@ int verb_list(const struct arguments *a);
 int verb_monitor(const struct arguments *a);
 int verb_remove(const struct arguments *a);
 int verb_run(const struct arguments *a);
+int verb_show(const struct arguments *a);
 int verb_status(const struct arguments *a);
 
 /* "msharectl: " and a sentence on stderr. */

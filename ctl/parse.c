@@ -78,6 +78,7 @@ static int parse_id(const char *s, uint32_t *ret) {
         return 0;
 }
 
+/* 1: found by its name; 0: by its number. */
 static int find_user(const char *s, uint32_t *ret_uid, uint32_t *ret_gid) {
         _cleanup_(freep) char *data = NULL, *more = NULL;
         struct passwd pw;
@@ -87,7 +88,7 @@ static int find_user(const char *s, uint32_t *ret_uid, uint32_t *ret_gid) {
         if (r >= 0) {
                 *ret_uid = pw.pw_uid;
                 *ret_gid = pw.pw_gid;
-                return 0;
+                return 1;
         }
 
         k = parse_id(s, ret_uid);
@@ -114,7 +115,7 @@ static int find_group(const char *s, uint32_t *ret_gid) {
 
 int parse_owner(const char *s, struct owner *ret) {
         _cleanup_(freep) char *user = NULL;
-        struct owner o = {};
+        struct owner o = {.login_gid = UINT32_MAX};
         uint32_t login_gid = UINT32_MAX;
         const char *colon;
         int r;
@@ -131,6 +132,8 @@ int parse_owner(const char *s, struct owner *ret) {
                 r = find_user(user, &o.uid, &login_gid);
                 if (r < 0)
                         return r;
+                if (r > 0)
+                        o.login_gid = login_gid;
                 o.has_uid = true;
         }
 

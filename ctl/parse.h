@@ -15,6 +15,7 @@ int parse_address(const char *s, uint64_t *ret);
 struct owner {
         bool has_uid, has_gid;
         uint32_t uid, gid;
+        uint32_t login_gid; /* of a user that is given by name, whether or not it is gid; else UINT32_MAX */
 };
 
 /*

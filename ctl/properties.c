@@ -4,8 +4,16 @@
 #include <string.h>
 
 #include "bus.h"
+#include "format.h"
 #include "properties.h"
 #include "util.h"
+
+#define ACL "a(suu)"
+
+static void fclosep(FILE **f) {
+        if (*f)
+                (void) fclose(*f);
+}
 
 static void property_done(struct property *p) {
         free(p->name);
@@ -22,6 +30,43 @@ void properties_done(struct properties *p) {
         *p = (struct properties){};
 }
 
+/* Those who are admitted beside the mode, as words with colons and as an array of arrays. 1, or negative errno. */
+static int read_acl(sd_bus_message *m, struct property *p) {
+        _cleanup_(fclosep) FILE *text = NULL, *json = NULL;
+        size_t text_size, json_size;
+        const char *kind;
+        uint32_t id, access;
+        int r;
+
+        text = open_memstream(&p->string, &text_size);
+        json = open_memstream(&p->json, &json_size);
+        if (!text || !json)
+                return -ENOMEM;
+
+        p->type = 'a';
+        (void) fputc('[', json);
+        r = sd_bus_message_enter_container(m, 'v', ACL);
+        if (r >= 0)
+                r = sd_bus_message_enter_container(m, 'a', "(suu)");
+        while (r >= 0 && (r = sd_bus_message_read(m, "(suu)", &kind, &id, &access)) > 0) {
+                _cleanup_(freep) char *kind_json = json_string(kind);
+
+                if (!kind_json)
+                        return -ENOMEM;
+                (void) fprintf(text, "%s%s:%" PRIu32 ":%" PRIu32, p->number > 0 ? " " : "", kind, id, access);
+                (void) fprintf(json, "%s[%s,%" PRIu32 ",%" PRIu32 "]", p->number > 0 ? "," : "", kind_json, id, access);
+                p->number++;
+        }
+        if (r >= 0)
+                r = sd_bus_message_exit_container(m);
+        if (r >= 0)
+                r = sd_bus_message_exit_container(m);
+        (void) fputc(']', json);
+        if (fflush(text) != 0 || fflush(json) != 0)
+                return -ENOMEM;
+        return r < 0 ? r : 1;
+}
+
 /* 1: read; 0: of a type that is not for showing, skipped. */
 static int read_value(sd_bus_message *m, struct property *p) {
         const char *contents, *s;
@@ -34,6 +79,8 @@ static int read_value(sd_bus_message *m, struct property *p) {
         r = sd_bus_message_peek_type(m, NULL, &contents);
         if (r < 0)
                 return r;
+        if (strcmp(contents, ACL) == 0)
+                return read_acl(m, p);
         if (strlen(contents) != 1 || !strchr("sobyqutd", contents[0])) {
                 r = sd_bus_message_skip(m, "v");
                 return r < 0 ? r : 0;
@@ -112,6 +159,26 @@ static int read_property(sd_bus_message *m, struct properties *p) {
         return r;
 }
 
+int properties_read(sd_bus_message *m, struct properties *ret) {
+        _cleanup_(properties_done) struct properties p = {};
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "{sv}");
+        while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+                r = read_property(m, &p);
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(m);
+        }
+        if (r >= 0)
+                r = sd_bus_message_exit_container(m);
+        if (r < 0)
+                return r;
+
+        *ret = p;
+        p = (struct properties){};
+        return 0;
+}
+
 int properties_get(sd_bus *bus,
                    const char *path,
                    const char *interface,
@@ -119,7 +186,6 @@ int properties_get(sd_bus *bus,
                    const char *what,
                    struct properties *ret) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
-        _cleanup_(properties_done) struct properties p = {};
         int r;
 
         r = sd_bus_message_new_method_call(
@@ -133,18 +199,8 @@ int properties_get(sd_bus *bus,
         if (r != STATUS_OK)
                 return r;
 
-        r = sd_bus_message_enter_container(reply, 'a', "{sv}");
-        while (r >= 0 && (r = sd_bus_message_enter_container(reply, 'e', "sv")) > 0) {
-                r = read_property(reply, &p);
-                if (r >= 0)
-                        r = sd_bus_message_exit_container(reply);
-        }
-        if (r < 0)
-                return bus_message_failed(what, r);
-
-        *ret = p;
-        p = (struct properties){};
-        return STATUS_OK;
+        r = properties_read(reply, ret);
+        return r < 0 ? bus_message_failed(what, r) : STATUS_OK;
 }
 
 struct property *properties_find(struct properties *p, const char *name) {
@@ -168,6 +224,71 @@ const char *properties_string(struct properties *p, const char *name) {
         const struct property *one = properties_find(p, name);
 
         return one && one->string ? one->string : "";
+}
+
+static bool is_asked_for(const struct arguments *a, const char *name) {
+        size_t i, n = strlen(name);
+        const char *p;
+
+        for (i = 0; i < a->n_properties; i++)
+                for (p = a->properties[i]; *p; p += strcspn(p, ","), p += *p == ',')
+                        if (strncmp(p, name, n) == 0 && (p[n] == ',' || p[n] == '\0'))
+                                return true;
+        return a->n_properties == 0;
+}
+
+int properties_select(struct properties *p, const struct arguments *a) {
+        size_t i, n = 0, k;
+        const char *s;
+
+        for (i = 0; i < a->n_properties; i++)
+                for (s = a->properties[i]; *s; s += k, s += *s == ',') {
+                        bool found = false;
+                        size_t j;
+
+                        k = strcspn(s, ",");
+                        for (j = 0; j < p->n; j++)
+                                found = found || (strncmp(p->list[j].name, s, k) == 0 && p->list[j].name[k] == '\0');
+                        if (!found) {
+                                complain("There is no property \"%.*s\"", (int) k, s);
+                                return STATUS_FAILED;
+                        }
+                }
+
+        for (i = 0; i < p->n; i++)
+                if (is_asked_for(a, p->list[i].name))
+                        p->list[n++] = p->list[i];
+                else
+                        property_done(p->list + i);
+        p->n = n;
+        return STATUS_OK;
+}
+
+int property_print_value(const struct property *p) {
+        _cleanup_(freep) char *text = NULL;
+
+        switch (p->type) {
+        case 's':
+        case 'o':
+        case 'a':
+                text = format_printable(p->string ?: "");
+                if (!text)
+                        return bus_out_of_memory();
+                (void) fputs(text, stdout);
+                break;
+        case 'b':
+                (void) fputs(p->number ? "yes" : "no", stdout);
+                break;
+        case 'd':
+                (void) printf("%.17g", p->real);
+                break;
+        default:
+                if (p->type == 't' && p->number == UINT64_MAX)
+                        (void) fputs("infinity", stdout);
+                else
+                        (void) printf("%" PRIu64, p->number);
+        }
+        return STATUS_OK;
 }
 
 int properties_print_json(const struct properties *p, enum json_mode mode) {

@@ -4,13 +4,13 @@
 
 #include "msharectl.h"
 
-/* A property of a basic type: its number, its string, and its value in JSON. Others are left out. */
+/* A property of a basic type, or an access list: its number, its string, and its value in JSON. Others are left out. */
 struct property {
         char *name;
         char type;       /* as in a D-Bus signature */
-        uint64_t number; /* b, y, q, u, t */
+        uint64_t number; /* b, y, q, u, t; a: how many entries */
         double real;     /* d */
-        char *string;    /* s, o */
+        char *string;    /* s, o, a */
         char *json;
         bool shown; /* for the caller */
 };
@@ -22,6 +22,8 @@ struct properties {
 
 void properties_done(struct properties *p);
 
+/* a{sv}. 0, or negative errno. */
+int properties_read(sd_bus_message *m, struct properties *ret);
 /* All that the object tells of the interface. Prints what goes wrong; returns an exit status. */
 int properties_get(sd_bus *bus,
                    const char *path,
@@ -36,6 +38,10 @@ struct property *properties_find(struct properties *p, const char *name);
 uint64_t properties_number(struct properties *p, const char *name);
 const char *properties_string(struct properties *p, const char *name);
 
+/* Keep those that a->properties names, or all if it names none. Says which there is not; returns an exit status. */
+int properties_select(struct properties *p, const struct arguments *a);
+/* The value alone, as "show" has it. Returns an exit status. */
+int property_print_value(const struct property *p);
 /* The whole as one JSON object and a line feed. Returns an exit status. */
 int properties_print_json(const struct properties *p, enum json_mode mode);
 

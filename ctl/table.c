@@ -84,15 +84,6 @@ int table_add_null(struct table *t) {
         return add(t, strdup("-"), strdup("null"));
 }
 
-static int compare_rows(const void *a, const void *b) {
-        return strcmp(((const struct cell *) a)->text, ((const struct cell *) b)->text);
-}
-
-void table_sort(struct table *t) {
-        if (t->n_cells > 0)
-                qsort(t->cells, t->n_cells / t->n_columns, t->n_columns * sizeof(*t->cells), compare_rows);
-}
-
 /* Columns on the screen; bytes where the locale does not tell. */
 static size_t width_of(const char *s) {
         size_t n = 0, k, left = strlen(s);
@@ -164,14 +155,18 @@ static void fit_terminal(size_t *widths, const struct table *t) {
         }
 }
 
-static void print_header(const char *key, size_t width, bool right, bool last) {
+static void print_header(const char *name, size_t width, bool right, bool last) {
         char buf[64];
         size_t i;
 
-        for (i = 0; i < sizeof(buf) - 1 && key[i]; i++)
-                buf[i] = (char) toupper((unsigned char) key[i]);
+        for (i = 0; i < sizeof(buf) - 1 && name[i]; i++)
+                buf[i] = (char) toupper((unsigned char) name[i]);
         buf[i] = '\0';
         print_cell(buf, width, right, last);
+}
+
+static const char *title(const struct column *column) {
+        return column->title ?: column->key;
 }
 
 static int print_text(const struct table *t, const struct arguments *a, const char *noun) {
@@ -184,7 +179,7 @@ static int print_text(const struct table *t, const struct arguments *a, const ch
         for (i = 0; i < t->n_columns; i++) {
                 if (!(t->columns[i].flags & COLUMN_JSON_ONLY))
                         last = i;
-                widths[i] = a->legend ? strlen(t->columns[i].key) : 0;
+                widths[i] = a->legend ? strlen(title(t->columns + i)) : 0;
         }
         for (i = 0; i < t->n_cells; i++) {
                 w = width_of(t->cells[i].text);
@@ -200,7 +195,7 @@ static int print_text(const struct table *t, const struct arguments *a, const ch
                         if (t->columns[i].flags & COLUMN_JSON_ONLY)
                                 continue;
                         if (row == 0)
-                                print_header(t->columns[i].key, widths[i], right, i == last);
+                                print_header(title(t->columns + i), widths[i], right, i == last);
                         else
                                 print_cell(t->cells[(row - 1) * t->n_columns + i].text, widths[i], right, i == last);
                         (void) putchar(i == last ? '\n' : ' ');

@@ -15,6 +15,7 @@ enum column_flags {
 struct column {
         const char *key; /* the JSON key; in capitals, the header */
         unsigned int flags;
+        const char *title; /* instead of the key for the header; NULL: the key itself */
 };
 
 /* Rows of cells that know how to be read by people and by programs. columns must outlive the table. */
@@ -30,9 +31,6 @@ struct table *table_free(struct table *t);
 int table_add_string(struct table *t, const char *s);
 int table_add_number(struct table *t, uint64_t n, const char *shown);
 int table_add_null(struct table *t);
-
-/* Order the rows by the text of their first cells. */
-void table_sort(struct table *t);
 
 /* Print it all, in the form that the arguments ask for; noun is for the footer ("3 regions listed."). */
 int table_print(struct table *t, const struct arguments *a, const char *noun);

@@ -149,6 +149,11 @@ int verb_create(const struct arguments *a) {
                 r = parse_owner_word(a->owner, &w.owner);
         if (r != STATUS_OK)
                 return r;
+        /* As in region files: what is new and a user's has that user's group. */
+        if (w.owner.has_uid && !w.owner.has_gid && w.owner.login_gid != UINT32_MAX) {
+                w.owner.gid = w.owner.login_gid;
+                w.owner.has_gid = true;
+        }
 
         if (a->file) {
                 /* Opened with our rights: the broker opens no path for anybody. */

@@ -4,85 +4,104 @@
 
 #include "bus.h"
 #include "format.h"
+#include "regions.h"
 #include "table.h"
 #include "util.h"
 
-#define SIGNATURE "sottuuuus"
-
+/* The last two for people come at request. */
 static const struct column columns[] = {
-        {"name", 0},
-        {"window", COLUMN_TEXT_ONLY | COLUMN_RIGHT},
-        {"address", 0},
-        {"length", COLUMN_JSON_ONLY},
-        {"mode", 0},
-        {"owner", COLUMN_TEXT_ONLY},
-        {"uid", COLUMN_JSON_ONLY},
-        {"gid", COLUMN_JSON_ONLY},
-        {"clients", COLUMN_RIGHT},
-        {"state", 0},
-        {"object", COLUMN_JSON_ONLY},
+        {"name", 0, NULL},
+        {"size", COLUMN_RIGHT, NULL},
+        {"resident", COLUMN_RIGHT, NULL},
+        {"sharers", COLUMN_RIGHT, NULL},
+        {"clients", COLUMN_RIGHT, NULL},
+        {"page_tables", COLUMN_RIGHT, "tables"},
+        {"saved", COLUMN_RIGHT, NULL},
+        {"mode", 0, NULL},
+        {"owner", COLUMN_TEXT_ONLY, NULL},
+        {"uid", COLUMN_JSON_ONLY, NULL},
+        {"gid", COLUMN_JSON_ONLY, NULL},
+        {"state", 0, NULL},
+        {"object", COLUMN_JSON_ONLY, NULL},
+        {"address", 0, NULL},
+        {"length", COLUMN_RIGHT, "window"},
 };
 
 static void table_freep(struct table **t) {
         *t = table_free(*t);
 }
 
-static int add_region(struct table *t, sd_bus_message *m) {
-        char shown[32], address_text[32], mode_text[8], user[64], group[64], owner[130];
-        const char *name, *object, *state;
-        uint32_t mode, uid, gid, clients;
-        uint64_t address, length;
+static int add_bytes(struct table *t, uint64_t n) {
+        char text[32];
+
+        return table_add_number(t, n, format_bytes(n, text, sizeof(text)));
+}
+
+/* To those who may not acquire a region the broker does not tell where it lies. */
+static int add_place(struct table *t, struct properties *p) {
+        uint64_t address = properties_number(p, "Address"), length = properties_number(p, "Length");
+        char text[32];
         int r;
 
-        r = sd_bus_message_read(
-                m, "(" SIGNATURE ")", &name, &object, &address, &length, &mode, &uid, &gid, &clients, &state);
-        if (r <= 0)
+        (void) snprintf(text, sizeof(text), "0x%" PRIx64, address);
+        r = address ? table_add_number(t, address, text) : table_add_null(t);
+        if (r < 0)
                 return r;
+        return length ? add_bytes(t, length) : table_add_null(t);
+}
 
-        (void) snprintf(address_text, sizeof(address_text), "0x%" PRIx64, address);
-        (void) snprintf(mode_text, sizeof(mode_text), "%04" PRIo32, mode & 0777);
+static int add_region(struct table *t, struct region *region) {
+        uint32_t uid = (uint32_t) properties_number(&region->properties, "UID");
+        uint32_t gid = (uint32_t) properties_number(&region->properties, "GID");
+        uint32_t mode = properties_number(&region->properties, "Mode") & 0777;
+        char mode_text[8], user[64], group[64], owner[130];
+
+        (void) snprintf(mode_text, sizeof(mode_text), "%04" PRIo32 "%s", mode, region->has_acl ? "+" : "");
         (void) snprintf(owner,
                         sizeof(owner),
                         "%s:%s",
                         format_uid(uid, user, sizeof(user)),
                         format_gid(gid, group, sizeof(group)));
 
-        /* To those who may not acquire a region the broker does not tell where it lies. */
-        if (table_add_string(t, name) < 0 ||
-            table_add_string(t, length ? format_bytes(length, shown, sizeof(shown)) : NULL) < 0 ||
-            (address ? table_add_number(t, address, address_text) : table_add_null(t)) < 0 ||
-            (length ? table_add_number(t, length, NULL) : table_add_null(t)) < 0 ||
-            table_add_number(t, mode & 0777, mode_text) < 0 || table_add_string(t, owner) < 0 ||
-            table_add_number(t, uid, NULL) < 0 || table_add_number(t, gid, NULL) < 0 ||
-            table_add_number(t, clients, NULL) < 0 || table_add_string(t, state) < 0 ||
-            table_add_string(t, object) < 0)
+        if (table_add_string(t, region->name) < 0 || add_bytes(t, region->size) < 0 ||
+            add_bytes(t, region->resident) < 0 || table_add_number(t, region->sharers, NULL) < 0 ||
+            table_add_number(t, region->clients, NULL) < 0 || add_bytes(t, region->page_tables) < 0 ||
+            add_bytes(t, region->saved) < 0 || table_add_number(t, mode, mode_text) < 0 ||
+            table_add_string(t, owner) < 0 || table_add_number(t, uid, NULL) < 0 ||
+            table_add_number(t, gid, NULL) < 0 || table_add_string(t, region->state) < 0 ||
+            table_add_string(t, region->object) < 0 || add_place(t, &region->properties) < 0)
                 return -ENOMEM;
-        return 1;
+        return 0;
 }
 
 int verb_list(const struct arguments *a) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+        struct column shown[ELEMENTSOF(columns)];
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_(regions_done) struct regions regions = {};
         _cleanup_(table_freep) struct table *t = NULL;
-        static const char what[] = "Cannot list regions";
+        size_t i;
         int r;
+
+        if (a->sort && !regions_sort_known(a->sort)) {
+                complain("--sort=%s is none of name, size, resident, sharers, clients, tables and saved", a->sort);
+                return STATUS_USAGE;
+        }
 
         r = bus_connect(&bus);
         if (r == STATUS_OK)
-                r = bus_new_call(bus, "ListRegions", &m);
-        if (r == STATUS_OK)
-                r = bus_call(bus, m, false, a, what, &reply);
+                r = regions_get(bus, a, "Cannot list regions", &regions);
         if (r != STATUS_OK)
                 return r;
+        if (a->sort)
+                regions_sort(&regions, a->sort);
 
-        r = table_new(columns, ELEMENTSOF(columns), &t);
-        if (r >= 0)
-                r = sd_bus_message_enter_container(reply, 'a', "(" SIGNATURE ")");
-        while (r >= 0 && (r = add_region(t, reply)) > 0)
-                ;
-        if (r < 0)
-                return bus_message_failed(what, r);
-
-        table_sort(t);
-        return table_print(t, a, "region") < 0 ? bus_out_of_memory() : STATUS_OK;
+        for (i = 0; i < ELEMENTSOF(columns); i++) {
+                shown[i] = columns[i];
+                if (!a->addresses && i >= ELEMENTSOF(columns) - 2)
+                        shown[i].flags |= COLUMN_JSON_ONLY;
+        }
+        r = table_new(shown, ELEMENTSOF(columns), &t);
+        for (i = 0; r >= 0 && i < regions.n; i++)
+                r = add_region(t, regions.list + i);
+        return r < 0 || table_print(t, a, "region") < 0 ? bus_out_of_memory() : STATUS_OK;
 }

@@ -8,7 +8,7 @@
 #include "errors.h"
 #include "format.h"
 #include "pager.h"
-#include "properties.h"
+#include "regions.h"
 #include "util.h"
 
 #define BYTES_MAX 32
@@ -76,17 +76,21 @@ static void print_manager(struct properties *p, const char *obstacle) {
 
         for (i = 0; i < p->n; i++)
                 if (is_limit(p->list + i)) {
-                        line(key, "%s=%" PRIu64, p->list[i].name, p->list[i].number);
+                        if (p->list[i].number == UINT64_MAX)
+                                line(key, "%s=infinity", p->list[i].name);
+                        else
+                                line(key, "%s=%" PRIu64, p->list[i].name, p->list[i].number);
                         key = "";
                 }
 }
 
 static int print_region(struct properties *p) {
-        char b1[BYTES_MAX], user[64], group[64], when[64];
+        char b1[BYTES_MAX], b2[BYTES_MAX], user[64], group[64], when[64];
         const struct property *progress = properties_find(p, "Progress");
         const char *state = properties_string(p, "State");
         _cleanup_(freep) char *name = NULL, *label = NULL;
         uint64_t address = properties_number(p, "Address"), length = properties_number(p, "Length");
+        uint64_t tables = properties_number(p, "PageTableBytes");
         uint64_t linger = properties_number(p, "LingerUSec");
 
         name = format_printable(properties_string(p, "Name"));
@@ -105,7 +109,12 @@ static int print_region(struct properties *p) {
              "%s, %s",
              format_bytes(properties_number(p, "Size"), b1, sizeof(b1)),
              properties_string(p, "Backing"));
-        line("Mode", "%04" PRIo64, properties_number(p, "Mode") & 0777);
+        line("Mode",
+             "%04" PRIo64 "%s",
+             properties_number(p, "Mode") & 0777,
+             properties_number(p, "Acl") > 0 ? "+" : "");
+        if (properties_number(p, "Acl") > 0)
+                line("Admits", "%s", properties_string(p, "Acl"));
         if (strcmp(properties_string(p, "Access"), "r") == 0)
                 line("Access", "read-only for everyone, whatever the mode");
         line("Owner",
@@ -115,7 +124,10 @@ static int print_region(struct properties *p) {
         line("Clients", "%" PRIu64, properties_number(p, "NClients"));
         line("Sharers", "%" PRIu64, properties_number(p, "NSharers"));
         line("Resident", "%s", format_bytes(properties_number(p, "ResidentBytes"), b1, sizeof(b1)));
-        line("Page tables", "%s", format_bytes(properties_number(p, "PageTableBytes"), b1, sizeof(b1)));
+        line("Page tables",
+             "%s held once, %s saved",
+             format_bytes(tables, b1, sizeof(b1)),
+             format_bytes(region_saved_bytes(properties_number(p, "NSharers"), tables), b2, sizeof(b2)));
         if (linger != 0)
                 line("Lifetime", "%s, lingers %.3gs", properties_string(p, "Lifetime"), (double) linger / 1e6);
         else

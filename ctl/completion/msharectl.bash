@@ -12,7 +12,7 @@ __msharectl_regions() {
 
 _msharectl() {
         local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i n=0
-        local verbs='list status create remove chmod chown clients monitor run'
+        local verbs='list status show create remove chmod chown clients monitor run help'
         local options='-h --help --version --json= --no-pager --no-legend --no-ask-password -q --quiet'
         local create='--mode= --owner= --backing= --file= --populate --lifetime= --linger= --address= --hugepages= --label='
 
@@ -29,6 +29,8 @@ _msharectl() {
         --lifetime) words='persistent while-leased' ;;
         --hugepages) words='never advise always' ;;
         --fallback) words='yes no' ;;
+        --sort) words='name size resident sharers clients tables saved' ;;
+        --property | -p) words=$(msharectl show --no-ask-password 2>/dev/null | sed 's/=.*//') ;;
         --owner) COMPREPLY=($(compgen -u -- "$cur")) && return ;;
         --file) COMPREPLY=($(compgen -f -- "$cur")) && return ;;
         --mode | --linger | --address | --label | --min-size) return ;;
@@ -52,6 +54,8 @@ _msharectl() {
 
         if [[ $cur == -* ]]; then
                 case $verb in
+                list) options+=' --addresses --sort=' ;;
+                show) options+=' -p --property= --value' ;;
                 create) options+=" $create" ;;
                 remove) options+=' --force' ;;
                 run) options+=' --fallback= --min-size= --' ;;
@@ -63,7 +67,8 @@ _msharectl() {
 
         case $verb in
         '') words=$verbs ;;
-        status | remove | monitor) words=$(__msharectl_regions) ;;
+        help) [[ $n == 0 ]] && words=$verbs ;;
+        status | show | remove | monitor) words=$(__msharectl_regions) ;;
         clients) [[ $n == 0 ]] && words=$(__msharectl_regions) ;;
         run) if [[ $n == 0 ]]; then words=$(__msharectl_regions); else words='--'; fi ;;
         chmod) if [[ $n == 0 ]]; then words='0600 0640 0660 0644 0666'; else words=$(__msharectl_regions); fi ;;

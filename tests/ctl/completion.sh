@@ -28,8 +28,10 @@ completes() {
         fi
 }
 
-completes 'list status create remove chmod chown clients monitor run' ''
-completes 'status' st
+completes 'list status show create remove chmod chown clients monitor run help' ''
+completes 'status' sta
+completes 'show' help sh
+completes 'saved' list --sort = sa
 completes 'pgdata other' status ''
 completes 'pgdata other' status pgdata ''
 completes 'pretty' --json = p

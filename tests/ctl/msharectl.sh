@@ -27,23 +27,40 @@ check 'an empty list' run 0 '0 regions listed. ' ''
 check 'an empty list without legend' run 0 '' '' --no-legend
 check 'an empty list in JSON' json 'd == []' list --json=short
 check 'create tells where it is' run 0 'Created region pgdata: 300G at 0x2[0-9a-f]+\. ' '' create pgdata 300G
-check 'list' run 0 'NAME +WINDOW ADDRESS +MODE OWNER +CLIENTS STATE pgdata +300G 0x2[0-9a-f]+ 0600 [a-z0-9]+:root +0 ready  1 region listed\. ' '' list
+check 'list' run 0 'NAME +SIZE +RESIDENT +SHARERS +CLIENTS +TABLES +SAVED +MODE +OWNER +STATE pgdata +300G +5M +3 +0 +12K +24K +0600 [a-z0-9]+:root +ready  1 region listed\. ' '' list
+check 'and where it lies, on demand' run 0 'NAME .* STATE +ADDRESS +WINDOW pgdata .* ready +0x2[0-9a-f]+ +300G  1 region .*' '' list --addresses
 check 'list is what happens without a command' run 0 'NAME .* 1 region listed\. ' ''
 check 'no legend' run 0 'pgdata .* ready ' '' --no-legend list
-check 'list in JSON' json 'len(d) == 1 and d[0]["name"] == "pgdata" and d[0]["length"] == 300 << 30 and d[0]["mode"] == 0o600 and d[0]["clients"] == 0 and d[0]["object"] == "/org/mshare1/region/pgdata" and d[0]["address"] >= 1 << 45' list --json=pretty
+check 'list in JSON' json 'len(d) == 1 and d[0]["size"] == 300 << 30 and d[0]["resident"] == 5 << 20 and d[0]["sharers"] == 3 and d[0]["page_tables"] == 12288 and d[0]["saved"] == 24576 and d[0]["name"] == "pgdata" and d[0]["length"] == 300 << 30 and d[0]["mode"] == 0o600 and d[0]["clients"] == 0 and d[0]["object"] == "/org/mshare1/region/pgdata" and d[0]["address"] >= 1 << 45' list --json=pretty
 check 'pretty is indented' grep -q '^                "name" : "pgdata",$' "$out/json"
 check 'short is one line' sh -c "'$ctl' --json=short | wc -l | grep -qx 1"
 check 'off is text' run 0 'NAME .*' '' --json=off
 check 'an existing name' run 1 '' 'msharectl: Cannot create the region: Region "pgdata" exists ' create pgdata 1G
 check 'create in JSON' json 'd["name"] == "j" and d["object"] == "/org/mshare1/region/j" and d["length"] == 1 << 30 and d["address"] > 0' create j 1K --json=short
 check 'a list is sorted' run 0 'j .* pgdata .*' '' list --no-legend
+check 'by another column from the top' run 0 'pgdata .* j .*' '' list --no-legend --sort=size
+check 'by an unknown column' run 2 '' 'msharectl: --sort=colour is none of name, .* ' list --sort=colour
+"$ctl" create -q listed 1M
+check 'a mode with an access list has a plus' run 0 '.*listed .* 0600\+ .*' '' list
+check 'the status has the list' run 0 '.* Mode: 0600\+ +Admits: user:1000:6 group:7:4 .*' '' status listed
+check 'show has it' run 0 'user:1000:6 group:7:4 ' '' show -p Acl --value listed
+check 'so has JSON' json 'd == {"Acl": [["user", 1000, 6], ["group", 7, 4]]}' show -p Acl --json=short listed
+"$ctl" remove listed
+check 'show' run 0 'Name=pgdata Address=[0-9]+ Length=322122547200 .* State=ready Progress=1 ' '' show pgdata
+check 'some properties' run 0 'Name=pgdata Size=322122547200 State=ready ' '' show pgdata -p State,Name --property=Size
+check 'their values' run 0 '322122547200 ready ' '' show -p Size -p State --value pgdata
+check 'of several' run 0 'Name=j  Name=pgdata ' '' show -p Name j pgdata
+check 'of the broker' run 0 'yes ' '' show -p KernelSupport --value
+check 'an unknown property' run 1 '' 'msharectl: There is no property "Colour" ' show -p Name,Colour pgdata
+check 'show a missing region' run 3 '' '.*There is no region "z" ' show z
 check 'remove several' run 0 '' '' remove j pgdata
 
 check 'no options' create_with o ''
 check 'mode is octal' sh -c "'$ctl' create -q m 1M --mode=640 && '$ctl' status m | grep -q 'Mode: 0640' && '$ctl' remove m"
 check 'owner by name' create_with o 'uid=0 gid=1 ' --owner=root:daemon
 check 'owner by number' create_with o 'uid=4000000000 gid=7 ' --owner=4000000000:7
-check 'user alone leaves the group to the broker' create_with o 'uid=1 ' --owner=daemon
+check 'user alone takes the login group' create_with o 'uid=1 gid=1 ' --owner=daemon
+check 'but not if it is a number' create_with o 'uid=1 ' --owner=1
 check 'user and his group' create_with o 'uid=1 gid=1 ' --owner=daemon:
 check 'group alone' create_with o 'gid=1 ' --owner=:daemon
 check 'every backing' sh -ec "for b in anonymous memfd hugetlb empty; do '$ctl' create -q b 1M --backing=\$b; '$ctl' status b | grep -q \"Size: 1M, \$b\"; '$ctl' remove b; done"
@@ -83,6 +100,10 @@ check 'too many arguments' run 2 '' "$usage" clients x y
 check 'a command line for others than run' run 2 '' "$usage" list -- x
 check 'run without a command' run 2 '' "$usage" run x
 check 'help' run 0 'msharectl \[OPTIONS.* create NAME SIZE .*' '' --help
+check 'the same as a command' run 0 'msharectl \[OPTIONS.* create NAME SIZE .*' '' help
+check 'help for a command' run 0 'msharectl \[OPTIONS\.\.\.\] remove NAME\.\.\.  Remove regions\.  Options of remove: +--force .* Options: .*' '' help remove
+check 'the same as an option' run 0 'msharectl \[OPTIONS\.\.\.\] remove NAME.*' '' remove --help
+check 'help for an unknown command' run 2 '' '.*There is no command "frob" ' help frob
 check 'version' run 0 'msharectl [0-9.]+ ' '' --version
 
 "$ctl" create -q a 1M
@@ -103,7 +124,7 @@ check 'the same in JSON' json 'd["KernelSupport"] is True and d["NRegions"] == 2
 check 'status of a broker that cannot do anything' run 6 'mshared .*has mshare.* Unusable: msharefs is not mounted .*' '' status
 check 'the same in JSON' run 6 '.*"KernelSupport":true.*' 'msharectl: msharefs is not mounted ' status --json=short
 "$ctl" remove unmounted
-check 'status of a region' run 0 'a +State: ready +Window: 1G at 0x2[0-9a-f]+ +Size: 1M, anonymous +Mode: 0666 .*Resident: 5M +Page tables: 12K +Lifetime: persistent +Created: [A-Z][a-z]{2} 20.*' '' status a
+check 'status of a region' run 0 'a +State: ready +Window: 1G at 0x2[0-9a-f]+ +Size: 1M, anonymous +Mode: 0666 .*Resident: 5M +Page tables: 12K held once, 24K saved +Lifetime: persistent +Created: [A-Z][a-z]{2} 20.*' '' status a
 check 'the same in JSON' json 'd["Name"] == "a" and d["Size"] == 1 << 20 and d["Mode"] == 0o666 and d["Progress"] == 1' status a --json=pretty
 "$ctl" create -q readonly 1M
 check 'a region may be read-only for everyone' run 0 'readonly .*Mode: 0600 +Access: read-only for everyone, whatever the mode +Owner: .*' '' status readonly
@@ -111,7 +132,7 @@ check 'a region may be read-only for everyone' run 0 'readonly .*Mode: 0600 +Acc
 check 'status of a missing region' run 3 '' '.*There is no region "z" ' status z
 
 "$ctl" create -q hidden 1M
-check 'where a region lies may be a secret' run 0 '.*hidden +- - +0600 .*' '' list
+check 'where a region lies may be a secret' run 0 '.*hidden .* ready +- +- .*' '' list --addresses
 check 'which is null in JSON' json '[r["address"] for r in d if r["name"] == "hidden"] == [None]' list --json=short
 
 check 'no clients' run 0 '0 clients listed. ' '' clients a

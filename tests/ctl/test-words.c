@@ -120,6 +120,9 @@ static void test_owners(void) {
 
         g_assert_cmpint(parse_owner("root", &o), ==, 0);
         g_assert_true(o.has_uid && !o.has_gid && o.uid == 0);
+        g_assert_cmpuint(o.login_gid, ==, 0);
+        g_assert_cmpint(parse_owner("1", &o), ==, 0);
+        g_assert_cmpuint(o.login_gid, ==, UINT32_MAX);
         g_assert_cmpint(parse_owner("root:", &o), ==, 0);
         g_assert_true(o.has_uid && o.has_gid && o.uid == 0 && o.gid == 0);
         g_assert_cmpint(parse_owner("daemon:root", &o), ==, 0);

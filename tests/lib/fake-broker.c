@@ -353,7 +353,7 @@ static int property(sd_bus *bus,
         if (strcmp(name, "NClients") == 0)
                 return sd_bus_message_append(reply, "u", fake_region_clients(r));
         if (strcmp(name, "NSharers") == 0)
-                return sd_bus_message_append(reply, "u", UINT32_C(3));
+                return sd_bus_message_append(reply, "t", UINT64_C(3));
         if (strcmp(name, "PageTableBytes") == 0)
                 return sd_bus_message_append(reply, "t", UINT64_C(12288));
         if (strcmp(name, "ResidentBytes") == 0)
@@ -368,7 +368,25 @@ static int property(sd_bus *bus,
                 return sd_bus_message_append(reply, "s", r->backing);
         if (strcmp(name, "Lifetime") == 0)
                 return sd_bus_message_append(reply, "s", r->lifetime);
+        if (strcmp(name, "Acl") == 0)
+                return strcmp(r->name, "listed") == 0 ?
+                        sd_bus_message_append(reply, "a(suu)", 2, "user", 1000U, 6U, "group", 7U, 4U) :
+                        sd_bus_message_append(reply, "a(suu)", 0);
         return sd_bus_message_append(reply, "s", r->options);
+}
+
+/* Where "hidden" lies is a secret. */
+static int place(sd_bus *bus,
+                 const char *path,
+                 const char *interface,
+                 const char *name,
+                 sd_bus_message *reply,
+                 void *userdata,
+                 sd_bus_error *error) {
+        const struct fake_region *r = userdata;
+        uint64_t v = strcmp(name, "Address") == 0 ? r->address : r->length;
+
+        return sd_bus_message_append(reply, "t", strcmp(r->name, "hidden") == 0 ? 0 : v);
 }
 
 static int manager_property(sd_bus *bus,
@@ -431,18 +449,19 @@ static const sd_bus_vtable manager_vtable[] = {
 static const sd_bus_vtable region_vtable[] = {
         SD_BUS_VTABLE_START(0),
         FIELD("Name", "s", name),
-        FIELD("Address", "t", address),
-        FIELD("Length", "t", length),
+        SD_BUS_PROPERTY("Address", "t", place, 0, 0),
+        SD_BUS_PROPERTY("Length", "t", place, 0, 0),
         FIELD("Size", "t", size),
         FIELD("Mode", "u", mode),
         FIELD("UID", "u", uid),
         FIELD("GID", "u", gid),
         FIELD("CreatedUSec", "t", created),
         COMPUTED("Access", "s", 0),
+        COMPUTED("Acl", "a(suu)", 0),
         COMPUTED("Backing", "s", 0),
         COMPUTED("Lifetime", "s", 0),
         COMPUTED("NClients", "u", 0),
-        COMPUTED("NSharers", "u", 0),
+        COMPUTED("NSharers", "t", 0),
         COMPUTED("PageTableBytes", "t", 0),
         COMPUTED("ResidentBytes", "t", 0),
         COMPUTED("State", "s", 0),
@@ -461,6 +480,21 @@ static int find_region(
                 return k;
         *ret = fake_region_find(userdata, name);
         return *ret ? 1 : 0;
+}
+
+static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***ret, sd_bus_error *error) {
+        struct fake *f = userdata;
+        char **paths;
+        size_t i, n = 0;
+
+        paths = calloc(FAKE_REGIONS_MAX + 1, sizeof(*paths));
+        if (!paths)
+                return -ENOMEM;
+        for (i = 0; i < FAKE_REGIONS_MAX; i++)
+                if (f->regions[i] && sd_bus_path_encode(PREFIX, f->regions[i]->name, paths + n) >= 0)
+                        n++;
+        *ret = paths;
+        return 0;
 }
 
 int main(int argc, char *argv[]) {
@@ -484,6 +518,10 @@ int main(int argc, char *argv[]) {
         if (k >= 0)
                 k = sd_bus_add_fallback_vtable(
                         f.bus, NULL, PREFIX, "org.mshare1.Region", region_vtable, find_region, &f);
+        if (k >= 0)
+                k = sd_bus_add_object_manager(f.bus, NULL, MANAGER);
+        if (k >= 0)
+                k = sd_bus_add_node_enumerator(f.bus, NULL, PREFIX, enumerate, &f);
         if (k >= 0)
                 k = sd_bus_request_name(f.bus, "org.mshare1", 0);
         if (k < 0) {

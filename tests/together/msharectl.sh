@@ -8,8 +8,11 @@ set -u
 . "$(dirname "$0")/../ctl/check.bash"
 
 check 'status' run 0 'mshared [0-9.]+ +Kernel: has mshare, granule 512G +Regions: 0 +Clients: 0 +Page tables: 0B held once, 0B saved +Limits: RegionsMax=[0-9]+ .*LeasesPerUserMax=[0-9]+ .*' '' status
+check 'a limit that is none' run 0 '.* BytesPerUserMax=infinity .*' '' status
+check 'show has it so as well' run 0 'BytesPerUserMax=infinity ' '' show -p BytesPerUserMax
 check 'create' run 0 'Created region pgdata: 300G at 0x[0-9a-f]+\. ' '' create pgdata 300G --mode=0640 --owner=daemon: --label='for "us"'
-check 'list' run 0 'NAME +WINDOW ADDRESS +MODE OWNER +CLIENTS STATE pgdata +512G 0x[0-9a-f]+ 0640 daemon:daemon +0 ready  1 region listed\. ' ''
+check 'list' run 0 'NAME +SIZE +RESIDENT +SHARERS +CLIENTS +TABLES +SAVED +MODE +OWNER +STATE pgdata +300G +[0-9.]+[BKM] +[0-9]+ +0 +[0-9.]+[BKM] +[0-9.]+[BKM] +0640 daemon:daemon ready  1 region listed\. ' ''
+check 'and where' run 0 '.*pgdata .* ready +0x[0-9a-f]+ +512G .*' '' list --addresses
 check 'status of it' run 0 'pgdata - for "us" +State: ready +Window: 512G at .* +Size: 300G, anonymous +Mode: 0640 +Owner: daemon:daemon .*' '' status pgdata
 check 'in JSON' json 'd["Name"] == "pgdata" and d["Size"] == 300 << 30 and d["Label"] == "for \"us\"" and d["LingerUSec"] == 0' status pgdata --json=short
 check 'every kind of backing but file' sh -ec "for b in anonymous memfd empty; do '$ctl' create -q b 1M --backing=\$b; '$ctl' status b | grep -q \"Size: 1M, \$b\"; '$ctl' remove b; done"
@@ -22,7 +25,7 @@ check 'a name that cannot be' run 1 '' '.*a name is 1 to 255 .*' create 'a b' 1M
 check 'a name that is taken' run 1 '' '.*pgdata.*' create pgdata 1M
 check 'chmod' run 0 '' '' chmod 0666 pgdata f
 check 'chown' run 0 '' '' chown root f
-check 'both' run 0 '.*f +512G 0x[0-9a-f]+ 0666 root:[a-z]+ .*pgdata .* 0666 daemon:daemon .*' '' list
+check 'both' run 0 '.*f +1M .* 0666 root:[a-z]+ .*pgdata .* 0666 daemon:daemon .*' '' list
 check 'run holds a lease' sh -c "'$ctl' run pgdata -- env -u LD_PRELOAD '$ctl' clients pgdata --no-legend | grep -Eq '^root +[0-9]+ .* rw '"
 check 'which ends with it' run 0 '0 clients listed. ' '' clients pgdata
 "$ctl" run pgdata -- sleep 30 &

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The options: one table, from which the command line is parsed and the help is printed. */
+#include <getopt.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "options.h"
+#include "util.h"
+
+enum option_kind {
+        OPTION_TEXT,     /* its argument, as it stands */
+        OPTION_FLAG,     /* a bool becomes true */
+        OPTION_OFF,      /* a bool becomes false */
+        OPTION_PROPERTY, /* may be given several times */
+        OPTION_JSON,
+        OPTION_HELP,
+        OPTION_VERSION,
+};
+
+struct option_info {
+        const char *name;
+        char letter;          /* or 0 */
+        const char *argument; /* or NULL */
+        const char *verbs;    /* which have it; NULL: all */
+        enum option_kind kind;
+        size_t offset; /* in struct arguments */
+        const char *help;
+};
+
+#define INTO(member) offsetof(struct arguments, member)
+
+static const struct option_info infos[] = {
+        {"help", 'h', NULL, NULL, OPTION_HELP, 0, "Show this help"},
+        {"version", 0, NULL, NULL, OPTION_VERSION, 0, "Show the version"},
+        {"json", 0, "short|pretty|off", NULL, OPTION_JSON, 0, "Write JSON, on one line or indented"},
+        {"no-pager", 0, NULL, NULL, OPTION_OFF, INTO(pager), "Do not use a pager"},
+        {"no-legend", 0, NULL, NULL, OPTION_OFF, INTO(legend), "Leave out headers and footers"},
+        {"no-ask-password", 0, NULL, NULL, OPTION_OFF, INTO(ask_password), "Fail rather than ask for a password"},
+        {"quiet", 'q', NULL, NULL, OPTION_FLAG, INTO(quiet), "Say nothing on success"},
+
+        {"addresses", 0, NULL, "list", OPTION_FLAG, INTO(addresses), "Show where the windows lie"},
+        {"sort", 0, "COLUMN", "list", OPTION_TEXT, INTO(sort), "Order by this column, the largest number first"},
+        {"property", 'p', "NAME", "show", OPTION_PROPERTY, 0, "Show this property alone"},
+        {"value", 0, NULL, "show", OPTION_FLAG, INTO(value), "Show the value without the name"},
+        {"mode", 0, "MODE", "create", OPTION_TEXT, INTO(mode), "Permissions, octal (default 0600)"},
+        {"owner", 0, "USER[:GROUP]", "create", OPTION_TEXT, INTO(owner), "Whose it is (default: yours)"},
+        {"backing", 0, "KIND", "create", OPTION_TEXT, INTO(backing), "anonymous, memfd, hugetlb, file, empty"},
+        {"file", 0, "PATH", "create", OPTION_TEXT, INTO(file), "The file of --backing=file"},
+        {"populate", 0, NULL, "create", OPTION_FLAG, INTO(populate), "Fill it with memory before anybody uses it"},
+        {"lifetime", 0, "KIND", "create", OPTION_TEXT, INTO(lifetime), "persistent, while-leased"},
+        {"linger", 0, "TIME", "create", OPTION_TEXT, INTO(linger), "How long it outlives its last lease"},
+        {"address", 0, "0xADDRESS", "create", OPTION_TEXT, INTO(address), "Where its window is to lie"},
+        {"hugepages", 0, "KIND", "create", OPTION_TEXT, INTO(hugepages), "never, advise, always"},
+        {"label", 0, "TEXT", "create", OPTION_TEXT, INTO(label), "A note for people"},
+        {"force", 0, NULL, "remove", OPTION_FLAG, INTO(force), "Even if it has clients, who keep their mapping"},
+        {"fallback", 0, "yes|no", "run", OPTION_TEXT, INTO(fallback), "Whether to go on without the region (default no)"},
+        {"min-size", 0, "SIZE", "run", OPTION_TEXT, INTO(min_size), "Smallest mapping that goes into it (default 64M)"},
+};
+
+static bool option_is_for(const struct option_info *info, const char *verb) {
+        size_t n = strlen(verb);
+        const char *p;
+
+        if (!info->verbs)
+                return true;
+        for (p = info->verbs; *p; p += strcspn(p, " "), p += strspn(p, " "))
+                if (strncmp(p, verb, n) == 0 && (p[n] == ' ' || p[n] == '\0'))
+                        return true;
+        return false;
+}
+
+const struct verb *verb_find(const char *name) {
+        const struct verb *verb;
+
+        for (verb = verbs; verb->name; verb++)
+                if (strcmp(verb->name, name) == 0)
+                        return verb;
+        return NULL;
+}
+
+static void print_option(const struct option_info *info) {
+        char text[64], letter[3] = "  ";
+
+        if (info->letter)
+                (void) snprintf(letter, sizeof(letter), "-%c", info->letter);
+        (void) snprintf(text, sizeof(text), "--%s%s%s", info->name, info->argument ? "=" : "", info->argument ?: "");
+        (void) printf("  %s %-28s %s\n", letter, text, info->help);
+}
+
+/* The options of one verb alone, or with NULL those of all. */
+static void print_options(const struct verb *verb) {
+        bool any = false;
+        size_t i;
+
+        for (i = 0; i < ELEMENTSOF(infos); i++)
+                if (verb ? infos[i].verbs && option_is_for(infos + i, verb->name) : !infos[i].verbs) {
+                        if (!any)
+                                (void) printf("\n%s%s%s:\n", "Options", verb ? " of " : "", verb ? verb->name : "");
+                        any = true;
+                        print_option(infos + i);
+                }
+}
+
+void help_print(const struct verb *verb) {
+        char synopsis[64];
+        const struct verb *v;
+
+        if (verb) {
+                (void) printf("msharectl [OPTIONS...] %s%s%s\n\n%s.\n",
+                              verb->name,
+                              verb->arguments[0] ? " " : "",
+                              verb->arguments,
+                              verb->help);
+                print_options(verb);
+        } else {
+                (void) printf("msharectl [OPTIONS...] COMMAND\n\n"
+                              "Regions of memory whose page tables processes share.\n\n"
+                              "Commands:\n");
+                for (v = verbs; v->name; v++) {
+                        (void) snprintf(synopsis, sizeof(synopsis), "%s %s", v->name, v->arguments);
+                        (void) printf("  %-31s %s\n", synopsis, v->help);
+                }
+        }
+        print_options(NULL);
+        for (v = verbs; !verb && v->name; v++)
+                print_options(v);
+        (void) puts("\nSee msharectl(1) for details.");
+}
+
+static int usage_error(void) {
+        (void) fputs("Try msharectl --help.\n", stderr);
+        return STATUS_USAGE;
+}
+
+static int parse_json_mode(const char *s, enum json_mode *ret) {
+        if (strcmp(s, "off") == 0)
+                *ret = JSON_OFF;
+        else if (strcmp(s, "short") == 0)
+                *ret = JSON_SHORT;
+        else if (strcmp(s, "pretty") == 0)
+                *ret = JSON_PRETTY;
+        else {
+                complain("--json=%s is neither short nor pretty nor off", s);
+                return usage_error();
+        }
+        return STATUS_OK;
+}
+
+static int add_property(struct arguments *a, const char *name) {
+        const char **list;
+
+        list = reallocarray(a->properties, a->n_properties + 1, sizeof(*list));
+        if (!list) {
+                complain("Out of memory");
+                return STATUS_FAILED;
+        }
+        a->properties = list;
+        a->properties[a->n_properties++] = name;
+        return STATUS_OK;
+}
+
+static int take_option(const struct option_info *info, const char *argument, struct arguments *a) {
+        void *place = (char *) a + info->offset;
+
+        switch (info->kind) {
+        case OPTION_TEXT:
+                *(const char **) place = argument;
+                return STATUS_OK;
+        case OPTION_FLAG:
+        case OPTION_OFF:
+                *(bool *) place = info->kind == OPTION_FLAG;
+                return STATUS_OK;
+        case OPTION_PROPERTY:
+                return add_property(a, argument);
+        case OPTION_JSON:
+                return parse_json_mode(argument, &a->json);
+        case OPTION_HELP:
+                a->help = true;
+                return STATUS_OK;
+        default:
+                a->version = true;
+                return STATUS_OK;
+        }
+}
+
+static int check_arguments(const struct verb *verb, const struct arguments *a) {
+        if (a->n_names < verb->min || (verb->max >= 0 && a->n_names > verb->max)) {
+                complain("%s: too %s arguments; it takes %s",
+                         verb->name,
+                         a->n_names < verb->min ? "few" : "many",
+                         verb->arguments[0] ? verb->arguments : "none");
+                return usage_error();
+        }
+        if (verb->takes_command && (!a->command || !a->command[0])) {
+                complain("%s: the command is missing; it stands after \"--\"", verb->name);
+                return usage_error();
+        }
+        if (!verb->takes_command && a->command) {
+                complain("%s: nothing may stand after \"--\"", verb->name);
+                return usage_error();
+        }
+        return STATUS_OK;
+}
+
+/* Fills the two tables that getopt_long() wants. Its values are indexes into infos, and letters their own. */
+static void make_getopt_tables(struct option *options, char *letters) {
+        size_t i;
+
+        for (i = 0; i < ELEMENTSOF(infos); i++) {
+                options[i] = (struct option){
+                        .name = infos[i].name,
+                        .has_arg = infos[i].argument ? required_argument : no_argument,
+                        .val = 0x100 + (int) i,
+                };
+                if (infos[i].letter) {
+                        *letters++ = infos[i].letter;
+                        if (infos[i].argument)
+                                *letters++ = ':';
+                }
+        }
+        options[ELEMENTSOF(infos)] = (struct option){};
+        *letters = '\0';
+}
+
+static const struct option_info *find_option(int c) {
+        size_t i;
+
+        if (c >= 0x100)
+                return infos + (c - 0x100);
+        for (i = 0; i < ELEMENTSOF(infos); i++)
+                if (infos[i].letter == c)
+                        return infos + i;
+        return NULL;
+}
+
+/* What follows "--" is the command's own, options and all. */
+static int split_command(int argc, char *argv[], struct arguments *a) {
+        int i;
+
+        for (i = 1; i < argc; i++)
+                if (strcmp(argv[i], "--") == 0) {
+                        a->command = argv + i + 1;
+                        argv[i] = NULL;
+                        return i;
+                }
+        return argc;
+}
+
+int options_parse(int argc, char *argv[], struct arguments *a, const struct verb **ret_verb) {
+        struct option options[ELEMENTSOF(infos) + 1];
+        char letters[2 * ELEMENTSOF(infos) + 1];
+        const struct option_info *info;
+        bool given[ELEMENTSOF(infos)] = {};
+        const struct verb *verb;
+        size_t i;
+        int c, r;
+
+        make_getopt_tables(options, letters);
+        argc = split_command(argc, argv, a);
+        while ((c = getopt_long(argc, argv, letters, options, NULL)) >= 0) {
+                info = c == '?' ? NULL : find_option(c);
+                if (!info)
+                        return usage_error();
+                given[info - infos] = true;
+                r = take_option(info, optarg, a);
+                if (r != STATUS_OK)
+                        return r;
+        }
+
+        if (a->version) {
+                (void) puts("msharectl " VERSION);
+                return STATUS_OK;
+        }
+        verb = optind < argc ? verb_find(argv[optind]) : verbs;
+        if (!verb) {
+                complain("There is no command \"%s\"", argv[optind]);
+                return usage_error();
+        }
+        if (a->help) {
+                help_print(optind < argc ? verb : NULL);
+                return STATUS_OK;
+        }
+        for (i = 0; i < ELEMENTSOF(infos); i++)
+                if (given[i] && !option_is_for(infos + i, verb->name)) {
+                        complain("%s has no option --%s", verb->name, infos[i].name);
+                        return usage_error();
+                }
+
+        a->names = argv + optind + 1;
+        a->n_names = optind < argc ? argc - optind - 1 : 0;
+        *ret_verb = verb;
+        r = check_arguments(verb, a);
+        return r == STATUS_OK ? -1 : r;
+}
+
+void arguments_done(struct arguments *a) {
+        free(a->properties);
+        a->properties = NULL;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARECTL_OPTIONS_H
+#define MSHARECTL_OPTIONS_H
+
+#include "msharectl.h"
+
+struct verb {
+        const char *name;
+        const char *arguments;
+        const char *help;
+        int min, max; /* arguments; max -1: any number */
+        bool takes_command; /* after "--" */
+        int (*function)(const struct arguments *a);
+};
+
+/* The verbs, the first of which is what happens without one; the last has no name. */
+extern const struct verb verbs[];
+
+const struct verb *verb_find(const char *name);
+
+/*
+ * Parse the command line; what is wrong with it is said. -1: *ret_verb is to be run with *a; else the exit status. *a
+ * points into argv and is freed with arguments_done().
+ */
+int options_parse(int argc, char *argv[], struct arguments *a, const struct verb **ret_verb);
+void arguments_done(struct arguments *a);
+
+/* The summary of one verb, or of all of them if it is NULL. */
+void help_print(const struct verb *verb);
+
+#endif
