@@ -74,9 +74,12 @@ test_all() {
         export RESULTS
         trap 'rm -f "$RESULTS" "$RESULTS.said"' EXIT
         userspace_needs 'run the tests'
-        need_packages 'run the tests' git clang g++ \
+        # procps: pgrep. systemd: busctl, systemd-analyze and systemd-socket-activate,
+        # none of which need it to run. man-db, zsh: what reads manual pages and
+        # completions. binutils: nm.
+        need_packages 'run the tests' git clang g++ binutils procps systemd \
                 dbus-daemon dbus-broker polkitd python3-dbusmock python3-dbus python3-gi \
-                valgrind clang-tidy cppcheck shellcheck sparse mandoc e2fsprogs "$(clang_runtime)"
+                valgrind clang-tidy cppcheck shellcheck sparse mandoc man-db zsh e2fsprogs "$(clang_runtime)"
 
         phase 'shell scripts' '5 s' lint_shell
         phase 'the patch series tool' '5 s' bed_script tests/vm/test-series.sh

@@ -3,15 +3,31 @@
 # Building the userspace half with Meson; sourced after lib.sh.
 
 userspace_needs() {
+        # systemd-dev: the unit folders. Where it is no package of its own, it is in systemd.
         need_packages "$1" gcc libc6-dev meson ninja-build pkg-config python3 \
                 libsystemd-dev libglib2.0-dev 'systemd-dev|systemd' libdbus-1-dev libpolkit-gobject-1-dev
 }
 
+# library_dir: where Debian's loader looks for libraries. Meson asks
+# dpkg-architecture and takes lib64 where that is not installed, so it is told.
+library_dir() {
+        local triplet
+        # The multiarch name is in each Debian gcc, whatever compiler builds.
+        triplet=$(gcc -print-multiarch) || return 1
+        [ -n "$triplet" ] || {
+                say 'run: "gcc -print-multiarch" prints nothing: this gcc is not from Debian, and where libraries belong is unknown'
+                return 1
+        }
+        echo "lib/$triplet"
+}
+
 # meson_build NAME COMPILER OPTIONS...: build in build-run/NAME; errors are shown.
 meson_build() {
-        local cc=$2 dir=$ROOT/build-run/$1 log=$ROOT/build-run/$1.log wanted
+        local cc=$2 dir=$ROOT/build-run/$1 log=$ROOT/build-run/$1.log wanted libdir
         shift 2
         mkdir -p "$ROOT/build-run"
+        libdir=$(library_dir) || return 1
+        set -- "-Dlibdir=$libdir" "$@"
         wanted="$cc $*"
         # Options are settled when a directory is set up: others want another one.
         if [ "$(cat "$dir/mshare-options" 2> /dev/null)" != "$wanted" ]; then rm -rf "$dir"; fi
