@@ -21,7 +21,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import (DAEMON_UID, GAMES, GRANULE, LP, MAIL, MAN, NEWS, BusError, Env, Skip, TiB,  # noqa: E402
-                     run_tests, wait_until)
+                     run_tests, unshared, wait_until)
 
 REGION_IFACE = "org.mshare1.Region"
 MANAGER_IFACE = "org.mshare1.Manager"
@@ -1013,7 +1013,7 @@ def start_real_polkit(env, rules):
         f.write(rules)
     script = 'mount --bind "$1/actions" /usr/share/polkit-1/actions && mount --bind "$1/rules.d" /etc/polkit-1/rules.d && ' \
              'exec "$2" --no-debug'
-    env.polkit = subprocess.Popen(["unshare", "-m", "sh", "-c", script, "sh", env.top, polkitd], env=env.environ(),
+    env.polkit = subprocess.Popen(unshared(script, env.top, polkitd), env=env.environ(),
                                   stdout=env.log, stderr=env.log)
     wait_until(lambda: env.polkit.poll() is not None or
                subprocess.run(["busctl", "--address=" + env.bus.address, "status", "org.freedesktop.PolicyKit1"],

@@ -68,6 +68,19 @@ def as_user(uid, gid=None, groups=(), caps=""):
     return cmd
 
 
+# Nothing that is mounted there is seen outside. In a chroot / may be no mount point, and then it cannot be made
+# private. /proc can be in any case: a copy of the whole tree is mounted there, made private and entered.
+UNSHARED = """
+if mount --make-rprivate / 2>/dev/null; then exec sh -c "$@"; fi
+mount --make-private /proc && mount --rbind / /proc && mount --make-rprivate /proc && exec chroot /proc sh -c "$@"
+"""
+
+
+def unshared(script, *args):
+    """The command that runs this shell script with mounts of its own; the arguments are $1 and so on."""
+    return ["unshare", "-m", "--propagation", "unchanged", "sh", "-c", UNSHARED, "sh", script, "sh", *args]
+
+
 class Bus:
     """A private bus that takes every user, started as the system starts it."""
 
@@ -80,7 +93,11 @@ class Bus:
         self.log = open(os.path.join(self.dir, "log"), "w+")
         self.journal = None
         self.process = None
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def start(self):
         config = os.path.join(self.dir, "bus.conf")
@@ -94,14 +111,19 @@ class Bus:
             cmd = self.broker_command(config)
         self.process = subprocess.Popen(cmd, stdout=self.log, stderr=self.log, start_new_session=True)
         wait_until(lambda: os.path.exists(self.path) or self.process.poll() is not None, what="the bus socket")
+        if self.process.poll() is not None:
+            self.does_not_run("")
         os.chmod(self.path, 0o666)
         probe = subprocess.run(["busctl", "--address=" + self.address, "call", "org.freedesktop.DBus",
                                 "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId"],
                                capture_output=True, text=True, timeout=20)
         if probe.returncode != 0:
-            self.stop()
-            self.log.seek(0)
-            raise Skip("%s does not run here: %s" % (self.kind, (self.log.read() or probe.stderr).strip()[-200:]))
+            self.does_not_run(probe.stderr)
+
+    def does_not_run(self, why):
+        self.stop()
+        self.log.seek(0)
+        raise Skip("%s does not run here: %s" % (self.kind, (self.log.read() or why).strip()[-200:]))
 
     def broker_command(self, config):
         """dbus-broker's launcher wants a journal and a listening socket, both of which systemd gives it elsewhere."""
@@ -117,7 +139,7 @@ class Bus:
         self.journal.bind(path)
         script = 'mount --bind "$1" /run && exec systemd-socket-activate -E DBUS_SESSION_BUS_ADDRESS="unix:path=$2" -l "$2" dbus-broker-launch --scope user ' \
                  '--config-file="$3"'
-        return ["unshare", "-m", "sh", "-c", script, "sh", run, self.path, config]
+        return unshared(script, run, self.path, config)
 
     def stop(self):
         if self.process and self.process.poll() is None:
@@ -198,6 +220,13 @@ class Env:
 
     def __init__(self, binary, kind, wrapper=()):
         self.top = tempfile.mkdtemp(prefix="mshared-")
+        try:
+            self.fill(binary, kind, wrapper)
+        except BaseException:
+            shutil.rmtree(self.top, ignore_errors=True)
+            raise
+
+    def fill(self, binary, kind, wrapper):
         os.chmod(self.top, 0o755)
         self.wrapper = list(wrapper)
         self.clients = []
@@ -358,6 +387,9 @@ class Env:
 
 def run_tests(tests, make_env):
     """Runs the functions; prints TAP. Each has its own bus and daemon. Returns the exit status."""
+    # What is told to stop clears away what it has: a test that takes too long is told so by Meson.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda n, _frame: sys.exit(128 + n))
     print("1..%d" % len(tests))
     failed = 0
     for i, test in enumerate(tests, 1):

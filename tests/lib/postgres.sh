@@ -18,7 +18,7 @@ bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
 [ "$(id -u)" != 0 ] || skip 'PostgreSQL does not run as root'
 
 # Under 107 bytes, as names of sockets must be.
-work=$(mktemp -d /tmp/pg.XXXXXX)
+work=$(mktemp -d "${TMPDIR:-/tmp}/pg.XXXXXX")
 data=$work/data log=$work/log
 count=0
 failed=0
