@@ -32,6 +32,7 @@ guest() {
         [ $got = "$want" ] || { echo "exit status $got, wanted $want" >> "$work/err"; false; }
 }
 small() { local want=$1; shift; guest "$want" --init selftest "$@"; }
+is() { [ "$1" = "$2" ]; }
 said() { grep -qE -- "$1" "$work/err"; }
 printed() { [ "$(cat "$work/out")" = "$1" ]; }
 # With QEMU gone, its directory is gone too.
@@ -74,7 +75,7 @@ for what in 'WARNING: possible circular locking dependency detected' 'BUG: non-z
         echo "echo '<4>$what' > /dev/kmsg; sleep 0.2" > "$work/script"
         got=0
         "$run" guest --init selftest < "$work/script" > "$work/out" 2> "$work/err" || got=$?
-        [ $got = 125 ]
+        is $got 125
         result "the console watch knows: $what" $?
 done
 small 0 -- sh -c 'echo "<4>debug: no bug, no warning here" > /dev/kmsg'

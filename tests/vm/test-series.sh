@@ -12,6 +12,7 @@ result() { # result NAME STATUS
         count=$((count + 1))
         if [ "$2" = 0 ]; then echo "ok $count - $1"; else echo "not ok $count - $1"; fi
 }
+is() { [ "$1" = "$2" ]; }
 
 g() {
         GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@a \
@@ -55,7 +56,7 @@ refused() {
 "$tool" check > "$work/out" 2>&1 && [ ! -s "$work/out" ]
 result 'without a series files may lie ready' $?
 series '# nothing yet'
-[ "$("$tool" mbox "$src" | wc -c)" = 0 ]
+is "$("$tool" mbox "$src" | wc -c)" 0
 result 'an empty series is an empty mbox' $?
 
 series "$good"
@@ -64,7 +65,7 @@ result 'a right series is accepted' $?
 "$tool" stage "$src" "$work/stage" && cmp -s "$work/stage/mm/memory.c" "$dev/mm/memory.c" &&
         cmp -s "$work/stage/mm/mshare.c" "$MSHARE_SERIES_DIR/files/mm/mshare.c"
 result 'the stage holds patched and new files' $?
-[ "$(tr '\n' ' ' < "$work/stage/.git/mshare-paths")" = 'include/mshare.h mm/Makefile mm/memory.c mm/mshare.c ' ]
+is "$(tr '\n' ' ' < "$work/stage/.git/mshare-paths")" 'include/mshare.h mm/Makefile mm/memory.c mm/mshare.c '
 result 'and nothing else' $?
 
 "$tool" mbox "$src" > "$work/mbox"
