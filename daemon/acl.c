@@ -10,21 +10,19 @@
 #include "acl.h"
 #include "util.h"
 
-#define ENTRIES_MAX 256
-
 typedef struct Entry {
         unsigned tag, perm;
         uint32_t id;
 } Entry;
 
 typedef struct Acl {
-        Entry v[ENTRIES_MAX];
+        Entry v[ACL_ENTRIES_MAX];
         size_t n;
 } Acl;
 
 typedef struct Wire {
         struct posix_acl_xattr_header header;
-        struct posix_acl_xattr_entry v[ENTRIES_MAX];
+        struct posix_acl_xattr_entry v[ACL_ENTRIES_MAX];
 } Wire;
 
 /* Extended attributes have no *at() calls: the directory is named through /proc. */
@@ -85,7 +83,7 @@ static int set(Acl *acl, unsigned tag, uint32_t id, unsigned perm) {
         if (e)
                 e->perm |= perm;
         else {
-                if (acl->n == ENTRIES_MAX)
+                if (acl->n == ACL_ENTRIES_MAX)
                         return -E2BIG;
                 acl->v[acl->n++] = (Entry) { tag, perm, id };
                 qsort(acl->v, acl->n, sizeof(acl->v[0]), compare);
@@ -100,9 +98,14 @@ static void acl_from_mode(mode_t mode, Acl *ret) {
         ret->v[2] = (Entry) { ACL_OTHER, mode & 7, (uint32_t) ACL_UNDEFINED_ID };
 }
 
-static int acl_from_file(const char *path, Acl *ret) {
+/* The file's list, or the one that says what its mode says. */
+static int acl_read_any(const char *path, Acl *ret) {
         struct stat st;
+        int r;
 
+        r = acl_read(path, ret);
+        if (r != -ENODATA)
+                return r;
         if (lstat(path, &st) < 0)
                 return -errno;
         acl_from_mode(st.st_mode, ret);
@@ -125,9 +128,7 @@ int acl_grant_user(int dirfd, const char *name, uid_t uid, Access access) {
         int r;
 
         make_path(path, sizeof(path), dirfd, name);
-        r = acl_read(path, &acl);
-        if (r == -ENODATA)
-                r = acl_from_file(path, &acl);
+        r = acl_read_any(path, &acl);
         if (r < 0)
                 return r;
         apply_mask(&acl);
@@ -153,6 +154,135 @@ int acl_replace_by_mode(int dirfd, const char *name, mode_t mode) {
         /* A list that says no more than a mode is one: the kernel sets that and drops the old list, at once. */
         acl_from_mode(mode, &acl);
         return acl_write(path, &acl);
+}
+
+/* The permissions of owner, group and others alone. What the mask takes from the group is taken. */
+static mode_t plain_mode(Acl *acl) {
+        mode_t mode = 0;
+
+        apply_mask(acl);
+        for (size_t i = 0; i < acl->n; i++)
+                if (acl->v[i].tag == ACL_USER_OBJ)
+                        mode |= (acl->v[i].perm & 7) << 6;
+                else if (acl->v[i].tag == ACL_GROUP_OBJ)
+                        mode |= (acl->v[i].perm & 7) << 3;
+                else if (acl->v[i].tag == ACL_OTHER)
+                        mode |= acl->v[i].perm & 7;
+        return mode;
+}
+
+int acl_plain_mode(int dirfd, const char *name, mode_t *ret) {
+        char path[320];
+        Acl acl = {};
+        int r;
+
+        make_path(path, sizeof(path), dirfd, name);
+        r = acl_read(path, &acl);
+        if (r < 0)
+                return r;
+        *ret = plain_mode(&acl);
+        return 0;
+}
+
+int acl_drop(int dirfd, const char *name) {
+        char path[320];
+        Acl acl = {};
+        struct stat st;
+        mode_t mode;
+        int r;
+
+        make_path(path, sizeof(path), dirfd, name);
+        r = acl_read(path, &acl);
+        if (r == -ERANGE) {
+                /* Too long to look at: what the group has in it is not known, so it gets nothing. */
+                if (lstat(path, &st) < 0)
+                        return -errno;
+                mode = st.st_mode & 0707;
+        } else if (r < 0)
+                return r;
+        else
+                mode = plain_mode(&acl);
+        acl_from_mode(mode, &acl);
+        return acl_write(path, &acl);
+}
+
+int acl_list(int dirfd, const char *name, AclGrant *grants, size_t max, size_t *ret) {
+        char path[320];
+        Acl acl = {};
+        size_t n = 0;
+        int r;
+
+        make_path(path, sizeof(path), dirfd, name);
+        r = acl_read(path, &acl);
+        if (r < 0)
+                return r;
+        apply_mask(&acl);
+        for (size_t i = 0; i < acl.n && n < max; i++)
+                if (acl.v[i].tag == ACL_USER || acl.v[i].tag == ACL_GROUP)
+                        grants[n++] = (AclGrant) { acl.v[i].tag == ACL_GROUP, acl.v[i].id, acl.v[i].perm };
+        *ret = n;
+        return 0;
+}
+
+int acl_revoke(int dirfd, const char *name, bool group, uint32_t id) {
+        unsigned tag = group ? ACL_GROUP : ACL_USER, mask = 0;
+        size_t n_named = 0;
+        char path[320];
+        Acl acl = {};
+        Entry *e;
+        int r;
+
+        make_path(path, sizeof(path), dirfd, name);
+        r = acl_read(path, &acl);
+        if (r < 0)
+                return r;
+        e = find(&acl, tag, id);
+        if (!e)
+                return -ESRCH;
+        apply_mask(&acl);
+        acl.n--;
+        memmove(e, e + 1, (size_t) (acl.v + acl.n - e) * sizeof(*e));
+        for (size_t i = 0; i < acl.n; i++) {
+                if (acl.v[i].tag == ACL_USER || acl.v[i].tag == ACL_GROUP)
+                        n_named++;
+                else if (acl.v[i].tag != ACL_GROUP_OBJ)
+                        continue;
+                mask |= acl.v[i].perm;
+        }
+        e = find(&acl, ACL_MASK, (uint32_t) ACL_UNDEFINED_ID);
+        if (n_named == 0)
+                acl_from_mode(plain_mode(&acl), &acl);
+        else if (e)
+                e->perm = mask;
+        return acl_write(path, &acl);
+}
+
+int acl_save(int dirfd, const char *name, AclBackup *ret) {
+        char path[320];
+        Acl acl = {};
+        int r;
+
+        make_path(path, sizeof(path), dirfd, name);
+        r = acl_read_any(path, &acl);
+        if (r < 0)
+                return r;
+        ret->list = malloc(sizeof(acl));
+        if (!ret->list)
+                return -ENOMEM;
+        memcpy(ret->list, &acl, sizeof(acl));
+        return 0;
+}
+
+int acl_restore(int dirfd, const char *name, const AclBackup *backup) {
+        char path[320];
+
+        make_path(path, sizeof(path), dirfd, name);
+        return acl_write(path, backup->list);
+}
+
+void acl_backup_done(AclBackup *backup) {
+        free(backup->list);
+        backup->list = NULL;
 }
 
 static bool acl_decide(Acl *acl, const Identity *who, uid_t owner, gid_t group, unsigned want) {

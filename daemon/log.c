@@ -55,36 +55,87 @@ void log_init(Log *log, int level) {
         log->target = stderr_is_journal() ? LOG_TARGET_JOURNAL : LOG_TARGET_CONSOLE;
 }
 
-void log_region(const Log *log, int level, const char *message_id, const char *region, const char *format, ...) {
-        char text[1024], priority[32], id[64], name[300];
-        struct iovec iov[5];
-        int n = 0, saved = errno;
+void actor_done(Actor *actor) {
+        free(actor->unit);
+        *actor = (Actor) {};
+}
+
+#define FIELDS_MAX 8
+
+/* Fields of one journal entry. */
+typedef struct Fields {
+        struct iovec v[FIELDS_MAX];
+        char text[FIELDS_MAX][320];
+        int n;
+} Fields;
+
+static void add_field(Fields *f, const char *format, ...) _printf_(2, 3);
+
+static void add_field(Fields *f, const char *format, ...) {
         va_list ap;
+
+        va_start(ap, format);
+        (void) vsnprintf(f->text[f->n], sizeof(f->text[f->n]), format, ap);
+        va_end(ap);
+        f->v[f->n] = (struct iovec) { f->text[f->n], strlen(f->text[f->n]) };
+        f->n++;
+}
+
+static void add_actor(char *text, size_t size, const Actor *by) {
+        size_t n = strlen(text);
+
+        n += (size_t) snprintf(text + n, size - n, ", by user %" PRIu32, (uint32_t) by->uid);
+        if (n < size && by->pid > 0)
+                n += (size_t) snprintf(text + n, size - n, " (process %" PRId32 "%s%s)", (int32_t) by->pid,
+                                       by->unit ? ", unit " : "", by->unit ?: "");
+}
+
+static void log_all(const Log *log, int level, const char *message_id, const char *region, const Actor *by,
+                    const char *format, va_list ap) {
+        static const char prefix[] = "MESSAGE=";
+        char text[1600] = "MESSAGE=", *message = text + sizeof(prefix) - 1;
+        int saved = errno;
+        Fields f = {};
 
         if (level > log->level || log->target == LOG_TARGET_NULL)
                 return;
-        va_start(ap, format);
-        n = snprintf(text, sizeof(text), "MESSAGE=");
-        (void) vsnprintf(text + n, sizeof(text) - (size_t) n, format, ap);
-        va_end(ap);
-
+        (void) vsnprintf(message, 1024, format, ap);
+        if (by)
+                add_actor(message, sizeof(text) - sizeof(prefix), by);
         if (log->target == LOG_TARGET_CONSOLE) {
-                (void) fprintf(stderr, "mshared[%s]: %s\n", levels[level], text + n);
+                (void) fprintf(stderr, "mshared[%s]: %s\n", levels[level], message);
                 errno = saved;
                 return;
         }
-        n = 0;
-        iov[n++] = (struct iovec) { text, strlen(text) };
-        (void) snprintf(priority, sizeof(priority), "PRIORITY=%d", level);
-        iov[n++] = (struct iovec) { priority, strlen(priority) };
-        if (message_id) {
-                (void) snprintf(id, sizeof(id), "MESSAGE_ID=%s", message_id);
-                iov[n++] = (struct iovec) { id, strlen(id) };
-        }
-        if (region) {
-                (void) snprintf(name, sizeof(name), "MSHARE_REGION=%s", region);
-                iov[n++] = (struct iovec) { name, strlen(name) };
-        }
-        (void) sd_journal_sendv(iov, n);
+        f.v[f.n++] = (struct iovec) { text, strlen(text) };
+        add_field(&f, "PRIORITY=%d", level);
+        if (message_id)
+                add_field(&f, "MESSAGE_ID=%s", message_id);
+        if (region)
+                add_field(&f, "MSHARE_REGION=%s", region);
+        if (by)
+                add_field(&f, "MSHARE_CALLER_UID=%" PRIu32, (uint32_t) by->uid);
+        if (by && by->pid > 0)
+                add_field(&f, "MSHARE_CALLER_PID=%" PRId32, (int32_t) by->pid);
+        if (by && by->unit)
+                add_field(&f, "MSHARE_CALLER_UNIT=%s", by->unit);
+        (void) sd_journal_sendv(f.v, f.n);
         errno = saved;
+}
+
+void log_region(const Log *log, int level, const char *message_id, const char *region, const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        log_all(log, level, message_id, region, NULL, format, ap);
+        va_end(ap);
+}
+
+void log_change(const Log *log, int level, const char *message_id, const char *region, const Actor *by,
+                const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        log_all(log, level, message_id, region, by, format, ap);
+        va_end(ap);
 }

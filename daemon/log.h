@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <sys/types.h>
 #include <syslog.h>
 
 #include "util.h"
@@ -28,5 +29,21 @@ const char *log_target_to_string(LogTarget target);
 /* One message about a region (which may be NULL), with a message id (which may be NULL) that the catalog explains. */
 void log_region(const Log *log, int level, const char *message_id, const char *region, const char *format, ...)
         _printf_(5, 6);
+
+/* Who has asked for a change. Process and unit are for people to read: the process may be another by now. */
+typedef struct Actor {
+        uid_t uid;
+        pid_t pid; /* 0: not known */
+        char *unit; /* or NULL */
+} Actor;
+
+void actor_done(Actor *actor);
+
+/*
+ * As log_region(), for a change that somebody has asked for: the sentence, which ends without a full stop, gets "by user ..." at
+ * its end, and the entry the fields MSHARE_CALLER_UID=, MSHARE_CALLER_PID= and MSHARE_CALLER_UNIT=. by may be NULL.
+ */
+void log_change(const Log *log, int level, const char *message_id, const char *region, const Actor *by,
+                const char *format, ...) _printf_(6, 7);
 
 #define log_message(log, level, ...) log_region((log), (level), NULL, NULL, __VA_ARGS__)

@@ -14,30 +14,22 @@ bool manager_may_see_address(Manager *m, sd_bus_message *message, const Region *
         return who && (who->uid == record->uid || region_admits(region, who, ACCESS_READ));
 }
 
-/* Permission for a new region: for its being there, for its being somebody else's, for others' getting in. */
+/*
+ * Permission for a new region. One question, so one password: the strongest that applies, for to whom it is answered with yes the
+ * policy permits the weaker ones too.
+ */
 static int authorize_create(Manager *m, Call *call, const CreateRequest *request, sd_bus_error *error) {
         const Identity *who = call_identity(call);
         uid_t uid = request->uid != (uid_t) -1 ? request->uid : who->uid;
         gid_t gid = request->gid != (gid_t) -1 ? request->gid : who->gid;
         const RegionRecord wanted = { .name = request->name, .size = request->size, .backing = request->backing };
-        const struct {
-                const char *action;
-                bool needed;
-        } checks[] = {
-                { "org.mshare1.create-region", true },
-                { "org.mshare1.set-owner", uid != who->uid || !identity_in_group(who, gid) },
-                { "org.mshare1.set-mode", request->mode & 077 },
-        };
-        int r;
+        const char *action = "org.mshare1.create-region";
 
-        for (size_t i = 0; i < ELEMENTSOF(checks); i++) {
-                if (!checks[i].needed)
-                        continue;
-                r = authorize_region(call, checks[i].action, &wanted, request->mode, uid, gid, error);
-                if (r <= 0)
-                        return r;
-        }
-        return 1;
+        if (uid != who->uid || !identity_in_group(who, gid))
+                action = "org.mshare1.set-owner";
+        else if (request->mode & 077)
+                action = "org.mshare1.set-mode";
+        return authorize_region(call, action, &wanted, request->mode, uid, gid, error);
 }
 
 static int step_create(Call *call, void *userdata, sd_bus_error *error) {

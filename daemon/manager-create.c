@@ -14,7 +14,7 @@ struct Creation {
         Donor *donor;
         sd_bus_message *m; /* the call that waits for it */
         sd_bus_message *remover; /* the call that has cancelled it */
-        uid_t caller;
+        Actor by;
         bool charged;
 };
 
@@ -26,7 +26,8 @@ void creation_free(Creation *c) {
         m = c->region->manager;
         donor_free(c->donor);
         if (c->charged)
-                users_discharge(&m->users, c->caller, LIMIT_USER_PENDING, 1);
+                users_discharge(&m->users, c->by.uid, LIMIT_USER_PENDING, 1);
+        actor_done(&c->by);
         sd_bus_message_unref(c->m);
         sd_bus_message_unref(c->remover);
         free(c);
@@ -110,7 +111,7 @@ int manager_check_request(Manager *m, const CreateRequest *request, sd_bus_error
                                          request->name);
         if (request->mode & ~0777u)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Mode %#o is not right: permission bits, 0 to 0777, are wanted",
+                                         "Mode %#o is not right: it must be permission bits, 0 to 0777",
                                          (unsigned) request->mode);
         if (request->size == 0)
                 return sd_bus_error_setf(error, ERROR_INVALID_SIZE, "A region of 0 bytes cannot be made: "
@@ -269,8 +270,8 @@ static void roll_back(Region *region, bool created, const sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *remover = TAKE_PTR(region->creation->remover);
         Manager *m = region->manager;
 
-        log_region(&m->log, LOG_NOTICE, MESSAGE_REGION_FAILED, region->record.name, "Region %s could not be made: %s",
-                   region->record.name, error->message ?: error->name);
+        log_change(&m->log, LOG_NOTICE, MESSAGE_REGION_FAILED, region->record.name, &region->creation->by,
+                   "Region %s could not be made: %s", region->record.name, error->message ?: error->name);
         if (created)
                 (void) kernel_unlink(&m->kernel, region->record.name);
         manager_announce_end(m, region->path);
@@ -356,10 +357,12 @@ static void donor_done(const DonorResult *result, void *userdata) {
                 return;
         }
         region->progress = 1;
-        log_region(&m->log, LOG_INFO, MESSAGE_REGION_CREATED, region->record.name,
-                   "Region %s made for user %" PRIu32 ": %" PRIu64 " bytes of backing '%s' at %#" PRIx64,
-                   region->record.name, (uint32_t) region->record.uid, region->record.size,
-                   backing_to_string(region->record.backing), region->record.address);
+        log_change(&m->log, LOG_NOTICE, MESSAGE_REGION_CREATED, region->record.name, &c->by,
+                   "Region %s made for user %" PRIu32 ", group %" PRIu32 ", with mode %04o: %" PRIu64
+                   " bytes of backing '%s' at %#" PRIx64,
+                   region->record.name, (uint32_t) region->record.uid, (uint32_t) region->record.gid,
+                   (unsigned) region->record.mode, region->record.size, backing_to_string(region->record.backing),
+                   region->record.address);
         manager_announce_region(m, region);
         manager_mark(m, MANAGER_DIRTY_REGIONS);
         region_mark(region, REGION_DIRTY_STATE | REGION_DIRTY_PROGRESS);
@@ -431,7 +434,8 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
                 region_forget(region);
                 return -ENOMEM;
         }
-        *c = (Creation) { .region = region, .caller = who->uid, .charged = true };
+        *c = (Creation) { .region = region, .charged = true };
+        call_actor(call, &c->by);
         region->creation = c;
         /* Before the kernel knows the name: whatever happens from here on, a restart can tell what it finds. */
         r = region_save(region);

@@ -40,7 +40,7 @@ static int adopt(Manager *m, const char *name, const KernelRegion *k) {
                 .mode = k->st.st_mode & 0777,
                 .uid = k->st.st_uid,
                 .gid = k->st.st_gid,
-                .creator = k->st.st_uid,
+                .creator = (uid_t) -1,
                 .backing = BACKING_UNKNOWN,
                 .created_usec = (uint64_t) k->st.st_ctim.tv_sec * USEC_PER_SEC + (uint64_t) k->st.st_ctim.tv_nsec / 1000,
                 .inode = k->st.st_ino,
@@ -127,8 +127,16 @@ static bool follow_kernel(RegionRecord *record, const struct stat *st, unsigned 
         return dirty != 0;
 }
 
-Region *manager_refresh_region(Manager *m, Region *region) {
-        RegionRecord *record = &region->record;
+static void log_change_by_others(Manager *m, const RegionRecord *record, const struct stat *st) {
+        log_region(&m->log, LOG_NOTICE, MESSAGE_CHANGED_BY_OTHERS, record->name,
+                   "Region %s was changed in msharefs, not by this broker: owner %" PRIu32 ":%" PRIu32
+                   ", mode %04o before, owner %" PRIu32 ":%" PRIu32 ", mode %04o now",
+                   record->name, (uint32_t) record->uid, (uint32_t) record->gid, (unsigned) record->mode,
+                   (uint32_t) st->st_uid, (uint32_t) st->st_gid, (unsigned) st->st_mode & 0777);
+}
+
+static Region *refresh(Manager *m, Region *region, bool ours) {
+        RegionRecord *record = &region->record, before = *record;
         unsigned dirty;
         struct stat st;
         int r;
@@ -146,6 +154,8 @@ Region *manager_refresh_region(Manager *m, Region *region) {
                 return region;
         }
         if (follow_kernel(record, &st, &dirty)) {
+                if (!ours)
+                        log_change_by_others(m, &before, &st);
                 r = region_save(region);
                 if (r < 0)
                         log_region(&m->log, LOG_ERR, NULL, record->name, "Cannot save the state of region %s: %s",
@@ -153,6 +163,14 @@ Region *manager_refresh_region(Manager *m, Region *region) {
                 region_mark(region, dirty);
         }
         return region;
+}
+
+Region *manager_refresh_region(Manager *m, Region *region) {
+        return refresh(m, region, false);
+}
+
+Region *manager_follow_change(Manager *m, Region *region) {
+        return refresh(m, region, true);
 }
 
 /* A region's state of an earlier run, and what the kernel says. Returns 0 if the state is of no use any more. */

@@ -170,7 +170,7 @@ static void forget_and_announce(Manager *m, Region *region) {
         manager_mark(m, MANAGER_DIRTY_REGIONS | MANAGER_DIRTY_CLIENTS);
 }
 
-int manager_remove_region(Manager *m, Region *region, const char *why) {
+int manager_remove_region(Manager *m, Region *region, const char *why, const Actor *by) {
         int r;
 
         r = kernel_unlink(&m->kernel, region->record.name);
@@ -179,7 +179,7 @@ int manager_remove_region(Manager *m, Region *region, const char *why) {
                            region->record.name, strerror(-r));
                 return r;
         }
-        log_region(&m->log, LOG_INFO, MESSAGE_REGION_REMOVED, region->record.name, "Region %s removed: %s",
+        log_change(&m->log, LOG_NOTICE, MESSAGE_REGION_REMOVED, region->record.name, by, "Region %s removed: %s",
                    region->record.name, why);
         forget_and_announce(m, region);
         return 0;

@@ -5,6 +5,7 @@
 #include <systemd/sd-event.h>
 
 #include "access.h"
+#include "acl.h"
 #include "address.h"
 #include "authz.h"
 #include "caller.h"
@@ -60,6 +61,8 @@ int manager_load(Manager *manager);
 int manager_watch_kernel(Manager *manager);
 /* A file of msharefs is not what the region's record says: the record follows. Frees the region if the file is gone, and returns NULL then. */
 Region *manager_refresh_region(Manager *manager, Region *region);
+/* The same after a change of ours, which is in the log already. */
+Region *manager_follow_change(Manager *manager, Region *region);
 
 Region *manager_find_region(Manager *manager, const char *name);
 /* Whether a region of that name is left for the next run. */
@@ -68,7 +71,7 @@ Region *manager_find_region_by_path(Manager *manager, const char *path);
 /* All windows in use, to be freed. Returns their number or -ENOMEM. */
 ssize_t manager_windows(Manager *manager, AddressRange **ret);
 /* The region is to go: unlinked in the kernel, forgotten here, announced. 0 or negative errno (nothing has changed then). */
-int manager_remove_region(Manager *manager, Region *region, const char *why);
+int manager_remove_region(Manager *manager, Region *region, const char *why, const Actor *by);
 /* The kernel has lost it already. */
 void manager_lose_region(Manager *manager, Region *region, const char *why);
 uint64_t manager_random_id(Manager *manager);
@@ -96,15 +99,29 @@ void manager_flush(Manager *manager);
 
 /* region-ops.c: what callers do to regions, with the checks of who may. Steps of authz_run(). */
 int region_find_for(Manager *manager, const char *name, Region **ret, sd_bus_error *error);
-/* Whether the kernel would let that one in, by access list and mode. */
-bool region_admits(const Region *region, const Identity *who, Access access);
 int region_acquire(Region *region, Call *call, const char *access, sd_bus_error *error);
 int region_remove(Region *region, Call *call, bool force, sd_bus_error *error);
+
+/* region-rights.c: who may use a region, and who decides that. The first four are steps of authz_run(), too. */
 int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
 int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_bus_error *error);
+int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_bus_error *error);
 /* The record's region, or one that is to be (its id is 0 then), with this mode and owner. */
 int authorize_region(Call *call, const char *action, const RegionRecord *record, mode_t mode, uid_t uid, gid_t gid,
                      sd_bus_error *error);
+/* For the log: the caller, his process and its unit. To be freed by actor_done(). */
+void call_actor(Call *call, Actor *ret);
+int region_check_ready(const Region *region, sd_bus_error *error);
+/* Whether the kernel would let that one in, by access list and mode. */
+bool region_admits(const Region *region, const Identity *who, Access access);
+/*
+ * polkit has said yes where the mode says no: the kernel must be told, or it would refuse the client later. The backup is for
+ * region_undo_grant(), and the caller's to free in any case.
+ */
+int region_grant(Region *region, Call *call, Access access, AclBackup *ret_backup, sd_bus_error *error);
+void region_undo_grant(Region *region, Call *call, const AclBackup *backup);
+/* The property Acl. */
+int region_append_acl(Region *region, sd_bus_message *reply);
 
 /* manager-bus.c, manager-properties.c, region-bus.c, log-control.c */
 int manager_connect(Manager *manager);

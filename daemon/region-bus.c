@@ -37,9 +37,16 @@ static int get_number(sd_bus *bus, const char *path, const char *interface, cons
 static int get_owner(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
                      void *userdata, sd_bus_error *error) {
         const RegionRecord *record = &((Region *) userdata)->record;
-        uint32_t v = streq(property, "Mode") ? record->mode : streq(property, "UID") ? record->uid : record->gid;
+        uint32_t v = streq(property, "Mode") ? record->mode : streq(property, "UID") ? record->uid
+                     : streq(property, "GID")                                        ? record->gid
+                                                                                     : record->creator;
 
         return sd_bus_message_append(reply, "u", v);
+}
+
+static int get_acl(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                   void *userdata, sd_bus_error *error) {
+        return region_append_acl(userdata, reply);
 }
 
 static int get_word(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
@@ -123,6 +130,15 @@ static int step_set_owner(Call *call, void *userdata, sd_bus_error *error) {
         return r < 0 ? r : region_set_owner(userdata, call, uid, gid, error);
 }
 
+static int step_revoke(Call *call, void *userdata, sd_bus_error *error) {
+        const char *kind;
+        uint32_t id;
+        int r;
+
+        r = sd_bus_message_read(call_message(call), "su", &kind, &id);
+        return r < 0 ? r : region_revoke(userdata, call, kind, id, error);
+}
+
 static int run(sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *error) {
         Region *region = userdata;
         Manager *manager = region->manager;
@@ -153,6 +169,10 @@ static int method_set_owner(sd_bus_message *m, void *userdata, sd_bus_error *err
         return run(m, step_set_owner, userdata, error);
 }
 
+static int method_revoke(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return run(m, step_revoke, userdata, error);
+}
+
 /* Address and Length are not the same for every reader, and the usage changes all the time: neither may be cached. */
 const sd_bus_vtable region_vtable[] = {
         SD_BUS_VTABLE_START(0),
@@ -163,6 +183,8 @@ const sd_bus_vtable region_vtable[] = {
         SD_BUS_PROPERTY("Mode", "u", get_owner, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("UID", "u", get_owner, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("GID", "u", get_owner, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Creator", "u", get_owner, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Acl", "a(suu)", get_acl, 0, 0),
         SD_BUS_PROPERTY("Access", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Backing", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Lifetime", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
@@ -183,6 +205,8 @@ const sd_bus_vtable region_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("SetMode", SD_BUS_ARGS("u", mode), SD_BUS_NO_RESULT, method_set_mode,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("SetOwner", SD_BUS_ARGS("u", uid, "u", gid), SD_BUS_NO_RESULT, method_set_owner,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Revoke", SD_BUS_ARGS("s", kind, "u", id), SD_BUS_NO_RESULT, method_revoke,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
 };

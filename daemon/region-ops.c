@@ -8,21 +8,6 @@
 #include "manager.h"
 #include "name.h"
 
-int authorize_region(Call *call, const char *action, const RegionRecord *record, mode_t mode, uid_t uid, gid_t gid,
-                     sd_bus_error *error) {
-        char mode_text[8], uid_text[16], gid_text[16], size_text[24];
-        const char *const details[] = {
-                "region", record->name, "mode", mode_text, "owner", uid_text, "group", gid_text,
-                "size", size_text, "backing", backing_to_string(record->backing), NULL,
-        };
-
-        (void) snprintf(mode_text, sizeof(mode_text), "%04o", (unsigned) mode);
-        (void) snprintf(uid_text, sizeof(uid_text), "%" PRIu32, (uint32_t) uid);
-        (void) snprintf(gid_text, sizeof(gid_text), "%" PRIu32, (uint32_t) gid);
-        (void) snprintf(size_text, sizeof(size_text), "%" PRIu64, record->size);
-        return call_authorize(call, action, record->id, details, error);
-}
-
 static int no_such_region(Manager *m, const char *name, sd_bus_error *error) {
         if (!region_name_is_adoptable(name))
                 return sd_bus_error_setf(error, ERROR_INVALID_NAME, "'%.300s' cannot name a region: " REGION_NAME_RULE,
@@ -41,52 +26,6 @@ int region_find_for(Manager *m, const char *name, Region **ret, sd_bus_error *er
         if (!region)
                 return no_such_region(m, name, error);
         *ret = region;
-        return 0;
-}
-
-static int check_ready(const Region *region, sd_bus_error *error) {
-        if (region->record.ready)
-                return 0;
-        return sd_bus_error_setf(error, ERROR_REGION_NOT_READY, "Region '%s' is still being made (%.0f %%)",
-                                 region->record.name, region->progress * 100);
-}
-
-bool region_admits(const Region *region, const Identity *who, Access access) {
-        const RegionRecord *record = &region->record;
-        int r;
-
-        if (!record->ready)
-                return access_by_mode(who, access, record->uid, record->gid, record->mode);
-        r = acl_check(kernel_root(&region->manager->kernel), record->name, who, record->uid, record->gid, access);
-        if (r >= 0)
-                return r;
-        /* Of a mode with a list the group's bits are the list's mask, and say nothing about the group. */
-        if (r != -ENODATA && r != -EOPNOTSUPP && who->uid != record->uid)
-                return false;
-        return access_by_mode(who, access, record->uid, record->gid, record->mode);
-}
-
-/* polkit has said yes where the mode says no: the kernel must be told, or it would refuse the client later. */
-static int grant(Region *region, const Identity *who, Access access, sd_bus_error *error) {
-        Manager *m = region->manager;
-        int r;
-
-        /* For the owner the kernel looks at the owner's bits and at no list. */
-        if (who->uid == region->record.uid)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
-                                         "polkit permits it, but mode %#o of region '%s' does not admit its owner, "
-                                         "user %" PRIu32 ", who may set the mode",
-                                         (unsigned) region->record.mode, region->record.name, (uint32_t) who->uid);
-        r = acl_grant_user(kernel_root(&m->kernel), region->record.name, who->uid, access);
-        if (r == -EOPNOTSUPP)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
-                                         "polkit permits it, but mode %#o of region '%s' does not admit user %" PRIu32
-                                         ", and this kernel's msharefs has no access lists",
-                                         (unsigned) region->record.mode, region->record.name, (uint32_t) who->uid);
-        if (r < 0)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
-                                         "Cannot let user %" PRIu32 " into region '%s': %s", (uint32_t) who->uid,
-                                         region->record.name, strerror(-r));
         return 0;
 }
 
@@ -140,6 +79,7 @@ static int no_lease(const Region *region, int r, sd_bus_error *error) {
 
 int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_error *error) {
         _cleanup_(lease_record_done) LeaseRecord record = {};
+        _cleanup_(acl_backup_done) AclBackup backup = {};
         _cleanup_(lease_freep) Lease *lease = NULL;
         _cleanup_(closep) int fd = -1;
         const Identity *who = call_identity(call);
@@ -166,19 +106,22 @@ int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_e
                         return r;
                 permitted = true;
         }
-        r = check_ready(region, error);
+        r = region_check_ready(region, error);
         if (r >= 0)
                 r = check_lease_limits(region, who, error);
-        /* Last: the entry stays in the list, and whoever is refused has got nothing. */
+        /* Last: whoever is refused so far has got nothing. */
         if (r >= 0 && permitted)
-                r = grant(region, who, access, error);
+                r = region_grant(region, call, access, &backup, error);
         if (r < 0)
                 return r;
         r = fill_record(region, call, access, &record);
         if (r >= 0)
                 r = lease_new(m->leases_fd, &record, &lease, &fd);
-        if (r < 0)
+        if (r < 0) {
+                if (permitted)
+                        region_undo_grant(region, call, &backup);
                 return no_lease(region, r, error);
+        }
         if (!region->record.leased) {
                 region->record.leased = true;
                 r = region_save(region);
@@ -196,9 +139,13 @@ int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_e
                         region_drop_lease(region, TAKE_PTR(lease));
                 else
                         lease_drop(TAKE_PTR(lease), m->leases_fd);
+                if (permitted)
+                        region_undo_grant(region, call, &backup);
                 return no_lease(region, r, error);
         }
         TAKE_PTR(lease);
+        if (permitted)
+                (void) manager_follow_change(m, region);
         manager_announce_client(m, "ClientAcquired", region->record.name, who->uid);
         return 1;
 }
@@ -206,6 +153,7 @@ int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_e
 int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
         const RegionRecord *rec = &region->record;
         const Identity *who = call_identity(call);
+        _cleanup_(actor_done) Actor by = {};
         Manager *m = region->manager;
         KernelUsage usage;
         int r;
@@ -239,68 +187,11 @@ int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
                                                  "lease; with 'force' they keep what they have and nobody new gets in",
                                                  rec->name, usage.sharers);
         }
-        r = manager_remove_region(m, region, force ? "by force" : "as asked");
+        call_actor(call, &by);
+        r = manager_remove_region(m, region, force ? "by force" : "as asked", &by);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "The kernel did not unlink region '%s': %s",
                                          rec->name, strerror(-r));
         r = sd_bus_reply_method_return(call_message(call), NULL);
         return r < 0 ? r : 1;
-}
-
-/* Takes over what the kernel has been told, and tells it. */
-static int changed(Region *region, Call *call, sd_bus_error *error) {
-        _cleanup_(freep) char *name = strdup(region->record.name);
-        int r;
-
-        if (!manager_refresh_region(region->manager, region))
-                return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "Region '%s' has gone meanwhile", name ?: "");
-        r = sd_bus_reply_method_return(call_message(call), NULL);
-        return r < 0 ? r : 1;
-}
-
-int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error) {
-        const RegionRecord *rec = &region->record;
-        int r;
-
-        if (mode & ~0777u)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Mode %#" PRIo32 " is not right: permission bits, 0 to 0777, are wanted", mode);
-        if (call_identity(call)->uid != rec->uid) {
-                r = authorize_region(call, "org.mshare1.set-mode", rec, mode, rec->uid, rec->gid, error);
-                if (r <= 0)
-                        return r;
-        }
-        r = check_ready(region, error);
-        if (r < 0)
-                return r;
-        r = acl_replace_by_mode(kernel_root(&region->manager->kernel), rec->name, mode);
-        if (r == -ENODATA || r == -EOPNOTSUPP)
-                r = kernel_chmod(&region->manager->kernel, rec->name, mode);
-        if (r < 0)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot set mode %#" PRIo32 " of region '%s': %s",
-                                         mode, rec->name, strerror(-r));
-        return changed(region, call, error);
-}
-
-int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_bus_error *error) {
-        const RegionRecord *rec = &region->record;
-        int r;
-
-        /* As chown(2) has it: -1 leaves that half as it is. */
-        if (uid == UINT32_MAX)
-                uid = rec->uid;
-        if (gid == UINT32_MAX)
-                gid = rec->gid;
-        r = authorize_region(call, "org.mshare1.set-owner", rec, rec->mode, uid, gid, error);
-        if (r <= 0)
-                return r;
-        r = check_ready(region, error);
-        if (r < 0)
-                return r;
-        r = kernel_chown(&region->manager->kernel, rec->name, uid, gid);
-        if (r < 0)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
-                                         "Cannot give region '%s' to %" PRIu32 ":%" PRIu32 ": %s", rec->name, uid, gid,
-                                         strerror(-r));
-        return changed(region, call, error);
 }

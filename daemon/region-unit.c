@@ -5,32 +5,16 @@
 #include <inttypes.h>
 #include <pwd.h>
 #include <signal.h>
-#include <systemd/sd-bus.h>
-#include <systemd/sd-event.h>
 
 #include "config.h"
 #include "errors.h"
 #include "manager.h"
 #include "name.h"
-#include "region-unit.h"
+#include "region-client.h"
 
-/* How often to look whether a region that somebody else makes is ready, and whether the broker is back. */
-#define LOOK_AGAIN_USEC (200 * USEC_PER_MSEC)
 #define BROKER_BACK_USEC (30 * USEC_PER_SEC)
 /* A broker that ends each time it is asked is not asked for ever. */
 #define TRIES_MAX 5
-
-typedef struct Owner {
-        uint32_t uid, gid;
-} Owner;
-
-/* A start under way. */
-typedef struct Start {
-        sd_event *event;
-        sd_bus *bus;
-        sd_bus_message *reply; /* to CreateRegion */
-        bool stopped; /* by a signal */
-} Start;
 
 static int say(int r, const char *format, ...) _printf_(2, 3);
 
@@ -89,178 +73,8 @@ static int resolve(const RegionFile *file, Owner *ret) {
         return 0;
 }
 
-/* Calls a method of the manager; the first argument is the region's name. */
-static int call(sd_bus *bus, sd_bus_error *error, sd_bus_message **reply, const char *method, const char *types, ...) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        va_list ap;
-        int r;
-
-        r = sd_bus_message_new_method_call(bus, &m, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, method);
-        if (r < 0)
-                return r;
-        va_start(ap, types);
-        r = sd_bus_message_appendv(m, types, ap);
-        va_end(ap);
-        /* Populating takes as long as it takes; the unit has a time limit if somebody wants one. */
-        return r < 0 ? r : sd_bus_call(bus, m, UINT64_MAX, error, reply);
-}
-
-static int append_option(sd_bus_message *m, const char *key, const char *type, ...) {
-        va_list ap;
-        int r;
-
-        r = sd_bus_message_open_container(m, 'e', "sv");
-        if (r >= 0)
-                r = sd_bus_message_append(m, "s", key);
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'v', type);
-        va_start(ap, type);
-        if (r >= 0)
-                r = sd_bus_message_appendv(m, type, ap);
-        va_end(ap);
-        if (r >= 0)
-                r = sd_bus_message_close_container(m);
-        return r < 0 ? r : sd_bus_message_close_container(m);
-}
-
-static int append_options(sd_bus_message *m, const RegionFile *f, const Owner *owner, int fd) {
-        int r;
-
-        r = sd_bus_message_open_container(m, 'a', "{sv}");
-        if (r >= 0)
-                r = append_option(m, "uid", "u", owner->uid);
-        if (r >= 0)
-                r = append_option(m, "gid", "u", owner->gid);
-        if (r >= 0 && f->backing)
-                r = append_option(m, "backing", "s", f->backing);
-        if (r >= 0 && f->hugepages)
-                r = append_option(m, "hugepages", "s", f->hugepages);
-        if (r >= 0 && f->lifetime)
-                r = append_option(m, "lifetime", "s", f->lifetime);
-        if (r >= 0 && f->linger_set)
-                r = append_option(m, "linger", "t", f->linger_usec);
-        if (r >= 0 && f->label)
-                r = append_option(m, "label", "s", f->label);
-        if (r >= 0 && f->address_set)
-                r = append_option(m, "address", "t", f->address);
-        if (r >= 0 && f->populate)
-                r = append_option(m, "populate", "b", 1);
-        if (r >= 0 && fd >= 0)
-                r = append_option(m, "fd", "h", fd);
-        return r < 0 ? r : sd_bus_message_close_container(m);
-}
-
-/* Brings owner and mode of a region to what the file says, never letting anybody in who is admitted neither before nor after. */
-static int apply(sd_bus *bus, const char *name, const char *path, mode_t mode, const Owner *owner,
-                 sd_bus_error *error) {
-        uint32_t mode_now = 0;
-        int r;
-
-        r = sd_bus_get_property_trivial(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "Mode", error, 'u', &mode_now);
-        if (r >= 0)
-                r = call(bus, error, NULL, "SetRegionMode", "su", name, mode_now & mode);
-        if (r >= 0)
-                r = call(bus, error, NULL, "SetRegionOwner", "suu", name, owner->uid, owner->gid);
-        if (r >= 0)
-                r = call(bus, error, NULL, "SetRegionMode", "su", name, (uint32_t) mode);
-        return r;
-}
-
-static int get_path(sd_bus *bus, const char *name, char **ret, sd_bus_error *error) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        const char *path;
-        int r;
-
-        r = call(bus, error, &reply, "GetRegion", "s", name);
-        if (r >= 0)
-                r = sd_bus_message_read(reply, "o", &path);
-        return r < 0 ? r : free_and_strdup(ret, path);
-}
-
-/*
- * A broker without msharefs knows no regions, which says nothing about those that are there. It tells so when asked for
- * one, and nothing comes of asking for one without a name. On a kernel without mshare, which has no granule, there are
- * no regions indeed.
- */
-static int check_msharefs(sd_bus *bus, sd_bus_error *error) {
-        uint64_t granule = 0;
-        int r;
-
-        r = sd_bus_get_property_trivial(bus, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "Granule", error, 't',
-                                        &granule);
-        if (r < 0 || granule == 0)
-                return r;
-        r = call(bus, error, NULL, "AcquireRegion", "ssa{sv}", "", "r", 0);
-        if (r < 0 && sd_bus_error_has_name(error, ERROR_KERNEL_UNSUPPORTED))
-                return r;
-        sd_bus_error_free(error);
-        return 0;
-}
-
-/* Takes the name away whoever has the region attached: units that need it have been stopped. */
-static int remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
-        int r;
-
-        r = call(bus, error, NULL, "RemoveRegion", "sa{sv}", name, 0);
-        if (r < 0 && sd_bus_error_has_name(error, ERROR_REGION_BUSY)) {
-                /* Who is left keeps what he has; the name must be free. */
-                (void) fprintf(stderr, "%s; it is removed by force.\n", error->message);
-                sd_bus_error_free(error);
-                r = call(bus, error, NULL, "RemoveRegion", "sa{sv}", name, 1, "force", "b", 1);
-        }
-        if (r < 0 && sd_bus_error_has_name(error, ERROR_NO_SUCH_REGION)) {
-                sd_bus_error_free(error);
-                r = check_msharefs(bus, error);
-        }
-        return r;
-}
-
-static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
-        ((Start *) userdata)->stopped = true;
-        return 0;
-}
-
 static int on_created(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         ((Start *) userdata)->reply = sd_bus_message_ref(m);
-        return 0;
-}
-
-static void start_done(Start *s) {
-        sd_bus_message_unref(s->reply);
-        sd_bus_flush_close_unref(s->bus);
-        sd_event_unref(s->event);
-}
-
-static int start_open(Start *s) {
-        sigset_t mask;
-        int r;
-
-        (void) sigemptyset(&mask);
-        (void) sigaddset(&mask, SIGTERM);
-        (void) sigaddset(&mask, SIGINT);
-        if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
-                return -errno;
-        r = sd_event_new(&s->event);
-        if (r >= 0)
-                r = sd_event_add_signal(s->event, NULL, SIGTERM, on_signal, s);
-        if (r >= 0)
-                r = sd_event_add_signal(s->event, NULL, SIGINT, on_signal, s);
-        if (r >= 0)
-                r = sd_bus_open_system(&s->bus);
-        return r < 0 ? r : sd_bus_attach_event(s->bus, s->event, 0);
-}
-
-/* Until a signal or the reply comes, or this time is over. */
-static int start_wait(Start *s, uint64_t usec) {
-        uint64_t now = usec_now(CLOCK_MONOTONIC), end = usec == UINT64_MAX ? usec : now + usec;
-        int r;
-
-        while (!s->stopped && !s->reply && now < end) {
-                r = sd_event_run(s->event, end == UINT64_MAX ? end : end - now);
-                if (r < 0)
-                        return r;
-                now = usec_now(CLOCK_MONOTONIC);
-        }
         return 0;
 }
 
@@ -273,12 +87,12 @@ static int undo(Start *s, const char *name, sd_bus_error *error) {
          * The broker takes the calls of a connection in their order. So when it has answered this one, it is making the
          * region; or there is none of ours, and the answer that says so has come as well.
          */
-        (void) get_path(s->bus, name, &path, &ignored);
+        (void) client_get_path(s->bus, name, &path, &ignored);
         while (!s->reply && sd_bus_process(s->bus, NULL) > 0)
                 ;
         if (s->reply && sd_bus_message_is_method_error(s->reply, NULL))
                 return 0;
-        return remove_region(s->bus, name, error);
+        return client_remove_region(s->bus, name, error);
 }
 
 static int create(Start *s, const char *name, const RegionFile *f, const Owner *owner, int fd, sd_bus_error *error) {
@@ -290,7 +104,7 @@ static int create(Start *s, const char *name, const RegionFile *f, const Owner *
         if (r >= 0)
                 r = sd_bus_message_append(m, "stu", name, f->size, (uint32_t) f->mode);
         if (r >= 0)
-                r = append_options(m, f, owner, fd);
+                r = client_append_options(m, f, owner, fd);
         if (r >= 0)
                 r = sd_bus_call_async(s->bus, NULL, m, on_created, s, UINT64_MAX);
         if (r >= 0)
@@ -308,50 +122,6 @@ static int create(Start *s, const char *name, const RegionFile *f, const Owner *
                 return 0;
         r = sd_bus_error_copy(error, sd_bus_message_get_error(s->reply));
         return r < 0 ? r : -EIO;
-}
-
-/* Somebody else makes it, or an earlier start whose process was killed. */
-static int wait_until_ready(Start *s, const char *path, sd_bus_error *error) {
-        int r;
-
-        for (;;) {
-                _cleanup_(freep) char *state = NULL;
-
-                r = sd_bus_get_property_string(s->bus, BUS_NAME, path, BUS_REGION_INTERFACE, "State", error, &state);
-                if (r < 0)
-                        return r;
-                if (!streq(state, "creating"))
-                        return 0;
-                r = start_wait(s, LOOK_AGAIN_USEC);
-                if (r < 0)
-                        return r;
-                if (s->stopped)
-                        return -ECANCELED;
-        }
-}
-
-/* The region is there: left by an earlier run of the unit, or made by hand. It will do if it is as big as it must be. */
-static int take_existing(Start *s, const char *name, const RegionFile *f, const Owner *owner, sd_bus_error *error) {
-        _cleanup_(freep) char *path = NULL, *backing = NULL;
-        sd_bus *bus = s->bus;
-        uint64_t size;
-        int r;
-
-        s->reply = sd_bus_message_unref(s->reply);
-        r = get_path(bus, name, &path, error);
-        if (r >= 0)
-                r = sd_bus_get_property_trivial(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "Size", error, 't', &size);
-        if (r >= 0)
-                r = sd_bus_get_property_string(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "Backing", error, &backing);
-        if (r < 0)
-                return r;
-        if (size != f->size || !streq(backing, f->backing ?: "anonymous"))
-                return sd_bus_error_setf(error, ERROR_REGION_EXISTS,
-                                         "it exists with %" PRIu64 " bytes of backing '%s', the file wants %" PRIu64
-                                         " bytes of '%s'; remove it first",
-                                         size, backing, f->size, f->backing ?: "anonymous");
-        r = wait_until_ready(s, path, error);
-        return r < 0 ? r : apply(bus, name, path, f->mode, owner, error);
 }
 
 /* Until the name has an owner again. Waiting is no call to it, which the bus would have to start a broker for. */
@@ -387,7 +157,7 @@ static int start(Start *s, const char *name, const RegionFile *f, const Owner *o
                 again = r < 0 && sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY);
                 if (r < 0 && sd_bus_error_has_name(error, ERROR_REGION_EXISTS)) {
                         sd_bus_error_free(error);
-                        r = take_existing(s, name, f, owner, error);
+                        r = start_take_existing(s, name, f, owner, error);
                         /* It, or the broker, which answered before. */
                         again = r < 0 && sd_bus_error_has_names(error, ERROR_NO_SUCH_REGION,
                                                                 SD_BUS_ERROR_UNKNOWN_OBJECT, SD_BUS_ERROR_NO_REPLY,
@@ -445,7 +215,7 @@ int region_unit_stop(const char *name) {
 
         r = sd_bus_open_system(&bus);
         if (r >= 0)
-                r = remove_region(bus, name, &error);
+                r = client_remove_region(bus, name, &error);
         return finish("remove", name, r, &error);
 }
 
@@ -461,8 +231,8 @@ int region_unit_reload(const char *name) {
                 return EXIT_FAILURE;
         r = sd_bus_open_system(&bus);
         if (r >= 0)
-                r = get_path(bus, name, &path, &error);
+                r = client_get_path(bus, name, &path, &error);
         if (r >= 0)
-                r = apply(bus, name, path, f.mode, &owner, &error);
+                r = client_apply(bus, name, path, f.mode, &owner, &error);
         return finish("change", name, r, &error);
 }

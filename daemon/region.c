@@ -25,8 +25,9 @@ int region_new(Manager *manager, RegionRecord *record, const char *path, Region 
         region->record = *record;
         *record = (RegionRecord) {};
         /* Whether the creator may have another one was asked before; a region that exists counts in any case. */
-        if (users_charge_forced(&manager->users, region->record.creator, LIMIT_USER_REGIONS, 1) < 0 ||
-            users_charge_forced(&manager->users, region->record.creator, LIMIT_USER_BYTES, region->record.size) < 0) {
+        region->payer = region->record.creator != (uid_t) -1 ? region->record.creator : region->record.uid;
+        if (users_charge_forced(&manager->users, region->payer, LIMIT_USER_REGIONS, 1) < 0 ||
+            users_charge_forced(&manager->users, region->payer, LIMIT_USER_BYTES, region->record.size) < 0) {
                 region_free(region);
                 return -ENOMEM;
         }
@@ -56,8 +57,8 @@ void region_free(Region *region) {
         }
         sd_event_source_disable_unref(region->linger);
         if (region->charged) {
-                users_discharge(&m->users, region->record.creator, LIMIT_USER_REGIONS, 1);
-                users_discharge(&m->users, region->record.creator, LIMIT_USER_BYTES, region->record.size);
+                users_discharge(&m->users, region->payer, LIMIT_USER_REGIONS, 1);
+                users_discharge(&m->users, region->payer, LIMIT_USER_BYTES, region->record.size);
         }
         LIST_REMOVE(region, regions);
         m->n_regions--;
@@ -143,7 +144,7 @@ static int on_linger(sd_event_source *source, uint64_t usec, void *userdata) {
 
         r = region_in_use(region);
         if (r == 0) {
-                r = manager_remove_region(m, region, "its last client has left");
+                r = manager_remove_region(m, region, "its last client has left", NULL);
                 if (r >= 0)
                         return 0;
         }

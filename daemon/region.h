@@ -31,6 +31,7 @@ struct Region {
         uint64_t linger_usec; /* the current wait between looks at a region that should go */
         unsigned dirty;
         bool announced, charged;
+        uid_t payer; /* whose limits it counts against, if charged */
 };
 
 /*

@@ -145,7 +145,7 @@ static bool record_is_sound(const RegionRecord *r) {
                 return false;
         if (r->label && strlen(r->label) > LABEL_MAX)
                 return false;
-        if (r->uid == (uid_t) -1 || r->gid == (gid_t) -1 || r->creator == (uid_t) -1)
+        if (r->uid == (uid_t) -1 || r->gid == (gid_t) -1)
                 return false;
         if (r->length == 0 || r->size == 0 || r->size > r->length)
                 return false;

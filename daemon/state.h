@@ -49,7 +49,7 @@ typedef struct RegionRecord {
         mode_t mode; /* what it is, or for a region that is being made: what it will be */
         uid_t uid;
         gid_t gid;
-        uid_t creator; /* whose limits it counts against */
+        uid_t creator; /* who made it, whoever it belongs to now; (uid_t) -1 if that is not known */
         Backing backing;
         HugePages hugepages;
         Lifetime lifetime;

@@ -114,9 +114,14 @@ class Bus:
         if self.process.poll() is not None:
             self.does_not_run("")
         os.chmod(self.path, 0o666)
-        probe = subprocess.run(["busctl", "--address=" + self.address, "call", "org.freedesktop.DBus",
-                                "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId"],
-                               capture_output=True, text=True, timeout=20)
+        # The socket has its name a moment before it listens.
+        for _ in range(50):
+            probe = subprocess.run(["busctl", "--address=" + self.address, "call", "org.freedesktop.DBus",
+                                    "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId"],
+                                   capture_output=True, text=True, timeout=20)
+            if "Connection refused" not in probe.stderr or self.process.poll() is not None:
+                break
+            time.sleep(0.1)
         if probe.returncode != 0:
             self.does_not_run(probe.stderr)
 

@@ -1,0 +1,289 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Who may use a region, who decides that, and what is left of it in the log. See promises.py for the arguments."""
+
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from harness import GAMES, LP, MAIL, MAN, NEWS, wait_until  # noqa: E402
+from promises import MANAGER_IFACE, REGION_IFACE, equal, get_acl, main, refuses, set_acl, unit  # noqa: E402
+
+LEAVE = 2**32 - 1
+
+
+def questions(env):
+    return [q["action"][len("org.mshare1."):] for q in json.loads(env.polkit_do("Report"))["questions"]]
+
+
+# --- polkit decides about mode and owner ---
+
+def test_creating_is_one_question_the_strongest_that_applies(env):
+    env.start_polkit()
+    env.start()
+    c = env.client(GAMES)
+    cases = (("create-region", 0o600, {}), ("create-region", 0o700, {}), ("set-mode", 0o640, {}),
+             ("set-mode", 0o601, {}), ("set-owner", 0o600, {"uid": LP}), ("set-owner", 0o600, {"gid": LP}),
+             ("set-owner", 0o666, {"uid": LP, "gid": LP}))
+    for action, mode, options in cases:
+        refuses("AccessDenied", c.create, "r", 4096, mode, contains="org.mshare1." + action, **options)
+    equal(questions(env), [action for action, _, _ in cases])
+    # Each of them alone is enough.
+    for i, (action, mode, options) in enumerate(cases):
+        env.allow("org.mshare1." + action)
+        c.create("r%d" % i, 4096, mode, **options)
+    equal(len(questions(env)), 2 * len(cases))
+    # Root is not asked about.
+    env.client(0).create("root", 4096, 0o666, uid=LP)
+    equal(len(questions(env)), 2 * len(cases))
+
+
+def test_to_admit_group_or_others_asks_at_creation_and_later(env):
+    env.start_polkit()
+    env.start()
+    env.allow("org.mshare1.create-region")
+    c = env.client(MAIL)
+    refuses("AccessDenied", c.create, "r", 4096, 0o666, contains="org.mshare1.set-mode")
+    path = c.create("r", 4096, 0o600)[0]
+    for mode in (0o666, 0o601, 0o640):
+        refuses("AccessDenied", c.manager, "SetRegionMode", "su", "r", mode, contains="org.mshare1.set-mode")
+        refuses("AccessDenied", c.region, path, "SetMode", "u", mode, contains="org.mshare1.set-mode")
+    equal(c.list()["r"]["mode"], 0o600)
+    asked = len(questions(env))
+    # What is the owner's own he has as he likes.
+    for mode in (0o400, 0o000, 0o700, 0o600):
+        c.manager("SetRegionMode", "su", "r", mode)
+    equal((len(questions(env)), c.list()["r"]["mode"]), (asked, 0o600))
+    env.allow("org.mshare1.set-mode")
+    c.manager("SetRegionMode", "su", "r", 0o664)
+    env.allow()
+    asked = len(questions(env))
+    for mode in (0o644, 0o640, 0o600):
+        c.manager("SetRegionMode", "su", "r", mode)
+    equal(len(questions(env)), asked)
+    refuses("AccessDenied", c.manager, "SetRegionMode", "su", "r", 0o640)
+    # Nor does another user narrow it without a question, and root is not asked about.
+    refuses("AccessDenied", env.client(NEWS).manager, "SetRegionMode", "su", "r", 0o000)
+    env.client(0).manager("SetRegionMode", "su", "r", 0o666)
+    equal(c.list()["r"]["mode"], 0o666)
+
+
+def test_a_lists_mask_is_no_permission_of_the_group(env):
+    env.start_polkit()
+    env.start()
+    root, owner = env.client(0), env.client(GAMES)
+    root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
+    set_acl(env.fs("r"), (1, 6, None), (2, 6, MAIL), (4, 0, None), (16, 6, None), (32, 0, None))
+    equal(root.list()["r"]["mode"], 0o660)
+    # To set the mode that is shown would give the group what it does not have.
+    refuses("AccessDenied", owner.manager, "SetRegionMode", "su", "r", 0o660, contains="org.mshare1.set-mode")
+    refuses("AccessDenied", owner.manager, "SetRegionMode", "su", "r", 0o640, contains="org.mshare1.set-mode")
+    owner.manager("SetRegionMode", "su", "r", 0o600)
+    equal((get_acl(env.fs("r")), root.list()["r"]["mode"]), (None, 0o600))
+
+
+# --- what polkit has granted ---
+
+def test_a_change_of_owner_takes_back_what_was_granted(env):
+    env.start_polkit()
+    env.start()
+    root, stranger = env.client(0), env.client(MAIL)
+    for i, (uid, gid) in enumerate(((NEWS, NEWS), (NEWS, LEAVE), (LEAVE, NEWS))):
+        name = "r%d" % i
+        path = root.create(name, mode=0o600, uid=GAMES, gid=GAMES)[0]
+        set_acl(env.fs(name), (1, 6, None), (4, 0, None), (32, 0, None))
+        env.allow("org.mshare1.acquire-region")
+        stranger.acquire(name, "rw")
+        env.allow()
+        stranger.acquire(name, "r")
+        equal(root.get(path, REGION_IFACE, "Acl"), [["user", MAIL, 6]])
+        # An owner that stays is no change.
+        root.manager("SetRegionOwner", "suu", name, GAMES, LEAVE)
+        equal(root.get(path, REGION_IFACE, "Acl"), [["user", MAIL, 6]])
+        root.manager("SetRegionOwner", "suu", name, uid, gid)
+        equal((root.get(path, REGION_IFACE, "Acl"), get_acl(env.fs(name))), ([], None))
+        # Neither has the group got what was the list's mask.
+        equal(root.list()[name]["mode"], 0o600)
+        for access in ("r", "rw"):
+            refuses("AccessDenied", stranger.acquire, name, access, contains="org.mshare1.acquire-region")
+
+
+def test_who_is_in_the_list_is_shown_and_can_be_taken_out(env):
+    env.start_polkit()
+    env.start()
+    root, owner, stranger = env.client(0), env.client(GAMES), env.client(MAIL)
+    path = root.create("r", mode=0o640, uid=GAMES, gid=GAMES)[0]
+
+    def acl():
+        return sorted(owner.get(path, REGION_IFACE, "Acl"))
+
+    equal(acl(), [])
+    # A group's entry with more than the mask leaves it is shown with what is left.
+    set_acl(env.fs("r"), (1, 6, None), (2, 6, MAIL), (2, 4, LP), (4, 4, None), (8, 7, NEWS), (16, 6, None), (32, 0, None))
+    equal(acl(), [["group", NEWS, 6], ["user", LP, 4], ["user", MAIL, 6]])
+    stranger.acquire("r", "rw")
+    # Others ask polkit; those who are in the list, too.
+    refuses("AccessDenied", stranger.region, path, "Revoke", "su", "user", LP, contains="org.mshare1.set-mode")
+    refuses("InvalidArgs", owner.region, path, "Revoke", "su", "other", LP, contains=("'other'", "'group'"))
+    refuses("InvalidArgs", owner.region, path, "Revoke", "su", "user", NEWS, contains="User %d is not in" % NEWS)
+    refuses("InvalidArgs", owner.region, path, "Revoke", "su", "group", LP, contains="Group %d is not in" % LP)
+    equal(questions(env), ["set-mode"])
+    owner.region(path, "Revoke", "su", "user", MAIL)
+    refuses("AccessDenied", stranger.acquire, "r", "rw")
+    env.client(LP).acquire("r", "r")
+    env.client(MAN, NEWS, (NEWS,)).acquire("r", "rw")
+    owner.region(path, "Revoke", "su", "group", NEWS)
+    # The mask is what the rest needs.
+    assert (16, 4, LEAVE) in get_acl(env.fs("r")), get_acl(env.fs("r"))
+    equal(acl(), [["user", LP, 4]])
+    owner.region(path, "Revoke", "su", "user", LP)
+    equal((acl(), get_acl(env.fs("r")), root.list()["r"]["mode"]), ([], None, 0o640))
+    refuses("InvalidArgs", owner.region, path, "Revoke", "su", "user", LP)
+
+
+def test_who_gets_no_lease_is_in_no_access_list(env):
+    env.start_polkit()
+    env.start()
+    root, stranger = env.client(0), env.client(MAIL)
+    root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
+    set_acl(env.fs("r"), (1, 6, None), (4, 0, None), (32, 0, None))
+    env.allow("org.mshare1.acquire-region")
+    os.chmod(env.runtime + "/leases", 0o500)
+    refuses("Failed", stranger.acquire, "r", "rw", contains="Cannot make a lease")
+    equal((get_acl(env.fs("r")), root.list()["r"]["mode"]), (None, 0o600))
+    # What was there before stays.
+    set_acl(env.fs("r"), (1, 6, None), (2, 4, MAIL), (2, 4, LP), (4, 0, None), (16, 4, None), (32, 0, None))
+    before = get_acl(env.fs("r"))
+    refuses("Failed", stranger.acquire, "r", "rw")
+    equal(get_acl(env.fs("r")), before)
+    os.chmod(env.runtime + "/leases", 0o700)
+    stranger.acquire("r", "rw")
+    assert (2, 6, MAIL) in get_acl(env.fs("r")), get_acl(env.fs("r"))
+
+
+# --- declared regions ---
+
+def declare(env, name, text="Size=8M\nMode=0600\nUser=games\n"):
+    with open(os.path.join(env.regions_dir, name + ".conf"), "w") as f:
+        f.write("[Region]\n" + text)
+
+
+def starts(env, name):
+    r = unit(env, "start", name)
+    assert r.returncode == 0, r.stderr
+    return r.stderr
+
+
+def does_not_start(env, name, *texts):
+    r = unit(env, "start", name)
+    assert r.returncode == 1, r.returncode
+    for text in texts:
+        assert text in r.stderr, (text, r.stderr)
+
+
+def test_a_declared_region_cannot_be_squatted(env):
+    env.start_polkit()
+    env.start()
+    env.allow("org.mshare1.create-region")
+    root, mean = env.client(0), env.client(MAIL)
+    path = mean.create("r", 8 << 20, 0o600)[0]
+    equal(root.get(path, REGION_IFACE, "Creator"), MAIL)
+    declare(env, "r")
+    # Whether he is inside or not, and after a restart.
+    for _ in range(2):
+        does_not_start(env, "r", "its owner is user %d and its creator is user %d" % (MAIL, MAIL), "remove it first")
+        env.restart()
+        root, mean = env.client(0), env.client(MAIL)
+        mean.acquire("r")
+    equal((root.list()["r"]["uid"], root.list()["r"]["mode"]), (MAIL, 0o600))
+    # To give it away to the declared user, or root, makes it no better.
+    for uid in (GAMES, 0):
+        root.manager("SetRegionOwner", "suu", "r", uid, uid)
+        does_not_start(env, "r", "its owner is user %d and its creator is user %d" % (uid, MAIL))
+    root.remove("r", force=True)
+    # Nor does anything that the broker knows nothing about.
+    root.create("s", 8 << 20, 0o600)
+    env.stop()
+    os.unlink(os.path.join(env.runtime, "regions/s"))
+    env.start()
+    root = env.client(0)
+    equal(root.get("/org/mshare1/region/s", REGION_IFACE, "Creator"), LEAVE)
+    declare(env, "s", "Size=512G\nMode=0600\nUser=games\nBacking=anonymous\n")
+    does_not_start(env, "s", "it exists with")
+    root.remove("s")
+    equal(starts(env, "r"), "")
+    equal((root.get(path, REGION_IFACE, "Creator"), root.list()["r"]["uid"]), (0, GAMES))
+
+
+def test_a_region_in_use_is_not_taken_over(env):
+    env.start()
+    root, c = env.client(0), env.client(GAMES)
+    declare(env, "r")
+    starts(env, "r")
+    lease = c.acquire("r")[2]
+    does_not_start(env, "r", "is in use, with 1 clients and 0 processes")
+    c.do("close", fd=lease)
+    wait_until(lambda: root.list()["r"]["clients"] == 0, what="the lease to be dropped")
+    env.usage("r", 2)
+    does_not_start(env, "r", "is in use, with 0 clients and 2 processes")
+    equal((root.list()["r"]["uid"], root.list()["r"]["mode"]), (GAMES, 0o600))
+    env.usage("r", 0)
+    said = starts(env, "r")
+    assert "taken over for user %d" % GAMES in said, said
+
+
+def test_a_region_of_root_or_the_declared_user_is_taken_over_with_a_word(env):
+    env.start_polkit()
+    env.start()
+    env.allow("org.mshare1.create-region")
+    for i, (creator, options) in enumerate(((0, {}), (0, {"uid": GAMES, "gid": GAMES}), (GAMES, {}))):
+        name = "r%d" % i
+        env.client(creator).create(name, 8 << 20, 0o600, **options)
+        set_acl(env.fs(name), (1, 6, None), (2, 6, MAIL), (4, 0, None), (16, 6, None), (32, 0, None))
+        declare(env, name, "Size=8M\nMode=0640\nUser=games\nGroup=%d\n" % MAN)
+        said = starts(env, name)
+        assert "Region %s exists, created by user %d and owned by user" % (name, creator) in said, said
+        row = env.client(0).list()[name]
+        equal((row["uid"], row["gid"], row["mode"], get_acl(env.fs(name))), (GAMES, MAN, 0o640, None))
+
+
+# --- the log ---
+
+def test_each_change_is_in_the_log_with_who_asked_for_it(env):
+    env.start_polkit()
+    env.start()
+    env.allow(*("org.mshare1." + a for a in ("create-region", "acquire-region", "remove-region")))
+    root, c, d = env.client(0), env.client(GAMES), env.client(MAIL)
+
+    def logged(who, *texts):
+        by = "by user %d (process %d" % (who.uid, who.process.pid)
+        lines = [line for line in env.read_log().splitlines() if by in line]
+        assert any(all(t in line for t in texts) for line in lines), (texts, by, env.read_log())
+
+    path = c.create("r")[0]
+    logged(c, "Region r made for user %d, group %d, with mode 0600: 1048576 bytes" % (GAMES, GAMES))
+    c.manager("SetRegionMode", "su", "r", 0o400)
+    logged(c, "Mode of region r set from 0600 to 0400")
+    set_acl(env.fs("r"), (1, 6, None), (4, 0, None), (32, 0, None))
+    wait_until(lambda: "Region r was changed in msharefs" in env.read_log(), what="the change to be logged")
+    d.acquire("r", "r")
+    logged(d, "User %d is admitted to region r, access 'r', as polkit permits it" % MAIL)
+    c.region(path, "Revoke", "su", "user", MAIL)
+    logged(c, "User %d is admitted to region r no more" % MAIL)
+    root.manager("SetRegionOwner", "suu", "r", NEWS, NEWS)
+    logged(root, "Owner of region r set from %d:%d to %d:%d" % (GAMES, GAMES, NEWS, NEWS))
+    c.remove("r", force=True)
+    logged(c, "Region r removed: by force")
+    # What comes to nothing as well.
+    with open(env.kernel + "/refuse", "w") as f:
+        f.write("1")
+    refuses("Failed", c.create, "s")
+    logged(c, "Region s could not be made")
+    # Our own changes are not told a second time, as those of others.
+    equal(env.read_log().count("was changed in msharefs"), 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(globals()))

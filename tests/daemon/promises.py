@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the tests of the broker's promises share. Each file of tests is
+
+FILE BINARY dbus-daemon|dbus-broker [-t NAME]...
+
+With $MSHARE_VALGRIND set the daemon runs under valgrind, with fewer rounds, and on dbus-daemon alone.
+"""
+
+import argparse
+import errno
+import json
+import os
+import shutil
+import struct
+import subprocess
+import time
+
+from harness import DAEMON_UID, BusError, Env, Skip, run_tests, unshared, wait_until
+
+REGION_IFACE = "org.mshare1.Region"
+MANAGER_IFACE = "org.mshare1.Manager"
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SLOW = bool(os.environ.get("MSHARE_VALGRIND"))
+
+
+def refuses(short, f, *args, contains=(), **kwargs):
+    try:
+        f(*args, **kwargs)
+    except BusError as e:
+        assert e.is_(short), "expected %s, got %s" % (short, e)
+        for text in (contains,) if isinstance(contains, str) else contains:
+            assert text in e.message, "%r is not in %r" % (text, e.message)
+        return e
+    raise AssertionError("expected %s, got no error" % short)
+
+
+def equal(a, b):
+    assert a == b, "%r is not %r" % (a, b)
+
+
+class Monitor:
+    """All messages from and to the daemon."""
+
+    def __init__(self, env):
+        self.file = os.path.join(env.top, "monitor")
+        with open(self.file, "w") as f:
+            self.process = subprocess.Popen(["busctl", "--address=" + env.bus.address, "monitor", "--json=short",
+                                             "org.mshare1"], stdout=f, stderr=subprocess.DEVNULL)
+        time.sleep(0.5)
+
+    def signals(self, member, path):
+        """Those so far."""
+        with open(self.file) as f:
+            lines = [json.loads(line) for line in f.read().split("\n")[:-1]]
+        return [m for m in lines if m.get("member") == member and m["path"] == path]
+
+    def changes(self, path, name):
+        """The values of a property that were told so far."""
+        return [m["payload"]["data"][1][name]["data"] for m in self.signals("PropertiesChanged", path)
+                if name in m["payload"]["data"][1]]
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait()
+        with open(self.file) as f:
+            return [json.loads(line) for line in f]
+
+
+def set_acl(path, *entries):
+    """Entries are (tag, permissions, id); 1 owner, 2 user, 4 group, 8 another group, 16 mask, 32 others."""
+    v = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, perm, 0xffffffff if who is None else who)
+                                        for tag, perm, who in entries)
+    try:
+        os.setxattr(path, "system.posix_acl_access", v)
+    except OSError as e:
+        if e.errno == errno.EOPNOTSUPP:
+            raise Skip("no access lists in " + os.path.dirname(path))
+        raise
+
+
+def get_acl(path):
+    """As a set of (tag, permissions, id), None if there is none."""
+    try:
+        v = os.getxattr(path, "system.posix_acl_access")
+    except OSError as e:
+        if e.errno == errno.ENODATA:
+            return None
+        raise
+    return {struct.unpack_from("<HHI", v, i) for i in range(4, len(v), 8)}
+
+
+def unit(env, verb, name):
+    return subprocess.run([env.binary, "--region-" + verb, name], env=env.environ(), capture_output=True, text=True)
+
+
+def start_real_polkit(env, rules):
+    """polkitd itself, with our actions and these rules. What it reads lies in /etc and /usr: a mount namespace it is."""
+    polkitd = next((p for p in ("/usr/lib/polkit-1/polkitd", "/usr/libexec/polkitd") if os.path.exists(p)), None)
+    if not polkitd or not shutil.which("unshare"):
+        raise Skip("polkitd is not installed")
+    for d in ("actions", "rules.d"):
+        os.mkdir(os.path.join(env.top, d), 0o755)
+    with open(os.path.join(SOURCE, "polkit/org.mshare1.policy"), encoding="utf-8") as f:
+        policy = f.read()
+    with open(os.path.join(env.top, "actions/org.mshare1.policy"), "w", encoding="utf-8") as f:
+        f.write(policy.replace("unix-user:mshared", "unix-user:%d" % DAEMON_UID))
+    with open(os.path.join(env.top, "rules.d/50-mshare.rules"), "w", encoding="utf-8") as f:
+        f.write(rules)
+    script = 'mount --bind "$1/actions" /usr/share/polkit-1/actions && mount --bind "$1/rules.d" /etc/polkit-1/rules.d && ' \
+             'exec "$2" --no-debug'
+    env.polkit = subprocess.Popen(unshared(script, env.top, polkitd), env=env.environ(),
+                                  stdout=env.log, stderr=env.log)
+    wait_until(lambda: env.polkit.poll() is not None or
+               subprocess.run(["busctl", "--address=" + env.bus.address, "status", "org.freedesktop.PolicyKit1"],
+                              capture_output=True).returncode == 0, what="polkitd")
+    if env.polkit.poll() is not None:
+        raise Skip("polkitd does not run here: " + env.read_log()[-200:])
+
+
+def binary():
+    """The program under test."""
+    return arguments().binary
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("binary")
+    parser.add_argument("bus", choices=("dbus-daemon", "dbus-broker"))
+    parser.add_argument("-t", action="append", default=[], help="only tests whose names contain this")
+    return parser.parse_args()
+
+
+def main(names):
+    """Runs the tests among these names, a module's globals(). Returns the exit status."""
+    args = arguments()
+    wrapper = ()
+    if os.geteuid() != 0:
+        print("1..0 # SKIP clients under other uids need root")
+        return 0
+    for tool in (args.bus if args.bus == "dbus-daemon" else "dbus-broker-launch", "setpriv", "busctl"):
+        if not shutil.which(tool):
+            print("1..0 # SKIP %s is not installed" % tool)
+            return 0
+    for module in ("dbus", "dbusmock", "gi"):
+        if subprocess.run(["/usr/bin/python3", "-c", "import " + module], capture_output=True).returncode != 0:
+            print("1..0 # SKIP python3's %s is not installed" % module)
+            return 0
+    if SLOW:
+        if args.bus == "dbus-broker":
+            print("1..0 # SKIP the daemon has been under valgrind on dbus-daemon")
+            return 0
+        if not shutil.which("valgrind"):
+            print("1..0 # SKIP valgrind is not installed")
+            return 0
+        wrapper = ("valgrind", "--leak-check=full", "--errors-for-leak-kinds=definite", "--error-exitcode=99",
+                   "--trace-children=no")
+    tests = [f for n, f in list(names.items()) if n.startswith("test_")]
+    if args.t:
+        tests = [f for f in tests if any(t in f.__name__ for t in args.t)]
+    return run_tests(tests, lambda: Env(args.binary, args.bus, wrapper))
