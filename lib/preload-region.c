@@ -1,22 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "message.h"
-#include "names.h"
+#include "preload-family.h"
 #include "preload-region.h"
 #include "util.h"
 
-/* The children of a postmaster that was killed notice it within a second or two, and hold the claim till then. */
+/* The children of a postmaster that was killed notice it within a second or two, and share the region till then. */
 #define CLAIM_TRIES 50
-#define CLAIM_INTERVAL_NSEC (100 * 1000 * 1000L)
 
 static int load_api(struct preload_api *api, char **ret_message) {
         struct preload_api a;
@@ -37,8 +33,10 @@ static int load_api(struct preload_api *api, char **ret_message) {
         a.length = (__typeof__(a.length)) dlsym(dl, "mshare_region_length");
         a.size = (__typeof__(a.size)) dlsym(dl, "mshare_region_size");
         a.backing = (__typeof__(a.backing)) dlsym(dl, "mshare_region_backing");
+        a.lease_fd = (__typeof__(a.lease_fd)) dlsym(dl, "mshare_region_lease_fd");
 
-        if (!a.acquire || !a.release || !a.attach || !a.detach || !a.address || !a.length || !a.size || !a.backing) {
+        if (!a.acquire || !a.release || !a.attach || !a.detach || !a.address || !a.length || !a.size ||
+            !a.backing || !a.lease_fd) {
                 (void) dlclose(dl);
                 return message_set(ret_message, -ELIBBAD, "Cannot load libmshare: it is too old for this library");
         }
@@ -47,76 +45,36 @@ static int load_api(struct preload_api *api, char **ret_message) {
         return 0;
 }
 
-/*
- * Two servers in one region would overwrite each other. The lock goes with the open file, so it is held as
- * long as any process forked from the one that took it lives, which is how long its memory may be in use.
- */
-static int claim(const char *name, int *ret_fd, char **ret_message) {
-        const struct timespec interval = {.tv_nsec = CLAIM_INTERVAL_NSEC};
-        _cleanup_(freep) char *path = NULL;
-        _cleanup_(closep) int fd = -1;
-        char buf[128];
-        int i, r = 0;
+/* Window, lease and claim. On failure (ENOMEM) all is as it was. */
+static int give_up(struct preload_region *r) {
+        int k = 0;
 
-        if (asprintf(&path, MSHAREFS_PATH "/%s", name) < 0) {
-                path = NULL;
-                return message_set(ret_message, -ENOMEM, "Cannot claim region \"%s\": out of memory", name);
-        }
+        if (r->handle && preload_fd_valid(&r->lease))
+                k = r->api.release(r->handle);
+        else if (r->handle && r->attached)
+                /* The server has closed the lease, and its number may be a file of the server's: lose the handle. */
+                k = r->api.detach(r->handle);
+        if (k < 0)
+                return k;
 
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
-        if (fd < 0) {
-                r = -xerrno();
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot claim region \"%s\": %s: %s",
-                                   name,
-                                   path,
-                                   message_errno(r, buf, sizeof(buf)));
-        }
-
-        for (i = 0; i < CLAIM_TRIES; i++) {
-                r = flock(fd, LOCK_EX | LOCK_NB) < 0 ? -xerrno() : 0;
-                if (r != -EWOULDBLOCK && r != -EINTR)
-                        break;
-                (void) nanosleep(&interval, NULL);
-        }
-        if (r == -EWOULDBLOCK)
-                return message_set(ret_message,
-                                   -EBUSY,
-                                   "Cannot use region \"%s\": another server has its shared memory there, or "
-                                   "processes that it left behind",
-                                   name);
-        if (r < 0)
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot claim region \"%s\": %s",
-                                   name,
-                                   message_errno(r, buf, sizeof(buf)));
-
-        *ret_fd = TAKE_FD(fd);
+        r->handle = NULL;
+        r->attached = false;
+        r->lease = PRELOAD_FD_NONE;
+        preload_fd_close(&r->claim);
+        free(r->name);
+        r->name = NULL;
+        memset(r->mappings, 0, sizeof(r->mappings));
         return 0;
 }
 
-static void give_up(struct preload_region *r) {
-        if (r->handle)
-                (void) r->api.release(r->handle);
-        r->handle = NULL;
-        r->claim_fd = safe_close(r->claim_fd);
-        r->owner = 0;
-}
-
 /* The lease and the claim, without the window. */
-static int take(struct preload_region *r, const char *name, char **ret_message) {
+static int take(struct preload_region *r, const char *name, unsigned int *tries, char **ret_message) {
         const struct mshare_acquire_options options = {
                 .size = sizeof(options),
                 .flags = MSHARE_ACQUIRE_DETACHED,
         };
+        size_t page;
         int k;
-
-        /* What a parent took is the parent's: a child that maps anew must stand in line. */
-        if (r->handle && r->owner == getpid())
-                return 0;
-        give_up(r);
 
         k = load_api(&r->api, ret_message);
         if (k < 0)
@@ -126,110 +84,281 @@ static int take(struct preload_region *r, const char *name, char **ret_message) 
         if (k < 0)
                 return k;
 
-        k = claim(name, &r->claim_fd, ret_message);
-        if (k < 0) {
-                give_up(r);
+        r->claim = r->lease = PRELOAD_FD_NONE;
+        r->name = strdup(name);
+        if (!r->family)
+                r->family = preload_family_new();
+        if (!r->name || !r->family || preload_fd_set(&r->lease, r->api.lease_fd(r->handle)) < 0)
+                return message_set(ret_message, -ENOMEM, "Cannot use region \"%s\": out of memory", name);
+        atomic_store(&r->family->used, 0);
+
+        k = preload_claim_open(name, &r->claim, tries, ret_message);
+        if (k < 0)
                 return k;
-        }
 
-        r->owner = getpid();
-        return 0;
-}
-
-static int check_fit(struct preload_region *r, const char *name, size_t size, char **ret_message) {
-        const char *backing = r->api.backing(r->handle);
-        size_t room = strcmp(backing, "empty") == 0 ? r->api.length(r->handle) : r->api.size(r->handle);
-
-        /* The memory must start as zeroes, and somebody's file is not ours to clear. */
-        if (strcmp(backing, "file") == 0)
+        /* The memory must start as zeroes, and a file that belongs to other people is not ours to clear. */
+        if (strcmp(r->api.backing(r->handle), "file") == 0)
                 return message_set(ret_message,
                                    -EOPNOTSUPP,
                                    "Cannot use region \"%s\": it is backed by a file, whose contents would be lost",
                                    name);
 
-        if (size > room)
-                return message_set(ret_message,
-                                   -ENOMEM,
-                                   "Cannot use region \"%s\": it has %zu bytes, and the server needs %zu",
-                                   name,
-                                   room,
-                                   size);
+        r->empty = strcmp(r->api.backing(r->handle), "empty") == 0;
+        r->window = r->api.address(r->handle);
+        r->length = r->api.length(r->handle);
+        page = (size_t) sysconf(_SC_PAGESIZE);
+        r->room = r->empty ? r->length : (r->api.size(r->handle) + page - 1) & ~(page - 1);
         return 0;
 }
 
 /*
  * A fresh anonymous mapping is zero, and so must be what we hand out though an earlier server used it. Freeing
  * the pages keeps the mapping that the region was made with; where that cannot be (nothing is mapped, or the
- * memory is private), a new mapping takes its place, for the whole region.
+ * memory is private), a new mapping takes its place.
  */
-static int clear(struct preload_region *r, const char *name, size_t size, int flags, char **ret_message) {
+static int zero(const struct preload_region *r, size_t offset, size_t size, int flags, char **ret_message) {
         const long prot = PROT_READ | PROT_WRITE;
         const long map_flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED | (flags & MAP_NORESERVE);
-        void *start = r->api.address(r->handle);
         char buf[128];
         int k;
 
-        if (madvise(start, size, MADV_REMOVE) < 0 &&
-            syscall(SYS_mmap, start, size, prot, map_flags, -1L, 0L) == -1) {
+        if (madvise(r->window + offset, size, MADV_REMOVE) < 0 &&
+            syscall(SYS_mmap, r->window + offset, size, prot, map_flags, -1L, 0L) == -1) {
                 k = -xerrno();
                 return message_set(ret_message,
                                    k,
                                    "Cannot clear %zu bytes of region \"%s\": %s",
                                    size,
-                                   name,
+                                   r->name,
                                    message_errno(k, buf, sizeof(buf)));
         }
-
-        if (flags & MAP_POPULATE)
-                (void) madvise(start, size, MADV_POPULATE_WRITE);
         return 0;
 }
 
-int preload_region_map(struct preload_region *r, const char *name, size_t size, int flags, char **ret_message) {
+/*
+ * Attach, and make sure that this process is then the only sharer. Others are asked for before: to attach and leave
+ * again would disturb a server that counts just now.
+ */
+static int attach_alone(struct preload_region *r, unsigned int *tries, char **ret_message) {
+        unsigned int n;
         int k;
 
-        k = take(r, name, ret_message);
-        if (k < 0)
+        for (;;) {
+                k = preload_claim_sharers(r->name, &r->claim, &n, ret_message);
+                if (k < 0)
+                        return k;
+                if (n == 0) {
+                        k = r->api.attach(r->handle, ret_message);
+                        if (k < 0)
+                                return k;
+                        r->attached = true;
+                        k = preload_claim_sharers(r->name, &r->claim, &n, ret_message);
+                        if (k < 0)
+                                return k;
+                        if (n == 1)
+                                return 0;
+                        k = r->api.detach(r->handle);
+                        if (k < 0)
+                                return message_set(ret_message, k, "Cannot leave region \"%s\" again", r->name);
+                        r->attached = false;
+                }
+                if (!preload_claim_wait(tries))
+                        return message_set(ret_message,
+                                           -EBUSY,
+                                           "Cannot use region \"%s\": another server has its shared memory there, or "
+                                           "processes that it left behind; number of processes that share it: %u",
+                                           r->name,
+                                           n);
+        }
+}
+
+static size_t mappings_end(const struct preload_region *r) {
+        size_t i, end = 0;
+
+        for (i = 0; i < PRELOAD_MAPPINGS_MAX; i++)
+                if (r->mappings[i].size > 0 && r->mappings[i].offset + r->mappings[i].size > end)
+                        end = r->mappings[i].offset + r->mappings[i].size;
+        return end;
+}
+
+static size_t mappings_size(const struct preload_region *r) {
+        size_t i, size = 0;
+
+        for (i = 0; i < PRELOAD_MAPPINGS_MAX; i++)
+                size += r->mappings[i].size;
+        return size;
+}
+
+/* The lowest place beside the mappings of this process that has room. */
+static bool find_gap(const struct preload_region *r, size_t size, size_t *ret) {
+        const struct preload_mapping *m = r->mappings;
+        size_t i, offset = 0;
+
+        for (i = 0; i < PRELOAD_MAPPINGS_MAX; i++)
+                if (m[i].size > 0 && m[i].offset < offset + size && offset < m[i].offset + m[i].size) {
+                        offset = m[i].offset + m[i].size;
+                        i = (size_t) -1; /* again from the first: the table is in no order */
+                }
+        *ret = offset;
+        return offset <= r->room && size <= r->room - offset;
+}
+
+/*
+ * Where a mapping goes. What this server has unmapped may still be in use by processes that were forked before; only
+ * when none is left is it free again, and cleared.
+ */
+static int choose(struct preload_region *r,
+                  size_t size,
+                  int flags,
+                  unsigned int *tries,
+                  size_t *ret,
+                  char **ret_message) {
+        size_t used = atomic_load(&r->family->used);
+        unsigned int n;
+        int k;
+
+        for (;;) {
+                k = preload_claim_sharers(r->name, &r->claim, &n, ret_message);
+                if (k < 0)
+                        return k;
+                if (n == 1 && used > 0) {
+                        if (!find_gap(r, size, ret))
+                                break;
+                        k = *ret < used && !r->empty ? zero(r, *ret, size, flags, ret_message) : 0;
+                        if (k < 0)
+                                return k;
+                        used = mappings_end(r);
+                        goto found;
+                }
+                if (used <= r->room && size <= r->room - used) {
+                        *ret = used;
+                        goto found;
+                }
+                /* Unless something was given back there is nothing to wait for. */
+                if (n == 1 || mappings_size(r) == used || !preload_claim_wait(tries))
+                        break;
+        }
+
+        return message_set(ret_message,
+                           PRELOAD_NO_ROOM,
+                           "Cannot use region \"%s\": it has %zu bytes, and the server needs %zu more than the %zu "
+                           "that it and its processes have there",
+                           r->name,
+                           r->room,
+                           size,
+                           used);
+
+found:
+        if (*ret + size > used)
+                used = *ret + size;
+        atomic_store(&r->family->used, used);
+        return 0;
+}
+
+static struct preload_mapping *free_place(struct preload_region *r) {
+        size_t i;
+
+        for (i = 0; i < PRELOAD_MAPPINGS_MAX; i++)
+                if (r->mappings[i].size == 0)
+                        return r->mappings + i;
+        return NULL;
+}
+
+static int place(struct preload_region *r,
+                 size_t size,
+                 int flags,
+                 unsigned int *tries,
+                 struct preload_mapping **ret,
+                 char **ret_message) {
+        struct preload_mapping *m;
+        size_t offset = 0;
+        int k;
+
+        m = free_place(r);
+        if (!m)
+                return message_set(ret_message,
+                                   PRELOAD_NO_ROOM,
+                                   "Cannot use region \"%s\": the server has %d mappings there, which is the limit",
+                                   r->name,
+                                   PRELOAD_MAPPINGS_MAX);
+
+        if (!r->attached) {
+                /* Nothing is cleared for a server that does not fit. */
+                if (size > r->room)
+                        return message_set(ret_message,
+                                           PRELOAD_NO_ROOM,
+                                           "Cannot use region \"%s\": it has %zu bytes, and the server needs %zu",
+                                           r->name,
+                                           r->room,
+                                           size);
+                k = attach_alone(r, tries, ret_message);
+                if (k < 0)
+                        return k;
+                /* All of it at once: later there are processes that share it. */
+                k = r->empty ? 0 : zero(r, 0, r->room, flags, ret_message);
+                if (k < 0)
+                        return k;
+        }
+
+        k = choose(r, size, flags, tries, &offset, ret_message);
+        if (k == 0 && r->empty)
+                k = zero(r, offset, size, flags, ret_message);
+        if (k != 0)
                 return k;
 
-        k = check_fit(r, name, size, ret_message);
-        if (k < 0)
-                goto fail;
+        if (flags & MAP_POPULATE)
+                (void) madvise(r->window + offset, size, MADV_POPULATE_WRITE);
 
-        k = r->api.attach(r->handle, ret_message);
-        if (k < 0)
-                goto fail;
-
-        k = clear(r, name, size, flags, ret_message);
-        if (k < 0)
-                goto fail;
-
-        r->size = size;
-        r->window = r->api.address(r->handle);
-        r->length = r->api.length(r->handle);
-        r->start = r->window;
+        *m = (struct preload_mapping){.offset = offset, .size = size, .segment = -1};
+        *ret = m;
         return 0;
+}
 
-fail:
-        give_up(r);
+int preload_region_place(struct preload_region *r,
+                         const char *name,
+                         size_t size,
+                         int flags,
+                         struct preload_mapping **ret,
+                         char **ret_message) {
+        unsigned int tries = CLAIM_TRIES;
+        bool first = !r->handle;
+        int k = 0;
+
+        if (r->family && !preload_family_own(r->family))
+                return PRELOAD_CHILD;
+        if (first)
+                k = take(r, name, &tries, ret_message);
+        if (k >= 0)
+                k = place(r, size, flags, &tries, ret, ret_message);
+        /* A region in which nothing could be placed is left to others. */
+        if (k != 0 && first)
+                (void) give_up(r);
         return k;
 }
 
-int preload_region_unmap(struct preload_region *r) {
+int preload_region_unmap(struct preload_region *r, struct preload_mapping *m) {
+        const struct preload_mapping before = *m;
         int k;
 
-        if (r->owner != getpid()) {
-                k = r->api.release(r->handle);
-                if (k < 0)
-                        return k;
-                r->handle = NULL;
-                give_up(r);
-        } else {
-                k = r->api.detach(r->handle);
-                if (k < 0)
-                        return k;
-        }
+        m->size = 0;
+        if (mappings_end(r) > 0 || preload_region_mine(r))
+                return 0;
 
-        r->start = NULL;
-        return 0;
+        k = give_up(r);
+        if (k < 0)
+                *m = before;
+        return k;
+}
+
+bool preload_region_mine(const struct preload_region *r) {
+        return r->handle && preload_family_own(r->family);
+}
+
+struct preload_mapping *preload_region_find(struct preload_region *r, const void *start) {
+        size_t i;
+
+        for (i = 0; i < PRELOAD_MAPPINGS_MAX; i++)
+                if (r->mappings[i].size > 0 && preload_mapping_start(r, r->mappings + i) == start)
+                        return r->mappings + i;
+        return NULL;
 }

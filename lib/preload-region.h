@@ -7,6 +7,10 @@
 #include <sys/types.h>
 
 #include "mshare.h"
+#include "preload-claim.h"
+
+/* Of one server in its region. nginx has one mapping for each zone, uWSGI one for each cache. */
+#define PRELOAD_MAPPINGS_MAX 64
 
 /* libmshare, loaded when it is needed: most programs that inherit LD_PRELOAD never map anything large. */
 struct preload_api {
@@ -18,30 +22,68 @@ struct preload_api {
         __typeof__(mshare_region_length) *length;
         __typeof__(mshare_region_size) *size;
         __typeof__(mshare_region_backing) *backing;
+        __typeof__(mshare_region_lease_fd) *lease_fd;
+};
+
+struct preload_family;
+
+/* A part of the region that this process has as a mapping or as a System V segment. */
+struct preload_mapping {
+        size_t offset, size; /* bytes, whole pages; size 0: a free place in the table */
+        int segment;         /* identifier of the System V segment, or -1 */
+        void *shadow;        /* where the segment itself is attached, or NULL */
+        unsigned int attached; /* how many times the program has attached the segment */
+        bool removed;          /* the segment */
 };
 
 /* The region that stands in for a server's shared memory, from the first mapping on. */
 struct preload_region {
         struct preload_api api;
         mshare_region *handle;
-        int claim_fd;
-        pid_t owner;
-        char *start;     /* the mapping that the server has; NULL while it has none */
-        size_t size;     /* its bytes, whole pages */
-        char *window;    /* the window's start, valid while start is not NULL */
-        size_t length;   /* the window's bytes */
+        char *name;
+        struct preload_fd claim, lease;
+        struct preload_family *family; /* shared by all processes that were forked from the one that took it */
+        bool attached;
+        char *window;  /* the window's start */
+        size_t length; /* the window's bytes */
+        size_t room;   /* the bytes from its start that mappings may have */
+        bool empty;    /* the region was made with nothing mapped in it */
+        struct preload_mapping mappings[PRELOAD_MAPPINGS_MAX];
 };
 
-/*
- * Give the server size bytes of zeroed memory in the region: lease, claim and attach what is not yet, then
- * clear. On success start is set; else a negative errno and in *ret_message a sentence, and nothing is mapped.
- */
-int preload_region_map(struct preload_region *r, const char *name, size_t size, int flags, char **ret_message);
+/* The region cannot hold this mapping; another that is smaller it may. */
+#define PRELOAD_NO_ROOM 1
+/* This process was forked from the server that has the region. What it maps is its own. */
+#define PRELOAD_CHILD 2
 
 /*
- * Take the mapping away from this process alone. The process that made it keeps lease and claim, for it may
- * map again; a child gives up its share of them.
+ * Give the server size bytes of zeroed memory in the region: lease, claim and attach what is not yet. The memory
+ * is cleared only while this process is the region's only sharer.
+ * Returns 0 and *ret, which the region owns; or PRELOAD_NO_ROOM and a sentence, or PRELOAD_CHILD, or a negative
+ * errno and a sentence. Blocks: for the broker's answer, and five seconds for processes that are about to leave.
  */
-int preload_region_unmap(struct preload_region *r);
+int preload_region_place(struct preload_region *r,
+                         const char *name,
+                         size_t size,
+                         int flags,
+                         struct preload_mapping **ret,
+                         char **ret_message);
+
+/*
+ * Take a mapping away from this process. A process that was forked from the server gives up window, lease and
+ * claim with its last mapping; the server itself stays a sharer, so that nobody takes the region meanwhile.
+ * Negative errno, or 0.
+ */
+int preload_region_unmap(struct preload_region *r, struct preload_mapping *m);
+
+/* Is this the process that decides for the server: the one that took the region, or the heir of one that died? */
+bool preload_region_mine(const struct preload_region *r);
+
+/* The mapping that begins at that address, or NULL. */
+struct preload_mapping *preload_region_find(struct preload_region *r, const void *start);
+
+static inline char *preload_mapping_start(const struct preload_region *r, const struct preload_mapping *m) {
+        return r->window + m->offset;
+}
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define _cleanup_(f) __attribute__((cleanup(f)))
@@ -42,6 +43,12 @@ static inline int safe_close(int fd) {
 
 static inline void closep(int *fd) {
         *fd = safe_close(*fd);
+}
+
+static inline const char *path_base(const char *path) {
+        const char *slash = strrchr(path, '/');
+
+        return slash ? slash + 1 : path;
 }
 
 static inline int xerrno(void) {

@@ -100,7 +100,7 @@ told = set()
 for item in re.findall(r"^\.It (Va .*)$", read("man/mshare-region@.service.8"), re.M):
     told |= set(re.findall(r"Va (\w+)", item))
 check("keys of region files", daemon=keys, page=told)
-variables = set(re.findall(r"getenv\(\"(MSHARE_\w+)\"", read("lib/preload-config.c")))
+variables = set(re.findall(r"getenv\(\"(MSHARE_\w+)\"", read("lib/preload-config.c") + read("lib/preload-env.c")))
 told = set(re.findall(r"^\.It Ev (MSHARE_\w+)$", read("man/mshare-postgresql.7"), re.M))
 check("environment of the preload library", library=variables, page=told)
 

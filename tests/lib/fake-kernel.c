@@ -8,6 +8,7 @@
  */
 #undef _FILE_OFFSET_BITS
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -31,13 +33,77 @@ static bool region_path(const char *name, const char *suffix, char *buf, size_t 
         return dir && (size_t) snprintf(buf, size, "%s/%s%s", dir, name, suffix) < size;
 }
 
+/* Does that process have a window of the region? It is mapped from one of the two files. */
+static bool is_sharer(const char *pid, const char *file, const char *memory) {
+        char path[64], line[4096 + 256], *nl;
+        bool found = false;
+        FILE *maps;
+        int fd;
+
+        (void) snprintf(path, sizeof(path), "/proc/%.32s/maps", pid);
+        fd = (int) syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+        maps = fd >= 0 ? fdopen(fd, "r") : NULL;
+        while (maps && !found && fgets(line, sizeof(line), maps)) {
+                char *name = strchr(line, '/');
+
+                nl = strchr(line, '\n');
+                if (nl)
+                        *nl = '\0';
+                found = name && (strcmp(name, file) == 0 || strcmp(name, memory) == 0);
+        }
+        if (maps)
+                (void) fclose(maps);
+        return found;
+}
+
+/* What the real fdinfo of a region's file tells. */
+static int open_fdinfo(const char *number) {
+        const char *dir = getenv("FAKE_MSHARE"), *broken = getenv("FAKE_MSHARE_NO_FDINFO");
+        char path[64], file[4096] = "", memory[4096], *name;
+        unsigned int n = 0;
+        struct dirent *d;
+        DIR *proc;
+        int fd;
+
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%.16s", number);
+        name = readlink(path, file, sizeof(file) - 1) > 0 ? strrchr(file, '/') : NULL;
+        if (!dir || broken || !name || (size_t) (name - file) != strlen(dir) ||
+            strncmp(file, dir, strlen(dir)) != 0 || !region_path(name + 1, ".mem", memory, sizeof(memory)))
+                return -1;
+
+        proc = opendir("/proc");
+        while (proc && (d = readdir(proc)))
+                if (d->d_name[0] >= '1' && d->d_name[0] <= '9')
+                        n += is_sharer(d->d_name, file, memory);
+        if (proc)
+                (void) closedir(proc);
+
+        fd = memfd_create("fdinfo", MFD_CLOEXEC);
+        if (fd >= 0 && (dprintf(fd, "pos:\t0\nmshare-sharers:\t%u\n", n) < 0 || lseek(fd, 0, SEEK_SET) < 0))
+                return safe_close(fd);
+        return fd;
+}
+
 static int open_any(const char *path, int flags, mode_t mode) {
-        static const char msharefs[] = "/sys/fs/mshare/";
+        static const char msharefs[] = "/sys/fs/mshare/", fdinfo[] = "/proc/self/fdinfo/";
         char buf[4096];
+        int fd;
+
+        if (strncmp(path, fdinfo, strlen(fdinfo)) == 0) {
+                fd = open_fdinfo(path + strlen(fdinfo));
+                if (fd >= 0)
+                        return fd;
+        }
 
         if (strncmp(path, msharefs, strlen(msharefs)) == 0 &&
-            region_path(path + strlen(msharefs), "", buf, sizeof(buf)))
+            region_path(path + strlen(msharefs), "", buf, sizeof(buf))) {
                 path = buf;
+                /* Root of a test may write what the mode forbids. */
+                if (getenv("FAKE_MSHARE_READ_ONLY") && (flags & O_ACCMODE) != O_RDONLY) {
+                        errno = EACCES;
+                        return -1;
+                }
+        }
         return (int) syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
@@ -77,6 +143,23 @@ _public_ int __open64_2(const char *path, int flags) {
         return open_any(path, flags, 0);
 }
 
+/* An owner that the test cannot make: FAKE_MSHARE_UID is that of every region. */
+_public_ int fstat(int fd, struct stat *st) {
+        const char *dir = getenv("FAKE_MSHARE"), *uid = getenv("FAKE_MSHARE_UID");
+        char path[64], file[4096] = "";
+        int r = (int) syscall(SYS_fstat, fd, st);
+
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        if (r == 0 && dir && uid && readlink(path, file, sizeof(file) - 1) > 0 &&
+            strncmp(file, dir, strlen(dir)) == 0)
+                st->st_uid = (uid_t) atoi(uid);
+        return r;
+}
+
+_public_ int fstat64(int fd, struct stat64 *st) {
+        return fstat(fd, (struct stat *) st);
+}
+
 _public_ int mshare(const char *name, void *addr, size_t length, int oflag, mode_t mode) {
         _cleanup_(closep) int fd = -1, info_fd = -1;
         struct mshare_info info;
@@ -108,9 +191,12 @@ _public_ int mshare(const char *name, void *addr, size_t length, int oflag, mode
         }
         fd = open_memory(buf, length, oflag);
         /* Made empty: the window is there and nothing in it may be touched. */
-        if (fd < 0 && errno == ENOENT)
+        if (fd < 0 && errno == ENOENT) {
                 prot = PROT_NONE;
-        else if (fd < 0)
+                fd = TAKE_FD(info_fd);
+                oflag = -1;
+        }
+        if (fd < 0)
                 return -1;
 
         /* The kernel's own word for "the range is taken" is EEXIST, as mshare()'s is; valgrind would not say it. */
@@ -118,7 +204,7 @@ _public_ int mshare(const char *name, void *addr, size_t length, int oflag, mode
                 errno = EEXIST;
                 return -1;
         }
-        flags = MAP_FIXED_NOREPLACE | MAP_NORESERVE | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
+        flags = MAP_FIXED_NOREPLACE | MAP_NORESERVE | (oflag < 0 ? MAP_PRIVATE : MAP_SHARED);
         return syscall(SYS_mmap, addr, length, (long) prot, (long) flags, (long) fd, 0L) == -1 ? -1 : 0;
 }
 

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "message.h"
+#include "names.h"
+#include "preload-claim.h"
+#include "util.h"
+
+#define INTERVAL_NSEC (100 * 1000 * 1000L)
+
+int preload_fd_set(struct preload_fd *f, int fd) {
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return -xerrno();
+        *f = (struct preload_fd){.fd = fd, .dev = st.st_dev, .ino = st.st_ino};
+        return 0;
+}
+
+bool preload_fd_valid(const struct preload_fd *f) {
+        struct stat st;
+
+        return f->fd >= 0 && fstat(f->fd, &st) >= 0 && st.st_dev == f->dev && st.st_ino == f->ino;
+}
+
+void preload_fd_close(struct preload_fd *f) {
+        if (preload_fd_valid(f))
+                (void) safe_close(f->fd);
+        *f = PRELOAD_FD_NONE;
+}
+
+bool preload_claim_wait(unsigned int *tries) {
+        const struct timespec interval = {.tv_nsec = INTERVAL_NSEC};
+
+        if (*tries == 0)
+                return false;
+        (*tries)--;
+        (void) nanosleep(&interval, NULL);
+        return true;
+}
+
+static int open_region(const char *name, int *ret, struct stat *ret_st, char **ret_message) {
+        _cleanup_(freep) char *path = NULL;
+        _cleanup_(closep) int fd = -1;
+        char buf[128];
+        int r;
+
+        if (asprintf(&path, MSHAREFS_PATH "/%s", name) < 0) {
+                path = NULL;
+                return message_set(ret_message, -ENOMEM, "Cannot claim region \"%s\": out of memory", name);
+        }
+
+        /* For writing: who may only read the region must not be able to keep the server out by the lock. */
+        fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
+        if (fd < 0 || fstat(fd, ret_st) < 0) {
+                r = -xerrno();
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot claim region \"%s\": %s: %s",
+                                   name,
+                                   path,
+                                   message_errno(r, buf, sizeof(buf)));
+        }
+
+        *ret = TAKE_FD(fd);
+        return 0;
+}
+
+int preload_claim_open(const char *name, struct preload_fd *ret, unsigned int *tries, char **ret_message) {
+        _cleanup_(closep) int fd = -1;
+        char buf[128];
+        struct stat st;
+        int r;
+
+        r = open_region(name, &fd, &st, ret_message);
+        if (r < 0)
+                return r;
+
+        if (st.st_uid != 0 && st.st_uid != geteuid())
+                return message_set(ret_message,
+                                   -EPERM,
+                                   "Cannot use region \"%s\": it belongs to user %u, who could read what the server "
+                                   "puts there; its owner must be root or user %u (msharectl chown)",
+                                   name,
+                                   (unsigned int) st.st_uid,
+                                   (unsigned int) geteuid());
+
+        do
+                r = flock(fd, LOCK_EX | LOCK_NB) < 0 ? -xerrno() : 0;
+        while ((r == -EWOULDBLOCK || r == -EINTR) && preload_claim_wait(tries));
+        if (r == -EWOULDBLOCK)
+                return message_set(ret_message,
+                                   -EBUSY,
+                                   "Cannot use region \"%s\": another server has its shared memory there, or "
+                                   "processes that it left behind",
+                                   name);
+        if (r >= 0)
+                r = preload_fd_set(ret, fd);
+        if (r < 0)
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot claim region \"%s\": %s",
+                                   name,
+                                   message_errno(r, buf, sizeof(buf)));
+
+        TAKE_FD(fd);
+        return 0;
+}
+
+static int open_again(const char *name, struct preload_fd *claim, char **ret_message) {
+        const struct preload_fd before = *claim;
+        _cleanup_(closep) int fd = -1;
+        struct stat st;
+        int r;
+
+        r = open_region(name, &fd, &st, ret_message);
+        if (r < 0)
+                return r;
+        if (st.st_dev != before.dev || st.st_ino != before.ino)
+                return message_set(ret_message,
+                                   -ESTALE,
+                                   "Cannot use region \"%s\": it was removed, and the one that has its name now is "
+                                   "another",
+                                   name);
+
+        /* Whoever holds it now finds us among the sharers. */
+        (void) flock(fd, LOCK_EX | LOCK_NB);
+        claim->fd = TAKE_FD(fd);
+        return 0;
+}
+
+int preload_claim_sharers(const char *name, struct preload_fd *claim, unsigned int *ret, char **ret_message) {
+        static const char key[] = "mshare-sharers:";
+        char path[64], text[1024], *p = NULL;
+        _cleanup_(closep) int fd = -1;
+        ssize_t n = -1;
+        int r;
+
+        if (!preload_fd_valid(claim)) {
+                r = open_again(name, claim, ret_message);
+                if (r < 0)
+                        return r;
+        }
+
+        (void) snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", claim->fd);
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd >= 0)
+                n = read(fd, text, sizeof(text) - 1);
+        if (n > 0) {
+                text[n] = '\0';
+                p = strstr(text, key);
+        }
+        if (!p || sscanf(p + strlen(key), "%u", ret) != 1)
+                return message_set(ret_message,
+                                   -ENODATA,
+                                   "Cannot use region \"%s\": %s does not tell how many processes share it, and it "
+                                   "must not be cleared under another server",
+                                   name,
+                                   path);
+        return 0;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <dlfcn.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "preload-env.h"
+#include "preload-family.h"
+#include "util.h"
+
+#define REGION "MSHARE_REGION="
+#define TAKEN "MSHARE_TAKEN="
+#define PRELOAD "LD_PRELOAD="
+
+/* Entries of an environment, which are never freed: they are in use as long as the process lives. */
+static struct {
+        char *region, *taken;
+        char *preload; /* as it was */
+        char *others;  /* without this library; NULL if nothing is left */
+        char *library; /* this library, as LD_PRELOAD names it; NULL if it does not */
+} settled;
+
+static bool is(const char *entry, const char *name) {
+        return strncmp(entry, name, strlen(name)) == 0;
+}
+
+/* LD_PRELOAD takes blanks and colons between its entries. */
+static bool without_library(const char *value) {
+        _cleanup_(freep) char *copy = strdup(value), *others = NULL, *library = NULL;
+        char *word, *state = NULL;
+        size_t n = 0;
+        Dl_info info;
+
+        others = malloc(strlen(PRELOAD) + strlen(value) + 1);
+        if (!copy || !others || dladdr((void *) &preload_env_settle, &info) == 0)
+                return false;
+        strcpy(others, PRELOAD);
+
+        for (word = strtok_r(copy, ": ", &state); word; word = strtok_r(NULL, ": ", &state)) {
+                if (!library && strcmp(path_base(word), path_base(info.dli_fname)) == 0) {
+                        library = strdup(word);
+                        if (!library)
+                                return false;
+                        continue;
+                }
+                if (n++ > 0)
+                        strcat(others, ":");
+                strcat(others, word);
+        }
+
+        settled.library = TAKE_PTR(library);
+        settled.others = n > 0 ? TAKE_PTR(others) : NULL;
+        return true;
+}
+
+static char *make_mark(const char *region) {
+        process_id self = process_self();
+        char *mark;
+
+        if (asprintf(&mark, TAKEN "%d:%" PRIx64 ":%s", (int) getpid(), (uint64_t) self, region) < 0)
+                return NULL;
+        return mark;
+}
+
+/* Replaces an entry, or with NULL removes it, by nothing but stores of pointers. */
+static void replace(char **entry, char *with) {
+        if (with) {
+                *entry = with;
+                return;
+        }
+        for (; *entry; entry++)
+                *entry = entry[1];
+}
+
+bool preload_env_settle(const char *region) {
+        const char *preload = getenv("LD_PRELOAD");
+        char **e;
+
+        if (!settled.taken) {
+                settled.taken = make_mark(region);
+                if (settled.taken && asprintf(&settled.region, REGION "%s", region) < 0)
+                        settled.region = NULL;
+                if (preload && asprintf(&settled.preload, PRELOAD "%s", preload) < 0)
+                        settled.preload = NULL;
+                if (!settled.taken || !settled.region || (preload && !settled.preload) ||
+                    (preload && !without_library(preload))) {
+                        settled.taken = NULL;
+                        return false;
+                }
+        }
+
+        for (e = environ; e && *e; e++)
+                if (is(*e, TAKEN)) {
+                        replace(e, NULL);
+                        break;
+                }
+        for (e = environ; e && *e; e++)
+                if (is(*e, REGION)) {
+                        replace(e, settled.taken);
+                        break;
+                }
+        for (e = environ; e && *e && settled.library; e++)
+                if (is(*e, PRELOAD)) {
+                        replace(e, settled.others);
+                        break;
+                }
+        return true;
+}
+
+bool preload_env_taken_by_other(const char *region, int *ret_pid) {
+        const char *mark = getenv("MSHARE_TAKEN");
+        uint64_t id;
+        int n = 0;
+
+        if (!mark || sscanf(mark, "%d:%" SCNx64 ":%n", ret_pid, &id, &n) != 2 || n == 0)
+                return false;
+        /* Another region than the marked one was set up on purpose. */
+        return strcmp(mark + n, region) == 0 && id != process_self();
+}
+
+static const char *preload_of(char *const envp[]) {
+        for (; envp && *envp; envp++)
+                if (is(*envp, PRELOAD))
+                        return *envp;
+        return NULL;
+}
+
+struct preload_env_need preload_env_measure(char *const envp[]) {
+        const char *preload = preload_of(envp);
+        struct preload_env_need need = {.entries = 4, .text = 1};
+
+        for (; envp && *envp; envp++)
+                need.entries++;
+        if (preload && settled.library)
+                need.text += strlen(preload) + strlen(settled.library) + 1;
+        return need;
+}
+
+void preload_env_restore(char *const envp[], char *entries[], char *text) {
+        const char *preload = preload_of(envp);
+
+        for (; envp && *envp; envp++)
+                if (!is(*envp, REGION) && !is(*envp, TAKEN) && !is(*envp, PRELOAD))
+                        *entries++ = *envp;
+        *entries++ = settled.region;
+        *entries++ = settled.taken;
+
+        if (!settled.library || (!preload && !settled.others) ||
+            (preload && settled.others && strcmp(preload, settled.others) == 0)) {
+                /* As we left it: as it was. */
+                if (settled.library ? !!settled.preload : !!preload)
+                        *entries++ = settled.library ? settled.preload : (char *) preload;
+        } else {
+                /* The program has changed it since. */
+                stpcpy(stpcpy(stpcpy(text, PRELOAD), settled.library), preload && preload[strlen(PRELOAD)] ? ":" : "");
+                if (preload)
+                        strcat(text, preload + strlen(PRELOAD));
+                *entries++ = text;
+        }
+        *entries = NULL;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Programs that a server executes are nothing to the region, with two exceptions. What the process that took the
+ * region executes is the server itself, which uWSGI and others start anew in their own place: it gets its environment
+ * back. And a child that executes the server's own program, as nginx does when its binary is upgraded, gets it with the
+ * mark, so that the new program says that its memory is not in the region.
+ *
+ * exec functions are called between fork and exec: nothing here allocates.
+ */
+#include <alloca.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "preload-env.h"
+#include "preload-state.h"
+#include "util.h"
+
+enum how {
+        BY_PATH,
+        BY_SEARCH,
+        BY_FD,
+};
+
+static bool is_own_program(const char *file) {
+        static const char deleted[] = " (deleted)";
+        char path[4096];
+        ssize_t n;
+
+        n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+        if (n <= 0 || !file)
+                return false;
+        path[n] = '\0';
+        /* An upgrade has replaced it. */
+        if ((size_t) n > strlen(deleted) && strcmp(path + n - strlen(deleted), deleted) == 0)
+                path[(size_t) n - strlen(deleted)] = '\0';
+        return strcmp(path_base(path), path_base(file)) == 0;
+}
+
+static int run(enum how how, int fd, const char *file, char *const argv[], char *const envp[]) {
+        __typeof__(execvpe) *search;
+
+        switch (how) {
+        case BY_SEARCH:
+                search = (__typeof__(search)) dlsym(RTLD_NEXT, "execvpe");
+                if (!search) {
+                        errno = ENOSYS;
+                        return -1;
+                }
+                return search(file, argv, envp);
+        case BY_FD:
+                return (int) syscall(SYS_execveat, fd, "", argv, envp, AT_EMPTY_PATH);
+        case BY_PATH:
+        default:
+                return (int) syscall(SYS_execve, file, argv, envp);
+        }
+}
+
+static int execute(enum how how, int fd, const char *file, char *const argv[], char *const envp[]) {
+        struct preload_env_need need;
+        char **entries, *text;
+
+        if (!preload_is_settled() || !(preload_is_server() || is_own_program(file)))
+                return run(how, fd, file, argv, envp);
+
+        need = preload_env_measure(envp);
+        entries = alloca(need.entries * sizeof(*entries));
+        text = alloca(need.text);
+        preload_env_restore(envp, entries, text);
+        return run(how, fd, file, argv, entries);
+}
+
+_public_ int execve(const char *path, char *const argv[], char *const envp[]) {
+        return execute(BY_PATH, -1, path, argv, envp);
+}
+
+_public_ int execv(const char *path, char *const argv[]) {
+        return execute(BY_PATH, -1, path, argv, environ);
+}
+
+_public_ int execvpe(const char *file, char *const argv[], char *const envp[]) {
+        return execute(BY_SEARCH, -1, file, argv, envp);
+}
+
+_public_ int execvp(const char *file, char *const argv[]) {
+        return execute(BY_SEARCH, -1, file, argv, environ);
+}
+
+_public_ int fexecve(int fd, char *const argv[], char *const envp[]) {
+        return execute(BY_FD, fd, NULL, argv, envp);
+}
+
+static size_t count_arguments(const char *first, va_list ap) {
+        size_t n;
+
+        if (!first)
+                return 1;
+        for (n = 2; va_arg(ap, char *); n++)
+                ;
+        return n;
+}
+
+/* The arguments from first up to the NULL, as an array on the stack of the function that uses this; ap ends up behind. */
+#define COLLECT(argv, first, ap)                                                                              \
+        do {                                                                                                  \
+                size_t _n, _i;                                                                                \
+                va_list _count;                                                                               \
+                va_copy(_count, ap);                                                                          \
+                _n = count_arguments(first, _count);                                                          \
+                va_end(_count);                                                                               \
+                (argv) = alloca(_n * sizeof(char *));                                                         \
+                (argv)[0] = (char *) (first);                                                                 \
+                for (_i = 1; _i < _n; _i++)                                                                   \
+                        (argv)[_i] = va_arg(ap, char *);                                                      \
+        } while (0)
+
+_public_ int execl(const char *path, const char *arg, ...) {
+        char **argv;
+        va_list ap;
+
+        va_start(ap, arg);
+        COLLECT(argv, arg, ap);
+        va_end(ap);
+        return execute(BY_PATH, -1, path, argv, environ);
+}
+
+_public_ int execlp(const char *file, const char *arg, ...) {
+        char **argv;
+        va_list ap;
+
+        va_start(ap, arg);
+        COLLECT(argv, arg, ap);
+        va_end(ap);
+        return execute(BY_SEARCH, -1, file, argv, environ);
+}
+
+_public_ int execle(const char *path, const char *arg, ...) {
+        char **argv, **envp;
+        va_list ap;
+
+        va_start(ap, arg);
+        COLLECT(argv, arg, ap);
+        envp = va_arg(ap, char **);
+        va_end(ap);
+        return execute(BY_PATH, -1, path, argv, envp);
+}

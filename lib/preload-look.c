@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "preload-look.h"
+#include "util.h"
+
+static const struct {
+        const char *name;       /* the program; with a '*' behind it, whatever version follows */
+        const char *looks;      /* the letters after which it serves nothing */
+        const char *with_value; /* the letters that take a value, which is no switch */
+        const char *words[2];   /* long switches */
+} programs[] = {
+        {"nginx", "tTvVh?", "pcges", {"--help", NULL}},
+        {"openresty", "tTvVh?", "pcges", {"--help", NULL}},
+        {"angie", "tTvVh?", "pcges", {"--help", NULL}},
+        {"apache2", "tSlLvVMh", "DdfCcEek", {NULL}},
+        {"httpd", "tSlLvVMh", "DdfCcEek", {NULL}},
+        {"php-fpm*", "tivmh", "cdgpyz", {"--test", "--info"}},
+        /* -C asks for the value of a setting. */
+        {"postgres", "CV", "BcDdfhkNprStW", {"--describe-config", "--check"}},
+};
+
+static bool is_program(const char *pattern, const char *name) {
+        size_t n = strlen(pattern);
+
+        return pattern[n - 1] == '*' ? strncmp(pattern, name, n - 1) == 0 : strcmp(pattern, name) == 0;
+}
+
+bool preload_command_looks(const char *arguments, unsigned long size) {
+        const char *end = arguments + size, *name, *p, *c;
+        bool value = false;
+        size_t i, j;
+
+        name = memrchr(arguments, '/', strnlen(arguments, size));
+        name = name ? name + 1 : arguments;
+        for (i = 0; i < ELEMENTSOF(programs); i++)
+                if (is_program(programs[i].name, name))
+                        break;
+        if (i == ELEMENTSOF(programs))
+                return false;
+
+        for (p = arguments + strlen(arguments) + 1; p < end; p += strlen(p) + 1) {
+                if (value || p[0] != '-') {
+                        value = false;
+                        continue;
+                }
+                if (p[1] == '-') {
+                        for (j = 0; j < ELEMENTSOF(programs[i].words); j++)
+                                if (programs[i].words[j] && strcmp(programs[i].words[j], p) == 0)
+                                        return true;
+                        continue;
+                }
+                for (c = p + 1; *c; c++) {
+                        if (strchr(programs[i].looks, *c))
+                                return true;
+                        if (strchr(programs[i].with_value, *c)) {
+                                value = c[1] == '\0';
+                                break;
+                        }
+                }
+        }
+        return false;
+}
+
+bool preload_only_looks(void) {
+        _cleanup_(closep) int fd = -1;
+        char arguments[4096];
+        ssize_t n;
+
+        fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd < 0)
+                return false;
+        n = read(fd, arguments, sizeof(arguments) - 1);
+        if (n <= 0)
+                return false;
+        arguments[n] = '\0';
+        return preload_command_looks(arguments, (unsigned long) n);
+}

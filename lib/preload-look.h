@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARE_PRELOAD_LOOK_H
+#define MSHARE_PRELOAD_LOOK_H
+
+#include <stdbool.h>
+
+/*
+ * Does this program merely look at its configuration, as "nginx -t" does? It maps what the server would map, runs
+ * beside the server and with the server's environment, and must neither wait for the region nor clear it.
+ * Goes by a list of programs and their switches: see preload-look.c.
+ */
+bool preload_only_looks(void);
+
+/* The same of a command line, its arguments one after the other with a zero byte behind each. For tests. */
+bool preload_command_looks(const char *arguments, unsigned long size);
+
+#endif

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "preload-config.h"
+#include "preload-env.h"
+#include "preload-family.h"
+#include "preload-look.h"
+#include "preload-state.h"
+#include "util.h"
+
+#define SHMEM_ENABLED "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+
+/* A mapping that is worth a word when it is not placed for being too small. */
+#define SMALL_MIN ((size_t) 1 << 20)
+
+/* An interposed function has no context: this is the one place in the project with such a thing. */
+static struct {
+        pthread_mutex_t lock;
+        struct preload_region region;
+        struct preload_config config; /* once it is settled, for the environment has no settings then */
+        _Atomic bool settled;
+        _Atomic pid_t settled_by;
+        bool given_up; /* said why, and from then on plain memory or this error */
+        int error;
+        /* The window, for those who must decide without the lock. 0 while nothing is attached. */
+        _Atomic uintptr_t window_start, window_end;
+        _Atomic size_t small;  /* the largest mapping that was too small */
+        _Atomic size_t huge;   /* the last one that asked for huge pages and has not asked again without */
+        _Atomic pid_t huge_by;
+        _Atomic unsigned int told; /* lines that are written once, as bits */
+} preload = {
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+        .region.claim.fd = -1,
+        .region.lease.fd = -1,
+};
+
+enum {
+        TOLD_SMALL = 1,
+        TOLD_UNFIT = 2,
+        TOLD_TAKEN = 4,
+        TOLD_LOOKS = 8,
+        TOLD_CHILD = 16,
+};
+
+/* Our own work maps memory too. */
+static __thread bool inside __attribute__((tls_model("initial-exec")));
+
+bool preload_inside(void) {
+        return inside;
+}
+
+struct preload_region *preload_enter(void) {
+        (void) pthread_mutex_lock(&preload.lock);
+        inside = true;
+        return &preload.region;
+}
+
+void preload_leave(void) {
+        const struct preload_region *r = &preload.region;
+
+        atomic_store(&preload.window_end, r->attached ? (uintptr_t) r->window + r->length : 0);
+        atomic_store(&preload.window_start, r->attached ? (uintptr_t) r->window : 0);
+        inside = false;
+        (void) pthread_mutex_unlock(&preload.lock);
+}
+
+bool preload_in_window(const void *addr, size_t length) {
+        uintptr_t start = atomic_load(&preload.window_start), end = atomic_load(&preload.window_end);
+        uintptr_t a = (uintptr_t) addr;
+
+        return !inside && start != 0 && a < end && length > (a < start ? start - a : 0);
+}
+
+bool preload_is_settled(void) {
+        return atomic_load(&preload.settled);
+}
+
+bool preload_is_server(void) {
+        const struct preload_family *f = preload.region.family;
+
+        return atomic_load(&preload.settled_by) == getpid() ||
+               (f && process_pid(atomic_load(&f->owner)) == getpid());
+}
+
+_printf_(1, 2) static void say(const char *format, ...) {
+        _cleanup_(freep) char *text = NULL;
+        va_list ap;
+
+        va_start(ap, format);
+        if (vasprintf(&text, format, ap) < 0)
+                text = NULL;
+        va_end(ap);
+        (void) dprintf(STDERR_FILENO, "libmshare-preload: %s\n", text ?: "out of memory for a message");
+}
+
+static bool first_time(unsigned int what) {
+        return !(atomic_fetch_or(&preload.told, what) & what);
+}
+
+static bool settings(struct preload_config *ret) {
+        if (!preload_is_settled())
+                return preload_config_read(ret);
+        *ret = preload.config;
+        return true;
+}
+
+/* From now on this process and its children know the settings by themselves, and what they execute does not. */
+static void settle(const struct preload_config *config) {
+        char *region;
+
+        if (preload_is_settled())
+                return;
+        region = strdup(config->region);
+        if (!region || !preload_env_settle(region)) {
+                free(region);
+                say("Cannot take the region's settings from the environment of what the server executes: out of memory");
+                return;
+        }
+        preload.config = *config;
+        preload.config.region = region;
+        atomic_store(&preload.settled_by, getpid());
+        atomic_store(&preload.settled, true);
+}
+
+bool preload_may_place(size_t size) {
+        struct preload_config config;
+
+        return !inside && settings(&config) && size >= config.min_size;
+}
+
+/* Are this process and this size meant? */
+static bool is_meant(const struct preload_wish *wish, struct preload_config *config) {
+        static _Atomic int looks = -1;
+        int pid;
+
+        if (inside || wish->size > SIZE_MAX / 2 || !settings(config))
+                return false;
+
+        if (wish->size < config->min_size) {
+                if (wish->size > atomic_load(&preload.small))
+                        atomic_store(&preload.small, wish->size);
+                return false;
+        }
+
+        if (preload_is_settled())
+                return true;
+
+        if (preload_env_taken_by_other(config->region, &pid)) {
+                if (first_time(TOLD_TAKEN))
+                        say("%zu bytes of shared memory are not in region \"%s\": process %d, from which this one "
+                            "has its environment, has taken it; start the server afresh to have them there",
+                            wish->size,
+                            config->region,
+                            pid);
+                return false;
+        }
+
+        if (atomic_load(&looks) < 0)
+                atomic_store(&looks, preload_only_looks());
+        if (atomic_load(&looks)) {
+                if (first_time(TOLD_LOOKS))
+                        say("%zu bytes of shared memory are not in region \"%s\": this command only checks",
+                            wish->size,
+                            config->region);
+                return false;
+        }
+        return true;
+}
+
+/* Nothing was placed, for a reason that lasts (final) or for this mapping. */
+static enum preload_answer refuse(const struct preload_config *config, int r, const char *message, bool final) {
+        say("%s; %s",
+            message                     ? message :
+            config->problem[0] != '\0' ? config->problem :
+                                         "Cannot place shared memory in the region: out of memory",
+            config->fallback ? "going on with memory of its own, as MSHARE_FALLBACK=yes says" :
+                               "refusing the memory, because MSHARE_FALLBACK is not yes");
+        if (final) {
+                preload.given_up = true;
+                preload.error = config->fallback ? 0 : r;
+        }
+        if (config->fallback) {
+                settle(config);
+                return PRELOAD_PLAIN;
+        }
+        errno = r;
+        return PRELOAD_REFUSED;
+}
+
+static enum preload_answer tell_child(const struct preload_wish *wish, const struct preload_config *config) {
+        if (first_time(TOLD_CHILD))
+                say("%zu bytes of shared memory of process %d are not in region \"%s\", which is for what the server "
+                    "itself maps: it is a child of the server",
+                    wish->size,
+                    (int) getpid(),
+                    config->region);
+        return PRELOAD_PLAIN;
+}
+
+static enum preload_answer place(const struct preload_wish *wish,
+                                 const struct preload_config *config,
+                                 void **ret_start) {
+        size_t page = (size_t) sysconf(_SC_PAGESIZE), size = (wish->size + page - 1) & ~(page - 1);
+        struct preload_region *region = &preload.region;
+        _cleanup_(freep) char *message = NULL;
+        struct preload_mapping *m;
+        char segment[48] = "";
+        int r;
+
+        if (region->family && !preload_family_own(region->family))
+                return tell_child(wish, config);
+
+        if (preload.given_up) {
+                errno = preload.error;
+                return preload.error == 0 ? PRELOAD_PLAIN : PRELOAD_REFUSED;
+        }
+
+        /*
+         * The region has the pages that its creator chose. Servers that merely try for huge pages ask again without
+         * when there are none, so this is what it has to look like, whatever becomes of the second try.
+         */
+        if (wish->huge) {
+                atomic_store(&preload.huge_by, getpid());
+                atomic_store(&preload.huge, wish->size);
+                errno = ENOMEM;
+                return PRELOAD_REFUSED;
+        }
+        atomic_store(&preload.huge, 0);
+
+        if (config->problem[0] != '\0')
+                return refuse(config, EINVAL, NULL, true);
+
+        r = preload_region_place(region, config->region, size, wish->flags, &m, &message);
+        if (r == PRELOAD_CHILD)
+                return tell_child(wish, config);
+        if (r != 0)
+                return refuse(config, r > 0 ? ENOMEM : -r, message, r < 0);
+
+        m->segment = wish->segment;
+        settle(config);
+        if (wish->segment >= 0)
+                (void) snprintf(segment, sizeof(segment), ", System V segment %d,", wish->segment);
+        say("Placed %zu bytes of shared memory%s in region \"%s\", from byte %zu of its %zu",
+            size,
+            segment,
+            config->region,
+            m->offset,
+            region->room);
+        *ret_start = preload_mapping_start(region, m);
+        return PRELOAD_PLACED;
+}
+
+enum preload_answer preload_decide(const struct preload_wish *wish, void **ret_start) {
+        struct preload_config config;
+        enum preload_answer answer;
+        int saved = errno;
+
+        if (!is_meant(wish, &config)) {
+                errno = saved;
+                return PRELOAD_PLAIN;
+        }
+
+        if (wish->unfit) {
+                if (first_time(TOLD_UNFIT))
+                        say("%zu bytes of shared memory are not in region \"%s\": they are %s",
+                            wish->size,
+                            config.region,
+                            wish->unfit);
+                errno = saved;
+                return PRELOAD_PLAIN;
+        }
+
+        (void) preload_enter();
+        answer = place(wish, &config, ret_start);
+        preload_leave();
+        if (answer != PRELOAD_REFUSED)
+                errno = saved;
+        return answer;
+}
+
+/* A server that has mapped nothing large when it begins to fork will hardly do so later. */
+static void tell_small(void) {
+        size_t small = atomic_load(&preload.small);
+        struct preload_config config;
+        int pid;
+
+        if (small < SMALL_MIN || preload_is_settled() || !settings(&config) ||
+            preload_env_taken_by_other(config.region, &pid) || !first_time(TOLD_SMALL))
+                return;
+        say("Nothing is in region \"%s\" so far: the largest shared mapping has %zu bytes, and MSHARE_MIN_SIZE is %zu",
+            config.region,
+            small,
+            config.min_size);
+}
+
+static void before_fork(void) {
+        if (inside)
+                return;
+        tell_small();
+        (void) pthread_mutex_lock(&preload.lock);
+        preload_sysv_before_fork(&preload.region);
+}
+
+static void after_fork(void) {
+        if (!inside)
+                (void) pthread_mutex_unlock(&preload.lock);
+}
+
+__attribute__((constructor)) static void setup(void) {
+        (void) pthread_atfork(before_fork, after_fork, after_fork);
+}
+
+static void read_shmem_enabled(char *ret, size_t size) {
+        _cleanup_(closep) int fd = open(SHMEM_ENABLED, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        char text[128], *begin, *end;
+        ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+
+        (void) snprintf(ret, size, "unknown");
+        text[n > 0 ? n : 0] = '\0';
+        begin = strchr(text, '[');
+        end = begin ? strchr(begin, ']') : NULL;
+        if (end)
+                (void) snprintf(ret, size, "%.*s", (int) (end - begin - 1), begin + 1);
+}
+
+/* A server that insisted on huge pages ends here, and its own message does not tell why there are none. */
+__attribute__((destructor)) static void tell_huge(void) {
+        size_t huge = atomic_load(&preload.huge);
+        struct preload_config config;
+        char enabled[32];
+
+        if (huge == 0 || atomic_load(&preload.huge_by) != getpid() || !settings(&config))
+                return;
+        read_shmem_enabled(enabled, sizeof(enabled));
+        say("Nothing was placed in region \"%s\": the server insists on huge pages of hugetlbfs for its %zu bytes, and "
+            "a region has none; let it do without (PostgreSQL: huge_pages=try). A region made with --hugepages=always "
+            "has transparent ones if " SHMEM_ENABLED " is advise or always; it is %s",
+            config.region,
+            huge,
+            enabled);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARE_PRELOAD_STATE_H
+#define MSHARE_PRELOAD_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "preload-region.h"
+
+/* What a program asks the kernel for, and may get in the region instead. */
+struct preload_wish {
+        size_t size;       /* bytes */
+        int flags;         /* MAP_NORESERVE and MAP_POPULATE count */
+        bool huge;         /* pages of hugetlbfs */
+        const char *unfit; /* half a sentence: why a region cannot stand in for it; NULL if it can */
+        int segment;       /* identifier of a System V segment, or -1 */
+};
+
+enum preload_answer {
+        PRELOAD_PLAIN,   /* none of our business: ask the kernel */
+        PRELOAD_PLACED,  /* *ret_start is the memory */
+        PRELOAD_REFUSED, /* errno says why */
+};
+
+/*
+ * Decide about a wish. Says in one line on standard error what was placed where, or why not. Keeps errno unless it
+ * refuses. Blocks as preload_region_place() does.
+ */
+enum preload_answer preload_decide(const struct preload_wish *wish, void **ret_start);
+
+/* Is a mapping of that size one that preload_decide() would try to place, as far as can be told without a word? */
+bool preload_may_place(size_t size);
+
+/* The process's one region, locked: for what happens to memory that was placed. Not to be called while inside. */
+struct preload_region *preload_enter(void);
+void preload_leave(void);
+/* This thread is at work in this library: what it maps is its own. */
+bool preload_inside(void);
+
+/* Does the range touch the window? Without the lock. */
+bool preload_in_window(const void *addr, size_t length);
+
+/* It is settled where this server's memory is, and its environment says nothing of the region any more. */
+bool preload_is_settled(void);
+/* And this is the process that settled it, not one of its children. */
+bool preload_is_server(void);
+
+/* System V segments have a part that must be up to date when a child is born: preload-sysv.c. */
+void preload_sysv_before_fork(struct preload_region *r);
+
+#endif

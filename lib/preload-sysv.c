@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * System V segments in the region. The segment itself is made too, without memory: its identifier, its key and the
+ * number of processes that have it attached are what servers go by to see whether another server is at work, and so
+ * they are the kernel's as ever. What the program gets when it attaches is memory in the region.
+ *
+ * A stranger that attaches the segment sees its first page, a copy of the first page in the region as it was when the
+ * last child was born. PostgreSQL has a header there that tells another postmaster whose segment it is.
+ */
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "preload-state.h"
+#include "util.h"
+
+static int plain_shmctl(int id, int command, struct shmid_ds *buf) {
+        return (int) syscall(SYS_shmctl, (long) id, (long) command, buf);
+}
+
+static struct preload_mapping *find_segment(struct preload_region *r, int id) {
+        size_t i;
+
+        for (i = 0; id >= 0 && i < PRELOAD_MAPPINGS_MAX; i++)
+                if (r->mappings[i].size > 0 && r->mappings[i].segment == id && !r->mappings[i].removed)
+                        return r->mappings + i;
+        return NULL;
+}
+
+/* One that was there before has contents, and maybe users. */
+static bool is_new(int id, key_t key, int flags) {
+        struct shmid_ds ds;
+
+        if (key == IPC_PRIVATE || (flags & IPC_EXCL))
+                return true;
+        return plain_shmctl(id, IPC_STAT, &ds) == 0 && ds.shm_cpid == getpid() && ds.shm_nattch == 0 &&
+               ds.shm_atime == 0;
+}
+
+static int plain_shmget(key_t key, size_t size, int flags) {
+        return (int) syscall(SYS_shmget, (long) key, size, (long) flags);
+}
+
+_public_ int shmget(key_t key, size_t size, int flags) {
+        struct preload_wish wish = {.size = size, .huge = flags & SHM_HUGETLB, .segment = -1};
+        enum preload_answer answer;
+        int id, saved;
+        void *start;
+
+        if (!(flags & IPC_CREAT) || preload_inside() || !preload_may_place(size))
+                return plain_shmget(key, size, flags);
+
+        /* Before anything is made. */
+        if (wish.huge)
+                return preload_decide(&wish, &start) == PRELOAD_REFUSED ? -1 : plain_shmget(key, size, flags);
+
+        /* No memory is set aside for it, because none will be used. */
+        id = plain_shmget(key, size, flags | SHM_NORESERVE);
+        if (id < 0 || !is_new(id, key, flags))
+                return id;
+
+        wish.segment = id;
+        answer = preload_decide(&wish, &start);
+        if (answer == PRELOAD_PLACED)
+                return id;
+
+        saved = errno;
+        if (answer == PRELOAD_REFUSED || !(flags & SHM_NORESERVE))
+                (void) plain_shmctl(id, IPC_RMID, NULL);
+        errno = saved;
+        if (answer == PRELOAD_REFUSED)
+                return -1;
+        return flags & SHM_NORESERVE ? id : plain_shmget(key, size, flags);
+}
+
+/* Attached for real as well: so the kernel counts, and children count by being born. */
+static void *attach(struct preload_region *r, struct preload_mapping *m, const void *addr, int flags) {
+        char *start = preload_mapping_start(r, m);
+
+        if ((addr && addr != start) || (flags & (SHM_RDONLY | SHM_EXEC))) {
+                errno = EINVAL;
+                return (void *) -1;
+        }
+        if (!m->shadow) {
+                void *shadow = (void *) syscall(SYS_shmat, (long) m->segment, NULL, 0L);
+
+                if (shadow == (void *) -1)
+                        return shadow;
+                m->shadow = shadow;
+        }
+        m->attached++;
+        return start;
+}
+
+_public_ void *shmat(int id, const void *addr, int flags) {
+        struct preload_region *r;
+        struct preload_mapping *m;
+        void *result = NULL;
+
+        if (!preload_inside()) {
+                r = preload_enter();
+                m = find_segment(r, id);
+                if (m)
+                        result = attach(r, m, addr, flags);
+                preload_leave();
+                if (m)
+                        return result;
+        }
+        return (void *) syscall(SYS_shmat, (long) id, addr, (long) flags);
+}
+
+_public_ int shmdt(const void *addr) {
+        struct preload_region *r;
+        struct preload_mapping *m;
+        int k = 0;
+
+        if (!preload_in_window(addr, 1))
+                return (int) syscall(SYS_shmdt, addr);
+
+        r = preload_enter();
+        m = preload_region_find(r, addr);
+        if (!m || m->attached == 0)
+                k = -EINVAL;
+        else if (--m->attached == 0) {
+                (void) syscall(SYS_shmdt, m->shadow);
+                m->shadow = NULL;
+                /* The server keeps a segment that it may attach again; a child that leaves it does not come back. */
+                if (m->removed || !preload_region_mine(r))
+                        k = preload_region_unmap(r, m);
+        }
+        preload_leave();
+
+        if (k < 0) {
+                errno = -k;
+                return -1;
+        }
+        return 0;
+}
+
+_public_ int shmctl(int id, int command, struct shmid_ds *buf) {
+        struct preload_region *r;
+        struct preload_mapping *m;
+        int k;
+
+        k = plain_shmctl(id, command, buf);
+        if (k < 0 || command != IPC_RMID || preload_inside())
+                return k;
+
+        r = preload_enter();
+        m = find_segment(r, id);
+        if (m) {
+                m->removed = true;
+                if (m->attached == 0)
+                        (void) preload_region_unmap(r, m);
+        }
+        preload_leave();
+        return k;
+}
+
+void preload_sysv_before_fork(struct preload_region *r) {
+        size_t i, page;
+
+        if (!r->attached || !preload_region_mine(r))
+                return;
+        page = (size_t) sysconf(_SC_PAGESIZE);
+        for (i = 0; i < PRELOAD_MAPPINGS_MAX; i++)
+                if (r->mappings[i].size > 0 && r->mappings[i].shadow)
+                        memcpy(r->mappings[i].shadow, preload_mapping_start(r, r->mappings + i), page);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef PRELOAD_HELPERS_H
+#define PRELOAD_HELPERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bus-helpers.h"
+
+#define MIB ((size_t) 1 << 20)
+#define BIG (64 * MIB)
+#define WINDOW_BASE UINT64_C(0x200000000000)
+
+/* In a server: anything wrong ends it, with the line as the reason on its stderr. */
+#define CHECK(condition)                                                                                      \
+        do {                                                                                                  \
+                if (!(condition)) {                                                                           \
+                        (void) dprintf(2, "line %d: %s (errno %d)\n", __LINE__, #condition, errno);           \
+                        _exit(100);                                                                           \
+                }                                                                                             \
+        } while (0)
+
+char *map_shared(size_t size, int more);
+bool in_region(const void *p);
+bool is_zero(const char *p, size_t size);
+
+/* Run server() with what these variables say; gives its exit status and what it wrote to stderr. */
+int run_server(
+        void (*server)(void), const char *region, const char *fallback, const char *min_size, char **ret_stderr);
+
+/* It does what it should, and the library says that it placed memory that many times, and nothing else. */
+void expect(void (*server)(void), const char *region, const char *min_size, unsigned int placed);
+
+/* One line of the library, with this part, that ends so. */
+void assert_sentence(const char *text, const char *part, const char *ending);
+
+/* A first server in region "r", which waits until its pipe is closed, perhaps as an orphan of the process that mapped. */
+pid_t start_first(int *ret_go, bool orphan);
+
+#endif

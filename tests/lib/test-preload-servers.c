@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What libmshare-preload.so promises beyond one mapping: several of them and System V segments, to a server that
+ * closes its descriptors, to what a server executes, and about who may use a region. Runs with the library preloaded.
+ * The program runs itself as a server too: see main().
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "preload-helpers.h"
+#include "preload-look.h"
+
+static char self[4096];
+
+static void serve_several(void) {
+        char *p, *q, *s;
+
+        p = map_shared(BIG, 0);
+        q = map_shared(BIG + 1, 0);
+        CHECK(in_region(p) && q == p + BIG);
+        memset(p, 1, BIG);
+        memset(q, 2, BIG + 1);
+        /* No room for a third, which is refused and told; the others stay. */
+        s = map_shared(2 * BIG, 0);
+        CHECK(s == MAP_FAILED && errno == ENOMEM);
+        CHECK(p[BIG - 1] == 1 && q[BIG] == 2);
+        /* No other process shares it: what was unmapped is free again, and zero. */
+        CHECK(munmap(p, BIG) == 0);
+        p = map_shared(BIG, 0);
+        CHECK(p == q - BIG && is_zero(p, BIG) && q[0] == 2);
+        CHECK(munmap(q, BIG + 4096) == 0);
+        CHECK(munmap(p, BIG) == 0);
+        p = map_shared(3 * BIG, 0);
+        CHECK(in_region(p) && is_zero(p, 3 * BIG));
+}
+
+static void test_several(void) {
+        g_autofree char *text = NULL;
+
+        make_region("r", 3 * BIG, NULL, NULL);
+        g_assert_cmpint(run_server(serve_several, "r", NULL, NULL, &text), ==, 0);
+        g_assert_nonnull(strstr(text, "Placed 67108864 bytes of shared memory in region \"r\", from byte 0 of its 201326592"));
+        g_assert_nonnull(strstr(text, "Placed 67112960 bytes of shared memory in region \"r\", from byte 67108864 of"));
+        g_assert_nonnull(strstr(text, "needs 134217728 more than the 134221824 that it and its processes have there"));
+        drop_region("r");
+}
+
+/* As nginx: the new mapping first, then the old one is unmapped, while its workers still use it. */
+static void serve_reload(void) {
+        char *p, *q, c;
+        pid_t worker;
+        int go[2];
+        size_t i;
+
+        p = map_shared(BIG, 0);
+        CHECK(in_region(p) && pipe2(go, O_CLOEXEC) == 0);
+        memset(p, 7, BIG);
+        worker = fork();
+        if (worker == 0) {
+                (void) close(go[1]);
+                (void) !read(go[0], &c, 1);
+                _exit(p[0] == 7 && p[BIG - 1] == 7 ? 0 : 1);
+        }
+        q = map_shared(BIG + MIB, 0);
+        CHECK(in_region(q) && q != p && is_zero(q, BIG + MIB));
+        CHECK(munmap(p, BIG) == 0);
+        memset(q, 8, BIG + MIB);
+        /* The old one is not given to anything else as long as there is a worker that may have it. */
+        p = map_shared(BIG, 0);
+        CHECK(p == MAP_FAILED && errno == ENOMEM);
+        (void) close(go[1]);
+        CHECK(wait_child(worker) == 0);
+        for (i = 0; i < BIG + MIB; i += 4096)
+                CHECK(q[i] == 8);
+        p = map_shared(BIG, 0);
+        CHECK(in_region(p) && p < q && is_zero(p, BIG));
+}
+
+static void test_reload(void) {
+        make_region("r", 2 * BIG + MIB, NULL, NULL);
+        g_assert_cmpint(run_server(serve_reload, "r", NULL, NULL, NULL), ==, 0);
+        drop_region("r");
+}
+
+/* As nginx again: what maps goes into the background, as a child of its own. */
+static void serve_daemon(void) {
+        char *p = map_shared(BIG, 0), *q;
+        int alive[2];
+        pid_t child;
+        char c;
+
+        CHECK(in_region(p) && pipe(alive) == 0);
+        child = fork();
+        if (child == 0) {
+                (void) close(alive[1]);
+                /* As long as the server lives, what its children map is their own. */
+                q = map_shared(BIG, 0);
+                CHECK(q != MAP_FAILED && !in_region(q));
+                if (fork() == 0) {
+                        CHECK(read(alive[0], &c, 1) == 0);
+                        g_usleep(100000);
+                        CHECK(map_shared(BIG, 0) == p + BIG);
+                }
+                _exit(0);
+        }
+        CHECK(wait_child(child) == 0);
+}
+
+static void test_daemon(void) {
+        g_autofree char *text = NULL;
+
+        make_region("r", 2 * BIG, NULL, NULL);
+        g_assert_cmpint(run_server(serve_daemon, "r", NULL, NULL, &text), ==, 0);
+        g_assert_nonnull(strstr(text, "from byte 67108864 of"));
+        g_assert_nonnull(strstr(text, "it is a child of the server"));
+        assert_clients("r", 0);
+        drop_region("r");
+}
+
+static void serve_closing(void) {
+        char *p = map_shared(BIG, 0), *q;
+        int fds[64], i;
+        pid_t pid;
+
+        CHECK(in_region(p));
+        memset(p, 7, BIG);
+        (void) closefrom(3);
+        /* The numbers are the server's now. */
+        for (i = 0; i < 64; i++)
+                CHECK((fds[i] = open("/dev/null", O_RDWR)) >= 0);
+
+        pid = fork();
+        if (pid == 0)
+                (void) execl(self, self, "map", NULL);
+        CHECK(pid > 0 && wait_child(pid) == 3);
+        pid = fork();
+        if (pid == 0) {
+                /* Another server, which the first one's environment does not keep out. */
+                g_setenv("MSHARE_REGION", "r", true);
+                g_unsetenv("MSHARE_TAKEN");
+                g_setenv("LD_PRELOAD", g_getenv("TEST_PRELOAD"), true);
+                g_setenv("WANTED_ERRNO", "16", true);
+                (void) execl("/proc/self/exe", "other", "map", NULL);
+        }
+        CHECK(wait_child(pid) == 0);
+        CHECK(p[0] == 7 && memcmp(p, p + 1, BIG - 1) == 0);
+
+        pid = fork();
+        if (pid == 0) {
+                CHECK(munmap(p, BIG) == 0);
+                _exit(0);
+        }
+        CHECK(wait_child(pid) == 0);
+        /* The server itself is not locked out of its own. */
+        q = map_shared(BIG, 0);
+        CHECK(q == p + BIG);
+        CHECK(munmap(p, BIG) == 0 && munmap(q, BIG) == 0);
+        for (i = 0; i < 64; i++)
+                CHECK(fcntl(fds[i], F_GETFD) >= 0);
+}
+
+static void test_closing(void) {
+        g_autofree char *text = NULL;
+
+        make_region("r", 2 * BIG, NULL, NULL);
+        g_assert_cmpint(run_server(serve_closing, "r", NULL, NULL, &text), ==, 0);
+        g_assert_nonnull(strstr(text, "processes that it left behind; number of processes that share it: 1"));
+        drop_region("r");
+}
+
+static void serve_nothing(void) {
+        char *p = map_shared(BIG, 0);
+
+        CHECK(p == MAP_FAILED);
+}
+
+static void assert_refused(const char *variable, const char *value, const char *part) {
+        g_autofree char *text = NULL;
+
+        g_setenv(variable, value, true);
+        g_assert_cmpint(run_server(serve_nothing, "r", NULL, NULL, &text), ==, 0);
+        g_unsetenv(variable);
+        assert_sentence(text, part, "MSHARE_FALLBACK is not yes");
+        assert_clients("r", 0);
+}
+
+static void test_trust(void) {
+        make_region("r", BIG, NULL, NULL);
+        assert_refused("FAKE_MSHARE_UID", "4711", "it belongs to user 4711, who could read");
+        assert_refused("FAKE_MSHARE_READ_ONLY", "1", "Cannot claim region \"r\": /sys/fs/mshare/r: Permission denied");
+        assert_refused("FAKE_MSHARE_NO_FDINFO", "1", "does not tell how many processes share it");
+        drop_region("r");
+}
+
+static int spawn(const char *path, char *const argv[], char **env) {
+        pid_t pid;
+
+        CHECK(posix_spawn(&pid, path, NULL, NULL, argv, env) == 0);
+        return wait_child(pid);
+}
+
+static void serve_environment(void) {
+        char *argv[] = {self, (char *) "environment", NULL};
+        char *p = map_shared(BIG, 0);
+        pid_t pid;
+
+        CHECK(in_region(p));
+        memset(p, 7, BIG);
+        CHECK(!g_getenv("MSHARE_REGION") && g_getenv("MSHARE_TAKEN"));
+        CHECK(!g_getenv("LD_PRELOAD") || !strstr(g_getenv("LD_PRELOAD"), "libmshare-preload"));
+        /* What it starts, by whatever way, and by its own name or another's. */
+        CHECK(spawn(self, argv, environ) == 0);
+        pid = fork();
+        if (pid == 0)
+                (void) execl("/bin/sh", "sh", "-c", "[ -z \"$MSHARE_REGION$LD_PRELOAD\" ] && [ -n \"$MSHARE_TAKEN\" ]", NULL);
+        CHECK(wait_child(pid) == 0);
+        /* Its own program by a child, as nginx does: in no region, at once, and it says so. */
+        pid = fork();
+        if (pid == 0)
+                (void) execl(self, self, "map", NULL);
+        CHECK(wait_child(pid) == 3);
+        CHECK(p[0] == 7);
+        /* Itself, as uWSGI does: in the region, cleared. */
+        argv[1] = (char *) "map-zero";
+        (void) execv(self, argv);
+        CHECK(false);
+}
+
+static void test_environment(void) {
+        g_autofree char *text = NULL;
+
+        make_region("r", BIG, NULL, NULL);
+        g_assert_cmpint(run_server(serve_environment, "r", NULL, NULL, &text), ==, 2);
+        g_assert_nonnull(strstr(text, "from which this one has its environment, has taken it; start the server afresh"));
+        drop_region("r");
+}
+
+static void serve_exec_ways(void) {
+        static const char *const ways[] = {"execl", "execlp", "execle", "execve", "execvp", "execvpe", "fexecve"};
+        char *argv[] = {self, (char *) "map-zero", NULL}, *empty[] = {NULL};
+        pid_t pid;
+        size_t i;
+
+        for (i = 0; i < G_N_ELEMENTS(ways); i++) {
+                pid = fork();
+                if (pid == 0) {
+                        CHECK(in_region(map_shared(BIG, 0)));
+                        switch (i) {
+                        case 0: (void) execl(self, self, "map-zero", NULL); break;
+                        case 1: (void) execlp(self, self, "map-zero", NULL); break;
+                        case 2: (void) execle(self, self, "map-zero", NULL, environ); break;
+                        case 3: (void) execve(self, argv, environ); break;
+                        case 4: (void) execvp(self, argv); break;
+                        case 5: (void) execvpe(self, argv, environ); break;
+                        case 6: (void) fexecve(open(self, O_RDONLY | O_CLOEXEC), argv, environ); break;
+                        }
+                        CHECK(false);
+                }
+                CHECK(wait_child(pid) == 2);
+        }
+        /* Even with an environment of its own making. */
+        pid = fork();
+        if (pid == 0) {
+                CHECK(in_region(map_shared(BIG, 0)));
+                (void) execve("/bin/true", argv, empty);
+        }
+        CHECK(wait_child(pid) == 0);
+}
+
+static void test_exec_ways(void) {
+        make_region("r", BIG, NULL, NULL);
+        expect(serve_exec_ways, "r", NULL, 15);
+        drop_region("r");
+}
+
+static void serve_looking(void) {
+        pid_t pid = fork();
+
+        if (pid == 0)
+                (void) execl(self, "nginx", "-t", NULL);
+        CHECK(wait_child(pid) == 3);
+}
+
+static void test_looking(void) {
+        static const char *const yes[] = {"nginx -t", "/usr/sbin/nginx -q -t -g x", "nginx -qt", "nginx -c x -T",
+                                          "php-fpm8.2 -y x -t", "apache2 -f x -t", "postgres -D x -C shared_memory_size",
+                                          "postgres --describe-config"};
+        static const char *const no[] = {"nginx", "nginx -c t", "nginx -g -t", "nginx -ct", "php-fpm8.2 -F", "uwsgi -t",
+                                         "postgres -D -C", "postgres -D /t -p 1", "python3 -t", "apache2 -f t -k start"};
+        g_autofree char *text = NULL;
+        pid_t pid;
+        size_t i;
+        int go;
+
+        for (i = 0; i < G_N_ELEMENTS(yes) + G_N_ELEMENTS(no); i++) {
+                const char *line = i < G_N_ELEMENTS(yes) ? yes[i] : no[i - G_N_ELEMENTS(yes)];
+                g_autofree char *arguments = g_strdelimit(g_strdup(line), " ", '\n');
+                size_t n = strlen(line), k;
+
+                for (k = 0; k < n; k++)
+                        if (arguments[k] == '\n')
+                                arguments[k] = '\0';
+                g_test_message("%s", line);
+                g_assert_true(preload_command_looks(arguments, n + 1) == (i < G_N_ELEMENTS(yes)));
+        }
+
+        make_region("r", BIG, NULL, NULL);
+        pid = start_first(&go, false);
+        g_assert_cmpint(run_server(serve_looking, "r", "no", NULL, &text), ==, 0);
+        assert_sentence(text, "67108864 bytes of shared memory are not in region \"r\"", "this command only checks");
+        (void) close(go);
+        g_assert_cmpint(wait_child(pid), ==, 0);
+        drop_region("r");
+}
+
+static void serve_segment(void) {
+        struct shmid_ds ds;
+        char *p, *q;
+        pid_t pid;
+        int id;
+
+        id = shmget(0x6d736872, BIG + 4097, IPC_CREAT | IPC_EXCL | 0600);
+        CHECK(id >= 0);
+        CHECK(shmget(0x6d736872, BIG, IPC_CREAT | IPC_EXCL | 0600) < 0 && errno == EEXIST);
+        p = shmat(id, NULL, 0);
+        CHECK(in_region(p) && is_zero(p, BIG + 4097));
+        CHECK(shmat(id, NULL, 0) == p && shmdt(p) == 0);
+        CHECK(shmat(id, p + 4096, 0) == (void *) -1 && errno == EINVAL);
+        memset(p, 7, BIG + 4097);
+        (void) memcpy(p, "header", 6);
+        pid = fork();
+        if (pid == 0) {
+                CHECK(shmctl(id, IPC_STAT, &ds) == 0 && ds.shm_nattch == 2 && ds.shm_segsz == BIG + 4097);
+                p[BIG] = 8;
+                CHECK(shmdt(p) == 0 && shmdt(p) < 0 && errno == EINVAL);
+                CHECK(shmctl(id, IPC_STAT, &ds) == 0 && ds.shm_nattch == 1);
+                /* Another postmaster looks whose segment it is, in the program that it is. */
+                q = (char *) syscall(SYS_shmat, id, NULL, SHM_RDONLY);
+                CHECK(q != (void *) -1 && memcmp(q, "header", 6) == 0);
+                _exit(0);
+        }
+        CHECK(wait_child(pid) == 0 && p[BIG] == 8);
+        CHECK(munmap(p, BIG) < 0 && errno == EINVAL);
+        CHECK(shmctl(id, IPC_STAT, &ds) == 0 && ds.shm_nattch == 1);
+        /* A crash: all anew, at the same place. */
+        CHECK(shmdt(p) == 0 && shmctl(id, IPC_RMID, NULL) == 0);
+        id = shmget(0x6d736872, BIG + 4097, IPC_CREAT | 0600);
+        CHECK(id >= 0);
+        q = shmat(id, NULL, 0);
+        CHECK(q == p && is_zero(q, BIG + 4097));
+        CHECK(shmctl(id, IPC_RMID, NULL) == 0);
+        q[0] = 1;
+        CHECK(shmdt(q) == 0 && shmat(id, NULL, 0) == (void *) -1);
+        /* What is too small, or there before, is the kernel's. */
+        id = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600);
+        q = shmat(id, NULL, 0);
+        CHECK(q != (void *) -1 && !in_region(q) && shmdt(q) == 0 && shmctl(id, IPC_RMID, NULL) == 0);
+}
+
+static void serve_segment_refused(void) {
+        struct shmid_ds ds;
+        int id;
+
+        CHECK(shmget(IPC_PRIVATE, BIG, IPC_CREAT | SHM_HUGETLB | 0600) < 0 && errno == ENOMEM);
+        id = shmget(0x6d736873, BIG, IPC_CREAT | IPC_EXCL | 0600);
+        CHECK(id < 0 && errno == ENOMEM);
+        /* And nothing is left behind. */
+        CHECK(shmget(0x6d736873, 0, 0) < 0 && errno == ENOENT);
+        CHECK(shmctl(-1, IPC_STAT, &ds) < 0);
+}
+
+static void test_segments(void) {
+        g_autofree char *text = NULL;
+
+        make_region("r", BIG + 8192, NULL, NULL);
+        expect(serve_segment, "r", NULL, 2);
+        drop_region("r");
+        make_region("r", BIG - 4096, NULL, NULL);
+        g_assert_cmpint(run_server(serve_segment_refused, "r", NULL, NULL, &text), ==, 0);
+        assert_sentence(text, "it has 67104768 bytes, and the server needs 67108864", "MSHARE_FALLBACK is not yes");
+        drop_region("r");
+}
+
+static void serve_exact(void) {
+        char *p = map_shared(BIG - 4096, MAP_HUGETLB);
+
+        /* As PostgreSQL: first rounded up for huge pages, then as it is. */
+        p = map_shared(BIG, MAP_HUGETLB);
+        CHECK(p == MAP_FAILED && errno == ENOMEM);
+        p = map_shared(BIG - 4096, 0);
+        CHECK(in_region(p));
+}
+
+static void test_exact(void) {
+        make_region("r", BIG - 4096, NULL, NULL);
+        expect(serve_exact, "r", "1M", 1);
+        drop_region("r");
+}
+
+static void serve_small_then_fork(void) {
+        CHECK(!in_region(map_shared(2 * MIB, 0)) && !in_region(map_shared(20 * MIB, 0)));
+        if (fork() == 0)
+                _exit(0);
+        if (fork() == 0)
+                _exit(0);
+}
+
+static void serve_unfit(void) {
+        CHECK(!in_region(map_shared(BIG, MAP_32BIT)) && !in_region(map_shared(BIG, MAP_32BIT)));
+}
+
+static void serve_insisting(void) {
+        (void) execl(self, self, "insist", NULL);
+}
+
+static void assert_told(void (*server)(void), const char *part, const char *ending) {
+        g_autofree char *text = NULL;
+
+        (void) run_server(server, "r", "no", NULL, &text);
+        assert_sentence(text, part, ending);
+}
+
+static void test_told(void) {
+        make_region("r", BIG, NULL, NULL);
+        assert_told(serve_small_then_fork, "the largest shared mapping has 20971520 bytes", "MSHARE_MIN_SIZE is 67108864");
+        assert_told(serve_unfit, "asked for below 2 GiB (MAP_32BIT)", "where no window lies");
+        assert_told(serve_insisting, "the server insists on huge pages of hugetlbfs for its 67108864 bytes", "");
+        assert_told(serve_insisting, "/sys/kernel/mm/transparent_hugepage/shmem_enabled is advise or always", "");
+        drop_region("r");
+}
+
+/* As a server: 2 if its memory is in the region, 3 if it is not, else what WANTED_ERRNO says about being refused. */
+static int main_server(const char *what) {
+        const char *wanted = g_getenv("WANTED_ERRNO");
+        char *p;
+
+        if (strcmp(what, "environment") == 0)
+                return g_getenv("MSHARE_REGION") || (g_getenv("LD_PRELOAD") && strstr(g_getenv("LD_PRELOAD"), "mshare-preload"));
+        if (strcmp(what, "insist") == 0)
+                return map_shared(BIG, MAP_HUGETLB) == MAP_FAILED;
+        p = map_shared(BIG, 0);
+        if (p == MAP_FAILED)
+                return wanted ? errno != atoi(wanted) : 1;
+        if (strcmp(what, "map-zero") == 0 && !is_zero(p, BIG))
+                return 4;
+        return in_region(p) ? 2 : 3;
+}
+
+int main(int argc, char *argv[]) {
+        ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+        if (n <= 0)
+                return 1;
+        if (argc == 2 && argv[1][0] != '-')
+                return main_server(argv[1]);
+        if (argc == 2 && strcmp(argv[0], "nginx") == 0)
+                return main_server("map");
+        g_setenv("TEST_PRELOAD", g_getenv("LD_PRELOAD") ?: "", true);
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/servers/several mappings", test_several);
+        g_test_add_func("/servers/a mapping that grows by reload", test_reload);
+        g_test_add_func("/servers/one that goes into the background", test_daemon);
+        g_test_add_func("/servers/one that closes all descriptors", test_closing);
+        g_test_add_func("/servers/whose region is used", test_trust);
+        g_test_add_func("/servers/what one executes", test_environment);
+        g_test_add_func("/servers/every way to execute", test_exec_ways);
+        g_test_add_func("/servers/one that only looks", test_looking);
+        g_test_add_func("/servers/System V segments", test_segments);
+        g_test_add_func("/servers/a region of exactly that size", test_exact);
+        g_test_add_func("/servers/what is not placed is told", test_told);
+        return g_test_run();
+}
