@@ -220,6 +220,7 @@ fuzz() {
 # million operations.
 test_long() {
         local corner
+        phase 'the TLB protocol, large models' '10 minutes' bed_script build-run/clang/tests/kernel/model/tlb-model --long
         phase 'the stock kernel' '5 minutes if not built yet' build_kind stock
         for corner in 'on on' 'on off' 'off off'; do
                 phase "the other kernel selftests on debug, pti ${corner% *}, la57 ${corner#* }" '4 minutes' \
