@@ -10,3 +10,5 @@
 
 /* Where msharefs is mounted: msharefs(5). */
 #define MSHAREFS_PATH "/sys/fs/mshare"
+/* Its type, as statfs(2) has it. */
+#define MSHAREFS_MAGIC 0x6d736872

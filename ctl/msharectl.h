@@ -33,13 +33,14 @@ struct arguments {
         char **command; /* what stands after "--", NULL-terminated; NULL if "--" does not */
 
         const char *mode, *owner, *backing, *lifetime, *linger, *address, *hugepages, *label, *file;
-        const char *fallback, *min_size, *sort;
+        const char *fallback, *min_size, *sort, *wait;
         bool populate, force, addresses, sharers, value, help, version;
         const char **properties; /* those that were asked for; none: all */
         size_t n_properties;
 };
 
 /* The verbs: each prints what goes wrong itself and returns the exit status. */
+int verb_check(const struct arguments *a);
 int verb_chmod(const struct arguments *a);
 int verb_chown(const struct arguments *a);
 int verb_clients(const struct arguments *a);

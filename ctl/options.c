@@ -54,8 +54,10 @@ static const struct option_info infos[] = {
         {"hugepages", 0, "KIND", "create", OPTION_TEXT, INTO(hugepages), "never, advise, always"},
         {"label", 0, "TEXT", "create", OPTION_TEXT, INTO(label), "A note for people"},
         {"force", 0, NULL, "remove", OPTION_FLAG, INTO(force), "Even if it has clients, who keep their mapping"},
+        {"sharers", 0, NULL, "clients", OPTION_FLAG, INTO(sharers), "List the processes that have it attached"},
+        {"wait", 0, "TIME", "check", OPTION_TEXT, INTO(wait), "Give the server this long (default 0)"},
         {"fallback", 0, "yes|no", "run", OPTION_TEXT, INTO(fallback), "Whether to go on without the region (default no)"},
-        {"min-size", 0, "SIZE", "run", OPTION_TEXT, INTO(min_size), "Smallest mapping that goes into it (default 64M)"},
+        {"min-size", 0, "SIZE", "run check", OPTION_TEXT, INTO(min_size), "Smallest mapping that goes into it (default 64M)"},
 };
 
 static bool option_is_for(const struct option_info *info, const char *verb) {

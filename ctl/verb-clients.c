@@ -4,18 +4,19 @@
 
 #include "bus.h"
 #include "format.h"
+#include "sharers.h"
 #include "table.h"
 #include "util.h"
 
 #define SIGNATURE "uusst"
 
 static const struct column columns[] = {
-        {"user", COLUMN_TEXT_ONLY},
-        {"uid", COLUMN_JSON_ONLY},
-        {"pid", COLUMN_RIGHT},
-        {"unit", 0},
-        {"access", 0},
-        {"since", 0},
+        {"user", COLUMN_TEXT_ONLY, NULL},
+        {"uid", COLUMN_JSON_ONLY, NULL},
+        {"pid", COLUMN_RIGHT, NULL},
+        {"unit", 0, NULL},
+        {"access", 0, NULL},
+        {"since", 0, NULL},
 };
 
 static void table_freep(struct table **t) {
@@ -47,6 +48,9 @@ int verb_clients(const struct arguments *a) {
         _cleanup_(table_freep) struct table *t = NULL;
         static const char what[] = "Cannot list clients";
         int r;
+
+        if (a->sharers)
+                return sharers_print(a->names[0], a);
 
         r = bus_connect(&bus);
         if (r == STATUS_OK)

@@ -10,9 +10,15 @@ __msharectl_regions() {
         done
 }
 
+__msharectl_units() {
+        systemctl list-units --type=service --state=active --no-legend --no-pager --plain 2>/dev/null | while read -r name _; do
+                [[ $name =~ ^[A-Za-z0-9._:@+][A-Za-z0-9._:@+-]*$ ]] && printf '%s\n' "$name"
+        done
+}
+
 _msharectl() {
         local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i n=0
-        local verbs='list status show create remove chmod chown clients monitor run help'
+        local verbs='list status show create remove chmod chown clients check monitor run help'
         local options='-h --help --version --json= --no-pager --no-legend --no-ask-password -q --quiet'
         local create='--mode= --owner= --backing= --file= --populate --lifetime= --linger= --address= --hugepages= --label='
 
@@ -33,7 +39,7 @@ _msharectl() {
         --property | -p) words=$(msharectl show --no-ask-password 2>/dev/null | sed 's/=.*//') ;;
         --owner) COMPREPLY=($(compgen -u -- "$cur")) && return ;;
         --file) COMPREPLY=($(compgen -f -- "$cur")) && return ;;
-        --mode | --linger | --address | --label | --min-size) return ;;
+        --mode | --linger | --address | --label | --min-size | --wait) return ;;
         esac
         if [[ $words ]]; then
                 COMPREPLY=($(compgen -W "$words" -- "$cur"))
@@ -55,6 +61,8 @@ _msharectl() {
         if [[ $cur == -* ]]; then
                 case $verb in
                 list) options+=' --addresses --sort=' ;;
+                clients) options+=' --sharers' ;;
+                check) options+=' --wait= --min-size=' ;;
                 show) options+=' -p --property= --value' ;;
                 create) options+=" $create" ;;
                 remove) options+=' --force' ;;
@@ -70,6 +78,7 @@ _msharectl() {
         help) [[ $n == 0 ]] && words=$verbs ;;
         status | show | remove | monitor) words=$(__msharectl_regions) ;;
         clients) [[ $n == 0 ]] && words=$(__msharectl_regions) ;;
+        check) if [[ $n == 0 ]]; then words=$(__msharectl_units); elif [[ $n == 1 ]]; then words=$(__msharectl_regions); fi ;;
         run) if [[ $n == 0 ]]; then words=$(__msharectl_regions); else words='--'; fi ;;
         chmod) if [[ $n == 0 ]]; then words='0600 0640 0660 0644 0666'; else words=$(__msharectl_regions); fi ;;
         chown)

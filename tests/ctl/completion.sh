@@ -28,7 +28,7 @@ completes() {
         fi
 }
 
-completes 'list status show create remove chmod chown clients monitor run help' ''
+completes 'list status show create remove chmod chown clients check monitor run help' ''
 completes 'status' sta
 completes 'show' help sh
 completes 'saved' list --sort = sa
@@ -48,6 +48,10 @@ completes 'pgdata other' run ''
 completes '--' run pgdata ''
 completes '--fallback=' run pgdata --fa
 completes '' clients pgdata ''
+completes '--sharers' clients pgdata --s
+completes 'pgdata other' check postgresql ''
+completes '' check postgresql pgdata ''
+completes '--wait=' check --w
 completes '' create ''
 
 # Names that others gave to theirs are not the shell's to run.

@@ -135,6 +135,15 @@ check 'status of a missing region' run 3 '' '.*There is no region "z" ' status z
 check 'where a region lies may be a secret' run 0 '.*hidden .* ready +- +- .*' '' list --addresses
 check 'which is null in JSON' json '[r["address"] for r in d if r["name"] == "hidden"] == [None]' list --json=short
 
+check 'check tells what keeps a process out' run 1 '' 'msharectl: Process [0-9]+.* does not have its shared memory in region a .*msharefs is not mounted on /sys/fs/mshare\..* libmshare-preload.so is not loaded: .*no shared memory .*' check $$ a
+check 'in any region' run 1 '' 'msharectl: Process [0-9]+.* does not have its shared memory in a region .*' check $$
+check 'check in JSON' bash -c '! "$0" check $$ a --json=short >"$1" && python3 -c "import json, sys; d = json.load(open(sys.argv[1])); assert d[\"shared\"] is False and d[\"region\"] == \"a\" and d[\"address\"] is None and len(d[\"obstacles\"]) >= 3" "$1"' "$ctl" "$out/check"
+check 'a process that is not there' run 1 '' 'msharectl: There is no process 4194305 ' check 4194305 a
+check 'a number that is no process' run 2 '' 'msharectl: 99999999999 is not the number of a process ' check 99999999999
+check 'a name that is no region' run 2 '' 'msharectl: "a/b" is not a name of a region ' check $$ a/b
+check 'a unit where no systemd is' run 1 '' 'msharectl: Cannot find the process of unit nothing.service: .*' check nothing
+check 'a wait of no form' run 2 '' 'msharectl: --wait=long is not a number of seconds, .*' check $$ --wait=long
+check 'no sharers without msharefs' run 6 '' '.*msharefs is not mounted.*' clients a --sharers
 check 'no clients' run 0 '0 clients listed. ' '' clients a
 check 'run gives region and library to the command' sh -c "'$ctl' run a -- sh -c 'echo \"\$MSHARE_REGION \$LD_PRELOAD\"' | grep -Eqx 'a /.*/libmshare-preload\.so'"
 check 'LD_PRELOAD keeps what it had' sh -c "ASAN_OPTIONS=verify_asan_link_order=0 LD_PRELOAD=libm.so.6 '$ctl' run a -- sh -c 'echo \"\$LD_PRELOAD\"' | grep -q 'libmshare-preload.so:libm.so.6\$'"

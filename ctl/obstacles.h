@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARECTL_OBSTACLES_H
+#define MSHARECTL_OBSTACLES_H
+
+#include "process.h"
+
+/* A region that a server should be in, as far as it is known. */
+struct target {
+        const char *name; /* NULL: none was named */
+        const char *unusable; /* why the broker cannot say anything of it, a sentence; NULL: it can */
+        bool exists, ready;
+        uint64_t size, length; /* bytes; length: of the window, at least a granule */
+        uint32_t mode, uid, gid;
+        const char *acl; /* "KIND:ID:ACCESS" with blanks between, or "" */
+};
+
+struct obstacles {
+        char **list;
+        size_t n;
+};
+
+void obstacles_done(struct obstacles *o);
+
+/*
+ * What keeps the server out of the region: sentences, without full stops, the most certain first. What only may stand
+ * in the way says so. min_size is the size in bytes from which on memory is meant to be in a region. 0 or -ENOMEM.
+ */
+int obstacles_find(const struct process *p,
+                   const struct mappings *m,
+                   const struct target *t,
+                   uint64_t min_size,
+                   struct obstacles *ret);
+
+/* The largest shared memory outside regions that is not smaller than min_size, or NULL. */
+const struct mapping *largest_outside(const struct mappings *m, uint64_t min_size);
+
+#endif

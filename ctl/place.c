@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "bus.h"
+#include "place.h"
+#include "util.h"
+
+int place_find(const char *region, struct place *ret) {
+        _cleanup_(freep) char *path = NULL;
+        struct place p = {};
+        struct statfs fs;
+        struct stat st;
+
+        if (region && (strchr(region, '/') || region[0] == '\0' || strcmp(region, ".") == 0 || strcmp(region, "..") == 0)) {
+                complain("\"%s\" is not a name of a region", region);
+                return STATUS_USAGE;
+        }
+        p.mounted = statfs(MSHAREFS_PATH, &fs) >= 0 && fs.f_type == MSHAREFS_MAGIC && stat(MSHAREFS_PATH, &st) >= 0;
+        if (p.mounted)
+                p.device = st.st_dev;
+        if (p.mounted && region) {
+                if (asprintf(&path, MSHAREFS_PATH "/%s", region) < 0) {
+                        path = NULL;
+                        return bus_out_of_memory();
+                }
+                if (stat(path, &st) >= 0)
+                        p.inode = st.st_ino;
+                else if (errno == ENOENT)
+                        p.missing = true;
+                else {
+                        complain("Cannot look at region \"%s\": %s", region, strerror(xerrno()));
+                        return STATUS_FAILED;
+                }
+        }
+        *ret = p;
+        return STATUS_OK;
+}

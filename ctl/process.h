@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARECTL_PROCESS_H
+#define MSHARECTL_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What the kernel says of a process in /proc. proc is where that is mounted: tests have a folder of their own. */
+
+struct mapping {
+        uint64_t start, end;
+        char perms[5];
+        dev_t device;
+        uint64_t inode;
+        char *path; /* "" for anonymous memory */
+};
+
+struct mappings {
+        struct mapping *list;
+        size_t n;
+};
+
+void mappings_done(struct mappings *m);
+
+/* All mappings of the process. -ESRCH: there is none such, or it has ended; -EACCES: it is not ours to look at. */
+int process_read_mappings(const char *proc, pid_t pid, struct mappings *ret);
+
+/* Whether it is a window of a region: a shared mapping of that file, or with inode 0 of any file on that device. */
+bool mapping_is_window(const struct mapping *m, dev_t device, uint64_t inode);
+/* What shared, writable memory that no file backs this is, or NULL if it is something else. */
+const char *mapping_shared_memory_kind(const struct mapping *m);
+
+struct process {
+        uid_t uid;  /* effective; for files */
+        gid_t gid;
+        gid_t *groups;
+        size_t n_groups;
+        int seccomp;          /* 0: none, 1: strict, 2: a filter */
+        uint64_t vm_size;     /* bytes */
+        uint64_t limit_as;    /* bytes; UINT64_MAX: no limit */
+        bool mounted, read_only; /* msharefs, on its usual place as the process sees it */
+        char *region, *min_size; /* of its environment at the start; NULL: not there, or not readable any more */
+        bool environment_known;
+};
+
+void process_done(struct process *p);
+
+/* Everything but the mappings. Errors as above. */
+int process_read(const char *proc, pid_t pid, struct process *ret);
+
+#endif
