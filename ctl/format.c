@@ -113,3 +113,25 @@ const char *format_gid(uint32_t gid, char *buf, size_t size) {
                 (void) snprintf(buf, size, "%" PRIu32, gid);
         return buf;
 }
+
+const char *format_progress(double progress, uint64_t size, double rate, char *buf, size_t buf_size) {
+        double left = rate > 0 ? (1 - progress) * (double) size / rate : 0;
+        char total[32], speed[32];
+        unsigned int seconds;
+        size_t n;
+
+        (void) snprintf(buf, buf_size, "%3.0f%% of %s", progress * 100, format_bytes(size, total, sizeof(total)));
+        n = strlen(buf);
+        if (rate < 1 || left > 1e8)
+                return buf;
+        seconds = (unsigned int) (left + 0.5);
+        (void) snprintf(buf + n, buf_size - n, ", %s/s, ", format_bytes((uint64_t) rate, speed, sizeof(speed)));
+        n = strlen(buf);
+        if (seconds >= 3600)
+                (void) snprintf(buf + n, buf_size - n, "%uh %umin left", seconds / 3600, seconds / 60 % 60);
+        else if (seconds >= 60)
+                (void) snprintf(buf + n, buf_size - n, "%umin %us left", seconds / 60, seconds % 60);
+        else
+                (void) snprintf(buf + n, buf_size - n, "%us left", seconds);
+        return buf;
+}

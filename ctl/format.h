@@ -13,6 +13,8 @@ char *format_printable(const char *s);
 
 /* Into buf, which is returned. Bytes as 1.5G, exactly below 1K; "512G" where nothing is lost. */
 const char *format_bytes(uint64_t bytes, char *buf, size_t size);
+/* "42% of 300G, 2.1G/s, 1min 20s left". rate is in bytes per second; where it is 0, that and the time are left out. */
+const char *format_progress(double progress, uint64_t size, double rate, char *buf, size_t buf_size);
 /* Microseconds since 1970, in local time. */
 const char *format_time(uint64_t usec, char *buf, size_t size);
 /* The user's or group's name, or the number if it has none. */

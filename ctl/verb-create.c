@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "bus.h"
+#include "creation.h"
 #include "format.h"
 #include "quantity.h"
 #include "words.h"
@@ -134,10 +136,18 @@ static int print_result(sd_bus_message *reply, const struct arguments *a, const 
         return STATUS_OK;
 }
 
+/* Whoever started us sees that a signal ended us, and which. */
+static void die_of(int number) {
+        (void) signal(number, SIG_DFL);
+        (void) raise(number);
+}
+
 int verb_create(const struct arguments *a) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(closep) int fd = -1;
+        struct creation creation;
+        int interrupt = 0;
         struct wish w = {.mode = MODE_DEFAULT, .fd = -1};
         static const char what[] = "Cannot create the region";
         int r;
@@ -177,6 +187,13 @@ int verb_create(const struct arguments *a) {
         if (r < 0)
                 return bus_message_failed(what, r);
 
-        r = bus_call(bus, m, true, a, what, &reply);
+        creation = (struct creation){
+                .name = w.name,
+                .size = w.size,
+                .show = a->populate && !a->quiet && a->json == JSON_OFF && isatty(STDERR_FILENO),
+        };
+        r = creation_run(&creation, bus, m, a, what, &interrupt, &reply);
+        if (interrupt != 0)
+                die_of(interrupt);
         return r != STATUS_OK ? r : print_result(reply, a, &w, what);
 }

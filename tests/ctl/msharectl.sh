@@ -218,6 +218,23 @@ PY
 
 check 'a question is asked only if it may be' run 4 '' '.*A password is needed ' create askpass 1M --no-ask-password
 check 'and by default it may' run 0 '' '' create -q askpass 1M
+# interrupted SIGNAL ARGUMENTS...: msharectl is ended by that signal, a second after its start.
+interrupted() {
+        local signal=$1 pid status=0
+        shift
+        "$ctl" "$@" </dev/null &
+        pid=$!
+        sleep 1
+        kill "-$signal" "$pid"
+        wait "$pid" || status=$?
+        echo "status $status"
+        [ "$status" = $((128 + $(kill -l "$signal"))) ]
+}
+"$ctl" create -q asking 1M
+check 'create can be interrupted before there is anything' interrupted INT create asking 1M
+check 'by SIGTERM as well' interrupted TERM create asking 1M
+check 'and leaves alone what it did not make' run 0 '.*asking .*' '' list --no-legend
+"$ctl" remove asking
 check 'a kernel without mshare' run 6 '' '.*This kernel has no mshare ' create unsupported 1M
 check 'a text that is not UTF-8' run 1 '' '.*UTF-8 ' create $'\xff' 1M
 check 'a reader that leaves' sh -c "'$ctl' --json=pretty | true"

@@ -177,6 +177,21 @@ static void test_bytes(void) {
         assert_bytes(UINT64_MAX, "15.9E");
 }
 
+static void assert_progress(double progress, double rate, const char *wanted) {
+        char buf[128];
+
+        g_assert_cmpstr(format_progress(progress, UINT64_C(300) << 30, rate, buf, sizeof(buf)), ==, wanted);
+}
+
+static void test_progress(void) {
+        assert_progress(0, 0, "  0% of 300G");
+        assert_progress(0.5, (double) (UINT64_C(2) << 30), " 50% of 300G, 2G/s, 1min 15s left");
+        assert_progress(0.999, (double) (UINT64_C(1) << 30), "100% of 300G, 1G/s, 0s left");
+        assert_progress(0.01, 30e6, "  1% of 300G, 28.6M/s, 2h 57min left");
+        assert_progress(0.01, 1e-9, "  1% of 300G");
+        assert_progress(1, 0, "100% of 300G");
+}
+
 static void test_printable(void) {
         static const struct {
                 const char *s, *shown;
@@ -215,6 +230,7 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/words/owners", test_owners);
         g_test_add_func("/words/owners with many members", test_big_entries);
         g_test_add_func("/words/bytes for people", test_bytes);
+        g_test_add_func("/words/progress", test_progress);
         g_test_add_func("/words/nothing plays tricks on a terminal", test_printable);
         g_test_add_func("/words/JSON strings", test_json);
         return g_test_run();

@@ -20,6 +20,38 @@ truncate -s 1M "$out/file"
 check 'and that' run 0 '' '' create -q f 1M --backing=file --file="$out/file"
 check 'all options' run 0 '' '' create -q o 2M --populate --lifetime=while-leased --linger=500ms --hugepages=never --address=0x580000000000
 check 'are there' run 0 '.*Window: 512G at 0x580000000000 .*Lifetime: while-leased, lingers 0\.5s .*' '' status o
+echo 1 >"$FAKE_MSHARE_MEM/available"
+for signal in INT TERM; do
+        "$ctl" create cancelled 1G --populate 2>"$out/cancelled" </dev/null &
+        pid=$!
+        for _ in $(seq 100); do
+                "$ctl" show cancelled -p State --value 2>/dev/null | grep -q creating && break
+                sleep 0.02
+        done
+        kill -$signal $pid
+        wait $pid
+        status=$?
+        check "create --populate can be cancelled with SIG$signal" [ $status = $((128 + $(kill -l $signal))) ]
+        check 'it says so' grep -q 'Cancelled; there is no region "cancelled"' "$out/cancelled"
+        check 'and leaves nothing' run 3 '' '.*There is no region .cancelled. ' status cancelled
+        check 'not even a file' [ ! -e "$FAKE_MSHARE/cancelled" ]
+done
+rm "$FAKE_MSHARE_MEM/available"
+# Its memory is real, so it is not much; the donor tells of progress ten times a second.
+check 'progress is shown on a terminal' python3 - "$ctl" <<'PY'
+import os, pty, sys
+shown = b""
+def read(fd):
+    global shown
+    data = os.read(fd, 4096)
+    shown += data
+    return data
+status = pty.spawn([sys.argv[1], "create", "progress", "1G", "--populate"], read)
+assert status == 0 and b"Created region progress: 1G at 0x" in shown, (status, shown)
+assert b"% of 1G" in shown and b"\r\x1b[K" in shown, shown
+PY
+check 'and not elsewhere' run 0 'Created region quiet: .* ' '' create quiet 64M --populate
+"$ctl" remove progress quiet
 check 'an address in use' run 1 '' '.*Cannot create the region: .* ' create p 2M --address=0x580000000000
 check 'a name that cannot be' run 1 '' '.*a name is 1 to 255 .*' create 'a b' 1M
 check 'a name that is taken' run 1 '' '.*pgdata.*' create pgdata 1M

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A region on its way: how far it is, and how to get rid of it when the user has enough. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent.h"
+#include "bus.h"
+#include "call.h"
+#include "creation.h"
+#include "format.h"
+#include "properties.h"
+#include "util.h"
+
+static uint64_t usec_now(clockid_t clock) {
+        struct timespec ts;
+
+        (void) clock_gettime(clock, &ts);
+        return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
+
+static void show(struct creation *c, double progress) {
+        uint64_t now = usec_now(CLOCK_MONOTONIC);
+        double rate = 0;
+        char buf[128];
+
+        if (c->first_usec == 0) {
+                c->first_usec = now;
+                c->first = progress;
+        } else if (now > c->first_usec)
+                rate = (progress - c->first) * (double) c->size / ((double) (now - c->first_usec) / 1e6);
+        (void) fprintf(stderr, "\r%s\x1b[K", format_progress(progress, c->size, rate, buf, sizeof(buf)));
+        (void) fflush(stderr);
+        c->shown = true;
+}
+
+static int on_properties(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(properties_done) struct properties p = {};
+        struct creation *c = userdata;
+        const struct property *progress;
+        const char *interface;
+
+        if (sd_bus_message_read(m, "s", &interface) < 0 || properties_read(m, &p) < 0)
+                return 0;
+        progress = properties_find(&p, "Progress");
+        if (progress && !c->cancelled)
+                show(c, progress->real);
+        return 0;
+}
+
+static int remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
+        return sd_bus_call_method(
+                bus, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "RemoveRegion", error, NULL, "sa{sv}", name, 0);
+}
+
+/*
+ * To remove a region that is being made cancels it; the call then ends with an error. But this name may be another
+ * region's: one that is ready, while a password is asked for, or one that another caller makes. So only what is being
+ * made, and since we asked, is removed.
+ */
+static int on_interrupt(sd_bus *bus, void *userdata) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_(freep) char *path = NULL, *state = NULL;
+        struct creation *c = userdata;
+        uint64_t created = 0;
+
+        if (sd_bus_path_encode(BUS_REGION_PATH, c->name, &path) < 0)
+                return -ECANCELED;
+        if (sd_bus_get_property_string(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "State", NULL, &state) < 0 ||
+            sd_bus_get_property_trivial(
+                    bus, BUS_NAME, path, BUS_REGION_INTERFACE, "CreatedUSec", NULL, 't', &created) < 0)
+                return -ECANCELED;
+        /* Ready: then the answer is on its way. */
+        if (strcmp(state, "creating") != 0)
+                return created >= c->began_usec ? 0 : -ECANCELED;
+        if (created < c->began_usec || remove_region(bus, c->name, &error) < 0)
+                return -ECANCELED;
+        c->cancelled = true;
+        return 0;
+}
+
+int creation_run(struct creation *c,
+                 sd_bus *bus,
+                 sd_bus_message *m,
+                 const struct arguments *a,
+                 const char *what,
+                 int *ret_signal,
+                 sd_bus_message **reply) {
+        const struct call_watch watch = {.interrupt = on_interrupt, .userdata = c};
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL, ignored = SD_BUS_ERROR_NULL;
+        _cleanup_(sd_bus_slot_unrefp) sd_bus_slot *slot = NULL;
+        _cleanup_(agent_close) struct agent agent = AGENT_NONE;
+        _cleanup_(freep) char *path = NULL;
+        int r;
+
+        c->began_usec = usec_now(CLOCK_REALTIME);
+        agent_open(&agent, a->ask_password);
+        r = sd_bus_message_set_allow_interactive_authorization(m, a->ask_password);
+        if (r >= 0 && c->show)
+                r = sd_bus_path_encode(BUS_REGION_PATH, c->name, &path);
+        if (r >= 0 && c->show)
+                r = sd_bus_match_signal(bus, &slot, BUS_NAME, path, "org.freedesktop.DBus.Properties", "PropertiesChanged",
+                                        on_properties, c);
+        if (r < 0)
+                return bus_message_failed(what, r);
+
+        *ret_signal = 0;
+        r = call_and_wait(bus, m, &watch, ret_signal, &error, reply);
+        if (c->shown)
+                (void) fputs("\r\x1b[K", stderr);
+        if (*ret_signal != 0) {
+                /* It was made all the same: nobody has used it yet. */
+                if (r >= 0 && remove_region(bus, c->name, &ignored) < 0) {
+                        complain("Region \"%s\" was made before it could be cancelled, and cannot be removed: %s", c->name,
+                                 ignored.message ?: "unknown error");
+                        return STATUS_FAILED;
+                }
+                complain("Cancelled; there is no region \"%s\" of this command's making", c->name);
+                return STATUS_FAILED;
+        }
+        return r < 0 ? bus_call_failed(what, &error, r) : STATUS_OK;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARECTL_CREATION_H
+#define MSHARECTL_CREATION_H
+
+#include "msharectl.h"
+
+/* What is being created, for as long as the call lasts. */
+struct creation {
+        const char *name;
+        uint64_t size;       /* bytes */
+        uint64_t began_usec; /* by CLOCK_REALTIME */
+        bool show;           /* progress, on standard error */
+        bool cancelled;      /* the broker was told to drop what it was making */
+        bool shown;
+        uint64_t first_usec; /* of progress, by CLOCK_MONOTONIC; 0: none yet */
+        double first;
+};
+
+/*
+ * Send the call that creates it and wait for the answer, with progress on the terminal. Ctrl-C or SIGTERM cancels: then
+ * nothing is left of the region, and *ret_signal is the signal. Prints what goes wrong; returns an exit status.
+ */
+int creation_run(struct creation *c,
+                 sd_bus *bus,
+                 sd_bus_message *m,
+                 const struct arguments *a,
+                 const char *what,
+                 int *ret_signal,
+                 sd_bus_message **reply);
+
+#endif
