@@ -32,6 +32,7 @@ const struct verb verbs[] = {
         {"chown", "OWNER[:GROUP] NAME...", "Change whose they are", 2, -1, false, verb_chown},
         {"clients", "NAME", "List who holds leases on a region", 1, 1, false, verb_clients},
         {"check", "UNIT|PID [REGION]", "Check that a server's shared memory is in a region", 1, 2, false, verb_check},
+        {"metrics", "", "Write all figures as OpenMetrics text", 0, 0, false, verb_metrics},
         {"monitor", "[NAME...]", "Show changes as they happen", 0, -1, false, verb_monitor},
         {"run", "NAME -- COMMAND...", "Run a server with its shared memory in a region", 1, 1, true, verb_run},
         {"help", "[COMMAND]", "Show this help, or that of a command", 0, 1, false, verb_help},

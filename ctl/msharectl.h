@@ -33,7 +33,7 @@ struct arguments {
         char **command; /* what stands after "--", NULL-terminated; NULL if "--" does not */
 
         const char *mode, *owner, *backing, *lifetime, *linger, *address, *hugepages, *label, *file;
-        const char *fallback, *min_size, *sort, *wait;
+        const char *fallback, *min_size, *sort, *wait, *output;
         bool populate, force, addresses, sharers, value, help, version;
         const char **properties; /* those that were asked for; none: all */
         size_t n_properties;
@@ -46,6 +46,7 @@ int verb_chown(const struct arguments *a);
 int verb_clients(const struct arguments *a);
 int verb_create(const struct arguments *a);
 int verb_list(const struct arguments *a);
+int verb_metrics(const struct arguments *a);
 int verb_monitor(const struct arguments *a);
 int verb_remove(const struct arguments *a);
 int verb_run(const struct arguments *a);

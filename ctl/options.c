@@ -56,6 +56,7 @@ static const struct option_info infos[] = {
         {"force", 0, NULL, "remove", OPTION_FLAG, INTO(force), "Even if it has clients, who keep their mapping"},
         {"sharers", 0, NULL, "clients", OPTION_FLAG, INTO(sharers), "List the processes that have it attached"},
         {"wait", 0, "TIME", "check", OPTION_TEXT, INTO(wait), "Give the server this long (default 0)"},
+        {"output", 0, "FILE", "metrics", OPTION_TEXT, INTO(output), "Replace this file, in one piece"},
         {"fallback", 0, "yes|no", "run", OPTION_TEXT, INTO(fallback), "Whether to go on without the region (default no)"},
         {"min-size", 0, "SIZE", "run check", OPTION_TEXT, INTO(min_size), "Smallest mapping that goes into it (default 64M)"},
 };

@@ -18,7 +18,7 @@ __msharectl_units() {
 
 _msharectl() {
         local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i n=0
-        local verbs='list status show create remove chmod chown clients check monitor run help'
+        local verbs='list status show create remove chmod chown clients check metrics monitor run help'
         local options='-h --help --version --json= --no-pager --no-legend --no-ask-password -q --quiet'
         local create='--mode= --owner= --backing= --file= --populate --lifetime= --linger= --address= --hugepages= --label='
 
@@ -38,7 +38,7 @@ _msharectl() {
         --sort) words='name size resident sharers clients tables saved' ;;
         --property | -p) words=$(msharectl show --no-ask-password 2>/dev/null | sed 's/=.*//') ;;
         --owner) COMPREPLY=($(compgen -u -- "$cur")) && return ;;
-        --file) COMPREPLY=($(compgen -f -- "$cur")) && return ;;
+        --file | --output) COMPREPLY=($(compgen -f -- "$cur")) && return ;;
         --mode | --linger | --address | --label | --min-size | --wait) return ;;
         esac
         if [[ $words ]]; then
@@ -63,6 +63,7 @@ _msharectl() {
                 list) options+=' --addresses --sort=' ;;
                 clients) options+=' --sharers' ;;
                 check) options+=' --wait= --min-size=' ;;
+                metrics) options+=' --output=' ;;
                 show) options+=' -p --property= --value' ;;
                 create) options+=" $create" ;;
                 remove) options+=' --force' ;;

@@ -70,6 +70,11 @@ zsh_options = {o for o in re.findall(r"(--[\w-]+)[=\[,}]", "\n".join(
     line for line in zsh.splitlines() if "_call_program" not in line))}
 check("commands", help=help_verbs, page=page_verbs, bash=bash_verbs, zsh=zsh_verbs)
 check("options", help=help_options, page=page_options, bash=bash_options, zsh=zsh_options)
+names = set(re.findall(r"\"(mshare_\w+)\"", read("ctl/verb-metrics.c")))
+told = set(re.findall(r"\b(mshare_\w+)", "\n".join(re.findall(r"^\.It Va (.*)$", page.split(".Sh METRICS")[1], re.M))))
+alerts = set(re.findall(r"\b(mshare_\w+)", read("ctl/prometheus/mshare-alerts.yml")))
+check("metrics", command=names, page=told)
+check("metrics of the alert rules", command=names, rules=alerts | names)
 statuses = set(re.findall(r"STATUS_\w+ = (\d+),", read("ctl/msharectl.h")))
 told = set(re.findall(r"^\.It (\d+)$", page.split(".Sh EXIT STATUS")[1], re.M))
 check("exit statuses", header=statuses, page=told)

@@ -1,0 +1,65 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The figures for Prometheus, against the fake broker, and the alert rules: metrics.sh MSHARECTL ALERTS ALERTS-TEST
+# Where promtool is installed (package prometheus), it judges both.
+# shellcheck disable=SC2016,SC2317
+set -u
+
+# shellcheck source=tests/ctl/check.bash
+. "$(dirname "$0")/check.bash"
+alerts=$2
+alerts_test=$3
+
+promtool() { # promtool NAME ARGUMENTS...: a test point
+        local name=$1
+        shift
+        if command -v promtool >/dev/null; then
+                check "$name" env promtool "$@"
+        else
+                count=$((count + 1))
+                echo "ok $count - $name # SKIP promtool is not installed (package prometheus)"
+        fi
+}
+has() { grep -qxF -- "$1" "$out/metrics" || { cat "$out/metrics"; false; }; }
+
+"$ctl" create -q pgdata 300G
+"$ctl" create -q 'a "b\' 1M
+check 'metrics' sh -c '"$0" metrics >"$1"' "$ctl" "$out/metrics"
+check 'of the broker' has 'mshare_up 1'
+check 'of all regions' has 'mshare_regions 2'
+check 'of one region' has 'mshare_region_size_bytes{region="pgdata"} 322122547200'
+check 'what it saves' has 'mshare_region_page_table_saved_bytes{region="pgdata"} 24576'
+check 'names are escaped' has 'mshare_region_sharers{region="a \"b\\"} 3'
+check 'they end as OpenMetrics wants it' [ "$(tail -n 1 "$out/metrics")" = '# EOF' ]
+check 'each metric once, with help and type' python3 - "$out/metrics" <<'PY'
+import re, sys
+lines = open(sys.argv[1], encoding="utf-8").read().splitlines()
+types = [line.split()[2] for line in lines if line.startswith("# TYPE ")]
+helps = [line.split()[2] for line in lines if line.startswith("# HELP ")]
+assert types == helps and len(types) == len(set(types)), (types, helps)
+current, series = None, set()
+for line in lines:
+    if line.startswith("# TYPE "):
+        current = line.split()[2]
+        assert line.endswith(" gauge"), line
+    elif not line.startswith("#"):
+        name, labels, value = re.fullmatch(r'(\w+)(\{.*\})? (\S+)', line).groups()
+        assert name == current, line
+        assert (name, labels) not in series, line
+        series.add((name, labels))
+        float(value)
+PY
+promtool 'promtool finds no fault' check metrics <"$out/metrics"
+check 'into a file' run 0 '' '' metrics --output="$out/file.prom"
+check 'the same' sh -c 'grep -v created "$0" >"$0.1"; grep -v created "$1" | diff "$0.1" -' "$out/metrics" "$out/file.prom"
+check 'that others may read' [ "$(stat -c %a "$out/file.prom")" = 644 ]
+check 'with nothing left beside it' sh -c '! ls -A "$0" | grep prom.' "$out"
+check 'a folder that is not there' run 1 '' 'msharectl: Cannot write /nonexistent/x: No such file.* ' metrics --output=/nonexistent/x
+kill "$FAKE_BROKER_PID"
+sleep 0.2
+check 'a broker that is gone is a figure' run 0 '# HELP mshare_up .* # TYPE mshare_up gauge mshare_up 0 # EOF ' '.*broker is not running.*' metrics
+promtool 'the alert rules are sound' check rules "$alerts"
+promtool 'and fire when they should' test rules "$alerts_test"
+
+echo "1..$count"
+exit $failed
