@@ -4,7 +4,9 @@
 #include <sys/queue.h>
 
 #include "authz.h"
+#include "descriptors.h"
 #include "errors.h"
+#include "places.h"
 #include "util.h"
 
 #define POLKIT_NAME "org.freedesktop.PolicyKit1"
@@ -30,6 +32,7 @@ typedef struct Question {
         Authz *authz;
         Call *call; /* NULL once it is cancelled */
         uid_t uid;
+        bool dialog; /* a person may be asked */
         uint64_t id; /* for the cancellation */
         sd_bus_slot *slot;
         sd_event_source *timer;
@@ -43,7 +46,7 @@ struct Call {
         sd_bus_message *m;
         Identity who;
         bool queued;
-        const User *user; /* whom it is charged to, or NULL */
+        bool charged; /* as one that waits, to its user */
         Check checks[CHECKS_MAX]; /* the first n_granted are granted, the one after them is under way */
         unsigned n_checks, n_granted, n_used;
         Question *question;
@@ -56,13 +59,18 @@ struct Authz {
         Callers *callers;
         Users *users;
         const Limits *limits;
-        unsigned n_in_flight, n_lost;
+        const unsigned *n_leases;
+        Places places;
         uint64_t last_id;
         LIST_HEAD(QuestionList, Question) questions;
         TAILQ_HEAD(CallList, Call) calls;
 };
 
 static void authz_pump(Authz *authz);
+
+static bool call_allows_dialog(const Call *c) {
+        return sd_bus_message_get_allow_interactive_authorization(c->m) > 0;
+}
 
 static int question_new(Call *c, Question **ret) {
         Authz *authz = c->authz;
@@ -71,13 +79,14 @@ static int question_new(Call *c, Question **ret) {
         q = calloc(1, sizeof(*q));
         if (!q)
                 return -ENOMEM;
-        *q = (Question) { .authz = authz, .call = c, .uid = c->who.uid, .id = ++authz->last_id };
-        if (users_charge_forced(authz->users, q->uid, COUNT_USER_QUESTIONS, 1) < 0) {
+        *q = (Question) {
+                .authz = authz, .call = c, .uid = c->who.uid, .dialog = call_allows_dialog(c), .id = ++authz->last_id,
+        };
+        if (places_take(&authz->places, q->uid, q->dialog) < 0) {
                 free(q);
                 return -ENOMEM;
         }
         LIST_INSERT_HEAD(&authz->questions, q, questions);
-        authz->n_in_flight++;
         c->question = q;
         *ret = q;
         return 0;
@@ -88,12 +97,7 @@ static void question_free(Question *q) {
 
         if (q->call)
                 q->call->question = NULL;
-        if (q->lost) {
-                authz->n_lost--;
-                users_discharge(authz->users, q->uid, COUNT_USER_LOST, 1);
-        }
-        authz->n_in_flight--;
-        users_discharge(authz->users, q->uid, COUNT_USER_QUESTIONS, 1);
+        places_give_back(&authz->places, q->uid, q->dialog, q->lost);
         LIST_REMOVE(q, questions);
         sd_event_source_disable_unref(q->timer);
         sd_bus_slot_unref(q->slot);
@@ -117,7 +121,7 @@ static void call_free(Call *c) {
         if (c->question)
                 question_cancel(c->question);
         TAILQ_REMOVE(&c->authz->calls, c, calls);
-        if (c->user)
+        if (c->charged)
                 users_discharge(c->authz->users, c->who.uid, LIMIT_USER_PENDING, 1);
         for (unsigned i = 0; i < c->n_checks; i++)
                 free(c->checks[i].details);
@@ -135,13 +139,17 @@ const Identity *call_identity(Call *c) {
         return &c->who;
 }
 
-int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const Limits *limits, Authz **ret) {
+int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const Limits *limits,
+              const unsigned *n_leases, Authz **ret) {
         Authz *authz;
 
         authz = calloc(1, sizeof(*authz));
         if (!authz)
                 return -ENOMEM;
-        *authz = (Authz) { .bus = bus, .log = log, .callers = callers, .users = users, .limits = limits };
+        *authz = (Authz) {
+                .bus = bus, .log = log, .callers = callers, .users = users, .limits = limits, .n_leases = n_leases,
+                .places.users = users,
+        };
         LIST_INIT(&authz->questions);
         TAILQ_INIT(&authz->calls);
         *ret = authz;
@@ -251,13 +259,13 @@ static char *flatten(const char *const *details) {
 static int charge(Call *c, sd_bus_error *error) {
         int r;
 
-        if (c->user)
+        if (c->charged)
                 return 0;
         /* A call keeps the descriptors that came with it, whether the method takes any or not: up to 16 on the stock bus. */
-        if (fds_are_scarce(sd_bus_get_fd(c->authz->bus), RESERVED_FDS))
+        if (!descriptors_left_for_call(*c->authz->n_leases))
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "The broker has no descriptors left for a call that waits; LimitNOFILE= of "
-                                         "mshared.service is the limit");
+                                         "Calls that wait have used up their part of the broker's descriptors, a quarter "
+                                         "of LimitNOFILE= of mshared.service; try again later");
         r = users_charge(c->authz->users, c->authz->limits, c->who.uid, LIMIT_USER_PENDING, 1);
         if (r > 0)
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
@@ -266,7 +274,7 @@ static int charge(Call *c, sd_bus_error *error) {
                                          (uint32_t) c->who.uid, c->authz->limits->max[LIMIT_USER_PENDING],
                                          limit_name(LIMIT_USER_PENDING));
         if (r == 0)
-                c->user = users_find(c->authz->users, c->who.uid);
+                c->charged = true;
         return r;
 }
 
@@ -275,7 +283,7 @@ int call_take_charge(Call *c, sd_bus_error *error) {
 
         r = charge(c, error);
         if (r >= 0)
-                c->user = NULL;
+                c->charged = false;
         return r;
 }
 
@@ -361,7 +369,7 @@ static void call_read_answer(Call *c, sd_bus_message *answer) {
                 refuse(c, "polkit's answer makes no sense");
         else if (authorized)
                 c->n_granted++;
-        else if (challenge && sd_bus_message_get_allow_interactive_authorization(c->m) <= 0)
+        else if (challenge && !call_allows_dialog(c))
                 (void) sd_bus_error_setf(&c->verdict, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
                                          "%s needs authentication, and the call did not allow asking for it", action);
         else
@@ -408,10 +416,8 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
                 question_cancel(q);
                 refuse(c, "polkit did not answer in time");
                 call_resume(c);
-        } else if (users_charge_forced(authz->users, q->uid, COUNT_USER_LOST, 1) >= 0) {
+        } else if (places_lose(&authz->places, q->uid, q->dialog) >= 0)
                 q->lost = true;
-                authz->n_lost++;
-        }
         authz_pump(authz);
         return 0;
 }
@@ -421,7 +427,6 @@ static int send_question(Call *c, Question *q) {
         sd_bus *bus = c->authz->bus;
         const Check *check = c->checks + c->n_granted;
         _cleanup_(freep) char *details = NULL;
-        bool interactive = sd_bus_message_get_allow_interactive_authorization(c->m) > 0;
         char id[32];
         int r;
 
@@ -430,7 +435,7 @@ static int send_question(Call *c, Question *q) {
         if (!details)
                 return -ENOMEM;
         r = sd_event_add_time_relative(sd_bus_get_event(bus), &q->timer, CLOCK_MONOTONIC,
-                                       interactive ? TIMEOUT_INTERACTIVE_USEC : TIMEOUT_USEC, 0, on_time, q);
+                                       q->dialog ? TIMEOUT_INTERACTIVE_USEC : TIMEOUT_USEC, 0, on_time, q);
         if (r >= 0)
                 r = sd_bus_message_new_method_call(bus, &m, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE,
                                                    "CheckAuthorization");
@@ -440,7 +445,7 @@ static int send_question(Call *c, Question *q) {
         if (r >= 0)
                 r = append_details(m, details);
         if (r >= 0)
-                r = sd_bus_message_append(m, "us", (uint32_t) interactive, id);
+                r = sd_bus_message_append(m, "us", (uint32_t) q->dialog, id);
         /* No end to it here: what the library does not wait for any more the bus still does. */
         return r < 0 ? r : sd_bus_call_async(bus, &q->slot, m, polkit_answered, q, UINT64_MAX);
 }
@@ -466,18 +471,14 @@ static void authz_pump(Authz *authz) {
 
         for (c = TAILQ_FIRST(&authz->calls); c; c = next) {
                 next = TAILQ_NEXT(c, calls);
-                if (authz->n_in_flight >= AUTHZ_IN_FLIGHT_MAX && authz->n_lost == 0)
-                        break;
                 if (!c->queued)
                         continue;
-                if (authz->n_lost >= AUTHZ_IN_FLIGHT_MAX ||
-                    c->user->count[COUNT_USER_LOST] >= AUTHZ_IN_FLIGHT_USER_MAX) {
+                if (places_are_lost(&authz->places, c->who.uid, call_allows_dialog(c))) {
                         refuse(c, "polkit does not answer");
                         call_resume(c);
                         continue;
                 }
-                if (authz->n_in_flight >= AUTHZ_IN_FLIGHT_MAX ||
-                    c->user->count[COUNT_USER_QUESTIONS] >= AUTHZ_IN_FLIGHT_USER_MAX)
+                if (!places_have_one(&authz->places, c->who.uid, call_allows_dialog(c)))
                         continue;
                 r = call_ask(c);
                 if (r < 0) {

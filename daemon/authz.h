@@ -18,8 +18,7 @@
  *   4. The step acts only when it has all it needs, and answers the message (or makes sure that somebody will); it
  *      returns 1, or a negative errno with *error set.
  *
- * At most AUTHZ_IN_FLIGHT_MAX questions are under way, as the bus limits the replies that a connection may wait for, and
- * AUTHZ_IN_FLIGHT_USER_MAX of them for one user, so that nobody holds all of them by not answering his password dialogs.
+ * Questions under way are limited, as the bus limits the replies that a connection may wait for, and shared out: see places.h.
  * Others wait in the order of their coming. No polkit, an error of it, or no answer in time, mean no.
  *
  * A question that nobody waits for any more is cancelled, but is under way until polkit has answered all the same: so the
@@ -29,13 +28,13 @@
 typedef struct Authz Authz;
 typedef struct Call Call;
 
-#define AUTHZ_IN_FLIGHT_MAX 64
-#define AUTHZ_IN_FLIGHT_USER_MAX 16
 #define AUTHZ_GRACE_USEC (5 * USEC_PER_SEC)
 
 typedef int (*CallStep)(Call *call, void *userdata, sd_bus_error *error);
 
-int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const Limits *limits, Authz **ret);
+/* Borrows all; *n_leases is how many leases there are. */
+int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const Limits *limits,
+              const unsigned *n_leases, Authz **ret);
 void authz_free(Authz *authz);
 
 /* Returns what a bus method handler has to. */

@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "caller.h"
+#include "descriptors.h"
 #include "errors.h"
 #include "util.h"
 
@@ -27,6 +28,7 @@ typedef struct Caller {
 struct Callers {
         sd_bus *bus;
         const Log *log;
+        const unsigned *n_leases;
         CallerGone gone;
         void *userdata;
         sd_bus_slot *filter, *left;
@@ -238,11 +240,13 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 free(h);
                 return 0;
         }
-        /* It is kept with all descriptors that have come with it. Who only looks may do so for longer than others may take. */
-        if (fds_are_scarce(sd_bus_get_fd(callers->bus), RESERVED_FDS / 2))
+        /* It is kept with all descriptors that have come with it. */
+        if (!descriptors_left_for_caller(*callers->n_leases))
                 return sd_bus_reply_method_errorf(m, ERROR_LIMIT_EXCEEDED,
-                                                  "The broker has no descriptors left for new connections; "
-                                                  "LimitNOFILE= of mshared.service is the limit") < 0 ? -EIO : 1;
+                                                  "New connections have used up their part of the broker's descriptors, "
+                                                  "an eighth of LimitNOFILE= of mshared.service; try again later") < 0
+                               ? -EIO
+                               : 1;
         r = hold(c, m);
         /* The held ones are back in the read queue already: this one goes in after them. */
         if (r >= 0 && c->known)
@@ -269,14 +273,14 @@ static int name_left(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 0;
 }
 
-int callers_new(sd_bus *bus, const Log *log, CallerGone gone, void *userdata, Callers **ret) {
+int callers_new(sd_bus *bus, const Log *log, const unsigned *n_leases, CallerGone gone, void *userdata, Callers **ret) {
         Callers *callers;
         int r;
 
         callers = calloc(1, sizeof(*callers));
         if (!callers)
                 return -ENOMEM;
-        *callers = (Callers) { .bus = bus, .log = log, .gone = gone, .userdata = userdata };
+        *callers = (Callers) { .bus = bus, .log = log, .n_leases = n_leases, .gone = gone, .userdata = userdata };
         r = sd_bus_add_filter(bus, &callers->filter, filter, callers);
         /* One match for all connections: a match each would meet the bus's limit of 512. */
         if (r >= 0)

@@ -16,8 +16,8 @@ typedef struct Callers Callers;
 /* Called when a connection has left the bus. */
 typedef void (*CallerGone)(const char *sender, void *userdata);
 
-/* Installs itself on the bus, which must be started. Borrowed: log. */
-int callers_new(sd_bus *bus, const Log *log, CallerGone gone, void *userdata, Callers **ret);
+/* Installs itself on the bus, which must be started. Borrowed: log, and n_leases, which is how many leases there are. */
+int callers_new(sd_bus *bus, const Log *log, const unsigned *n_leases, CallerGone gone, void *userdata, Callers **ret);
 void callers_free(Callers *callers);
 
 /* The sender of a message that is being dispatched; NULL for a message that came from nobody on the bus. */

@@ -14,7 +14,6 @@ static const struct {
         [LIMIT_USER_REGIONS] = { "RegionsPerUserMax", "regions made by one user", 16 },
         [LIMIT_USER_BYTES] = { "BytesPerUserMax", "bytes in the regions made by one user", UINT64_C(1) << 40 },
         [LIMIT_USER_LEASES] = { "LeasesPerUserMax", "leases of one user", 8192 },
-        /* Each may keep 16 descriptors: this is as many as his leases may. */
         [LIMIT_USER_PENDING] = { "PendingCallsPerUserMax", "calls of one user under way", 512 },
 };
 
@@ -105,7 +104,7 @@ void users_discharge(Users *users, uid_t uid, Limit limit, uint64_t amount) {
         user_gc(u);
 }
 
-uint64_t users_count(Users *users, uid_t uid, Limit limit) {
+uint64_t users_count(const Users *users, uid_t uid, Limit limit) {
         const User *u = find(users, uid);
 
         return u ? u->count[limit] : 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 #include <sys/types.h>
@@ -17,9 +18,11 @@ typedef enum Limit {
         LIMIT_USER_LEASES,
         LIMIT_USER_PENDING,
         _LIMIT_MAX,
-        /* Counted in the same way, up to bounds that nobody can set; see authz.h. */
+        /* Counted in the same way, up to bounds that nobody can set; see places.h. */
         COUNT_USER_QUESTIONS = _LIMIT_MAX,
+        COUNT_USER_DIALOGS,
         COUNT_USER_LOST,
+        COUNT_USER_LOST_DIALOGS,
         _COUNT_MAX,
 } Limit;
 
@@ -51,5 +54,13 @@ int users_charge_forced(Users *users, uid_t uid, Limit limit, uint64_t amount);
 void users_discharge(Users *users, uid_t uid, Limit limit, uint64_t amount);
 /* The user's own entry, there for as long as anything is counted for him, or NULL. */
 const User *users_find(const Users *users, uid_t uid);
-uint64_t users_count(Users *users, uid_t uid, Limit limit);
+uint64_t users_count(const Users *users, uid_t uid, Limit limit);
 void users_done(Users *users);
+
+/*
+ * Whether somebody who has mine of max things, of which others have theirs, may have one more: at most as many as then are left.
+ * One alone gets half, the next one half of the rest, and so on: those who came first cannot take all.
+ */
+static inline bool share_is_left(uint64_t mine, uint64_t others, uint64_t max) {
+        return others < max && mine <= (max - others) / 2 && 2 * mine < max - others;
+}

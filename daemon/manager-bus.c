@@ -350,9 +350,9 @@ int manager_connect(Manager *m) {
                              "interface='org.freedesktop.DBus.Local',member='Disconnected'",
                              on_disconnected, m);
         if (r >= 0)
-                r = callers_new(m->bus, &m->log, caller_gone, m, &m->callers);
+                r = callers_new(m->bus, &m->log, &m->n_leases, caller_gone, m, &m->callers);
         if (r >= 0)
-                r = authz_new(m->bus, &m->log, m->callers, &m->users, &m->config.limits, &m->authz);
+                r = authz_new(m->bus, &m->log, m->callers, &m->users, &m->config.limits, &m->n_leases, &m->authz);
         if (r >= 0)
                 r = manager_add_objects(m);
         if (r >= 0)

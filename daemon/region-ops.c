@@ -4,6 +4,7 @@
 #include <systemd/sd-login.h>
 
 #include "acl.h"
+#include "descriptors.h"
 #include "errors.h"
 #include "manager.h"
 #include "name.h"
@@ -35,19 +36,29 @@ static int over_limit(Manager *m, Limit limit, sd_bus_error *error) {
                                  m->config.limits.max[limit], limit_meaning(limit), limit_name(limit));
 }
 
+/* Owner and root are not kept out by what others have. A stranger has at most as many leases as all others leave over. */
 static int check_lease_limits(Region *region, const Identity *who, sd_bus_error *error) {
         Manager *m = region->manager;
         const Limits *limits = &m->config.limits;
+        uint64_t mine = users_count(&region->users, who->uid, LIMIT_USER_LEASES),
+                 all_mine = users_count(&m->users, who->uid, LIMIT_USER_LEASES);
+        bool stranger = who->uid != 0 && who->uid != region->record.uid;
 
-        if (region->n_leases >= limits->max[LIMIT_REGION_LEASES])
-                return over_limit(m, LIMIT_REGION_LEASES, error);
-        if (who->uid != 0 && users_count(&m->users, who->uid, LIMIT_USER_LEASES) >= limits->max[LIMIT_USER_LEASES])
-                return over_limit(m, LIMIT_USER_LEASES, error);
-        if (fds_are_scarce(m->leases_fd, RESERVED_FDS))
+        if (stranger && !share_is_left(mine, region->n_leases - mine, limits->max[LIMIT_REGION_LEASES]))
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "The broker has no descriptor left for a lease, with %u leases and what comes "
-                                         "with calls that wait; LimitNOFILE= of mshared.service is the limit",
-                                         m->n_leases);
+                                         "User %" PRIu32 " has %" PRIu64 " of the %u leases of region '%s', and may have "
+                                         "half of what others leave of %" PRIu64 "; %s= in mshared.conf sets that",
+                                         (uint32_t) who->uid, mine, region->n_leases, region->record.name,
+                                         limits->max[LIMIT_REGION_LEASES], limit_name(LIMIT_REGION_LEASES));
+        if (!stranger && mine >= limits->max[LIMIT_REGION_LEASES])
+                return over_limit(m, LIMIT_REGION_LEASES, error);
+        if (who->uid != 0 && all_mine >= limits->max[LIMIT_USER_LEASES])
+                return over_limit(m, LIMIT_USER_LEASES, error);
+        if (!descriptors_left_for_lease(m->n_leases, all_mine, stranger))
+                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                         "The broker has no descriptor left for a lease, with %u leases, of which user "
+                                         "%" PRIu32 " has %" PRIu64 "; LimitNOFILE= of mshared.service is the limit",
+                                         m->n_leases, (uint32_t) who->uid, all_mine);
         return 0;
 }
 

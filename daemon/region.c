@@ -41,6 +41,7 @@ static void forget_lease(Region *region, Lease *lease) {
         region->n_leases--;
         region->manager->n_leases--;
         users_discharge(&region->manager->users, lease->record.uid, LIMIT_USER_LEASES, 1);
+        users_discharge(&region->users, lease->record.uid, LIMIT_USER_LEASES, 1);
 }
 
 void region_free(Region *region) {
@@ -60,6 +61,7 @@ void region_free(Region *region) {
                 users_discharge(&m->users, region->payer, LIMIT_USER_REGIONS, 1);
                 users_discharge(&m->users, region->payer, LIMIT_USER_BYTES, region->record.size);
         }
+        users_done(&region->users);
         LIST_REMOVE(region, regions);
         m->n_regions--;
         region_record_done(&region->record);
@@ -103,6 +105,11 @@ int region_add_lease(Region *region, Lease *lease) {
         r = users_charge_forced(&m->users, lease->record.uid, LIMIT_USER_LEASES, 1);
         if (r < 0)
                 return r;
+        r = users_charge_forced(&region->users, lease->record.uid, LIMIT_USER_LEASES, 1);
+        if (r < 0) {
+                users_discharge(&m->users, lease->record.uid, LIMIT_USER_LEASES, 1);
+                return r;
+        }
         lease->region = region;
         LIST_INSERT_HEAD(&region->leases, lease, leases);
         region->n_leases++;

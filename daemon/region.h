@@ -5,6 +5,7 @@
 #include <systemd/sd-event.h>
 
 #include "lease.h"
+#include "limits.h"
 #include "state.h"
 
 typedef struct Manager Manager;
@@ -24,6 +25,7 @@ struct Region {
         char *path; /* bus object */
         LIST_HEAD(Leases, Lease) leases;
         unsigned n_leases;
+        Users users; /* of those leases, by user: LIMIT_USER_LEASES is counted here, too */
         Creation *creation; /* while it is being made; owned */
         double progress; /* 0 to 1 */
         bool read_only; /* for everyone and for good: what the kernel says, and so in no state file */

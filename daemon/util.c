@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "util.h"
@@ -19,15 +18,6 @@ int free_and_strdup(char **p, const char *s) {
         free(*p);
         *p = copy;
         return 0;
-}
-
-bool fds_are_scarce(int fd, unsigned reserve) {
-        _cleanup_(closep) int next = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-        struct rlimit nofile;
-
-        if (next < 0)
-                return true;
-        return getrlimit(RLIMIT_NOFILE, &nofile) == 0 && (rlim_t) next + reserve >= nofile.rlim_cur;
 }
 
 int parse_u64(const char *s, unsigned base, uint64_t *ret) {

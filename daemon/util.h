@@ -78,11 +78,6 @@ static inline uint64_t usec_now(clockid_t clock) {
 /* Replaces *p by a copy of s. Returns 0 or -ENOMEM, in which case *p is as it was. */
 int free_and_strdup(char **p, const char *s);
 
-/* Descriptors that are kept for what is not counted: files that are looked at, donors, messages on their way. */
-#define RESERVED_FDS 256
-/* Whether no more than reserve are left, as the number says that the next descriptor would have. fd is any open one. */
-bool fds_are_scarce(int fd, unsigned reserve);
-
 /*
  * Whole-string parsers. Blanks, signs and trailing text are refused. Return 0, -EINVAL (not of that form) or
  * -ERANGE (does not fit); *ret is written on success only.

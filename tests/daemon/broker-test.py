@@ -824,48 +824,33 @@ def test_a_region_that_goes_while_polkit_is_asked_leaves_no_call(env):
     refuses("UnknownObject", root.get, path, REGION_IFACE, "Name")
 
 
-def test_at_most_64_questions_are_open_and_16_of_one_user(env):
-    env.start_polkit()
-    env.start()
-    env.polkit_do("SetHang", "b", "true")
-    clients = [env.client(uid) for uid in (GAMES, MAN, LP, MAIL, NEWS, 33)]
-    for i, c in enumerate(clients):
-        c.do("send", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
-             args=["r%d" % i, 4096, 0o600, {}], times=40)
-        if i == 0:
-            wait_until(lambda: json.loads(env.polkit_do("Report"))["in_flight"] == 16)
-            time.sleep(0.3)
-            equal(json.loads(env.polkit_do("Report"))["in_flight"], 16)
-    wait_until(lambda: json.loads(env.polkit_do("Report"))["in_flight"] == 64)
-    time.sleep(0.5)
-    equal(json.loads(env.polkit_do("Report"))["in_flight_max"], 64)
-    env.polkit_do("SetHang", "b", "false")
-    env.polkit_do("Release")
-    wait_until(lambda: len(json.loads(env.polkit_do("Report"))["questions"]) == 240, what="all questions to be asked")
-    assert json.loads(env.polkit_do("Report"))["in_flight_max"] <= 64
-
-
 def test_a_polkit_that_hangs_is_not_asked_more_and_more(env):
     env.start_polkit()
     env.start()
     env.polkit_do("SetHang", "b", "true")
     env.polkit_do("SetDeaf", "b", "true")
     began = time.monotonic()
-    clients = [env.client(uid) for uid in (GAMES, MAN, LP, MAIL)]
-    for c in clients:
+
+    def report():
+        return json.loads(env.polkit_do("Report"))
+
+    # As many users as it takes to have all places: 16, 16, 16, 8, 4, 2, 1, 1.
+    clients = [env.client(uid) for uid in (GAMES, MAN, LP, MAIL, NEWS, 2, 3, 33)]
+    n = 0
+    for c, places in zip(clients, (16, 16, 16, 8, 4, 2, 1, 1)):
         c.do("send", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
              args=["r", 4096, 0o600, {}], times=20)
-    late = env.client(NEWS)
+        n += places
+        wait_until(lambda: report()["in_flight"] == n, what="%d questions" % n)  # pylint: disable=cell-var-from-loop
+    late = env.client(10)
     late.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
               args=["s", 4096, 0o600, {}])
     # A rule is given 25 seconds.
-    wait_until(lambda: len(json.loads(env.polkit_do("Report"))["cancelled"]) == 64, timeout=60, step=0.5,
-               what="the questions to be cancelled")
-    assert 24 < time.monotonic() - began < 40, time.monotonic() - began
+    wait_until(lambda: len(report()["cancelled"]) == 64, timeout=90, step=0.5, what="the questions to be cancelled")
+    assert time.monotonic() - began > 24, time.monotonic() - began
     # As the bus still waits for those answers, nothing more is asked: neither for those in line nor for him.
     refuses("AccessDenied", late.receive, contains="polkit does not answer")
-    report = json.loads(env.polkit_do("Report"))
-    equal((len(report["questions"]), report["in_flight_max"]), (64, 64))
+    equal((len(report()["questions"]), report()["in_flight_max"]), (64, 64))
     began = time.monotonic()
     refuses("AccessDenied", late.create, "s", contains="polkit does not answer")
     assert time.monotonic() - began < 2
@@ -1428,7 +1413,9 @@ def test_limits_name_themselves_and_their_setting(env):
     c.do("close", fd=lease)
     wait_until(lambda: root.list()["root1"]["clients"] == 0)
     c.acquire("root0")
-    root.acquire("root0")
+    # Root's own are what counts for root.
+    for _ in range(3):
+        root.acquire("root0")
     refuses("LimitExceeded", root.acquire, "root0", contains="LeasesPerRegionMax")
     log = env.read_log()
     assert "mshared.conf:6" in log and "10-leases.conf:3" in log, log
@@ -1478,50 +1465,6 @@ def test_pending_calls_of_a_user_are_limited(env):
     wait_until(lambda: d.create("s"))
 
 
-def open_fds(env):
-    return len(os.listdir("/proc/%d/fd" % env.daemon.pid))
-
-
-def test_calls_that_wait_do_not_use_up_all_descriptors(env):
-    if env.wrapper:
-        raise Skip("the descriptors of valgrind are counted, too")
-    env.wrapper = ["prlimit", "--nofile=512:512"]
-    env.start_polkit()
-    env.start()
-    root, owner = env.client(0), env.client(GAMES)
-    root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
-    env.polkit_do("SetHang", "b", "true")
-
-    def flood(fds, **kwargs):
-        """Many descriptors with each call, which it does not even take."""
-        c = env.client(MAIL)
-        c.do("send_with_fds", path="/org/mshare1", interface=MANAGER_IFACE, member="SetRegionMode", signature="(su)",
-             args=["r", 0o666], fds=fds, times=8, **kwargs)
-        # What cannot be served is refused; it is not the broker's connection that goes.
-        owner.list()
-        return c
-
-    several = [flood(fds) for fds in (16, 16, 16, 1, 1, 1)]
-    assert open_fds(env) <= 512 - 256 + 16, open_fds(env)
-    # Nor for others is there anything left that takes a descriptor. The rest goes on.
-    other = env.client(NEWS)
-    refuses("LimitExceeded", other.create, "s", backing="file", fd=other.do("open", file="/dev/null"),
-            contains="LimitNOFILE")
-    counts = owner.do("many", path="/org/mshare1", interface=MANAGER_IFACE, member="AcquireRegion",
-                      signature="ssa{sv}", args=["r", "r", {}], times=4)
-    assert counts["org.mshare1.Error.LimitExceeded"] >= 2, counts
-    owner.manager("SetRegionMode", "su", "r", 0o400)
-    owner.manager("SetRegionMode", "su", "r", 0o600)
-    # Those of connections that the broker does not know yet come all at once.
-    several += [flood(16, known=False) for _ in range(10)]
-    assert open_fds(env) <= 512 - 128 + 16, open_fds(env)
-    for c in several:
-        c.kill()
-    wait_until(lambda: open_fds(env) < 40, what="the descriptors to be closed")
-    equal(owner.acquire("r")[1], GRANULE)
-    equal(env.daemon.poll(), None)
-
-
 def test_leases_do_not_use_up_all_descriptors(env):
     if env.wrapper:
         raise Skip("the descriptors of valgrind are counted, too")
@@ -1532,7 +1475,7 @@ def test_leases_do_not_use_up_all_descriptors(env):
     counts = root.do("many", path="/org/mshare1", interface=MANAGER_IFACE, member="AcquireRegion", signature="ssa{sv}",
                      args=["r", "r", {}], times=60)
     equal(sorted(counts), ["ok", "org.mshare1.Error.LimitExceeded"])
-    assert 20 < counts["ok"] < 44, counts
+    equal(counts["ok"], 300 - 256)
     refuses("LimitExceeded", root.acquire, "r", contains="LimitNOFILE")
     equal(len(root.list()), 1)
 

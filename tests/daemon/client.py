@@ -114,7 +114,10 @@ def do_send_with_fds(state, c):
     for _ in range(c.get("times", 1)):
         m = Gio.DBusMessage.new_method_call("org.mshare1", c["path"], c["interface"], c["member"])
         m.set_body(GLib.Variant(c["signature"], tuple(c["args"])))
-        m.set_unix_fd_list(fds)
+        if c["fds"]:
+            m.set_unix_fd_list(fds)
+        if c.get("interactive"):
+            m.set_flags(Gio.DBusMessageFlags.ALLOW_INTERACTIVE_AUTHORIZATION)
         state.gio.send_message(m, Gio.DBusSendMessageFlags.NONE)
     state.gio.flush_sync(None)
     return True

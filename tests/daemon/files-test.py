@@ -133,11 +133,18 @@ def test_every_message_is_in_the_catalog():
 
 
 def test_limits_are_named_the_same_everywhere():
-    table = re.findall(r'\{ "(\w+Max)", ', read("daemon/limits.c"))
+    defaults = re.findall(r'\{ "(\w+Max)", "[^"]*", (.*?) \},', read("daemon/limits.c"))
+    table = [name for name, _ in defaults]
     xml = ET.fromstring(read("dbus/org.mshare1.Manager.xml"))
     properties = [p.get("name") for p in xml.iter("property") if p.get("name").endswith("Max")]
-    sample = re.findall(r"^#(\w+Max)=", read("units/mshared.conf"), flags=re.M)
+    settings = dict(re.findall(r"^#(\w+Max)=(.*)$", read("units/mshared.conf"), flags=re.M))
+    sample = list(settings)
     assert sorted(table) == sorted(properties) == sorted(sample), (table, properties, sample)
+    manual = read("man/mshared.conf.5")
+    for name, value in defaults:
+        value = {"UINT64_C(1) << 40": "1T"}.get(value, value)
+        assert settings[name] == value, (name, settings[name], value)
+        assert re.search(r"It Va %s\n[^.]*[^D]*Default: %s\." % (name, value), manual), (name, value)
 
 
 def test_every_property_states_whether_its_changes_are_signalled():

@@ -30,8 +30,18 @@ BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
     <allow send_destination="*"/>
     <allow receive_sender="*"/>
   </policy>
+%s
 </busconfig>
 """
+
+
+def installed_policy():
+    """What is installed for the bus, for the user that the daemon has here."""
+    with open(os.path.join(HERE, "../../dbus/org.mshare1.conf"), encoding="utf-8") as f:
+        text = f.read()
+    assert 'user="mshared"' in text
+    return text[text.index("<busconfig>") + len("<busconfig>"):text.index("</busconfig>")].replace(
+        'user="mshared"', 'user="%d"' % DAEMON_UID)
 
 
 class Skip(Exception):
@@ -93,6 +103,7 @@ class Bus:
         self.log = open(os.path.join(self.dir, "log"), "w+")
         self.journal = None
         self.process = None
+        self.policy = installed_policy()
         try:
             self.start()
         except BaseException:
@@ -102,7 +113,7 @@ class Bus:
     def start(self):
         config = os.path.join(self.dir, "bus.conf")
         with open(config, "w") as f:
-            f.write(BUS_CONFIG % self.path)
+            f.write(BUS_CONFIG % (self.path, self.policy))
         if os.path.exists(self.path):
             os.unlink(self.path)
         if self.kind == "dbus-daemon":

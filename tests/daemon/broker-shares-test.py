@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""No user keeps another from what is his. See promises.py for the arguments."""
+
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from harness import GAMES, GRANULE, LP, MAIL, MAN, NEWS, Skip, wait_until  # noqa: E402
+from promises import MANAGER_IFACE, REGION_IFACE, equal, main, refuses  # noqa: E402
+
+ACQUIRE = {"path": "/org/mshare1", "interface": MANAGER_IFACE, "member": "AcquireRegion", "signature": "ssa{sv}"}
+CREATE = {"path": "/org/mshare1", "interface": MANAGER_IFACE, "member": "CreateRegion", "signature": "stua{sv}"}
+
+
+def limit(env, **limits):
+    with open(env.config + "/mshared.conf", "w") as f:
+        f.write("[Limits]\n" + "".join("%s=%d\n" % (k, v) for k, v in limits.items()))
+
+
+# --- leases ---
+
+def take_leases(client, name, times):
+    """How many it gets."""
+    counts = client.do("many", args=[name, "r", {}], times=times, **ACQUIRE)
+    assert set(counts) <= {"ok", "org.mshare1.Error.LimitExceeded"}, counts
+    return counts.get("ok", 0)
+
+
+def test_a_reader_does_not_take_all_leases_of_a_region(env):
+    limit(env, LeasesPerRegionMax=40, LeasesPerUserMax=100)
+    env.start()
+    root, owner = env.client(0), env.client(GAMES)
+    path = root.create("db", mode=0o644, uid=GAMES, gid=GAMES)[0]
+    # Each of them as many as are left then: 20 of 40, 10 of 20, 5 of 10, 3 of 5, 1 of 2, 1.
+    equal([take_leases(env.client(uid), "db", 40) for uid in (MAIL, NEWS, LP, MAN, 2, 3, 10)], [20, 10, 5, 3, 1, 1, 0])
+    e = refuses("LimitExceeded", env.client(MAIL).acquire, "db", "r", contains="LeasesPerRegionMax")
+    assert "User %d has 20 of the 40 leases of region 'db'" % MAIL in e.message, e.message
+    # For owner and root there is no difference.
+    equal((take_leases(owner, "db", 50), take_leases(root, "db", 50)), (40, 40))
+    refuses("LimitExceeded", owner.acquire, "db", contains="LeasesPerRegionMax")
+    equal(root.get(path, REGION_IFACE, "NClients"), 120)
+    # That is so after a restart as well, which counts anew.
+    env.restart()
+    equal(take_leases(env.client(10), "db", 1), 0)
+    equal((take_leases(env.client(GAMES), "db", 1), take_leases(env.client(0), "db", 1)), (0, 0))
+    owner.kill()
+    equal(wait_until(lambda: take_leases(env.client(GAMES), "db", 1), what="the owner's leases to be dropped"), 1)
+
+
+def test_strangers_do_not_take_all_descriptors(env):
+    if env.wrapper:
+        raise Skip("the descriptors of valgrind are counted, too")
+    # 576 - 256 are for leases, 280 of them for strangers.
+    env.wrapper = ["prlimit", "--nofile=576:576"]
+    env.start()
+    root, owner = env.client(0), env.client(GAMES)
+    root.create("db", mode=0o644, uid=GAMES, gid=GAMES)
+    root.create("other", mode=0o644)
+    equal([take_leases(env.client(uid), "db", 150) for uid in (MAIL, NEWS, LP)], [140, 70, 35])
+    for uid in (MAN, 2, 3, 10, 13, 33):
+        take_leases(env.client(uid), "other", 150)
+    refuses("LimitExceeded", env.client(34).acquire, "db", "r", contains="LimitNOFILE")
+    # In another's region he is a stranger, too.
+    refuses("LimitExceeded", owner.acquire, "other", "r", contains="LimitNOFILE")
+    equal(take_leases(owner, "db", 30), 30)
+    equal(take_leases(root, "db", 30), 10)
+    refuses("LimitExceeded", owner.acquire, "db", "r", contains="LimitNOFILE")
+    # What waits has its own.
+    equal(sorted(owner.list()), ["db", "other"])
+
+
+# --- questions ---
+
+def report(env):
+    return json.loads(env.polkit_do("Report"))
+
+
+def test_questions_of_some_users_do_not_keep_out_others(env):
+    env.start_polkit()
+    env.start()
+    env.polkit_do("SetHang", "b", "true")
+    n = 0
+    for i, (uid, places) in enumerate(((GAMES, 16), (MAN, 16), (LP, 16), (MAIL, 8))):
+        env.client(uid).do("send", args=["r%d" % i, 4096, 0o600, {}], times=40, **CREATE)
+        n += places
+        wait_until(lambda: report(env)["in_flight"] == n, what="%d questions" % n)  # pylint: disable=cell-var-from-loop
+    env.polkit_do("SetHang", "b", "false")
+    env.allow("org.mshare1.create-region")
+    env.client(NEWS).create("mine")
+    assert report(env)["in_flight_max"] <= 64, report(env)["in_flight_max"]
+    env.polkit_do("Release")
+    wait_until(lambda: len(report(env)["questions"]) == 161, what="all questions to be asked")
+    assert report(env)["in_flight_max"] <= 64, report(env)["in_flight_max"]
+
+
+def test_dialogs_do_not_keep_out_what_a_rule_answers(env):
+    env.start_polkit()
+    env.start()
+    env.polkit_do("SetHang", "b", "true")
+    # Four dialogs of each user, and no more than 48, whoever many users there are.
+    uids = (GAMES, MAN, LP, MAIL, 2, 3, 10, 13, 33, 34, 38, 39, 41)
+    known = {int(line.split(":")[2]) for line in open("/etc/passwd")}
+    uids = [uid for uid in uids if uid in known]
+    for i, uid in enumerate(uids):
+        env.client(uid).do("send_with_fds", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion",
+                           signature="(stua{sv})", args=["r%d" % i, 4096, 0o600, {}], fds=0, times=20, interactive=True)
+        if i == 0:
+            wait_until(lambda: report(env)["in_flight"] == 4, what="the first dialogs")
+    wait_until(lambda: report(env)["in_flight"] >= min(48, 4 * (len(uids) - 3)), what="the dialogs")
+    equal({q["flags"] for q in report(env)["questions"]}, {1})
+    by_sender = {}
+    for q in report(env)["questions"]:
+        by_sender[q["subject"]] = by_sender.get(q["subject"], 0) + 1
+    assert max(by_sender.values()) == 4 and sum(by_sender.values()) <= 48, by_sender
+    # A user who has four open has no fifth, but may do what needs none.
+    env.polkit_do("SetHang", "b", "false")
+    env.allow("org.mshare1.create-region")
+    for i, uid in enumerate((NEWS, GAMES)):
+        env.client(uid).create("mine%d" % i)
+    equal(report(env)["questions"][-1]["flags"], 0)
+
+
+# --- descriptors ---
+
+def open_fds(env):
+    return len(os.listdir("/proc/%d/fd" % env.daemon.pid))
+
+
+def test_descriptors_that_no_method_takes_do_not_come_in(env):
+    env.start()
+    root, owner = env.client(0), env.client(GAMES)
+    root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
+    before = open_fds(env)
+
+    def send(uid, member, signature, args, fds, path="/org/mshare1", interface=MANAGER_IFACE):
+        c = env.client(uid)
+        c.do("send_with_fds", path=path, interface=interface, member=member, signature=signature, args=args, fds=fds)
+        # Until the broker has had all that came before this.
+        c.do("unique_name")
+        owner.list()
+        c.kill()
+
+    for fds in (1, 16):
+        send(GAMES, "SetRegionMode", "(su)", ["r", 0o400], fds)
+        send(GAMES, "RemoveRegion", "(sa{sv})", ["r", {}], fds)
+        send(GAMES, "SetMode", "(u)", [0o400], fds, "/org/mshare1/region/r", REGION_IFACE)
+    # Nothing of it was done, by order of the bus.
+    equal(owner.list()["r"]["mode"], 0o600)
+    assert open_fds(env) <= before, (open_fds(env), before)
+    # The one that takes one gets it, and not two.
+    with open(os.path.join(env.top, "backing"), "wb") as f:
+        f.truncate(1 << 20)
+    fd = root.do("open", file=f.name)
+    root.create("file", 1 << 20, backing="file", fd=fd)
+    for name, fds in (("two", 2), ("one", 1)):
+        env.client(0).do("send_with_fds", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion",
+                         signature="(stua{sv})", args=[name, 4096, 0o600, {}], fds=fds)
+    wait_until(lambda: "one" in root.list(), what="the call with one descriptor")
+    equal(sorted(root.list()), ["file", "one", "r"])
+
+
+def test_calls_that_wait_have_a_quarter_of_the_descriptors(env):
+    if env.wrapper:
+        raise Skip("the descriptors of valgrind are counted, too")
+    # A bus without our policy.
+    env.bus.stop()
+    env.bus.policy = ""
+    env.bus.start()
+    env.wrapper = ["prlimit", "--nofile=1024:1024"]
+    env.start_polkit()
+    env.start()
+    root, owner = env.client(0), env.client(GAMES)
+    root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
+    env.polkit_do("SetHang", "b", "true")
+
+    def flood(uid, fds, **kwargs):
+        """Many descriptors with each call, which it does not even take."""
+        c = env.client(uid)
+        c.do("send_with_fds", path="/org/mshare1", interface=MANAGER_IFACE, member="SetRegionMode", signature="(su)",
+             args=["r", 0o666], fds=fds, times=8, **kwargs)
+        # What cannot be served is refused; it is not the broker's connection that goes.
+        owner.list()
+        return c
+
+    several = [flood(uid, fds) for uid in (MAIL, NEWS, LP) for fds in (16, 16, 1)]
+    assert open_fds(env) <= 256 + 16, open_fds(env)
+    # Nor is there anything left for others that has to wait. The rest goes on, and the owner has his leases.
+    other = env.client(NEWS)
+    refuses("LimitExceeded", other.create, "s", backing="file", fd=other.do("open", file="/dev/null"),
+            contains="LimitNOFILE")
+    owner.manager("SetRegionMode", "su", "r", 0o400)
+    owner.manager("SetRegionMode", "su", "r", 0o600)
+    equal(take_leases(owner, "r", 300), 300)
+    # Those of connections that the broker does not know yet come all at once.
+    several += [flood(MAIL, 16, known=False) for _ in range(10)]
+    assert open_fds(env) <= 300 + 256 + 128 + 16, open_fds(env)
+    equal(take_leases(owner, "r", 300), 300)
+    for c in several:
+        c.kill()
+    wait_until(lambda: open_fds(env) < 640, what="the descriptors to be closed")
+    equal(owner.acquire("r")[1], GRANULE)
+    equal(env.daemon.poll(), None)
+
+
+if __name__ == "__main__":
+    sys.exit(main(globals()))
