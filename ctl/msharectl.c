@@ -26,6 +26,7 @@ const struct verb verbs[] = {
         {"list", "", "List regions (this is what happens without a command)", 0, 0, false, verb_list},
         {"status", "[NAME...]", "Show the broker, or regions", 0, -1, false, verb_status},
         {"show", "[NAME...]", "Show properties, for programs", 0, -1, false, verb_show},
+        {"top", "", "Show regions, again and again", 0, 0, false, verb_top},
         {"create", "NAME SIZE", "Create a region", 2, 2, false, verb_create},
         {"remove", "NAME...", "Remove regions", 1, -1, false, verb_remove},
         {"chmod", "MODE NAME...", "Change who may attach", 2, -1, false, verb_chmod},

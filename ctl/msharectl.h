@@ -33,8 +33,8 @@ struct arguments {
         char **command; /* what stands after "--", NULL-terminated; NULL if "--" does not */
 
         const char *mode, *owner, *backing, *lifetime, *linger, *address, *hugepages, *label, *file;
-        const char *fallback, *min_size, *sort, *wait, *output;
-        bool populate, force, addresses, sharers, value, help, version;
+        const char *fallback, *min_size, *sort, *wait, *output, *delay, *iterations;
+        bool populate, force, batch, addresses, sharers, value, help, version;
         const char **properties; /* those that were asked for; none: all */
         size_t n_properties;
 };
@@ -52,6 +52,7 @@ int verb_remove(const struct arguments *a);
 int verb_run(const struct arguments *a);
 int verb_show(const struct arguments *a);
 int verb_status(const struct arguments *a);
+int verb_top(const struct arguments *a);
 
 /* "msharectl: " and a sentence on stderr. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

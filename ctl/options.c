@@ -40,7 +40,10 @@ static const struct option_info infos[] = {
         {"quiet", 'q', NULL, NULL, OPTION_FLAG, INTO(quiet), "Say nothing on success"},
 
         {"addresses", 0, NULL, "list", OPTION_FLAG, INTO(addresses), "Show where the windows lie"},
-        {"sort", 0, "COLUMN", "list", OPTION_TEXT, INTO(sort), "Order by this column, the largest number first"},
+        {"sort", 0, "COLUMN", "list top", OPTION_TEXT, INTO(sort), "Order by this column, the largest number first"},
+        {"batch", 'b', NULL, "top", OPTION_FLAG, INTO(batch), "Write one list after another, for pipes and files"},
+        {"iterations", 'n', "NUMBER", "top", OPTION_TEXT, INTO(iterations), "Stop after so many"},
+        {"delay", 'd', "TIME", "top", OPTION_TEXT, INTO(delay), "Time between them (default 2s)"},
         {"property", 'p', "NAME", "show", OPTION_PROPERTY, 0, "Show this property alone"},
         {"value", 0, NULL, "show", OPTION_FLAG, INTO(value), "Show the value without the name"},
         {"mode", 0, "MODE", "create", OPTION_TEXT, INTO(mode), "Permissions, octal (default 0600)"},

@@ -80,6 +80,10 @@ int table_add_number(struct table *t, uint64_t n, const char *shown) {
         return add(t, strdup(shown ? shown : buf), strdup(buf));
 }
 
+int table_add_value(struct table *t, const char *text, const char *json) {
+        return add(t, strdup(text), strdup(json));
+}
+
 int table_add_null(struct table *t) {
         return add(t, strdup("-"), strdup("null"));
 }
@@ -201,7 +205,7 @@ static int print_text(const struct table *t, const struct arguments *a, const ch
                         (void) putchar(i == last ? '\n' : ' ');
                 }
 
-        if (a->legend)
+        if (a->legend && noun)
                 (void) printf("%s%zu %s%s listed.\n", rows > 0 ? "\n" : "", rows, noun, rows == 1 ? "" : "s");
         return 0;
 }

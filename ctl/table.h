@@ -30,9 +30,11 @@ struct table *table_free(struct table *t);
  */
 int table_add_string(struct table *t, const char *s);
 int table_add_number(struct table *t, uint64_t n, const char *shown);
+/* Both forms as they are. */
+int table_add_value(struct table *t, const char *text, const char *json);
 int table_add_null(struct table *t);
 
-/* Print it all, in the form that the arguments ask for; noun is for the footer ("3 regions listed."). */
+/* Print it all, in the form that the arguments ask for; noun is for the footer ("3 regions listed."); NULL: none. */
 int table_print(struct table *t, const struct arguments *a, const char *noun);
 
 #endif

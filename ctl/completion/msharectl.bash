@@ -18,7 +18,7 @@ __msharectl_units() {
 
 _msharectl() {
         local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i n=0
-        local verbs='list status show create remove chmod chown clients check metrics monitor run help'
+        local verbs='list status show top create remove chmod chown clients check metrics monitor run help'
         local options='-h --help --version --json= --no-pager --no-legend --no-ask-password -q --quiet'
         local create='--mode= --owner= --backing= --file= --populate --lifetime= --linger= --address= --hugepages= --label='
 
@@ -39,7 +39,7 @@ _msharectl() {
         --property | -p) words=$(msharectl show --no-ask-password 2>/dev/null | sed 's/=.*//') ;;
         --owner) COMPREPLY=($(compgen -u -- "$cur")) && return ;;
         --file | --output) COMPREPLY=($(compgen -f -- "$cur")) && return ;;
-        --mode | --linger | --address | --label | --min-size | --wait) return ;;
+        --mode | --linger | --address | --label | --min-size | --wait | --delay | -d | --iterations | -n) return ;;
         esac
         if [[ $words ]]; then
                 COMPREPLY=($(compgen -W "$words" -- "$cur"))
@@ -64,6 +64,7 @@ _msharectl() {
                 clients) options+=' --sharers' ;;
                 check) options+=' --wait= --min-size=' ;;
                 metrics) options+=' --output=' ;;
+                top) options+=' -b --batch -n --iterations= -d --delay= --sort=' ;;
                 show) options+=' -p --property= --value' ;;
                 create) options+=" $create" ;;
                 remove) options+=' --force' ;;

@@ -28,7 +28,7 @@ completes() {
         fi
 }
 
-completes 'list status show create remove chmod chown clients check metrics monitor run help' ''
+completes 'list status show top create remove chmod chown clients check metrics monitor run help' ''
 completes 'status' sta
 completes 'show' help sh
 completes 'saved' list --sort = sa

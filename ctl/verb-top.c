@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The list of regions, again and again, as top(1) has processes. */
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <termios.h>
+#include <time.h>
+
+#include "bus.h"
+#include "format.h"
+#include "quantity.h"
+#include "regions.h"
+#include "table.h"
+#include "util.h"
+
+#define DELAY_DEFAULT_USEC (2 * UINT64_C(1000000))
+#define DELAY_MIN_USEC UINT64_C(100000)
+/* Lines that are not rows: the summary, the header, and one that stays empty. */
+#define LINES_AROUND 4
+
+#define CLEAR "\x1b[H\x1b[J"
+
+static const struct column columns[] = {
+        {"name", 0, NULL},
+        {"size", COLUMN_RIGHT, NULL},
+        {"resident", COLUMN_RIGHT, NULL},
+        {"growth", COLUMN_RIGHT, "growth/s"},
+        {"sharers", COLUMN_RIGHT, NULL},
+        {"clients", COLUMN_RIGHT, NULL},
+        {"page_tables", COLUMN_RIGHT, "tables"},
+        {"saved", COLUMN_RIGHT, NULL},
+        {"state", 0, NULL},
+};
+
+static const struct {
+        char key;
+        const char *column;
+} keys[] = {
+        {'n', "name"}, {'s', "size"}, {'r', "resident"}, {'p', "sharers"}, {'c', "clients"}, {'t', "tables"}, {'v', "saved"},
+};
+
+struct top {
+        const struct arguments *a;
+        sd_bus *bus;
+        const char *sort;
+        bool screen; /* a terminal that is drawn anew each time, and whose keys are read */
+        uint64_t delay_usec, iterations; /* iterations 0: without end */
+        struct termios saved;
+        bool raw;
+        int signal_fd;
+        struct regions before; /* of the last time */
+        uint64_t before_usec;
+};
+
+static void top_done(struct top *t) {
+        if (t->raw)
+                (void) tcsetattr(STDIN_FILENO, TCSANOW, &t->saved);
+        regions_done(&t->before);
+        sd_bus_flush_close_unref(t->bus);
+        if (t->signal_fd >= 0)
+                (void) close(t->signal_fd);
+}
+
+static void table_freep(struct table **t) {
+        *t = table_free(*t);
+}
+
+static uint64_t usec_now(void) {
+        struct timespec ts;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
+
+static int add_bytes(struct table *t, uint64_t n) {
+        char text[32];
+
+        return table_add_number(t, n, format_bytes(n, text, sizeof(text)));
+}
+
+/* By how much the resident memory grew in a second; a region that was not there before did not. */
+static int add_growth(struct table *t, const struct top *top, const struct region *region, uint64_t now) {
+        const struct region *old = NULL;
+        char text[40], bytes[32], json[32];
+        double rate;
+        size_t i;
+
+        for (i = 0; i < top->before.n && !old; i++)
+                if (strcmp(top->before.list[i].name, region->name) == 0)
+                        old = top->before.list + i;
+        if (!old || now <= top->before_usec)
+                return table_add_null(t);
+        rate = ((double) region->resident - (double) old->resident) * 1e6 / (double) (now - top->before_usec);
+        (void) snprintf(text, sizeof(text), "%s%s", rate < 0 ? "-" : "",
+                        format_bytes((uint64_t) (rate < 0 ? -rate : rate), bytes, sizeof(bytes)));
+        (void) snprintf(json, sizeof(json), "%.0f", rate);
+        return table_add_value(t, text, json);
+}
+
+static int add_region(struct table *t, const struct top *top, const struct region *region, uint64_t now) {
+        if (table_add_string(t, region->name) < 0 || add_bytes(t, region->size) < 0 ||
+            add_bytes(t, region->resident) < 0 || add_growth(t, top, region, now) < 0 ||
+            table_add_number(t, region->sharers, NULL) < 0 || table_add_number(t, region->clients, NULL) < 0 ||
+            add_bytes(t, region->page_tables) < 0 || add_bytes(t, region->saved) < 0 ||
+            table_add_string(t, region->state) < 0)
+                return -ENOMEM;
+        return 0;
+}
+
+static void print_summary(const struct top *top, const struct regions *regions) {
+        uint64_t sharers = 0, tables = 0, saved = 0;
+        char b1[32], b2[32], when[32];
+        time_t now = time(NULL);
+        struct tm tm;
+        size_t i;
+
+        for (i = 0; i < regions->n; i++) {
+                sharers += regions->list[i].sharers;
+                tables += regions->list[i].page_tables;
+                saved += regions->list[i].saved;
+        }
+        if (!localtime_r(&now, &tm) || strftime(when, sizeof(when), "%H:%M:%S", &tm) == 0)
+                strcpy(when, "-");
+        (void) printf("%s  %zu region%s, %" PRIu64 " sharer%s, page tables: %s held once, %s saved%s\n",
+                      when,
+                      regions->n,
+                      regions->n == 1 ? "" : "s",
+                      sharers,
+                      sharers == 1 ? "" : "s",
+                      format_bytes(tables, b1, sizeof(b1)),
+                      format_bytes(saved, b2, sizeof(b2)),
+                      top->screen ? "  (q quits)" : "");
+}
+
+static size_t rows_for(const struct top *top, size_t n) {
+        struct winsize ws;
+
+        if (!top->screen || ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) < 0 || ws.ws_row <= LINES_AROUND)
+                return n;
+        return n < (size_t) ws.ws_row - LINES_AROUND ? n : (size_t) ws.ws_row - LINES_AROUND;
+}
+
+static int show(struct top *top) {
+        _cleanup_(regions_done) struct regions regions = {};
+        _cleanup_(table_freep) struct table *t = NULL;
+        struct arguments a = *top->a;
+        uint64_t now;
+        size_t i, n;
+        int r;
+
+        r = regions_get(top->bus, &a, "Cannot list regions", &regions);
+        if (r != STATUS_OK)
+                return r;
+        now = usec_now();
+        regions_sort(&regions, top->sort);
+
+        n = rows_for(top, regions.n);
+        r = table_new(columns, ELEMENTSOF(columns), &t);
+        for (i = 0; r >= 0 && i < n; i++)
+                r = add_region(t, top, regions.list + i, now);
+        if (r < 0)
+                return bus_out_of_memory();
+
+        if (top->screen)
+                (void) fputs(CLEAR, stdout);
+        if (a.json == JSON_OFF && a.legend)
+                print_summary(top, &regions);
+        a.pager = false;
+        r = table_print(t, &a, NULL);
+        if (r < 0)
+                return bus_out_of_memory();
+        if (fflush(stdout) != 0)
+                return STATUS_FAILED;
+
+        regions_done(&top->before);
+        top->before = regions;
+        regions = (struct regions){};
+        top->before_usec = now;
+        return STATUS_OK;
+}
+
+/* Wait for the time to pass. 0: show again; 1: that was all. */
+static int wait_for_next(struct top *top, uint64_t until) {
+        struct pollfd fds[] = {
+                {.fd = top->signal_fd, .events = POLLIN},
+                {.fd = top->raw ? STDIN_FILENO : -1, .events = POLLIN},
+        };
+        struct signalfd_siginfo si;
+        uint64_t now;
+        size_t i;
+        char key;
+
+        while ((now = usec_now()) < until) {
+                if (poll(fds, ELEMENTSOF(fds), (int) ((until - now) / 1000) + 1) <= 0)
+                        continue;
+                if (fds[0].revents) {
+                        if (read(top->signal_fd, &si, sizeof(si)) != sizeof(si) || si.ssi_signo != SIGWINCH)
+                                return 1;
+                        return 0;
+                }
+                if (read(STDIN_FILENO, &key, 1) != 1) {
+                        fds[1].fd = -1;
+                        continue;
+                }
+                if (key == 'q')
+                        return 1;
+                for (i = 0; i < ELEMENTSOF(keys); i++)
+                        if (keys[i].key == key) {
+                                top->sort = keys[i].column;
+                                return 0;
+                        }
+        }
+        return 0;
+}
+
+static int open_terminal(struct top *top) {
+        struct termios raw;
+        sigset_t mask;
+
+        (void) sigemptyset(&mask);
+        (void) sigaddset(&mask, SIGINT);
+        (void) sigaddset(&mask, SIGTERM);
+        (void) sigaddset(&mask, SIGWINCH);
+        (void) sigprocmask(SIG_BLOCK, &mask, NULL);
+        top->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC);
+        if (top->signal_fd < 0)
+                return -xerrno();
+
+        /* Keys without Enter; Ctrl-C stays a signal. */
+        if (top->screen && tcgetattr(STDIN_FILENO, &top->saved) >= 0) {
+                raw = top->saved;
+                raw.c_lflag &= ~(tcflag_t) (ICANON | ECHO);
+                top->raw = tcsetattr(STDIN_FILENO, TCSANOW, &raw) >= 0;
+        }
+        return 0;
+}
+
+static int parse_words(const struct arguments *a, struct top *top) {
+        uint64_t n;
+
+        if (a->sort && !regions_sort_known(a->sort)) {
+                complain("--sort=%s is none of name, size, resident, sharers, clients, tables and saved", a->sort);
+                return STATUS_USAGE;
+        }
+        if (a->delay && (parse_span(a->delay, &n) < 0 || n < DELAY_MIN_USEC)) {
+                complain("--delay=%s is not a time of at least 100ms: " SPAN_FORM, a->delay);
+                return STATUS_USAGE;
+        }
+        top->delay_usec = a->delay ? n : DELAY_DEFAULT_USEC;
+        if (a->iterations && (a->iterations[strspn(a->iterations, "0123456789")] || parse_amount(a->iterations, &n) < 0)) {
+                complain("--iterations=%s is not a number above 0", a->iterations);
+                return STATUS_USAGE;
+        }
+        top->iterations = a->iterations ? n : 0;
+        return STATUS_OK;
+}
+
+int verb_top(const struct arguments *a) {
+        _cleanup_(top_done) struct top top = {
+                .a = a,
+                .sort = a->sort ?: "saved",
+                .screen = !a->batch && a->json == JSON_OFF && isatty(STDOUT_FILENO),
+                .signal_fd = -1,
+        };
+        uint64_t i, next;
+        int r;
+
+        r = parse_words(a, &top);
+        if (r == STATUS_OK)
+                r = bus_connect(&top.bus);
+        if (r != STATUS_OK)
+                return r;
+        r = open_terminal(&top);
+        if (r < 0) {
+                complain("Cannot wait for signals: %s", strerror(-r));
+                return STATUS_FAILED;
+        }
+
+        for (i = 1;; i++) {
+                if (i > 1 && !top.screen && a->json == JSON_OFF)
+                        (void) putchar('\n');
+                r = show(&top);
+                if (r != STATUS_OK)
+                        return r;
+                next = usec_now() + top.delay_usec;
+                if (i == top.iterations || wait_for_next(&top, next) > 0)
+                        return STATUS_OK;
+        }
+}
