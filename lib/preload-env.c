@@ -133,8 +133,8 @@ struct preload_env_need preload_env_measure(char *const envp[]) {
 
         for (; envp && *envp; envp++)
                 need.entries++;
-        if (preload && settled.library)
-                need.text += strlen(preload) + strlen(settled.library) + 1;
+        if (settled.library)
+                need.text += strlen(preload ?: PRELOAD) + strlen(settled.library) + 1;
         return need;
 }
 

@@ -272,9 +272,42 @@ static void serve_exec_ways(void) {
         CHECK(wait_child(pid) == 0);
 }
 
+/* With a second library, and with environments in which that has gone or another has come. */
+static void serve_exec_libraries(void) {
+        static const char *const environments[] = {NULL, "LD_PRELOAD=", "LD_PRELOAD=libm.so.6", "LD_PRELOAD=libdl.so.2 libc.so.6"};
+        char *argv[] = {self, (char *) "map-zero", NULL}, *envp[3] = {NULL};
+        g_autofree char *both = g_strdup_printf("libm.so.6:%s", g_getenv("TEST_PRELOAD"));
+        g_autofree char *bus = g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", g_getenv("DBUS_SYSTEM_BUS_ADDRESS"));
+        pid_t pid;
+        size_t i;
+
+        g_setenv("LD_PRELOAD", both, true);
+        for (i = 0; i < G_N_ELEMENTS(environments); i++) {
+                pid = fork();
+                if (pid == 0) {
+                        CHECK(in_region(map_shared(BIG, 0)));
+                        CHECK(strcmp(g_getenv("LD_PRELOAD"), "libm.so.6") == 0);
+                        envp[0] = bus;
+                        envp[1] = (char *) environments[i];
+                        (void) execve(self, argv, envp);
+                        CHECK(false);
+                }
+                /* Without FAKE_MSHARE it gets as far as that it would attach. */
+                CHECK(wait_child(pid) == 1);
+        }
+}
+
 static void test_exec_ways(void) {
+        g_autofree char *text = NULL;
+        unsigned int n = 0;
+        const char *p;
+
         make_region("r", BIG, NULL, NULL);
         expect(serve_exec_ways, "r", NULL, 15);
+        g_assert_cmpint(run_server(serve_exec_libraries, "r", NULL, NULL, &text), ==, 0);
+        for (p = text; (p = strstr(p, "Cannot claim region \"r\"")); p++)
+                n++;
+        g_assert_cmpuint(n, ==, 4);
         drop_region("r");
 }
 
