@@ -19,7 +19,7 @@
 #include <linux/mman.h>
 #include <linux/mm_inline.h>
 #include <linux/mmu_notifier.h>
-#include <linux/mshare.h>
+#include <linux/mshare_bound.h>
 #include <linux/perf_event.h>
 #include <linux/sched/coredump.h>
 #include <linux/sched/mm.h>
@@ -119,6 +119,7 @@ void __mshare_mm_free(struct mm_struct *mm)
 		return;
 
 	WARN_ON_ONCE(!list_empty(&region->sharers));
+	mshare_free_lockers(region);
 	mshare_debug_del(region);
 	kfree_rcu(region, rcu);
 }
@@ -188,6 +189,7 @@ struct mshare_region *mshare_region_create(const char *name,
 	spin_lock_init(&region->lock);
 	init_waitqueue_head(&region->poll);
 	INIT_LIST_HEAD(&region->sharers);
+	INIT_LIST_HEAD(&region->lockers);
 	INIT_WORK(&region->teardown, mshare_teardown);
 	strscpy(region->name, name, sizeof(region->name));
 
@@ -353,7 +355,7 @@ struct mm_struct *__mshare_redirect(struct mm_struct *mm, unsigned long start,
 
 	host = region->mm;
 	if (op & MSHARE_OP_READ_LOCKED)
-		err = mmap_read_lock_killable(host);
+		err = mshare_read_lock_host(host);
 	else
 		err = mmap_write_lock_killable(host);
 	if (err) {

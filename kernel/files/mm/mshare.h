@@ -40,6 +40,7 @@ struct mshare_region {
 	struct cpumask cpus;		/* may have entries in their TLBs */
 	spinlock_t lock;		/* writers of sharers; a leaf */
 	struct list_head sharers;	/* mshare_attach; RCU readers */
+	struct list_head lockers;	/* whose limit locked memory counts against */
 	struct work_struct teardown;
 	struct rcu_head rcu;
 #ifdef CONFIG_MSHARE_DEBUG
@@ -65,6 +66,7 @@ struct mshare_attach {
 struct mshare_donation {
 	int nr;				/* VMAs */
 	unsigned long pages;
+	unsigned long locked;		/* pages, charged to the maker */
 	struct vm_area_struct **old;	/* the donor's */
 	pud_t **puds;			/* its PUD tables, or NULL, by granule */
 };
@@ -97,6 +99,10 @@ void mshare_donate_finish(struct mm_struct *host, struct mm_struct *mm,
 			  unsigned long start, unsigned long end,
 			  struct mshare_donation *donation);
 
+/* mshare_locked.c */
+void mshare_free_lockers(struct mshare_region *region);
+unsigned long mshare_sum_lockers(struct mshare_region *region);
+
 /* msharefs.c */
 struct inode *msharefs_new_inode(struct inode *dir, umode_t mode,
 				 struct mshare_region *region);
@@ -109,12 +115,14 @@ bool file_is_msharefs(struct file *file);
 extern bool mshare_gup_fast_ignore_ro;
 extern bool mshare_skip_tlb_fanout;
 extern bool mshare_skip_table_pin;
+extern bool mshare_always_relax;
 void mshare_debug_add(struct mshare_region *region);
 void mshare_debug_del(struct mshare_region *region);
 #else
 #define mshare_gup_fast_ignore_ro	false
 #define mshare_skip_tlb_fanout	false
 #define mshare_skip_table_pin	false
+#define mshare_always_relax	false
 static inline void mshare_debug_add(struct mshare_region *region) { }
 static inline void mshare_debug_del(struct mshare_region *region) { }
 #endif

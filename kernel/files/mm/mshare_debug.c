@@ -7,9 +7,10 @@
  * skip_tlb_fanout	1: flushes of a host mm reach nobody
  * skip_table_pin	1: a host's upper tables go when their last VMA goes
  * gup_fast_ignore_ro	1: fast GUP writes through read-only windows
+ * always_relax		1: after each piece of work the lock is given up
  *
- * The last three break what they name, so that a test of it can show that it
- * would notice. They are not for machines that hold data.
+ * Those that skip or ignore break what they name, so that a test of it can show
+ * that it would notice. They are not for machines that hold data.
  */
 #include <linux/debugfs.h>
 #include <linux/mm.h>
@@ -24,6 +25,7 @@
 bool mshare_skip_tlb_fanout;
 bool mshare_skip_table_pin;
 bool mshare_gup_fast_ignore_ro;
+bool mshare_always_relax;
 
 static LIST_HEAD(mshare_all);
 static DEFINE_SPINLOCK(mshare_all_lock);
@@ -70,6 +72,8 @@ static const char *check_host(struct mshare_region *region)
 	struct vma_iterator vmi;
 	int count = 0;
 
+	if (mshare_sum_lockers(region) != host->locked_vm)
+		return "its locked pages are not those that its users are charged for";
 	vma_iter_init(&vmi, host, 0);
 	for_each_vma(vmi, vma) {
 		if (vma->vm_mm != host)
@@ -198,6 +202,7 @@ static int __init mshare_debug_init(void)
 			    &mshare_skip_table_pin);
 	debugfs_create_bool("gup_fast_ignore_ro", 0600, dir,
 			    &mshare_gup_fast_ignore_ro);
+	debugfs_create_bool("always_relax", 0600, dir, &mshare_always_relax);
 	return 0;
 }
 late_initcall(mshare_debug_init);

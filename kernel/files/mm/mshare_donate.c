@@ -16,7 +16,7 @@
 #include <linux/khugepaged.h>
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
-#include <linux/mshare.h>
+#include <linux/mshare_bound.h>
 #include <linux/pgalloc.h>
 #include <linux/pkeys.h>
 #include <linux/rmap.h>
@@ -124,6 +124,8 @@ void mshare_donate_abort(struct mm_struct *host,
 		vm_area_free(vma);
 	__mt_destroy(&host->mm_mt);
 	donate_free_arrays(donation);
+	mshare_uncharge_locked(host, donation->locked);
+	donation->locked = 0;
 }
 
 /**
@@ -145,6 +147,7 @@ int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
 {
 	struct vm_area_struct *vma, *new;
 	struct vma_iterator vmi, hvmi;
+	unsigned long locked = 0;
 	int i = 0, err = -ENOMEM;
 
 	donation->old = kvcalloc(donation->nr, sizeof(*donation->old),
@@ -172,7 +175,15 @@ int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
 			goto err;
 		}
 		donation->old[i++] = vma;
+		if (vma->vm_flags & VM_LOCKED)
+			locked += vma_pages(vma);
 	}
+
+	/* The donor's own count gets it back when the mappings move. */
+	err = mshare_charge_locked(host, locked);
+	if (err)
+		goto err;
+	donation->locked = locked;
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 	/* The huge zero page counts the mms that have it. */
