@@ -58,6 +58,10 @@ PY
 }
 
 here=$(cd "$(dirname "$0")" && pwd)
+missing=$(bash "$here/installed.bash") || give_up "the project is not installed as it should be:
+$missing"
+printf '\nDebian %s, Linux %s, PostgreSQL %s\n' "$(cat /etc/debian_version)" "$(uname -r)" \
+        "$("/usr/lib/postgresql/$version/bin/postgres" --version | cut -d' ' -f3)"
 title 'The broker'
 show systemctl enable --now mshared || give_up 'the broker does not start'
 show msharectl status

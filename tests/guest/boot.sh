@@ -41,6 +41,7 @@ if compgen -G '/usr/lib/systemd/system/*mshare*' > /dev/null; then
 else
         skip "the project's units are sound" 'it has none yet'
 fi
+check 'programs start, libraries are found, units load' bash ./installed.bash
 if [ "$MSHARE_PATCHED" = yes ]; then
         check 'msharefs is mounted' mshare_is_mounted
 else

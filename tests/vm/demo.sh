@@ -7,7 +7,7 @@ demo() {
         local begin rc=0 file args=()
         begin=$(date +%s)
         guest_arguments mshare systemd
-        for file in "$ROOT"/tests/demo/*; do args+=(--put "$file"); done
+        for file in "$ROOT"/tests/demo/* "$ROOT/tests/guest/installed.bash"; do args+=(--put "$file"); done
         args+=(--memory 3072)
         if [ -n "${1:-}" ]; then
                 [ -t 0 ] || die 'demo --shell wants a terminal'

@@ -1,0 +1,44 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Does what was installed into this guest work? Each program starts, each library
+# is found by the loader, each unit is loaded. The list is the archive that was
+# unpacked here. Names each miss; exit status 1 if there is one.
+set -u
+
+missing=0
+miss() {
+        printf 'not as it should be: %s\n' "$*"
+        missing=1
+}
+
+known=$(ldconfig -p | sed -n 's/.* => //p')
+while read -r path; do
+        path=${path#.}
+        [ -f "$path" ] || continue
+        case $path in
+        */lib*/systemd/system/*)
+                unit=${path##*/}
+                unit=${unit/@./@check.}
+                state=$(systemctl show -P LoadState "$unit")
+                [ "$state" = loaded ] || miss "$path: systemd says '$state'"
+                continue
+                ;;
+        */libexec/*/tests/* | /usr/bin/* | /usr/sbin/* | /usr/libexec/*) ;;
+        *.so | *.so.*) grep -qxF -- "$path" <<< "$known" || miss "$path: the loader does not look there; it has not been found by ldconfig" ;;
+        *) continue ;;
+        esac
+        # Scripts have no libraries.
+        [ "$(head -c 4 "$path" | tail -c 3)" = ELF ] || continue
+        lost=$(ldd "$path" 2>&1 | grep 'not found')
+        [ -z "$lost" ] || miss "$path:" "${lost//[$'\n\t']/ }"
+        case $path in
+        /usr/bin/* | /usr/sbin/* | /usr/libexec/mshared)
+                said=$("$path" --version 2>&1 < /dev/null) || miss "$path --version: exit status $?: $said"
+                ;;
+        */libmshare-preload.so)
+                said=$(env LD_PRELOAD="${path##*/}" true 2>&1)
+                [ -z "$said" ] || miss "LD_PRELOAD=${path##*/}: $said"
+                ;;
+        esac
+done < <(tar -tf /run/job/overlay.tar)
+exit $missing
