@@ -90,6 +90,7 @@ static void add_actor(char *text, size_t size, const Actor *by) {
                                        by->unit ? ", unit " : "", by->unit ?: "");
 }
 
+__attribute__((format(printf, 6, 0)))
 static void log_all(const Log *log, int level, const char *message_id, const char *region, const Actor *by,
                     const char *format, va_list ap) {
         static const char prefix[] = "MESSAGE=";
