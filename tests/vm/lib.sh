@@ -71,16 +71,27 @@ is_installed() {
         [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2> /dev/null)" = 'ii ' ]
 }
 
+# apt_lists: see to it that apt knows packages. On a fresh machine it knows none.
+apt_lists() {
+        # "show" would be content with what is installed.
+        if [ -n "$(apt-cache madison libc6 2> /dev/null)" ]; then return; fi
+        mkdir -p "$CACHE"
+        as_root apt-get update > "$CACHE/apt.log" 2>&1 < /dev/null
+}
+
 # need_packages WHY PACKAGE...: install what is missing, saying what and why.
 # "a|b" means either, the first that this release of Debian has.
 need_packages() {
-        local why=$1 wish alt pkg missing=()
+        local why=$1 wish alt pkg missing=() lists=
         shift
         for wish in "$@"; do
                 pkg=
                 for alt in ${wish//|/ }; do
                         if is_installed "$alt"; then continue 2; fi
                 done
+                # Which of several there is, only the lists tell.
+                if [ -z "$NO_INSTALL$lists" ]; then apt_lists || true; fi
+                lists=1
                 for alt in ${wish//|/ }; do
                         if [ -z "$pkg" ] && apt-cache show "$alt" > /dev/null 2>&1; then pkg=$alt; fi
                 done

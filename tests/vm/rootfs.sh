@@ -40,17 +40,35 @@ debian_sources() {
                 awk -F'|' '$1 == "Debian" && !seen[$0]++ { print "deb " $2 " " $3 " " $4 }'
 }
 
+# release_sources RELEASE: the same for 12, 13 or testing; for none, the machine's own.
+release_sources() {
+        local suite
+        case $1 in
+        12) suite=bookworm ;;
+        13) suite=trixie ;;
+        *) suite=$1 ;;
+        esac
+        known_sources | awk -v suite="$suite" '
+                NR == 1 { own = $3 }
+                suite == "" { print; next }
+                $3 == own { $3 = suite; print; next }
+                # testing has no updates beside it
+                index($3, own "-") == 1 && suite != "testing" { $3 = suite substr($3, length(own) + 1); print }'
+}
+
+# known_sources: after a look at the archive, if there was none yet.
+known_sources() {
+        apt_lists || true
+        debian_sources
+}
+
 guest_packages() { sed -e 's/#.*//' "$VM/packages" | xargs -n 1; }
 
 # rootfs: build the systemd guest's image if need be; sets $ROOTFS.
 rootfs() {
         local inputs=("$VM/make-rootfs" "$VM/packages" "$VM"/guest/{agent,preinit,setup})
         need_packages 'make the systemd guest' mmdebstrap e2fsprogs python3
-        debian_sources > "$CACHE/sources.$$"
-        [ -s "$CACHE/sources.$$" ] || {
-                as_root apt-get update > "$CACHE/apt.log" 2>&1 || true
-                debian_sources > "$CACHE/sources.$$"
-        }
+        known_sources > "$CACHE/sources.$$"
         [ -s "$CACHE/sources.$$" ] || die 'apt knows no Debian archive: see /etc/apt/sources.list.d'
         ROOTFS=$CACHE/rootfs/$({ cat "$CACHE/sources.$$"; content_hash "${inputs[@]}"; } | sha256sum | cut -c1-16).ext4
         mkdir -p "$CACHE/rootfs"
