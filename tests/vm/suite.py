@@ -3,7 +3,7 @@
 """Kernel selftests in guests: the programs of tests/kernel/selftests.list.
 
   suite.py --kernel DIR --kind mshare|debug|lean --initrd FILE --cache DIR --list FILE
-           --sources DIR --results FILE --which shared|tables|rest|alone
+           --sources DIR --results FILE --which shared|tables|rest|alone|only [--only NAMES]
            --patched yes|no [--pti on|off] [--la57 on|off]
 
 One boot runs every program of the list, a program tagged "alone" gets its own.
@@ -182,7 +182,8 @@ def parse():
     ap.add_argument("--pti", type=on_off)
     ap.add_argument("--la57", type=on_off)
     ap.add_argument("--patched", choices=("yes", "no"), required=True)
-    ap.add_argument("--which", choices=("shared", "tables", "rest", "alone"), required=True)
+    ap.add_argument("--which", choices=("shared", "tables", "rest", "alone", "only"), required=True)
+    ap.add_argument("--only", default="", help="names of programs, with blanks between them")
     return ap.parse_args()
 
 
@@ -195,6 +196,8 @@ def main():
     listed = {program.name for kind in DEFAULT_LIMIT for program in read_list(opts.list, kind)}
     programs = read_list(opts.list, opts.kind)
     add_unlisted(programs, opts.sources, listed, opts.kind)
+    if opts.which == "only":
+        programs = [program for program in programs if program.name in opts.only.split()]
     words = {None: "", True: " on", False: " off"}
     title = f"{opts.kind} kernel"
     if opts.pti is not None:
@@ -202,14 +205,15 @@ def main():
     if opts.la57 is not None:
         title += f", la57{words[opts.la57]}"
 
-    if opts.which == "alone":
+    boots = []
+    if opts.which in ("alone", "only"):
         boots = [Boot(opts, f"{title}, {p.name} alone", [p]) for p in programs if "alone" in p.tags]
-    else:
+    if opts.which != "alone":
         shared = [p for p in programs if "alone" not in p.tags]
-        if opts.which != "shared":
+        if opts.which in ("tables", "rest"):
             shared = [p for p in shared if ("tables" in p.tags) == (opts.which == "tables")]
             title += f", {opts.which}"
-        boots = [Boot(opts, title, shared)]
+        boots.insert(0, Boot(opts, title, shared))
     boots = [boot for boot in boots if boot.programs]
     if not boots and opts.which == "shared":
         vm.note("    there are no kernel selftests: nothing counted")

@@ -2,32 +2,35 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The phases of ./run test that need a kernel; sourced by test.sh.
 
-test_guests() {
-        local la57 kind
+guests_need() { need_packages 'run the guests' qemu-system-x86 python3 perl; }
 
-        need_packages 'run the guests' qemu-system-x86 python3 perl
-        phase 'the mshare kernel' '5 minutes if not built yet' build_kind mshare
-        phase 'the debug kernel' '8 minutes if not built yet' build_kind debug
-        phase 'the systemd guest' '1 minute if not made yet' rootfs
-        phase 'the patch series as one mbox' '10 s' series_is_tree
-        phase 'kernel files: sparse' '1 minute' lint_sparse
-        phase 'the test bed itself' '2 minutes' bed_script tests/vm/test-bed.sh
-        phase 'kernel selftests on mshare' '1 minute' selftests mshare shared
+plan_guests() {
+        local la57 kind
+        plan mshare-kernel 'the mshare kernel' "$(built mshare 300)" build_kind mshare
+        plan debug-kernel 'the debug kernel' "$(built debug 480)" build_kind debug
+        plan rootfs 'the systemd guest' 60 rootfs
+        plan mbox 'the patch series as one mbox' 30 series_is_tree
+        plan sparse 'kernel files: sparse' 60 lint_sparse
+        plan bed 'the test bed itself' 150 bed_script tests/vm/test-bed.sh
+        plan selftests 'kernel selftests on mshare' 90 selftests mshare shared
         for la57 in on off; do
-                phase "kernel selftests on debug, la57 $la57, pti off and on at once" '4 to 7 minutes' \
-                        two_corners "$la57"
+                plan "debug-la57-$la57" "kernel selftests on debug, la57 $la57, pti off and on at once" 330 two_corners "$la57"
         done
         for kind in mshare debug; do
-                phase "kernel selftests that need a boot of their own, on $kind" '1 minute' selftests "$kind" alone
+                plan "alone-$kind" "kernel selftests that need a boot of their own, on $kind" 60 selftests "$kind" alone
         done
-        phase 'the system in the guest' '10 s for each script' guest_scripts
+        plan guest-scripts 'the system in the guest' 240 guest_scripts
 }
+
+# built KIND SECONDS: what that takes, if no such kernel is in the cache.
+built() { if compgen -G "$CACHE/kernel/$1-*" > /dev/null; then echo 20; else echo "$2"; fi; }
 
 # two_corners LA57: side by side, as an emulated guest keeps about one CPU busy.
 # One of the four corners has all programs; the others are for what depends on
 # these settings.
 two_corners() {
         local log rc=0
+        guests_need
         kernel debug
         initramfs
         log=$(mktemp)
@@ -48,6 +51,7 @@ build_kind() {
 selftests() {
         local kind=$1 which=$2
         shift 2
+        guests_need
         kernel "$kind"
         initramfs
         counted "$VM/suite.py" --kernel "$KERNEL" --kind "$kind" --initrd "$INITRD" --cache "$CACHE" \
@@ -163,7 +167,7 @@ sparse_file() {
 # builds KIND OBJECT: is it a part of that kernel? A build would have left it, but
 # with the image in the cache there was none; kbuild's own lists tell.
 builds() {
-        make -s -C "$CACHE/tree/$1/linux" -f "$VM/objects.mk" dir="${2%/*}" 2> /dev/null < /dev/null | grep -qxF "$2"
+        make -s -C "$CACHE/tree/$1/linux" -f "$VM/objects.mk" dir="${2%/*}" 2> /dev/null < /dev/null | grep -xF -- "$2" > /dev/null
 }
 
 # sparse_warnings KIND OBJECT: without line numbers, which a patch shifts.
@@ -178,25 +182,32 @@ sparse_warnings() {
         printf '%s\n' "$log" | grep -E '(warning|error):' | sed -E 's/:[0-9]+:[0-9]+:/:/' || true
 }
 
-# guest_scripts SWITCHES...: tests/guest/*.sh, each in a systemd guest of its
-# own; with --long, what takes longer or another kernel.
+# guest_scripts [--long] [SCRIPT...]: tests/guest/*.sh, or these, each in a systemd
+# guest of its own; with --long, what takes longer or another kernel.
 guest_scripts() {
-        local args=() kind kinds='mshare debug'
+        local args=() kind kinds='mshare debug' long=() scripts
+        if [ "${1:-}" = --long ]; then
+                long=(--long)
+                shift
+        fi
+        scripts=("$@")
+        [ $# -gt 0 ] || scripts=("$ROOT"/tests/guest/*.sh)
+        guests_need
         if ! compgen -G "$ROOT/tests/guest/*.sh" > /dev/null; then
                 say '    there is no tests/guest/*.sh: nothing counted'
                 return 0
         fi
-        if [ "${1:-}" = --long ]; then kinds+=' stock'; fi
+        if [ ${#long[@]} -gt 0 ]; then kinds+=' stock'; fi
         for kind in $kinds; do
                 kernel "$kind"
                 args+=("--$kind" "$KERNEL")
         done
         rootfs
         overlay
-        if [ "${1:-}" = --long ]; then overlay_long; fi
-        counted "$VM/scripts.py" "$@" "${args[@]}" --root "$ROOTFS" --overlay "$OVERLAY" --cache "$CACHE" \
+        if [ ${#long[@]} -gt 0 ]; then overlay_long; fi
+        counted "$VM/scripts.py" "${long[@]}" "${args[@]}" --root "$ROOTFS" --overlay "$OVERLAY" --cache "$CACHE" \
                 --patched "$(is_patched mshare && echo yes || echo no)" \
-                --results "$RESULTS" "$ROOT"/tests/guest/*.sh
+                --results "$RESULTS" "${scripts[@]}"
 }
 
 # overlay_long: with trinity, which only --long wants, so that the guest stays
@@ -224,6 +235,7 @@ fuzz() {
         list=$(mktemp)
         echo "mshare_fuzz - 28800 env=MSHARE_SEED=$1 env=MSHARE_FUZZ_STEPS=$steps" > "$list"
         echo 'mshare_hostile - 3600 env=MSHARE_FUZZ_MS=600000' >> "$list"
+        guests_need
         kernel debug
         initramfs
         # No sources: nothing but what the list names.
@@ -236,19 +248,20 @@ fuzz() {
 
 # What continuous integration has no time for. The fuzzing's four halves are a
 # million operations.
-test_long() {
+plan_long() {
         local corner
-        phase 'the TLB protocol, large models' '10 minutes' bed_script build-run/clang/tests/kernel/model/tlb-model --long
-        phase 'the stock kernel' '5 minutes if not built yet' build_kind stock
+        plan tlb-model 'the TLB protocol, large models' 600 bed_script build-run/clang/tests/kernel/model/tlb-model --long
+        plan stock-kernel 'the stock kernel' "$(built stock 300)" build_kind stock
         for corner in 'on on' 'on off' 'off off'; do
-                phase "the other kernel selftests on debug, pti ${corner% *}, la57 ${corner#* }" '4 minutes' \
+                plan "rest-pti-${corner% *}-la57-${corner#* }" \
+                        "the other kernel selftests on debug, pti ${corner% *}, la57 ${corner#* }" 240 \
                         selftests debug rest --pti "${corner% *}" --la57 "${corner#* }"
         done
-        phase 'the kernel with mshare switched off' '6 minutes if not built yet' build_kind off
-        phase 'the lean kernel' '6 minutes if not built yet' build_kind lean
-        phase 'kernel selftests on lean' '3 minutes' selftests lean shared
-        phase "the kernel's own mm selftests, stock against mshare" '1 hour' bed_script tests/vm/mm-selftests.sh
-        phase 'random operations, pti off, la57 on' '20 minutes to 2 hours' fuzz 1001 off on
-        phase 'random operations, pti on, la57 off' '20 minutes to 2 hours' fuzz 2002 on off
-        phase 'the system in the guest, at length' '3 hours' guest_scripts --long
+        plan off-kernel 'the kernel with mshare switched off' "$(built off 360)" build_kind off
+        plan lean-kernel 'the lean kernel' "$(built lean 360)" build_kind lean
+        plan lean 'kernel selftests on lean' 180 selftests lean shared
+        plan mm-selftests "the kernel's own mm selftests, stock against mshare" 3600 bed_script tests/vm/mm-selftests.sh
+        plan fuzz-1 'random operations, pti off, la57 on' 4000 fuzz 1001 off on
+        plan fuzz-2 'random operations, pti on, la57 off' 4000 fuzz 2002 on off
+        plan guest-scripts-long 'the system in the guest, at length' 10800 guest_scripts --long
 }

@@ -65,11 +65,44 @@ leaving_out() {
 }
 LEAVE_OUT=()
 
-test_all() {
-        local part=$1 begin sanitized=dbus-broker
+# test_plan [quick|long]: the phases, in order.
+test_plan() {
+        local part=$1 sanitized=dbus-broker
         # With sanitizers the broker's tests are slow: on one bus, as under valgrind. Without, they run on both.
         if [ "$part" = long ]; then sanitized=''; fi
+        plan shell 'shell scripts' 10 lint_shell
+        plan series-tool 'the patch series tool' 10 bed_script tests/vm/test-series.sh
+        plan clang 'userspace: clang' 300 userspace clang clang --werror
+        plan checkpatch 'kernel files: checkpatch' 20 lint_checkpatch
+        if [ "$part" != quick ]; then
+                plan asan 'userspace: gcc, ASan and UBSan' 240 leaving_out "$sanitized" userspace asan gcc --werror \
+                        -Db_sanitize=address,undefined -Db_lundef=false
+                plan valgrind 'userspace: gcc, valgrind' 240 under_valgrind
+                plan cppcheck 'userspace: cppcheck' 20 lint_cppcheck
+                plan tidy 'userspace: clang-tidy' 30 lint_tidy
+                plan_guests
+        fi
+        if [ "$part" = long ]; then plan_long; fi
+}
+
+# test_all PART [PHASE...]: that part, or of it these phases alone.
+test_all() {
+        local part=$1 begin key
+        shift
+        test_plan "$part"
+        for key in "$@"; do
+                # shellcheck disable=SC2086 # a list
+                one_of 'test' "$key" "${PLAN_KEYS[@]}" kernel broker userspace guest
+        done
+        test_begins
         begin=$(date +%s)
+        run_plan "$@"
+        say "==> all phases: $(($(date +%s) - begin)) s"
+        "$VM/report.py" sum "$RESULTS"
+}
+
+# test_begins: what each run of tests needs; sets $RESULTS.
+test_begins() {
         RESULTS=$(mktemp)
         export RESULTS
         trap 'rm -f "$RESULTS" "$RESULTS.said"' EXIT
@@ -80,28 +113,27 @@ test_all() {
         need_packages 'run the tests' git clang g++ binutils procps systemd \
                 dbus-daemon dbus-broker polkitd python3-dbusmock python3-dbus python3-gi \
                 valgrind clang-tidy cppcheck shellcheck sparse mandoc man-db zsh e2fsprogs "$(clang_runtime)"
+        need_postgresql
+}
 
-        phase 'shell scripts' '5 s' lint_shell
-        phase 'the patch series tool' '5 s' bed_script tests/vm/test-series.sh
-        phase 'userspace: clang' '4 minutes' userspace clang clang --werror
-        phase 'kernel files: checkpatch' '15 s' lint_checkpatch
-        if [ "$part" != quick ]; then
-                phase 'userspace: gcc, ASan and UBSan' '3 minutes' leaving_out "$sanitized" userspace asan gcc --werror \
-                        -Db_sanitize=address,undefined -Db_lundef=false
-                phase 'userspace: gcc, valgrind' '3 minutes' under_valgrind
-                phase 'userspace: cppcheck' '10 s' lint_cppcheck
-                phase 'userspace: clang-tidy' '30 s' lint_tidy
-                test_guests
+# need_postgresql: for the test that runs it on a bus of its own. No cluster is
+# made on this machine and no server started.
+need_postgresql() {
+        local settings=/etc/postgresql-common
+        if is_installed postgresql || [ -n "$NO_INSTALL" ]; then return; fi
+        if [ ! -e $settings ]; then
+                as_root mkdir $settings
+                echo 'create_main_cluster = false' | as_root tee $settings/createcluster.conf > /dev/null
         fi
-        if [ "$part" = long ]; then test_long; fi
-
-        say "==> all phases: $(($(date +%s) - begin)) s"
-        "$VM/report.py" sum "$RESULTS"
+        need_packages 'run a PostgreSQL of a test' postgresql
+        # What is installed later gets its cluster as ever.
+        as_root cp /usr/share/postgresql-common/createcluster.conf $settings/
 }
 
 # clang's sanitizer runtime is packaged by version.
 clang_runtime() {
         local version
+        if [ -z "$NO_INSTALL" ]; then apt_lists || true; fi
         version=$(apt-cache depends clang 2> /dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p' | head -n 1)
         echo "libclang-rt-${version:-14}-dev"
 }
@@ -193,7 +225,8 @@ run_cppcheck() {
 
 lint_tidy() {
         local file common key files=() clean=0 known=$ROOT/build-run/clang/compile_commands.json
-        [ -f "$known" ] || return 1
+        # Where the compiler's phase has not run.
+        [ -f "$known" ] || meson_build clang clang --werror || return 1
         # Files found clean stay so until they or any header change.
         mkdir -p "$ROOT/build-run/tidy"
         common=$({ clang-tidy --version; cat "$ROOT/.clang-tidy" "$ROOT"/{base,lib,daemon,ctl}/*.h; } | sha256sum)
@@ -236,4 +269,5 @@ checkpatch() {
         (cd "$KSRC" && perl scripts/checkpatch.pl --strict --terse -q --no-summary --ignore "$ignore" "$@")
 }
 
+. "$ROOT/tests/vm/plan.sh"
 . "$ROOT/tests/vm/test-guests.sh"
