@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The figures for Prometheus, against the fake broker, and the alert rules: metrics.sh MSHARECTL ALERTS ALERTS-TEST
 # Where promtool is installed (package prometheus), it judges both.
-# shellcheck disable=SC2016,SC2317
+# shellcheck disable=SC1003,SC2016,SC2317
 set -u
 
 # shellcheck source=tests/ctl/check.bash
