@@ -5,6 +5,7 @@
 #include "mshare_helpers.h"
 
 #include <linux/futex.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 
 static long futex(void *word, int op, unsigned int val,
@@ -596,6 +597,78 @@ TEST_F_TIMEOUT(mshare, donated_while_falling_asleep, 200)
 		ASSERT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
 	}
 	EXPECT_LT(0, slept);
+}
+
+struct waiter {
+	struct futex_waitv wait[2];
+	long ret;
+};
+
+static void *wait_for_two(void *arg)
+{
+	struct timespec end = { .tv_sec = now_ms() / 1000 + 30 };
+	struct waiter *w = arg;
+
+	w->ret = neg(syscall(__NR_futex_waitv, w->wait, 2, 0, &end,
+			     CLOCK_MONOTONIC));
+	return NULL;
+}
+
+/* A page whose first access waits for us; -1 if that cannot be. */
+static int slow_page(char **page)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
+
+	*page = mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	reg.range.start = (unsigned long)*page;
+	reg.range.len = PAGE;
+	if (fd < 0 || *page == MAP_FAILED || ioctl(fd, UFFDIO_API, &api) ||
+	    ioctl(fd, UFFDIO_REGISTER, &reg)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/*
+ * The key is looked up, the memory becomes a region and its sleepers are woken,
+ * and only then the sleeper is queued: futex_waitv() looks up all keys first, and
+ * the second one's page takes as long as we like.
+ */
+TEST_F_TIMEOUT(mshare, key_from_before_donation, 60)
+{
+	struct uffdio_zeropage zero = {};
+	struct waiter w = {};
+	struct uffd_msg msg;
+	pthread_t thread;
+	char *page;
+	int fd = slow_page(&page);
+
+	if (fd < 0)
+		SKIP(return, "no userfaultfd");
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr, 0));
+	w.wait[0].uaddr = (unsigned long)self->addr;
+	w.wait[0].flags = FUTEX_32 | FUTEX_PRIVATE_FLAG;
+	w.wait[1].uaddr = (unsigned long)page;
+	w.wait[1].flags = FUTEX_32;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, wait_for_two, &w));
+	ASSERT_EQ((long)sizeof(msg), read(fd, &msg, sizeof(msg)));
+	ASSERT_EQ(UFFD_EVENT_PAGEFAULT, msg.event);
+	MAKE_REGION();
+	zero.range.start = (unsigned long)page;
+	zero.range.len = PAGE;
+	ASSERT_EQ(0, neg(ioctl(fd, UFFDIO_ZEROPAGE, &zero)));
+	/* Not before it sleeps: until then there is nobody to be woken. */
+	EXPECT_TRUE(WAIT_FOR(futex(self->addr, FUTEX_WAKE_PRIVATE, 1, NULL) ==
+			     1, 10000))
+		TH_LOG("sleeps by its old key");
+	EXPECT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(0, w.ret);
+	close(fd);
+	munmap(page, PAGE);
 }
 
 int main(int argc, char **argv)

@@ -582,6 +582,58 @@ TEST_F_TIMEOUT(mshare, detach_vs_access, 120)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
+/*
+ * A window comes while another thread of the process runs, which then reads in
+ * it and never enters the kernel: its CPU has to be told.  Two sharers stay, so
+ * that a flush goes by the region's CPUs, and one of them changes something
+ * before each round, after which that CPU is no longer asked.
+ */
+TEST_F_TIMEOUT(mshare, attach_beside_running_thread, 120)
+{
+	int i, rounds = scaled(60, 25), cpu[2];
+	struct spin *s = spin_alloc();
+	struct peer p, second;
+	struct thread_arg arg;
+	pthread_t thread;
+	void *ret;
+
+	if (!two_cpus(cpu))
+		SKIP(return, "needs two CPUs");
+	ASSERT_NE(NULL, s);
+	ASSERT_EQ(0, pin_to(cpu[0]));
+	ASSERT_EQ(0, peer_start(&second));
+	MAKE_SHARED();
+	ATTACH_PEER(&second, O_RDWR);
+	ASSERT_EQ(0, do_munmap(self->addr, self->len));
+	arg.s = s;
+	arg.cpu = cpu[1];
+	ASSERT_EQ(0, pthread_create(&thread, NULL, reader_thread, &arg));
+	ASSERT_TRUE(WAIT_FOR(READ_ONCE(s->ready), 10000));
+	for (i = 1; i <= rounds; i++) {
+		ASSERT_EQ(0, peer_call(&p, pf_map_anon, (long)self->addr, PAGE,
+				       RW));
+		ASSERT_EQ(0, peer_store(&p, self->addr, i));
+		ASSERT_EQ(0, peer_call(&p, pf_mprotect, (long)self->addr, PAGE,
+				       PROT_READ));
+		ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len,
+					O_RDWR, 0));
+		ASSERT_TRUE(spin_begin(s, SPIN_LOAD_FAULTS, self->addr, i));
+		ASSERT_EQ(0, peer_call(&p, pf_munmap, (long)self->addr, PAGE));
+		spin_publish(s);
+		ASSERT_TRUE(spin_end(s));
+		ASSERT_EQ(0, s->stale)
+			TH_LOG("stale load in round %d", i);
+		EXPECT_EQ(SIGBUS, s->sig);
+		ASSERT_EQ(0, do_munmap(self->addr, self->len));
+	}
+	spin_stop(s);
+	EXPECT_EQ(0, pthread_join(thread, &ret));
+	EXPECT_EQ(NULL, ret);
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&second));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
 /* One sharer with two threads: its own flush is used, which knows ranges. */
 TEST_F_TIMEOUT(mshare, spin_thread_vs_munmap, 120)
 {
@@ -622,7 +674,10 @@ TEST_F_TIMEOUT(mshare, spin_thread_vs_munmap, 120)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* The maker of a region that is read-only for all has another thread at work. */
+/*
+ * The maker of a region that is read-only for all has another thread at work, on
+ * another page in each round: where a table is freed, that flushes the first.
+ */
 TEST_F_TIMEOUT(mshare, spin_writer_vs_ro_donation, 120)
 {
 	int i, rounds = scaled(60, 25), cpu[2];
@@ -640,9 +695,11 @@ TEST_F_TIMEOUT(mshare, spin_writer_vs_ro_donation, 120)
 	ASSERT_EQ(0, pthread_create(&thread, NULL, reader_thread, &arg));
 	ASSERT_TRUE(WAIT_FOR(READ_ONCE(s->ready), 10000));
 	for (i = 1; i <= rounds; i++) {
-		ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
-		ASSERT_EQ(0, probe_store(self->addr, i));
-		ASSERT_TRUE(spin_begin(s, SPIN_STORE_FAULTS, self->addr, i));
+		char *at = self->addr + i % 4 * PAGE;
+
+		ASSERT_EQ(0, map_anon(self->addr, 4 * PAGE, RW));
+		ASSERT_EQ(0, probe_store(at, i));
+		ASSERT_TRUE(spin_begin(s, SPIN_STORE_FAULTS, at, i));
 		ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len,
 					O_CREAT | O_EXCL | O_RDONLY, 0600));
 		spin_publish(s);
