@@ -11,10 +11,15 @@ miss() {
         missing=1
 }
 
-known=$(ldconfig -p | sed -n 's/.* => //p')
+# Files, as the same one has several names: /lib is a link, and a library has its versions.
+known=$(ldconfig -p | sed -n 's/.* => //p' | xargs readlink -f)
 while read -r path; do
         path=${path#.}
-        [ -f "$path" ] || continue
+        case $path in */) continue ;; esac
+        [ -f "$path" ] || {
+                miss "$path: it is not there"
+                continue
+        }
         case $path in
         */lib*/systemd/system/*)
                 unit=${path##*/}
@@ -24,7 +29,7 @@ while read -r path; do
                 continue
                 ;;
         */libexec/*/tests/* | /usr/bin/* | /usr/sbin/* | /usr/libexec/*) ;;
-        *.so | *.so.*) grep -qxF -- "$path" <<< "$known" || miss "$path: the loader does not look there; it has not been found by ldconfig" ;;
+        *.so | *.so.*) grep -xF -- "$(readlink -f "$path")" <<< "$known" > /dev/null || miss "$path: the loader does not find it" ;;
         *) continue ;;
         esac
         # Scripts have no libraries.
