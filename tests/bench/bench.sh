@@ -5,7 +5,7 @@
 # are there into tables and the plot.
 
 BENCH=$ROOT/tests/bench
-BENCHES='tables faults unused postgres flush broker'
+BENCHES='tables faults unused postgres flush bound broker'
 
 # bench DIRECTORY NAME...: without names, all.
 bench() {
@@ -111,6 +111,12 @@ bench_flush() {
                 for count in 0 100 1000; do
                         for kind in region threads; do /tmp/flush $kind $count || exit; done
                 done'
+}
+
+# How long a sharer waits for another that works on all of the region.
+bench_bound() {
+        bench_cc bound "$BENCH/bound.c"
+        bench_guest mshare 1024 bound --icount -- '/tmp/bound 256 && /tmp/bound 4096'
 }
 
 # shellcheck disable=SC2016 # the guest's shell expands it

@@ -13,7 +13,7 @@ import sys
 import time
 
 MIB = 1 << 20
-ORDER = ["tables", "faults", "unused", "postgres", "flush", "broker"]
+ORDER = ["tables", "faults", "unused", "postgres", "flush", "bound", "broker"]
 
 
 def value(text):
@@ -144,6 +144,22 @@ def show_flush(rows):
             body.append([f"{call}, {words}"] +
                         [f"{pick(rows, kind=kind, others=n)[call]:,}" for n in counts])
     yield from table(["call"] + [f"N = {n}" for n in counts], body)
+
+
+def show_bound(rows):
+    yield "### mprotect() of one page while another sharer works on all of the region, instructions"
+    yield ""
+    sizes = list(dict.fromkeys(row["mib"] for row in rows))
+    body = []
+    for work in dict.fromkeys(row["work"] for row in rows):
+        cells = [work.replace("-", " ").replace("+", ", ")]
+        for size in sizes:
+            row = pick(rows, mib=size, work=work)
+            worst = row["worst"] / pick(rows, mib=size, work="alone")["worst"]
+            cells += [f"{row['median']:,}", f"{row['worst']:,} ({worst:.1f})"]
+        body.append(cells)
+    yield from table(["the other's work"] + [f"{words}, {size} MiB" for size in sizes
+                                             for words in ("median", "worst (times alone)")], body)
 
 
 def show_broker(rows):
