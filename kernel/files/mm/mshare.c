@@ -106,7 +106,10 @@ static void mshare_teardown(struct work_struct *work)
 	mmap_write_unlock(host);
 
 	/* swapoff may hold the host longer; __mmdrop() frees the region. */
+	mmgrab(host);
 	mmput(host);
+	mshare_count(region, true);
+	mmdrop(host);
 }
 
 /* Called by __mmdrop(): nothing can ask for a flush of this mm any more. */
@@ -121,6 +124,7 @@ void __mshare_mm_free(struct mm_struct *mm)
 	WARN_ON_ONCE(!list_empty(&region->sharers));
 	mshare_free_lockers(region);
 	mshare_debug_del(region);
+	mshare_limits_leave(region);
 	kfree_rcu(region, rcu);
 }
 
@@ -187,6 +191,7 @@ struct mshare_region *mshare_region_create(const char *name,
 	refcount_set(&region->users, 1);
 	atomic_set(&region->nr_sharers, 0);
 	spin_lock_init(&region->lock);
+	spin_lock_init(&region->count_lock);
 	init_waitqueue_head(&region->poll);
 	INIT_LIST_HEAD(&region->sharers);
 	INIT_LIST_HEAD(&region->lockers);
@@ -210,6 +215,8 @@ struct mshare_region *mshare_region_create(const char *name,
 
 void __mshare_put(struct mshare_region *region)
 {
+	/* Whatever the pin was for may have changed how much there is. */
+	mshare_count(region, false);
 	if (refcount_dec_and_test(&region->users))
 		queue_work(mshare_wq, &region->teardown);
 }

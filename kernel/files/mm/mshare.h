@@ -9,6 +9,7 @@
 #include <linux/cpumask.h>
 #include <linux/list.h>
 #include <linux/mshare.h>
+#include <linux/percpu_counter.h>
 #include <linux/refcount.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
@@ -41,12 +42,24 @@ struct mshare_region {
 	spinlock_t lock;		/* writers of sharers; a leaf */
 	struct list_head sharers;	/* mshare_attach; RCU readers */
 	struct list_head lockers;	/* whose limit locked memory counts against */
+	struct mshare_limits *limits;	/* of its file system; NULL at first */
+	s64 counted;			/* anonymous pages that these know of */
+	spinlock_t count_lock;		/* a leaf */
 	struct work_struct teardown;
 	struct rcu_head rcu;
 #ifdef CONFIG_MSHARE_DEBUG
 	struct list_head all;
 #endif
 	char name[NAME_MAX + 1];
+};
+
+/* What all regions of an msharefs may have; outlives its super block. */
+struct mshare_limits {
+	refcount_t users;		/* super block, regions, shmem objects */
+	struct percpu_counter used;	/* pages */
+	unsigned long max_pages;	/* 0: no limit */
+	atomic_t nr_regions;
+	unsigned int max_regions;	/* 0: no limit */
 };
 
 /* One window of one mm. */
@@ -109,6 +122,27 @@ struct inode *msharefs_new_inode(struct inode *dir, umode_t mode,
 int msharefs_unlink(struct inode *dir, struct dentry *dentry);
 struct mshare_region *msharefs_region(struct inode *inode);
 bool file_is_msharefs(struct file *file);
+
+/* mshare_limit.c */
+unsigned long mshare_default_pages(void);
+unsigned int mshare_default_regions(void);
+struct mshare_limits *mshare_limits_alloc(void);
+void mshare_limits_put(struct mshare_limits *limits);
+bool mshare_limits_enter(struct mshare_limits *limits,
+			 struct mshare_region *region);
+void mshare_limits_leave(struct mshare_region *region);
+void mshare_count(struct mshare_region *region, bool exact);
+unsigned long mshare_adopt_pages(struct file *file);
+
+/* mshare_maps.c */
+#ifdef CONFIG_PROC_FS
+int mshare_maps_open(struct file *region_file);
+#else
+static inline int mshare_maps_open(struct file *region_file)
+{
+	return -ENOTTY;
+}
+#endif
 
 /* mshare_debug.c */
 #ifdef CONFIG_MSHARE_DEBUG

@@ -128,6 +128,46 @@ void mshare_donate_abort(struct mm_struct *host,
 	donation->locked = 0;
 }
 
+static long donate_count_anon(struct vm_area_struct *vma);
+
+/*
+ * Is there room for what is to move? That is looked at only as closely as need
+ * be: what is mapped, or what the donor has, may be little enough.
+ */
+static int donate_check_limits(struct mm_struct *host, struct mm_struct *mm,
+			       struct mshare_donation *donation)
+{
+	unsigned long shmem = 0, most = 0, anon = 0;
+	struct vm_area_struct *vma;
+	struct file *last = NULL;
+	int i;
+
+	for (i = 0; i < donation->nr; i++) {
+		vma = donation->old[i];
+		if (vma->anon_vma)
+			most += vma_pages(vma);
+		/* An object that mprotect() has made two VMAs of is one. */
+		if (vma->vm_file && vma->vm_file != last)
+			shmem += mshare_adopt_pages(vma->vm_file);
+		last = vma->vm_file;
+	}
+
+	most = min(most, get_mm_counter(mm, MM_ANONPAGES) +
+			 get_mm_counter(mm, MM_SWAPENTS));
+	if (!mshare_may_grow(host, shmem + most)) {
+		for (i = 0; i < donation->nr; i++)
+			anon += donate_count_anon(donation->old[i]);
+		if (!mshare_may_grow(host, shmem + anon))
+			return -ENOSPC;
+	}
+
+	for (i = 0; i < donation->nr; i++)
+		if (mshare_adopt(host, donation->old[i]->vm_file))
+			return -ENOSPC;
+
+	return 0;
+}
+
 /**
  * mshare_donate_prepare - what of a donation can fail
  * @host: the new region's, locked for writing, without VMAs
@@ -178,6 +218,10 @@ int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
 		if (vma->vm_flags & VM_LOCKED)
 			locked += vma_pages(vma);
 	}
+
+	err = donate_check_limits(host, mm, donation);
+	if (err)
+		goto err;
 
 	/* The donor's own count gets it back when the mappings move. */
 	err = mshare_charge_locked(host, locked);
@@ -296,17 +340,24 @@ static void count_pmd(struct donate_count *count, struct vm_area_struct *vma,
 		count_pte(count, vma, addr, ptep_get(pte), kind);
 }
 
-/* Count what @vma, of the host, maps. Its rmap locks are held. */
+/* Count what @vma maps. Its rmap locks are held. */
 static void count_vma(struct donate_count *count, struct vm_area_struct *vma)
 {
 	unsigned long addr, next, end = vma->vm_end;
 	int kind = count_kind(vma);
+	pgd_t *pgd;
 	p4d_t *p4d;
 	pud_t *pud;
 
 	for (addr = vma->vm_start; addr < end; addr = next) {
-		p4d = p4d_offset(pgd_offset(vma->vm_mm, addr), addr);
+		pgd = pgd_offset(vma->vm_mm, addr);
 		next = pud_addr_end(addr, end);
+		/* A donor need not have any tables here. */
+		if (pgd_none(*pgd))
+			continue;
+		p4d = p4d_offset(pgd, addr);
+		if (p4d_none(*p4d))
+			continue;
 		pud = pud_offset(p4d, addr);
 		if (pud_none(*pud))
 			continue;
@@ -315,6 +366,29 @@ static void count_vma(struct donate_count *count, struct vm_area_struct *vma)
 				  pmd_addr_end(addr, next), kind);
 		cond_resched();
 	}
+}
+
+/* The anonymous pages of @vma, of a donor, and those of its that are in swap. */
+static long donate_count_anon(struct vm_area_struct *vma)
+{
+	struct address_space *mapping = NULL;
+	struct donate_count count = {};
+
+	if (!vma->anon_vma)
+		return 0;
+
+	/* As in hand_over_vma(): the entries stay as they are. */
+	if (vma->vm_file) {
+		mapping = vma->vm_file->f_mapping;
+		i_mmap_lock_write(mapping);
+	}
+	anon_vma_lock_write(vma->anon_vma);
+	count_vma(&count, vma);
+	anon_vma_unlock_write(vma->anon_vma);
+	if (mapping)
+		i_mmap_unlock_write(mapping);
+
+	return count.rss[MM_ANONPAGES] + count.rss[MM_SWAPENTS];
 }
 
 static void move_counts(struct mm_struct *host, struct mm_struct *mm,
@@ -477,6 +551,7 @@ void mshare_donate_commit(struct mm_struct *host, struct mm_struct *mm,
 	}
 
 	move_other_tables(host, mm, start, end);
+	mshare_count(host->mshare_host, true);
 
 	/*
 	 * By this list swapoff finds the mms that have swap entries. The count

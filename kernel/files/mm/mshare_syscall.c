@@ -250,9 +250,9 @@ static int mshare_create(const struct path *root, struct dentry *dentry,
 		return PTR_ERR(region);
 
 	inode = msharefs_new_inode(dir, mode, region);
-	if (!inode) {
+	if (IS_ERR(inode)) {
 		mshare_put(region);
-		return -ENOMEM;
+		return PTR_ERR(inode);
 	}
 
 	/* As simple_unlink() expects it: the name holds a reference. */

@@ -7,6 +7,7 @@
  * long as its inode: by its name, by an open file, or by a window, whose
  * placeholder VMA has the file open.
  */
+#include <linux/ctype.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/fs_parser.h>
@@ -19,6 +20,7 @@
 #include <linux/poll.h>
 #include <linux/posix_acl.h>
 #include <linux/seq_file.h>
+#include <linux/statfs.h>
 #include <linux/sysfs.h>
 #include <linux/xattr.h>
 #include <uapi/linux/mshare.h>
@@ -31,21 +33,29 @@ struct msharefs_options {
 	kuid_t uid;
 	kgid_t gid;
 	umode_t mode;
+	unsigned long max_pages;
+	unsigned int max_regions;
 	/* Which of them were given: a second mount may change the first's. */
 	bool has_uid;
 	bool has_gid;
 	bool has_mode;
+	bool has_pages;
+	bool has_regions;
 };
 
 enum {
 	OPT_UID,
 	OPT_GID,
 	OPT_MODE,
+	OPT_NR_REGIONS,
+	OPT_SIZE,
 };
 
 static const struct fs_parameter_spec msharefs_parameters[] = {
 	fsparam_gid("gid", OPT_GID),
 	fsparam_u32oct("mode", OPT_MODE),
+	fsparam_string("nr_regions", OPT_NR_REGIONS),
+	fsparam_string("size", OPT_SIZE),
 	fsparam_uid("uid", OPT_UID),
 	{}
 };
@@ -110,6 +120,17 @@ static ssize_t msharefs_write(struct file *file, const char __user *buf,
 	return -EPERM;
 }
 
+static long msharefs_ioctl(struct file *file, unsigned int cmd,
+			   unsigned long arg)
+{
+	switch (cmd) {
+	case MSHARE_IOC_MAPS:
+		return mshare_maps_open(file);
+	default:
+		return -ENOTTY;
+	}
+}
+
 /* mmap() asks for the address first, before it unmaps what is in the way. */
 static unsigned long msharefs_get_unmapped_area(struct file *file,
 						unsigned long addr,
@@ -154,6 +175,8 @@ static const struct file_operations msharefs_file_operations = {
 	.read			= msharefs_read,
 	.write			= msharefs_write,
 	.llseek			= default_llseek,
+	.unlocked_ioctl		= msharefs_ioctl,
+	.compat_ioctl		= msharefs_ioctl,
 	.get_unmapped_area	= msharefs_get_unmapped_area,
 	.show_fdinfo		= msharefs_show_fdinfo,
 };
@@ -232,13 +255,19 @@ static const struct inode_operations msharefs_dir_inode_operations = {
 	.set_acl	= simple_set_acl,
 };
 
+static struct mshare_limits *msharefs_limits(struct super_block *sb)
+{
+	return sb->s_fs_info;
+}
+
 /**
  * msharefs_new_inode - an inode for a region
  * @dir: the root of msharefs
  * @mode: permissions, before the umask, for which @dir may have a default ACL
  * @region: the inode takes over the caller's reference, if it can be made
  *
- * May sleep. Return: the inode, or NULL if there is no memory.
+ * May sleep. Return: the inode, -ENOSPC if there are as many regions as there
+ * may be, or -ENOMEM.
  */
 struct inode *msharefs_new_inode(struct inode *dir, umode_t mode,
 				 struct mshare_region *region)
@@ -246,7 +275,7 @@ struct inode *msharefs_new_inode(struct inode *dir, umode_t mode,
 	struct inode *inode = new_inode(dir->i_sb);
 
 	if (!inode)
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 
 	inode->i_ino = get_next_ino();
 	inode_init_owner(&nop_mnt_idmap, inode, NULL, S_IFREG | mode);
@@ -256,7 +285,11 @@ struct inode *msharefs_new_inode(struct inode *dir, umode_t mode,
 	inode->i_size = sizeof(struct mshare_info);
 	if (simple_acl_create(dir, inode)) {
 		iput(inode);
-		return NULL;
+		return ERR_PTR(-ENOMEM);
+	}
+	if (!mshare_limits_enter(msharefs_limits(dir->i_sb), region)) {
+		iput(inode);
+		return ERR_PTR(-ENOSPC);
 	}
 
 	inode->i_private = region;
@@ -270,8 +303,36 @@ static void msharefs_evict_inode(struct inode *inode)
 	mshare_put(msharefs_region(inode));
 }
 
+static int msharefs_statfs(struct dentry *dentry, struct kstatfs *buf)
+{
+	struct mshare_limits *limits = msharefs_limits(dentry->d_sb);
+	unsigned long max_pages = READ_ONCE(limits->max_pages);
+	unsigned int max_regions = READ_ONCE(limits->max_regions);
+	u64 used = percpu_counter_sum_positive(&limits->used);
+	unsigned int nr = atomic_read(&limits->nr_regions);
+	int err;
+
+	err = simple_statfs(dentry, buf);
+	if (err)
+		return err;
+
+	/* As tmpfs: without a limit nothing is said. */
+	if (max_pages) {
+		buf->f_blocks = max_pages;
+		buf->f_bfree = max_pages - min_t(u64, used, max_pages);
+		buf->f_bavail = buf->f_bfree;
+	}
+	if (max_regions) {
+		buf->f_files = max_regions;
+		buf->f_ffree = max_regions - min(nr, max_regions);
+	}
+
+	return 0;
+}
+
 static int msharefs_show_options(struct seq_file *m, struct dentry *root)
 {
+	struct mshare_limits *limits = msharefs_limits(root->d_sb);
 	struct inode *inode = d_inode(root);
 	umode_t mode = inode->i_mode & 07777;
 
@@ -283,12 +344,17 @@ static int msharefs_show_options(struct seq_file *m, struct dentry *root)
 			   from_kgid_munged(&init_user_ns, inode->i_gid));
 	if (mode != MSHAREFS_DEFAULT_MODE)
 		seq_printf(m, ",mode=%03o", mode);
+	if (limits->max_pages != mshare_default_pages())
+		seq_printf(m, ",size=%luk",
+			   limits->max_pages << (PAGE_SHIFT - 10));
+	if (limits->max_regions != mshare_default_regions())
+		seq_printf(m, ",nr_regions=%u", limits->max_regions);
 
 	return 0;
 }
 
 static const struct super_operations msharefs_super_operations = {
-	.statfs		= simple_statfs,
+	.statfs		= msharefs_statfs,
 	.drop_inode	= generic_delete_inode,
 	.evict_inode	= msharefs_evict_inode,
 	.show_options	= msharefs_show_options,
@@ -298,12 +364,61 @@ static const struct super_operations msharefs_super_operations = {
  * Mounting
  */
 
+/*
+ * A number with a suffix, or without. memparse() would do, but takes what does
+ * not fit modulo 2^64. Return: what follows it, or NULL if it is none.
+ */
+static const char *msharefs_parse_number(const char *text, u64 *number)
+{
+	static const char suffixes[] = "kmgtpe";
+	unsigned int digits = strspn(text, "0123456789");
+	const char *rest, *suffix;
+	unsigned int shift = 0;
+
+	/* So that no digits can overflow. */
+	if (!digits || digits > 18)
+		return NULL;
+	for (*number = 0, rest = text; rest < text + digits; rest++)
+		*number = *number * 10 + *rest - '0';
+
+	suffix = *rest ? strchr(suffixes, tolower(*rest)) : NULL;
+	if (suffix) {
+		shift = 10 * (suffix - suffixes + 1);
+		rest++;
+	}
+	if (*number > LONG_MAX >> shift)
+		return NULL;
+	*number <<= shift;
+
+	return rest;
+}
+
+/* "10g", "50%": in pages. */
+static bool msharefs_parse_size(const char *text, unsigned long *pages)
+{
+	const char *rest;
+	u64 size;
+
+	rest = msharefs_parse_number(text, &size);
+	if (rest && !strcmp(rest, "%") && size <= 100) {
+		*pages = mult_frac(totalram_pages(), size, 100);
+		return true;
+	}
+	if (!rest || *rest)
+		return false;
+
+	*pages = DIV_ROUND_UP(size, PAGE_SIZE);
+	return true;
+}
+
 static int msharefs_parse_param(struct fs_context *fc,
 				struct fs_parameter *param)
 {
 	struct msharefs_options *opts = fc->fs_private;
 	struct fs_parse_result result;
+	const char *rest;
 	int opt;
+	u64 nr;
 
 	opt = fs_parse(fc, msharefs_parameters, param, &result);
 	if (opt < 0)
@@ -325,19 +440,59 @@ static int msharefs_parse_param(struct fs_context *fc,
 		opts->mode = result.uint_32;
 		opts->has_mode = true;
 		break;
+	case OPT_NR_REGIONS:
+		rest = msharefs_parse_number(param->string, &nr);
+		if (!rest || *rest || nr > INT_MAX)
+			return invalf(fc, "msharefs: nr_regions=%s is not a number from 0 to %d",
+				      param->string, INT_MAX);
+		opts->max_regions = nr;
+		opts->has_regions = true;
+		break;
+	case OPT_SIZE:
+		if (!msharefs_parse_size(param->string, &opts->max_pages))
+			return invalf(fc, "msharefs: size=%s is neither like 10g nor like 50%%",
+				      param->string);
+		opts->has_pages = true;
+		break;
 	}
 
 	return 0;
 }
 
-/* Of a first mount, a further one, and a remount. */
-static int msharefs_apply_options(struct super_block *sb,
-				  const struct msharefs_options *opts)
+/* What is there already cannot be taken away. The root is locked. */
+static int msharefs_apply_limits(struct fs_context *fc,
+				 struct mshare_limits *limits,
+				 const struct msharefs_options *opts)
 {
+	if (opts->has_pages && opts->max_pages &&
+	    percpu_counter_compare(&limits->used, opts->max_pages) > 0)
+		return invalf(fc, "msharefs: more than size=%luk is in use",
+			      opts->max_pages << (PAGE_SHIFT - 10));
+	if (opts->has_regions && opts->max_regions &&
+	    atomic_read(&limits->nr_regions) > opts->max_regions)
+		return invalf(fc, "msharefs: there are more than nr_regions=%u regions",
+			      opts->max_regions);
+
+	if (opts->has_pages)
+		WRITE_ONCE(limits->max_pages, opts->max_pages);
+	if (opts->has_regions)
+		WRITE_ONCE(limits->max_regions, opts->max_regions);
+
+	return 0;
+}
+
+/* Of a first mount, a further one, and a remount. */
+static int msharefs_apply_options(struct fs_context *fc)
+{
+	const struct msharefs_options *opts = fc->fs_private;
+	struct super_block *sb = fc->root->d_sb;
 	struct inode *root = d_inode(sb->s_root);
-	int err = 0;
+	int err;
 
 	inode_lock(root);
+	err = msharefs_apply_limits(fc, msharefs_limits(sb), opts);
+	if (err)
+		goto out;
 	if (opts->has_uid)
 		root->i_uid = opts->uid;
 	if (opts->has_gid)
@@ -349,6 +504,7 @@ static int msharefs_apply_options(struct super_block *sb,
 	}
 	if (opts->has_uid || opts->has_gid || opts->has_mode)
 		inode_set_ctime_current(root);
+out:
 	inode_unlock(root);
 
 	return err;
@@ -366,6 +522,9 @@ static int msharefs_fill_super(struct super_block *sb, struct fs_context *fc)
 	sb->s_iflags |= SB_I_NOEXEC | SB_I_NODEV;
 	sb->s_flags |= SB_POSIXACL;
 	sb->s_time_gran = 1;
+	sb->s_fs_info = mshare_limits_alloc();
+	if (!sb->s_fs_info)
+		return -ENOMEM;
 
 	root = new_inode(sb);
 	if (!root)
@@ -391,12 +550,16 @@ static int msharefs_get_tree(struct fs_context *fc)
 	if (err)
 		return err;
 
-	return msharefs_apply_options(fc->root->d_sb, fc->fs_private);
+	err = msharefs_apply_options(fc);
+	if (err)
+		fc_drop_locked(fc);
+
+	return err;
 }
 
 static int msharefs_reconfigure(struct fs_context *fc)
 {
-	return msharefs_apply_options(fc->root->d_sb, fc->fs_private);
+	return msharefs_apply_options(fc);
 }
 
 static void msharefs_free_fc(struct fs_context *fc)
@@ -426,8 +589,11 @@ static int msharefs_init_fs_context(struct fs_context *fc)
 /* Unnamed regions are freed by a worker; umount() is over when they are. */
 static void msharefs_kill_sb(struct super_block *sb)
 {
+	struct mshare_limits *limits = msharefs_limits(sb);
+
 	kill_litter_super(sb);
 	flush_workqueue(mshare_wq);
+	mshare_limits_put(limits);
 }
 
 static struct file_system_type msharefs_type = {

@@ -13,6 +13,17 @@
 #include <linux/sched.h>
 
 struct mshare_region;
+struct seq_file;
+
+struct inode;
+
+/* For shmem: blocks of an object that is in a region, or has been in one. */
+bool __mshare_charge_blocks(struct inode *inode, long pages);
+void __mshare_uncharge_blocks(struct inode *inode, long pages);
+void __mshare_release_blocks(struct inode *inode);
+
+/* A line of /proc/PID/maps; in fs/proc, which is where its form is decided. */
+void show_map_vma(struct seq_file *m, struct vm_area_struct *vma);
 
 /* What a system call is about to do in a window; see mshare_redirect(). */
 #define MSHARE_OP_READ_LOCKED	0x1	/* mmap_lock held for read, not write */
@@ -142,6 +153,15 @@ unsigned long mshare_get_unmapped_area(struct mm_struct *host,
 int mshare_may_map(struct file *file, unsigned long flags);
 bool mshare_may_replace(struct file *file);
 bool mshare_vma_ok(struct vm_area_struct *vma);
+int mshare_adopt(struct mm_struct *host, struct file *file);
+
+bool __mshare_may_grow(struct mm_struct *host, long pages);
+
+/* May @mm, if it is a host, get that many anonymous pages more? */
+static inline bool mshare_may_grow(struct mm_struct *mm, long pages)
+{
+	return !mm_is_mshare_host(mm) || __mshare_may_grow(mm, pages);
+}
 
 /* Hooks of the core. */
 bool __mshare_tables_pinned(struct mm_struct *mm);
@@ -182,6 +202,14 @@ static inline void mshare_switch_in(struct mm_struct *mm)
 
 /* For /proc/PID/smaps. */
 int mshare_nr_sharers(struct mm_struct *host);
+
+unsigned long __mshare_oom_points(struct mm_struct *mm);
+
+/* For the OOM killer: the pages that @mm has by its windows. */
+static inline unsigned long mshare_oom_points(struct mm_struct *mm)
+{
+	return mm_has_mshare_windows(mm) ? __mshare_oom_points(mm) : 0;
+}
 
 /* For tracing. */
 int mshare_nr_cpus(struct mshare_region *region);
@@ -274,6 +302,16 @@ static inline bool mshare_vma_ok(struct vm_area_struct *vma)
 	return true;
 }
 
+static inline int mshare_adopt(struct mm_struct *host, struct file *file)
+{
+	return 0;
+}
+
+static inline bool mshare_may_grow(struct mm_struct *mm, long pages)
+{
+	return true;
+}
+
 static inline bool mshare_tables_pinned(struct mm_struct *mm)
 {
 	return false;
@@ -300,6 +338,11 @@ static inline void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 }
 
 static inline int mshare_nr_sharers(struct mm_struct *host)
+{
+	return 0;
+}
+
+static inline unsigned long mshare_oom_points(struct mm_struct *mm)
 {
 	return 0;
 }

@@ -2,6 +2,7 @@
 #ifndef _UAPI_LINUX_MSHARE_H
 #define _UAPI_LINUX_MSHARE_H
 
+#include <linux/ioctl.h>
 #include <linux/types.h>
 
 /* statfs(2) of msharefs: "mshr" */
@@ -15,5 +16,12 @@ struct mshare_info {
 	__u64 start;
 	__u64 size;
 };
+
+/*
+ * ioctl(2) of a file of msharefs that is open for reading, without an argument:
+ * a new descriptor, from which read(2) gets what the region maps, in the form
+ * of /proc/PID/maps.
+ */
+#define MSHARE_IOC_MAPS	_IO(0xBA, 0x00)
 
 #endif /* _UAPI_LINUX_MSHARE_H */

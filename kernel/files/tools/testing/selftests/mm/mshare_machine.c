@@ -262,6 +262,12 @@ static void oom_score(const char *text)
 /* More than any machine that runs this has. */
 #define TOO_MUCH (64L * 1024 * MEG)
 
+/* Or the size of msharefs would come before the end of all memory. */
+static long region_size(const char *options)
+{
+	return neg(mount(NULL, MSHARE_DIR, NULL, MS_REMOUNT, options));
+}
+
 /* A child that writes to its window until it is killed. */
 static pid_t start_filling(char *addr)
 {
@@ -300,6 +306,7 @@ TEST_F_TIMEOUT(mshare, all_memory_in_a_region, 300)
 	if (!getenv("MSHARE_MACHINE_OOM"))
 		SKIP(return, "MSHARE_MACHINE_OOM is not set");
 	oom_score("-1000");
+	ASSERT_EQ(0, region_size("size=0"));
 	before = meminfo_kb("MemAvailable");
 	ASSERT_GT(TOO_MUCH / 1024 / 2, before);
 
@@ -338,6 +345,122 @@ TEST_F_TIMEOUT(mshare, all_memory_in_a_region, 300)
 			     20000))
 		TH_LOG("%ld of %ld kB available", meminfo_kb("MemAvailable"),
 		       before);
+	ASSERT_EQ(0, region_size("size=50%"));
+	oom_score("0");
+}
+
+static bool is_dead(pid_t pid)
+{
+	int status;
+
+	return waitpid(pid, &status, WNOHANG) != 0;
+}
+
+/* A child that has that much memory of its own, and is as good as any other. */
+static pid_t start_bystander(long len)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		oom_score("0");
+		pf_write_all(pf_own_memory(len, 0, 0, 0, 0, 0), len, 0, 0, 0, 0);
+		pause();
+		_exit(1);
+	}
+	return pid;
+}
+
+/*
+ * Who fills a region dies of it, and not who has more memory of his own. The
+ * region has no name: it goes with him, and there is room again.
+ */
+TEST_F_TIMEOUT(mshare, filler_dies_before_bystander, 300)
+{
+	const long own = 128 * MEG;
+	pid_t bystander, filler;
+	long kills;
+
+	if (!getenv("MSHARE_MACHINE_OOM"))
+		SKIP(return, "MSHARE_MACHINE_OOM is not set");
+	oom_score("-1000");
+	ASSERT_EQ(0, region_size("size=0"));
+	kills = vmstat_count("oom_kill");
+	bystander = start_bystander(own);
+	ASSERT_LT(0, bystander);
+	filler = fork();
+	if (!filler) {
+		oom_score("0");
+		if (sys_mshare(self->name, self->addr, self->len,
+			       O_CREAT | O_RDWR, 0600) ||
+		    unlink(self->path) ||
+		    map_fd(self->addr, TOO_MUCH, RW, MAP_PRIVATE |
+			   MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))
+			_exit(2);
+		do_madvise(self->addr, TOO_MUCH, MADV_HUGEPAGE);
+		pf_write_all((long)self->addr, TOO_MUCH, 5, 0, 0, 0);
+		_exit(1);
+	}
+	EXPECT_TRUE(was_killed(filler));
+	EXPECT_LT(kills, vmstat_count("oom_kill"));
+	EXPECT_FALSE(is_dead(bystander));
+	kill(bystander, SIGKILL);
+	EXPECT_TRUE(was_killed(bystander));
+	ASSERT_EQ(0, region_size("size=50%"));
+	oom_score("0");
+}
+
+#define SHARERS 100
+
+/*
+ * A hundred who share more than half of the memory are not a hundred times as
+ * guilty: the one who takes the rest for himself dies.
+ */
+TEST_F_TIMEOUT(mshare, hundred_sharers_and_a_hog, 300)
+{
+	long len, kills;
+	pid_t sharer[SHARERS], hog;
+	int i, dead = 0;
+
+	if (!getenv("MSHARE_MACHINE_OOM"))
+		SKIP(return, "MSHARE_MACHINE_OOM is not set");
+	oom_score("-1000");
+	ASSERT_EQ(0, region_size("size=0"));
+	kills = vmstat_count("oom_kill");
+	len = meminfo_kb("MemAvailable") / 100 * 60 / 1024 * MEG;
+	MAKE_REGION();
+	ASSERT_EQ(0, map_fd(self->addr, len, RW, MAP_PRIVATE | MAP_ANONYMOUS |
+			    MAP_NORESERVE, -1, 0));
+	do_madvise(self->addr, len, MADV_HUGEPAGE);
+	ASSERT_EQ(0, pf_write_all((long)self->addr, len, 5, 0, 0, 0));
+	for (i = 0; i < SHARERS; i++) {
+		sharer[i] = fork();
+		ASSERT_LE(0, sharer[i]);
+		if (!sharer[i]) {
+			oom_score("0");
+			pause();
+			_exit(1);
+		}
+	}
+	hog = fork();
+	if (!hog) {
+		oom_score("0");
+		do_munmap(self->addr, self->len);
+		pf_write_all((long)mmap(NULL, TOO_MUCH, RW, MAP_PRIVATE |
+					MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
+			     TOO_MUCH, 5, 0, 0, 0);
+		_exit(1);
+	}
+	EXPECT_TRUE(was_killed(hog));
+	EXPECT_LT(kills, vmstat_count("oom_kill"));
+	for (i = 0; i < SHARERS; i++) {
+		dead += is_dead(sharer[i]);
+		kill(sharer[i], SIGKILL);
+	}
+	EXPECT_EQ(0, dead);
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	ASSERT_EQ(0, region_size("size=50%"));
 	oom_score("0");
 }
 

@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mshare: what regions may take.  size= and nr_regions= of msharefs, and what
+ * the OOM killer is told of a region.
+ */
+#include "mshare_helpers.h"
+#include <sys/statvfs.h>
+
+/* How far the kernel's counters may be behind, in pages. */
+#define SLOP 1024L
+#define LIMIT (32 * MEG)
+#define LIMIT_PAGES ((long)(LIMIT / PAGE))
+
+static long remount(const char *options)
+{
+	return neg(mount(NULL, MSHARE_DIR, NULL, MS_REMOUNT, options));
+}
+
+/* As it is by default, and as the fixture of the other programs expects it. */
+static long no_limit(void)
+{
+	return remount("size=50%,nr_regions=65536");
+}
+
+/* Pages in use, and the limit in *total. */
+static long used_pages(long *total)
+{
+	struct statvfs st;
+
+	if (statvfs(MSHARE_DIR, &st))
+		return -errno;
+	if (total)
+		*total = st.f_blocks;
+	return st.f_blocks - st.f_bfree;
+}
+
+/* Writes to pages until one cannot be had: how many could. */
+static long fill(char *addr, long pages)
+{
+	long i;
+
+	for (i = 0; i < pages; i++)
+		if (probe_store(addr + i * PAGE, i + 1))
+			break;
+	return i;
+}
+
+static bool near(long want, long got)
+{
+	if (labs(want - got) <= SLOP)
+		return true;
+	ksft_print_msg("%ld instead of about %ld\n", got, want);
+	return false;
+}
+
+/* A region at its limit: its next page is SIGBUS, and EFAULT in a call. */
+static void over_size(struct __test_metadata *_metadata,
+		      FIXTURE_DATA(mshare) * self, int flags, int fd)
+{
+	long got, total;
+
+	ASSERT_EQ(0, remount("size=32m"));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_fd(self->addr, 2 * LIMIT, RW, flags, fd, 0));
+	got = fill(self->addr, 2 * LIMIT_PAGES);
+	EXPECT_EQ(SIGBUS, last_fault.sig);
+	EXPECT_TRUE(near(LIMIT_PAGES, got));
+	EXPECT_TRUE(near(LIMIT_PAGES, used_pages(&total)));
+	EXPECT_EQ(LIMIT_PAGES, total);
+	EXPECT_EQ(-EFAULT, do_madvise(self->addr + 2 * LIMIT - PAGE, PAGE,
+				      MADV_POPULATE_WRITE));
+	/* What there is stays, to be read and written. */
+	EXPECT_EQ(got, fill(self->addr, got));
+	EXPECT_EQ(1, load(self->addr));
+	/* More room is room at once. */
+	ASSERT_EQ(0, remount("size=48m"));
+	EXPECT_TRUE(near(LIMIT_PAGES / 2 * 3, fill(self->addr, 2 * LIMIT_PAGES)));
+	ASSERT_EQ(0, remount("size=0"));
+	EXPECT_EQ(2 * LIMIT_PAGES, fill(self->addr, 2 * LIMIT_PAGES));
+
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	ASSERT_EQ(0, remount("size=1g"));
+	if (fd < 0)
+		EXPECT_TRUE(WAIT_FOR(!used_pages(NULL), 10000))
+			TH_LOG("%ld pages in use", used_pages(NULL));
+	EXPECT_EQ(0, no_limit());
+}
+
+static bool have_room(void)
+{
+	return meminfo_kb("MemAvailable") > 160 * 1024;
+}
+
+TEST_F_TIMEOUT(mshare, anon_over_size, 90)
+{
+	if (!have_room())
+		SKIP(return, "too little memory");
+	over_size(_metadata, self, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		  -1);
+}
+
+TEST_F_TIMEOUT(mshare, shared_anon_over_size, 90)
+{
+	if (!have_room())
+		SKIP(return, "too little memory");
+	over_size(_metadata, self, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
+		  -1);
+}
+
+TEST_F_TIMEOUT(mshare, memfd_over_size, 90)
+{
+	static char zeros[65536];
+	int fd = memfd_create("large", MFD_CLOEXEC);
+	long n;
+
+	if (!have_room())
+		SKIP(return, "too little memory");
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, neg(ftruncate(fd, 2 * LIMIT)));
+	over_size(_metadata, self, MAP_SHARED, fd);
+	/* It counts until it is no more, and write() knows it, too. */
+	ASSERT_EQ(0, remount("size=1g"));
+	EXPECT_TRUE(near(2 * LIMIT_PAGES, used_pages(NULL)));
+	EXPECT_EQ(-EINVAL, remount("size=32m"));
+	ASSERT_EQ(0, neg(ftruncate(fd, 0)));
+	EXPECT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
+	ASSERT_EQ(0, remount("size=32m"));
+	while ((n = neg(write(fd, zeros, sizeof(zeros)))) == sizeof(zeros))
+		;
+	if (n > 0)
+		n = neg(write(fd, zeros, sizeof(zeros)));
+	EXPECT_EQ(-ENOSPC, n);
+	EXPECT_TRUE(near(LIMIT_PAGES, used_pages(NULL)));
+	close(fd);
+	EXPECT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
+	EXPECT_EQ(0, no_limit());
+}
+
+/* Out of the page tables is not out of memory. */
+TEST_F_TIMEOUT(mshare, dontneed_does_not_evade, 90)
+{
+	long i, got = 0;
+
+	if (!have_room())
+		SKIP(return, "too little memory");
+	ASSERT_EQ(0, remount("size=32m"));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_shmem(self->addr, 2 * LIMIT, RW));
+	for (i = 0; i < 16; i++) {
+		got += fill(self->addr + i * LIMIT / 8, LIMIT_PAGES / 8);
+		ASSERT_EQ(0, do_madvise(self->addr, 2 * LIMIT, MADV_DONTNEED));
+	}
+	EXPECT_TRUE(near(LIMIT_PAGES, got));
+	/* Out of the object it is. */
+	ASSERT_EQ(0, do_madvise(self->addr, 2 * LIMIT, MADV_REMOVE));
+	EXPECT_EQ(0, used_pages(NULL));
+	EXPECT_LT(LIMIT_PAGES / 2, fill(self->addr, LIMIT_PAGES));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
+	EXPECT_EQ(0, no_limit());
+}
+
+/* What one region gives back another has at once. */
+TEST_F_TIMEOUT(mshare, unmapped_is_room_for_others, 90)
+{
+	char *other = self->addr + self->granule;
+
+	if (!have_room())
+		SKIP(return, "too little memory");
+	ASSERT_EQ(0, remount("size=32m"));
+	MAKE_REGION();
+	ASSERT_EQ(0, sys_mshare(self->name2, other, self->len,
+				O_CREAT | O_EXCL | O_RDWR, 0600));
+	ASSERT_EQ(0, map_anon(self->addr, LIMIT, RW));
+	ASSERT_EQ(0, map_anon(other, LIMIT, RW));
+	EXPECT_TRUE(near(LIMIT_PAGES, fill(self->addr, LIMIT_PAGES)));
+	EXPECT_TRUE(near(0, fill(other, LIMIT_PAGES)));
+	ASSERT_EQ(0, do_munmap(self->addr + LIMIT / 2, LIMIT / 2));
+	EXPECT_TRUE(near(LIMIT_PAGES / 2, fill(other, LIMIT_PAGES)));
+	ASSERT_EQ(0, do_madvise(self->addr, LIMIT / 2, MADV_DONTNEED));
+	EXPECT_TRUE(near(LIMIT_PAGES, fill(other, LIMIT_PAGES)));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name2));
+	EXPECT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
+	EXPECT_EQ(0, no_limit());
+}
+
+/*
+ * Pages of a private mapping of a file are the region's when they are written
+ * to, and count then; a copy that takes the place of a page does not.
+ */
+TEST_F_TIMEOUT(mshare, private_file_pages_count, 90)
+{
+	int fd = temp_file(LIMIT), status;
+	long got, i;
+	pid_t pid;
+
+	if (!have_room())
+		SKIP(return, "too little memory");
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, remount("size=16m"));
+	/* A child that lives on shares the donated pages until they are copied. */
+	ASSERT_EQ(0, map_anon(self->addr + LIMIT, 8 * MEG, RW));
+	ASSERT_EQ((long)(8 * MEG / PAGE), fill(self->addr + LIMIT,
+					       8 * MEG / PAGE));
+	pid = fork();
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	MAKE_REGION();
+	ASSERT_EQ(0, map_fd(self->addr, LIMIT, RW, MAP_PRIVATE, fd, 0));
+	EXPECT_TRUE(near(8 * MEG / PAGE, used_pages(NULL)));
+	/* Read first: then it is a copy that the fault makes. */
+	for (i = 0; i < LIMIT_PAGES / 8; i++)
+		ASSERT_EQ(0, load(self->addr + i * PAGE));
+	EXPECT_TRUE(near(8 * MEG / PAGE, used_pages(NULL)));
+	got = fill(self->addr, LIMIT_PAGES);
+	EXPECT_TRUE(near(8 * MEG / PAGE, got));
+	EXPECT_EQ(SIGBUS, probe_store(self->addr + LIMIT - PAGE, 1));
+	EXPECT_EQ(0, load(self->addr + LIMIT - PAGE));
+	EXPECT_EQ((long)(8 * MEG / PAGE), fill(self->addr + LIMIT,
+					       8 * MEG / PAGE));
+	kill(pid, SIGKILL);
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	close(fd);
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
+	EXPECT_EQ(0, no_limit());
+}
+
+/* A donor keeps what does not fit, as if it had not asked. */
+TEST_F_TIMEOUT(mshare, donation_over_size_enospc, 90)
+{
+	int fd = memfd_create("donated", MFD_CLOEXEC);
+	const long half = 12 * MEG;
+
+	if (!have_room())
+		SKIP(return, "too little memory");
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, neg(ftruncate(fd, half)));
+	ASSERT_EQ(0, map_anon(self->addr, half, RW));
+	ASSERT_EQ(0, map_fd(self->addr + half, half, RW, MAP_SHARED, fd, 0));
+	/* Of what is reserved, only what is there counts. */
+	ASSERT_EQ(0, map_fd(self->addr + 2 * half, 4 * LIMIT, RW, MAP_PRIVATE |
+			    MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+	ASSERT_EQ(0, probe_store(self->addr + 2 * half, 1));
+	ASSERT_EQ(2 * half / (long)PAGE, fill(self->addr, 2 * half / PAGE));
+
+	ASSERT_EQ(0, remount("size=8m"));
+	EXPECT_EQ(-ENOSPC, sys_mshare(self->name, self->addr, self->len,
+				      O_CREAT | O_RDWR, 0600));
+	ASSERT_EQ(0, remount("size=16m"));
+	EXPECT_EQ(-ENOSPC, sys_mshare(self->name, self->addr, self->len,
+				      O_CREAT | O_RDWR, 0600));
+	EXPECT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
+	EXPECT_EQ(self->names_before, region_names(false));
+	EXPECT_EQ(2 * half / (long)PAGE, fill(self->addr, 2 * half / PAGE));
+
+	ASSERT_EQ(0, remount("size=32m"));
+	MAKE_REGION();
+	EXPECT_TRUE(near(2 * half / PAGE, used_pages(NULL)));
+	EXPECT_EQ(1, load(self->addr));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_TRUE(WAIT_FOR(labs(used_pages(NULL) - half / (long)PAGE) < 64,
+			     10000));
+	close(fd);
+	EXPECT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
+	EXPECT_EQ(0, no_limit());
+}
+
+/* Small pages where a large one does not fit. */
+TEST_F_TIMEOUT(mshare, huge_pages_respect_size, 90)
+{
+	const long len = 8 * MEG;
+	long got;
+
+	if (!have_thp() || !have_room())
+		SKIP(return, "no huge pages, or too little memory");
+	ASSERT_EQ(0, remount("size=7m"));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, len, RW));
+	do_madvise(self->addr, len, MADV_HUGEPAGE);
+	got = fill(self->addr, len / PAGE);
+	EXPECT_GT(len / (long)PAGE, got);
+	EXPECT_TRUE(near(7 * MEG / PAGE, used_pages(NULL)));
+	/* Nor does a collapse bring more. */
+	do_madvise(self->addr, len, MADV_COLLAPSE);
+	EXPECT_GE((long)(7 * MEG / PAGE) + 128, used_pages(NULL));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
+	EXPECT_EQ(0, no_limit());
+}
+
+/* Shared memory that was never in a region has nothing to do with it. */
+TEST_F(mshare, ordinary_shmem_unaffected)
+{
+	char *at = self->addr + self->granule;
+
+	ASSERT_EQ(0, remount("size=1m"));
+	ASSERT_EQ(0, map_shmem(at, 8 * MEG, RW));
+	EXPECT_EQ((long)(8 * MEG / PAGE), fill(at, 8 * MEG / PAGE));
+	EXPECT_EQ(0, used_pages(NULL));
+	EXPECT_EQ(0, no_limit());
+}
+
+/* A tmpfs that has a size counts for itself. */
+TEST_F(mshare, tmpfs_with_size_not_counted)
+{
+	const char *dir = "/tmp/mshare-sized";
+	int fd;
+
+	mkdir(dir, 0700);
+	ASSERT_EQ(0, neg(mount("t", dir, "tmpfs", 0, "size=8m")));
+	fd = open("/tmp/mshare-sized/file", O_RDWR | O_CREAT, 0600);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, neg(ftruncate(fd, 4 * MEG)));
+	ASSERT_EQ(0, remount("size=1m"));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_fd(self->addr, 4 * MEG, RW, MAP_SHARED, fd, 0));
+	EXPECT_EQ((long)(4 * MEG / PAGE), fill(self->addr, 4 * MEG / PAGE));
+	EXPECT_EQ(0, used_pages(NULL));
+	close(fd);
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_TRUE(WAIT_FOR(!umount(dir), 10000));
+	rmdir(dir);
+	EXPECT_EQ(0, no_limit());
+}
+
+TEST_F(mshare, options)
+{
+	static const char * const bad[] = {
+		"size=", "size=x", "size=-1", "size=101%", "size=10q",
+		"size=1g%", "size=99999999999999999999", "size=16e",
+		"nr_regions=", "nr_regions=x", "nr_regions=-1", "nr_regions=5%",
+		"nr_regions=4294967296",
+	};
+	long half = sysconf(_SC_PHYS_PAGES) / 2, total = -1;
+	struct statvfs st;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		EXPECT_EQ(-EINVAL, remount(bad[i])) TH_LOG("%s", bad[i]);
+	ASSERT_EQ(0, remount("size=3g"));
+	EXPECT_EQ(0, used_pages(&total));
+	EXPECT_EQ(786432, total);
+	ASSERT_EQ(0, remount("size=5000"));
+	EXPECT_EQ(0, used_pages(&total));
+	EXPECT_EQ(2, total);
+	ASSERT_EQ(0, remount("size=25%"));
+	EXPECT_EQ(0, used_pages(&total));
+	EXPECT_GE(half / 8, labs(total - half / 2));
+	/* Other options leave it as it is. */
+	ASSERT_EQ(0, remount("mode=0755"));
+	EXPECT_EQ(0, used_pages(&total));
+	EXPECT_GE(half / 8, labs(total - half / 2));
+	ASSERT_EQ(0, remount("size=0,nr_regions=1k"));
+	ASSERT_EQ(0, neg(statvfs(MSHARE_DIR, &st)));
+	EXPECT_EQ(0UL, st.f_blocks);
+	EXPECT_EQ(1024UL, st.f_files);
+	EXPECT_EQ(1024UL - self->names_before, st.f_ffree);
+	EXPECT_EQ(0, no_limit());
+	EXPECT_EQ(0, used_pages(&total));
+	EXPECT_GE(half / 4, labs(total - half));
+}
+
+TEST_F(mshare, nr_regions_enospc_and_back)
+{
+	char options[64];
+	struct statvfs st;
+	long i;
+
+	snprintf(options, sizeof(options), "nr_regions=%d",
+		 self->regions_before + self->names_before + 1);
+	if (self->regions_before || self->names_before)
+		SKIP(return, "regions of others");
+	ASSERT_EQ(0, remount(options));
+	/* As often as one likes, one at a time. */
+	for (i = 0; i < 20; i++) {
+		MAKE_REGION();
+		EXPECT_EQ(-ENOSPC, sys_mshare(self->name2,
+					      self->addr + self->granule,
+					      self->len, O_CREAT | O_RDWR,
+					      0600));
+		ASSERT_EQ(0, neg(statvfs(MSHARE_DIR, &st)));
+		EXPECT_EQ(1UL, st.f_files);
+		EXPECT_EQ(0UL, st.f_ffree);
+		EXPECT_EQ(1, region_names(false));
+		EXPECT_EQ(0, sys_mshare_unlink(self->name));
+		/* It is free when the region is. */
+		ASSERT_TRUE(WAIT_FOR(!statvfs(MSHARE_DIR, &st) &&
+				     st.f_ffree == 1, 10000));
+	}
+	/* Not below what is there, by a second mount neither. */
+	ASSERT_EQ(0, remount("nr_regions=2"));
+	MAKE_REGION();
+	ASSERT_EQ(0, sys_mshare(self->name2, self->addr + self->granule,
+				self->len, O_CREAT | O_RDWR, 0600));
+	EXPECT_EQ(-EINVAL, remount("nr_regions=1"));
+	EXPECT_EQ(-EINVAL, neg(mount("m", "/mnt", "msharefs", 0,
+				     "nr_regions=1")));
+	ASSERT_EQ(0, neg(mount("m", "/mnt", "msharefs", 0, "nr_regions=3")));
+	ASSERT_EQ(0, neg(umount("/mnt")));
+	ASSERT_EQ(0, neg(statvfs(MSHARE_DIR, &st)));
+	EXPECT_EQ(3UL, st.f_files);
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name2));
+	EXPECT_EQ(0, no_limit());
+}
+
+static long own_score(void)
+{
+	char buf[32];
+
+	return slurp("/proc/self/oom_score", buf, sizeof(buf)) > 0 ?
+		atol(buf) : -1;
+}
+
+PEER_FN(pf_score)
+{
+	PEER_UNUSED();
+	return own_score();
+}
+
+/* A sharer answers for its part of what a region has. */
+TEST_F_TIMEOUT(mshare, oom_score_has_share, 90)
+{
+	const long len = 96 * MEG;
+	long before, alone, both, of_peer;
+	struct peer p, q;
+
+	if (!have_room())
+		SKIP(return, "too little memory");
+	ASSERT_EQ(0, remount("size=0"));
+	ASSERT_EQ(0, peer_start(&p));
+	ASSERT_EQ(0, peer_start(&q));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_shmem(self->addr, len, RW));
+	before = own_score();
+	ASSERT_LT(0, before);
+	ASSERT_EQ(len / (long)PAGE, fill(self->addr, len / PAGE));
+	alone = own_score();
+	/* Of a thousand for all memory, two thirds are shown. */
+	EXPECT_LE(before + len / 1024 * 1000 / meminfo_kb("MemTotal") / 3,
+		  alone);
+	ATTACH_PEER(&p, O_RDONLY);
+	both = own_score();
+	of_peer = peer_call(&p, pf_score);
+	EXPECT_GE(before + (alone - before) / 4 * 3, both);
+	EXPECT_LE(before + (alone - before) / 4, both);
+	EXPECT_GE(before + (alone - before) / 4 * 3, of_peer);
+	EXPECT_LE(before + (alone - before) / 4, of_peer);
+	/* Who has nothing to do with it has nothing of it. */
+	EXPECT_GE(before + 1, peer_call(&q, pf_score));
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_EQ(0, peer_stop(&q));
+	EXPECT_EQ(alone, own_score());
+	EXPECT_EQ(0, no_limit());
+}
+
+int main(int argc, char **argv)
+{
+	return mshare_main(argc, argv);
+}
