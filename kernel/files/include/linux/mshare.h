@@ -155,6 +155,33 @@ bool mshare_may_replace(struct file *file);
 bool mshare_vma_ok(struct vm_area_struct *vma);
 int mshare_adopt(struct mm_struct *host, struct file *file);
 
+struct vm_area_struct *__mshare_page_vma(struct vm_area_struct *window,
+					 unsigned long addr, bool modify);
+
+/* See mshare_numa.c. */
+static inline struct vm_area_struct *
+mshare_page_vma(struct vm_area_struct *vma, unsigned long addr, bool modify)
+{
+	return vma && vma_is_mshare(vma) ?
+		__mshare_page_vma(vma, addr, modify) : vma;
+}
+
+/* @vma is what mshare_page_vma() made of a VMA of @mm, or an error. */
+static inline void mshare_page_vma_done(struct mm_struct *mm,
+					struct vm_area_struct *vma)
+{
+	if (!IS_ERR_OR_NULL(vma) && vma->vm_mm != mm)
+		mmap_read_unlock(vma->vm_mm);
+}
+
+/* How much of a region is looked at before others are let in: a huge page. */
+#define MSHARE_NUMA_PIECE	PMD_SIZE
+
+int mshare_for_pieces(struct vm_area_struct *window,
+		      void (*fn)(struct vm_area_struct *vma,
+				 unsigned long start, unsigned long end,
+				 void *arg), void *arg);
+
 bool __mshare_may_grow(struct mm_struct *host, long pages);
 
 /* May @mm, if it is a host, get that many anonymous pages more? */
@@ -310,6 +337,27 @@ static inline int mshare_adopt(struct mm_struct *host, struct file *file)
 static inline bool mshare_may_grow(struct mm_struct *mm, long pages)
 {
 	return true;
+}
+
+static inline struct vm_area_struct *
+mshare_page_vma(struct vm_area_struct *vma, unsigned long addr, bool modify)
+{
+	return vma;
+}
+
+static inline void mshare_page_vma_done(struct mm_struct *mm,
+					struct vm_area_struct *vma)
+{
+}
+
+#define MSHARE_NUMA_PIECE	PMD_SIZE
+
+static inline int
+mshare_for_pieces(struct vm_area_struct *window,
+		  void (*fn)(struct vm_area_struct *vma, unsigned long start,
+			     unsigned long end, void *arg), void *arg)
+{
+	return 0;
 }
 
 static inline bool mshare_tables_pinned(struct mm_struct *mm)

@@ -19,9 +19,6 @@
 #ifndef __NR_memfd_secret
 #define __NR_memfd_secret 447
 #endif
-#ifndef __NR_set_mempolicy_home_node
-#define __NR_set_mempolicy_home_node 450
-#endif
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 0x08
 #endif
@@ -248,9 +245,8 @@ do {									\
 		TH_LOG("%s: %ld", #call, __ret);			\
 } while (0)
 
-TEST_F(mshare, mseal_mbind_pkey_refused)
+TEST_F(mshare, mseal_pkey_refused)
 {
-	unsigned long nodes = 1;
 	int key, shm;
 	long ret;
 
@@ -265,17 +261,6 @@ TEST_F(mshare, mseal_mbind_pkey_refused)
 	ret = neg(syscall(__NR_mseal, self->addr - PAGE, self->len, 0));
 	EXPECT_GT(0, ret);
 	EXPECT_EQ(0, do_mprotect(self->addr, PAGE, RW));
-
-	if (!access("/proc/self/numa_maps", R_OK)) {
-		EXPECT_EQ(-EOPNOTSUPP, neg(syscall(__NR_mbind, self->addr, MEG,
-						   MPOL_BIND, &nodes, 64, 0)));
-		EXPECT_EQ(-EOPNOTSUPP, neg(syscall(__NR_mbind, self->addr,
-						   self->len, MPOL_BIND, &nodes,
-						   64, MPOL_MF_MOVE)));
-		EXPECT_EQ(-EOPNOTSUPP,
-			  neg(syscall(__NR_set_mempolicy_home_node, self->addr,
-				      MEG, 0, 0)));
-	}
 
 	key = syscall(__NR_pkey_alloc, 0, 0);
 	if (key >= 0) {

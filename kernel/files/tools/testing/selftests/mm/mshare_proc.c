@@ -336,14 +336,16 @@ TEST_F_TIMEOUT(mshare, numa_maps_move_pages, 60)
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 	ASSERT_EQ(0, do_madvise(self->addr, MEG, MADV_POPULATE_WRITE));
 	ASSERT_EQ(0, probe_store(self->addr, 21));
-	/* No page to be found by this road, and no crash on it. */
+	/* It is in the only node that there need be: mshare_numa has more. */
 	ASSERT_EQ(0, move_pages_status(0, self->addr, &status));
-	EXPECT_GT(0, status);
+	EXPECT_LE(0, status);
 	EXPECT_EQ(0, move_pages_status(p.pid, self->addr, &status));
-	EXPECT_GT(0, status);
+	EXPECT_LE(0, status);
+	node = status;
 	ret = neg(syscall(__NR_move_pages, 0, 1UL, pages, &node, &status,
 			  MPOL_MF_MOVE));
-	EXPECT_TRUE(ret != 0 || status < 0);
+	EXPECT_EQ(0, ret);
+	EXPECT_EQ(node, status);
 	for (i = 0; i < 20; i++) {
 		EXPECT_LE(0, neg(syscall(__NR_migrate_pages, p.pid, 64UL,
 					 &nodes, &nodes)));
