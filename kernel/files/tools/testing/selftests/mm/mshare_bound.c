@@ -243,6 +243,17 @@ static bool can_count_locks(void)
 	       !access(ALWAYS_RELAX, W_OK);
 }
 
+/* Opening it to be truncated is what empties a file of tracefs. */
+static int empty(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
 /* How often the caller took an mmap_lock in a call, if it always gives way. */
 static int locks_taken(const struct call *call, char *at, size_t len)
 {
@@ -250,14 +261,14 @@ static int locks_taken(const struct call *call, char *at, size_t len)
 
 	if (call->prepare && call->prepare(at, len))
 		return -EIO;
-	if (trace_clear() || spew_num(TRACEFS "set_event_pid", getpid()) ||
+	if (empty(TRACEFS "trace") || spew_num(TRACEFS "set_event_pid", getpid()) ||
 	    spew(ALWAYS_RELAX, "1") || spew(LOCK_EVENT "enable", "1") ||
 	    spew(TRACEFS "tracing_on", "1"))
 		return -EIO;
 	n = call->fn(at, len);
 	spew(LOCK_EVENT "enable", "0");
 	spew(ALWAYS_RELAX, "0");
-	spew(TRACEFS "set_event_pid", "");
+	empty(TRACEFS "set_event_pid");
 	return n ? n : traced("mmap_lock_acquire_returned", "success=true");
 }
 
