@@ -30,7 +30,8 @@ struct preload_family;
 /* A part of the region that this process has as a mapping or as a System V segment. */
 struct preload_mapping {
         size_t offset, size; /* bytes, whole pages; size 0: a free place in the table */
-        int segment;         /* identifier of the System V segment, or -1 */
+        size_t wanted;       /* bytes as the program said */
+        int segment, key;    /* identifier of the System V segment, or -1, and its key */
         void *shadow;        /* where the segment itself is attached, or NULL */
         unsigned int attached; /* how many times the program has attached the segment */
         bool removed;          /* the segment */

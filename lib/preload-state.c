@@ -243,7 +243,9 @@ static enum preload_answer place(const struct preload_wish *wish,
         if (r != 0)
                 return refuse(config, r > 0 ? ENOMEM : -r, message, r < 0);
 
+        m->wanted = wish->size;
         m->segment = wish->segment;
+        m->key = wish->key;
         settle(config);
         if (wish->segment >= 0)
                 (void) snprintf(segment, sizeof(segment), ", System V segment %d,", wish->segment);

@@ -13,7 +13,7 @@ struct preload_wish {
         int flags;         /* MAP_NORESERVE and MAP_POPULATE count */
         bool huge;         /* pages of hugetlbfs */
         const char *unfit; /* half a sentence: why a region cannot stand in for it; NULL if it can */
-        int segment;       /* identifier of a System V segment, or -1 */
+        int segment, key;  /* identifier of a System V segment, or -1, and its key */
 };
 
 enum preload_answer {

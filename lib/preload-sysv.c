@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * System V segments in the region. The segment itself is made too, without memory: its identifier, its key and the
- * number of processes that have it attached are what servers go by to see whether another server is at work, and so
- * they are the kernel's as ever. What the program gets when it attaches is memory in the region.
+ * System V segments in the region. The segment itself is made too, of one page: its identifier, its key and the number
+ * of processes that have it attached are what servers go by to see whether another server is at work, and so they are
+ * the kernel's as ever. What the program gets when it attaches is memory in the region.
  *
- * A stranger that attaches the segment sees its first page, a copy of the first page in the region as it was when the
- * last child was born. PostgreSQL has a header there that tells another postmaster whose segment it is.
+ * A stranger that attaches the segment sees that page, a copy of the first page in the region as it was when the last
+ * child was born. PostgreSQL has a header there that tells another postmaster whose segment it is.
  */
 #include <string.h>
 #include <sys/ipc.h>
@@ -44,23 +44,43 @@ static int plain_shmget(key_t key, size_t size, int flags) {
         return (int) syscall(SYS_shmget, (long) key, size, (long) flags);
 }
 
+static bool is_ours(key_t key) {
+        struct preload_region *r;
+        bool found = false;
+        size_t i;
+
+        r = preload_enter();
+        for (i = 0; key != IPC_PRIVATE && i < PRELOAD_MAPPINGS_MAX; i++)
+                found = found || (r->mappings[i].size > 0 && r->mappings[i].segment >= 0 && r->mappings[i].key == key &&
+                                  !r->mappings[i].removed);
+        preload_leave();
+        return found;
+}
+
 _public_ int shmget(key_t key, size_t size, int flags) {
-        struct preload_wish wish = {.size = size, .huge = flags & SHM_HUGETLB, .segment = -1};
+        struct preload_wish wish = {.size = size, .huge = flags & SHM_HUGETLB, .segment = -1, .key = key};
+        size_t page = (size_t) sysconf(_SC_PAGESIZE);
         enum preload_answer answer;
         int id, saved;
         void *start;
 
-        if (!(flags & IPC_CREAT) || preload_inside() || !preload_may_place(size))
+        if (preload_inside() || size < page)
+                return plain_shmget(key, size, flags);
+        /* It is larger than the kernel knows. */
+        if (is_ours(key))
+                return plain_shmget(key, page, flags);
+        if (!(flags & IPC_CREAT) || !preload_may_place(size))
                 return plain_shmget(key, size, flags);
 
         /* Before anything is made. */
         if (wish.huge)
                 return preload_decide(&wish, &start) == PRELOAD_REFUSED ? -1 : plain_shmget(key, size, flags);
 
-        /* No memory is set aside for it, because none will be used. */
-        id = plain_shmget(key, size, flags | SHM_NORESERVE);
-        if (id < 0 || !is_new(id, key, flags))
+        id = plain_shmget(key, page, flags);
+        if (id < 0)
                 return id;
+        if (!is_new(id, key, flags))
+                return plain_shmget(key, size, flags);
 
         wish.segment = id;
         answer = preload_decide(&wish, &start);
@@ -68,12 +88,9 @@ _public_ int shmget(key_t key, size_t size, int flags) {
                 return id;
 
         saved = errno;
-        if (answer == PRELOAD_REFUSED || !(flags & SHM_NORESERVE))
-                (void) plain_shmctl(id, IPC_RMID, NULL);
+        (void) plain_shmctl(id, IPC_RMID, NULL);
         errno = saved;
-        if (answer == PRELOAD_REFUSED)
-                return -1;
-        return flags & SHM_NORESERVE ? id : plain_shmget(key, size, flags);
+        return answer == PRELOAD_REFUSED ? -1 : plain_shmget(key, size, flags);
 }
 
 /* Attached for real as well: so the kernel counts, and children count by being born. */
@@ -146,12 +163,14 @@ _public_ int shmctl(int id, int command, struct shmid_ds *buf) {
         int k;
 
         k = plain_shmctl(id, command, buf);
-        if (k < 0 || command != IPC_RMID || preload_inside())
+        if (k < 0 || (command != IPC_RMID && command != IPC_STAT) || preload_inside())
                 return k;
 
         r = preload_enter();
         m = find_segment(r, id);
-        if (m) {
+        if (m && command == IPC_STAT)
+                buf->shm_segsz = m->wanted;
+        else if (m) {
                 m->removed = true;
                 if (m->attached == 0)
                         (void) preload_region_unmap(r, m);

@@ -353,16 +353,19 @@ static void test_looking(void) {
 
 static void serve_segment(void) {
         struct shmid_ds ds;
+        /* Keys are the whole machine's. */
+        const key_t key = 0x6d000000 | getpid();
         char *p, *q;
         pid_t pid;
         int id;
 
-        id = shmget(0x6d736872, BIG + 4097, IPC_CREAT | IPC_EXCL | 0600);
+        id = shmget(key, BIG + 4097, IPC_CREAT | IPC_EXCL | 0600);
         CHECK(id >= 0);
-        CHECK(shmget(0x6d736872, BIG, IPC_CREAT | IPC_EXCL | 0600) < 0 && errno == EEXIST);
+        CHECK(shmget(key, BIG, IPC_CREAT | IPC_EXCL | 0600) < 0 && errno == EEXIST);
         p = shmat(id, NULL, 0);
         CHECK(in_region(p) && is_zero(p, BIG + 4097));
         CHECK(shmat(id, NULL, 0) == p && shmdt(p) == 0);
+        CHECK(shmget(key, BIG, 0) == id && shmget(key, 16, 0) == id);
         CHECK(shmat(id, p + 4096, 0) == (void *) -1 && errno == EINVAL);
         memset(p, 7, BIG + 4097);
         (void) memcpy(p, "header", 6);
@@ -375,6 +378,8 @@ static void serve_segment(void) {
                 /* Another postmaster looks whose segment it is, in the program that it is. */
                 q = (char *) syscall(SYS_shmat, id, NULL, SHM_RDONLY);
                 CHECK(q != (void *) -1 && memcmp(q, "header", 6) == 0);
+                /* Its own size, and no more: nothing large is beside the region. */
+                CHECK(syscall(SYS_shmctl, id, IPC_STAT, &ds) == 0 && ds.shm_segsz == 4096);
                 _exit(0);
         }
         CHECK(wait_child(pid) == 0 && p[BIG] == 8);
@@ -382,7 +387,7 @@ static void serve_segment(void) {
         CHECK(shmctl(id, IPC_STAT, &ds) == 0 && ds.shm_nattch == 1);
         /* A crash: all anew, at the same place. */
         CHECK(shmdt(p) == 0 && shmctl(id, IPC_RMID, NULL) == 0);
-        id = shmget(0x6d736872, BIG + 4097, IPC_CREAT | 0600);
+        id = shmget(key, BIG + 4097, IPC_CREAT | 0600);
         CHECK(id >= 0);
         q = shmat(id, NULL, 0);
         CHECK(q == p && is_zero(q, BIG + 4097));
@@ -396,14 +401,15 @@ static void serve_segment(void) {
 }
 
 static void serve_segment_refused(void) {
+        const key_t key = 0x6d000000 | getpid();
         struct shmid_ds ds;
         int id;
 
         CHECK(shmget(IPC_PRIVATE, BIG, IPC_CREAT | SHM_HUGETLB | 0600) < 0 && errno == ENOMEM);
-        id = shmget(0x6d736873, BIG, IPC_CREAT | IPC_EXCL | 0600);
+        id = shmget(key, BIG, IPC_CREAT | IPC_EXCL | 0600);
         CHECK(id < 0 && errno == ENOMEM);
         /* And nothing is left behind. */
-        CHECK(shmget(0x6d736873, 0, 0) < 0 && errno == ENOENT);
+        CHECK(shmget(key, 0, 0) < 0 && errno == ENOENT);
         CHECK(shmctl(-1, IPC_STAT, &ds) < 0);
 }
 
