@@ -94,6 +94,9 @@ cat > "/etc/systemd/system/$unit.d/region.conf" << 'CONF'
 [Unit]
 Requires=mshare-region@pgdata.service
 After=mshare-region@pgdata.service
+
+[Service]
+ExecStartPost=+/usr/bin/msharectl check $MAINPID pgdata
 CONF
 cat >> "$etc/environment" << 'CONF'
 LD_PRELOAD = 'libmshare-preload.so'
@@ -195,6 +198,9 @@ check "somebody else's region" fails 'libmshare-preload: Cannot acquire region "
 sed -i "s/^MSHARE_REGION.*/MSHARE_REGION = 'wrong'/" "$etc/environment"
 check 'a wrong name' fails "There is no region 'wrong'"
 echo "MSHARE_FALLBACK = 'yes'" >> "$etc/environment"
+check 'a wrong name, it may go on, but must not' fails 'does not have its shared memory in region pgdata'
+sed -i '/^ExecStartPost/d' "/etc/systemd/system/$unit.d/region.conf"
+systemctl daemon-reload
 rm -f /var/log/postgresql/*.log
 check 'a wrong name, and it may go on' systemctl start "$unit"
 check 'it does' recovered
