@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <systemd/sd-daemon.h>
 
 #include "manager.h"
 
@@ -51,9 +52,17 @@ static void tell_region(Manager *m, Region *region) {
         tell(m, region->path, BUS_REGION_INTERFACE, &names);
 }
 
+void manager_tell_status(Manager *m, bool ready) {
+        (void) sd_notifyf(false, "%sSTATUS=%u region%s, %u client%s", ready ? "READY=1\n" : "", m->n_regions,
+                          m->n_regions == 1 ? "" : "s", m->n_leases, m->n_leases == 1 ? "" : "s");
+}
+
 void manager_flush(Manager *m) {
         Names names = {};
         Region *region;
+
+        if (m->dirty & (MANAGER_DIRTY_REGIONS | MANAGER_DIRTY_CLIENTS))
+                manager_tell_status(m, false);
 
         LIST_FOREACH(region, &m->regions, regions)
                 tell_region(m, region);

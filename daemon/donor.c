@@ -216,6 +216,21 @@ void donor_kill(Donor *donor) {
                 (void) kill(donor->pid, SIGKILL);
 }
 
+void donor_end(Donor *donor) {
+        int status;
+
+        if (donor->gone)
+                return;
+        donor->child = sd_event_source_disable_unref(donor->child);
+        (void) kill(donor->pid, SIGKILL);
+        while (waitpid(donor->pid, &status, 0) < 0 && errno == EINTR)
+                ;
+        donor->gone = true;
+        take_reports(donor);
+        donor->result.done = false;
+        donor->done(&donor->result, donor->userdata);
+}
+
 void donor_free(Donor *donor) {
         if (!donor)
                 return;

@@ -67,6 +67,8 @@ int donor_start(sd_event *event, const char *executable, const DonorSpec *spec, 
                 void *userdata, Donor **ret);
 /* Makes an end of it; done() will be called. */
 void donor_kill(Donor *donor);
+/* Kills the process and waits for it, which takes as long as the kernel needs for its end; done() is called before this returns. */
+void donor_end(Donor *donor);
 /* Kills the process if it still runs; done() is not called any more. */
 void donor_free(Donor *donor);
 DEFINE_CLEANUP(Donor, donor_free)

@@ -8,11 +8,27 @@ static int get_level(sd_bus *bus, const char *path, const char *interface, const
         return sd_bus_message_append(reply, "s", log_level_to_string(((Manager *) userdata)->log.level));
 }
 
+/*
+ * Where the vtable says that a property is for the privileged, the library asks the bus who that is, and waits for the answer.
+ * We know already. What others may set, they could use to silence us.
+ */
+static int check_root(Manager *m, const char *what, const char *value, sd_bus_error *error) {
+        sd_bus_message *message = sd_bus_get_current_message(m->bus);
+        const Identity *who = message ? callers_find(m->callers, message) : NULL;
+        Actor by;
+
+        if (!who || who->uid != 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED, "The %s is for root to set", what);
+        by = (Actor) { .uid = who->uid, .pid = who->pid };
+        log_change(&m->log, LOG_NOTICE, NULL, NULL, &by, "The %s is set to %s", what, value);
+        return 0;
+}
+
 static int set_level(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *value,
                      void *userdata, sd_bus_error *error) {
         Manager *m = userdata;
         const char *s;
-        int r;
+        int r, k;
 
         r = sd_bus_message_read(value, "s", &s);
         if (r < 0)
@@ -20,8 +36,11 @@ static int set_level(sd_bus *bus, const char *path, const char *interface, const
         r = log_level_from_string(s);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Log level '%.100s' is not known: one of emerg, alert, crit, err, warning, "
-                                         "notice, info, debug is wanted", s);
+                                         "Log level '%.100s' is not known: it must be one of emerg, alert, crit, err, warning, "
+                                         "notice, info, debug", s);
+        k = check_root(m, "log level", s, error);
+        if (k < 0)
+                return k;
         m->log.level = r;
         return 0;
 }
@@ -35,7 +54,7 @@ static int set_target(sd_bus *bus, const char *path, const char *interface, cons
                       sd_bus_message *value, void *userdata, sd_bus_error *error) {
         Manager *m = userdata;
         const char *s;
-        int r;
+        int r, k;
 
         r = sd_bus_message_read(value, "s", &s);
         if (r < 0)
@@ -43,8 +62,11 @@ static int set_target(sd_bus *bus, const char *path, const char *interface, cons
         r = log_target_from_string(s);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Log target '%.100s' is not known: one of journal, console, null, auto is "
-                                         "wanted", s);
+                                         "Log target '%.100s' is not known: it must be one of journal, console, "
+                                         "null, auto", s);
+        k = check_root(m, "log target", s, error);
+        if (k < 0)
+                return k;
         m->log.target = (LogTarget) r;
         return 0;
 }
@@ -54,11 +76,10 @@ static int get_identifier(sd_bus *bus, const char *path, const char *interface, 
         return sd_bus_message_append(reply, "s", "mshared");
 }
 
-/* What others may set, they could use to silence us: no SD_BUS_VTABLE_UNPRIVILEGED on the writable ones. */
 static const sd_bus_vtable vtable[] = {
         SD_BUS_VTABLE_START(0),
-        SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", get_level, set_level, 0, 0),
-        SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", get_target, set_target, 0, 0),
+        SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", get_level, set_level, 0, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", get_target, set_target, 0, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_PROPERTY("SyslogIdentifier", "s", get_identifier, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_VTABLE_END,
 };

@@ -33,6 +33,12 @@ void creation_free(Creation *c) {
         free(c);
 }
 
+void creation_end(Creation *c) {
+        /* No answer: the bus tells the caller that there will be none, and who wants the region asks the next broker. */
+        c->m = sd_bus_message_unref(c->m);
+        donor_end(c->donor);
+}
+
 int creation_cancel(Creation *c, sd_bus_message *m) {
         if (c->remover)
                 return -EALREADY;
@@ -277,7 +283,8 @@ static void roll_back(Region *region, bool created, const sd_bus_error *error) {
         manager_announce_end(m, region->path);
         region_forget(region);
         /* Now that nothing is left: whoever has the answer may look. */
-        (void) sd_bus_reply_method_error(message, error);
+        if (message)
+                (void) sd_bus_reply_method_error(message, error);
         if (remover)
                 (void) sd_bus_reply_method_return(remover, NULL);
         manager_mark(m, MANAGER_DIRTY_REGIONS);
@@ -336,7 +343,9 @@ static void donor_done(const DonorResult *result, void *userdata) {
         bool created = result->created;
 
         if (!result->done || c->remover) {
-                if (c->remover)
+                if (!c->m)
+                        (void) sd_bus_error_setf(&error, SD_BUS_ERROR_FAILED, "The broker was stopped");
+                else if (c->remover)
                         (void) sd_bus_error_setf(&error, ERROR_NO_SUCH_REGION,
                                                  "Region '%s' was removed while it was being made",
                                                  region->record.name);

@@ -59,14 +59,18 @@ int manager_new(Manager **ret) {
         m->kernel.root_fd = -1;
         log_init(&m->log, LOG_INFO);
         r = manager_load_config(m);
-        if (r < 0)
+        if (r < 0) {
+                log_message(&m->log, LOG_ERR, "Cannot read the configuration: %s", strerror(-r));
                 return r;
+        }
         r = open_runtime(m);
         if (r < 0)
                 return r;
         r = sd_event_default(&m->event);
-        if (r < 0)
+        if (r < 0) {
+                log_message(&m->log, LOG_ERR, "Cannot set up the event loop: %s", strerror(-r));
                 return r;
+        }
         r = kernel_open(&m->kernel, kernel_ops());
         if (r < 0) {
                 log_message(&m->log, LOG_ERR, "Cannot find out what the kernel's mshare is like: %s", strerror(-r));
@@ -103,6 +107,16 @@ void manager_free(Manager *m) {
         close_fd(m->regions_fd);
         close_fd(m->runtime_fd);
         free(m);
+}
+
+void manager_end_creations(Manager *m) {
+        Region *region, *next;
+
+        for (region = LIST_FIRST(&m->regions); region; region = next) {
+                next = LIST_NEXT(region, regions);
+                if (region->creation)
+                        creation_end(region->creation);
+        }
 }
 
 Region *manager_find_region(Manager *m, const char *name) {

@@ -56,6 +56,9 @@ DEFINE_CLEANUP(Manager, manager_free)
 /* Reads mshared.conf and its drop-ins (again). */
 int manager_load_config(Manager *manager);
 
+/* Undoes all that is being made. Before manager_free(), while the bus is still there. */
+void manager_end_creations(Manager *manager);
+
 /* manager-load.c: state files, leases and msharefs are brought together; then watched. */
 int manager_load(Manager *manager);
 int manager_watch_kernel(Manager *manager);
@@ -83,6 +86,8 @@ int manager_check_request(Manager *manager, const CreateRequest *request, sd_bus
 /* Without the kernel there is no region, and that is the reason to tell. */
 int manager_check_kernel(Manager *manager, sd_bus_error *error);
 void creation_free(Creation *creation);
+/* The broker ends: undoes what is being made, region and creation included. Waits for the donor's end. */
+void creation_end(Creation *creation);
 /* Ends the making; `m` is answered when nothing is left of it. 1, or -EALREADY. */
 int creation_cancel(Creation *creation, sd_bus_message *m);
 
@@ -94,6 +99,8 @@ void manager_announce_removal(Manager *manager, const char *name, const char *pa
 /* A region that never was announced: the end of an object that GetManagedObjects has told of. */
 void manager_announce_end(Manager *manager, const char *path);
 void manager_announce_client(Manager *manager, const char *member, const char *region, uid_t uid);
+/* What "systemctl status" shows; with ready, that the start is over as well. */
+void manager_tell_status(Manager *manager, bool ready);
 /* Tells at once what is dirty. */
 void manager_flush(Manager *manager);
 

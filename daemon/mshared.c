@@ -17,9 +17,15 @@
 static int on_hang_up(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
         Manager *m = userdata;
 
+        int r;
+
         (void) sd_notify(false, "RELOADING=1");
-        if (manager_load_config(m) >= 0)
+        r = manager_load_config(m);
+        if (r >= 0)
                 manager_mark(m, MANAGER_DIRTY_LIMITS);
+        else
+                log_message(&m->log, LOG_ERR, "Cannot read the configuration again, it stays as it was: %s",
+                            strerror(-r));
         (void) sd_notify(false, "READY=1");
         return 0;
 }
@@ -43,15 +49,17 @@ static int setup_events(Manager *m) {
         (void) sigaddset(&mask, SIGINT);
         (void) sigaddset(&mask, SIGHUP);
         (void) sigaddset(&mask, SIGCHLD);
-        if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
-                return -errno;
-        r = sd_event_add_signal(m->event, NULL, SIGTERM, NULL, NULL);
+        r = sigprocmask(SIG_BLOCK, &mask, NULL) < 0 ? -errno : 0;
+        if (r >= 0)
+                r = sd_event_add_signal(m->event, NULL, SIGTERM, NULL, NULL);
         if (r >= 0)
                 r = sd_event_add_signal(m->event, NULL, SIGINT, NULL, NULL);
         if (r >= 0)
                 r = sd_event_add_signal(m->event, NULL, SIGHUP, on_hang_up, m);
         if (r >= 0)
                 r = sd_event_set_watchdog(m->event, true);
+        if (r < 0)
+                log_message(&m->log, LOG_ERR, "Cannot wait for signals and the watchdog: %s", strerror(-r));
         return r < 0 ? r : 0;
 }
 
@@ -80,6 +88,7 @@ static int run(void) {
                 r = manager_load(m);
         if (r >= 0)
                 r = manager_watch_kernel(m);
+        /* Each of them has said why. */
         if (r < 0)
                 return r;
         /* Last: whoever sees the name sees everything. */
@@ -88,11 +97,14 @@ static int run(void) {
                 log_message(&m->log, LOG_ERR, "Cannot have the name " BUS_NAME " on the bus: %s", strerror(-r));
                 return r;
         }
-        (void) sd_notifyf(false, "READY=1\nSTATUS=%u regions, %u clients", m->n_regions, m->n_leases);
+        manager_tell_status(m, true);
         log_message(&m->log, LOG_INFO, "mshared " MSHARE_VERSION " is up with %u regions and %u clients", m->n_regions,
                     m->n_leases);
         r = sd_event_loop(m->event);
         (void) sd_notify(false, "STOPPING=1");
+        if (r < 0)
+                log_message(&m->log, LOG_ERR, "The event loop has failed: %s", strerror(-r));
+        manager_end_creations(m);
         if (r >= 0)
                 manager_flush(m);
         return r;
@@ -103,18 +115,21 @@ static int help(void) {
                       "The broker of shared page-table regions, org.mshare1 on the system bus.\n\n"
                       "  -h --help                  Show this text\n"
                       "     --version               Show the version\n"
-                      "     --region-start NAME     Make the region that regions.d/NAME.conf describes\n"
+                      "     --region-run NAME       Make the region that regions.d/NAME.conf describes, and\n"
+                      "                             stay until it is gone\n"
+                      "     --region-start NAME     Make it and do not stay\n"
                       "     --region-stop NAME      Remove that region\n"
                       "     --region-reload NAME    Give it the mode and owner that the file states now\n\n"
-                      "The last three are what mshare-region@NAME.service runs. See mshared(8).\n");
+                      "The last four are what mshare-region@NAME.service runs. See mshared(8).\n");
         return EXIT_SUCCESS;
 }
 
 int main(int argc, char *argv[]) {
-        enum { ARG_VERSION = 256, ARG_START, ARG_STOP, ARG_RELOAD };
+        enum { ARG_VERSION = 256, ARG_RUN, ARG_START, ARG_STOP, ARG_RELOAD };
         static const struct option options[] = {
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, ARG_VERSION },
+                { "region-run", required_argument, NULL, ARG_RUN },
                 { "region-start", required_argument, NULL, ARG_START },
                 { "region-stop", required_argument, NULL, ARG_STOP },
                 { "region-reload", required_argument, NULL, ARG_RELOAD },
@@ -131,6 +146,8 @@ int main(int argc, char *argv[]) {
                 case ARG_VERSION:
                         (void) printf("mshared " MSHARE_VERSION "\n");
                         return EXIT_SUCCESS;
+                case ARG_RUN:
+                        return region_unit_run(optarg);
                 case ARG_START:
                         return region_unit_start(optarg);
                 case ARG_STOP:

@@ -43,13 +43,9 @@ static size_t utf8_sequence(const unsigned char *s) {
         return 0;
 }
 
-bool region_name_is_adoptable(const char *name) {
-        const unsigned char *p = (const unsigned char *) name;
+bool text_is_printable(const char *text) {
+        const unsigned char *p = (const unsigned char *) text;
 
-        if (!*name || strlen(name) > REGION_NAME_MAX || strchr(name, '/'))
-                return false;
-        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strncmp(name, ".#", 2) == 0)
-                return false;
         while (*p) {
                 size_t k = utf8_sequence(p);
 
@@ -61,4 +57,12 @@ bool region_name_is_adoptable(const char *name) {
                 p += k;
         }
         return true;
+}
+
+bool region_name_is_adoptable(const char *name) {
+        if (!*name || strlen(name) > REGION_NAME_MAX || strchr(name, '/'))
+                return false;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strncmp(name, ".#", 2) == 0)
+                return false;
+        return text_is_printable(name);
 }

@@ -18,3 +18,6 @@ bool region_name_is_valid(const char *name);
 
 /* Whether a name found in msharefs can be spoken of on the bus at all: UTF-8 without control characters, no ".#" in front. */
 bool region_name_is_adoptable(const char *name);
+
+/* UTF-8 without control characters, so that a terminal shows it and obeys nothing in it. */
+bool text_is_printable(const char *text);

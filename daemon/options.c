@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "errors.h"
+#include "name.h"
 #include "options.h"
 
 /* A year: past it somebody has mistaken the unit. */
@@ -214,6 +215,8 @@ static int read_label(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return r;
         if (strlen(label) > LABEL_MAX)
                 return invalid(error, "Option 'label' is %zu bytes long, the longest is %d", strlen(label), LABEL_MAX);
+        if (!text_is_printable(label))
+                return invalid(error, "Option 'label' has a control character in it, and terminals would obey it");
         return free_and_strdup(&((CreateRequest *) userdata)->label, label);
 }
 

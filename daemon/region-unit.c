@@ -59,7 +59,8 @@ static int resolve(const RegionFile *file, Owner *ret) {
         if (file->user && parse_u32(file->user, 10, &owner.uid) < 0) {
                 pw = getpwnam(file->user);
                 if (!pw)
-                        return say(-ESRCH, "User=%s: there is no such user.\n", file->user);
+                        return say(-ESRCH, "User=%s: there is no such user. (One of DynamicUser= is there only while its "
+                                   "service runs, so it cannot own a region that is made before.)\n", file->user);
                 owner.uid = pw->pw_uid;
                 owner.gid = pw->pw_gid;
         }
@@ -185,10 +186,18 @@ static int finish(const char *what, const char *name, int r, const sd_bus_error 
         return EXIT_FAILURE;
 }
 
-int region_unit_start(const char *name) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+/* A file that may only be read makes a region that may only be read. */
+static int open_backing(const char *path) {
+        int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+
+        if (fd < 0 && (errno == EACCES || errno == EPERM || errno == EROFS || errno == ETXTBSY))
+                fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        return fd < 0 ? -errno : fd;
+}
+
+/* Returns 0, or an exit status having said why. */
+static int start_declared(Start *s, const char *name, sd_bus_error *error) {
         _cleanup_(region_file_done) RegionFile f = {};
-        _cleanup_(start_done) Start s = {};
         _cleanup_(closep) int fd = -1;
         Owner owner = {};
         int r;
@@ -196,16 +205,36 @@ int region_unit_start(const char *name) {
         if (load_file(name, &f) < 0 || resolve(&f, &owner) < 0)
                 return EXIT_FAILURE;
         if (f.path) {
-                fd = open(f.path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+                fd = open_backing(f.path);
                 if (fd < 0)
-                        return say(EXIT_FAILURE, "Cannot open Path=%s: %s.\n", f.path, strerror(errno));
+                        return say(EXIT_FAILURE, "Cannot open Path=%s: %s.\n", f.path, strerror(-fd));
         }
-        r = start_open(&s);
+        r = start_open(s);
         if (r >= 0)
-                r = start(&s, name, &f, &owner, fd, &error);
-        if (r == -ECANCELED && s.stopped)
+                r = start(s, name, &f, &owner, fd, error);
+        if (r == -ECANCELED && s->stopped)
                 return say(EXIT_FAILURE, "The start was ended, and region %s is not made.\n", name);
-        return finish("make", name, r, &error);
+        return finish("make", name, r, error);
+}
+
+int region_unit_start(const char *name) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_(start_done) Start s = {};
+
+        return start_declared(&s, name, &error);
+}
+
+int region_unit_run(const char *name) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_(start_done) Start s = {};
+        bool removed;
+        int r;
+
+        r = start_declared(&s, name, &error);
+        if (r != EXIT_SUCCESS)
+                return r;
+        r = start_keep(&s, name, &removed, &error);
+        return finish(removed ? "remove" : "follow", name, r, &error);
 }
 
 int region_unit_stop(const char *name) {

@@ -9,6 +9,8 @@
  * end a start, which then leaves nothing of the region that it was making.
  */
 int region_unit_start(const char *name);
+/* As region_unit_start(), and then stays until the region is gone. SIGTERM and SIGINT remove it. */
+int region_unit_run(const char *name);
 int region_unit_stop(const char *name);
 int region_unit_reload(const char *name);
 

@@ -132,4 +132,53 @@ check 'and none of who wants it' is "$wants" main_pid db-Wants
 systemctl stop db-Wants db-Requires
 rm -f /run/systemd/system/db-{Wants,Requires}.service
 systemctl daemon-reload
+
+# A region's unit follows its region, and ends while broker and bus are there to be told.
+if [ "$MSHARE_PATCHED" = yes ]; then
+        inactive() { ! systemctl is-active mshare-region@pgdata; }
+        region_is_gone() { ! [ -e /sys/fs/mshare/pgdata ]; }
+        printf '[Region]\nSize=64M\nUser=postgres\n' > /etc/mshare/regions.d/pgdata.conf
+        check 'a region unit' systemctl start mshare-region@pgdata
+        check 'has a process' sh -c '[ "$(systemctl show -P MainPID mshare-region@pgdata)" != 0 ]'
+        check 'a restart of the broker' systemctl restart mshared
+        check 'is none of it' is active systemctl is-active mshare-region@pgdata
+        check 'its region removed by hand' msharectl remove pgdata
+        check 'it ends' is inactive systemctl is-active mshare-region@pgdata
+        printf '[Unit]\nRequires=mshare-region@pgdata.service\nAfter=mshare-region@pgdata.service\n[Service]\nExecStart=sleep infinity\n' \
+                > /run/systemd/system/db.service
+        systemctl daemon-reload
+        check 'a database that requires it starts' systemctl start db
+        check 'with a new one' test -e /sys/fs/mshare/pgdata
+        check 'the region removed by force' msharectl remove --force pgdata
+        check 'is not the end of the database' is active systemctl is-active db
+        check 'but its next start' systemctl restart db
+        check 'makes the region again' test -e /sys/fs/mshare/pgdata
+        systemctl stop db
+
+        for verb in stop restart; do
+                check "the mount is not for $verb by hand" sh -c "systemctl $verb sys-fs-mshare.mount 2>&1 | grep 'may be requested by dependency only'"
+        done
+        check 'and regions are where they were' test -e /sys/fs/mshare/pgdata
+
+        mkdir -p /run/systemd/system/mshare-guest.service.d
+        printf '[Unit]\nIgnoreOnIsolate=yes\n' > /run/systemd/system/mshare-guest.service.d/isolate.conf
+        systemctl daemon-reload
+        check 'another target is isolated' systemctl isolate rescue.target
+        check 'the region unit has ended' is inactive systemctl is-active mshare-region@pgdata
+        check 'the broker as well' is inactive systemctl is-active mshared
+        check 'the region is gone' region_is_gone
+        check 'and nothing has failed' sh -c '! systemctl is-failed mshare-region@pgdata mshared'
+        check 'back again' systemctl isolate multi-user.target
+        check 'the region unit starts' systemctl start mshare-region@pgdata
+        check 'and stops' systemctl stop mshare-region@pgdata
+        check 'with its region' region_is_gone
+        printf '[Region]\nSize=8M\nUser=postgres\nBacking=file\nPath=/usr/share/mshare-test-file\n' > /etc/mshare/regions.d/ro.conf
+        truncate -s 8M /usr/share/mshare-test-file
+        chattr +i /usr/share/mshare-test-file 2> /dev/null || mount --bind -o ro /usr/share/mshare-test-file /usr/share/mshare-test-file
+        check 'a file that may only be read backs a region' systemctl start mshare-region@ro
+        check 'which is there' test -e /sys/fs/mshare/ro
+        systemctl stop mshare-region@ro
+        rm -f /etc/mshare/regions.d/{pgdata,ro}.conf /run/systemd/system/db.service
+        systemctl daemon-reload
+fi
 echo "1..$count"

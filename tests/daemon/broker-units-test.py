@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What units and their managers see: a region's unit follows its region, and the broker's end and state. See promises.py."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from harness import GAMES, MAIL, wait_until  # noqa: E402
+from promises import MANAGER_IFACE, REGION_IFACE, equal, main, refuses  # noqa: E402
+
+
+def declare(env, name, text="Size=8M\nMode=0640\nUser=games\n"):
+    with open(os.path.join(env.regions_dir, name + ".conf"), "w") as f:
+        f.write("[Region]\n" + text)
+
+
+class Keeper:
+    """The process of a region's unit, with the manager's end of its notifications."""
+
+    def __init__(self, env, name):
+        path = os.path.join(env.top, "notify-" + name)
+        if os.path.exists(path):
+            os.unlink(path)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(path)
+        self.socket.settimeout(30)
+        self.process = subprocess.Popen([env.binary, "--region-run", name], env=dict(env.environ(), NOTIFY_SOCKET=path),
+                                        stderr=subprocess.PIPE, text=True)
+
+    def ready(self):
+        assert b"READY=1" in self.socket.recv(4096)
+        return self
+
+    def ends(self, status, *texts):
+        said = self.process.communicate(timeout=30)[1]
+        equal(self.process.returncode, status)
+        for text in texts:
+            assert text in said, (text, said)
+        self.socket.close()
+
+    def stays(self):
+        time.sleep(0.5)
+        assert self.process.poll() is None, self.process.communicate()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+
+
+def test_a_unit_follows_its_region(env):
+    env.start()
+    root = env.client(0)
+    declare(env, "r")
+    # Removed by hand, by force, and behind the broker's back.
+    for remove in (lambda: root.remove("r"), lambda: root.remove("r", force=True), lambda: os.unlink(env.fs("r"))):
+        keeper = Keeper(env, "r").ready()
+        equal(root.list()["r"]["uid"], GAMES)
+        root.create("other")
+        root.remove("other")
+        keeper.stays()
+        remove()
+        keeper.ends(0, "Region r has been removed")
+    # The next start makes it anew, and the stop of a unit removes it.
+    keeper = Keeper(env, "r").ready()
+    keeper.stop()
+    keeper.ends(0)
+    equal((root.list(), env.states()), ({}, []))
+
+
+def test_a_unit_of_a_region_that_lives_while_leased_ends_with_it(env):
+    env.start()
+    declare(env, "r", "Size=8M\nUser=games\nLifetime=while-leased\n")
+    keeper = Keeper(env, "r").ready()
+    c = env.client(GAMES)
+    c.acquire("r")
+    keeper.stays()
+    c.kill()
+    keeper.ends(0, "Region r has been removed")
+
+
+def test_a_unit_outlives_broker_and_bus(env):
+    env.start()
+    declare(env, "r")
+    keeper = Keeper(env, "r").ready()
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        env.restart(sig)
+        keeper.stays()
+    env.bus.stop()
+    env.daemon.wait(20)
+    env.daemon = None
+    keeper.stays()
+    env.bus.start()
+    env.start()
+    keeper.stays()
+    # What happens while the broker is away is seen when it is back.
+    env.stop()
+    os.unlink(env.fs("r"))
+    keeper.stays()
+    env.start()
+    keeper.ends(0, "Region r has been removed")
+
+
+def test_a_unit_does_not_remove_another_region_of_that_name(env):
+    env.start()
+    root = env.client(0)
+    declare(env, "r")
+    keeper = Keeper(env, "r").ready()
+    keeper.process.send_signal(signal.SIGSTOP)
+    root.remove("r")
+    root.create("r", mode=0o600, uid=MAIL, gid=MAIL)
+    keeper.stop()
+    keeper.process.send_signal(signal.SIGCONT)
+    keeper.ends(0)
+    equal(root.list()["r"]["uid"], MAIL)
+
+
+def test_a_stop_that_fails_says_so(env):
+    env.start()
+    declare(env, "r")
+    keeper = Keeper(env, "r").ready()
+    os.chown(env.kernel + "/fs", 0, 0)
+    keeper.stop()
+    keeper.ends(1, "Cannot remove region r: The kernel did not unlink")
+
+
+def test_a_file_that_may_only_be_read_backs_a_region(env):
+    env.start()
+    backing = os.path.join(env.top, "backing")
+    with open(backing, "wb") as f:
+        f.truncate(1 << 20)
+    mount = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$2" --region-start r'
+    declare(env, "r", "Size=1M\nBacking=file\nPath=%s\n" % backing)
+    r = subprocess.run(["unshare", "-m", "--propagation", "unchanged", "sh", "-c",
+                        "mount --make-rprivate / 2>/dev/null; " + mount, "sh", backing, env.binary],
+                       env=env.environ(), capture_output=True, text=True)
+    equal((r.returncode, r.stderr), (0, ""))
+    equal(env.client(0).get("/org/mshare1/region/r", REGION_IFACE, "Backing"), "file")
+
+
+# --- the broker's own unit ---
+
+def test_the_end_of_the_broker_leaves_nothing_half_made(env):
+    env.start()
+    with open(env.kernel + "/available", "w") as f:
+        f.write("0")
+    callers = [env.client(0) for _ in range(3)]
+    for i, c in enumerate(callers):
+        c.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
+               args=["big%d" % i, 64 << 20, 0o600, {"populate": True}])
+    wait_until(lambda: len(os.listdir(env.kernel + "/fs")) == 3, what="the names")
+    donors = subprocess.run(["pgrep", "-P", str(env.daemon.pid)], capture_output=True, text=True).stdout.split()
+    equal(len(donors), 3)
+    for pid in donors:
+        os.kill(int(pid), signal.SIGSTOP)
+    env.client(0).create("done")
+    env.stop()
+    equal((os.listdir(env.kernel + "/fs"), env.states()), (["done"], ["done"]))
+    assert not any(os.path.exists("/proc/" + pid) for pid in donors), donors
+    equal(env.read_log().count("could not be made: The broker was stopped"), 3)
+    for c in callers:
+        refuses("NoReply", c.receive)
+
+
+def test_the_status_is_true_at_any_time(env):
+    env.start(notify=False)
+    env.stop()
+    path = os.path.join(env.top, "notify")
+    said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    said.bind(path)
+    os.chmod(path, 0o666)
+    said.settimeout(0.2)
+    environ = env.environ
+    env.environ = lambda: dict(environ(), NOTIFY_SOCKET=path)
+    env.start()
+    last = [""]
+
+    def status():
+        try:
+            while True:
+                for line in said.recv(4096).decode().splitlines():
+                    if line.startswith("STATUS="):
+                        last[0] = line[len("STATUS="):]
+        except socket.timeout:
+            return last[0]
+
+    def becomes(text):
+        wait_until(lambda: status() == text, what=text)
+
+    root = env.client(0)
+    becomes("0 regions, 0 clients")
+    root.create("r")
+    becomes("1 region, 0 clients")
+    lease = root.acquire("r")[2]
+    becomes("1 region, 1 client")
+    root.acquire("r")
+    becomes("1 region, 2 clients")
+    root.do("close", fd=lease)
+    becomes("1 region, 1 client")
+    root.remove("r", force=True)
+    becomes("0 regions, 0 clients")
+    said.close()
+
+
+def test_the_log_is_set_without_a_question_to_the_bus(env):
+    env.start()
+    root = env.client(0)
+    root.list()
+    monitor = subprocess.Popen(["busctl", "--address=" + env.bus.address, "monitor", "--match=member=GetConnectionCredentials"],
+                               stdout=subprocess.PIPE, text=True)
+    time.sleep(0.5)
+    # The connection is known: nothing has to be asked about it.
+    for c, level in ((root, "debug"), (root, "info")):
+        c.do("call", path="/org/freedesktop/LogControl1", interface="org.freedesktop.DBus.Properties", member="Set",
+             signature="ssv", args=["org.freedesktop.LogControl1", "LogLevel", level])
+    time.sleep(0.5)
+    monitor.terminate()
+    asked = monitor.communicate()[0]
+    assert "GetConnectionCredentials" not in asked, asked
+    assert "The log level is set to debug, by user 0 (process %d" % root.process.pid in env.read_log(), env.read_log()
+    for name, value in (("LogLevel", "emerg"), ("LogTarget", "null")):
+        refuses("AccessDenied", env.client(GAMES).do, "call", path="/org/freedesktop/LogControl1",
+                interface="org.freedesktop.DBus.Properties", member="Set", signature="ssv",
+                args=["org.freedesktop.LogControl1", name, value], contains="for root to set")
+    refuses("InvalidArgs", root.do, "call", path="/org/freedesktop/LogControl1",
+            interface="org.freedesktop.DBus.Properties", member="Set", signature="ssv",
+            args=["org.freedesktop.LogControl1", "LogLevel", "loud"], contains=("'loud'", "debug"))
+
+
+def test_labels_are_fit_for_terminals(env):
+    env.start()
+    root = env.client(0)
+    for label in ("\x1b[2Jgone", "two\nlines", "tab\there", "\x7f", "c1 \u009b2J"):
+        refuses("InvalidArgs", root.create, "r", label=label, contains="control character")
+    root.create("r", label="Größe 1, für alle")
+    equal(root.get("/org/mshare1/region/r", REGION_IFACE, "Label"), "Größe 1, für alle")
+
+
+if __name__ == "__main__":
+    sys.exit(main(globals()))
