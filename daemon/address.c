@@ -54,32 +54,40 @@ int address_check(uint64_t start, uint64_t length, uint64_t granule) {
         return 0;
 }
 
-static bool pick_between(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t start,
-                         uint64_t end, uint64_t *ret) {
-        uint64_t at = start + (granule - start % granule) % granule;
+/* The free place with that number (from 0) in [start, end), or, if there are not so many, their number. */
+static bool find_place(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t start,
+                       uint64_t end, uint64_t number, uint64_t *ret) {
+        uint64_t at = start + (granule - start % granule) % granule, found = 0;
 
         while (at < end && length <= end - at) {
                 const AddressRange *hit = address_conflict(ranges, n, at, length);
 
                 if (!hit) {
-                        *ret = at;
-                        return true;
+                        if (found++ == number) {
+                                *ret = at;
+                                return true;
+                        }
+                        at += granule;
+                        continue;
                 }
                 at = hit->start + hit->length;
                 at += (granule - at % granule) % granule;
         }
+        *ret = found;
         return false;
 }
 
-int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t after,
+int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t random,
                  uint64_t *ret) {
         for (size_t i = 0; i < ELEMENTSOF(zones); i++) {
-                uint64_t start = zones[i].start, end = zones[i].end;
+                uint64_t start = zones[i].start, end = zones[i].end, places;
 
-                if (after > start && after < end && pick_between(ranges, n, length, granule, after, end, ret))
-                        return 0;
-                if (pick_between(ranges, n, length, granule, start, end, ret))
-                        return 0;
+                (void) find_place(ranges, n, length, granule, start, end, UINT64_MAX, &places);
+                if (places == 0)
+                        continue;
+                (void) find_place(ranges, n, length, granule, start, end,
+                                  (uint64_t) (((unsigned __int128) random * places) >> 64), ret);
+                return 0;
         }
         return -ENOSPC;
 }

@@ -26,8 +26,8 @@ int address_check(uint64_t start, uint64_t length, uint64_t granule);
 
 /*
  * Picks an address for a window of length bytes that overlaps none of ranges and that no usual process uses for its
- * own purposes. The search begins after `after` (0: at the front), so that an address is not given again at once: a
- * client of a removed region may still have the old window. Returns 0 or -ENOSPC.
+ * own purposes, from all of those that are equally good; random, of which all 64 bits count, says which. So nobody who is not
+ * told where a region lies knows it from the regions that he makes himself. Returns 0 or -ENOSPC.
  */
-int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t after,
+int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t random,
                  uint64_t *ret);

@@ -71,14 +71,18 @@ static int check_address(Manager *m, const CreateRequest *request, uint64_t leng
 static int take_space(Manager *m, const CreateRequest *request, uint64_t length, uint64_t *ret_address,
                       sd_bus_error *error) {
         _cleanup_(freep) AddressRange *windows = NULL;
+        size_t n_all;
         ssize_t n;
         int r;
 
-        n = manager_windows(m, &windows);
+        n = manager_windows(m, &windows, &n_all);
         if (n < 0)
                 return (int) n;
         if (!request->address_set) {
-                r = address_pick(windows, (size_t) n, length, m->kernel.granule, m->last_address, ret_address);
+                r = address_pick(windows, n_all, length, m->kernel.granule, manager_random_id(m), ret_address);
+                if (r < 0)
+                        r = address_pick(windows, (size_t) n, length, m->kernel.granule, manager_random_id(m),
+                                         ret_address);
                 if (r < 0)
                         return sd_bus_error_setf(error, ERROR_NO_ADDRESS_SPACE,
                                                  "No window of %" PRIu64 " bytes is free among the default addresses "
@@ -457,7 +461,6 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
                 return r;
         }
         c->m = sd_bus_message_ref(call_message(call));
-        m->last_address = region->record.address + region->record.length;
         manager_mark(m, MANAGER_DIRTY_REGIONS);
         return 1;
 }

@@ -144,12 +144,12 @@ Region *manager_find_region_by_path(Manager *m, const char *path) {
         return NULL;
 }
 
-ssize_t manager_windows(Manager *m, AddressRange **ret) {
+ssize_t manager_windows(Manager *m, AddressRange **ret, size_t *ret_all) {
         AddressRange *v;
         Region *region;
         size_t n = 0;
 
-        v = calloc(m->n_regions + m->n_foreign + m->n_skipped + 1, sizeof(*v));
+        v = calloc(m->n_regions + m->n_foreign + m->n_skipped + RECENT_WINDOWS, sizeof(*v));
         if (!v)
                 return -ENOMEM;
         LIST_FOREACH(region, &m->regions, regions)
@@ -158,6 +158,10 @@ ssize_t manager_windows(Manager *m, AddressRange **ret) {
                 v[n++] = m->foreign[i];
         for (size_t i = 0; i < m->n_skipped; i++)
                 v[n++] = (AddressRange) { m->skipped[i].address, m->skipped[i].length };
+        *ret_all = n;
+        for (size_t i = 0; i < RECENT_WINDOWS; i++)
+                if (m->recent[i].length > 0)
+                        v[(*ret_all)++] = m->recent[i];
         *ret = v;
         return (ssize_t) n;
 }
@@ -176,6 +180,7 @@ static void forget_and_announce(Manager *m, Region *region) {
         _cleanup_(freep) char *name = NULL, *path = NULL;
         bool announced = region->announced;
 
+        m->recent[m->n_recent++ % RECENT_WINDOWS] = (AddressRange) { region->record.address, region->record.length };
         name = strdup(region->record.name);
         path = strdup(region->path);
         region_forget(region);

@@ -22,6 +22,8 @@
 #define MANAGER_DIRTY_CLIENTS (1u << 1)
 #define MANAGER_DIRTY_LIMITS (1u << 2)
 
+#define RECENT_WINDOWS 16
+
 struct Manager {
         Log log;
         Config config;
@@ -40,7 +42,9 @@ struct Manager {
         RegionRecord *skipped;
         size_t n_skipped;
         int runtime_fd, regions_fd, leases_fd;
-        uint64_t last_address;
+        /* Windows that were given back last, in a ring: clients of those regions may have them still. */
+        AddressRange recent[RECENT_WINDOWS];
+        unsigned n_recent;
         unsigned dirty;
         sd_event_source *notify; /* the timer that tells what is dirty */
         sd_event_source *watch; /* inotify on msharefs */
@@ -71,8 +75,11 @@ Region *manager_find_region(Manager *manager, const char *name);
 /* Whether a region of that name is left for the next run. */
 bool manager_has_skipped(const Manager *manager, const char *name);
 Region *manager_find_region_by_path(Manager *manager, const char *path);
-/* All windows in use, to be freed. Returns their number or -ENOMEM. */
-ssize_t manager_windows(Manager *manager, AddressRange **ret);
+/*
+ * All windows in use, and behind them those that were given back last, to be freed. Returns the number of the former, and of both
+ * together in *ret_all; or -ENOMEM.
+ */
+ssize_t manager_windows(Manager *manager, AddressRange **ret, size_t *ret_all);
 /* The region is to go: unlinked in the kernel, forgotten here, announced. 0 or negative errno (nothing has changed then). */
 int manager_remove_region(Manager *manager, Region *region, const char *why, const Actor *by);
 /* The kernel has lost it already. */

@@ -9,23 +9,25 @@
 #define GRANULE (UINT64_C(1) << 39)
 #define TiB (UINT64_C(1) << 40)
 
+static uint64_t random_u64(void) {
+        return (uint64_t) g_random_int() << 32 | g_random_int();
+}
+
 /* Takes windows of that length until none is left. Returns how many; all of them are checked against each other. */
 static size_t fill(uint64_t length, AddressRange *windows, size_t max) {
-        uint64_t after = 0;
         size_t n = 0;
 
         while (n < max) {
                 uint64_t at;
                 int r;
 
-                r = address_pick(windows, n, length, GRANULE, after, &at);
+                r = address_pick(windows, n, length, GRANULE, random_u64(), &at);
                 if (r == -ENOSPC)
                         break;
                 g_assert_cmpint(r, ==, 0);
                 g_assert_cmpint(address_check(at, length, GRANULE), ==, 0);
                 g_assert_null(address_conflict(windows, n, at, length));
                 windows[n++] = (AddressRange) { at, length };
-                after = at + length;
         }
         return n;
 }
@@ -111,19 +113,29 @@ static void test_holes_are_found_again(void) {
                 uint64_t at;
 
                 windows[i] = windows[n - 1];
-                g_assert_cmpint(address_pick(windows, n - 1, GRANULE, GRANULE, gone.start + GRANULE, &at), ==, 0);
+                g_assert_cmpint(address_pick(windows, n - 1, GRANULE, GRANULE, random_u64(), &at), ==, 0);
                 g_assert_cmpuint(at, ==, gone.start);
                 g_assert_cmpint(address_pick(windows, n - 1, 2 * GRANULE, GRANULE, 0, &at), ==, -ENOSPC);
                 windows[i] = gone;
         }
 }
 
-static void test_an_address_is_not_given_again_at_once(void) {
-        uint64_t first, second;
+static void test_every_free_place_of_a_zone_may_be_chosen(void) {
+        static const AddressRange taken[] = { { 22 * TiB, 3 * GRANULE }, { 40 * TiB, 2 * TiB } };
+        uint64_t at, last = 0;
+        unsigned n_places = 0;
 
-        g_assert_cmpint(address_pick(NULL, 0, GRANULE, GRANULE, 0, &first), ==, 0);
-        g_assert_cmpint(address_pick(NULL, 0, GRANULE, GRANULE, first + GRANULE, &second), ==, 0);
-        g_assert_cmpuint(first, !=, second);
+        /* The first zone has 42 places, and 35 are left. Each has its part of all random numbers, none has the taken ones. */
+        for (unsigned i = 0; i <= 1024; i++) {
+                uint64_t random = i == 1024 ? UINT64_MAX : (uint64_t) i << 54;
+
+                g_assert_cmpint(address_pick(taken, G_N_ELEMENTS(taken), GRANULE, GRANULE, random, &at), ==, 0);
+                g_assert_null(address_conflict(taken, G_N_ELEMENTS(taken), at, GRANULE));
+                g_assert_cmpuint(at, >=, last);
+                n_places += at != last;
+                last = at;
+        }
+        g_assert_cmpuint(n_places, ==, 35);
 }
 
 static void test_stated_addresses_are_checked(void) {
@@ -166,7 +178,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/address/real-processes", test_no_default_collides_with_real_processes);
         g_test_add_func("/address/sizes", test_windows_of_all_sizes_fit);
         g_test_add_func("/address/holes", test_holes_are_found_again);
-        g_test_add_func("/address/reuse", test_an_address_is_not_given_again_at_once);
+        g_test_add_func("/address/random", test_every_free_place_of_a_zone_may_be_chosen);
         g_test_add_func("/address/stated", test_stated_addresses_are_checked);
         g_test_add_func("/address/rounding", test_rounding);
         return g_test_run();
