@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <sys/inotify.h>
 
 #include "manager.h"
@@ -194,6 +195,15 @@ static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
                            record->name);
                 return 0;
         }
+        /* What its state file does not say any more, the kernel says, or nobody. */
+        if (!record->has_ready)
+                record->ready = (k.st.st_mode & 0777) != 0 || k.st.st_uid != geteuid();
+        if (!record->has_created)
+                record->created_usec = (uint64_t) k.st.st_ctim.tv_sec * USEC_PER_SEC + (uint64_t) k.st.st_ctim.tv_nsec / 1000;
+        if (!record->has_size)
+                record->size = k.length;
+        if (!record->has_id)
+                record->id = manager_random_id(m);
         if (!record->ready && (k.st.st_mode & 0777) == 0) {
                 log_region(&m->log, LOG_NOTICE, NULL, record->name, "Region %s was left half made; it is removed",
                            record->name);
@@ -201,7 +211,7 @@ static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
                 return 0;
         }
         /* With its mode set it was all there but for the last save: if it is the one, and nobody else's of that name. */
-        if (!record->ready && (k.address != record->address || k.length != record->length)) {
+        if (!record->ready && record->has_window && (k.address != record->address || k.length != record->length)) {
                 log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, record->name,
                            "Region %s is another one than the one that was being made; its state is dropped",
                            record->name);
@@ -239,26 +249,41 @@ static int skip(Manager *m, RegionRecord *record) {
 static int load_state(const char *name, void *userdata) {
         _cleanup_(region_record_done) RegionRecord record = {};
         _cleanup_(freep) char *text = NULL;
+        bool read_only = false, id_is_new;
         Manager *m = userdata;
-        bool read_only = false;
+        const char *reason;
         Region *region;
         int r;
 
         if (is_temporary(name))
                 return 0;
-        r = read_file(m->regions_fd, name, STATE_FILE_MAX, &text, NULL);
-        if (r >= 0)
-                r = region_record_parse(text, &record);
-        if (r >= 0 && !streq(record.name, name))
-                r = -EBADMSG;
-        if (r < 0) {
-                if (is_passing(r))
-                        return r;
-                log_message(&m->log, LOG_WARNING, "The state file of region %s cannot be used and is dropped: %s", name,
-                            strerror(-r));
+        if (!region_name_is_adoptable(name)) {
+                log_message(&m->log, LOG_WARNING, "A state file has a name that no region has; it is removed");
                 drop_state(m, name);
                 return 0;
         }
+        r = read_file(m->regions_fd, name, STATE_FILE_MAX, &text, NULL);
+        if (is_passing(r))
+                return r;
+        reason = r < 0 ? strerror(-r) : "it is damaged, or another version has written it";
+        /* Of a file that cannot be read at all, the name is left. */
+        if (r < 0) {
+                text = strdup("");
+                if (!text)
+                        return -ENOMEM;
+        }
+        r = region_record_parse(text, &record);
+        if (r < 0)
+                return r;
+        if (r > 0 || !streq(record.name, name)) {
+                log_region(&m->log, LOG_WARNING, NULL, name,
+                           "The state file of region %s cannot be used in full (%s): what it says is kept, the kernel "
+                           "says the rest", name, reason);
+                r = free_and_strdup(&record.name, name);
+                if (r < 0)
+                        return r;
+        }
+        id_is_new = !record.has_id;
         r = reconcile(m, &record, &read_only);
         if (is_passing(r))
                 return r;
@@ -277,6 +302,7 @@ static int load_state(const char *name, void *userdata) {
         region->announced = true;
         region->progress = 1;
         region->read_only = read_only;
+        region->id_is_new = id_is_new;
         r = region_save(region);
         if (r < 0)
                 log_region(&m->log, LOG_ERR, NULL, name, "Cannot save the state of region %s: %s", name, strerror(-r));
@@ -299,6 +325,36 @@ static bool is_of_skipped(const Manager *m, const LeaseRecord *record) {
         return false;
 }
 
+static bool is_held(const Lease *lease) {
+        struct pollfd p = { .fd = lease->fd };
+
+        return poll(&p, 1, 0) >= 0 && !(p.revents & POLLHUP);
+}
+
+/*
+ * A lease whose region's id stands nowhere any more. If there is one region only that has lost its id, it is that one's; else
+ * nothing tells whose it is. Nobody's, if no process holds it.
+ */
+static Region *find_for_orphan(Manager *m, const LeaseRecord *record) {
+        Region *region, *found = NULL;
+
+        LIST_FOREACH(region, &m->regions, regions) {
+                if (!region->id_is_new)
+                        continue;
+                if (found)
+                        return NULL;
+                found = region;
+        }
+        if (!found)
+                return NULL;
+        found->id_is_new = false;
+        found->record.id = record->region_id;
+        if (region_save(found) < 0)
+                log_region(&m->log, LOG_ERR, NULL, found->record.name, "Cannot save the state of region %s",
+                           found->record.name);
+        return found;
+}
+
 static int load_lease(const char *name, void *userdata) {
         _cleanup_(lease_record_done) LeaseRecord record = {};
         _cleanup_(lease_freep) Lease *lease = NULL;
@@ -309,20 +365,38 @@ static int load_lease(const char *name, void *userdata) {
         r = lease_record_parse(name, &record);
         if (r == -ENOMEM)
                 return r;
-        if (r >= 0)
-                region = find_by_id(m, record.region_id);
-        if (r >= 0 && !region && is_of_skipped(m, &record))
-                return 0;
-        if (!region) {
+        if (r < 0) {
                 (void) unlinkat(m->leases_fd, name, 0);
                 return 0;
         }
+        region = find_by_id(m, record.region_id);
+        if (!region && is_of_skipped(m, &record))
+                return 0;
         r = lease_open(m->leases_fd, name, &record, &lease);
+        /* No FIFO of ours, and of no region. */
+        if (r < 0 && !region && !is_passing(r)) {
+                (void) unlinkat(m->leases_fd, name, 0);
+                return 0;
+        }
+        if (r >= 0 && !region && !is_held(lease)) {
+                lease_drop(TAKE_PTR(lease), m->leases_fd);
+                return 0;
+        }
+        if (r >= 0 && !region) {
+                region = find_for_orphan(m, &lease->record);
+                if (!region) {
+                        log_message(&m->log, LOG_WARNING,
+                                    "A lease of user %" PRIu32 " is held, but of which region is not known; it is left alone",
+                                    (uint32_t) lease->record.uid);
+                        return 0;
+                }
+        }
         if (r >= 0)
                 r = region_add_lease(region, lease);
         if (r < 0) {
-                log_region(&m->log, LOG_ERR, NULL, region->record.name, "Cannot take up a lease of region %s: %s",
-                           region->record.name, strerror(-r));
+                log_region(&m->log, LOG_ERR, NULL, region ? region->record.name : NULL,
+                           "Cannot take up a lease of region %s: %s", region ? region->record.name : "(unknown)",
+                           strerror(-r));
                 return r == -ENOMEM ? r : 0;
         }
         TAKE_PTR(lease);

@@ -33,6 +33,7 @@ struct Region {
         uint64_t linger_usec; /* the current wait between looks at a region that should go */
         unsigned dirty;
         bool announced, charged;
+        bool id_is_new; /* that of its leases stood in a state file that could not be read */
         uid_t payer; /* whose limits it counts against, if charged */
 };
 

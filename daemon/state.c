@@ -43,6 +43,7 @@ int lifetime_from_string(const char *s) {
 void region_record_done(RegionRecord *record) {
         free(record->name);
         free(record->label);
+        free(record->others);
         *record = (RegionRecord) {};
 }
 
@@ -60,10 +61,11 @@ char *region_record_format(const RegionRecord *r) {
                      "VERSION=1\nNAME=%s\nID=%016" PRIx64 "\nADDRESS=%" PRIu64 "\nLENGTH=%" PRIu64 "\nSIZE=%" PRIu64
                      "\nMODE=%03o\nUID=%" PRIu32 "\nGID=%" PRIu32 "\nCREATOR=%" PRIu32
                      "\nBACKING=%s\nHUGEPAGES=%s\nLIFETIME=%s\nLINGER=%" PRIu64 "\nCREATED=%" PRIu64 "\nINODE=%" PRIu64
-                     "\nLABEL=%s\nREADY=%d\nLEASED=%d\n",
+                     "\nLABEL=%s\nREADY=%d\nLEASED=%d\n%s",
                      name, r->id, r->address, r->length, r->size, (unsigned) r->mode, (uint32_t) r->uid,
                      (uint32_t) r->gid, (uint32_t) r->creator, backings[r->backing], hugepages[r->hugepages],
-                     lifetimes[r->lifetime], r->linger_usec, r->created_usec, r->inode, label, r->ready, r->leased);
+                     lifetimes[r->lifetime], r->linger_usec, r->created_usec, r->inode, label, r->ready, r->leased,
+                     r->others ?: "");
         return k < 0 ? NULL : text;
 }
 
@@ -87,12 +89,11 @@ static int assign_enum(int value, unsigned *ret) {
 
 static int assign(RegionRecord *r, enum Key key, const char *value) {
         uint64_t version;
-        int k;
 
         switch (key) {
         case KEY_VERSION:
-                k = parse_u64(value, 10, &version);
-                return k < 0 ? k : version == 1 ? 0 : -EPROTONOSUPPORT;
+                /* A later version's keys that we know mean what they always have. */
+                return parse_u64(value, 10, &version);
         case KEY_NAME:
                 return line_unescape(value, &r->name);
         case KEY_ID:
@@ -138,52 +139,97 @@ static int key_from_string(const char *s) {
         return find(keys, _KEY_MAX, s);
 }
 
-static bool record_is_sound(const RegionRecord *r) {
+/* Which of the values cannot be: they count as not read. */
+static void check(RegionRecord *r, bool *seen) {
         uint64_t end;
 
-        if (!region_name_is_adoptable(r->name))
-                return false;
+        if (seen[KEY_NAME] && !region_name_is_adoptable(r->name))
+                seen[KEY_NAME] = false;
         if (r->label && strlen(r->label) > LABEL_MAX)
-                return false;
-        if (r->uid == (uid_t) -1 || r->gid == (gid_t) -1)
-                return false;
-        if (r->length == 0 || r->size == 0 || r->size > r->length)
-                return false;
-        return !__builtin_add_overflow(r->address, r->length, &end);
+                seen[KEY_LABEL] = false;
+        if (r->uid == (uid_t) -1)
+                seen[KEY_UID] = false;
+        if (r->gid == (gid_t) -1)
+                seen[KEY_GID] = false;
+        if (!seen[KEY_ADDRESS] || !seen[KEY_LENGTH] || r->length == 0 ||
+            __builtin_add_overflow(r->address, r->length, &end))
+                seen[KEY_ADDRESS] = seen[KEY_LENGTH] = false;
+        if (r->size == 0 || (seen[KEY_LENGTH] && r->size > r->length))
+                seen[KEY_SIZE] = false;
+}
+
+static int keep_line(RegionRecord *r, const char *line) {
+        char *more;
+
+        if (asprintf(&more, "%s%s\n", r->others ?: "", line) < 0)
+                return -ENOMEM;
+        free(r->others);
+        r->others = more;
+        return 0;
+}
+
+static int read_line(RegionRecord *record, char *line, bool *seen, bool *twice) {
+        char *eq;
+        int key, r;
+
+        if (*line == '#')
+                return 0;
+        eq = strchr(line, '=');
+        if (!eq)
+                return -EBADMSG;
+        *eq = 0;
+        key = key_from_string(line);
+        if (key < 0) {
+                *eq = '=';
+                return keep_line(record, line);
+        }
+        if (seen[key] || twice[key]) {
+                /* Neither is to be believed. */
+                twice[key] = true;
+                return -EBADMSG;
+        }
+        r = assign(record, (enum Key) key, eq + 1);
+        seen[key] = r >= 0;
+        return r;
 }
 
 int region_record_parse(char *text, RegionRecord *ret) {
-        _cleanup_(region_record_done) RegionRecord record = {};
-        bool seen[_KEY_MAX] = {};
+        _cleanup_(region_record_done) RegionRecord record = { .creator = (uid_t) -1 };
+        bool seen[_KEY_MAX] = {}, twice[_KEY_MAX] = {};
         char *line, *save = NULL;
+        int r, wrong = 0;
 
         for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-                char *eq;
-                int key, r;
-
-                if (*line == '#')
-                        continue;
-                eq = strchr(line, '=');
-                if (!eq)
-                        return -EBADMSG;
-                *eq = 0;
-                key = key_from_string(line);
-                /* A later version may have written it; we can do without. */
-                if (key < 0)
-                        continue;
-                if (seen[key])
-                        return -EBADMSG;
-                seen[key] = true;
-                r = assign(&record, (enum Key) key, eq + 1);
-                if (r < 0)
-                        return r == -ENOMEM ? r : -EBADMSG;
+                r = read_line(&record, line, seen, twice);
+                if (r == -ENOMEM)
+                        return r;
+                wrong |= r < 0;
         }
         for (size_t i = 0; i < _KEY_MAX; i++)
-                if (!seen[i])
-                        return -EBADMSG;
-        if (!record_is_sound(&record))
-                return -EBADMSG;
+                seen[i] = seen[i] && !twice[i];
+        check(&record, seen);
+        if (!seen[KEY_CREATOR])
+                record.creator = (uid_t) -1;
+        if (!seen[KEY_NAME])
+                (void) free_and_strdup(&record.name, NULL);
+        if (!seen[KEY_LABEL])
+                (void) free_and_strdup(&record.label, NULL);
+        if (!seen[KEY_BACKING])
+                record.backing = BACKING_UNKNOWN;
+        if (!seen[KEY_HUGEPAGES])
+                record.hugepages = HUGEPAGES_DEFAULT;
+        if (!seen[KEY_LIFETIME])
+                record.lifetime = LIFETIME_PERSISTENT;
+        if (!seen[KEY_INODE])
+                record.inode = 0;
+        record.has_id = seen[KEY_ID];
+        record.has_size = seen[KEY_SIZE];
+        record.has_window = seen[KEY_LENGTH];
+        record.has_created = seen[KEY_CREATED];
+        record.has_ready = seen[KEY_READY];
+        for (size_t i = 0; i < _KEY_MAX; i++)
+                wrong |= !seen[i];
         *ret = record;
         record = (RegionRecord) {};
-        return 0;
+        return wrong;
 }

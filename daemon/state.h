@@ -59,6 +59,8 @@ typedef struct RegionRecord {
         char *label; /* or NULL */
         bool ready; /* false while it is being made */
         bool leased; /* has had a client */
+        char *others; /* lines of keys that we do not know, as a later version writes them; or NULL. They are kept */
+        bool has_id, has_size, has_window, has_created, has_ready; /* after region_record_parse(): whether the text said so */
 } RegionRecord;
 
 void region_record_done(RegionRecord *record);
@@ -68,6 +70,7 @@ char *region_record_format(const RegionRecord *record);
 
 /*
  * Reads such a text (which is changed). The text may come from another version or be damaged: every value is checked
- * by itself and against the others. Returns 0, -EBADMSG or -ENOMEM; *ret is written on success only.
+ * by itself and against the others, and what can be used is. Returns 0 if all was there, 1 if not: the rest is then as the zeroed
+ * record has it, or as for a creator that is not known. -ENOMEM with nothing in *ret.
  */
 int region_record_parse(char *text, RegionRecord *ret);

@@ -1230,6 +1230,52 @@ def test_damaged_state_is_dropped_and_the_region_kept(env):
     equal(env.leases(), [])
 
 
+def test_of_damaged_state_is_kept_what_can_be_read(env):
+    env.start()
+    root, c = env.client(0), env.client(GAMES)
+    path = root.create("r", mode=0o666, lifetime="while-leased", linger=10**7, label="mine")[0]
+    root.create("s", mode=0o666)
+    c.acquire("r")
+    c.acquire("s")
+    state = os.path.join(env.runtime, "regions/r")
+
+    def damage(change):
+        env.stop()
+        with open(state) as f:
+            text = f.read()
+        with open(state, "w") as f:
+            f.write(change(text))
+        env.start()
+        return env.client(0)
+
+    def without(text, *keys):
+        return "".join(line for line in text.splitlines(True) if not line.startswith(tuple(k + "=" for k in keys)))
+
+    # A later version's, one value that cannot be read, the id, everything; what is left is there, and the lease in any case.
+    for change, label, creator in ((lambda t: t.replace("VERSION=1", "VERSION=2"), "mine", 0),
+                                   (lambda t: t.replace("MODE=666", "MODE=often"), "mine", 0),
+                                   (lambda t: without(t, "ID"), "mine", 0),
+                                   (lambda t: without(t, "CREATOR", "SIZE"), "mine", 2**32 - 1),
+                                   (lambda t: "\x00\x01", "", 2**32 - 1)):
+        root = damage(change)
+        row = root.list()
+        equal((sorted(row), row["r"]["clients"], row["s"]["clients"], row["r"]["mode"]), (["r", "s"], 1, 1, 0o666))
+        equal((root.get(path, REGION_IFACE, "Label"), root.get(path, REGION_IFACE, "Creator")), (label, creator))
+        equal(root.get(path, REGION_IFACE, "Lifetime"), "while-leased" if label else "persistent")
+    equal(env.read_log().count("The state file of region r cannot be used in full"), 4)
+    # Of a second one that has lost its id nothing tells whose lease it is: it is left to whoever holds it.
+    env.stop()
+    for name in ("r", "s"):
+        with open(os.path.join(env.runtime, "regions", name), "w") as f:
+            f.write("")
+    env.start()
+    equal(len(env.leases()), 2)
+    assert "but of which region is not known" in env.read_log(), env.read_log()
+    c.kill()
+    env.restart()
+    equal((len(env.leases()), sorted(env.client(0).list())), (0, ["r", "s"]))
+
+
 def test_state_of_a_later_version_is_state(env):
     env.start()
     root, c = env.client(0), env.client(GAMES)

@@ -13,12 +13,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
         text = fuzz_text(data, size);
         assert(text);
-        if (region_record_parse(text, &a) < 0) {
-                assert(!a.name && !a.label);
+        r = region_record_parse(text, &a);
+        assert(r >= 0);
+        assert(a.mode <= 0777);
+        /* What could be read of one that is not all right. */
+        assert(!a.name || region_name_is_adoptable(a.name));
+        assert(!a.label || strlen(a.label) <= LABEL_MAX);
+        assert(!a.has_size || (a.size > 0 && (!a.has_window || a.size <= a.length)));
+        if (r > 0)
                 return 0;
-        }
-        assert(region_name_is_adoptable(a.name));
-        assert(a.size > 0 && a.size <= a.length && a.mode <= 0777);
+        assert(a.name && a.has_id && a.has_size && a.has_window && a.has_created && a.has_ready);
         first = region_record_format(&a);
         copy = first ? strdup(first) : NULL;
         assert(copy);
