@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "config.h"
+#include "name.h"
 #include "region-unit.h"
 
 void region_file_done(RegionFile *file) {
@@ -12,6 +13,7 @@ void region_file_done(RegionFile *file) {
         free(file->lifetime);
         free(file->label);
         free(file->path);
+        free(file->server);
         *file = (RegionFile) {};
 }
 
@@ -25,9 +27,17 @@ static int assign_text(const char *value, char **ret) {
         return *value ? free_and_strdup(ret, value) : -EINVAL;
 }
 
+static int assign_server(const char *value, char **ret) {
+        const char *cluster;
+        uint32_t version;
+        int r = region_size_split(value, &version, &cluster);
+
+        return r < 0 ? r : free_and_strdup(ret, value);
+}
+
 static int assign(const char *section, const char *key, const char *value, void *assigned, const char **reason) {
         static const char *const reasons[][2] = {
-                { "Size", "expected " AMOUNT_FORM },
+                { "Size", "expected " AMOUNT_FORM ", or auto" },
                 { "Mode", "permission bits in octal, 0000 to 0777, are wanted" },
                 { "User", "a user's name or number is wanted" },
                 { "Group", "a group's name or number is wanted" },
@@ -38,7 +48,8 @@ static int assign(const char *section, const char *key, const char *value, void 
                 { "Populate", "yes or no is wanted" },
                 { "Address", "bytes in decimal, or hexadecimal after 0x, are wanted" },
                 { "Path", "an absolute path is wanted" },
-                { "Label", "some text is wanted" },
+                { "Label", "expected some text without control characters" },
+                { "For", "expected postgresql:VERSION/CLUSTER" },
         };
         RegionFile *f = assigned;
         size_t i;
@@ -53,7 +64,9 @@ static int assign(const char *section, const char *key, const char *value, void 
         *reason = reasons[i][1];
         switch (i) {
         case 0:
-                return parse_amount(value, &f->size);
+                f->size_auto = streq(value, "auto");
+                f->size = 0;
+                return f->size_auto ? 0 : parse_amount(value, &f->size);
         case 1:
                 return parse_mode(value, &f->mode);
         case 2:
@@ -77,8 +90,10 @@ static int assign(const char *section, const char *key, const char *value, void 
                                                     : parse_u64(value, 10, &f->address);
         case 10:
                 return *value == '/' ? free_and_strdup(&f->path, value) : -EINVAL;
+        case 11:
+                return text_is_printable(value) ? assign_text(value, &f->label) : -EINVAL;
         default:
-                return assign_text(value, &f->label);
+                return assign_server(value, &f->server);
         }
 }
 
@@ -91,12 +106,19 @@ static void keep_quiet(const char *file, unsigned line, const char *message, voi
 
 int region_file_parse(const char *filename, char *text, bool quiet, RegionFile *ret) {
         _cleanup_(region_file_done) RegionFile f = { .mode = 0600 };
+        const char *wrong = NULL;
 
         if (config_parse(filename, text, assign, &f, quiet ? keep_quiet : complain, NULL) > 0)
                 return -EBADMSG;
-        if (f.size == 0) {
+        if (f.size == 0 && !f.size_auto)
+                wrong = "Size= is missing from section [Region]";
+        else if (f.size_auto && !f.server)
+                wrong = "Size=auto needs For=, which names the server to ask";
+        else if (!f.size_auto && f.server)
+                wrong = "For= goes with Size=auto only";
+        if (wrong) {
                 if (!quiet)
-                        (void) fprintf(stderr, "%s: Size= is missing from section [Region].\n", filename);
+                        (void) fprintf(stderr, "%s: %s.\n", filename, wrong);
                 return -EBADMSG;
         }
         *ret = f;

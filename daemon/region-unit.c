@@ -204,6 +204,8 @@ static int start_declared(Start *s, const char *name, sd_bus_error *error) {
 
         if (load_file(name, &f) < 0 || resolve(&f, &owner) < 0)
                 return EXIT_FAILURE;
+        if (f.size_auto && region_size_ask(f.server, &f.size) < 0)
+                return EXIT_FAILURE;
         if (f.path) {
                 fd = open_backing(f.path);
                 if (fd < 0)

@@ -11,7 +11,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import GAMES, MAIL, wait_until  # noqa: E402
+from harness import GAMES, MAIL, Skip, wait_until  # noqa: E402
 from promises import MANAGER_IFACE, REGION_IFACE, equal, main, refuses  # noqa: E402
 
 
@@ -140,6 +140,68 @@ def test_a_file_that_may_only_be_read_backs_a_region(env):
                        env=env.environ(), capture_output=True, text=True)
     equal((r.returncode, r.stderr), (0, ""))
     equal(env.client(0).get("/org/mshare1/region/r", REGION_IFACE, "Backing"), "file")
+
+
+FAKE = """#!/bin/sh
+[ "$(id -u):$(id -G)" = "$OWNER:$OWNER" ] || { echo "I am $(id)" >&2; exit 1; }
+[ "$1 $3 $4" = "-D -C shared_memory_size" ] || exit 2
+cat "$2/answer" || exit 3
+"""
+
+
+def test_a_region_is_as_large_as_its_server_needs(env):
+    env.start()
+    root = env.client(0)
+    top = os.path.join(env.top, "pg")
+    etc, lib = os.path.join(top, "etc"), os.path.join(top, "lib")
+    for version in (14, 15):
+        for d in (os.path.join(etc, str(version), "main"), os.path.join(lib, str(version), "bin")):
+            os.makedirs(d)
+        os.chown(os.path.join(etc, str(version), "main"), GAMES, GAMES)
+        program = os.path.join(lib, str(version), "bin/postgres")
+        with open(program, "w") as f:
+            f.write(FAKE.replace("$OWNER", str(GAMES)))
+        os.chmod(program, 0o755)
+    os.makedirs(os.path.join(etc, "15/roots"))
+    # Both folders are those of a system that has PostgreSQL.
+    script = 'mount --make-rprivate / 2>/dev/null; for d in /etc /usr/lib; do mkdir -p "$1/up$d" "$1/work$d"; ' \
+             'mount -t tmpfs none "$1/work$d" && mkdir "$1/work$d/u" "$1/work$d/w" && ' \
+             'mount -t overlay none -o "lowerdir=$d,upperdir=$1/work$d/u,workdir=$1/work$d/w" $d || exit 77; ' \
+             'mkdir -p $d/postgresql; done; ' \
+             'mount --bind "$1/pg/etc" /etc/postgresql && mount --bind "$1/pg/lib" /usr/lib/postgresql || exit 77; ' \
+             'exec "$2" --region-start r'
+
+    def start(server, answer=None):
+        if answer is not None:
+            with open(os.path.join(etc, "15/main/answer"), "w") as f:
+                f.write(answer)
+        declare(env, "r", "Size=auto\nFor=%s\n" % server)
+        r = subprocess.run(["unshare", "-m", "--propagation", "unchanged", "sh", "-c", script, "sh", env.top, env.binary],
+                           env=env.environ(), capture_output=True, text=True)
+        if r.returncode == 77:
+            raise Skip("no overlay in a mount namespace: " + r.stderr)
+        return r
+
+    for mib, wanted in ((143, 143 + 14 + 1), (307200, 307200 + 30720 + 1)):
+        r = start("postgresql:15/main", "%d\n" % mib)
+        assert r.returncode == 0 and "needs %d MiB" % mib in r.stderr, r.stderr
+        equal(root.get("/org/mshare1/region/r", REGION_IFACE, "Size"), wanted << 20)
+        root.remove("r")
+    for answer in ("", "0\n", "many\n", "-5\n", "99999999999999999999\n"):
+        r = start("postgresql:15/main", answer)
+        assert r.returncode == 1 and "state the Size=" in r.stderr, (answer, r.stderr)
+    os.unlink(os.path.join(etc, "15/main/answer"))
+    for server, text in (("postgresql:15/main", "state the Size="), ("postgresql:14/main", "version 15 and later"),
+                         ("postgresql:15/other", "cannot look at the configuration"),
+                         ("postgresql:15/roots", "belongs to root"), ("postgresql:15/../x", ":3: For="),
+                         ("postgresql:/main", ":3: For="), ("mysql:8/main", ":3: For=")):
+        r = start(server)
+        assert r.returncode == 1 and text in r.stderr, (server, r.stderr)
+    for text, wants in (("Size=auto\n", "Size=auto needs For="), ("Size=1M\nFor=postgresql:15/main\n", "goes with Size=auto")):
+        declare(env, "r", text)
+        r = subprocess.run([env.binary, "--region-start", "r"], env=env.environ(), capture_output=True, text=True)
+        assert r.returncode == 1 and wants in r.stderr, r.stderr
+    equal(root.list(), {})
 
 
 # --- the broker's own unit ---

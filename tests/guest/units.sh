@@ -178,7 +178,18 @@ if [ "$MSHARE_PATCHED" = yes ]; then
         check 'a file that may only be read backs a region' systemctl start mshare-region@ro
         check 'which is there' test -e /sys/fs/mshare/ro
         systemctl stop mshare-region@ro
-        rm -f /etc/mshare/regions.d/{pgdata,ro}.conf /run/systemd/system/db.service
+        version=$(basename "$(dirname "$(dirname "$(ls /usr/lib/postgresql/*/bin/postgres | tail -n 1)")")")
+        [ -d "/etc/postgresql/$version/main" ] || pg_createcluster "$version" main > /dev/null
+        printf '[Region]\nSize=auto\nFor=postgresql:%s/main\nUser=postgres\n' "$version" > /etc/mshare/regions.d/auto.conf
+        if [ "$version" -ge 15 ]; then
+                need=$(setpriv --reuid=postgres --regid=postgres --clear-groups "/usr/lib/postgresql/$version/bin/postgres" \
+                        -D "/etc/postgresql/$version/main" -C shared_memory_size)
+                check 'a region as large as PostgreSQL needs' systemctl start mshare-region@auto
+                check 'and a tenth more' is "t $(((need + need / 10 + 1) << 20))" busctl get-property org.mshare1 \
+                        /org/mshare1/region/auto org.mshare1.Region Size
+                systemctl stop mshare-region@auto
+        fi
+        rm -f /etc/mshare/regions.d/{pgdata,ro,auto}.conf /run/systemd/system/db.service
         systemctl daemon-reload
 fi
 echo "1..$count"
