@@ -164,15 +164,15 @@ def test_addresses_are_kept_apart_and_explicit_ones_honoured(env):
         for a in range(address, address + length, GRANULE):
             assert a not in seen
             seen.add(a)
-    path, address, _ = root.create("fixed", 4096, address=30 * TiB)
-    equal(address, 30 * TiB)
-    refuses("AddressInUse", root.create, "second", 4096, address=30 * TiB,
-            contains=("%#x" % (30 * TiB), "leave 'address' away"))
-    refuses("AddressInUse", root.create, "below", 2 * GRANULE, address=30 * TiB - GRANULE)
+    path, address, _ = root.create("fixed", 4096, address=44 * TiB)
+    equal(address, 44 * TiB)
+    refuses("AddressInUse", root.create, "second", 4096, address=44 * TiB,
+            contains=("%#x" % (44 * TiB), "leave 'address' away"))
+    refuses("AddressInUse", root.create, "below", 2 * GRANULE, address=44 * TiB - GRANULE)
     # The donor's own mappings are not given away: its code is somewhere in there.
     refuses("AddressInUse", root.create, "code", 17 * TiB, address=85 * TiB,
             contains=("ordinary", "leave 'address' away"))
-    root.create("below", 4096, address=30 * TiB - GRANULE)
+    root.create("below", 4096, address=44 * TiB - GRANULE)
     # A freed address is not given to the next ones.
     first = root.list()["r0"]["address"]
     root.remove("r0")
@@ -200,7 +200,7 @@ def test_the_address_space_is_a_limit(env):
     for name, size in (("a", 22 * TiB), ("b", 21 * TiB), ("c", 9 * GRANULE)):
         root.create(name, size, backing="empty")
     refuses("NoAddressSpace", root.create, "d", backing="empty", contains=(str(GRANULE), "'address'"))
-    refuses("NoAddressSpace", root.create, "e", 30 * TiB, backing="empty", contains=str(30 * TiB))
+    refuses("NoAddressSpace", root.create, "e", 44 * TiB, backing="empty", contains=str(44 * TiB))
     # There is more of it for those who know where.
     root.create("d", address=43 * TiB, backing="empty")
     equal(sorted(root.list()), ["a", "b", "c", "d"])
@@ -318,7 +318,7 @@ def start_donor(env, root, name="r"):
     with open(env.kernel + "/available", "w") as f:
         f.write("0")
     root.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
-              args=[name, 64 << 20, 0o600, {"populate": True, "address": 30 * TiB}])
+              args=[name, 64 << 20, 0o600, {"populate": True, "address": 44 * TiB}])
     wait_until(lambda: os.path.exists(env.fs(name)), what="the donor to make the file")
     return donor_of(env)[-1]
 
@@ -331,7 +331,7 @@ def test_a_donor_tells_nobody_where_its_region_is(env):
                           capture_output=True).stdout
     assert b"--donor\0r\0" in seen, seen
     for base in ("%d", "%x"):
-        assert (base % (30 * TiB)).encode() not in seen, seen
+        assert (base % (44 * TiB)).encode() not in seen, seen
     for file in ("environ", "maps"):
         r = subprocess.run(["setpriv", "--reuid=%d" % MAIL, "--clear-groups", "cat", "/proc/%d/%s" % (pid, file)],
                            capture_output=True)
@@ -574,17 +574,17 @@ def test_addresses_are_not_found_out_by_trying(env):
     env.start_polkit()
     env.start()
     root, stranger = env.client(0), env.client(MAIL)
-    root.create("r", mode=0o600, address=30 * TiB)
+    root.create("r", mode=0o600, address=44 * TiB)
     said = set()
-    for address in (30 * TiB, 30 * TiB + GRANULE):
+    for address in (44 * TiB, 44 * TiB + GRANULE):
         said.add(refuses("AccessDenied", stranger.create, "s", 4096, 0o600, address=address).message)
     equal(len(said), 1)
     root.create("all", 22 * TiB, backing="empty")
     refuses("AccessDenied", stranger.create, "s", 22 * TiB, 0o600)
     # Whoever may make regions is told why one cannot be where he wants it.
     env.allow("org.mshare1.create-region")
-    refuses("AddressInUse", stranger.create, "s", 4096, 0o600, address=30 * TiB, contains="another region")
-    stranger.create("s", 4096, 0o600, address=30 * TiB + GRANULE)
+    refuses("AddressInUse", stranger.create, "s", 4096, 0o600, address=44 * TiB, contains="another region")
+    stranger.create("s", 4096, 0o600, address=44 * TiB + GRANULE)
 
 
 def test_owners_set_modes_and_remove_and_others_do_not(env):
@@ -1293,7 +1293,7 @@ def test_state_of_a_later_version_is_state(env):
 def test_what_cannot_be_looked_at_is_left_for_later(env):
     env.start()
     root, c = env.client(0), env.client(GAMES)
-    root.create("r", mode=0o666, address=30 * TiB, label="mine")
+    root.create("r", mode=0o666, address=44 * TiB, label="mine")
     root.create("s", mode=0o666)
     c.acquire("r")
     c.acquire("s")
@@ -1311,7 +1311,7 @@ def test_what_cannot_be_looked_at_is_left_for_later(env):
         equal((sorted(root.list()), len(env.leases())), (["s"], 2))
         # Neither its name nor its place are given away, and what others do in msharefs does not bring it back.
         refuses("RegionExists", root.create, "r", contains="its log says why")
-        refuses("AddressInUse", root.create, "t", address=30 * TiB)
+        refuses("AddressInUse", root.create, "t", address=44 * TiB)
         os.chmod(env.fs("s"), 0o660)
         time.sleep(0.2)
         equal(sorted(root.list()), ["s"])
@@ -1933,12 +1933,12 @@ def test_every_key_of_a_region_file_does_what_it_says(env):
           {"Size": 4096, "Mode": 0o600, "UID": 0, "GID": 0, "Backing": "anonymous", "Lifetime": "persistent",
            "LingerUSec": 0, "Label": "", "Length": GRANULE})
     p = start("all", "Size=2G\nMode=0751\nUser=%d\nGroup=mail\nBacking=memfd\nHugePages=never\nPopulate=no\n"
-                     "Lifetime=while-leased\nLingerSec=2min\nAddress=0x%x\nLabel=some text\n" % (LP, 30 * TiB))
+                     "Lifetime=while-leased\nLingerSec=2min\nAddress=0x%x\nLabel=some text\n" % (LP, 44 * TiB))
     equal({k: p[k] for k in ("Size", "Mode", "UID", "GID", "Backing", "Lifetime", "LingerUSec", "Label", "Address")},
           {"Size": 2 << 30, "Mode": 0o751, "UID": LP, "GID": MAIL, "Backing": "memfd", "Lifetime": "while-leased",
-           "LingerUSec": 120 * 10**6, "Label": "some text", "Address": 30 * TiB})
-    p = start("file", "Size=1M\nBacking=file\nPath=%s\nPopulate=yes\nAddress=%d\n" % (backing, 31 * TiB))
-    equal((p["Backing"], p["Address"]), ("file", 31 * TiB))
+           "LingerUSec": 120 * 10**6, "Label": "some text", "Address": 44 * TiB})
+    p = start("file", "Size=1M\nBacking=file\nPath=%s\nPopulate=yes\nAddress=%d\n" % (backing, 45 * TiB))
+    equal((p["Backing"], p["Address"]), ("file", 45 * TiB))
     p = start("user", "Size=1M\nUser=news\nBacking=empty\n")
     equal((p["UID"], p["GID"], p["Backing"]), (NEWS, NEWS, "empty"))
     # What is not right in it is refused with the broker's reason.
