@@ -29,12 +29,6 @@ const struct scenario model_scenarios[] = {
 
         LARGE("zap-2", SHAPE(2, 2, 2), .ops = ZAP | TABLE, .flushes = 1),
         LARGE("range-2", SHAPE(2, 2, 2), .ops = RANGE, .flushes = 1),
-        LARGE("batch-2", SHAPE(2, 2, 2), .ops = BATCH, .flushes = 1),
-        LARGE("donate-ro-2", SHAPE(2, 2, 2), .cycles = { 0, 1 }, .donate = true, .read_only = true),
-        LARGE("zap-stranger", SHAPE(1, 2, 3), .ops = ZAP, .flushes = 1, .cycles = { 0, 1 }),
-        LARGE("zap-3-slots", SHAPE(1, 3, 2), .ops = ZAP, .flushes = 1, .cycles = { 0, 1 }),
-        LARGE("zap-twice", SHAPE(1, 2, 2), .ops = ZAP | TABLE, .flushes = 2, .cycles = { 0, 1 }),
-        LARGE("donate-attach", SHAPE(1, 2, 2), .ops = ZAP | TABLE, .flushes = 1, .cycles = { 1, 1 }, .donate = true),
         {},
 };
 
