@@ -261,9 +261,10 @@ lint_checkpatch() {
 
 # CAMELCASE: names of the selftest harness. FILE_PATH_CHANGES: there is no
 # MAINTAINERS entry outside the kernel's own tree. ENOSYS: a test that looks for
-# it is how a kernel without mshare is told.
+# it is how a kernel without mshare is told. MISSING_SIGN_OFF: only a person may
+# certify the origin of a patch, and the one who sends the series does.
 checkpatch() {
-        local ignore=CAMELCASE,FILE_PATH_CHANGES,ENOSYS
+        local ignore=CAMELCASE,FILE_PATH_CHANGES,ENOSYS,MISSING_SIGN_OFF
         # TRACE_EVENT() is written so everywhere.
         case ${*: -1} in */include/trace/events/*) ignore+=,OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT ;; esac
         (cd "$KSRC" && perl scripts/checkpatch.pl --strict --terse -q --no-summary --ignore "$ignore" "$@")
