@@ -11,9 +11,8 @@
  *
  * See Documentation/mm/mshare.rst.
  */
-#include <linux/dax.h>
+#include <linux/dcache.h>
 #include <linux/fs.h>
-#include <linux/hugetlb.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -23,7 +22,6 @@
 #include <linux/perf_event.h>
 #include <linux/sched/coredump.h>
 #include <linux/sched/mm.h>
-#include <linux/secretmem.h>
 #include <linux/security.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
@@ -93,19 +91,50 @@ static void mshare_free_empty_granules(struct mm_struct *mm,
 	} while (vma);
 }
 
-/* The last user has gone, and so no sharer is left. Cannot fail. */
+/*
+ * poll() is told of sharers that come and go no more often than this: whoever
+ * may attach could keep others busy by doing just that.
+ */
+#define MSHARE_TELL_INTERVAL	msecs_to_jiffies(20)
+
+static void mshare_tell(struct mshare_region *region)
+{
+	spin_lock(&region->lock);
+	WRITE_ONCE(region->told_at, jiffies);
+	WRITE_ONCE(region->told, atomic_read(&region->changes));
+	spin_unlock(&region->lock);
+
+	/* Pairs with the barrier in poll_wait(). */
+	if (wq_has_sleeper(&region->poll))
+		wake_up_interruptible(&region->poll);
+}
+
+static void mshare_tell_work(struct work_struct *work)
+{
+	mshare_tell(container_of(to_delayed_work(work), struct mshare_region,
+				 tell));
+}
+
+/* Neither holders nor pins are left, and so no sharer. Cannot fail. */
 static void mshare_teardown(struct work_struct *work)
 {
 	struct mshare_region *region = container_of(work, struct mshare_region,
 						    teardown);
 	struct mm_struct *host = region->mm;
 
+	/* No sharer comes or goes any more, and POLLHUP does not wait. */
+	cancel_delayed_work_sync(&region->tell);
+	mshare_tell(region);
+
 	mmap_write_lock(host);
 	set_bit(MSHARE_REGION_DYING, &region->flags);
 	mshare_free_empty_granules(host, region->start, region->end);
 	mmap_write_unlock(host);
 
-	/* swapoff may hold the host longer; __mmdrop() frees the region. */
+	/*
+	 * swapoff may hold the host longer, and an inode its mm_struct;
+	 * __mmdrop() frees the region.
+	 */
 	mmgrab(host);
 	mmput(host);
 	mshare_count(region, true);
@@ -124,8 +153,18 @@ void __mshare_mm_free(struct mm_struct *mm)
 	WARN_ON_ONCE(!list_empty(&region->sharers));
 	mshare_free_lockers(region);
 	mshare_debug_del(region);
+	percpu_ref_exit(&region->pin);
 	mshare_limits_leave(region);
 	kfree_rcu(region, rcu);
+}
+
+/* The last pin may go in a place where freeing 300 GiB is not on. */
+static void mshare_unpinned(struct percpu_ref *pin)
+{
+	struct mshare_region *region = container_of(pin, struct mshare_region,
+						    pin);
+
+	queue_work(mshare_wq, &region->teardown);
 }
 
 /* A host has the tables that sharers link to from its creation on. */
@@ -153,8 +192,7 @@ static int mshare_alloc_host_tables(struct mm_struct *host,
  * @end: one behind its last byte, aligned to P4D_SIZE
  * @readonly: for everyone, for good
  *
- * May sleep. Return: the region with one user, who puts it by mshare_put(), or
- * an ERR_PTR().
+ * May sleep. Return: the region with one hold, for mshare_drop(), or an ERR_PTR().
  */
 struct mshare_region *mshare_region_create(const char *name,
 					   unsigned long start,
@@ -168,17 +206,23 @@ struct mshare_region *mshare_region_create(const char *name,
 	if (!region)
 		return ERR_PTR(-ENOMEM);
 
+	err = percpu_ref_init(&region->pin, mshare_unpinned, 0,
+			      GFP_KERNEL_ACCOUNT);
+	if (err)
+		goto err_region;
+
+	err = -ENOMEM;
 	host = mm_alloc();
-	if (!host) {
-		kfree(region);
-		return ERR_PTR(-ENOMEM);
-	}
+	if (!host)
+		goto err_pin;
 
 	/* mm_alloc() makes an mm for the caller: take the caller out again. */
 #ifdef CONFIG_MEMCG
 	RCU_INIT_POINTER(host->owner, NULL);
 #endif
-	host->flags = MMF_DUMP_FILTER_DEFAULT;
+	/* PR_SET_THP_DISABLE holds on in what its caller makes, as with fork(). */
+	host->flags = MMF_DUMP_FILTER_DEFAULT |
+		      (current->mm->flags & MMF_DISABLE_THP_MASK);
 	host->def_flags = 0;
 	host->task_size = TASK_SIZE_MAX;
 	lockdep_set_class(&host->mmap_lock, &mshare_host_mmap_key);
@@ -188,7 +232,7 @@ struct mshare_region *mshare_region_create(const char *name,
 	region->end = end;
 	if (readonly)
 		set_bit(MSHARE_REGION_RO, &region->flags);
-	refcount_set(&region->users, 1);
+	refcount_set(&region->holders, 1);
 	atomic_set(&region->nr_sharers, 0);
 	spin_lock_init(&region->lock);
 	spin_lock_init(&region->count_lock);
@@ -196,6 +240,8 @@ struct mshare_region *mshare_region_create(const char *name,
 	INIT_LIST_HEAD(&region->sharers);
 	INIT_LIST_HEAD(&region->lockers);
 	INIT_WORK(&region->teardown, mshare_teardown);
+	INIT_DELAYED_WORK(&region->tell, mshare_tell_work);
+	region->told_at = jiffies - MSHARE_TELL_INTERVAL;
 	strscpy(region->name, name, sizeof(region->name));
 
 	host->mshare_host = region;
@@ -206,19 +252,40 @@ struct mshare_region *mshare_region_create(const char *name,
 	err = mshare_alloc_host_tables(host, start, end);
 	mmap_write_unlock(host);
 	if (err) {
-		mshare_put(region);
+		mshare_drop(region);
 		return ERR_PTR(err);
 	}
 
 	return region;
+
+err_pin:
+	percpu_ref_exit(&region->pin);
+err_region:
+	kfree(region);
+	return ERR_PTR(err);
+}
+
+/* A name or a window more. Return: false if the contents are gone, or going. */
+bool mshare_hold(struct mshare_region *region)
+{
+	return refcount_inc_not_zero(&region->holders);
+}
+
+/*
+ * After the last one no pin can be had, and with the last pin the contents go:
+ * not at once, but after the grace period in which pins are counted.
+ */
+void mshare_drop(struct mshare_region *region)
+{
+	if (refcount_dec_and_test(&region->holders))
+		percpu_ref_kill(&region->pin);
 }
 
 void __mshare_put(struct mshare_region *region)
 {
 	/* Whatever the pin was for may have changed how much there is. */
 	mshare_count(region, false);
-	if (refcount_dec_and_test(&region->users))
-		queue_work(mshare_wq, &region->teardown);
+	percpu_ref_put(&region->pin);
 }
 
 struct mm_struct *mshare_region_mm(struct mshare_region *region)
@@ -262,7 +329,7 @@ struct mshare_region *__mshare_get(struct mm_struct *mm, unsigned long addr,
 		/* Not yet, or no more. */
 		if (!smp_load_acquire(&att->linked))
 			break;
-		if (refcount_inc_not_zero(&att->region->users)) {
+		if (percpu_ref_tryget_live(&att->region->pin)) {
 			region = att->region;
 			*writable = att->writable;
 		}
@@ -295,25 +362,6 @@ bool __mshare_overlaps(struct mm_struct *mm, unsigned long start,
 	return overlaps;
 }
 
-/* Is [@addr, @addr + @len) wholly in a window of @mm that it may change? */
-static bool mshare_hint_ok(struct mm_struct *mm, unsigned long addr,
-			   unsigned long len)
-{
-	struct mshare_attach *att;
-	bool ok = false;
-
-	rcu_read_lock();
-	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node) {
-		if (addr >= att->start && addr < att->end) {
-			ok = att->writable && len <= att->end - addr;
-			break;
-		}
-	}
-	rcu_read_unlock();
-
-	return ok;
-}
-
 struct mm_struct *__mshare_redirect(struct mm_struct *mm, unsigned long start,
 				    unsigned long len, unsigned int op,
 				    struct mshare_region **regionp)
@@ -343,7 +391,7 @@ struct mm_struct *__mshare_redirect(struct mm_struct *mm, unsigned long start,
 			err = -EINVAL;
 		else if ((op & MSHARE_OP_MODIFY) && !att->writable)
 			err = -EACCES;
-		else if (refcount_inc_not_zero(&att->region->users))
+		else if (percpu_ref_tryget_live(&att->region->pin))
 			region = att->region;
 		break;
 	}
@@ -408,22 +456,36 @@ unsigned long mshare_get_unmapped_area(struct mm_struct *host,
 	return err ? err : addr;
 }
 
+/*
+ * The kinds of files that a region may map. A page of such a file can be had
+ * without the help of a program or of another machine: else whoever runs that
+ * could hold up the sharers, who need not know of the file. A list of what is
+ * right, as new kinds of files keep coming.
+ */
+static bool mshare_file_ok(struct file *file)
+{
+	/* An overlay's file is what lies below it. */
+	struct inode *inode = d_real_inode(file->f_path.dentry);
+	struct super_block *sb = inode->i_sb;
+
+	if (!S_ISREG(inode->i_mode) || IS_DAX(inode))
+		return false;
+	if (shmem_mapping(inode->i_mapping) || sb->s_magic == RAMFS_MAGIC)
+		return true;
+
+	/* On a local disk. FUSE may have one, and a program between. */
+	return (sb->s_type->fs_flags & FS_REQUIRES_DEV) &&
+	       sb->s_magic != FUSE_SUPER_MAGIC;
+}
+
 /* Before anything has changed: what can be said from the arguments alone. */
 int mshare_may_map(struct file *file, unsigned long flags)
 {
-	struct inode *inode;
-
 	if (flags & (MAP_GROWSDOWN | MAP_HUGETLB))
 		return -EOPNOTSUPP;
 	if ((flags & MAP_TYPE) == MAP_DROPPABLE)
 		return -EOPNOTSUPP;
-	if (!file)
-		return 0;
-
-	inode = file_inode(file);
-	if (!S_ISREG(inode->i_mode) || IS_DAX(inode) ||
-	    is_file_hugepages(file) || file_is_msharefs(file) ||
-	    secretmem_mapping(file->f_mapping))
+	if (file && !mshare_file_ok(file))
 		return -EOPNOTSUPP;
 
 	return 0;
@@ -441,8 +503,9 @@ bool mshare_vma_ok(struct vm_area_struct *vma)
 			     VM_GROWSDOWN | VM_SHADOW_STACK | VM_DROPPABLE |
 			     VM_DONTEXPAND | VM_MSHARE))
 		return false;
-	/* Of the file that stacking file systems put in its place, too. */
-	if (vma_is_dax(vma) || vma_is_secretmem(vma))
+	/* Of the file that ->mmap() has put in its place, too. */
+	if (!vma_is_anonymous(vma) && vma->vm_file &&
+	    !mshare_file_ok(vma->vm_file))
 		return false;
 	if (ops && (ops->open || ops->close || ops->mremap || ops->may_split))
 		return false;
@@ -451,64 +514,36 @@ bool mshare_vma_ok(struct vm_area_struct *vma)
 }
 
 /*
- * May a mapping of @file take the place of what is mapped? Whether
- * mshare_vma_ok() refuses it is known when ->mmap() has made something of it,
- * and by then the old mappings are gone: so only if it is known not to.
- */
-bool mshare_may_replace(struct file *file)
-{
-	struct super_block *sb = file_inode(file)->i_sb;
-
-	if (shmem_mapping(file->f_mapping) || sb->s_magic == RAMFS_MAGIC)
-		return true;
-	/* With a disk below. FUSE's may have one, too, and is refused. */
-	return (sb->s_type->fs_flags & FS_REQUIRES_DEV) &&
-	       sb->s_magic != FUSE_SUPER_MAGIC;
-}
-
-/*
- * The rest of mmap() for a caller who has windows: his mmap_lock is held for
+ * The rest of mmap() for a caller who has windows: its mmap_lock is held for
  * writing and is dropped here, and the LSM has agreed.
+ *
+ * Only a caller who insists on an address gets into a window. A hint is a wish:
+ * runtimes give one for each arena, and expect private memory.
  */
 unsigned long mshare_mmap(struct file *file, unsigned long addr,
 			  unsigned long len, unsigned long prot,
 			  unsigned long flags, unsigned long pgoff)
 {
-	const bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
 	struct mm_struct *mm = current->mm;
-	struct mshare_region *region;
+	struct mshare_region *region = NULL;
 	unsigned long populate, ret;
-	bool hint;
 	LIST_HEAD(uf);
 
-	/* A hint inside a window is followed if the range is free there. */
-	hint = !fixed && mshare_hint_ok(mm, addr & PAGE_MASK, PAGE_ALIGN(len));
-again:
-	region = NULL;
-	if (fixed || hint) {
+	if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
 		mm = mshare_redirect(mm, addr & PAGE_MASK, PAGE_ALIGN(len),
 				     MSHARE_OP_MODIFY, &region);
 		if (IS_ERR(mm))
 			return PTR_ERR(mm);
 	}
 
-	ret = do_mmap_mm(mm, file, hint ? addr & PAGE_MASK : addr, len, prot,
-			 hint ? flags | MAP_FIXED_NOREPLACE : flags, 0, pgoff,
-			 &populate, &uf);
+	ret = do_mmap_mm(mm, file, addr, len, prot, flags, 0, pgoff, &populate,
+			 &uf);
 	mmap_write_unlock(mm);
 	userfaultfd_unmap_complete(mm, &uf);
 	if (populate)
 		populate_mm_range(mm, ret, populate, 1);
 	mshare_put(region);
 
-	/* It was a wish: what cannot be there may be elsewhere. */
-	if (hint && (ret == -EEXIST || ret == -EOPNOTSUPP)) {
-		hint = false;
-		mm = current->mm;
-		if (mmap_write_lock_killable(mm))
-			return -EINTR;
-		goto again;
-	}
 	return ret;
 }
 
@@ -575,15 +610,21 @@ static void mshare_attach_free(struct work_struct *work)
 	kfree(att);
 }
 
+/* Return: the attachment, or -ENOMEM, or -ENOENT if the region is gone, or going. */
 static struct mshare_attach *mshare_attach_alloc(struct mm_struct *mm,
 						 struct mshare_region *region,
 						 bool writable)
 {
 	struct mshare_attach *att;
 
+	if (!mshare_hold(region))
+		return ERR_PTR(-ENOENT);
+
 	att = kzalloc(sizeof(*att), GFP_KERNEL_ACCOUNT);
-	if (!att)
-		return NULL;
+	if (!att) {
+		mshare_drop(region);
+		return ERR_PTR(-ENOMEM);
+	}
 
 	mmgrab(mm);
 	att->mm = mm;
@@ -599,6 +640,7 @@ static struct mshare_attach *mshare_attach_alloc(struct mm_struct *mm,
 /* Undo mshare_attach_alloc() for what was never published. */
 static void mshare_attach_abort(struct mshare_attach *att)
 {
+	mshare_drop(att->region);
 	mmdrop(att->mm);
 	kfree(att);
 }
@@ -631,11 +673,21 @@ static bool mshare_slots_empty(struct mm_struct *mm, unsigned long start,
 	return true;
 }
 
-/* Whoever polls the region's file wants to know. */
+/* Tell whoever polls the region's file: at once, if the last news are old. */
 static void mshare_sharers_changed(struct mshare_region *region)
 {
-	atomic_inc(&region->sharers_seq);
-	wake_up_interruptible(&region->poll);
+	atomic_inc(&region->changes);
+	/* The change before the look for work that will see it, and tell. */
+	smp_mb__after_atomic();
+	if (delayed_work_pending(&region->tell))
+		return;
+
+	if (time_before(jiffies, READ_ONCE(region->told_at) +
+				 MSHARE_TELL_INTERVAL))
+		queue_delayed_work(mshare_wq, &region->tell,
+				   MSHARE_TELL_INTERVAL);
+	else
+		mshare_tell(region);
 }
 
 /* Does @mm have a window of @region, or is it about to? */
@@ -793,16 +845,34 @@ static int mshare_replace_vmas(struct vm_area_struct *vma,
 	return 0;
 }
 
+/*
+ * Each switch to an mm looks at all its windows, with interrupts off, and so
+ * does each flush: a process can have but so many.
+ */
+static bool mshare_windows_full(struct mm_struct *mm)
+{
+	struct mshare_attach *att;
+	int windows = 0;
+
+	mmap_assert_write_locked(mm);
+
+	hlist_for_each_entry(att, &mm->mshare_attached, mm_node)
+		windows++;
+
+	return windows >= MSHARE_MAX_WINDOWS;
+}
+
 /**
  * mshare_attach - make @mm a sharer of @region
  * @mm: locked for writing
- * @region: held by @file
+ * @region: kept by @file, its contents by nobody
  * @file: an open file of the region
  * @writable: whether stores through the window are allowed
  * @donation: what @mm has in the range, prepared, and the host locked for
  *	writing; or NULL, and then the range must be empty
  *
- * May sleep. Return: 0 or an error, with nothing changed.
+ * May sleep. Return: 0 or an error, with nothing changed; -ENOENT if the region
+ * has lost its last name and sharer.
  */
 int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 		  struct file *file, bool writable,
@@ -816,12 +886,15 @@ int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 
 	mmap_assert_write_locked(mm);
 
+	/* For the error; mshare_attach_alloc() makes sure. */
+	if (!refcount_read(&region->holders))
+		return -ENOENT;
 	/* Nobody would tell a secondary MMU of changes in the host. */
 	if (mm_has_notifiers(mm))
 		return -EBUSY;
 	if (!donation && find_vma_intersection(mm, region->start, region->end))
 		return -EEXIST;
-	if (mm->map_count >= sysctl_max_map_count)
+	if (mm->map_count >= sysctl_max_map_count || mshare_windows_full(mm))
 		return -ENOMEM;
 
 	/*
@@ -838,8 +911,8 @@ int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 		return -ENOMEM;
 
 	att = mshare_attach_alloc(mm, region, writable);
-	if (!att)
-		return -ENOMEM;
+	if (IS_ERR(att))
+		return PTR_ERR(att);
 
 	err = -ENOMEM;
 	vma = vm_area_alloc(mm);
@@ -899,9 +972,10 @@ int mshare_fork(struct vm_area_struct *dst, struct vm_area_struct *src)
 	struct mm_struct *mm = dst->vm_mm;
 	struct mshare_attach *att;
 
+	/* The parent's window cannot go, its mm is locked for writing. */
 	att = mshare_attach_alloc(mm, parent->region, parent->writable);
-	if (!att)
-		return -ENOMEM;
+	if (IS_ERR(att))
+		return PTR_ERR(att);
 
 	if (mshare_alloc_slots(mm, att->start, att->end)) {
 		mshare_attach_abort(att);
@@ -951,12 +1025,14 @@ void mshare_unlink_window(struct vm_area_struct *vma)
 
 	vma->vm_private_data = NULL;
 	queue_rcu_work(mshare_wq, &att->free);
+	/* Only now, when no CPU has anything of the region by this mm. */
+	mshare_drop(region);
 }
 
 /**
  * mshare_detach - take the window of @region out of @mm
  * @mm: not locked
- * @region: held by the caller
+ * @region: pinned by the caller
  *
  * May sleep. Return: 0, -ENOENT if there is no such window, -EINTR, -ENOMEM.
  */
@@ -998,7 +1074,7 @@ struct mshare_region *mshare_find_window_of(struct mm_struct *mm,
 		if (region ? att->region != region :
 			     strcmp(att->region->name, name) != 0)
 			continue;
-		if (refcount_inc_not_zero(&att->region->users))
+		if (percpu_ref_tryget_live(&att->region->pin))
 			found = att->region;
 		break;
 	}
@@ -1072,7 +1148,7 @@ void mshare_batch_add(struct mm_struct *host, struct cpumask *cpus,
 
 	if (first) {
 		/* One that is being freed has nobody who could stay. */
-		*region = refcount_inc_not_zero(&new->users) ? new : NULL;
+		*region = percpu_ref_tryget_live(&new->pin) ? new : NULL;
 	} else if (*region != new) {
 		mshare_put(*region);
 		*region = NULL;

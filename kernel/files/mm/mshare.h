@@ -9,6 +9,7 @@
 #include <linux/cpumask.h>
 #include <linux/list.h>
 #include <linux/mshare.h>
+#include <linux/percpu-refcount.h>
 #include <linux/percpu_counter.h>
 #include <linux/refcount.h>
 #include <linux/spinlock.h>
@@ -22,29 +23,51 @@
 struct file;
 struct inode;
 
+/* Of one process; more would have to be found by something else than a list. */
+#define MSHARE_MAX_WINDOWS	64
+
 /* Bits of mshare_region.flags */
 enum {
 	MSHARE_REGION_RO,	/* created O_RDONLY: for everyone, for good */
+	MSHARE_REGION_NAMED,	/* has a name, or an inode that will get one */
 	MSHARE_REGION_READY,	/* its creation has succeeded */
+	MSHARE_REGION_FAILED,	/* or has not */
 	MSHARE_REGION_DYING,	/* teardown: the tables are no longer pinned */
 };
 
+/*
+ * Three counts, each of another kind of life. @holders, the name and the
+ * windows: without them the contents go, whoever has a file open. @pin, faults
+ * and system calls under way: the contents wait for these. The host's mm_count,
+ * for the inode as well: as long as that, this struct and the mm_struct stay.
+ *
+ * What each fault reads comes first, and apart from what changes as sharers
+ * come and go.
+ */
 struct mshare_region {
 	struct mm_struct *mm;		/* the host; one mm_users is ours */
 	unsigned long start;
 	unsigned long end;
 	unsigned long flags;
-	refcount_t users;		/* the inode, and short pins */
+	struct percpu_ref pin;
+
+	refcount_t holders ____cacheline_aligned_in_smp;
 	atomic_t nr_sharers;		/* raised before, lowered after */
-	atomic_t sharers_seq;		/* how often it has changed */
-	wait_queue_head_t poll;
-	struct cpumask cpus;		/* may have entries in their TLBs */
-	spinlock_t lock;		/* writers of sharers; a leaf */
+	spinlock_t lock;		/* writers of what follows; a leaf */
 	struct list_head sharers;	/* mshare_attach; RCU readers */
 	struct list_head lockers;	/* whose limit locked memory counts against */
-	struct mshare_limits *limits;	/* of its file system; NULL at first */
-	s64 counted;			/* anonymous pages that these know of */
+	atomic_t changes;		/* of nr_sharers, without the lock */
+	int told;			/* how many of them poll() knows of */
+	unsigned long told_at;		/* and since when, in jiffies */
+	struct delayed_work tell;	/* it of later ones */
+	wait_queue_head_t poll;
 	spinlock_t count_lock;		/* a leaf */
+	s64 counted;			/* anonymous pages that the limits know of */
+	struct mshare_limits *limits;	/* of its file system; NULL at first */
+
+	/* May have entries in their TLBs. */
+	struct cpumask cpus ____cacheline_aligned_in_smp;
+
 	struct work_struct teardown;
 	struct rcu_head rcu;
 #ifdef CONFIG_MSHARE_DEBUG
@@ -65,7 +88,7 @@ struct mshare_limits {
 /* One window of one mm. */
 struct mshare_attach {
 	struct mm_struct *mm;		/* mmgrab()ed */
-	struct mshare_region *region;	/* held by the window's vm_file */
+	struct mshare_region *region;	/* a hold of it is ours */
 	unsigned long start;
 	unsigned long end;
 	bool writable;
@@ -89,6 +112,8 @@ extern struct workqueue_struct *mshare_wq;
 struct mshare_region *mshare_region_create(const char *name,
 					   unsigned long start,
 					   unsigned long end, bool readonly);
+bool mshare_hold(struct mshare_region *region);
+void mshare_drop(struct mshare_region *region);
 int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 		  struct file *file, bool writable,
 		  struct mshare_donation *donation);
@@ -103,6 +128,8 @@ int mshare_donate_check(struct mm_struct *mm, unsigned long start,
 int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
 			  unsigned long start, unsigned long end,
 			  struct mshare_donation *donation);
+int mshare_donate_check_pins(struct mm_struct *mm,
+			     struct mshare_donation *donation);
 void mshare_donate_abort(struct mm_struct *host,
 			 struct mshare_donation *donation);
 void mshare_donate_commit(struct mm_struct *host, struct mm_struct *mm,
@@ -160,6 +187,22 @@ void mshare_debug_del(struct mshare_region *region);
 static inline void mshare_debug_add(struct mshare_region *region) { }
 static inline void mshare_debug_del(struct mshare_region *region) { }
 #endif
+
+/* mshare_syscall.c */
+unsigned long mshare_mmap_file(struct file *file, unsigned long addr,
+			       unsigned long len, unsigned long prot,
+			       unsigned long flags, unsigned long pgoff);
+
+/* mmap() of a region's file is mshare_mmap_file()'s. */
+static inline bool mshare_is_region_file(struct file *file)
+{
+#ifdef CONFIG_MSHARE
+	return static_branch_unlikely(&mshare_key) && file &&
+	       file_is_msharefs(file);
+#else
+	return false;
+#endif
+}
 
 /*
  * Fast GUP goes by the leaf entries, which say what the host may do. A

@@ -342,7 +342,7 @@ static int mshare_may_make_room(struct mm_struct *host, struct file *file,
 	pages = (end - start) >> PAGE_SHIFT;
 	if (!may_expand_vm(host, vm_flags, pages - mapped))
 		return -ENOMEM;
-	if (file && !mshare_may_replace(file))
+	if (mshare_may_map(file, 0))
 		return -EOPNOTSUPP;
 
 	if ((vm_flags & (VM_NORESERVE | VM_SHARED | VM_WRITE)) == VM_WRITE &&

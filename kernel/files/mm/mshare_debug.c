@@ -119,7 +119,8 @@ static const char *check_attach(struct mshare_attach *att)
 
 	for (addr = att->start; addr < att->end && !what; addr += P4D_SIZE) {
 		p4d_t theirs = *p4d_offset(pgd_offset(host, addr), addr);
-		p4d_t ours = *p4d_offset(pgd_offset(att->mm, addr), addr);
+		p4d_t *entry = p4d_offset(pgd_offset(att->mm, addr), addr);
+		p4d_t ours = *entry;
 
 		if (p4d_none(ours))
 			what = "a sharer lacks an entry";
@@ -127,6 +128,8 @@ static const char *check_attach(struct mshare_attach *att)
 			what = "a sharer's entry is not the host's";
 		else if (arch_mshare_p4d_writable(ours) != att->writable)
 			what = "a sharer's entry has the wrong access";
+		else if (!arch_mshare_nx_ok(entry, att->writable))
+			what = "a sharer's entry has the wrong NX";
 	}
 out:
 	spin_unlock(&att->mm->page_table_lock);
@@ -140,7 +143,7 @@ static const char *check_region(struct mshare_region *region)
 	const char *what;
 
 	/*
-	 * The caller holds the region. For writing: an munmap() that has
+	 * The caller has pinned the region. For writing: an munmap() that has
 	 * downgraded its lock has taken VMAs out and not yet counted them.
 	 */
 	mmap_write_lock(host);
@@ -168,7 +171,7 @@ static int check_show(struct seq_file *m, void *v)
 	/* Regions are pinned one at a time; new ones are added at the tail. */
 	spin_lock(&mshare_all_lock);
 	list_for_each_entry(region, &mshare_all, all) {
-		if (!refcount_inc_not_zero(&region->users))
+		if (!percpu_ref_tryget_live(&region->pin))
 			continue;
 		spin_unlock(&mshare_all_lock);
 

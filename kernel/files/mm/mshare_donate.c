@@ -11,18 +11,16 @@
  * tables hold the page, whose counters include it and whose flush reaches the
  * donor: it is done, and the pages are counted, under that VMA's rmap locks.
  */
-#include <linux/dax.h>
-#include <linux/huge_mm.h>
 #include <linux/khugepaged.h>
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
 #include <linux/mshare_bound.h>
 #include <linux/pgalloc.h>
+#include <linux/pagewalk.h>
 #include <linux/pkeys.h>
 #include <linux/rmap.h>
 #include <linux/sched/coredump.h>
 #include <linux/sched/signal.h>
-#include <linux/secretmem.h>
 #include <linux/shmem_fs.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
@@ -51,10 +49,6 @@ static int donate_check_vma(struct mm_struct *mm, struct vm_area_struct *vma)
 	if (vma_is_sealed(vma))
 		return -EPERM;
 	if (!mshare_vma_ok(vma) || userfaultfd_armed(vma) || vma_pkey(vma))
-		return -EOPNOTSUPP;
-	/* What mmap() refuses in a window; /dev/zero's are anonymous. */
-	if (!vma_is_anonymous(vma) && vma->vm_file &&
-	    mshare_may_map(vma->vm_file, 0))
 		return -EOPNOTSUPP;
 	if (vma->vm_flags & (VM_DONTCOPY | VM_WIPEONFORK | VM_MERGEABLE))
 		return -EOPNOTSUPP;
@@ -242,6 +236,76 @@ int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
 
 err:
 	mshare_donate_abort(host, donation);
+	return err;
+}
+
+/*
+ * May a pin of what is mapped here be one for writing? What a private mapping of
+ * a file shows unchanged is never pinned so: it is copied first.
+ */
+static bool donate_pinned(struct vm_area_struct *vma, struct folio *folio)
+{
+	if (!folio_test_anon(folio) && !(vma->vm_flags & VM_SHARED))
+		return false;
+
+	return folio_maybe_dma_pinned(folio);
+}
+
+static int donate_pin_pte(pte_t *pte, unsigned long addr, unsigned long next,
+			  struct mm_walk *walk)
+{
+	pte_t entry = ptep_get(pte);
+	struct page *page;
+
+	if (!pte_present(entry))
+		return 0;
+	page = vm_normal_page(walk->vma, addr, entry);
+
+	return page && donate_pinned(walk->vma, page_folio(page)) ? -EBUSY : 0;
+}
+
+static int donate_pin_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
+			  struct mm_walk *walk)
+{
+	spinlock_t *ptl = pmd_trans_huge_lock(pmd, walk->vma);
+	int err = 0;
+
+	if (!ptl)
+		return 0;
+	if (pmd_present(*pmd) && !is_huge_zero_pmd(*pmd) &&
+	    donate_pinned(walk->vma, page_folio(pmd_page(*pmd))))
+		err = -EBUSY;
+	spin_unlock(ptl);
+	walk->action = ACTION_CONTINUE;
+
+	return err;
+}
+
+/**
+ * mshare_donate_check_pins - does anything still write to what becomes read-only?
+ * @mm: the donor, locked for writing, its write_protect_seq as well
+ * @donation: prepared
+ *
+ * A pin that was taken for writing, as for a buffer that is registered with
+ * io_uring, needs no page table any more. Return: 0, or -EBUSY if a page may be
+ * pinned; others may have pinned it, or only to read it.
+ */
+int mshare_donate_check_pins(struct mm_struct *mm,
+			     struct mshare_donation *donation)
+{
+	static const struct mm_walk_ops ops = {
+		.pmd_entry	= donate_pin_pmd,
+		.pte_entry	= donate_pin_pte,
+		.walk_lock	= PGWALK_WRLOCK,
+	};
+	int i, err = 0;
+
+	if (!test_bit(MMF_HAS_PINNED, &mm->flags))
+		return 0;
+
+	for (i = 0; i < donation->nr && !err; i++)
+		err = walk_page_vma(donation->old[i], &ops, NULL);
+
 	return err;
 }
 

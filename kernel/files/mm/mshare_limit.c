@@ -46,7 +46,7 @@ unsigned long __mshare_oom_points(struct mm_struct *mm)
 
 	rcu_read_lock();
 	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node) {
-		if (!refcount_inc_not_zero(&att->region->users))
+		if (!percpu_ref_tryget_live(&att->region->pin))
 			continue;
 		points += mshare_part_of(att->region);
 		mshare_put(att->region);

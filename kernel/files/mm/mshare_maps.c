@@ -35,7 +35,7 @@ static int mshare_maps_lock(struct mshare_maps *maps)
 {
 	struct mshare_region *region = msharefs_region(file_inode(maps->file));
 
-	if (!refcount_inc_not_zero(&region->users))
+	if (!percpu_ref_tryget_live(&region->pin))
 		return -ENOENT;
 	if (mmap_read_lock_killable(mshare_region_mm(region))) {
 		mshare_put(region);

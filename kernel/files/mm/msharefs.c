@@ -3,9 +3,9 @@
  * msharefs: the names, owners and modes of mshare regions.
  *
  * There is one instance, mounted on /sys/fs/mshare, with one file per region
- * and no directory below its root. mshare() makes the files. A region lives as
- * long as its inode: by its name, by an open file, or by a window, whose
- * placeholder VMA has the file open.
+ * and no directory below its root. mshare() makes the files. What a region holds
+ * lives by its name and by its windows. An open file of it keeps a shell: the
+ * structs, without mappings, tables or memory.
  */
 #include <linux/ctype.h>
 #include <linux/fs.h>
@@ -19,9 +19,11 @@
 #include <linux/percpu_counter.h>
 #include <linux/poll.h>
 #include <linux/posix_acl.h>
+#include <linux/sched/mm.h>
 #include <linux/seq_file.h>
 #include <linux/statfs.h>
 #include <linux/sysfs.h>
+#include <linux/uio.h>
 #include <linux/xattr.h>
 #include <uapi/linux/mshare.h>
 
@@ -78,7 +80,7 @@ static int msharefs_open(struct inode *inode, struct file *file)
 	struct mshare_region *region = msharefs_region(inode);
 
 	file->private_data =
-		(void *)(unsigned long)atomic_read(&region->sharers_seq);
+		(void *)(unsigned long)atomic_read(&region->changes);
 	return 0;
 }
 
@@ -86,14 +88,15 @@ static __poll_t msharefs_poll(struct file *file, poll_table *wait)
 {
 	struct mshare_region *region = msharefs_region(file_inode(file));
 	__poll_t mask = EPOLLIN | EPOLLRDNORM;
-	void *seq;
+	int told, known;
 
 	poll_wait(file, &region->poll, wait);
 
-	seq = (void *)(unsigned long)atomic_read(&region->sharers_seq);
-	if ((poll_requested_events(wait) & EPOLLPRI) &&
-	    READ_ONCE(file->private_data) != seq) {
-		WRITE_ONCE(file->private_data, seq);
+	/* The opener may know of changes that poll() has not been told of yet. */
+	told = READ_ONCE(region->told);
+	known = (unsigned long)READ_ONCE(file->private_data);
+	if ((poll_requested_events(wait) & EPOLLPRI) && told - known > 0) {
+		WRITE_ONCE(file->private_data, (void *)(unsigned long)told);
 		mask |= EPOLLPRI;
 	}
 	if (!file_inode(file)->i_nlink && !atomic_read(&region->nr_sharers))
@@ -102,16 +105,27 @@ static __poll_t msharefs_poll(struct file *file, poll_table *wait)
 	return mask;
 }
 
-static ssize_t msharefs_read(struct file *file, char __user *buf, size_t count,
-			     loff_t *ppos)
+/* Not ->read(): the kernel itself reads files only by ->read_iter(). */
+static ssize_t msharefs_read_iter(struct kiocb *iocb, struct iov_iter *to)
 {
-	struct mshare_region *region = msharefs_region(file_inode(file));
+	struct inode *inode = file_inode(iocb->ki_filp);
+	struct mshare_region *region = msharefs_region(inode);
 	struct mshare_info info = {
 		.start = region->start,
 		.size = region->end - region->start,
 	};
+	size_t wanted, copied;
 
-	return simple_read_from_buffer(buf, count, ppos, &info, sizeof(info));
+	if (iocb->ki_pos >= sizeof(info))
+		return 0;
+
+	wanted = min(iov_iter_count(to), sizeof(info) - iocb->ki_pos);
+	copied = copy_to_iter((char *)&info + iocb->ki_pos, wanted, to);
+	if (!copied && wanted)
+		return -EFAULT;
+	iocb->ki_pos += copied;
+
+	return copied;
 }
 
 static ssize_t msharefs_write(struct file *file, const char __user *buf,
@@ -131,7 +145,10 @@ static long msharefs_ioctl(struct file *file, unsigned int cmd,
 	}
 }
 
-/* mmap() asks for the address first, before it unmaps what is in the way. */
+/*
+ * Whoever maps it by another way than mmap(), which is mshare_mmap_file()'s. The
+ * address is asked for first, before what is in the way is unmapped.
+ */
 static unsigned long msharefs_get_unmapped_area(struct file *file,
 						unsigned long addr,
 						unsigned long len,
@@ -172,7 +189,7 @@ static void msharefs_show_fdinfo(struct seq_file *m, struct file *file)
 static const struct file_operations msharefs_file_operations = {
 	.open			= msharefs_open,
 	.poll			= msharefs_poll,
-	.read			= msharefs_read,
+	.read_iter		= msharefs_read_iter,
 	.write			= msharefs_write,
 	.llseek			= default_llseek,
 	.unlocked_ioctl		= msharefs_ioctl,
@@ -234,13 +251,20 @@ static int msharefs_create(struct mnt_idmap *idmap, struct inode *dir,
 	return -EPERM;
 }
 
+static void msharefs_drop_name(struct mshare_region *region)
+{
+	if (test_and_clear_bit(MSHARE_REGION_NAMED, &region->flags))
+		mshare_drop(region);
+}
+
 int msharefs_unlink(struct inode *dir, struct dentry *dentry)
 {
 	struct mshare_region *region = msharefs_region(d_inode(dentry));
 	int err;
 
-	/* The caller's dentry keeps the inode, and that the region. */
+	/* The caller's dentry keeps the inode, and that the struct. */
 	err = simple_unlink(dir, dentry);
+	msharefs_drop_name(region);
 	wake_up_interruptible(&region->poll);
 	return err;
 }
@@ -264,7 +288,7 @@ static struct mshare_limits *msharefs_limits(struct super_block *sb)
  * msharefs_new_inode - an inode for a region
  * @dir: the root of msharefs
  * @mode: permissions, before the umask, for which @dir may have a default ACL
- * @region: the inode takes over the caller's reference, if it can be made
+ * @region: held by the caller; the inode gets a hold of its own, for its name
  *
  * May sleep. Return: the inode, -ENOSPC if there are as many regions as there
  * may be, or -ENOMEM.
@@ -292,15 +316,25 @@ struct inode *msharefs_new_inode(struct inode *dir, umode_t mode,
 		return ERR_PTR(-ENOSPC);
 	}
 
+	mmgrab(mshare_region_mm(region));
+	WARN_ON_ONCE(!mshare_hold(region));
+	set_bit(MSHARE_REGION_NAMED, &region->flags);
 	inode->i_private = region;
 	return inode;
 }
 
 static void msharefs_evict_inode(struct inode *inode)
 {
+	struct mshare_region *region = msharefs_region(inode);
+
 	truncate_inode_pages_final(&inode->i_data);
 	clear_inode(inode);
-	mshare_put(msharefs_region(inode));
+	if (!region)
+		return;
+
+	/* umount() does not unlink the names that are left. */
+	msharefs_drop_name(region);
+	mmdrop(mshare_region_mm(region));
 }
 
 static int msharefs_statfs(struct dentry *dentry, struct kstatfs *buf)
@@ -586,12 +620,16 @@ static int msharefs_init_fs_context(struct fs_context *fc)
 	return 0;
 }
 
-/* Unnamed regions are freed by a worker; umount() is over when they are. */
+/*
+ * Regions are freed by a worker, to whom they are given after a grace period;
+ * umount() is over when they are gone.
+ */
 static void msharefs_kill_sb(struct super_block *sb)
 {
 	struct mshare_limits *limits = msharefs_limits(sb);
 
 	kill_litter_super(sb);
+	rcu_barrier();
 	flush_workqueue(mshare_wq);
 	mshare_limits_put(limits);
 }

@@ -12,15 +12,16 @@
  * copy in step.
  *
  * The entry is built anew, never copied from the host's: isolation sets NX in
- * the kernel's copy of an entry. Without _PAGE_RW, no leaf below is writable
- * through this entry: x86 takes the logical AND over the levels.
+ * the kernel's copy of an entry. x86 takes the logical AND of the right to write
+ * over all levels, and so of the right to execute: a read-only window gives
+ * neither, whatever the leaves below say.
  */
 static inline void arch_mshare_link(p4d_t *p4d, pud_t *pud, bool writable)
 {
 	p4dval_t flags = _PAGE_TABLE;
 
 	if (!writable)
-		flags &= ~_PAGE_RW;
+		flags = (flags & ~_PAGE_RW) | (_PAGE_NX & __supported_pte_mask);
 
 	set_p4d(p4d, __p4d(flags | __pa(pud)));
 }
@@ -28,6 +29,24 @@ static inline void arch_mshare_link(p4d_t *p4d, pud_t *pud, bool writable)
 static inline bool arch_mshare_p4d_writable(p4d_t p4d)
 {
 	return p4d_flags(p4d) & _PAGE_RW;
+}
+
+/* The entry that counts in user mode, where isolation has not added NX. */
+static inline p4d_t arch_mshare_user_p4d(p4d_t *p4dp)
+{
+#ifdef CONFIG_MITIGATION_PAGE_TABLE_ISOLATION
+	if (boot_cpu_has(X86_FEATURE_PTI) && !pgtable_l5_enabled())
+		return __p4d(pgd_val(*kernel_to_user_pgdp((pgd_t *)p4dp)));
+#endif
+	return *p4dp;
+}
+
+/* Does @p4dp let a sharer execute exactly if it may write? */
+static inline bool arch_mshare_nx_ok(p4d_t *p4dp, bool writable)
+{
+	bool nx = p4d_flags(arch_mshare_user_p4d(p4dp)) & _PAGE_NX;
+
+	return nx == (!writable && (__supported_pte_mask & _PAGE_NX));
 }
 
 /* On one CPU, with interrupts off; see arch/x86/mm/tlb.c. */

@@ -284,34 +284,6 @@ TEST_F_TIMEOUT(mshare, freed_after_unlink_and_exit, 120)
 		       pagetables_kb() - tables);
 }
 
-/* An open file is a reference, like a name: it keeps the region, and no more. */
-TEST_F(mshare, open_file_keeps_region)
-{
-	struct region_info info;
-	char fdinfo[64];
-	int fd;
-
-	MAKE_REGION();
-	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
-	ASSERT_EQ(0, do_madvise(self->addr, MEG, MADV_POPULATE_WRITE));
-	fd = region_open(self->name, O_RDONLY);
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, sys_mshare_unlink(self->name));
-	EXPECT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
-	EXPECT_EQ(-ENOENT, sys_mshare(self->name, self->addr, self->len, O_RDWR,
-				      0));
-	snprintf(fdinfo, sizeof(fdinfo), "/proc/self/fdinfo/%d", fd);
-	EXPECT_EQ(0, figure(fdinfo, "mshare-sharers"));
-	EXPECT_EQ(1024, figure(fdinfo, "mshare-resident-kb"));
-	ASSERT_EQ((ssize_t)sizeof(info), read(fd, &info, sizeof(info)));
-	EXPECT_EQ((unsigned long)self->addr, info.start);
-	EXPECT_EQ(self->len, info.size);
-	if (debug_kernel())
-		EXPECT_EQ(self->regions_before + 1, debug_regions());
-	close(fd);
-	EXPECT_TRUE(WAIT_FOR(debug_regions() <= self->regions_before, 10000));
-}
-
 TEST_F(mshare, unlink_while_attached_keeps_memory)
 {
 	char *other = self->addr + 2 * self->granule;
@@ -549,6 +521,41 @@ TEST_F(mshare, several_regions_in_one_process)
 	EXPECT_EQ(100, load(self->addr));
 	EXPECT_EQ(0, region_figure(name[2], "mshare-sharers"));
 	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/* A process has so many windows, and no more. */
+TEST_F_TIMEOUT(mshare, window_cap_64, 120)
+{
+	char name[64], *at;
+	int i, status;
+	pid_t pid;
+
+	for (i = 0; i <= 64; i++) {
+		snprintf(name, sizeof(name), MSHARE_PREFIX "cap.%d", i);
+		at = slot_addr(self->granule, 16 + i);
+		EXPECT_EQ(i < 64 ? 0 : -ENOMEM,
+			  sys_mshare(name, at, self->granule,
+				     O_CREAT | O_EXCL | O_RDWR, 0600))
+			TH_LOG("window %d", i);
+	}
+	EXPECT_EQ(-ENOENT, region_open(name, O_RDONLY));
+	EXPECT_EQ(NULL, self_maps_line(at));
+	/* fork() makes no more of them than there were. */
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		at = slot_addr(self->granule, 16 + 63);
+		_exit(map_anon(at, PAGE, RW) || probe_store(at, 64));
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(64, load(slot_addr(self->granule, 16 + 63)));
+	/* One less, and there is room. */
+	ASSERT_EQ(0, do_munmap(slot_addr(self->granule, 16), self->granule));
+	EXPECT_EQ(0, sys_mshare(name, slot_addr(self->granule, 16 + 64),
+				self->granule, O_CREAT | O_EXCL | O_RDWR,
+				0600));
+	EXPECT_EQ(0, debug_check());
 }
 
 TEST_F(mshare, mode_owner_and_umask)

@@ -3,6 +3,7 @@
  * mshare: what is not served in a region is refused in clear words, and who
  * may do what with a region.
  */
+#include "mshare_fuse.h"
 #include "mshare_helpers.h"
 
 #include <grp.h>
@@ -367,6 +368,121 @@ TEST_F(mshare, hugetlb_dax_dev_refused)
 	EXPECT_EQ(0, map_fd(at, PAGE, RW, MAP_SHARED, fd, 0));
 	EXPECT_EQ(0, probe_store(at, 1));
 	close(fd);
+	EXPECT_EQ(0, debug_check());
+}
+
+/* A mapping that a donor has in the range: what becomes of its region. */
+static long donate_file(const char *name, char *addr, size_t len, int flags,
+			int fd)
+{
+	long ret = map_fd(addr, PAGE, PROT_READ, flags, fd, 0);
+
+	if (ret)
+		return ret;
+	ret = sys_mshare(name, addr, len, O_CREAT | O_EXCL | O_RDWR, 0600);
+	if (!ret)
+		ret = sys_mshare_unlink(name) ?: 1;
+	munmap(addr, PAGE);
+	return ret;
+}
+
+/*
+ * A program that serves a file's pages could keep sharers waiting who have never
+ * heard of that file: no such file is mapped, however it is.
+ */
+TEST_F_TIMEOUT(mshare, fuse_refused, 60)
+{
+	static const char * const files[] = { "cached", "direct" };
+	static const int flags[] = { MAP_SHARED, MAP_PRIVATE };
+	char *there = self->addr + 2 * self->granule, *at = self->addr + MEG;
+	struct fuse f;
+	int fd, i, j;
+
+	if (fuse_start(&f))
+		SKIP(return, "no FUSE");
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(at, PAGE, RW));
+	ASSERT_EQ(0, probe_store(at, KEEP));
+	for (i = 0; i < 2; i++) {
+		fd = fuse_open_file(&f, files[i], O_RDWR);
+		ASSERT_LE(0, fd);
+		for (j = 0; j < 2; j++) {
+			long ret = map_fd(at, PAGE, PROT_READ, flags[j], fd, 0);
+
+			EXPECT_EQ(-EOPNOTSUPP, ret)
+				TH_LOG("%s, flags %x", files[i], flags[j]);
+			EXPECT_EQ(KEEP, load(at));
+			ret = map_fd(at + MEG, PAGE, PROT_READ, flags[j], fd, 0);
+			EXPECT_EQ(-EOPNOTSUPP, ret)
+				TH_LOG("%s, flags %x", files[i], flags[j]);
+			EXPECT_EQ(SIGBUS, probe_byte(at + MEG));
+			/* Of a direct file the kernel maps no shared pages. */
+			ret = donate_file(self->name2, there, self->len,
+					  flags[j], fd);
+			if (ret != -ENODEV)
+				EXPECT_EQ(-EOPNOTSUPP, ret)
+					TH_LOG("%s, flags %x, donated",
+					       files[i], flags[j]);
+		}
+		close(fd);
+	}
+	fuse_stop(&f);
+	EXPECT_EQ(0, debug_check());
+}
+
+static long spew_new(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return spew(path, text);
+}
+
+/* A file of an overlay is what lies below. */
+TEST_F(mshare, overlay_file_goes_by_what_is_below)
+{
+	char dir[] = "/tmp/mshare-overlay-XXXXXX", path[128], opts[512];
+	char *at = self->addr + MEG;
+	int fd;
+
+	ASSERT_NE(NULL, mkdtemp(dir));
+	ASSERT_EQ(0, neg(mount("mshare-test", dir, "tmpfs", 0, NULL)));
+	snprintf(path, sizeof(path), "%s/l", dir);
+	ASSERT_EQ(0, mkdir(path, 0700));
+	snprintf(path, sizeof(path), "%s/l/file", dir);
+	ASSERT_EQ(0, spew_new(path, "below"));
+	snprintf(path, sizeof(path), "%s/u", dir);
+	ASSERT_EQ(0, mkdir(path, 0700));
+	snprintf(path, sizeof(path), "%s/w", dir);
+	ASSERT_EQ(0, mkdir(path, 0700));
+	snprintf(path, sizeof(path), "%s/m", dir);
+	ASSERT_EQ(0, mkdir(path, 0700));
+	snprintf(opts, sizeof(opts), "lowerdir=%s/l,upperdir=%s/u,workdir=%s/w",
+		 dir, dir, dir);
+	if (mount("mshare-test", path, "overlay", 0, opts)) {
+		umount2(dir, MNT_DETACH);
+		rmdir(dir);
+		SKIP(return, "no overlay");
+	}
+	strcat(path, "/file");
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	MAKE_REGION();
+	EXPECT_EQ(0, map_fd(at, PAGE, PROT_READ, MAP_PRIVATE, fd, 0));
+	ASSERT_EQ(0, probe_byte(at));
+	EXPECT_EQ('b', *at);
+	EXPECT_EQ(1, donate_file(self->name2, self->addr + 2 * self->granule,
+				 self->len, MAP_PRIVATE, fd));
+	close(fd);
+	EXPECT_EQ(0, do_munmap(self->addr, self->len));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_TRUE(WAIT_FOR(debug_regions() <= self->regions_before, 10000));
+	snprintf(path, sizeof(path), "%s/m", dir);
+	umount2(path, MNT_DETACH);
+	umount2(dir, MNT_DETACH);
+	rmdir(dir);
 	EXPECT_EQ(0, debug_check());
 }
 

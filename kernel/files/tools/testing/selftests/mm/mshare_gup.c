@@ -299,6 +299,43 @@ TEST_F(mshare, process_vm_rw)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
+/* /proc/PID/mem and ptrace() hand over addresses as they are, unaligned. */
+TEST_F(mshare, last_page_from_its_middle)
+{
+	char *last = self->addr + self->len - PAGE;
+	char path[64], buf[32] = "";
+	struct peer p;
+	int fd;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(last, PAGE, RW));
+	memcpy(last + 2000, "in the middle", 14);
+	memcpy(last + PAGE - 8, "the end", 8);
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", p.pid);
+	fd = open(path, O_RDWR);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(14, neg(pread(fd, buf, 14, (long)last + 2000)));
+	EXPECT_STREQ("in the middle", buf);
+	EXPECT_EQ(8, neg(pread(fd, buf, 8, (long)last + PAGE - 8)));
+	EXPECT_STREQ("the end", buf);
+	EXPECT_EQ(6, neg(pwrite(fd, "begin", 6, (long)last + 24)));
+	EXPECT_STREQ("begin", last + 24);
+	/* What follows the window is none of the region's. */
+	EXPECT_EQ(8, neg(pread(fd, buf, 16, (long)last + PAGE - 8)));
+	close(fd);
+
+	ASSERT_EQ(0, neg(ptrace(PTRACE_ATTACH, p.pid, 0, 0)));
+	waitpid(p.pid, NULL, 0);
+	EXPECT_EQ(0, neg(ptrace(PTRACE_POKEDATA, p.pid, last + PAGE - 16, 5L)));
+	errno = 0;
+	EXPECT_EQ(5, ptrace(PTRACE_PEEKDATA, p.pid, last + PAGE - 16, 0));
+	EXPECT_EQ(0, errno);
+	EXPECT_EQ(0, neg(ptrace(PTRACE_DETACH, p.pid, 0, 0)));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
 TEST_F(mshare, longterm_pin_survives_munmap)
 {
 	struct pin_longterm_test arg;

@@ -208,6 +208,12 @@ static inline int uring_register(struct uring *r, void *addr, size_t len)
 			   IORING_REGISTER_BUFFERS, &iov, 1));
 }
 
+static inline int uring_unregister(struct uring *r)
+{
+	return neg(syscall(__NR_io_uring_register, r->fd,
+			   IORING_UNREGISTER_BUFFERS, NULL, 0));
+}
+
 /* 0 if the kernel has io_uring and lets us use it. */
 static inline int uring_probe(void)
 {

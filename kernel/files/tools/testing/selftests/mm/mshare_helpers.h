@@ -304,6 +304,28 @@ static inline char *self_maps_line(const void *addr)
 	return maps_line("/proc/self/maps", addr);
 }
 
+/* A figure of the smaps paragraph that begins at addr, or a negative errno. */
+static inline long smaps_kb(pid_t pid, const void *addr, const char *key)
+{
+	static char buf[524288];
+	char path[64], head[32], *at, *end;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
+	if (slurp(path, buf, sizeof(buf)) < 0)
+		return -EIO;
+	snprintf(head, sizeof(head), "%lx-", (unsigned long)addr);
+	at = strstr(buf, head);
+	if (!at)
+		return -ENOENT;
+	end = strstr(at, "VmFlags:");
+	if (!end)
+		return -EBADMSG;
+	*end = 0;
+	snprintf(head, sizeof(head), "\n%s:", key);
+	at = strstr(at, head);
+	return at ? strtol(at + strlen(head), NULL, 10) : -ENOENT;
+}
+
 /* One bit per page out of mincore(): 1, 0, or a negative errno. */
 static inline long resident(void *addr)
 {

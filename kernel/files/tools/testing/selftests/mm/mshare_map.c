@@ -78,6 +78,10 @@ static void *map_hint(void *hint, size_t len)
 	return mmap(hint, len, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
+/*
+ * Runtimes and allocators give a hint for each arena, and what they get has to be
+ * private: a hint is not followed into a window, free or not.
+ */
 TEST_F(mshare, hint_without_fixed)
 {
 	char *hint = self->addr + 64 * MEG, *got;
@@ -85,17 +89,28 @@ TEST_F(mshare, hint_without_fixed)
 	int zero;
 
 	MAKE_SHARED();
-	/* Free in the region: there it goes, for all. */
-	ASSERT_EQ(hint, map_hint(hint, MEG));
-	ASSERT_EQ(0, probe_store(hint, 3));
-	EXPECT_EQ(3, peer_see(&p, hint));
-	/* Taken: private memory elsewhere, and the region keeps what it has. */
+	got = map_hint(hint, MEG);
+	ASSERT_NE(MAP_FAILED, got);
+	EXPECT_TRUE(got + MEG <= self->addr || got >= self->addr + self->len);
+	ASSERT_EQ(0, probe_store(got, 3));
+	EXPECT_EQ(SIGBUS, peer_load(&p, hint));
+	EXPECT_EQ(0, region_figure(self->name, "mshare-resident-kb"));
+	/* The first byte of the window, the last page, all of it. */
+	got = map_hint(self->addr, PAGE);
+	EXPECT_TRUE(got + PAGE <= self->addr || got >= self->addr + self->len);
+	got = map_hint(self->addr + self->len - PAGE, 2 * PAGE);
+	EXPECT_TRUE(got + 2 * PAGE <= self->addr ||
+		    got >= self->addr + self->len);
+	/* Taken: the region keeps what it has. */
+	ASSERT_EQ(0, map_anon(hint, MEG, RW));
+	ASSERT_EQ(0, probe_store(hint, 4));
 	got = map_hint(hint, MEG);
 	ASSERT_NE(MAP_FAILED, got);
 	EXPECT_TRUE(got + MEG <= self->addr || got >= self->addr + self->len);
 	EXPECT_EQ(0, load(got));
-	EXPECT_EQ(3, load(hint));
-	/* Not of a region's kind: as well. */
+	EXPECT_EQ(4, load(hint));
+	EXPECT_EQ(4, peer_see(&p, hint));
+	/* Not of a region's kind: it has nothing to do with the region. */
 	zero = open("/dev/zero", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, zero);
 	got = mmap(hint + MEG, MEG, RW, MAP_PRIVATE, zero, 0);

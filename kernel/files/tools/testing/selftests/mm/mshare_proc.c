@@ -6,6 +6,7 @@
 
 #include <linux/mempolicy.h>
 #include <sys/ioctl.h>
+#include <sys/klog.h>
 
 /* A whole /proc file read and thrown away; its length or a negative errno. */
 static long drain(const char *path)
@@ -98,6 +99,67 @@ static char *smaps_of(const char *addr)
 		return NULL;
 	*strchr(end, '\n') = 0;
 	return at;
+}
+
+/* As linux/fs.h has it from 6.11 on. */
+struct procmap_query {
+	__u64 size;
+	__u64 query_flags;
+	__u64 query_addr;
+	__u64 vma_start;
+	__u64 vma_end;
+	__u64 vma_flags;
+	__u64 vma_page_size;
+	__u64 vma_offset;
+	__u64 inode;
+	__u32 dev_major;
+	__u32 dev_minor;
+	__u32 vma_name_size;
+	__u32 build_id_size;
+	__u64 vma_name_addr;
+	__u64 build_id_addr;
+};
+
+#define PROCMAP_QUERY_CALL _IOWR('f', 17, struct procmap_query)
+
+/* How often the kernel's log says that it could not read a file. */
+static int unreadable_in_log(void)
+{
+	static char log[1024 * 1024];
+	int n = klogctl(3 /* SYSLOG_ACTION_READ_ALL */, log, sizeof(log) - 1);
+	int found = 0;
+	char *p;
+
+	log[n < 0 ? 0 : n] = 0;
+	for (p = log; (p = strstr(p, "not supported for file")); p++)
+		found++;
+	return found;
+}
+
+/* The kernel looks for an ELF header in whatever file is mapped. */
+TEST_F(mshare, procmap_query_reads_the_file)
+{
+	int fd = open("/proc/self/maps", O_RDONLY), before = unreadable_in_log();
+	char id[64], name[256] = "";
+	struct procmap_query query = {
+		.size = sizeof(query),
+		.query_addr = (unsigned long)self->addr,
+		.build_id_addr = (unsigned long)id,
+		.build_id_size = sizeof(id),
+		.vma_name_addr = (unsigned long)name,
+		.vma_name_size = sizeof(name),
+	};
+
+	MAKE_REGION();
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, neg(ioctl(fd, PROCMAP_QUERY_CALL, &query)));
+	EXPECT_EQ((unsigned long)self->addr, query.vma_start);
+	EXPECT_EQ((unsigned long)self->addr + self->len, query.vma_end);
+	EXPECT_STREQ(self->path, name);
+	/* It holds none, and that is all there is to say. */
+	EXPECT_EQ(0, query.build_id_size);
+	EXPECT_EQ(before, unreadable_in_log());
+	close(fd);
 }
 
 TEST_F(mshare, smaps_vmflags_pt)

@@ -553,6 +553,169 @@ TEST_F(mshare, ro_for_everyone_region)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
+/* mov $42, %eax; ret */
+static const unsigned char code[] = { 0xb8, 42, 0, 0, 0, 0xc3 };
+
+/* What the code at a returns; the signal, negative, if it does not run. */
+PEER_FN(pf_call)
+{
+	int sig, got = 0;
+
+	PEER_UNUSED();
+	sig = PROBE(got = ((int (*)(void))a)());
+	return sig ? -sig : got;
+}
+
+/*
+ * Who may only read runs nothing that others map there, and is not told so by an
+ * endless fault: the host's own mapping allows it.
+ */
+TEST_F_TIMEOUT(mshare, ro_window_does_not_execute, 60)
+{
+	char *text = self->addr + 2 * MEG, *absent = self->addr + 4 * MEG;
+	struct peer ro, rw;
+	char *line;
+
+	ASSERT_EQ(0, peer_start(&ro));
+	ASSERT_EQ(0, peer_start(&rw));
+	MAKE_REGION();
+	ATTACH_PEER(&ro, O_RDONLY);
+	ATTACH_PEER(&rw, O_RDWR);
+	ASSERT_EQ(0, map_anon(text, PAGE, RW | PROT_EXEC));
+	ASSERT_EQ(0, map_anon(absent, PAGE, RW | PROT_EXEC));
+	memcpy(text, code, sizeof(code));
+	EXPECT_EQ(42, pf_call((long)text, 0, 0, 0, 0, 0));
+	EXPECT_EQ(42, peer_call(&rw, pf_call, (long)text));
+	EXPECT_EQ(-SIGSEGV, peer_call(&ro, pf_call, (long)text));
+	EXPECT_EQ(SIGSEGV, ro.fault.sig);
+	EXPECT_EQ(SEGV_ACCERR, ro.fault.code);
+	EXPECT_EQ(text, (char *)ro.fault.addr);
+	/* Not resident yet: no page comes for it. */
+	EXPECT_EQ(-SIGSEGV, peer_call(&ro, pf_call, (long)absent));
+	EXPECT_EQ(SEGV_ACCERR, ro.fault.code);
+	EXPECT_EQ(0, resident(absent));
+	/* It reads as before. */
+	EXPECT_EQ(load(text), peer_see(&ro, text));
+	line = self_maps_line(self->addr);
+	ASSERT_NE(NULL, line);
+	EXPECT_NE(NULL, strstr(line, " rw-s "));
+	/* Nor after a change of protection, nor with huge pages below. */
+	EXPECT_EQ(0, do_mprotect(text, PAGE, PROT_READ | PROT_EXEC));
+	EXPECT_EQ(42, peer_call(&rw, pf_call, (long)text));
+	EXPECT_EQ(-SIGSEGV, peer_call(&ro, pf_call, (long)text));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&ro));
+	EXPECT_EQ(0, peer_stop(&rw));
+}
+
+/* Read-only for everyone: the maker's own code stops running, too. */
+TEST_F(mshare, ro_for_everyone_does_not_execute)
+{
+	struct peer child;
+
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW | PROT_EXEC));
+	memcpy(self->addr, code, sizeof(code));
+	EXPECT_EQ(42, pf_call((long)self->addr, 0, 0, 0, 0, 0));
+	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len,
+				O_CREAT | O_EXCL | O_RDONLY, 0600));
+	EXPECT_EQ(-SIGSEGV, pf_call((long)self->addr, 0, 0, 0, 0, 0));
+	EXPECT_EQ(SEGV_ACCERR, last_fault.code);
+	/* And so does the child's. */
+	ASSERT_EQ(0, peer_start(&child));
+	EXPECT_EQ(-SIGSEGV, peer_call(&child, pf_call, (long)self->addr));
+	EXPECT_EQ(0, peer_stop(&child));
+	EXPECT_EQ(0, debug_check());
+}
+
+/*
+ * A dump of all page tables goes around windows, and leaves them as they are: a
+ * read-only one's entry has NX, which may look like damage.
+ */
+TEST_F(mshare, page_table_dump_leaves_window)
+{
+	static const char * const dumps[] = { "current_kernel", "current_user" };
+	char path[128], *beside = self->addr + 2 * self->granule;
+	static char buf[65536];
+	int fd, i, dumped = 0;
+
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr, KEEP));
+	ASSERT_EQ(0, map_anon(beside, PAGE, RW));
+	ASSERT_EQ(0, probe_store(beside, KEEP));
+	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len,
+				O_CREAT | O_EXCL | O_RDONLY, 0600));
+	for (i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/debug/page_tables/%s",
+			 dumps[i]);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		while (read(fd, buf, sizeof(buf)) > 0)
+			;
+		close(fd);
+		dumped++;
+		EXPECT_EQ(KEEP, load(self->addr));
+		EXPECT_EQ(KEEP, load(beside));
+		EXPECT_EQ(0, debug_check());
+	}
+	if (!dumped)
+		SKIP(return, "no dump of page tables");
+}
+
+/* A buffer that is registered is written to without a look at page tables. */
+TEST_F_TIMEOUT(mshare, ro_donation_of_pinned_memory_busy, 60)
+{
+	struct uring r;
+	char *at = self->addr + MEG;
+
+	if (uring_probe())
+		SKIP(return, "no io_uring");
+	ASSERT_EQ(0, map_anon(at, 4 * PAGE, RW));
+	ASSERT_EQ(0, probe_store(at, KEEP));
+	ASSERT_EQ(0, uring_open(&r));
+	ASSERT_EQ(0, uring_register(&r, at + PAGE, PAGE));
+	EXPECT_EQ(-EBUSY, sys_mshare(self->name, self->addr, self->len,
+				     O_CREAT | O_EXCL | O_RDONLY, 0600));
+	/* Nothing has changed. */
+	EXPECT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
+	EXPECT_EQ(0, probe_store(at, KEEP + 1));
+	EXPECT_EQ(KEEP + 1, load(at));
+	/* Nothing to be said against it where everyone may write. */
+	EXPECT_EQ(0, sys_mshare(self->name2, self->addr, self->len,
+				O_CREAT | O_EXCL | O_RDWR, 0600));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name2));
+
+	/* When it is let go of, it can be given away. */
+	EXPECT_EQ(0, uring_unregister(&r));
+	ASSERT_EQ(0, map_anon(at, 4 * PAGE, RW));
+	ASSERT_EQ(0, uring_register(&r, at, PAGE));
+	EXPECT_EQ(0, uring_unregister(&r));
+	EXPECT_TRUE(WAIT_FOR(sys_mshare(self->name, self->addr, self->len,
+					O_CREAT | O_EXCL | O_RDONLY, 0600) == 0,
+			     10000));
+	uring_close(&r);
+	EXPECT_EQ(0, debug_check());
+}
+
+/* The same for a huge page. */
+TEST_F_TIMEOUT(mshare, ro_donation_of_pinned_huge_page_busy, 60)
+{
+	char *at = self->addr + 2 * MEG;
+	struct uring r;
+
+	if (uring_probe() || !have_thp())
+		SKIP(return, "no io_uring, or no huge pages");
+	ASSERT_EQ(0, map_anon(at, 2 * MEG, RW));
+	do_madvise(at, 2 * MEG, MADV_HUGEPAGE);
+	ASSERT_EQ(0, probe_store(at, KEEP));
+	ASSERT_EQ(0, uring_open(&r));
+	ASSERT_EQ(0, uring_register(&r, at + MEG, PAGE));
+	EXPECT_EQ(-EBUSY, sys_mshare(self->name, self->addr, self->len,
+				     O_CREAT | O_EXCL | O_RDONLY, 0600));
+	EXPECT_EQ(0, probe_store(at, KEEP + 1));
+	uring_close(&r);
+}
+
 /* What fdinfo calls the access: 1 for "r", 2 for "rw", or a negative errno. */
 static int region_access(const char *name)
 {

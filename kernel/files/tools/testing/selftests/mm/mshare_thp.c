@@ -45,7 +45,6 @@ PEER_FN(pf_bad_pages)
 
 TEST_F_TIMEOUT(mshare, thp_fault, 60)
 {
-	long huge = meminfo_kb("AnonHugePages");
 	struct peer p;
 
 	if (!thp_allowed())
@@ -57,7 +56,7 @@ TEST_F_TIMEOUT(mshare, thp_fault, 60)
 	ASSERT_EQ(0, probe_store(self->addr, 1));
 	ASSERT_EQ(0, peer_store(&p, self->addr + HPAGE, 2));
 	ASSERT_EQ(0, peer_see(&p, self->addr + 2 * HPAGE));
-	EXPECT_LE(4096, meminfo_kb("AnonHugePages") - huge);
+	EXPECT_LE(4096, smaps_kb(getpid(), self->addr, "AnonHugePages"));
 	EXPECT_EQ(1, peer_see(&p, self->addr));
 	EXPECT_EQ(2, load(self->addr + HPAGE));
 	/* The huge zero page gives way to a page of the region. */
@@ -65,6 +64,39 @@ TEST_F_TIMEOUT(mshare, thp_fault, 60)
 	ASSERT_EQ(0, probe_store(self->addr + 2 * HPAGE + PAGE, 3));
 	EXPECT_EQ(3, peer_see(&p, self->addr + 2 * HPAGE + PAGE));
 	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/* Who wants no huge pages makes a region without, for all. */
+TEST_F_TIMEOUT(mshare, thp_disabled_by_maker, 60)
+{
+	struct peer p;
+
+	if (!thp_allowed())
+		SKIP(return, "transparent huge pages are off");
+	ASSERT_EQ(0, peer_start(&p));
+	ASSERT_EQ(0, neg(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)));
+	MAKE_REGION();
+	ATTACH_PEER(&p, O_RDWR);
+	ASSERT_EQ(0, map_anon(self->addr, 4 * HPAGE, RW));
+	ASSERT_EQ(0, do_madvise(self->addr, 4 * HPAGE, MADV_HUGEPAGE));
+	ASSERT_EQ(0, probe_store(self->addr, 1));
+	ASSERT_EQ(0, peer_store(&p, self->addr + HPAGE, 2));
+	EXPECT_EQ(0, smaps_kb(getpid(), self->addr, "AnonHugePages"));
+	EXPECT_EQ(8, region_figure(self->name, "mshare-resident-kb"));
+	/* A sharer's own wish is not the region's. */
+	EXPECT_EQ(0, do_munmap(self->addr, self->len));
+	EXPECT_EQ(0, peer_munmap(&p, self->addr, self->len));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	ASSERT_EQ(0, peer_call(&p, pf_mshare, (long)self->name,
+			       (long)self->addr, (long)self->len,
+			       O_CREAT | O_EXCL | O_RDWR, 0600));
+	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len, O_RDWR, 0));
+	ASSERT_EQ(0, map_anon(self->addr, 4 * HPAGE, RW));
+	ASSERT_EQ(0, do_madvise(self->addr, 4 * HPAGE, MADV_HUGEPAGE));
+	ASSERT_EQ(0, probe_store(self->addr, 1));
+	EXPECT_EQ((long)HPAGE / 1024,
+		  region_figure(self->name, "mshare-resident-kb"));
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
@@ -147,7 +179,6 @@ TEST_F_TIMEOUT(mshare, khugepaged_collapse_under_load, 120)
 TEST_F_TIMEOUT(mshare, madv_collapse, 60)
 {
 	struct peer p;
-	long huge;
 
 	if (!thp_allowed())
 		SKIP(return, "transparent huge pages are off");
@@ -155,13 +186,12 @@ TEST_F_TIMEOUT(mshare, madv_collapse, 60)
 	ASSERT_EQ(0, map_anon(self->addr, 2 * HPAGE, RW));
 	ASSERT_EQ(0, fill_small(self->addr, 2 * HPAGE));
 	ASSERT_EQ(0, peer_call(&p, pf_bad_pages, (long)self->addr, 2 * HPAGE));
-	huge = meminfo_kb("AnonHugePages");
 	/* The advice against huge pages binds the call as well. */
 	EXPECT_GT(0, do_madvise(self->addr, HPAGE, MADV_COLLAPSE));
 	ASSERT_EQ(0, do_madvise(self->addr, 2 * HPAGE, MADV_HUGEPAGE));
 	ASSERT_EQ(0, peer_call(&p, pf_madvise, (long)self->addr, HPAGE,
 			       MADV_COLLAPSE));
-	EXPECT_LE(2048, meminfo_kb("AnonHugePages") - huge);
+	EXPECT_EQ(2048, smaps_kb(getpid(), self->addr, "AnonHugePages"));
 	EXPECT_EQ(0, bad_pages(self->addr, 2 * HPAGE));
 	EXPECT_EQ(0, peer_call(&p, pf_bad_pages, (long)self->addr, 2 * HPAGE));
 	EXPECT_EQ(0, peer_store(&p, self->addr + PAGE, 99));

@@ -51,25 +51,84 @@ TEST_F(mshare, poll_sharers_changed)
 	other = open(self->path, O_RDONLY | O_CLOEXEC);
 	ASSERT_LE(0, other);
 	ATTACH_PEER(&p, O_RDONLY);
-	EXPECT_EQ(POLLPRI, polled(fd, POLLPRI));
+	EXPECT_EQ(POLLPRI, polled_within(fd, POLLPRI, 10000));
 	EXPECT_EQ(0, polled(fd, POLLPRI));
 	EXPECT_EQ(POLLPRI, polled(other, POLLPRI));
 	EXPECT_EQ(0, polled(other, POLLPRI));
 
 	/* One who goes, and one who is killed. */
 	EXPECT_EQ(0, peer_munmap(&p, self->addr, self->len));
-	EXPECT_EQ(POLLPRI, polled(fd, POLLPRI));
+	EXPECT_EQ(POLLPRI, polled_within(fd, POLLPRI, 10000));
 	ATTACH_PEER(&p, O_RDWR);
-	EXPECT_EQ(POLLPRI, polled(fd, POLLPRI));
+	EXPECT_EQ(POLLPRI, polled_within(fd, POLLPRI, 10000));
 	EXPECT_EQ(SIGKILL, peer_kill(&p));
 	EXPECT_EQ(POLLPRI, polled_within(fd, POLLPRI, 10000));
 	EXPECT_EQ(0, polled(fd, POLLPRI));
+
+	/* One who comes before it is opened is no news, even if just so. */
+	close(other);
+	EXPECT_EQ(0, do_munmap(self->addr, self->len));
+	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len, O_RDWR, 0));
+	other = open(self->path, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, other);
+	nap_ms(100);
+	EXPECT_EQ(0, polled(other, POLLPRI));
+	EXPECT_EQ(POLLPRI, polled_within(fd, POLLPRI, 10000));
 
 	/* A mapping in the region is nobody's coming or going. */
 	EXPECT_EQ(0, map_anon(self->addr, MEG, RW));
 	EXPECT_EQ(0, polled(fd, POLLPRI));
 	close(other);
 	close(fd);
+}
+
+/* Whoever may read a region must not keep those busy who watch it. */
+TEST_F_TIMEOUT(mshare, poll_wakes_at_a_rate, 60)
+{
+	struct pollfd pfd = { .events = POLLPRI };
+	long begin, end, came = 0, told = 0;
+	int status, stop[2];
+	pid_t pid;
+	char c;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, pipe2(stop, O_NONBLOCK));
+	pfd.fd = open(self->path, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, pfd.fd);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		close(stop[1]);
+		do_munmap(self->addr, self->len);
+		while (read(stop[0], &c, 1) < 0) {
+			if (sys_mshare(self->name, self->addr, self->len,
+				       O_RDONLY, 0) ||
+			    do_munmap(self->addr, self->len))
+				_exit(255);
+			came++;
+		}
+		/* In tens, as far as an exit status goes. */
+		_exit(came / 10 > 250 ? 250 : came / 10);
+	}
+	close(stop[0]);
+	begin = now_ms();
+	while (now_ms() - begin < 2000)
+		told += poll(&pfd, 1, 100) == 1;
+	end = now_ms();
+	close(stop[1]);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_TRUE(WIFEXITED(status));
+	ASSERT_NE(255, WEXITSTATUS(status));
+	TH_LOG("%ld times told in %ld ms of at least %d windows", told,
+	       end - begin, 10 * WEXITSTATUS(status));
+	/* Far more came and went than once in 20 ms. */
+	EXPECT_LT((end - begin) / 20, 10 * WEXITSTATUS(status));
+	EXPECT_LT(0, told);
+	EXPECT_GE((end - begin) / 20 + 3, told);
+	/* The last of them is not forgotten. */
+	poll(&pfd, 1, 100);
+	EXPECT_EQ(0, poll(&pfd, 1, 100));
+	close(pfd.fd);
 }
 
 /* A child is a sharer from its birth to its end. */
@@ -125,7 +184,8 @@ TEST_F(mshare, poll_hup_without_name_and_sharers)
 	EXPECT_EQ(0, polled(fd, 0));
 	EXPECT_EQ(0, peer_munmap(&p, self->addr, self->len));
 	EXPECT_EQ(POLLHUP, polled(fd, 0));
-	EXPECT_EQ(POLLHUP | POLLPRI, polled(fd, POLLPRI));
+	EXPECT_TRUE(WAIT_FOR(polled(fd, POLLPRI) == (POLLHUP | POLLPRI),
+			     10000));
 	close(fd);
 
 	/* The other way round: nobody is there, and then the name goes. */
@@ -161,28 +221,6 @@ TEST_F(mshare, poll_sleeper_sees_hup)
 }
 
 /* ------------------------------------------------------------------ smaps */
-
-/* A figure of the smaps paragraph that begins at addr, or a negative errno. */
-static long smaps_kb(pid_t pid, const void *addr, const char *key)
-{
-	static char buf[524288];
-	char path[64], head[32], *at, *end;
-
-	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
-	if (slurp(path, buf, sizeof(buf)) < 0)
-		return -EIO;
-	snprintf(head, sizeof(head), "%lx-", (unsigned long)addr);
-	at = strstr(buf, head);
-	if (!at)
-		return -ENOENT;
-	end = strstr(at, "VmFlags:");
-	if (!end)
-		return -EBADMSG;
-	*end = 0;
-	snprintf(head, sizeof(head), "\n%s:", key);
-	at = strstr(at, head);
-	return at ? strtol(at + strlen(head), NULL, 10) : -ENOENT;
-}
 
 TEST_F(mshare, smaps_rss_and_pss_of_region)
 {

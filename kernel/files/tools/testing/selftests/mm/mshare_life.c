@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mshare: how regions come into being and go, and who can hold that up.
+ */
+#include "mshare_fuse.h"
+#include "mshare_helpers.h"
+
+#include <poll.h>
+#include <pthread.h>
+
+static long used_kb(void)
+{
+	return meminfo_kb("AnonPages") + meminfo_kb("Shmem");
+}
+
+/* Fill the test's region; what that takes, in kB. */
+static long fill_region(char *addr, size_t len)
+{
+	long before = used_kb();
+
+	if (map_anon(addr, len / 2, RW) ||
+	    map_shmem(addr + len / 2, len / 2, RW) ||
+	    do_madvise(addr, len, MADV_POPULATE_WRITE))
+		return -1;
+	return used_kb() - before;
+}
+
+/* ------------------------------------------------- without name and sharer */
+
+/* Who may not even read a region could keep its memory by O_PATH. */
+TEST_F_TIMEOUT(mshare, open_file_holds_no_memory, 60)
+{
+	static const int flags[] = { O_PATH, O_RDONLY, O_RDWR };
+	size_t len = scaled(32, 8) * MEG;
+	long used, tables, kb;
+	char fdinfo[64];
+	struct region_info info;
+	struct pollfd p = { .events = POLLPRI };
+	int fd, i;
+
+	for (i = 0; i < 3; i++) {
+		tables = pagetables_kb();
+		used = used_kb();
+		MAKE_REGION();
+		kb = fill_region(self->addr, len);
+		ASSERT_LT((long)(len / 1024 * 9 / 10), kb);
+		fd = open(self->path, flags[i] | O_CLOEXEC);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, sys_mshare_unlink(self->name));
+		EXPECT_EQ(-ENOENT, sys_mshare(self->name, self->addr, self->len,
+					      O_RDWR, 0));
+		EXPECT_TRUE(WAIT_FOR(used_kb() - used < kb / 8, 20000))
+			TH_LOG("flags %o: %ld kB of %ld kB still in use",
+			       flags[i], used_kb() - used, kb);
+		EXPECT_TRUE(WAIT_FOR(pagetables_kb() - tables < 64, 10000));
+		if (flags[i] == O_PATH) {
+			close(fd);
+			continue;
+		}
+		/* What is left can be asked, and has little to say. */
+		snprintf(fdinfo, sizeof(fdinfo), "/proc/self/fdinfo/%d", fd);
+		EXPECT_EQ(0, figure(fdinfo, "mshare-sharers"));
+		EXPECT_EQ(0, figure(fdinfo, "mshare-resident-kb"));
+		EXPECT_EQ(0, figure(fdinfo, "mshare-pgtables-kb"));
+		ASSERT_EQ((ssize_t)sizeof(info), read(fd, &info, sizeof(info)));
+		EXPECT_EQ((unsigned long)self->addr, info.start);
+		EXPECT_EQ(self->len, info.size);
+		p.fd = fd;
+		EXPECT_EQ(1, poll(&p, 1, 10000));
+		EXPECT_TRUE(p.revents & POLLHUP);
+		if (debug_kernel())
+			EXPECT_EQ(self->regions_before + 1, debug_regions());
+		EXPECT_EQ(0, debug_check());
+		close(fd);
+	}
+	EXPECT_TRUE(WAIT_FOR(debug_regions() <= self->regions_before, 10000));
+}
+
+/* A sharer keeps all of it, and so does its child, whoever goes first. */
+TEST_F_TIMEOUT(mshare, fork_vs_unlink_storm, 120)
+{
+	int round, status, gate[2];
+	pid_t pid;
+	char c;
+
+	for (round = 0; round < scaled(200, 40); round++) {
+		MAKE_REGION();
+		ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+		ASSERT_EQ(0, probe_store(self->addr, round));
+		ASSERT_EQ(0, pipe(gate));
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			close(gate[1]);
+			if (read(gate[0], &c, 1))
+				_exit(1);
+			/* The last one, or nearly: the name may still go. */
+			if (load(self->addr) != round)
+				_exit(2);
+			if (probe_store(self->addr + PAGE, round))
+				_exit(3);
+			_exit(load(self->addr + PAGE) == round ? 0 : 4);
+		}
+		close(gate[0]);
+		if (round & 1)
+			ASSERT_EQ(0, unlink(self->path));
+		ASSERT_EQ(0, do_munmap(self->addr, self->len));
+		close(gate[1]);
+		if (!(round & 1))
+			ASSERT_EQ(0, unlink(self->path));
+		if (round % 5 == 0)
+			kill(pid, SIGKILL);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_TRUE(status == 0 || (round % 5 == 0 && status == SIGKILL))
+			TH_LOG("round %d: status %x", round, status);
+	}
+	EXPECT_TRUE(WAIT_FOR(debug_regions() <= self->regions_before, 10000));
+}
+
+/* umount is over when all that the names held is gone. */
+TEST_F_TIMEOUT(mshare, umount_frees_all, 120)
+{
+	int i, n = 20, ret;
+	char name[64];
+	long used, kb = 0;
+
+	if (self->names_before)
+		SKIP(return, "there are regions of others");
+	used = used_kb();
+	for (i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), MSHARE_PREFIX "umount.%d", i);
+		ASSERT_EQ(0, sys_mshare(name, self->addr, self->len,
+					O_CREAT | O_EXCL | O_RDWR, 0600));
+		kb += fill_region(self->addr, MEG);
+		ASSERT_EQ(0, do_munmap(self->addr, self->len));
+	}
+	EXPECT_LT(n * 900, kb);
+	ret = neg(umount(MSHARE_DIR));
+	if (ret == -EBUSY)
+		SKIP(return, "msharefs is in use");
+	ASSERT_EQ(0, ret);
+	/* Pages that were just freed are counted by CPU, and summed later. */
+	i = debug_regions();
+	EXPECT_GE(self->regions_before, i)
+		TH_LOG("%d regions of %d outlive umount", i, n);
+	EXPECT_TRUE(WAIT_FOR(used_kb() - used < kb / 8, 10000));
+	ASSERT_EQ(0, neg(mount("msharefs", MSHARE_DIR, "msharefs", 0, NULL)));
+	EXPECT_EQ(0, region_names(false));
+}
+
+/* --------------------------------------------------- a maker who takes long */
+
+/* Reads a byte of a page that does not come, and so holds its mmap_lock. */
+static void *hold_mmap_lock(void *page)
+{
+	int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	char c;
+
+	if (pread(fd, &c, 1, (off_t)page) != 1)
+		ksft_print_msg("the held page: %s\n", strerror(errno));
+	close(fd);
+	return NULL;
+}
+
+/*
+ * A process that makes a region while its mmap_lock is held for as long as the
+ * test likes. Exits with 0, or with what mshare() said.
+ */
+static pid_t slow_maker(struct fuse *f, const char *name, char *addr,
+			size_t len, char *border)
+{
+	pid_t pid = fork();
+	pthread_t thread;
+	char *page;
+	long ret;
+	int fd;
+
+	if (pid)
+		return pid;
+
+	/* The connection ends when nobody has this open. */
+	close(f->fd);
+	fd = fuse_open_file(f, "held", O_RDONLY);
+	if (fd < 0)
+		_exit(200);
+	page = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (page == MAP_FAILED)
+		_exit(201);
+	/* What makes it fail in the end: a mapping across the border. */
+	if (border && map_anon(border - PAGE, 2 * PAGE, RW))
+		_exit(202);
+	if (pthread_create(&thread, NULL, hold_mmap_lock, page))
+		_exit(203);
+	if (fuse_wait_held(f))
+		_exit(204);
+	ret = sys_mshare(name, addr, len, O_CREAT | O_EXCL | O_RDWR, 0600);
+	if (!ret && (map_anon(addr, PAGE, RW) || probe_store(addr, 1)))
+		ret = -205;
+	_exit(-ret);
+}
+
+/* A child that makes one call; its exit status is the error. */
+static pid_t in_background(peer_fn fn, long a, long b, long c, long d, long e)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(-fn(a, b, c, d, e, 0));
+	return pid;
+}
+
+/* The wait status within ms milliseconds, or -1. */
+static int reaped_within(pid_t pid, long ms)
+{
+	int status = -1;
+
+	return WAIT_FOR(waitpid(pid, &status, WNOHANG) == pid, ms) ? status : -1;
+}
+
+PEER_FN(pf_stat)
+{
+	struct stat st;
+
+	PEER_UNUSED();
+	return neg(stat((const char *)a, &st));
+}
+
+PEER_FN(pf_unlink_path)
+{
+	PEER_UNUSED();
+	return neg(unlink((const char *)a));
+}
+
+TEST_F_TIMEOUT(mshare, slow_maker_blocks_nobody, 120)
+{
+	char *there = self->addr + 2 * self->granule;
+	char other[128], absent[256];
+	pid_t maker, attacher, pid;
+	struct fuse f;
+
+	if (fuse_start(&f))
+		SKIP(return, "no FUSE");
+	snprintf(other, sizeof(other), "%s.old", self->name);
+	ASSERT_EQ(0, sys_mshare(other, there, self->len, O_CREAT | O_RDWR,
+				0600));
+	ASSERT_EQ(0, do_munmap(there, self->len));
+	region_path(absent, sizeof(absent), MSHARE_PREFIX "absent");
+
+	maker = slow_maker(&f, self->name, self->addr, self->len, NULL);
+	ASSERT_LT(0, maker);
+	/* The name is taken before the maker waits. */
+	ASSERT_TRUE(WAIT_FOR(!access(self->path, F_OK), 10000));
+
+	/* Others look, make, remove. */
+	pid = in_background(pf_stat, (long)absent, 0, 0, 0, 0);
+	EXPECT_EQ(ENOENT << 8, reaped_within(pid, 10000));
+	pid = in_background(pf_mshare, (long)self->name2, (long)there,
+			    self->len, O_CREAT | O_RDWR, 0600);
+	EXPECT_EQ(0, reaped_within(pid, 10000));
+	region_path(absent, sizeof(absent), other);
+	pid = in_background(pf_unlink_path, (long)absent, 0, 0, 0, 0);
+	EXPECT_EQ(0, reaped_within(pid, 10000));
+	pid = in_background(pf_mshare, (long)self->name, (long)self->addr,
+			    self->len, O_CREAT | O_EXCL | O_RDWR, 0600);
+	EXPECT_EQ(EEXIST << 8, reaped_within(pid, 10000));
+	/* Who wants that region waits, until it is there or until killed. */
+	attacher = in_background(pf_mshare, (long)self->name, (long)self->addr,
+				 self->len, O_RDWR, 0);
+	pid = in_background(pf_mshare, (long)self->name, (long)self->addr,
+			    self->len, O_CREAT | O_RDWR, 0);
+	EXPECT_EQ(-1, reaped_within(pid, 500));
+	kill(pid, SIGKILL);
+	EXPECT_EQ(SIGKILL, reaped_within(pid, 10000));
+	EXPECT_EQ(-1, reaped_within(attacher, 100));
+
+	fuse_release(&f);
+	EXPECT_EQ(0, reaped_within(maker, 20000));
+	EXPECT_EQ(0, reaped_within(attacher, 10000));
+	fuse_stop(&f);
+	EXPECT_EQ(0, debug_check());
+}
+
+/* The name that was reserved goes again, and the next one makes the region. */
+TEST_F_TIMEOUT(mshare, slow_maker_fails, 120)
+{
+	pid_t maker, next;
+	struct fuse f;
+
+	if (fuse_start(&f))
+		SKIP(return, "no FUSE");
+	maker = slow_maker(&f, self->name, self->addr, self->len, self->addr);
+	ASSERT_LT(0, maker);
+	ASSERT_TRUE(WAIT_FOR(!access(self->path, F_OK), 10000));
+	next = in_background(pf_mshare, (long)self->name, (long)self->addr,
+			     self->len, O_CREAT | O_RDWR, 0600);
+	EXPECT_EQ(-1, reaped_within(next, 300));
+	fuse_release(&f);
+	EXPECT_EQ(EINVAL << 8, reaped_within(maker, 20000));
+	EXPECT_EQ(0, reaped_within(next, 10000));
+	EXPECT_EQ(0, access(self->path, F_OK));
+	fuse_stop(&f);
+}
+
+/* Killed while it waits: nothing is left of the name. */
+TEST_F_TIMEOUT(mshare, slow_maker_killed, 120)
+{
+	pid_t maker, waiter;
+	struct fuse f;
+
+	if (fuse_start(&f))
+		SKIP(return, "no FUSE");
+	maker = slow_maker(&f, self->name, self->addr, self->len, NULL);
+	ASSERT_LT(0, maker);
+	ASSERT_TRUE(WAIT_FOR(!access(self->path, F_OK), 10000));
+	waiter = in_background(pf_mshare, (long)self->name, (long)self->addr,
+			       self->len, O_RDWR, 0);
+	EXPECT_EQ(-1, reaped_within(waiter, 200));
+	kill(maker, SIGKILL);
+	/* Its other thread waits for FUSE, but this is over. */
+	EXPECT_TRUE(WAIT_FOR(access(self->path, F_OK), 10000));
+	EXPECT_EQ(ENOENT << 8, reaped_within(waiter, 10000));
+	fuse_stop(&f);
+	EXPECT_EQ(SIGKILL, reaped_within(maker, 20000));
+}
+
+/* Removed before it is made: its maker has it, without a name. */
+TEST_F_TIMEOUT(mshare, unlink_while_made, 120)
+{
+	struct fuse f;
+	pid_t maker;
+
+	if (fuse_start(&f))
+		SKIP(return, "no FUSE");
+	maker = slow_maker(&f, self->name, self->addr, self->len, NULL);
+	ASSERT_LT(0, maker);
+	ASSERT_TRUE(WAIT_FOR(!access(self->path, F_OK), 10000));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(-1, access(self->path, F_OK));
+	/* The name is free for another region. */
+	MAKE_REGION();
+	fuse_release(&f);
+	EXPECT_EQ(0, reaped_within(maker, 20000));
+	EXPECT_EQ(0, access(self->path, F_OK));
+	fuse_stop(&f);
+	EXPECT_EQ(0, debug_check());
+}
+
+int main(int argc, char **argv)
+{
+	return mshare_main(argc, argv);
+}
