@@ -94,6 +94,37 @@ check 'to others they are hidden' bash -c '
         setpriv --reuid=65534 --regid=65534 --clear-groups msharectl clients pgdata --sharers 2>&1 |
                 grep -E "^0 sharers|processes of other users"'
 
+# What the kernel counts is what each command shows.
+cat > "$out/figures.py" << 'PY'
+import json, os, re, subprocess
+
+def ctl(*words):
+    return subprocess.run(("msharectl",) + words, check=True, capture_output=True, text=True).stdout
+
+subprocess.run(["msharectl", "create", "-q", "figures", "8M", "--populate"], check=True)
+fd = os.open("/sys/fs/mshare/figures", os.O_RDONLY)
+with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as f:
+    kernel = dict(re.findall(r"^mshare-([a-z-]+):\t(\d+)$", f.read(), re.M))
+want = {"sharers": int(kernel["sharers"]), "resident": int(kernel["resident-kb"]) * 1024,
+        "tables": int(kernel["pgtables-kb"]) * 1024}
+show = json.loads(ctl("show", "figures", "--json=short"))
+listed = {r["name"]: r for r in json.loads(ctl("list", "--json=short"))}["figures"]
+top = {r["name"]: r for r in json.loads(ctl("top", "-n", "1", "--json=short"))}["figures"]
+metrics = dict(re.findall(r'^mshare_region_(\w+){region="figures"} (\d+)$', ctl("metrics"), re.M))
+seen = {
+    "show": (show["NSharers"], show["ResidentBytes"], show["PageTableBytes"]),
+    "list": (listed["sharers"], listed["resident"], listed["page_tables"]),
+    "top": (top["sharers"], top["resident"], top["page_tables"]),
+    "metrics": tuple(int(metrics[name]) for name in ("sharers", "resident_bytes", "page_table_bytes")),
+}
+print(kernel, seen)
+assert want["resident"] == 8 << 20 and want["tables"] > 0
+for where, figures in seen.items():
+    assert figures == tuple(want.values()), where
+subprocess.run(["msharectl", "remove", "figures"], check=True)
+PY
+check "the kernel's figures are the same in list, top, show and metrics" python3 "$out/figures.py"
+
 # A server that is not in its region does not start.
 sed -i '/LD_PRELOAD/d' "$etc/environment"
 check 'without the library it does not start' bash -c "! systemctl restart $unit"
