@@ -116,6 +116,11 @@ int creation_run(struct creation *c,
                                  ignored.message ?: "unknown error");
                         return STATUS_FAILED;
                 }
+                /* No word from the broker, which may hang, or may be waiting for a password. */
+                if (r == -ECANCELED && !sd_bus_error_is_set(&error)) {
+                        complain("Interrupted while waiting for the broker's answer");
+                        return STATUS_FAILED;
+                }
                 complain("Cancelled; there is no region \"%s\" of this command's making", c->name);
                 return STATUS_FAILED;
         }

@@ -13,7 +13,7 @@ alerts_test=$3
 promtool() { # promtool NAME ARGUMENTS...: a test point
         local name=$1
         shift
-        if command -v promtool >/dev/null; then
+        if type -P promtool >/dev/null; then
                 check "$name" env promtool "$@"
         else
                 count=$((count + 1))

@@ -329,25 +329,6 @@ TEST_F_TIMEOUT(mshare, empty_ranges_take_few_pieces, 120)
 
 /* ------------------------------------------------------------ what it tells */
 
-/* A figure of the smaps paragraph that begins at addr, in kB. */
-static long smaps_kb(const void *addr, const char *key)
-{
-	static char buf[524288];
-	char head[32], *at, *end;
-
-	if (slurp("/proc/self/smaps", buf, sizeof(buf)) < 0)
-		return -EIO;
-	snprintf(head, sizeof(head), "%lx-", (unsigned long)addr);
-	at = strstr(buf, head);
-	end = at ? strstr(at, "VmFlags:") : NULL;
-	if (!end)
-		return -ENOENT;
-	*end = 0;
-	snprintf(head, sizeof(head), "\n%s:", key);
-	at = strstr(at, head);
-	return at ? strtol(at + strlen(head), NULL, 10) : -ENOENT;
-}
-
 /*
  * The rollup goes by the region's counters, smaps by its pages: what a window
  * adds to the one is what the other shows, but for the kernel's rounding of Pss.
@@ -373,7 +354,7 @@ TEST_F(mshare, rollup_equals_smaps)
 		if (sharers == 2)
 			ATTACH_PEER(&p, O_RDONLY);
 		for (i = 0; i < ARRAY_SIZE(keys); i++) {
-			smaps[i] = smaps_kb(self->addr, keys[i]);
+			smaps[i] = smaps_kb(getpid(), self->addr, keys[i]);
 			with[i] = figure("/proc/self/smaps_rollup", keys[i]);
 		}
 		EXPECT_EQ(12 * 1024, smaps[0]);
@@ -415,7 +396,7 @@ TEST_F_TIMEOUT(mshare, smaps_while_mappings_come_and_go, 60)
 		}
 	}
 	for (n = 0; n < 20 || now_ms() < before + 1000; n++) {
-		rss = smaps_kb(self->addr, "Rss");
+		rss = smaps_kb(getpid(), self->addr, "Rss");
 		EXPECT_LE(12 * 1024, rss);
 		EXPECT_GE(16 * 1024, rss);
 	}
