@@ -272,7 +272,7 @@ static int locks_taken(const struct call *call, char *at, size_t len)
 	return n ? n : traced("mmap_lock_acquire_returned", "success=true");
 }
 
-TEST_F_TIMEOUT(mshare, a_call_gives_way_after_each_piece, 120)
+TEST_F_TIMEOUT(mshare, a_call_gives_way_after_each_piece, 300)
 {
 	const struct call rollup = { .fn = call_rollup };
 	unsigned int i;
@@ -377,7 +377,7 @@ TEST_F(mshare, rollup_equals_smaps)
 }
 
 /* The file is read in full, although the region changes all the time. */
-TEST_F_TIMEOUT(mshare, smaps_while_mappings_come_and_go, 60)
+TEST_F_TIMEOUT(mshare, smaps_while_mappings_come_and_go, 200)
 {
 	long before = now_ms(), rss;
 	int status, n = 0;
@@ -408,7 +408,7 @@ TEST_F_TIMEOUT(mshare, smaps_while_mappings_come_and_go, 60)
 /* ------------------------------------------------------------------ signals */
 
 /* Who is in a call on all of the region dies of a signal at once. */
-TEST_F_TIMEOUT(mshare, sigkill_in_a_call, 120)
+TEST_F_TIMEOUT(mshare, sigkill_in_a_call, 400)
 {
 	unsigned int i, turn;
 	int status;
@@ -541,7 +541,10 @@ TEST_F_TIMEOUT(mshare, munmap_fails_whole, 200)
 		SKIP(return, "the kernel cannot fail on purpose");
 	MAKE_REGION();
 	for (n = 1; hit && n < FAILNTH_MAX; n++) {
-		ASSERT_EQ(0, map_small(BIG_AT, len + 8 * PAGE, false));
+		/* A few pages are enough for all the tables. */
+		ASSERT_EQ(0, map_anon(BIG_AT, len + 8 * PAGE, RW));
+		for (i = 0; i < len; i += 64 * PAGE)
+			ASSERT_EQ(0, probe_store(at + i, n));
 		failnth_arm(fd, n);
 		err = do_munmap(at, len);
 		hit = failnth_hit(fd);
