@@ -15,6 +15,9 @@
 #include "preload-helpers.h"
 #include "preload-look.h"
 
+/* For a build with sanitizers, where the library is loaded before their runtime. */
+#define ASAN_ORDER "ASAN_OPTIONS=verify_asan_link_order=0"
+
 static char self[4096];
 
 static void serve_several(void) {
@@ -242,7 +245,7 @@ static void test_environment(void) {
 
 static void serve_exec_ways(void) {
         static const char *const ways[] = {"execl", "execlp", "execle", "execve", "execvp", "execvpe", "fexecve"};
-        char *argv[] = {self, (char *) "map-zero", NULL}, *empty[] = {NULL};
+        char *argv[] = {self, (char *) "map-zero", NULL}, *empty[] = {(char *) ASAN_ORDER, NULL};
         pid_t pid;
         size_t i;
 
@@ -275,7 +278,7 @@ static void serve_exec_ways(void) {
 /* With a second library, and with environments in which that has gone or another has come. */
 static void serve_exec_libraries(void) {
         static const char *const environments[] = {NULL, "LD_PRELOAD=", "LD_PRELOAD=libm.so.6", "LD_PRELOAD=libdl.so.2 libc.so.6"};
-        char *argv[] = {self, (char *) "map-zero", NULL}, *envp[3] = {NULL};
+        char *argv[] = {self, (char *) "map-zero", NULL}, *envp[4] = {NULL, (char *) ASAN_ORDER};
         g_autofree char *both = g_strdup_printf("libm.so.6:%s", g_getenv("TEST_PRELOAD"));
         g_autofree char *bus = g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", g_getenv("DBUS_SYSTEM_BUS_ADDRESS"));
         pid_t pid;
@@ -288,7 +291,7 @@ static void serve_exec_libraries(void) {
                         CHECK(in_region(map_shared(BIG, 0)));
                         CHECK(strcmp(g_getenv("LD_PRELOAD"), "libm.so.6") == 0);
                         envp[0] = bus;
-                        envp[1] = (char *) environments[i];
+                        envp[2] = (char *) environments[i];
                         (void) execve(self, argv, envp);
                         CHECK(false);
                 }
