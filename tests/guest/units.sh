@@ -178,7 +178,7 @@ if [ "$MSHARE_PATCHED" = yes ]; then
         check 'a file that may only be read backs a region' systemctl start mshare-region@ro
         check 'which is there' test -e /sys/fs/mshare/ro
         systemctl stop mshare-region@ro
-        version=$(basename "$(dirname "$(dirname "$(ls /usr/lib/postgresql/*/bin/postgres | tail -n 1)")")")
+        version=$(basename "$(dirname "$(dirname "$(printf "%s\n" /usr/lib/postgresql/*/bin/postgres | tail -n 1)")")")
         [ -d "/etc/postgresql/$version/main" ] || pg_createcluster "$version" main > /dev/null
         printf '[Region]\nSize=auto\nFor=postgresql:%s/main\nUser=postgres\n' "$version" > /etc/mshare/regions.d/auto.conf
         if [ "$version" -ge 15 ]; then
