@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <inttypes.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -45,8 +46,12 @@ int region_size_split(const char *server, uint32_t *ret_version, const char **re
 /* The server refuses to run as root, and its files are its user's. */
 static void become_and_run(const struct stat *owner, int fd, char *const *argv) {
         static char *const environment[] = { (char *) "LC_ALL=C", (char *) "PATH=/usr/bin:/bin", NULL };
+        const struct passwd *pw = getpwuid(owner->st_uid);
+        int r;
 
-        if (setgroups(1, &owner->st_gid) < 0 || setgid(owner->st_gid) < 0 || setuid(owner->st_uid) < 0) {
+        /* All its groups: on Debian the server reads the key of its certificate as a member of one. */
+        r = pw ? initgroups(pw->pw_name, pw->pw_gid) : setgroups(1, &owner->st_gid);
+        if (r < 0 || setgid(pw ? pw->pw_gid : owner->st_gid) < 0 || setuid(owner->st_uid) < 0) {
                 (void) fprintf(stderr, "Cannot become user %" PRIu32 ": %s.\n", (uint32_t) owner->st_uid,
                                strerror(errno));
                 _exit(EXIT_FAILURE);

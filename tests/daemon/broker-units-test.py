@@ -143,7 +143,7 @@ def test_a_file_that_may_only_be_read_backs_a_region(env):
 
 
 FAKE = """#!/bin/sh
-[ "$(id -u):$(id -G)" = "$OWNER:$OWNER" ] || { echo "I am $(id)" >&2; exit 1; }
+[ "$(id -u):$(id -G)" = "$OWNER:$GROUPS" ] || { echo "I am $(id)" >&2; exit 1; }
 [ "$1 $3 $4" = "-D -C shared_memory_size" ] || exit 2
 cat "$2/answer" || exit 3
 """
@@ -153,6 +153,8 @@ def test_a_region_is_as_large_as_its_server_needs(env):
     env.start()
     root = env.client(0)
     top = os.path.join(env.top, "pg")
+    # As at a login, with all groups.
+    groups = subprocess.run(["id", "-G", "games"], capture_output=True, text=True).stdout.strip()
     etc, lib = os.path.join(top, "etc"), os.path.join(top, "lib")
     for version in (14, 15):
         for d in (os.path.join(etc, str(version), "main"), os.path.join(lib, str(version), "bin")):
@@ -160,7 +162,7 @@ def test_a_region_is_as_large_as_its_server_needs(env):
         os.chown(os.path.join(etc, str(version), "main"), GAMES, GAMES)
         program = os.path.join(lib, str(version), "bin/postgres")
         with open(program, "w") as f:
-            f.write(FAKE.replace("$OWNER", str(GAMES)))
+            f.write(FAKE.replace("$OWNER", str(GAMES)).replace("$GROUPS", groups))
         os.chmod(program, 0o755)
     os.makedirs(os.path.join(etc, "15/roots"))
     # Both folders are those of a system that has PostgreSQL.

@@ -182,7 +182,7 @@ if [ "$MSHARE_PATCHED" = yes ]; then
         [ -d "/etc/postgresql/$version/main" ] || pg_createcluster "$version" main > /dev/null
         printf '[Region]\nSize=auto\nFor=postgresql:%s/main\nUser=postgres\n' "$version" > /etc/mshare/regions.d/auto.conf
         if [ "$version" -ge 15 ]; then
-                need=$(setpriv --reuid=postgres --regid=postgres --clear-groups "/usr/lib/postgresql/$version/bin/postgres" \
+                need=$(setpriv --reuid=postgres --regid=postgres --init-groups "/usr/lib/postgresql/$version/bin/postgres" \
                         -D "/etc/postgresql/$version/main" -C shared_memory_size)
                 check 'a region as large as PostgreSQL needs' systemctl start mshare-region@auto
                 check 'and a tenth more' is "t $(((need + need / 10 + 1) << 20))" busctl get-property org.mshare1 \
