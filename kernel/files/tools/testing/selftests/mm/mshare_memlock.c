@@ -96,6 +96,7 @@ static void close_root(void)
 
 #define MAKE_USERS(limit)						\
 do {									\
+	unsigned long __limit = (limit);				\
 	mode_t __mask = umask(0);					\
 									\
 	ASSERT_EQ(0, peer_start(&alice));				\
@@ -105,11 +106,11 @@ do {									\
 	umask(__mask);							\
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));			\
 	ASSERT_EQ(0, map_anon(SCRATCH, MAX * PAGE, RW));		\
-	ASSERT_EQ(0, peer_call(&alice, pf_become, ALICE, (limit)));	\
-	ASSERT_EQ(0, peer_call(&bob, pf_become, BOB, (limit)));		\
+	ASSERT_EQ(0, peer_call(&alice, pf_become, ALICE, __limit));	\
+	ASSERT_EQ(0, peer_call(&bob, pf_become, BOB, __limit));	\
 	ATTACH_PEER(&alice, O_RDWR);					\
 	ATTACH_PEER(&bob, O_RDWR);					\
-	ASSERT_EQ((limit) / PAGE, left(&alice, SCRATCH, MAX));		\
+	ASSERT_EQ(__limit / PAGE, left(&alice, SCRATCH, MAX));		\
 } while (0)
 
 TEST_F(mshare, mlock_counts_until_unlock)
