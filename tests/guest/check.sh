@@ -155,7 +155,7 @@ sed -i "0,/MSHARE_REGION = 'pgdata'/{//d}" "$etc/environment"
 check 'another name' unshared 'MSHARE_REGION in the server.s environment is "wrong"|Nothing that can be seen'
 check 'the broker' bash -c "
         systemctl stop mshared; systemctl mask --runtime -q mshared
-        msharectl check $unit pgdata 2>&1 | grep -q 'The broker is not running'; r=\$?
+        msharectl check $unit pgdata 2>&1 | grep -Eq 'The broker (is not running|does not answer: Unit .* failed)'; r=\$?
         systemctl unmask --runtime -q mshared; systemctl start mshared; exit \$r"
 systemctl stop "$unit" mshare-region@pgdata
 

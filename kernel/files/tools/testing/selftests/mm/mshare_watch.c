@@ -121,14 +121,15 @@ TEST_F_TIMEOUT(mshare, poll_wakes_at_a_rate, 60)
 	ASSERT_NE(255, WEXITSTATUS(status));
 	TH_LOG("%ld times told in %ld ms of at least %d windows", told,
 	       end - begin, 10 * WEXITSTATUS(status));
-	/* Far more came and went than once in 20 ms. */
-	EXPECT_LT((end - begin) / 20, 10 * WEXITSTATUS(status));
 	EXPECT_LT(0, told);
 	EXPECT_GE((end - begin) / 20 + 3, told);
 	/* The last of them is not forgotten. */
 	poll(&pfd, 1, 100);
 	EXPECT_EQ(0, poll(&pfd, 1, 100));
 	close(pfd.fd);
+	/* A slow machine makes so few windows that each could be told. */
+	if (10 * WEXITSTATUS(status) <= (end - begin) / 20)
+		SKIP(return, "too few windows came and went to tell a rate");
 }
 
 /* A child is a sharer from its birth to its end. */
