@@ -1099,7 +1099,7 @@ def test_a_restart_loses_nothing(env):
     env.start()
     root = env.client(0)
     root.create("a", 5 << 20, 0o640, uid=GAMES, gid=MAN, label="with \\ and ü", lifetime="while-leased", linger=10**9)
-    root.create("b", 3 * GRANULE, 0o666, address=40 * TiB)
+    root.create("b", 3 * GRANULE, 0o666, address=46 * TiB)
     c = env.client(GAMES, GAMES)
     child_of = env.client(MAIL)
     c.acquire("a", "rw")
