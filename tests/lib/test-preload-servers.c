@@ -278,9 +278,12 @@ static void serve_exec_ways(void) {
 /* With a second library, and with environments in which that has gone or another has come. */
 static void serve_exec_libraries(void) {
         static const char *const environments[] = {NULL, "LD_PRELOAD=", "LD_PRELOAD=libm.so.6", "LD_PRELOAD=libdl.so.2 libc.so.6"};
-        char *argv[] = {self, (char *) "map-zero", NULL}, *envp[4] = {NULL, (char *) ASAN_ORDER};
+        char *argv[] = {self, (char *) "map-zero", NULL}, *envp[5] = {NULL, (char *) ASAN_ORDER};
         g_autofree char *both = g_strdup_printf("libm.so.6:%s", g_getenv("TEST_PRELOAD"));
         g_autofree char *bus = g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", g_getenv("DBUS_SYSTEM_BUS_ADDRESS"));
+        /* A sanitizer's dlopen() does not look where the library's own path says. */
+        const char *path = g_getenv("LD_LIBRARY_PATH");
+        g_autofree char *libraries = path ? g_strdup_printf("LD_LIBRARY_PATH=%s", path) : g_strdup("LC_ALL=C");
         pid_t pid;
         size_t i;
 
@@ -291,7 +294,8 @@ static void serve_exec_libraries(void) {
                         CHECK(in_region(map_shared(BIG, 0)));
                         CHECK(strcmp(g_getenv("LD_PRELOAD"), "libm.so.6") == 0);
                         envp[0] = bus;
-                        envp[2] = (char *) environments[i];
+                        envp[2] = libraries;
+                        envp[3] = (char *) environments[i];
                         (void) execve(self, argv, envp);
                         CHECK(false);
                 }
