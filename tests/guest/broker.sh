@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The broker as installed, on the real kernel, bus, polkit and systemd, through its public face.
-# limit: 240
+# limit: 480
 # long-kernel: debug
 # long-limit: 1200
 # shellcheck disable=SC2016,SC2317
@@ -157,7 +157,9 @@ PY
 check 'nor changes its mode' refused authenticat as 1001 "${ask[@]}" SetRegionMode su made 511
 check 'nor its owner' refused authenticat as 1001 "${ask[@]}" SetRegionOwner suu made 1001 1001
 check 'nor removes it' refused authenticat as 1001 "${ask[@]}" RemoveRegion 'sa{sv}' made 1 force b true
-check 'the owner changes its mode' as 1000 "${ask[@]}" SetRegionMode su made $((0604))
+check 'the owner lets nobody else in without asking' refused authenticat as 1000 "${ask[@]}" SetRegionMode su made $((0604))
+check 'but shuts others out' as 1000 "${ask[@]}" SetRegionMode su made $((0600))
+check 'root lets them in' call SetRegionMode su made $((0604))
 check 'so it is' is 1000:1000:604 owner_and_mode made
 check 'now the stranger may read' as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' made r 0
 check 'nobody makes regions without asking' refused authenticat \
@@ -170,7 +172,9 @@ polkit.addRule(function(action, subject) {
     if (action.id == "org.mshare1.create-region" && subject.user == "user1001" &&
         action.lookup("region").indexOf("his") === 0 && Number(action.lookup("size")) <= 8192)
         return polkit.Result.YES;
-    if (action.id == "org.mshare1.set-owner" && subject.user == "user1001" && action.lookup("owner") == "1001")
+    // set-owner implies create-region, so it is for one region.
+    if (action.id == "org.mshare1.set-owner" && subject.user == "user1001" && action.lookup("owner") == "1001" &&
+        action.lookup("region") == "made")
         return polkit.Result.YES;
 });
 RULE
