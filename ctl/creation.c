@@ -110,7 +110,7 @@ int creation_run(struct creation *c,
         if (c->shown)
                 (void) fputs("\r\x1b[K", stderr);
         if (*ret_signal != 0) {
-                /* It was made all the same: nobody has used it yet. */
+                /* It was made all the same: no client has used it yet. */
                 if (r >= 0 && remove_region(bus, c->name, &ignored) < 0) {
                         complain("Region \"%s\" was made before it could be cancelled, and cannot be removed: %s", c->name,
                                  ignored.message ?: "unknown error");

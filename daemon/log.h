@@ -40,7 +40,7 @@ typedef struct Actor {
 void actor_done(Actor *actor);
 
 /*
- * As log_region(), for a change that somebody has asked for: the sentence, which ends without a full stop, gets "by user ..." at
+ * As log_region(), for a change that a caller asked for: the sentence, which ends without a full stop, gets "by user ..." at
  * its end, and the entry the fields MSHARE_CALLER_UID=, MSHARE_CALLER_PID= and MSHARE_CALLER_UNIT=. by may be NULL.
  */
 void log_change(const Log *log, int level, const char *message_id, const char *region, const Actor *by,

@@ -18,7 +18,7 @@ int client_call(sd_bus *bus, sd_bus_error *error, sd_bus_message **reply, const 
         va_start(ap, types);
         r = sd_bus_message_appendv(m, types, ap);
         va_end(ap);
-        /* Populating takes as long as it takes; the unit has a time limit if somebody wants one. */
+        /* Populating takes as long as it takes; an administrator may give the unit a time limit. */
         return r < 0 ? r : sd_bus_call(bus, m, UINT64_MAX, error, reply);
 }
 
