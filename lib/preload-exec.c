@@ -67,7 +67,9 @@ static int execute(enum how how, int fd, const char *file, char *const argv[], c
                 return run(how, fd, file, argv, envp);
 
         need = preload_env_measure(envp);
+        /* cppcheck-suppress allocaCalled */
         entries = alloca(need.entries * sizeof(*entries));
+        /* cppcheck-suppress allocaCalled */
         text = alloca(need.text);
         preload_env_restore(envp, entries, text);
         return run(how, fd, file, argv, entries);
@@ -122,6 +124,7 @@ _public_ int execl(const char *path, const char *arg, ...) {
         va_list ap;
 
         va_start(ap, arg);
+        /* cppcheck-suppress allocaCalled */
         COLLECT(argv, arg, ap);
         va_end(ap);
         return execute(BY_PATH, -1, path, argv, environ);
@@ -132,6 +135,7 @@ _public_ int execlp(const char *file, const char *arg, ...) {
         va_list ap;
 
         va_start(ap, arg);
+        /* cppcheck-suppress allocaCalled */
         COLLECT(argv, arg, ap);
         va_end(ap);
         return execute(BY_SEARCH, -1, file, argv, environ);
@@ -142,6 +146,7 @@ _public_ int execle(const char *path, const char *arg, ...) {
         va_list ap;
 
         va_start(ap, arg);
+        /* cppcheck-suppress allocaCalled */
         COLLECT(argv, arg, ap);
         envp = va_arg(ap, char **);
         va_end(ap);

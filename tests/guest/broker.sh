@@ -268,7 +268,8 @@ check 'a restart of the broker forgets nothing of it' as 1001 "${ask[@]}" Acquir
 check 'nor a kill' bash -c 'kill -9 "$(systemctl show -P MainPID mshared)"'
 check 'still' as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' acl r 0
 check 'and not more' refused authenticat as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' acl rw 0
-check 'the owner sets the mode' as 1000 "${ask[@]}" SetRegionMode su acl $((0640))
+check 'its group is admitted again if polkit says so' refused authenticat as 1000 "${ask[@]}" SetRegionMode su acl $((0640))
+check 'the mode is set' call SetRegionMode su acl $((0640))
 check 'which says all from then on' is ENODATA access_list
 check 'so the other user is out' refused authenticat as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' acl r 0
 check 'by the kernel too' refused EACCES attach 1001 1001 r
