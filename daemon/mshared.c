@@ -6,9 +6,11 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#include "donor.h"
-#include "manager.h"
-#include "region-unit.h"
+#include "bus/faces.h"
+#include "core/announce.h"
+#include "core/manager.h"
+#include "kernel/donor.h"
+#include "unit/region-unit.h"
 
 /* Five seconds in all. */
 #define NAME_TRIES 50

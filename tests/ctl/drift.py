@@ -96,11 +96,11 @@ actions = set(re.findall(r"<action id=\"([\w.-]+)\"", read("polkit/org.mshare1.p
 check("polkit actions", policy=actions, page=set(re.findall(r"^\.It Sy (org\.mshare1\.[\w-]+)", api, re.M)))
 
 # The files.
-limits = set(re.findall(r"\[LIMIT_\w+\] = \{ \"(\w+)\"", read("daemon/limits.c")))
+limits = set(re.findall(r"\[LIMIT_\w+\] = \{ \"(\w+)\"", read("daemon/model/limits.c")))
 conf = read("man/mshared.conf.5")
 check("limits", daemon=limits, page=set(re.findall(r"^\.It Va (\w+Max)$", conf, re.M)),
       bus={p for p in re.findall(r"<property name=\"(\w+Max)\"", read("dbus/org.mshare1.Manager.xml"))})
-keys = set(re.findall(r"\{ \"(\w+)\", \"", read("daemon/region-file.c")))
+keys = set(re.findall(r"\{ \"(\w+)\", \"", read("daemon/unit/region-file.c")))
 told = set()
 for item in re.findall(r"^\.It (Va .*)$", read("man/mshare-region@.service.8"), re.M):
     told |= set(re.findall(r"Va (\w+)", item))

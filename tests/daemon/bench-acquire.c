@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <systemd/sd-bus.h>
 
-#include "util.h"
+#include "basic/util.h"
 
 /*
  * bench-acquire REGION N: N calls of AcquireRegion, each followed by a call of a method of the same form in a process that

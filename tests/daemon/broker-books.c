@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <systemd/sd-bus.h>
 
-#include "util.h"
+#include "basic/util.h"
 
 #define MSHAREFS "/sys/fs/mshare"
 #define LEASES "/run/mshared/leases"

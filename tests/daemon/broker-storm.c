@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <systemd/sd-bus.h>
 
+#include "basic/util.h"
 #include "mshare.h"
-#include "util.h"
 
 /*
  * broker-storm REGION N: keeps N processes that acquire the region, attach to it, use it for a moment and leave again: by

@@ -25,7 +25,7 @@ def read(*path):
 
 
 def sources():
-    return {f: read("daemon", f) for f in os.listdir(os.path.join(TOP, "daemon")) if f.endswith((".c", ".h"))}
+    return {f: read(d, f) for d, _, names in os.walk(os.path.join(TOP, "daemon")) for f in names if f.endswith((".c", ".h"))}
 
 
 def built(name):
@@ -122,10 +122,10 @@ def test_the_bus_policy_lets_the_daemon_have_its_name():
 
 
 def test_every_message_is_in_the_catalog():
-    ids = set(re.findall(r'"([0-9a-f]{32})"', read("daemon/messages.h")))
+    ids = set(re.findall(r'"([0-9a-f]{32})"', read("daemon/basic/messages.h")))
     explained = set(re.findall(r"^-- ([0-9a-f]{32})$", read("units/mshared.catalog"), flags=re.M))
     assert ids and ids == explained, ids ^ explained
-    for name in re.findall(r"#define (MESSAGE_\w+)", read("daemon/messages.h")):
+    for name in re.findall(r"#define (MESSAGE_\w+)", read("daemon/basic/messages.h")):
         assert any(name in text for f, text in sources().items() if f != "messages.h"), name + " is never sent"
     if shutil.which("journalctl"):
         with tempfile.TemporaryDirectory() as d:
@@ -138,7 +138,7 @@ def test_every_message_is_in_the_catalog():
 
 
 def test_limits_are_named_the_same_everywhere():
-    defaults = re.findall(r'\{ "(\w+Max)", "[^"]*", (.*?) \},', read("daemon/limits.c"))
+    defaults = re.findall(r'\{ "(\w+Max)", "[^"]*", (.*?) \},', read("daemon/model/limits.c"))
     table = [name for name, _ in defaults]
     xml = ET.fromstring(read("dbus/org.mshare1.Manager.xml"))
     properties = [p.get("name") for p in xml.iter("property") if p.get("name").endswith("Max")]
@@ -172,12 +172,12 @@ def test_manual_pages_name_every_member_error_and_setting():
                 assert re.search(r"\b%s\b" % member.get("name"), text), member.get("name")
     for name in re.findall(r'"org\.mshare1\.Error\.(\w+)"', read("base/errors.h")):
         assert name in text, name
-    for key in re.findall(r'\{ "(\w+)", \'\w\', read_', read("daemon/options.c")):
+    for key in re.findall(r'\{ "(\w+)", \'\w\', read_', read("daemon/core/options.c")):
         assert re.search(r"\b%s\b" % key, text), key
     conf = read("man", "mshared.conf.5")
     for key in re.findall(r"^#(\w+)=", read("units/mshared.conf"), flags=re.M):
         assert key in conf, key
-    for key in re.findall(r'\{ "(\w+)", [^}]*\}', read("daemon/region-file.c")):
+    for key in re.findall(r'\{ "(\w+)", [^}]*\}', read("daemon/unit/region-file.c")):
         assert key in read("man", "mshare-region@.service.8"), key
 
 

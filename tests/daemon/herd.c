@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <systemd/sd-bus.h>
 
-#include "util.h"
+#include "basic/util.h"
 
 /*
  * herd REGION N: N processes become clients at once. Half of them have the lease of their parent by fork; the others ask

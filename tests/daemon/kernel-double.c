@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "kernel.h"
+#include "kernel/kernel.h"
 #include "mshare.h"
 
 /*

@@ -3,8 +3,8 @@
 #include <glib.h>
 #include <inttypes.h>
 
-#include "address.h"
-#include "util.h"
+#include "basic/util.h"
+#include "model/address.h"
 
 #define GRANULE (UINT64_C(1) << 39)
 #define TiB (UINT64_C(1) << 40)

@@ -5,9 +5,9 @@
 #include <glib/gstdio.h>
 #include <sys/stat.h>
 
-#include "config.h"
-#include "region-unit.h"
-#include "state.h"
+#include "model/config.h"
+#include "model/state.h"
+#include "unit/region-unit.h"
 
 /* g_assert_* with a plain copy: the parsers change their text. */
 static int parse_state(const char *text, RegionRecord *ret) {

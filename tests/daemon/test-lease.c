@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "lease.h"
+#include "model/lease.h"
 
 typedef struct Fixture {
         char *path;

@@ -3,11 +3,11 @@
 #include <glib.h>
 #include <inttypes.h>
 
-#include "access.h"
-#include "kernel.h"
-#include "limits.h"
-#include "name.h"
-#include "util.h"
+#include "basic/util.h"
+#include "kernel/kernel.h"
+#include "model/access.h"
+#include "model/limits.h"
+#include "model/name.h"
 
 static void test_names_for_new_regions(void) {
         static const char *const good[] = { "a", "pgdata", "pg-data_1.2@x:y-", "A", "9", "_", "_-", "@" };

@@ -2,9 +2,9 @@
 #include <assert.h>
 
 #include "fuzz.h"
-#include "kernel.h"
-#include "lease.h"
-#include "name.h"
+#include "kernel/kernel.h"
+#include "model/lease.h"
+#include "model/name.h"
 
 /* File names of leases, names of regions, and fdinfo texts. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

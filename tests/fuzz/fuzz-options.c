@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <assert.h>
 
+#include "core/options.h"
 #include "fuzz.h"
-#include "options.h"
 #include "options-message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

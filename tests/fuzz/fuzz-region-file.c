@@ -2,7 +2,7 @@
 #include <assert.h>
 
 #include "fuzz.h"
-#include "region-unit.h"
+#include "unit/region-unit.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_(region_file_done) RegionFile f = {};

@@ -2,8 +2,8 @@
 #include <assert.h>
 
 #include "fuzz.h"
-#include "name.h"
-#include "state.h"
+#include "model/name.h"
+#include "model/state.h"
 
 /* Whatever is taken from a state file is sound, and is the same after another trip through the file. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -3,8 +3,8 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
+#include "basic/util.h"
 #include "options-message.h"
-#include "util.h"
 
 sd_bus *message_bus_new(void) {
         sd_bus *bus;

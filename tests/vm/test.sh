@@ -229,7 +229,7 @@ lint_tidy() {
         [ -f "$known" ] || meson_build clang clang --werror || return 1
         # Files found clean stay so until they or any header change.
         mkdir -p "$ROOT/build-run/tidy"
-        common=$({ clang-tidy --version; cat "$ROOT/.clang-tidy" "$ROOT"/{base,lib,daemon,ctl}/*.h; } | sha256sum)
+        common=$({ clang-tidy --version; cat "$ROOT/.clang-tidy" "$ROOT"/{base,lib,daemon/*,ctl}/*.h; } | sha256sum)
         while read -r file; do
                 grep -q "/$file\"" "$known" || continue
                 key=$({ echo "$common $file"; cat "$ROOT/$file"; } | sha256sum | cut -c1-32)

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <sys/types.h>
+#include <syslog.h>
+
+#include "basic/util.h"
+
+typedef enum LogTarget {
+        LOG_TARGET_JOURNAL,
+        LOG_TARGET_CONSOLE, /* standard error */
+        LOG_TARGET_NULL,
+        _LOG_TARGET_MAX,
+} LogTarget;
+
+typedef struct Log {
+        int level; /* messages above it are dropped */
+        LogTarget target;
+} Log;
+
+/* The journal if standard error goes there (systemd says so in $JOURNAL_STREAM), else standard error. */
+void log_init(Log *log, int level);
+
+int log_level_from_string(const char *s);
+const char *log_level_to_string(int level);
+int log_target_from_string(const char *s);
+const char *log_target_to_string(LogTarget target);
+
+/* One message about a region (which may be NULL), with a message id (which may be NULL) that the catalog explains. */
+void log_region(const Log *log, int level, const char *message_id, const char *region, const char *format, ...)
+        _printf_(5, 6);
+
+/* Who has asked for a change. Process and unit are for people to read: the process may be another by now. */
+typedef struct Actor {
+        uid_t uid;
+        pid_t pid; /* 0: not known */
+        char *unit; /* or NULL */
+} Actor;
+
+void actor_done(Actor *actor);
+
+/*
+ * As log_region(), for a change that a caller asked for: the sentence, which ends without a full stop, gets "by user ..." at
+ * its end, and the entry the fields MSHARE_CALLER_UID=, MSHARE_CALLER_PID= and MSHARE_CALLER_UNIT=. by may be NULL.
+ */
+void log_change(const Log *log, int level, const char *message_id, const char *region, const Actor *by,
+                const char *format, ...) _printf_(6, 7);
+
+#define log_message(log, level, ...) log_region((log), (level), NULL, NULL, __VA_ARGS__)

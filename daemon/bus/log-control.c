@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+
+#include "bus/faces.h"
+#include "core/manager.h"
+
+static int get_level(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                     void *userdata, sd_bus_error *error) {
+        return sd_bus_message_append(reply, "s", log_level_to_string(((Manager *) userdata)->log.level));
+}
+
+/*
+ * Where the vtable says that a property is for the privileged, the library asks the bus who that is, and waits for the answer.
+ * We know already. What others may set, they could use to silence us.
+ */
+static int check_root(Manager *m, const char *what, const char *value, sd_bus_error *error) {
+        sd_bus_message *message = sd_bus_get_current_message(m->bus);
+        const Identity *who = message ? callers_find(m->callers, message) : NULL;
+        Actor by;
+
+        if (!who || who->uid != 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED, "The %s is for root to set", what);
+        by = (Actor) { .uid = who->uid, .pid = who->pid };
+        log_change(&m->log, LOG_NOTICE, NULL, NULL, &by, "The %s is set to %s", what, value);
+        return 0;
+}
+
+static int set_level(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *value,
+                     void *userdata, sd_bus_error *error) {
+        Manager *m = userdata;
+        const char *s;
+        int r, k;
+
+        r = sd_bus_message_read(value, "s", &s);
+        if (r < 0)
+                return r;
+        r = log_level_from_string(s);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Log level '%.100s' is not known: it must be one of emerg, alert, crit, err, warning, "
+                                         "notice, info, debug", s);
+        k = check_root(m, "log level", s, error);
+        if (k < 0)
+                return k;
+        m->log.level = r;
+        return 0;
+}
+
+static int get_target(sd_bus *bus, const char *path, const char *interface, const char *property,
+                      sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        return sd_bus_message_append(reply, "s", log_target_to_string(((Manager *) userdata)->log.target));
+}
+
+static int set_target(sd_bus *bus, const char *path, const char *interface, const char *property,
+                      sd_bus_message *value, void *userdata, sd_bus_error *error) {
+        Manager *m = userdata;
+        const char *s;
+        int r, k;
+
+        r = sd_bus_message_read(value, "s", &s);
+        if (r < 0)
+                return r;
+        r = log_target_from_string(s);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Log target '%.100s' is not known: it must be one of journal, console, "
+                                         "null, auto", s);
+        k = check_root(m, "log target", s, error);
+        if (k < 0)
+                return k;
+        m->log.target = (LogTarget) r;
+        return 0;
+}
+
+static int get_identifier(sd_bus *bus, const char *path, const char *interface, const char *property,
+                          sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        return sd_bus_message_append(reply, "s", "mshared");
+}
+
+static const sd_bus_vtable vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", get_level, set_level, 0, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", get_target, set_target, 0, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_PROPERTY("SyslogIdentifier", "s", get_identifier, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_VTABLE_END,
+};
+
+int log_control_add_object(Manager *m) {
+        return sd_bus_add_object_vtable(m->bus, NULL, "/org/freedesktop/LogControl1", "org.freedesktop.LogControl1",
+                                        vtable, m);
+}

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+
+#include "bus/faces.h"
+#include "core/manager.h"
+#include "errors.h"
+
+bool manager_may_see_address(Manager *m, sd_bus_message *message, const Region *region) {
+        const RegionRecord *record = &region->record;
+        const Identity *who;
+
+        if (m->broadcasting || !message)
+                return false;
+        who = callers_find(m->callers, message);
+        return who && (who->uid == record->uid || region_admits(region, who, ACCESS_READ));
+}
+
+/*
+ * Permission for a new region. One question, so one password: the strongest that applies, for to whom it is answered with yes the
+ * policy permits the weaker ones too.
+ */
+static int authorize_create(Manager *m, Call *call, const CreateRequest *request, sd_bus_error *error) {
+        const Identity *who = call_identity(call);
+        uid_t uid = request->uid != (uid_t) -1 ? request->uid : who->uid;
+        gid_t gid = request->gid != (gid_t) -1 ? request->gid : who->gid;
+        const RegionRecord wanted = { .name = request->name, .size = request->size, .backing = request->backing };
+        const char *action = "org.mshare1.create-region";
+
+        if (uid != who->uid || !identity_in_group(who, gid))
+                action = "org.mshare1.set-owner";
+        else if (request->mode & 077)
+                action = "org.mshare1.set-mode";
+        return authorize_region(call, action, &wanted, request->mode, uid, gid, error);
+}
+
+static int step_create(Call *call, void *userdata, sd_bus_error *error) {
+        _cleanup_(create_request_done) CreateRequest request = CREATE_REQUEST_INIT;
+        sd_bus_message *m = call_message(call);
+        Manager *manager = userdata;
+        const char *name;
+        int r;
+
+        r = sd_bus_message_read(m, "stu", &name, &request.size, &request.mode);
+        if (r >= 0)
+                r = free_and_strdup(&request.name, name);
+        if (r >= 0)
+                r = options_read_create(m, &request, error);
+        if (r >= 0)
+                r = manager_check_request(manager, &request, error);
+        if (r < 0)
+                return r;
+        r = authorize_create(manager, call, &request, error);
+        if (r <= 0)
+                return r;
+        return manager_create_region(manager, call, &request, error);
+}
+
+static int step_acquire(Call *call, void *userdata, sd_bus_error *error) {
+        sd_bus_message *m = call_message(call);
+        const char *name, *access;
+        Region *region;
+        int r;
+
+        r = sd_bus_message_read(m, "ss", &name, &access);
+        if (r >= 0)
+                r = options_read_none(m, error);
+        if (r >= 0)
+                r = manager_check_kernel(userdata, error);
+        if (r >= 0)
+                r = region_find_for(userdata, name, &region, error);
+        return r < 0 ? r : region_acquire(region, call, access, error);
+}
+
+static int step_remove(Call *call, void *userdata, sd_bus_error *error) {
+        sd_bus_message *m = call_message(call);
+        const char *name;
+        Region *region;
+        bool force = false;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &name);
+        if (r >= 0)
+                r = options_read_remove(m, &force, error);
+        if (r >= 0)
+                r = region_find_for(userdata, name, &region, error);
+        return r < 0 ? r : region_remove(region, call, force, error);
+}
+
+static int step_set_mode(Call *call, void *userdata, sd_bus_error *error) {
+        const char *name;
+        Region *region;
+        uint32_t mode;
+        int r;
+
+        r = sd_bus_message_read(call_message(call), "su", &name, &mode);
+        if (r >= 0)
+                r = region_find_for(userdata, name, &region, error);
+        return r < 0 ? r : region_set_mode(region, call, mode, error);
+}
+
+static int step_set_owner(Call *call, void *userdata, sd_bus_error *error) {
+        uint32_t uid, gid;
+        const char *name;
+        Region *region;
+        int r;
+
+        r = sd_bus_message_read(call_message(call), "suu", &name, &uid, &gid);
+        if (r >= 0)
+                r = region_find_for(userdata, name, &region, error);
+        return r < 0 ? r : region_set_owner(region, call, uid, gid, error);
+}
+
+static int method_create(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return authz_run(((Manager *) userdata)->authz, m, step_create, userdata, error);
+}
+
+static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return authz_run(((Manager *) userdata)->authz, m, step_acquire, userdata, error);
+}
+
+static int method_remove(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return authz_run(((Manager *) userdata)->authz, m, step_remove, userdata, error);
+}
+
+static int method_set_mode(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return authz_run(((Manager *) userdata)->authz, m, step_set_mode, userdata, error);
+}
+
+static int method_set_owner(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return authz_run(((Manager *) userdata)->authz, m, step_set_owner, userdata, error);
+}
+
+static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *name, *sender = sd_bus_message_get_sender(m);
+        Manager *manager = userdata;
+        const Identity *who = callers_find(manager->callers, m);
+        Lease *lease, *next;
+        Region *region;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &name);
+        if (r >= 0)
+                r = region_find_for(manager, name, &region, error);
+        if (r < 0)
+                return r;
+        for (lease = LIST_FIRST(&region->leases); lease && sender && who; lease = next) {
+                next = LIST_NEXT(lease, leases);
+                /* A name that has been given again is no reason to drop somebody else's. */
+                if (lease->record.uid == who->uid && lease->record.sender && streq(lease->record.sender, sender))
+                        region_drop_lease(region, lease);
+        }
+        return sd_bus_reply_method_return(m, NULL);
+}
+
+static int append_region(Manager *manager, sd_bus_message *m, sd_bus_message *reply, Region *region) {
+        const RegionRecord *record = &region->record;
+        bool visible = manager_may_see_address(manager, m, region);
+
+        return sd_bus_message_append(reply, "(sottuuuus)", record->name, region->path, visible ? record->address : 0,
+                                     visible ? record->length : 0, (uint32_t) record->mode, (uint32_t) record->uid,
+                                     (uint32_t) record->gid, region->n_leases, record->ready ? "ready" : "creating");
+}
+
+static int method_list_regions(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Manager *manager = userdata;
+        Region *region, *next;
+        int r;
+
+        r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(sottuuuus)");
+        for (region = LIST_FIRST(&manager->regions); r >= 0 && region; region = next) {
+                next = LIST_NEXT(region, regions);
+                region = manager_refresh_region(manager, region);
+                if (region)
+                        r = append_region(manager, m, reply, region);
+        }
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        if (r < 0)
+                return r;
+        return sd_bus_send(manager->bus, reply, NULL);
+}
+
+static int method_get_region(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *name;
+        Region *region;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &name);
+        if (r >= 0)
+                r = region_find_for(userdata, name, &region, error);
+        return r < 0 ? r : sd_bus_reply_method_return(m, "o", region->path);
+}
+
+static int method_list_clients(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Manager *manager = userdata;
+        const char *name;
+        Region *region;
+        Lease *lease;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &name);
+        if (r >= 0)
+                r = region_find_for(manager, name, &region, error);
+        if (r >= 0)
+                r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(uusst)");
+        if (r < 0)
+                return r;
+        LIST_FOREACH(lease, &region->leases, leases) {
+                r = sd_bus_message_append(reply, "(uusst)", (uint32_t) lease->record.uid, (uint32_t) lease->record.pid,
+                                          lease->record.unit ?: "", access_to_string(lease->record.access),
+                                          lease->record.since_usec);
+                if (r < 0)
+                        return r;
+        }
+        r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_send(manager->bus, reply, NULL);
+}
+
+static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
+                       sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        return sd_bus_message_append(reply, "s", MSHARE_VERSION);
+}
+
+static int get_kernel_support(sd_bus *bus, const char *path, const char *interface, const char *property,
+                              sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        return sd_bus_message_append(reply, "b", (int) ((Manager *) userdata)->kernel.supported);
+}
+
+static int get_granule(sd_bus *bus, const char *path, const char *interface, const char *property,
+                       sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        return sd_bus_message_append(reply, "t", ((Manager *) userdata)->kernel.granule);
+}
+
+static int get_count(sd_bus *bus, const char *path, const char *interface, const char *property,
+                     sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        Manager *m = userdata;
+
+        return sd_bus_message_append(reply, "u", streq(property, "NRegions") ? m->n_regions : m->n_leases);
+}
+
+/* Page tables of all regions: what they take, and what the sharers beside the first would take on their own. */
+static int get_page_tables(sd_bus *bus, const char *path, const char *interface, const char *property,
+                           sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        uint64_t held = 0, saved = 0;
+        Manager *m = userdata;
+        Region *region;
+
+        LIST_FOREACH(region, &m->regions, regions) {
+                KernelUsage usage;
+
+                if (kernel_read_usage(&m->kernel, region->record.name, &usage) < 0)
+                        continue;
+                held += usage.pgtables;
+                if (usage.sharers > 1)
+                        saved += (usage.sharers - 1) * usage.pgtables;
+        }
+        return sd_bus_message_append(reply, "t", streq(property, "PageTableBytes") ? held : saved);
+}
+
+static int get_limit(sd_bus *bus, const char *path, const char *interface, const char *property,
+                     sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        int limit = limit_from_name(property);
+
+        if (limit < 0)
+                return limit;
+        return sd_bus_message_append(reply, "t", ((Manager *) userdata)->config.limits.max[limit]);
+}
+
+static const sd_bus_vtable manager_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("KernelSupport", "b", get_kernel_support, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Granule", "t", get_granule, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("NRegions", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("NClients", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("PageTableBytes", "t", get_page_tables, 0, 0),
+        SD_BUS_PROPERTY("PageTableBytesSaved", "t", get_page_tables, 0, 0),
+        SD_BUS_PROPERTY("RegionsMax", "t", get_limit, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("RegionsPerUserMax", "t", get_limit, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("BytesPerUserMax", "t", get_limit, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("LeasesPerRegionMax", "t", get_limit, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("LeasesPerUserMax", "t", get_limit, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("PendingCallsPerUserMax", "t", get_limit, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_METHOD_WITH_ARGS("CreateRegion",
+                                SD_BUS_ARGS("s", name, "t", size, "u", mode, "a{sv}", options),
+                                SD_BUS_RESULT("o", region, "t", address, "t", length), method_create,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("AcquireRegion", SD_BUS_ARGS("s", name, "s", access, "a{sv}", options),
+                                SD_BUS_RESULT("t", address, "t", length, "h", lease), method_acquire,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ReleaseRegion", SD_BUS_ARGS("s", name), SD_BUS_NO_RESULT, method_release,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("RemoveRegion", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_NO_RESULT,
+                                method_remove, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("SetRegionMode", SD_BUS_ARGS("s", name, "u", mode), SD_BUS_NO_RESULT, method_set_mode,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("SetRegionOwner", SD_BUS_ARGS("s", name, "u", uid, "u", gid), SD_BUS_NO_RESULT,
+                                method_set_owner, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListRegions", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(sottuuuus)", regions),
+                                method_list_regions, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("GetRegion", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", region), method_get_region,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListClients", SD_BUS_ARGS("s", name), SD_BUS_RESULT("a(uusst)", clients),
+                                method_list_clients, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_SIGNAL_WITH_ARGS("RegionAdded", SD_BUS_ARGS("s", name, "o", region), 0),
+        SD_BUS_SIGNAL_WITH_ARGS("RegionRemoved", SD_BUS_ARGS("s", name, "o", region), 0),
+        SD_BUS_SIGNAL_WITH_ARGS("ClientAcquired", SD_BUS_ARGS("s", name, "u", uid), 0),
+        SD_BUS_SIGNAL_WITH_ARGS("ClientReleased", SD_BUS_ARGS("s", name, "u", uid), 0),
+        SD_BUS_VTABLE_END,
+};
+
+static void caller_gone(const char *sender, void *userdata) {
+        authz_forget(((Manager *) userdata)->authz, sender);
+}
+
+/* The bus is gone. What we know is in /run and in the kernel: the next run picks it up. */
+static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Manager *manager = userdata;
+
+        log_message(&manager->log, LOG_WARNING, "The bus has closed the connection, exiting");
+        return sd_event_exit(manager->event, 0);
+}
+
+static int manager_add_objects(Manager *m) {
+        int r;
+
+        r = sd_bus_add_object_manager(m->bus, NULL, BUS_PATH);
+        if (r >= 0)
+                r = sd_bus_add_object_vtable(m->bus, NULL, BUS_PATH, BUS_MANAGER_INTERFACE, manager_vtable, m);
+        if (r >= 0)
+                r = region_add_objects(m);
+        if (r >= 0)
+                r = log_control_add_object(m);
+        return r;
+}
+
+int manager_connect(Manager *m) {
+        int r;
+
+        r = sd_bus_open_system(&m->bus);
+        if (r < 0)
+                goto fail;
+        r = sd_bus_add_match(m->bus, NULL,
+                             "type='signal',sender='org.freedesktop.DBus.Local',path='/org/freedesktop/DBus/Local',"
+                             "interface='org.freedesktop.DBus.Local',member='Disconnected'",
+                             on_disconnected, m);
+        if (r >= 0)
+                r = callers_new(m->bus, &m->log, &m->n_leases, caller_gone, m, &m->callers);
+        if (r >= 0)
+                r = authz_new(m->bus, &m->log, m->callers, &m->users, &m->config.limits, &m->n_leases, &m->authz);
+        if (r >= 0)
+                r = manager_add_objects(m);
+        if (r >= 0)
+                r = sd_bus_attach_event(m->bus, m->event, SD_EVENT_PRIORITY_NORMAL);
+        if (r < 0)
+                goto fail;
+        return 0;
+
+fail:
+        log_message(&m->log, LOG_ERR, "Cannot connect to the system bus: %s", strerror(-r));
+        return r;
+}

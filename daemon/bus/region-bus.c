@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+
+#include "bus/faces.h"
+#include "core/manager.h"
+#include "errors.h"
+
+static int get_name(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                    void *userdata, sd_bus_error *error) {
+        return sd_bus_message_append(reply, "s", ((Region *) userdata)->record.name);
+}
+
+static int get_where(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                     void *userdata, sd_bus_error *error) {
+        Region *region = userdata;
+        uint64_t v = streq(property, "Address") ? region->record.address : region->record.length;
+
+        if (!manager_may_see_address(region->manager, sd_bus_get_current_message(bus), region))
+                v = 0;
+        return sd_bus_message_append(reply, "t", v);
+}
+
+static int get_number(sd_bus *bus, const char *path, const char *interface, const char *property,
+                      sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        const RegionRecord *record = &((Region *) userdata)->record;
+
+        if (streq(property, "Size"))
+                return sd_bus_message_append(reply, "t", record->size);
+        if (streq(property, "LingerUSec"))
+                return sd_bus_message_append(reply, "t", record->linger_usec);
+        return sd_bus_message_append(reply, "t", record->created_usec);
+}
+
+static int get_owner(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                     void *userdata, sd_bus_error *error) {
+        const RegionRecord *record = &((Region *) userdata)->record;
+        uint32_t v = streq(property, "Mode") ? record->mode : streq(property, "UID") ? record->uid
+                     : streq(property, "GID")                                        ? record->gid
+                                                                                     : record->creator;
+
+        return sd_bus_message_append(reply, "u", v);
+}
+
+static int get_acl(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                   void *userdata, sd_bus_error *error) {
+        return region_append_acl(userdata, reply);
+}
+
+static int get_word(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                    void *userdata, sd_bus_error *error) {
+        const RegionRecord *record = &((Region *) userdata)->record;
+        const char *s;
+
+        if (streq(property, "Backing"))
+                s = backing_to_string(record->backing);
+        else if (streq(property, "Lifetime"))
+                s = lifetime_to_string(record->lifetime);
+        else if (streq(property, "Access"))
+                s = access_to_string(((Region *) userdata)->read_only ? ACCESS_READ : ACCESS_READ_WRITE);
+        else if (streq(property, "State"))
+                s = record->ready ? "ready" : "creating";
+        else
+                s = record->label ?: "";
+        return sd_bus_message_append(reply, "s", s);
+}
+
+static int get_clients(sd_bus *bus, const char *path, const char *interface, const char *property,
+                       sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        return sd_bus_message_append(reply, "u", ((Region *) userdata)->n_leases);
+}
+
+static int get_progress(sd_bus *bus, const char *path, const char *interface, const char *property,
+                        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        return sd_bus_message_append(reply, "d", ((Region *) userdata)->progress);
+}
+
+/* What the kernel counts. A region that is being made, or has just gone, counts nothing. */
+static int get_usage(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                     void *userdata, sd_bus_error *error) {
+        Region *region = userdata;
+        KernelUsage usage = {};
+        uint64_t v;
+
+        (void) kernel_read_usage(&region->manager->kernel, region->record.name, &usage);
+        if (streq(property, "NSharers"))
+                v = usage.sharers;
+        else if (streq(property, "PageTableBytes"))
+                v = usage.pgtables;
+        else
+                v = usage.resident;
+        return sd_bus_message_append(reply, "t", v);
+}
+
+static int step_acquire(Call *call, void *userdata, sd_bus_error *error) {
+        sd_bus_message *m = call_message(call);
+        const char *access;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &access);
+        if (r < 0)
+                return r;
+        r = options_read_none(m, error);
+        return r < 0 ? r : region_acquire(userdata, call, access, error);
+}
+
+static int step_remove(Call *call, void *userdata, sd_bus_error *error) {
+        bool force;
+        int r;
+
+        r = options_read_remove(call_message(call), &force, error);
+        return r < 0 ? r : region_remove(userdata, call, force, error);
+}
+
+static int step_set_mode(Call *call, void *userdata, sd_bus_error *error) {
+        uint32_t mode;
+        int r;
+
+        r = sd_bus_message_read(call_message(call), "u", &mode);
+        return r < 0 ? r : region_set_mode(userdata, call, mode, error);
+}
+
+static int step_set_owner(Call *call, void *userdata, sd_bus_error *error) {
+        uint32_t uid, gid;
+        int r;
+
+        r = sd_bus_message_read(call_message(call), "uu", &uid, &gid);
+        return r < 0 ? r : region_set_owner(userdata, call, uid, gid, error);
+}
+
+static int step_revoke(Call *call, void *userdata, sd_bus_error *error) {
+        const char *kind;
+        uint32_t id;
+        int r;
+
+        r = sd_bus_message_read(call_message(call), "su", &kind, &id);
+        return r < 0 ? r : region_revoke(userdata, call, kind, id, error);
+}
+
+static int run(sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *error) {
+        Region *region = userdata;
+        Manager *manager = region->manager;
+        _cleanup_(freep) char *name = strdup(region->record.name);
+
+        region = manager_refresh_region(manager, region);
+        if (!region) {
+                authz_drop(manager->authz, m);
+                return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "Region '%s' has been unlinked by somebody else",
+                                         name ?: "");
+        }
+        return authz_run(manager->authz, m, step, region, error);
+}
+
+static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return run(m, step_acquire, userdata, error);
+}
+
+static int method_remove(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return run(m, step_remove, userdata, error);
+}
+
+static int method_set_mode(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return run(m, step_set_mode, userdata, error);
+}
+
+static int method_set_owner(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return run(m, step_set_owner, userdata, error);
+}
+
+static int method_revoke(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return run(m, step_revoke, userdata, error);
+}
+
+/* Address and Length are not the same for every reader, and the usage changes all the time: neither may be cached. */
+static const sd_bus_vtable region_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_PROPERTY("Name", "s", get_name, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Address", "t", get_where, 0, 0),
+        SD_BUS_PROPERTY("Length", "t", get_where, 0, 0),
+        SD_BUS_PROPERTY("Size", "t", get_number, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Mode", "u", get_owner, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("UID", "u", get_owner, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("GID", "u", get_owner, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Creator", "u", get_owner, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Acl", "a(suu)", get_acl, 0, 0),
+        SD_BUS_PROPERTY("Access", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Backing", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Lifetime", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("LingerUSec", "t", get_number, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Label", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("CreatedUSec", "t", get_number, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("State", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Progress", "d", get_progress, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("NClients", "u", get_clients, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("NSharers", "t", get_usage, 0, 0),
+        SD_BUS_PROPERTY("PageTableBytes", "t", get_usage, 0, 0),
+        SD_BUS_PROPERTY("ResidentBytes", "t", get_usage, 0, 0),
+        SD_BUS_METHOD_WITH_ARGS("Acquire", SD_BUS_ARGS("s", access, "a{sv}", options),
+                                SD_BUS_RESULT("t", address, "t", length, "h", lease), method_acquire,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Remove", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_remove,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("SetMode", SD_BUS_ARGS("u", mode), SD_BUS_NO_RESULT, method_set_mode,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("SetOwner", SD_BUS_ARGS("u", uid, "u", gid), SD_BUS_NO_RESULT, method_set_owner,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Revoke", SD_BUS_ARGS("s", kind, "u", id), SD_BUS_NO_RESULT, method_revoke,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_VTABLE_END,
+};
+
+static int find_region(sd_bus *bus, const char *path, const char *interface, void *userdata, void **found,
+                       sd_bus_error *error) {
+        Region *region = manager_find_region_by_path(userdata, path);
+
+        if (!region)
+                return 0;
+        *found = region;
+        return 1;
+}
+
+/*
+ * All calls to region objects, before the table above is looked at. The library itself turns away calls to what is not there,
+ * and would not tell us of those that have waited for polkit.
+ */
+static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *path = sd_bus_message_get_path(m);
+        Manager *manager = userdata;
+
+        if (streq(path, BUS_REGION_PATH) || manager_find_region_by_path(manager, path))
+                return 0;
+        authz_drop(manager->authz, m);
+        return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no region object '%s'", path);
+}
+
+static int enumerate(sd_bus *bus, const char *path, void *userdata, char ***nodes, sd_bus_error *error) {
+        Manager *m = userdata;
+        Region *region;
+        size_t n = 0;
+        char **v;
+
+        v = calloc(m->n_regions + 1, sizeof(char *));
+        if (!v)
+                return -ENOMEM;
+        LIST_FOREACH(region, &m->regions, regions) {
+                v[n] = strdup(region->path);
+                if (!v[n]) {
+                        while (n > 0)
+                                free(v[--n]);
+                        free(v);
+                        return -ENOMEM;
+                }
+                n++;
+        }
+        *nodes = v;
+        return 1;
+}
+
+int region_add_objects(Manager *m) {
+        int r;
+
+        r = sd_bus_add_fallback(m->bus, NULL, BUS_REGION_PATH, on_call, m);
+        if (r < 0)
+                return r;
+        r = sd_bus_add_fallback_vtable(m->bus, NULL, BUS_REGION_PATH, BUS_REGION_INTERFACE, region_vtable, find_region,
+                                       m);
+        if (r < 0)
+                return r;
+        return sd_bus_add_node_enumerator(m->bus, NULL, BUS_REGION_PATH, enumerate, m);
+}

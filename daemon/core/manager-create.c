@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "basic/messages.h"
+#include "core/announce.h"
+#include "core/manager.h"
+#include "errors.h"
+#include "kernel/donor.h"
+#include "model/name.h"
+
+/* The making of a region, from the donor's start to the answer. */
+struct Creation {
+        Region *region;
+        Donor *donor;
+        sd_bus_message *m; /* the call that waits for it */
+        sd_bus_message *remover; /* the call that has cancelled it */
+        Actor by;
+        bool charged;
+};
+
+void creation_free(Creation *c) {
+        Manager *m;
+
+        if (!c)
+                return;
+        m = c->region->manager;
+        donor_free(c->donor);
+        if (c->charged)
+                users_discharge(&m->users, c->by.uid, LIMIT_USER_PENDING, 1);
+        actor_done(&c->by);
+        sd_bus_message_unref(c->m);
+        sd_bus_message_unref(c->remover);
+        free(c);
+}
+
+void creation_end(Creation *c) {
+        /* No answer: the bus tells the caller that there will be none, and who wants the region asks the next broker. */
+        c->m = sd_bus_message_unref(c->m);
+        donor_end(c->donor);
+}
+
+int creation_cancel(Creation *c, sd_bus_message *m) {
+        if (c->remover)
+                return -EALREADY;
+        c->remover = sd_bus_message_ref(m);
+        /* The rest is done when the process is gone: until then it might still make the name. */
+        donor_kill(c->donor);
+        return 1;
+}
+
+/* That nobody else has that place is for take_space() to see: where regions lie is not told before permission is. */
+static int check_address(Manager *m, const CreateRequest *request, uint64_t length, sd_bus_error *error) {
+        uint64_t granule = m->kernel.granule;
+        int r;
+
+        if (!request->address_set)
+                return 0;
+        r = address_check(request->address, length, granule);
+        if (r == -EINVAL)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Address %#" PRIx64 " is no multiple of the granule, %" PRIu64 " bytes",
+                                         request->address, granule);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "A window of %" PRIu64 " bytes at address %#" PRIx64
+                                         " does not lie between the first granule and the end of user space",
+                                         length, request->address);
+        return 0;
+}
+
+static int take_space(Manager *m, const CreateRequest *request, uint64_t length, uint64_t *ret_address,
+                      sd_bus_error *error) {
+        _cleanup_(freep) AddressRange *windows = NULL;
+        size_t n_all;
+        ssize_t n;
+        int r;
+
+        n = manager_windows(m, &windows, &n_all);
+        if (n < 0)
+                return (int) n;
+        if (!request->address_set) {
+                r = address_pick(windows, n_all, length, m->kernel.granule, manager_random_id(m), ret_address);
+                if (r < 0)
+                        r = address_pick(windows, (size_t) n, length, m->kernel.granule, manager_random_id(m),
+                                         ret_address);
+                if (r < 0)
+                        return sd_bus_error_setf(error, ERROR_NO_ADDRESS_SPACE,
+                                                 "No window of %" PRIu64 " bytes is free among the default addresses "
+                                                 "(%zu windows are in use); remove regions or state an 'address'",
+                                                 length, (size_t) n);
+                return 0;
+        }
+        if (address_conflict(windows, (size_t) n, request->address, length))
+                return sd_bus_error_setf(error, ERROR_ADDRESS_IN_USE,
+                                         "Address %#" PRIx64 " with %" PRIu64 " bytes overlaps another region's window; "
+                                         "leave 'address' away to have one chosen, or state another",
+                                         request->address, length);
+        *ret_address = request->address;
+        return 0;
+}
+
+int manager_check_kernel(Manager *m, sd_bus_error *error) {
+        if (!m->kernel.supported)
+                return sd_bus_error_setf(error, ERROR_KERNEL_UNSUPPORTED,
+                                         "This kernel has no mshare: a Linux 6.12 with the mshare patch and "
+                                         "CONFIG_MSHARE=y is needed");
+        if (kernel_root(&m->kernel) < 0)
+                return sd_bus_error_setf(error, ERROR_KERNEL_UNSUPPORTED,
+                                         "msharefs is not mounted at %s: start sys-fs-mshare.mount, then mshared again",
+                                         m->kernel.ops->root());
+        return 0;
+}
+
+int manager_check_request(Manager *m, const CreateRequest *request, sd_bus_error *error) {
+        Region *region;
+        uint64_t length;
+        int r;
+
+        if (!region_name_is_valid(request->name))
+                return sd_bus_error_setf(error, ERROR_INVALID_NAME, "'%.300s' cannot name a region: " REGION_NAME_RULE,
+                                         request->name);
+        if (request->mode & ~0777u)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Mode %#o is not right: it must be permission bits, 0 to 0777",
+                                         (unsigned) request->mode);
+        if (request->size == 0)
+                return sd_bus_error_setf(error, ERROR_INVALID_SIZE, "A region of 0 bytes cannot be made: "
+                                         "the size is 1 byte or more");
+        r = create_request_check(request, error);
+        if (r < 0)
+                return r;
+        r = manager_check_kernel(m, error);
+        if (r < 0)
+                return r;
+        region = manager_find_region(m, request->name);
+        if (region)
+                region = manager_refresh_region(m, region);
+        if (region)
+                return sd_bus_error_setf(error, ERROR_REGION_EXISTS, "There is a region '%s' already", request->name);
+        if (manager_has_skipped(m, request->name))
+                return sd_bus_error_setf(error, ERROR_REGION_EXISTS,
+                                         "There is a region '%s' already, which mshared could not look at when it was "
+                                         "started; its log says why", request->name);
+        r = address_round_up(request->size, m->kernel.granule, &length);
+        if (r < 0 || length > ADDRESS_HIGH_END - m->kernel.granule)
+                return sd_bus_error_setf(error, ERROR_INVALID_SIZE,
+                                         "%" PRIu64 " bytes are more than a process's address space holds",
+                                         request->size);
+        return check_address(m, request, length, error);
+}
+
+static int over_limit(Manager *m, Limit limit, sd_bus_error *error) {
+        return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                 "The limit of %" PRIu64 " %s is reached; %s= in mshared.conf sets it",
+                                 m->config.limits.max[limit], limit_meaning(limit), limit_name(limit));
+}
+
+/* Asks whether there is room, charging nothing: the region itself does that. */
+static int check_limits(Manager *m, uid_t uid, uint64_t size, sd_bus_error *error) {
+        const Limits *limits = &m->config.limits;
+        uint64_t bytes = users_count(&m->users, uid, LIMIT_USER_BYTES);
+
+        if (m->n_regions >= limits->max[LIMIT_REGIONS])
+                return over_limit(m, LIMIT_REGIONS, error);
+        if (uid == 0)
+                return 0;
+        if (users_count(&m->users, uid, LIMIT_USER_REGIONS) >= limits->max[LIMIT_USER_REGIONS])
+                return over_limit(m, LIMIT_USER_REGIONS, error);
+        if (bytes > limits->max[LIMIT_USER_BYTES] || size > limits->max[LIMIT_USER_BYTES] - bytes)
+                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                         "%" PRIu64 " bytes are too many: of %" PRIu64 " %s %" PRIu64
+                                         " are in use; %s= in mshared.conf sets the limit",
+                                         size, limits->max[LIMIT_USER_BYTES], limit_meaning(LIMIT_USER_BYTES), bytes,
+                                         limit_name(LIMIT_USER_BYTES));
+        return 0;
+}
+
+static const char *file_type(uint64_t mode) {
+        switch (mode & S_IFMT) {
+        case S_IFDIR:
+                return "a directory";
+        case S_IFCHR:
+        case S_IFBLK:
+                return "a device";
+        case S_IFIFO:
+                return "a pipe";
+        case S_IFSOCK:
+                return "a socket";
+        default:
+                return "something else";
+        }
+}
+
+static void error_from_donor(const Region *region, const DonorResult *res, sd_bus_error *error) {
+        const RegionRecord *record = &region->record;
+        const char *backing = backing_to_string(record->backing), *text = strerror(res->error);
+
+        if (res->error == 0) {
+                (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                         "The process that made region '%s' was killed (out of memory?)", record->name);
+                return;
+        }
+        switch (res->stage) {
+        case DONOR_RANGE:
+                if (res->error == EEXIST || res->error == EPERM)
+                        (void) sd_bus_error_setf(error, ERROR_ADDRESS_IN_USE,
+                                                 "Address %#" PRIx64 " with %" PRIu64
+                                                 " bytes is where ordinary processes have mappings of their own; leave "
+                                                 "'address' away to have one chosen, or state another",
+                                                 record->address, record->length);
+                else
+                        (void) sd_bus_error_setf(error, ERROR_NO_ADDRESS_SPACE,
+                                                 "A window of %" PRIu64 " bytes at address %#" PRIx64
+                                                 " does not fit in this machine's address space: %s",
+                                                 record->length, record->address, text);
+                return;
+        case DONOR_MSHARE:
+                if (res->error == EEXIST)
+                        (void) sd_bus_error_setf(error, ERROR_REGION_EXISTS,
+                                                 "msharefs has a region '%s' already, which is not this broker's",
+                                                 record->name);
+                else if (res->error == ENOSYS || res->error == ENODEV)
+                        (void) sd_bus_error_setf(error, ERROR_KERNEL_UNSUPPORTED,
+                                                 "The kernel does not make regions (%s): is it a Linux 6.12 with mshare, "
+                                                 "and msharefs mounted?", text);
+                else
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "The kernel refused to make region '%s': %s",
+                                                 record->name, text);
+                return;
+        case DONOR_FILE:
+                if (res->error == EBADF)
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                                 "Option 'fd' is %s, and no regular file", file_type(res->value));
+                else if (res->error == ERANGE)
+                        (void) sd_bus_error_setf(error, ERROR_INVALID_SIZE,
+                                                 "The file has %" PRIu64 " bytes, a region of %" PRIu64
+                                                 " bytes needs as many", res->value, record->size);
+                else
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot prepare %s memory: %s", backing,
+                                                 text);
+                return;
+        case DONOR_MMAP:
+                if (res->error == EOPNOTSUPP)
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_NOT_SUPPORTED,
+                                                 "This kernel does not take %s memory into a region", backing);
+                else if (res->error == ENOMEM)
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_NO_MEMORY,
+                                                 "There is no memory for %" PRIu64 " bytes of backing '%s'%s",
+                                                 record->size, backing,
+                                                 record->backing == BACKING_HUGETLB ? " (see vm.nr_hugepages)" : "");
+                else
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot map %s memory in the region: %s",
+                                                 backing, text);
+                return;
+        case DONOR_ADVISE:
+                (void) sd_bus_error_setf(error, SD_BUS_ERROR_NOT_SUPPORTED,
+                                         "The kernel does not do hugepages '%s' for this region: %s",
+                                         hugepages_to_string(record->hugepages), text);
+                return;
+        case DONOR_MEMORY:
+                (void) sd_bus_error_setf(error, SD_BUS_ERROR_NO_MEMORY,
+                                         "There is no memory to populate region '%s' with: of its %" PRIu64
+                                         " bytes %" PRIu64 " were, and the rest is not available (MemAvailable and "
+                                         "SwapFree in /proc/meminfo)", record->name, record->size, res->value);
+                return;
+        case DONOR_POPULATE:
+                (void) sd_bus_error_setf(error, res->error == ENOMEM ? SD_BUS_ERROR_NO_MEMORY : SD_BUS_ERROR_FAILED,
+                                         "Populating region '%s' failed after %" PRIu64 " of %" PRIu64 " bytes: %s",
+                                         record->name, res->value, record->size, text);
+                return;
+        default:
+                (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Making region '%s' failed: %s", record->name,
+                                         text);
+        }
+}
+
+/* Nothing stays of a region that did not come to be. Frees region and creation. */
+static void roll_back(Region *region, bool created, const sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = TAKE_PTR(region->creation->m);
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *remover = TAKE_PTR(region->creation->remover);
+        Manager *m = region->manager;
+
+        log_change(&m->log, LOG_NOTICE, MESSAGE_REGION_FAILED, region->record.name, &region->creation->by,
+                   "Region %s could not be made: %s", region->record.name, error->message ?: error->name);
+        if (created)
+                (void) kernel_unlink(&m->kernel, region->record.name);
+        manager_announce_end(m, region->path);
+        region_forget(region);
+        /* Now that nothing is left: whoever has the answer may look. */
+        if (message)
+                (void) sd_bus_reply_method_error(message, error);
+        if (remover)
+                (void) sd_bus_reply_method_return(remover, NULL);
+        manager_mark(m, MANAGER_DIRTY_REGIONS);
+}
+
+/*
+ * The order closes the window in which the wrong people could attach: the mode is 0 until the owner is right. The last
+ * look makes sure that what we named is what we made.
+ */
+static int hand_over(Region *region, sd_bus_error *error) {
+        Manager *m = region->manager;
+        RegionRecord *record = &region->record;
+        KernelRegion k;
+        int r;
+
+        r = kernel_read_region(&m->kernel, record->name, &k);
+        if (r >= 0 && (k.st.st_uid != record->uid || k.st.st_gid != record->gid))
+                r = kernel_chown(&m->kernel, record->name, record->uid, record->gid);
+        if (r >= 0)
+                r = kernel_chmod(&m->kernel, record->name, record->mode);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                         "Cannot give region '%s' to %" PRIu32 ":%" PRIu32 " with mode %#o: %s",
+                                         record->name, (uint32_t) record->uid, (uint32_t) record->gid,
+                                         (unsigned) record->mode, strerror(-r));
+        record->inode = k.st.st_ino;
+        r = kernel_read_region(&m->kernel, record->name, &k);
+        if (r < 0 || k.st.st_ino != record->inode || k.st.st_uid != record->uid || k.st.st_gid != record->gid ||
+            (k.st.st_mode & 0777) != record->mode || k.address != record->address || k.length != record->length ||
+            k.read_only)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                         "Region '%s' is not what was made: somebody else changed it meanwhile",
+                                         record->name);
+        record->ready = true;
+        r = region_save(region);
+        if (r < 0) {
+                record->ready = false;
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot save the state of region '%s': %s",
+                                         record->name, strerror(-r));
+        }
+        return 0;
+}
+
+static void donor_progress(uint64_t bytes, void *userdata) {
+        Creation *c = userdata;
+
+        c->region->progress = (double) bytes / (double) c->region->record.size;
+        region_mark(c->region, REGION_DIRTY_PROGRESS);
+}
+
+static void donor_done(const DonorResult *result, void *userdata) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        Creation *c = userdata;
+        Region *region = c->region;
+        Manager *m = region->manager;
+        bool created = result->created;
+
+        if (!result->done || c->remover) {
+                if (!c->m)
+                        (void) sd_bus_error_setf(&error, SD_BUS_ERROR_FAILED, "The broker was stopped");
+                else if (c->remover)
+                        (void) sd_bus_error_setf(&error, ERROR_NO_SUCH_REGION,
+                                                 "Region '%s' was removed while it was being made",
+                                                 region->record.name);
+                else
+                        error_from_donor(region, result, &error);
+                /* Killed between the making and the report of it: what has our mark is ours. */
+                if (!created && result->error == 0) {
+                        KernelRegion k;
+
+                        created = kernel_read_region(&m->kernel, region->record.name, &k) >= 0 &&
+                                  (k.st.st_mode & 0777) == 0 && k.st.st_uid == geteuid();
+                }
+                roll_back(region, created, &error);
+                return;
+        }
+        if (hand_over(region, &error) < 0) {
+                roll_back(region, true, &error);
+                return;
+        }
+        region->progress = 1;
+        log_change(&m->log, LOG_NOTICE, MESSAGE_REGION_CREATED, region->record.name, &c->by,
+                   "Region %s made for user %" PRIu32 ", group %" PRIu32 ", with mode %04o: %" PRIu64
+                   " bytes of backing '%s' at %#" PRIx64,
+                   region->record.name, (uint32_t) region->record.uid, (uint32_t) region->record.gid,
+                   (unsigned) region->record.mode, region->record.size, backing_to_string(region->record.backing),
+                   region->record.address);
+        manager_announce_region(m, region);
+        manager_mark(m, MANAGER_DIRTY_REGIONS);
+        region_mark(region, REGION_DIRTY_STATE | REGION_DIRTY_PROGRESS);
+        (void) sd_bus_reply_method_return(c->m, "ott", region->path, region->record.address, region->record.length);
+        region->creation = NULL;
+        creation_free(c);
+}
+
+static int start_donor(Manager *m, Creation *c, const CreateRequest *request) {
+        const RegionRecord *record = &c->region->record;
+        DonorSpec spec = {
+                .name = record->name,
+                .address = record->address,
+                .length = record->length,
+                .size = record->size,
+                .backing = record->backing,
+                .hugepages = record->hugepages,
+                .populate = request->populate,
+                .fd = request->fd,
+        };
+
+        return donor_start(m->event, m->kernel.ops->executable(), &spec, donor_progress, donor_done, c, &c->donor);
+}
+
+int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus_error *error) {
+        const Identity *who = call_identity(call);
+        _cleanup_(region_record_done) RegionRecord record = {
+                .id = manager_random_id(m),
+                .size = request->size,
+                .mode = request->mode,
+                .uid = request->uid != (uid_t) -1 ? request->uid : who->uid,
+                .gid = request->gid != (gid_t) -1 ? request->gid : who->gid,
+                .creator = who->uid,
+                .backing = request->backing,
+                .hugepages = request->hugepages,
+                .lifetime = request->lifetime,
+                .linger_usec = request->linger_usec,
+                .created_usec = usec_now(CLOCK_REALTIME),
+                .name = TAKE_PTR(request->name),
+                .label = TAKE_PTR(request->label),
+        };
+        _cleanup_(freep) char *path = NULL;
+        Region *region;
+        Creation *c;
+        int r;
+
+        r = check_limits(m, who->uid, record.size, error);
+        if (r < 0)
+                return r;
+        r = address_round_up(record.size, m->kernel.granule, &record.length);
+        if (r >= 0)
+                r = take_space(m, request, record.length, &record.address, error);
+        if (r < 0)
+                return r;
+        r = region_path(record.name, &path);
+        if (r < 0)
+                return r;
+        r = call_take_charge(call, error);
+        if (r < 0)
+                return r;
+        r = region_new(m, &record, path, &region);
+        if (r < 0) {
+                users_discharge(&m->users, who->uid, LIMIT_USER_PENDING, 1);
+                return r;
+        }
+        c = calloc(1, sizeof(*c));
+        if (!c) {
+                users_discharge(&m->users, who->uid, LIMIT_USER_PENDING, 1);
+                region_forget(region);
+                return -ENOMEM;
+        }
+        *c = (Creation) { .region = region, .charged = true };
+        call_actor(call, &c->by);
+        region->creation = c;
+        /* Before the kernel knows the name: whatever happens from here on, a restart can tell what it finds. */
+        r = region_save(region);
+        if (r >= 0)
+                r = start_donor(m, c, request);
+        if (r < 0) {
+                r = sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot begin to make region '%s': %s",
+                                      region->record.name, strerror(-r));
+                region_forget(region);
+                return r;
+        }
+        c->m = sd_bus_message_ref(call_message(call));
+        manager_mark(m, MANAGER_DIRTY_REGIONS);
+        return 1;
+}

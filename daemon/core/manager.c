@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/random.h>
+
+#include "basic/messages.h"
+#include "core/announce.h"
+#include "core/manager.h"
+
+static void complain(const char *file, unsigned line, const char *message, void *userdata) {
+        Manager *m = userdata;
+
+        if (line > 0)
+                log_message(&m->log, LOG_WARNING, "%s:%u: %s; ignored", file, line, message);
+        else
+                log_message(&m->log, LOG_WARNING, "%s: %s; ignored", file, message);
+}
+
+int manager_load_config(Manager *m) {
+        /* systemd sets the variable from ConfigurationDirectory=. */
+        const char *etc = getenv("CONFIGURATION_DIRECTORY");
+        const char *dirs[] = { etc ?: "/etc/mshare", "/run/mshare", "/usr/lib/mshare", NULL };
+        Config config;
+        int r;
+
+        config_set_defaults(&config);
+        r = config_load(&config, dirs, complain, m);
+        if (r < 0)
+                return r;
+        m->config = config;
+        m->log.level = config.log_level;
+        return 0;
+}
+
+static int open_runtime(Manager *m) {
+        const char *dir = getenv("RUNTIME_DIRECTORY") ?: "/run/mshared";
+
+        m->runtime_fd = open_or_make_dir(AT_FDCWD, dir, 0755);
+        if (m->runtime_fd >= 0)
+                m->regions_fd = open_or_make_dir(m->runtime_fd, "regions", 0700);
+        if (m->regions_fd >= 0)
+                m->leases_fd = open_or_make_dir(m->runtime_fd, "leases", 0700);
+        if (m->leases_fd < 0) {
+                int r = m->runtime_fd < 0 ? m->runtime_fd : m->regions_fd < 0 ? m->regions_fd : m->leases_fd;
+
+                log_message(&m->log, LOG_ERR, "Cannot use the runtime directory %s: %s", dir, strerror(-r));
+                return r;
+        }
+        return 0;
+}
+
+int manager_new(Manager **ret) {
+        _cleanup_(manager_freep) Manager *m = NULL;
+        int r;
+
+        m = calloc(1, sizeof(*m));
+        if (!m)
+                return -ENOMEM;
+        m->runtime_fd = m->regions_fd = m->leases_fd = -1;
+        m->kernel.root_fd = -1;
+        log_init(&m->log, LOG_INFO);
+        r = manager_load_config(m);
+        if (r < 0) {
+                log_message(&m->log, LOG_ERR, "Cannot read the configuration: %s", strerror(-r));
+                return r;
+        }
+        r = open_runtime(m);
+        if (r < 0)
+                return r;
+        r = sd_event_default(&m->event);
+        if (r < 0) {
+                log_message(&m->log, LOG_ERR, "Cannot set up the event loop: %s", strerror(-r));
+                return r;
+        }
+        r = kernel_open(&m->kernel, kernel_ops());
+        if (r < 0) {
+                log_message(&m->log, LOG_ERR, "Cannot find out what the kernel's mshare is like: %s", strerror(-r));
+                return r;
+        }
+        if (!m->kernel.supported)
+                log_region(&m->log, LOG_WARNING, MESSAGE_KERNEL_UNSUPPORTED, NULL,
+                           "This kernel has no mshare: a Linux 6.12 with the mshare patch and CONFIG_MSHARE=y is needed");
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+void manager_free(Manager *m) {
+        Region *region;
+
+        if (!m)
+                return;
+        while ((region = LIST_FIRST(&m->regions)))
+                region_free(region);
+        sd_event_source_disable_unref(m->notify);
+        sd_event_source_disable_unref(m->watch);
+        sd_event_source_disable_unref(m->rescan_source);
+        authz_free(m->authz);
+        callers_free(m->callers);
+        sd_bus_flush_close_unref(m->bus);
+        kernel_done(&m->kernel);
+        sd_event_unref(m->event);
+        users_done(&m->users);
+        free(m->foreign);
+        for (size_t i = 0; i < m->n_skipped; i++)
+                region_record_done(m->skipped + i);
+        free(m->skipped);
+        close_fd(m->leases_fd);
+        close_fd(m->regions_fd);
+        close_fd(m->runtime_fd);
+        free(m);
+}
+
+void manager_end_creations(Manager *m) {
+        Region *region, *next;
+
+        for (region = LIST_FIRST(&m->regions); region; region = next) {
+                next = LIST_NEXT(region, regions);
+                if (region->creation)
+                        creation_end(region->creation);
+        }
+}
+
+Region *manager_find_region(Manager *m, const char *name) {
+        Region *region;
+
+        LIST_FOREACH(region, &m->regions, regions)
+                if (streq(region->record.name, name))
+                        return region;
+        return NULL;
+}
+
+bool manager_has_skipped(const Manager *m, const char *name) {
+        for (size_t i = 0; i < m->n_skipped; i++)
+                if (streq(m->skipped[i].name, name))
+                        return true;
+        return false;
+}
+
+Region *manager_find_region_by_path(Manager *m, const char *path) {
+        Region *region;
+
+        LIST_FOREACH(region, &m->regions, regions)
+                if (streq(region->path, path))
+                        return region;
+        return NULL;
+}
+
+ssize_t manager_windows(Manager *m, AddressRange **ret, size_t *ret_all) {
+        AddressRange *v;
+        Region *region;
+        size_t n = 0;
+
+        v = calloc(m->n_regions + m->n_foreign + m->n_skipped + RECENT_WINDOWS, sizeof(*v));
+        if (!v)
+                return -ENOMEM;
+        LIST_FOREACH(region, &m->regions, regions)
+                v[n++] = (AddressRange) { region->record.address, region->record.length };
+        for (size_t i = 0; i < m->n_foreign; i++)
+                v[n++] = m->foreign[i];
+        for (size_t i = 0; i < m->n_skipped; i++)
+                v[n++] = (AddressRange) { m->skipped[i].address, m->skipped[i].length };
+        *ret_all = n;
+        for (size_t i = 0; i < RECENT_WINDOWS; i++)
+                if (m->recent[i].length > 0)
+                        v[(*ret_all)++] = m->recent[i];
+        *ret = v;
+        return (ssize_t) n;
+}
+
+uint64_t manager_random_id(Manager *m) {
+        uint64_t id;
+
+        if (getrandom(&id, sizeof(id), 0) != sizeof(id))
+                /* Only during early boot; two ids of one broker must differ, no more. */
+                id = usec_now(CLOCK_REALTIME) << 16 ^ (uint64_t) m->n_leases ^ (uint64_t) (uintptr_t) &id;
+        return id;
+}
+
+/* The region's place on the bus, taken before the region goes. */
+static void forget_and_announce(Manager *m, Region *region) {
+        _cleanup_(freep) char *name = NULL, *path = NULL;
+        bool announced = region->announced;
+
+        m->recent[m->n_recent++ % RECENT_WINDOWS] = (AddressRange) { region->record.address, region->record.length };
+        name = strdup(region->record.name);
+        path = strdup(region->path);
+        region_forget(region);
+        if (announced && name && path)
+                manager_announce_removal(m, name, path);
+        manager_mark(m, MANAGER_DIRTY_REGIONS | MANAGER_DIRTY_CLIENTS);
+}
+
+int manager_remove_region(Manager *m, Region *region, const char *why, const Actor *by) {
+        int r;
+
+        r = kernel_unlink(&m->kernel, region->record.name);
+        if (r < 0 && r != -ENOENT) {
+                log_region(&m->log, LOG_ERR, NULL, region->record.name, "Cannot unlink region %s: %s",
+                           region->record.name, strerror(-r));
+                return r;
+        }
+        log_change(&m->log, LOG_NOTICE, MESSAGE_REGION_REMOVED, region->record.name, by, "Region %s removed: %s",
+                   region->record.name, why);
+        forget_and_announce(m, region);
+        return 0;
+}
+
+void manager_lose_region(Manager *m, Region *region, const char *why) {
+        log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, region->record.name, "Region %s is no more: %s",
+                   region->record.name, why);
+        forget_and_announce(m, region);
+}

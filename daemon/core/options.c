@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+
+#include "core/options.h"
+#include "errors.h"
+#include "model/name.h"
+
+/* A year: past it somebody has mistaken the unit. */
+#define LINGER_MAX (365 * 24 * 3600 * USEC_PER_SEC)
+
+typedef struct Option {
+        const char *key;
+        char type;
+        int (*read)(sd_bus_message *m, void *userdata, sd_bus_error *error);
+} Option;
+
+void create_request_done(CreateRequest *request) {
+        free(request->name);
+        free(request->label);
+        close_fd(request->fd);
+        *request = (CreateRequest) CREATE_REQUEST_INIT;
+}
+
+static int invalid(sd_bus_error *error, const char *format, ...) _printf_(2, 3);
+
+static int invalid(sd_bus_error *error, const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        (void) sd_bus_error_setfv(error, SD_BUS_ERROR_INVALID_ARGS, format, ap);
+        va_end(ap);
+        return -EINVAL;
+}
+
+static int unknown_key(const char *key, const Option *options, size_t n, sd_bus_error *error) {
+        char known[256] = "";
+        size_t k = 0;
+
+        for (size_t i = 0; i < n && k < sizeof(known); i++)
+                k += (size_t) snprintf(known + k, sizeof(known) - k, "%s%s", i > 0 ? ", " : "", options[i].key);
+        if (n == 0)
+                return invalid(error, "Unknown option '%.100s': this method takes none so far", key);
+        return invalid(error, "Unknown option '%.100s': known are %s", key, known);
+}
+
+static int read_one(sd_bus_message *m, const Option *options, size_t n, uint64_t *seen, void *userdata,
+                    sd_bus_error *error) {
+        const char *key, *contents;
+        char wanted[2] = "";
+        size_t i;
+        char type;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &key);
+        if (r < 0)
+                return r;
+        for (i = 0; i < n; i++)
+                if (streq(options[i].key, key))
+                        break;
+        if (i == n)
+                return unknown_key(key, options, n, error);
+        if (*seen & (UINT64_C(1) << i))
+                return invalid(error, "Option '%s' is given twice", key);
+        *seen |= UINT64_C(1) << i;
+
+        r = sd_bus_message_peek_type(m, &type, &contents);
+        if (r < 0)
+                return r;
+        wanted[0] = options[i].type;
+        if (!contents || !streq(contents, wanted))
+                return invalid(error, "Option '%s' has the type '%.20s', it must be '%s'", key, contents ?: "", wanted);
+        r = sd_bus_message_enter_container(m, 'v', wanted);
+        if (r < 0)
+                return r;
+        r = options[i].read(m, userdata, error);
+        if (r < 0)
+                return r;
+        return sd_bus_message_exit_container(m);
+}
+
+static int read_options(sd_bus_message *m, const Option *options, size_t n, void *userdata, sd_bus_error *error) {
+        uint64_t seen = 0;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "{sv}");
+        if (r < 0)
+                return r;
+        while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+                r = read_one(m, options, n, &seen, userdata, error);
+                if (r < 0)
+                        return r;
+                r = sd_bus_message_exit_container(m);
+                if (r < 0)
+                        return r;
+        }
+        if (r < 0)
+                return r;
+        return sd_bus_message_exit_container(m);
+}
+
+static int read_address(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        CreateRequest *request = userdata;
+
+        request->address_set = true;
+        return sd_bus_message_read(m, "t", &request->address);
+}
+
+static int read_id(sd_bus_message *m, const char *key, uint32_t *ret, sd_bus_error *error) {
+        int r;
+
+        r = sd_bus_message_read(m, "u", ret);
+        if (r < 0)
+                return r;
+        if (*ret == UINT32_MAX)
+                return invalid(error, "Option '%s' is %" PRIu32 ", which is no id", key, *ret);
+        return 0;
+}
+
+static int read_uid(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return read_id(m, "uid", &((CreateRequest *) userdata)->uid, error);
+}
+
+static int read_gid(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return read_id(m, "gid", &((CreateRequest *) userdata)->gid, error);
+}
+
+static int read_word(sd_bus_message *m, const char *key, int (*from_string)(const char *), const char *known,
+                     unsigned *ret, sd_bus_error *error) {
+        const char *word;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &word);
+        if (r < 0)
+                return r;
+        r = from_string(word);
+        if (r < 0)
+                return invalid(error, "Option '%s' is '%.100s': known are %s", key, word, known);
+        *ret = (unsigned) r;
+        return 0;
+}
+
+static int backing_for_create(const char *s) {
+        int r = backing_from_string(s);
+
+        return r == BACKING_UNKNOWN ? -EINVAL : r;
+}
+
+static int hugepages_for_create(const char *s) {
+        int r = hugepages_from_string(s);
+
+        return r == HUGEPAGES_DEFAULT ? -EINVAL : r;
+}
+
+static int read_backing(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return read_word(m, "backing", backing_for_create, "anonymous, memfd, hugetlb, file, empty",
+                         &((CreateRequest *) userdata)->backing, error);
+}
+
+static int read_hugepages(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return read_word(m, "hugepages", hugepages_for_create, "never, advise, always",
+                         &((CreateRequest *) userdata)->hugepages, error);
+}
+
+static int read_lifetime(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return read_word(m, "lifetime", lifetime_from_string, "persistent, while-leased",
+                         &((CreateRequest *) userdata)->lifetime, error);
+}
+
+static int read_fd(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        CreateRequest *request = userdata;
+        int fd, r;
+
+        r = sd_bus_message_read(m, "h", &fd);
+        if (r < 0)
+                return r;
+        /* The message owns its descriptors, and the donor needs this one longer than the message may live. */
+        request->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        if (request->fd < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot keep the descriptor of option 'fd': %s",
+                                         strerror(errno));
+        return 0;
+}
+
+static int read_populate(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        int b, r;
+
+        r = sd_bus_message_read(m, "b", &b);
+        if (r < 0)
+                return r;
+        ((CreateRequest *) userdata)->populate = b;
+        return 0;
+}
+
+static int read_linger(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        CreateRequest *request = userdata;
+        int r;
+
+        r = sd_bus_message_read(m, "t", &request->linger_usec);
+        if (r < 0)
+                return r;
+        if (request->linger_usec > LINGER_MAX)
+                return invalid(error, "Option 'linger' is %" PRIu64 " µs, the longest is a year (%" PRIu64 ")",
+                               request->linger_usec, (uint64_t) LINGER_MAX);
+        return 0;
+}
+
+static int read_label(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *label;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &label);
+        if (r < 0)
+                return r;
+        if (strlen(label) > LABEL_MAX)
+                return invalid(error, "Option 'label' is %zu bytes long, the longest is %d", strlen(label), LABEL_MAX);
+        if (!text_is_printable(label))
+                return invalid(error, "Option 'label' has a control character in it, and terminals would obey it");
+        return free_and_strdup(&((CreateRequest *) userdata)->label, label);
+}
+
+int options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus_error *error) {
+        static const Option options[] = {
+                { "address", 't', read_address },     { "uid", 'u', read_uid },
+                { "gid", 'u', read_gid },             { "backing", 's', read_backing },
+                { "fd", 'h', read_fd },               { "populate", 'b', read_populate },
+                { "hugepages", 's', read_hugepages }, { "lifetime", 's', read_lifetime },
+                { "linger", 't', read_linger },       { "label", 's', read_label },
+        };
+
+        return read_options(m, options, ELEMENTSOF(options), request, error);
+}
+
+static int read_force(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        int b, r;
+
+        r = sd_bus_message_read(m, "b", &b);
+        if (r < 0)
+                return r;
+        *(bool *) userdata = b;
+        return 0;
+}
+
+int options_read_remove(sd_bus_message *m, bool *ret_force, sd_bus_error *error) {
+        static const Option options[] = { { "force", 'b', read_force } };
+
+        *ret_force = false;
+        return read_options(m, options, ELEMENTSOF(options), ret_force, error);
+}
+
+int options_read_none(sd_bus_message *m, sd_bus_error *error) {
+        return read_options(m, NULL, 0, NULL, error);
+}
+
+int create_request_check(const CreateRequest *request, sd_bus_error *error) {
+        int flags;
+
+        if (request->backing == BACKING_FILE && request->fd < 0)
+                return invalid(error, "Backing 'file' needs the option 'fd', an open file descriptor");
+        if (request->backing != BACKING_FILE && request->fd >= 0)
+                return invalid(error, "Option 'fd' goes with backing 'file', not with '%s'",
+                               backing_to_string(request->backing));
+        if (request->backing == BACKING_EMPTY && request->populate)
+                return invalid(error, "Option 'populate' with backing 'empty': there is nothing to populate");
+        if (request->hugepages != HUGEPAGES_DEFAULT && request->backing != BACKING_ANONYMOUS &&
+            request->backing != BACKING_MEMFD)
+                return invalid(error, "Option 'hugepages' goes with backing 'anonymous' or 'memfd', not with '%s'",
+                               backing_to_string(request->backing));
+        if (request->linger_usec > 0 && request->lifetime != LIFETIME_WHILE_LEASED)
+                return invalid(error, "Option 'linger' goes with lifetime 'while-leased' only");
+        if (request->fd >= 0) {
+                /* More about the file is found out by the donor: looking at it may sleep. */
+                flags = fcntl(request->fd, F_GETFL);
+                if (flags < 0)
+                        return -errno;
+                if ((flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY)
+                        return invalid(error, "Option 'fd' is not open for reading, so it cannot be mapped");
+        }
+        return 0;
+}

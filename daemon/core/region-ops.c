@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <systemd/sd-login.h>
+
+#include "core/announce.h"
+#include "core/manager.h"
+#include "errors.h"
+#include "model/name.h"
+#include "policy/acl.h"
+#include "policy/descriptors.h"
+
+static int no_such_region(Manager *m, const char *name, sd_bus_error *error) {
+        if (!region_name_is_adoptable(name))
+                return sd_bus_error_setf(error, ERROR_INVALID_NAME, "'%.300s' cannot name a region: " REGION_NAME_RULE,
+                                         name);
+        /* Without msharefs nobody can say that. Where the kernel has no mshare there are none, and that is certain. */
+        if (m->kernel.supported && kernel_root(&m->kernel) < 0)
+                return manager_check_kernel(m, error);
+        return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "There is no region '%s'", name);
+}
+
+int region_find_for(Manager *m, const char *name, Region **ret, sd_bus_error *error) {
+        Region *region = manager_find_region(m, name);
+
+        if (region)
+                region = manager_refresh_region(m, region);
+        if (!region)
+                return no_such_region(m, name, error);
+        *ret = region;
+        return 0;
+}
+
+static int over_limit(Manager *m, Limit limit, sd_bus_error *error) {
+        return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                 "The limit of %" PRIu64 " %s is reached; %s= in mshared.conf sets it",
+                                 m->config.limits.max[limit], limit_meaning(limit), limit_name(limit));
+}
+
+/* Owner and root are not kept out by what others have. A stranger has at most as many leases as all others leave over. */
+static int check_lease_limits(Region *region, const Identity *who, sd_bus_error *error) {
+        Manager *m = region->manager;
+        const Limits *limits = &m->config.limits;
+        uint64_t mine = users_count(&region->users, who->uid, LIMIT_USER_LEASES),
+                 all_mine = users_count(&m->users, who->uid, LIMIT_USER_LEASES);
+        bool stranger = who->uid != 0 && who->uid != region->record.uid;
+
+        if (stranger && !share_is_left(mine, region->n_leases - mine, limits->max[LIMIT_REGION_LEASES]))
+                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                         "User %" PRIu32 " has %" PRIu64 " of the %u leases of region '%s', and may have "
+                                         "half of what others leave of %" PRIu64 "; %s= in mshared.conf sets that",
+                                         (uint32_t) who->uid, mine, region->n_leases, region->record.name,
+                                         limits->max[LIMIT_REGION_LEASES], limit_name(LIMIT_REGION_LEASES));
+        if (!stranger && mine >= limits->max[LIMIT_REGION_LEASES])
+                return over_limit(m, LIMIT_REGION_LEASES, error);
+        if (who->uid != 0 && all_mine >= limits->max[LIMIT_USER_LEASES])
+                return over_limit(m, LIMIT_USER_LEASES, error);
+        if (!descriptors_left_for_lease(m->n_leases, all_mine, stranger))
+                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                         "The broker has no descriptor left for a lease, with %u leases, of which user "
+                                         "%" PRIu32 " has %" PRIu64 "; LimitNOFILE= of mshared.service is the limit",
+                                         m->n_leases, (uint32_t) who->uid, all_mine);
+        return 0;
+}
+
+static int fill_record(Region *region, Call *call, Access access, LeaseRecord *record) {
+        const Identity *who = call_identity(call);
+        int r;
+
+        *record = (LeaseRecord) {
+                .region_id = region->record.id,
+                .id = manager_random_id(region->manager),
+                .uid = who->uid,
+                .pid = who->pid,
+                .access = access,
+                .since_usec = usec_now(CLOCK_REALTIME),
+        };
+        r = free_and_strdup(&record->sender, sd_bus_message_get_sender(call_message(call)));
+        if (r < 0)
+                return r;
+        /* For people to read: the process may be another by now, or gone. */
+        if (who->pid > 0)
+                (void) sd_pid_get_unit(who->pid, &record->unit);
+        return 0;
+}
+
+static int no_lease(const Region *region, int r, sd_bus_error *error) {
+        return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot make a lease on region '%s': %s",
+                                 region->record.name, strerror(-r));
+}
+
+int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_error *error) {
+        _cleanup_(lease_record_done) LeaseRecord record = {};
+        _cleanup_(acl_backup_done) AclBackup backup = {};
+        _cleanup_(lease_freep) Lease *lease = NULL;
+        _cleanup_(closep) int fd = -1;
+        const Identity *who = call_identity(call);
+        Manager *m = region->manager;
+        bool permitted = false;
+        Access access;
+        int r;
+
+        r = access_from_string(access_text);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Access '%.100s' is not known: 'r' or 'rw' is wanted", access_text);
+        access = (Access) r;
+        /* Before anything that mode, list or polkit may say: the kernel refuses root, too. */
+        if (access == ACCESS_READ_WRITE && region->read_only)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
+                                         "Region '%s' was made with O_CREAT|O_RDONLY and is read-only for everyone, "
+                                         "whatever its mode: access 'r' is wanted", region->record.name);
+        if (!region_admits(region, who, access)) {
+                const RegionRecord *rec = &region->record;
+
+                r = authorize_region(call, "org.mshare1.acquire-region", rec, rec->mode, rec->uid, rec->gid, error);
+                if (r <= 0)
+                        return r;
+                permitted = true;
+        }
+        r = region_check_ready(region, error);
+        if (r >= 0)
+                r = check_lease_limits(region, who, error);
+        /* Last: whoever is refused so far has got nothing. */
+        if (r >= 0 && permitted)
+                r = region_grant(region, call, access, &backup, error);
+        if (r < 0)
+                return r;
+        r = fill_record(region, call, access, &record);
+        if (r >= 0)
+                r = lease_new(m->leases_fd, &record, &lease, &fd);
+        if (r < 0) {
+                if (permitted)
+                        region_undo_grant(region, call, &backup);
+                return no_lease(region, r, error);
+        }
+        if (!region->record.leased) {
+                region->record.leased = true;
+                r = region_save(region);
+                /* So that the next client tries again. */
+                if (r < 0)
+                        region->record.leased = false;
+        }
+        if (r >= 0)
+                r = region_add_lease(region, lease);
+        if (r >= 0)
+                r = sd_bus_reply_method_return(call_message(call), "tth", region->record.address, region->record.length,
+                                               fd);
+        if (r < 0) {
+                if (lease->region)
+                        region_drop_lease(region, TAKE_PTR(lease));
+                else
+                        lease_drop(TAKE_PTR(lease), m->leases_fd);
+                if (permitted)
+                        region_undo_grant(region, call, &backup);
+                return no_lease(region, r, error);
+        }
+        TAKE_PTR(lease);
+        if (permitted)
+                (void) manager_follow_change(m, region);
+        manager_announce_client(m, "ClientAcquired", region->record.name, who->uid);
+        return 1;
+}
+
+int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
+        const RegionRecord *rec = &region->record;
+        const Identity *who = call_identity(call);
+        _cleanup_(actor_done) Actor by = {};
+        Manager *m = region->manager;
+        KernelUsage usage;
+        int r;
+
+        if (who->uid != rec->uid && !(region->creation && who->uid == rec->creator)) {
+                r = authorize_region(call, "org.mshare1.remove-region", rec, rec->mode, rec->uid, rec->gid, error);
+                if (r <= 0)
+                        return r;
+        }
+        if (region->creation) {
+                r = creation_cancel(region->creation, call_message(call));
+                if (r == -EALREADY)
+                        return sd_bus_error_setf(error, ERROR_REGION_NOT_READY,
+                                                 "Region '%s' is being removed already, as it was being made",
+                                                 rec->name);
+                return r;
+        }
+        if (!force) {
+                if (region->n_leases > 0)
+                        return sd_bus_error_setf(error, ERROR_REGION_BUSY,
+                                                 "Region '%s' has %u clients; with 'force' they keep what they have "
+                                                 "and nobody new gets in", rec->name, region->n_leases);
+                r = kernel_read_usage(&m->kernel, rec->name, &usage);
+                if (r < 0 && r != -ENOENT)
+                        return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                                 "Cannot find out whether region '%s' is in use: %s", rec->name,
+                                                 strerror(-r));
+                if (r >= 0 && usage.sharers > 0)
+                        return sd_bus_error_setf(error, ERROR_REGION_BUSY,
+                                                 "Region '%s' has %" PRIu64 " processes attached, none of them by a "
+                                                 "lease; with 'force' they keep what they have and nobody new gets in",
+                                                 rec->name, usage.sharers);
+        }
+        call_actor(call, &by);
+        r = manager_remove_region(m, region, force ? "by force" : "as asked", &by);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "The kernel did not unlink region '%s': %s",
+                                         rec->name, strerror(-r));
+        r = sd_bus_reply_method_return(call_message(call), NULL);
+        return r < 0 ? r : 1;
+}

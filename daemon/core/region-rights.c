@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <systemd/sd-login.h>
+
+#include "basic/messages.h"
+#include "core/manager.h"
+#include "errors.h"
+#include "policy/acl.h"
+
+void call_actor(Call *call, Actor *ret) {
+        const Identity *who = call_identity(call);
+
+        *ret = (Actor) { .uid = who->uid, .pid = who->pid };
+        if (who->pid > 0)
+                (void) sd_pid_get_unit(who->pid, &ret->unit);
+}
+
+int authorize_region(Call *call, const char *action, const RegionRecord *record, mode_t mode, uid_t uid, gid_t gid,
+                     sd_bus_error *error) {
+        char mode_text[8], uid_text[16], gid_text[16], size_text[24];
+        const char *const details[] = {
+                "region", record->name, "mode", mode_text, "owner", uid_text, "group", gid_text,
+                "size", size_text, "backing", backing_to_string(record->backing), NULL,
+        };
+
+        (void) snprintf(mode_text, sizeof(mode_text), "%04o", (unsigned) mode);
+        (void) snprintf(uid_text, sizeof(uid_text), "%" PRIu32, (uint32_t) uid);
+        (void) snprintf(gid_text, sizeof(gid_text), "%" PRIu32, (uint32_t) gid);
+        (void) snprintf(size_text, sizeof(size_text), "%" PRIu64, record->size);
+        return call_authorize(call, action, record->id, details, error);
+}
+
+static int region_dir(const Region *region) {
+        return kernel_root(&region->manager->kernel);
+}
+
+static bool has_no_list(int r) {
+        return r == -ENODATA || r == -EOPNOTSUPP;
+}
+
+bool region_admits(const Region *region, const Identity *who, Access access) {
+        const RegionRecord *record = &region->record;
+        int r;
+
+        if (!record->ready)
+                return access_by_mode(who, access, record->uid, record->gid, record->mode);
+        r = acl_check(region_dir(region), record->name, who, record->uid, record->gid, access);
+        if (r >= 0)
+                return r;
+        /* Of a mode with a list the group's bits are the list's mask, and say nothing about the group. */
+        if (!has_no_list(r) && who->uid != record->uid)
+                return false;
+        return access_by_mode(who, access, record->uid, record->gid, record->mode);
+}
+
+int region_grant(Region *region, Call *call, Access access, AclBackup *ret_backup, sd_bus_error *error) {
+        const Identity *who = call_identity(call);
+        const RegionRecord *rec = &region->record;
+        _cleanup_(actor_done) Actor by = {};
+        int r;
+
+        /* For the owner the kernel looks at the owner's bits and at no list. */
+        if (who->uid == rec->uid)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
+                                         "polkit permits it, but mode %#o of region '%s' does not admit its owner, "
+                                         "user %" PRIu32 ", who may set the mode",
+                                         (unsigned) rec->mode, rec->name, (uint32_t) who->uid);
+        r = acl_save(region_dir(region), rec->name, ret_backup);
+        if (r >= 0)
+                r = acl_grant_user(region_dir(region), rec->name, who->uid, access);
+        if (r == -EOPNOTSUPP)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
+                                         "polkit permits it, but mode %#o of region '%s' does not admit user %" PRIu32
+                                         ", and this kernel's msharefs has no access lists",
+                                         (unsigned) rec->mode, rec->name, (uint32_t) who->uid);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                         "Cannot let user %" PRIu32 " into region '%s': %s", (uint32_t) who->uid,
+                                         rec->name, strerror(-r));
+        call_actor(call, &by);
+        log_change(&region->manager->log, LOG_NOTICE, MESSAGE_ACCESS_GRANTED, rec->name, &by,
+                   "User %" PRIu32 " is admitted to region %s, access '%s', as polkit permits it", (uint32_t) who->uid,
+                   rec->name, access_to_string(access));
+        return 0;
+}
+
+void region_undo_grant(Region *region, Call *call, const AclBackup *backup) {
+        const RegionRecord *rec = &region->record;
+        _cleanup_(actor_done) Actor by = {};
+        int r;
+
+        r = acl_restore(region_dir(region), rec->name, backup);
+        call_actor(call, &by);
+        if (r < 0)
+                log_change(&region->manager->log, LOG_ERR, NULL, rec->name, &by,
+                           "User %" PRIu32 " got no lease of region %s and stays in its access list all the same: %s",
+                           (uint32_t) by.uid, rec->name, strerror(-r));
+        else
+                log_change(&region->manager->log, LOG_NOTICE, MESSAGE_ACCESS_REVOKED, rec->name, &by,
+                           "User %" PRIu32 " got no lease of region %s and is admitted no more", (uint32_t) by.uid,
+                           rec->name);
+}
+
+static int check_ready(const Region *region, sd_bus_error *error) {
+        if (region->record.ready)
+                return 0;
+        return sd_bus_error_setf(error, ERROR_REGION_NOT_READY, "Region '%s' is still being made (%.0f %%)",
+                                 region->record.name, region->progress * 100);
+}
+
+int region_check_ready(const Region *region, sd_bus_error *error) {
+        return check_ready(region, error);
+}
+
+/* Takes over what the kernel has been told, and answers. */
+static int changed(Region *region, Call *call, sd_bus_error *error) {
+        _cleanup_(freep) char *name = strdup(region->record.name);
+        int r;
+
+        if (!manager_follow_change(region->manager, region))
+                return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "Region '%s' has gone meanwhile", name ?: "");
+        r = sd_bus_reply_method_return(call_message(call), NULL);
+        return r < 0 ? r : 1;
+}
+
+/* Whether that mode admits group or others to anything that they do not have now. */
+static bool admits_more(const Region *region, mode_t mode) {
+        mode_t now = region->record.mode, plain;
+        int r;
+
+        if (region->record.ready) {
+                r = acl_plain_mode(region_dir(region), region->record.name, &plain);
+                if (r >= 0)
+                        now = plain;
+                else if (!has_no_list(r))
+                        now = 0;
+        }
+        return mode & 077 & ~now;
+}
+
+int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error) {
+        const RegionRecord *rec = &region->record;
+        _cleanup_(actor_done) Actor by = {};
+        int r;
+
+        if (mode & ~0777u)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Mode %#" PRIo32 " is not right: it must be permission bits, 0 to 0777", mode);
+        if (call_identity(call)->uid != rec->uid || admits_more(region, mode)) {
+                r = authorize_region(call, "org.mshare1.set-mode", rec, mode, rec->uid, rec->gid, error);
+                if (r <= 0)
+                        return r;
+        }
+        r = check_ready(region, error);
+        if (r < 0)
+                return r;
+        r = acl_replace_by_mode(region_dir(region), rec->name, mode);
+        if (has_no_list(r))
+                r = kernel_chmod(&region->manager->kernel, rec->name, mode);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot set mode %#" PRIo32 " of region '%s': %s",
+                                         mode, rec->name, strerror(-r));
+        call_actor(call, &by);
+        log_change(&region->manager->log, LOG_NOTICE, MESSAGE_MODE_SET, rec->name, &by,
+                   "Mode of region %s set from %04o to %04o", rec->name, (unsigned) rec->mode, (unsigned) mode);
+        return changed(region, call, error);
+}
+
+int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_bus_error *error) {
+        const RegionRecord *rec = &region->record;
+        _cleanup_(actor_done) Actor by = {};
+        int r = 0;
+
+        /* As chown(2) has it: -1 leaves that half as it is. */
+        if (uid == UINT32_MAX)
+                uid = rec->uid;
+        if (gid == UINT32_MAX)
+                gid = rec->gid;
+        r = authorize_region(call, "org.mshare1.set-owner", rec, rec->mode, uid, gid, error);
+        if (r <= 0)
+                return r;
+        r = check_ready(region, error);
+        if (r < 0)
+                return r;
+        /* First: the new owner's region never admits those who were admitted to the old owner's. */
+        if (uid != rec->uid || gid != rec->gid)
+                r = acl_drop(region_dir(region), rec->name);
+        if (r >= 0 || has_no_list(r))
+                r = kernel_chown(&region->manager->kernel, rec->name, uid, gid);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                         "Cannot give region '%s' to %" PRIu32 ":%" PRIu32 ": %s", rec->name, uid, gid,
+                                         strerror(-r));
+        call_actor(call, &by);
+        log_change(&region->manager->log, LOG_NOTICE, MESSAGE_OWNER_SET, rec->name, &by,
+                   "Owner of region %s set from %" PRIu32 ":%" PRIu32 " to %" PRIu32 ":%" PRIu32, rec->name,
+                   (uint32_t) rec->uid, (uint32_t) rec->gid, uid, gid);
+        return changed(region, call, error);
+}
+
+int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_bus_error *error) {
+        const RegionRecord *rec = &region->record;
+        _cleanup_(actor_done) Actor by = {};
+        bool group = streq(kind, "group");
+        int r;
+
+        if (!group && !streq(kind, "user"))
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "'%.100s' cannot be in an access list: it must be 'user' or 'group'", kind);
+        if (call_identity(call)->uid != rec->uid) {
+                r = authorize_region(call, "org.mshare1.set-mode", rec, rec->mode, rec->uid, rec->gid, error);
+                if (r <= 0)
+                        return r;
+        }
+        r = check_ready(region, error);
+        if (r < 0)
+                return r;
+        r = acl_revoke(region_dir(region), rec->name, group, id);
+        if (r == -ESRCH || has_no_list(r))
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "%s %" PRIu32 " is not in the access list of region '%s'",
+                                         group ? "Group" : "User", id, rec->name);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                         "Cannot remove %s %" PRIu32 " from the access list of region '%s': %s", kind,
+                                         id, rec->name, strerror(-r));
+        call_actor(call, &by);
+        log_change(&region->manager->log, LOG_NOTICE, MESSAGE_ACCESS_REVOKED, rec->name, &by,
+                   "%s %" PRIu32 " is admitted to region %s no more", group ? "Group" : "User", id, rec->name);
+        return changed(region, call, error);
+}
+
+int region_append_acl(Region *region, sd_bus_message *reply) {
+        AclGrant grants[ACL_ENTRIES_MAX];
+        size_t n = 0;
+        int r;
+
+        if (region->record.ready) {
+                r = acl_list(region_dir(region), region->record.name, grants, ELEMENTSOF(grants), &n);
+                if (r < 0 && !has_no_list(r) && r != -ENOENT)
+                        log_region(&region->manager->log, LOG_WARNING, NULL, region->record.name,
+                                   "Cannot read the access list of region %s: %s", region->record.name, strerror(-r));
+        }
+        r = sd_bus_message_open_container(reply, 'a', "(suu)");
+        for (size_t i = 0; r >= 0 && i < n; i++)
+                r = sd_bus_message_append(reply, "(suu)", grants[i].group ? "group" : "user", grants[i].id,
+                                          (uint32_t) grants[i].access);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}

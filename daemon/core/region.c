@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+
+#include "core/announce.h"
+#include "core/manager.h"
+
+/* A region that should go but has kernel sharers is looked at again after this, then less and less often. */
+#define LOOK_AGAIN_USEC (1 * USEC_PER_SEC)
+#define LOOK_AGAIN_MAX_USEC (30 * USEC_PER_SEC)
+
+int region_path(const char *name, char **ret) {
+        return sd_bus_path_encode(BUS_REGION_PATH, name, ret);
+}
+
+int region_new(Manager *manager, RegionRecord *record, const char *path, Region **ret) {
+        Region *region;
+        int r;
+
+        region = calloc(1, sizeof(*region));
+        if (!region)
+                return -ENOMEM;
+        region->manager = manager;
+        LIST_INSERT_HEAD(&manager->regions, region, regions);
+        manager->n_regions++;
+        r = free_and_strdup(&region->path, path);
+        if (r < 0) {
+                region_free(region);
+                return r;
+        }
+        region->record = *record;
+        *record = (RegionRecord) {};
+        /* Whether the creator may have another one was asked before; a region that exists counts in any case. */
+        region->payer = region->record.creator != (uid_t) -1 ? region->record.creator : region->record.uid;
+        if (users_charge_forced(&manager->users, region->payer, LIMIT_USER_REGIONS, 1) < 0 ||
+            users_charge_forced(&manager->users, region->payer, LIMIT_USER_BYTES, region->record.size) < 0) {
+                region_free(region);
+                return -ENOMEM;
+        }
+        region->charged = true;
+        *ret = region;
+        return 0;
+}
+
+/* Takes a lease out of the books. Its FIFO stays. */
+static void forget_lease(Region *region, Lease *lease) {
+        region->n_leases--;
+        region->manager->n_leases--;
+        users_discharge(&region->manager->users, lease->record.uid, LIMIT_USER_LEASES, 1);
+        users_discharge(&region->users, lease->record.uid, LIMIT_USER_LEASES, 1);
+}
+
+void region_free(Region *region) {
+        Manager *m;
+        Lease *lease;
+
+        if (!region)
+                return;
+        m = region->manager;
+        creation_free(region->creation);
+        while ((lease = LIST_FIRST(&region->leases))) {
+                forget_lease(region, lease);
+                lease_free(lease);
+        }
+        sd_event_source_disable_unref(region->linger);
+        if (region->charged) {
+                users_discharge(&m->users, region->payer, LIMIT_USER_REGIONS, 1);
+                users_discharge(&m->users, region->payer, LIMIT_USER_BYTES, region->record.size);
+        }
+        users_done(&region->users);
+        LIST_REMOVE(region, regions);
+        m->n_regions--;
+        region_record_done(&region->record);
+        free(region->path);
+        free(region);
+}
+
+void region_forget(Region *region) {
+        Manager *m = region->manager;
+        Lease *lease;
+
+        LIST_FOREACH(lease, &region->leases, leases)
+                (void) unlinkat(m->leases_fd, lease->file, 0);
+        (void) unlinkat(m->regions_fd, region->record.name, 0);
+        region_free(region);
+}
+
+int region_save(Region *region) {
+        _cleanup_(freep) char *text = NULL;
+
+        text = region_record_format(&region->record);
+        if (!text)
+                return -ENOMEM;
+        return write_file_atomic(region->manager->regions_fd, region->record.name, text);
+}
+
+static int on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Lease *lease = userdata;
+
+        region_drop_lease(lease->region, lease);
+        return 0;
+}
+
+int region_add_lease(Region *region, Lease *lease) {
+        Manager *m = region->manager;
+        int r;
+
+        r = lease_watch(lease, m->event, on_hang_up);
+        if (r < 0)
+                return r;
+        r = users_charge_forced(&m->users, lease->record.uid, LIMIT_USER_LEASES, 1);
+        if (r < 0)
+                return r;
+        r = users_charge_forced(&region->users, lease->record.uid, LIMIT_USER_LEASES, 1);
+        if (r < 0) {
+                users_discharge(&m->users, lease->record.uid, LIMIT_USER_LEASES, 1);
+                return r;
+        }
+        lease->region = region;
+        LIST_INSERT_HEAD(&region->leases, lease, leases);
+        region->n_leases++;
+        m->n_leases++;
+        region->linger = sd_event_source_disable_unref(region->linger);
+        region_mark(region, REGION_DIRTY_CLIENTS);
+        manager_mark(m, MANAGER_DIRTY_CLIENTS);
+        return 0;
+}
+
+void region_drop_lease(Region *region, Lease *lease) {
+        Manager *m = region->manager;
+        uid_t uid = lease->record.uid;
+
+        forget_lease(region, lease);
+        lease_drop(lease, m->leases_fd);
+        region_mark(region, REGION_DIRTY_CLIENTS);
+        manager_mark(m, MANAGER_DIRTY_CLIENTS);
+        manager_announce_client(m, "ClientReleased", region->record.name, uid);
+        region_check_linger(region);
+}
+
+int region_in_use(Region *region) {
+        KernelUsage usage;
+        int r;
+
+        if (region->n_leases > 0)
+                return 1;
+        r = kernel_read_usage(&region->manager->kernel, region->record.name, &usage);
+        if (r < 0)
+                return r;
+        return usage.sharers > 0;
+}
+
+static int on_linger(sd_event_source *source, uint64_t usec, void *userdata) {
+        Region *region = userdata;
+        Manager *m = region->manager;
+        int r;
+
+        r = region_in_use(region);
+        if (r == 0) {
+                r = manager_remove_region(m, region, "its last client has left", NULL);
+                if (r >= 0)
+                        return 0;
+        }
+        if (r == -ENOENT) {
+                manager_lose_region(m, region, "it was unlinked by somebody else");
+                return 0;
+        }
+        /*
+         * No lease, but processes that share its tables: it stays for as long as they do. Or the kernel would not say, or
+         * not unlink it.
+         */
+        region->linger_usec *= 2;
+        if (region->linger_usec > LOOK_AGAIN_MAX_USEC)
+                region->linger_usec = LOOK_AGAIN_MAX_USEC;
+        if (sd_event_source_set_time_relative(source, region->linger_usec) < 0 ||
+            sd_event_source_set_enabled(source, SD_EVENT_ONESHOT) < 0)
+                region->linger = sd_event_source_disable_unref(region->linger);
+        return 0;
+}
+
+void region_check_linger(Region *region) {
+        Manager *m = region->manager;
+        int r;
+
+        if (region->record.lifetime != LIFETIME_WHILE_LEASED || !region->record.leased || !region->record.ready ||
+            region->n_leases > 0 || region->linger)
+                return;
+        region->linger_usec = LOOK_AGAIN_USEC;
+        r = sd_event_add_time_relative(m->event, &region->linger, CLOCK_MONOTONIC, region->record.linger_usec,
+                                       10 * USEC_PER_MSEC, on_linger, region);
+        if (r < 0)
+                log_region(&m->log, LOG_ERR, NULL, region->record.name, "Cannot wait for the end of region %s: %s",
+                           region->record.name, strerror(-r));
+}

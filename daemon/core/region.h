@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <sys/queue.h>
+#include <systemd/sd-event.h>
+
+#include "model/lease.h"
+#include "model/limits.h"
+#include "model/state.h"
+
+typedef struct Manager Manager;
+typedef struct Creation Creation;
+
+/* Which properties have changed since they were last told: bits of Region.dirty. */
+#define REGION_DIRTY_CLIENTS (1u << 0)
+#define REGION_DIRTY_MODE (1u << 1)
+#define REGION_DIRTY_OWNER (1u << 2)
+#define REGION_DIRTY_STATE (1u << 3)
+#define REGION_DIRTY_PROGRESS (1u << 4)
+
+struct Region {
+        LIST_ENTRY(Region) regions;
+        Manager *manager;
+        RegionRecord record;
+        char *path; /* bus object */
+        LIST_HEAD(Leases, Lease) leases;
+        unsigned n_leases;
+        Users users; /* of those leases, by user: LIMIT_USER_LEASES is counted here, too */
+        Creation *creation; /* while it is being made; owned */
+        double progress; /* 0 to 1 */
+        bool read_only; /* for everyone and for good: what the kernel says, and so in no state file */
+        sd_event_source *linger;
+        uint64_t linger_usec; /* the current wait between looks at a region that should go */
+        unsigned dirty;
+        bool announced, charged;
+        bool id_is_new; /* that of its leases stood in a state file that could not be read */
+        uid_t payer; /* whose limits it counts against, if charged */
+};
+
+/* The path of a region's bus object, to be freed. 0 or -ENOMEM. */
+int region_path(const char *name, char **ret);
+
+/*
+ * Enters a region in the manager's table and takes *record over; `path` is its bus object. The record is not checked.
+ * Returns 0 or -ENOMEM.
+ */
+int region_new(Manager *manager, RegionRecord *record, const char *path, Region **ret);
+/* Leaves all tables; state file and leases' FIFOs stay as they are, for the next run. Takes NULL. */
+void region_free(Region *region);
+DEFINE_CLEANUP(Region, region_free)
+/* Removes state file and FIFOs too. The kernel's name is not touched. */
+void region_forget(Region *region);
+
+/* Writes the state file. */
+int region_save(Region *region);
+
+/* Enters a lease that is in no list. */
+int region_add_lease(Region *region, Lease *lease);
+/* The client is gone or has said so: the lease is freed, and a region that was there for its clients may go. */
+void region_drop_lease(Region *region, Lease *lease);
+
+/* Starts the wait for the end if the region is there while it is leased, has been, and is not. */
+void region_check_linger(Region *region);
+
+/* Kernel sharers, or leases: 1 if anybody uses it. Negative errno if the kernel does not say. */
+int region_in_use(Region *region);

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include "kernel/donor.h"
+
+struct Donor {
+        pid_t pid;
+        int fd;
+        sd_event *event;
+        sd_event_source *io, *child;
+        DonorProgress progress;
+        DonorDone done;
+        void *userdata;
+        DonorResult result;
+        bool gone; /* the process has been waited for */
+};
+
+/* Takes what is in the pipe. A report is far below PIPE_BUF, so it is there whole or not at all. */
+static void take_reports(Donor *donor) {
+        DonorReport report;
+
+        while (read(donor->fd, &report, sizeof(report)) == sizeof(report))
+                switch (report.kind) {
+                case DONOR_CREATED:
+                        donor->result.created = true;
+                        break;
+                case DONOR_PROGRESS:
+                        donor->progress(report.value, donor->userdata);
+                        break;
+                case DONOR_FAILED:
+                        if (report.stage < _DONOR_STAGE_MAX)
+                                donor->result.stage = (DonorStage) report.stage;
+                        donor->result.error = report.error;
+                        donor->result.value = report.value;
+                        break;
+                case DONOR_DONE:
+                        donor->result.done = true;
+                        break;
+                }
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Donor *donor = userdata;
+
+        take_reports(donor);
+        /* The hang-up comes with the exit, which is what counts. */
+        if (revents & (EPOLLHUP | EPOLLERR))
+                (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        return 0;
+}
+
+static int on_exit_of(sd_event_source *source, const siginfo_t *si, void *userdata) {
+        Donor *donor = userdata;
+
+        donor->gone = true;
+        take_reports(donor);
+        if (si->si_code != CLD_EXITED || si->si_status != EXIT_SUCCESS)
+                donor->result.done = false;
+        donor->done(&donor->result, donor->userdata);
+        return 0;
+}
+
+static int on_orphan(sd_event_source *source, const siginfo_t *si, void *userdata) {
+        sd_event_source_unref(source);
+        return 0;
+}
+
+/*
+ * Not once only, as is the default: libsystemd 252 then arms the process's descriptor for one event, and loses that if it
+ * comes while it looks for more urgent ones. The exit would never be told. How the descriptor is armed is only seen to
+ * when a source that is off is enabled.
+ */
+static int watch_exit(sd_event *event, sd_event_source **ret, pid_t pid, sd_event_child_handler_t callback,
+                      void *userdata) {
+        int r;
+
+        r = sd_event_add_child(event, ret, pid, WEXITED, callback, userdata);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(*ret, SD_EVENT_ON);
+        return r;
+}
+
+/* The numbers that the donor gets; -1 for what it does not. */
+typedef struct DonorFds {
+        int report, window, file;
+} DonorFds;
+
+static void donor_fds_done(DonorFds *fds) {
+        fds->report = close_fd(fds->report);
+        fds->window = close_fd(fds->window);
+        fds->file = close_fd(fds->file);
+}
+
+/* Out of the way of the numbers that the child gets. Closes fd. */
+static int move_fd(int fd) {
+        int moved = fcntl(fd, F_DUPFD_CLOEXEC, DONOR_FILE_FD + 1), r = moved < 0 ? -errno : moved;
+
+        close_fd(fd);
+        return r;
+}
+
+static int spawn(const char *executable, const DonorSpec *spec, const DonorFds *fds, pid_t *ret) {
+        char size[24];
+        char *argv[] = {
+                (char *) "mshared", (char *) "--donor", (char *) spec->name, size,
+                (char *) backing_to_string(spec->backing), (char *) hugepages_to_string(spec->hugepages),
+                (char *) (spec->populate ? "yes" : "no"), NULL,
+        };
+        posix_spawn_file_actions_t actions;
+        posix_spawnattr_t attributes;
+        sigset_t none;
+        int r;
+
+        (void) snprintf(size, sizeof(size), "%" PRIu64, spec->size);
+        (void) sigemptyset(&none);
+
+        r = posix_spawn_file_actions_init(&actions);
+        if (r != 0)
+                return -r;
+        r = posix_spawnattr_init(&attributes);
+        if (r != 0) {
+                (void) posix_spawn_file_actions_destroy(&actions);
+                return -r;
+        }
+        /* The event loop blocks the signals it reads: the donor wants to be killable. */
+        r = posix_spawnattr_setsigmask(&attributes, &none);
+        if (r == 0)
+                r = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+        if (r == 0)
+                r = posix_spawn_file_actions_adddup2(&actions, fds->report, DONOR_REPORT_FD);
+        if (r == 0)
+                r = posix_spawn_file_actions_adddup2(&actions, fds->window, DONOR_WINDOW_FD);
+        if (r == 0 && fds->file >= 0)
+                r = posix_spawn_file_actions_adddup2(&actions, fds->file, DONOR_FILE_FD);
+        if (r == 0)
+                r = posix_spawn(ret, executable, &actions, &attributes, argv, environ);
+        (void) posix_spawnattr_destroy(&attributes);
+        (void) posix_spawn_file_actions_destroy(&actions);
+        return -r;
+}
+
+static Donor *donor_new(sd_event *event, DonorProgress progress, DonorDone done, void *userdata) {
+        Donor *donor = calloc(1, sizeof(*donor));
+
+        if (donor)
+                *donor = (Donor) {
+                        .fd = -1, .event = event, .progress = progress, .done = done, .userdata = userdata, .gone = true,
+                };
+        return donor;
+}
+
+/* What the donor is told of its window: in the pipe before it starts, so that nobody waits. */
+static int open_window(const DonorSpec *spec) {
+        const AddressRange window = { spec->address, spec->length };
+        int pipes[2], r;
+
+        if (pipe2(pipes, O_CLOEXEC) < 0)
+                return -errno;
+        r = write(pipes[1], &window, sizeof(window)) == sizeof(window) ? 0 : -EIO;
+        close_fd(pipes[1]);
+        if (r < 0) {
+                close_fd(pipes[0]);
+                return r;
+        }
+        return move_fd(pipes[0]);
+}
+
+int donor_start(sd_event *event, const char *executable, const DonorSpec *spec, DonorProgress progress, DonorDone done,
+                void *userdata, Donor **ret) {
+        _cleanup_(donor_fds_done) DonorFds fds = { -1, -1, -1 };
+        _cleanup_(donor_freep) Donor *donor = NULL;
+        int pipes[2], r;
+
+        donor = donor_new(event, progress, done, userdata);
+        if (!donor)
+                return -ENOMEM;
+        if (pipe2(pipes, O_CLOEXEC) < 0)
+                return -errno;
+        donor->fd = pipes[0];
+        fds.report = move_fd(pipes[1]);
+        if (fds.report < 0)
+                return fds.report;
+        if (fcntl(donor->fd, F_SETFL, O_NONBLOCK) < 0)
+                return -errno;
+        fds.window = open_window(spec);
+        if (fds.window < 0)
+                return fds.window;
+        if (spec->backing == BACKING_FILE) {
+                fds.file = fcntl(spec->fd, F_DUPFD_CLOEXEC, DONOR_FILE_FD + 1);
+                if (fds.file < 0)
+                        return -errno;
+        }
+        r = sd_event_add_io(event, &donor->io, donor->fd, EPOLLIN, on_io, donor);
+        if (r < 0)
+                return r;
+        r = spawn(executable, spec, &fds, &donor->pid);
+        if (r < 0)
+                return r;
+        donor->gone = false;
+        r = watch_exit(event, &donor->child, donor->pid, on_exit_of, donor);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(donor);
+        return 0;
+}
+
+void donor_kill(Donor *donor) {
+        if (!donor->gone)
+                (void) kill(donor->pid, SIGKILL);
+}
+
+void donor_end(Donor *donor) {
+        int status;
+
+        if (donor->gone)
+                return;
+        donor->child = sd_event_source_disable_unref(donor->child);
+        (void) kill(donor->pid, SIGKILL);
+        while (waitpid(donor->pid, &status, 0) < 0 && errno == EINTR)
+                ;
+        donor->gone = true;
+        take_reports(donor);
+        donor->result.done = false;
+        donor->done(&donor->result, donor->userdata);
+}
+
+void donor_free(Donor *donor) {
+        if (!donor)
+                return;
+        sd_event_source_disable_unref(donor->io);
+        sd_event_source_disable_unref(donor->child);
+        if (!donor->gone) {
+                sd_event_source *orphan = NULL;
+
+                (void) kill(donor->pid, SIGKILL);
+                /* Somebody has to wait for it, and it must not be us, now. */
+                if (watch_exit(donor->event, &orphan, donor->pid, on_orphan, NULL) < 0) {
+                        sd_event_source_disable_unref(orphan);
+                        (void) waitpid(donor->pid, NULL, 0);
+                }
+        }
+        close_fd(donor->fd);
+        free(donor);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "kernel/kernel.h"
+#include "model/address.h"
+#include "model/state.h"
+
+/*
+ * The donor: a short-lived child process that makes a region, maps its memory and populates it. The daemon itself never
+ * maps a region's memory, and so never sleeps in a page fault or holds a sharer's place.
+ */
+typedef enum DonorStage {
+        DONOR_START, /* the process itself */
+        DONOR_RANGE, /* is the window free in a fresh process */
+        DONOR_MSHARE, /* mshare(2) */
+        DONOR_FILE, /* memfd_create(2), or a look at the file that was passed */
+        DONOR_MMAP,
+        DONOR_ADVISE, /* huge pages */
+        DONOR_MEMORY, /* is there enough to go on populating */
+        DONOR_POPULATE,
+        _DONOR_STAGE_MAX,
+} DonorStage;
+
+typedef enum DonorReportKind {
+        DONOR_CREATED, /* the name exists now */
+        DONOR_PROGRESS, /* value: bytes populated */
+        /* stage and error; value: for DONOR_FILE with ERANGE the file's size, with EBADF its mode; of populating what was */
+        DONOR_FAILED,
+        DONOR_DONE,
+} DonorReportKind;
+
+typedef struct DonorReport {
+        uint32_t kind, stage;
+        int32_t error; /* positive errno */
+        uint32_t reserved;
+        uint64_t value;
+} DonorReport;
+
+typedef struct DonorSpec {
+        const char *name;
+        uint64_t address, length, size; /* bytes */
+        Backing backing;
+        HugePages hugepages;
+        bool populate;
+        int fd; /* for BACKING_FILE; borrowed */
+} DonorSpec;
+
+typedef struct DonorResult {
+        bool done; /* all went well */
+        bool created; /* the name was made */
+        DonorStage stage; /* where it failed */
+        int error; /* positive errno, 0 if the process was killed */
+        uint64_t value;
+} DonorResult;
+
+typedef struct Donor Donor;
+typedef void (*DonorProgress)(uint64_t bytes, void *userdata);
+typedef void (*DonorDone)(const DonorResult *result, void *userdata);
+
+/*
+ * Starts the donor. done() is called once, from the event loop, after the process has gone; the donor may be freed in
+ * it. SIGCHLD must be blocked. Returns 0 or negative errno. Does not sleep.
+ */
+int donor_start(sd_event *event, const char *executable, const DonorSpec *spec, DonorProgress progress, DonorDone done,
+                void *userdata, Donor **ret);
+/* Makes an end of it; done() will be called. */
+void donor_kill(Donor *donor);
+/* Kills the process and waits for it, which takes as long as the kernel needs for its end; done() is called before this returns. */
+void donor_end(Donor *donor);
+/* Kills the process if it still runs; done() is not called any more. */
+void donor_free(Donor *donor);
+DEFINE_CLEANUP(Donor, donor_free)
+
+/* The process's side: main() of "mshared --donor". */
+int donor_main(const KernelOps *ops, int argc, char **argv);
+
+#define DONOR_REPORT_FD 3
+/* An AddressRange: the window. Arguments can be read by everybody, and where a region lies is not everybody's to know. */
+#define DONOR_WINDOW_FD 4
+#define DONOR_FILE_FD 5

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "kernel/kernel.h"
+#include "mshare.h"
+#include "names.h"
+
+static const char *linux_root(void) {
+        return MSHAREFS_PATH;
+}
+
+static int linux_granule(uint64_t *ret) {
+        _cleanup_(freep) char *text = NULL;
+        uint64_t v;
+        int r;
+
+        r = read_file(AT_FDCWD, "/proc/sys/vm/mshare_size", 64, &text, NULL);
+        if (r == -ENOENT)
+                return -EOPNOTSUPP;
+        if (r < 0)
+                return r;
+        text[strcspn(text, "\n")] = 0;
+        r = parse_u64(text, 10, &v);
+        if (r < 0)
+                return r;
+        /* The sysctl alone is no proof: ask the system call for something that cannot be. */
+        if (mshare_unlink("") < 0 && errno == ENOSYS)
+                return -EOPNOTSUPP;
+        *ret = v;
+        return 0;
+}
+
+static int linux_check_root(int root_fd) {
+        struct stat st, parent;
+
+        /* sysfs makes the directory, a mount of msharefs fills it: they differ in the device. */
+        if (fstat(root_fd, &st) < 0 || fstatat(root_fd, "..", &parent, 0) < 0)
+                return -errno;
+        return st.st_dev == parent.st_dev ? -ENODEV : 0;
+}
+
+static int linux_mshare(const char *name, uint64_t address, uint64_t length, int oflag, mode_t mode) {
+        return mshare(name, (void *) (uintptr_t) address, length, oflag, mode) < 0 ? -errno : 0;
+}
+
+static int linux_fdinfo(int fd, char **ret) {
+        char path[64];
+
+        (void) snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+        return read_file(AT_FDCWD, path, 4096, ret, NULL);
+}
+
+static int linux_available(uint64_t *ret) {
+        _cleanup_(freep) char *text = NULL;
+        int r;
+
+        r = read_file(AT_FDCWD, "/proc/meminfo", 16384, &text, NULL);
+        return r < 0 ? r : kernel_parse_meminfo(text, ret);
+}
+
+/* Not by its path: after an upgrade that would be another version. */
+static const char *linux_executable(void) {
+        return "/proc/self/exe";
+}
+
+const KernelOps *kernel_ops(void) {
+        static const KernelOps ops = {
+                .root = linux_root,
+                .granule = linux_granule,
+                .check_root = linux_check_root,
+                .mshare = linux_mshare,
+                .executable = linux_executable,
+                .fdinfo = linux_fdinfo,
+                .available = linux_available,
+        };
+
+        return &ops;
+}

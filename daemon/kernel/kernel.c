@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "kernel/kernel.h"
+#include "mshare.h"
+
+int kernel_open(Kernel *kernel, const KernelOps *ops) {
+        int r;
+
+        *kernel = (Kernel) { .ops = ops, .root_fd = -1 };
+        r = ops->granule(&kernel->granule);
+        if (r == -EOPNOTSUPP)
+                return 0;
+        if (r < 0)
+                return r;
+        if (kernel->granule == 0 || (kernel->granule & (kernel->granule - 1)) != 0)
+                return -EBADMSG;
+        kernel->supported = true;
+        return 0;
+}
+
+void kernel_done(Kernel *kernel) {
+        kernel->root_fd = close_fd(kernel->root_fd);
+}
+
+int kernel_root(Kernel *kernel) {
+        _cleanup_(closep) int fd = -1;
+        int r;
+
+        if (kernel->root_fd >= 0)
+                return kernel->root_fd;
+        if (!kernel->supported)
+                return -EOPNOTSUPP;
+        if (kernel->settled)
+                return -ENODEV;
+        fd = open(kernel->ops->root(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return errno == ENOENT ? -ENODEV : -errno;
+        r = kernel->ops->check_root(fd);
+        if (r < 0)
+                return r;
+        kernel->root_fd = TAKE_FD(fd);
+        return kernel->root_fd;
+}
+
+static int open_region(Kernel *kernel, const char *name) {
+        int root, fd;
+
+        root = kernel_root(kernel);
+        if (root < 0)
+                return root;
+        fd = openat(root, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY);
+        return fd < 0 ? -errno : fd;
+}
+
+int kernel_read_region(Kernel *kernel, const char *name, KernelRegion *ret) {
+        _cleanup_(freep) char *text = NULL;
+        _cleanup_(closep) int fd = -1;
+        struct mshare_info info;
+        KernelRegion region;
+        ssize_t n;
+        int r;
+
+        fd = open_region(kernel, name);
+        if (fd < 0)
+                return fd;
+        if (fstat(fd, &region.st) < 0)
+                return -errno;
+        if (!S_ISREG(region.st.st_mode))
+                return -EBADMSG;
+        n = pread(fd, &info, sizeof(info), 0);
+        if (n < 0)
+                return -errno;
+        if (n != sizeof(info) || info.size == 0)
+                return -EBADMSG;
+        r = kernel->ops->fdinfo(fd, &text);
+        if (r < 0)
+                return r;
+        region.address = info.start;
+        region.length = info.size;
+        region.read_only = kernel_fdinfo_is_read_only(text);
+        *ret = region;
+        return 0;
+}
+
+int kernel_stat(Kernel *kernel, const char *name, struct stat *ret) {
+        int root = kernel_root(kernel);
+
+        if (root < 0)
+                return root;
+        return fstatat(root, name, ret, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+int kernel_read_usage(Kernel *kernel, const char *name, KernelUsage *ret) {
+        _cleanup_(freep) char *text = NULL;
+        _cleanup_(closep) int fd = -1;
+        int r;
+
+        fd = open_region(kernel, name);
+        if (fd < 0)
+                return fd;
+        r = kernel->ops->fdinfo(fd, &text);
+        if (r < 0)
+                return r;
+        return kernel_parse_fdinfo(text, ret);
+}
+
+int kernel_chown(Kernel *kernel, const char *name, uid_t uid, gid_t gid) {
+        int root = kernel_root(kernel);
+
+        if (root < 0)
+                return root;
+        return fchownat(root, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+int kernel_chmod(Kernel *kernel, const char *name, mode_t mode) {
+        int root = kernel_root(kernel);
+
+        if (root < 0)
+                return root;
+        /* No AT_SYMLINK_NOFOLLOW (the C library goes through /proc for it): msharefs has no symbolic links. */
+        return fchmodat(root, name, mode, 0) < 0 ? -errno : 0;
+}
+
+int kernel_unlink(Kernel *kernel, const char *name) {
+        int root = kernel_root(kernel);
+
+        if (root < 0)
+                return root;
+        return unlinkat(root, name, 0) < 0 ? -errno : 0;
+}
+
+int kernel_list(Kernel *kernel, int (*found)(const char *name, void *userdata), void *userdata) {
+        int root = kernel_root(kernel);
+
+        return root < 0 ? root : for_each_entry(root, found, userdata);
+}
+
+/* The first word behind "key:" at the start of a line, and its length; or NULL. */
+static const char *find_value(const char *text, const char *key, size_t *ret_length) {
+        size_t n = strlen(key);
+        const char *p = text;
+
+        while (p) {
+                if (strncmp(p, key, n) == 0 && p[n] == ':') {
+                        p += n + 1;
+                        p += strspn(p, " \t");
+                        *ret_length = strcspn(p, " \t\n");
+                        return p;
+                }
+                p = strchr(p, '\n');
+                if (p)
+                        p++;
+        }
+        return NULL;
+}
+
+static int parse_line(const char *text, const char *key, uint64_t *ret) {
+        char digits[24];
+        const char *p;
+        size_t k;
+
+        p = find_value(text, key, &k);
+        if (!p || k == 0 || k >= sizeof(digits))
+                return -EBADMSG;
+        memcpy(digits, p, k);
+        digits[k] = 0;
+        return parse_u64(digits, 10, ret) < 0 ? -EBADMSG : 0;
+}
+
+int kernel_parse_fdinfo(const char *text, KernelUsage *ret) {
+        uint64_t sharers, resident, pgtables;
+
+        if (parse_line(text, "mshare-sharers", &sharers) < 0 || parse_line(text, "mshare-resident-kb", &resident) < 0 ||
+            parse_line(text, "mshare-pgtables-kb", &pgtables) < 0)
+                return -EBADMSG;
+        if (resident > UINT64_MAX / 1024 || pgtables > UINT64_MAX / 1024)
+                return -EBADMSG;
+        *ret = (KernelUsage) { .sharers = sharers, .resident = resident * 1024, .pgtables = pgtables * 1024 };
+        return 0;
+}
+
+bool kernel_fdinfo_is_read_only(const char *text) {
+        const char *access;
+        size_t n;
+
+        access = find_value(text, "mshare-access", &n);
+        return access && n == 1 && *access == 'r';
+}
+
+int kernel_parse_meminfo(const char *text, uint64_t *ret) {
+        uint64_t available, swap;
+
+        if (parse_line(text, "MemAvailable", &available) < 0 || parse_line(text, "SwapFree", &swap) < 0 ||
+            available > UINT64_MAX / 2048 || swap > UINT64_MAX / 2048)
+                return -EBADMSG;
+        *ret = (available + swap) * 1024;
+        return 0;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "basic/util.h"
+
+/* The live figures of a region, from its file's fdinfo. */
+typedef struct KernelUsage {
+        uint64_t sharers;
+        uint64_t resident, pgtables; /* bytes */
+} KernelUsage;
+
+/*
+ * What only a kernel with mshare can do. Everything else about a region is an ordinary file operation on its file in
+ * msharefs. Tests put another implementation here which keeps regions in a directory.
+ */
+typedef struct KernelOps {
+        const char *(*root)(void); /* where msharefs is */
+        /* The granule in bytes; -EOPNOTSUPP: this kernel has no mshare. */
+        int (*granule)(uint64_t *ret);
+        /* Whether the directory open at root_fd is msharefs: 0 or -ENODEV. */
+        int (*check_root)(int root_fd);
+        /* mshare(2). Attaches the caller. */
+        int (*mshare)(const char *name, uint64_t address, uint64_t length, int oflag, mode_t mode);
+        /* The program that knows "--donor": this one. */
+        const char *(*executable)(void);
+        /* The fdinfo text of an open region file. */
+        int (*fdinfo)(int fd, char **ret);
+        /* Memory in bytes that can be had without killing anybody: free, reclaimable, or by swapping. */
+        int (*available)(uint64_t *ret);
+} KernelOps;
+
+/* Defined once per program. */
+const KernelOps *kernel_ops(void);
+
+typedef struct Kernel {
+        const KernelOps *ops;
+        bool supported;
+        uint64_t granule; /* bytes; 0 if not supported */
+        int root_fd; /* or -1 as long as msharefs is not mounted */
+        bool settled; /* the root is not looked for any more */
+} Kernel;
+
+/* Never fails for a kernel without mshare: supported is false then. */
+int kernel_open(Kernel *kernel, const KernelOps *ops);
+void kernel_done(Kernel *kernel);
+
+/* Opens the root if it is not open yet. Returns its fd (not the caller's to close) or -ENODEV if msharefs is not mounted. */
+int kernel_root(Kernel *kernel);
+
+typedef struct KernelRegion {
+        uint64_t address, length; /* bytes */
+        bool read_only; /* for everyone and for good, whatever the mode: made with O_CREAT|O_RDONLY */
+        struct stat st;
+} KernelRegion;
+
+/* What the kernel says of a region. -ENOENT if there is none of that name, -EBADMSG if that file is no region. */
+int kernel_read_region(Kernel *kernel, const char *name, KernelRegion *ret);
+/* Owner and mode alone: cheaper. */
+int kernel_stat(Kernel *kernel, const char *name, struct stat *ret);
+int kernel_read_usage(Kernel *kernel, const char *name, KernelUsage *ret);
+int kernel_chown(Kernel *kernel, const char *name, uid_t uid, gid_t gid);
+int kernel_chmod(Kernel *kernel, const char *name, mode_t mode);
+int kernel_unlink(Kernel *kernel, const char *name);
+
+/* Calls found() for each name in msharefs until it returns nonzero, which is returned then. */
+int kernel_list(Kernel *kernel, int (*found)(const char *name, void *userdata), void *userdata);
+
+/* Takes the mshare- lines out of an fdinfo text. -EBADMSG if one is missing or no number. */
+int kernel_parse_fdinfo(const char *text, KernelUsage *ret);
+/* Whether such a text tells of a region that is read-only for everyone. One of a kernel that does not tell, does not. */
+bool kernel_fdinfo_is_read_only(const char *text);
+/* MemAvailable and SwapFree of /proc/meminfo, in bytes. -EBADMSG if they are not there. */
+int kernel_parse_meminfo(const char *text, uint64_t *ret);

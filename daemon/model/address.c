@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdbool.h>
+
+#include "basic/util.h"
+#include "model/address.h"
+
+#define TiB (UINT64_C(1) << 40)
+
+/*
+ * Where default addresses come from, best first. On x86_64 with 47 bits of user space and vm.mmap_rnd_bits at its
+ * largest (32, that is up to 16 TiB of offset):
+ *
+ *   0 to 16 TiB           fixed executables and their heap (from 4 MiB), language run times that like low memory (Go at
+ *                         0.75 TiB), the shadow of AddressSanitizer (up to 16 TiB)
+ *   5.33 to 21.33 TiB     mmap base (growing down from there) of a process with an unlimited stack
+ *   42.67 to 58.67 TiB    the mmap base of the legacy layout, growing up
+ *   85.33 to 101.33 TiB   position-independent executables, and their heap after them
+ *   112 to 128 TiB        mmap base (growing down from there), vdso, stack
+ *
+ * What lies between the second and the third is free in every process. Next best is what a legacy layout reaches only with
+ * more than 4 TiB of mappings, and last what a heap of 2 TiB or other mappings of 4 TiB reach if chance is against them.
+ */
+static const struct {
+        uint64_t start, end;
+} zones[] = {
+        { 43 * TiB / 2, 85 * TiB / 2 },
+        { 63 * TiB, 85 * TiB },
+        { 207 * TiB / 2, 108 * TiB },
+};
+
+int address_round_up(uint64_t size, uint64_t granule, uint64_t *ret) {
+        uint64_t v;
+
+        if (size == 0 || __builtin_add_overflow(size, granule - 1, &v))
+                return -ERANGE;
+        *ret = v - v % granule;
+        return 0;
+}
+
+const AddressRange *address_conflict(const AddressRange *ranges, size_t n, uint64_t start, uint64_t length) {
+        for (size_t i = 0; i < n; i++)
+                if (start < ranges[i].start + ranges[i].length && ranges[i].start < start + length)
+                        return ranges + i;
+        return NULL;
+}
+
+int address_check(uint64_t start, uint64_t length, uint64_t granule) {
+        if (start % granule != 0 || length % granule != 0)
+                return -EINVAL;
+        if (start == 0 || length == 0 || start > ADDRESS_HIGH_END - granule ||
+            length > ADDRESS_HIGH_END - granule - start)
+                return -ERANGE;
+        return 0;
+}
+
+/* The free place with that number (from 0) in [start, end), or, if there are not so many, their number. */
+static bool find_place(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t start,
+                       uint64_t end, uint64_t number, uint64_t *ret) {
+        uint64_t at = start + (granule - start % granule) % granule, found = 0;
+
+        while (at < end && length <= end - at) {
+                const AddressRange *hit = address_conflict(ranges, n, at, length);
+
+                if (!hit) {
+                        if (found++ == number) {
+                                *ret = at;
+                                return true;
+                        }
+                        at += granule;
+                        continue;
+                }
+                at = hit->start + hit->length;
+                at += (granule - at % granule) % granule;
+        }
+        *ret = found;
+        return false;
+}
+
+int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t random,
+                 uint64_t *ret) {
+        for (size_t i = 0; i < ELEMENTSOF(zones); i++) {
+                uint64_t start = zones[i].start, end = zones[i].end, places;
+
+                (void) find_place(ranges, n, length, granule, start, end, UINT64_MAX, &places);
+                if (places == 0)
+                        continue;
+                (void) find_place(ranges, n, length, granule, start, end,
+                                  (uint64_t) (((unsigned __int128) random * places) >> 64), ret);
+                return 0;
+        }
+        return -ENOSPC;
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <syslog.h>
+
+#include "basic/log.h"
+#include "basic/util.h"
+#include "model/config.h"
+
+static char *strip(char *s) {
+        char *end;
+
+        while (isspace((unsigned char) *s))
+                s++;
+        end = s + strlen(s);
+        while (end > s && isspace((unsigned char) end[-1]))
+                end--;
+        *end = 0;
+        return s;
+}
+
+/* Cuts the next logical line off *text: continuation lines are joined by a blank. */
+static char *next_line(char **text, unsigned *line) {
+        char *start = *text, *p = *text;
+
+        if (!*p)
+                return NULL;
+        for (;;) {
+                char *nl = strchr(p, '\n');
+
+                (*line)++;
+                if (!nl) {
+                        *text = p + strlen(p);
+                        return start;
+                }
+                if (nl > start && nl[-1] == '\\' && nl[1]) {
+                        nl[-1] = nl[0] = ' ';
+                        p = nl + 1;
+                        continue;
+                }
+                *nl = 0;
+                *text = nl + 1;
+                return start;
+        }
+}
+
+unsigned config_parse(const char *file, char *text, ConfigAssign assign, void *assigned, ConfigComplain complain,
+                      void *userdata) {
+        unsigned line = 0, n_wrong = 0;
+        char *section = NULL, *l;
+
+        while ((l = next_line(&text, &line))) {
+                const char *reason = NULL;
+                char message[512];
+                size_t n;
+                char *eq;
+                int r;
+
+                l = strip(l);
+                if (!*l || *l == '#' || *l == ';')
+                        continue;
+                n = strlen(l);
+                if (*l == '[') {
+                        if (l[n - 1] != ']') {
+                                (void) snprintf(message, sizeof(message), "'%.100s' opens a section but lacks the ']'", l);
+                                goto wrong;
+                        }
+                        l[n - 1] = 0;
+                        section = l + 1;
+                        continue;
+                }
+                eq = strchr(l, '=');
+                if (!eq) {
+                        (void) snprintf(message, sizeof(message), "'%.100s' is neither [Section] nor Key=Value", l);
+                        goto wrong;
+                }
+                *eq = 0;
+                if (!section) {
+                        (void) snprintf(message, sizeof(message), "'%.100s' stands before the first [Section]", strip(l));
+                        goto wrong;
+                }
+                r = assign(section, strip(l), strip(eq + 1), assigned, &reason);
+                if (r >= 0)
+                        continue;
+                if (r == -ENOENT)
+                        (void) snprintf(message, sizeof(message), "unknown key '%.100s' in section [%.100s]", strip(l),
+                                        section);
+                else
+                        (void) snprintf(message, sizeof(message), "%.100s=%.100s: %s", strip(l), strip(eq + 1),
+                                        reason ?: strerror(-r));
+        wrong:
+                n_wrong++;
+                complain(file, line, message, userdata);
+        }
+        return n_wrong;
+}
+
+void config_set_defaults(Config *config) {
+        limits_set_defaults(&config->limits);
+        config->log_level = LOG_INFO;
+}
+
+static int config_assign(const char *section, const char *key, const char *value, void *assigned,
+                         const char **reason) {
+        Config *config = assigned;
+        int r;
+
+        if (streq(section, "Limits")) {
+                Limit limit;
+                uint64_t v;
+
+                r = limit_from_name(key);
+                if (r < 0)
+                        return -ENOENT;
+                limit = (Limit) r;
+                *reason = "expected a number, optionally followed by K, M, G, T, P or E, or 'infinity'";
+                r = parse_size(value, &v);
+                if (r < 0)
+                        return r;
+                config->limits.max[limit] = v;
+                return 0;
+        }
+        if (streq(section, "Log") && streq(key, "Level")) {
+                *reason = "one of emerg, alert, crit, err, warning, notice, info, debug is wanted";
+                r = log_level_from_string(value);
+                if (r < 0)
+                        return r;
+                config->log_level = r;
+                return 0;
+        }
+        return -ENOENT;
+}
+
+static int load_file(Config *config, int dirfd, const char *dir, const char *name, ConfigComplain complain,
+                     void *userdata) {
+        _cleanup_(freep) char *text = NULL, *path = NULL;
+        int r;
+
+        if (asprintf(&path, "%s/%s", dir, name) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        r = read_file(dirfd, name, CONFIG_FILE_MAX, &text, NULL);
+        if (r == -ENOENT)
+                return r;
+        if (r < 0) {
+                complain(path, 0, strerror(-r), userdata);
+                return 1;
+        }
+        return (int) config_parse(path, text, config_assign, config, complain, userdata);
+}
+
+struct dropin {
+        char *name;
+        const char *dir;
+};
+
+static int dropin_compare(const void *a, const void *b) {
+        return strcmp(((const struct dropin *) a)->name, ((const struct dropin *) b)->name);
+}
+
+struct dropins {
+        struct dropin *v;
+        size_t n;
+};
+
+static void dropins_done(struct dropins *d) {
+        for (size_t i = 0; i < d->n; i++)
+                free(d->v[i].name);
+        free(d->v);
+}
+
+static bool dropins_have(const struct dropins *d, const char *name) {
+        for (size_t i = 0; i < d->n; i++)
+                if (streq(d->v[i].name, name))
+                        return true;
+        return false;
+}
+
+static int dropins_collect(struct dropins *d, const char *dir) {
+        _cleanup_(freep) char *path = NULL;
+        _cleanup_(closedirp) DIR *stream = NULL;
+        struct dirent *de;
+
+        if (asprintf(&path, "%s/mshared.conf.d", dir) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        stream = opendir(path);
+        if (!stream)
+                return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+        while ((de = readdir(stream))) {
+                size_t n = strlen(de->d_name);
+                struct dropin *v;
+
+                if (n <= 5 || de->d_name[0] == '.' || !streq(de->d_name + n - 5, ".conf"))
+                        continue;
+                if (dropins_have(d, de->d_name))
+                        continue;
+                v = realloc(d->v, (d->n + 1) * sizeof(*v));
+                if (!v)
+                        return -ENOMEM;
+                d->v = v;
+                v[d->n] = (struct dropin) { .name = strdup(de->d_name), .dir = dir };
+                if (!v[d->n].name)
+                        return -ENOMEM;
+                d->n++;
+        }
+        return 0;
+}
+
+int config_load(Config *config, const char *const *dirs, ConfigComplain complain, void *userdata) {
+        _cleanup_(dropins_done) struct dropins dropins = {};
+        int r, n_wrong = 0;
+
+        for (const char *const *dir = dirs; *dir; dir++) {
+                _cleanup_(closep) int fd = open(*dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+                if (fd < 0)
+                        continue;
+                r = load_file(config, fd, *dir, "mshared.conf", complain, userdata);
+                if (r == -ENOMEM)
+                        return r;
+                if (r >= 0) {
+                        n_wrong += r;
+                        break;
+                }
+        }
+        for (const char *const *dir = dirs; *dir; dir++) {
+                r = dropins_collect(&dropins, *dir);
+                if (r == -ENOMEM)
+                        return r;
+                if (r < 0) {
+                        complain(*dir, 0, strerror(-r), userdata);
+                        n_wrong++;
+                }
+        }
+        if (dropins.n > 0)
+                qsort(dropins.v, dropins.n, sizeof(*dropins.v), dropin_compare);
+        for (size_t i = 0; i < dropins.n; i++) {
+                _cleanup_(freep) char *name = NULL;
+                _cleanup_(closep) int fd = open(dropins.v[i].dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+                if (fd < 0)
+                        continue;
+                if (asprintf(&name, "mshared.conf.d/%s", dropins.v[i].name) < 0) {
+                        name = NULL;
+                        return -ENOMEM;
+                }
+                r = load_file(config, fd, dropins.v[i].dir, name, complain, userdata);
+                if (r == -ENOMEM)
+                        return r;
+                if (r > 0)
+                        n_wrong += r;
+        }
+        return n_wrong;
+}

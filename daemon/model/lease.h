@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <sys/queue.h>
+#include <systemd/sd-event.h>
+
+#include "basic/util.h"
+#include "model/access.h"
+
+typedef struct Lease Lease;
+typedef struct Region Region;
+
+/*
+ * One client: a FIFO whose write end the client's processes hold. All that is known of it stands in the FIFO's own
+ * name, so that it is made and unmade in one system call and there is no second file to disagree with.
+ */
+typedef struct LeaseRecord {
+        uint64_t region_id, id;
+        uid_t uid;
+        pid_t pid; /* for people to read */
+        Access access;
+        uint64_t since_usec; /* CLOCK_REALTIME */
+        char *sender; /* unique bus name, or NULL if it is of an earlier bus */
+        char *unit; /* for people to read; or NULL */
+} LeaseRecord;
+
+struct Lease {
+        LIST_ENTRY(Lease) leases;
+        Region *region;
+        LeaseRecord record;
+        char *file; /* in the lease directory */
+        int fd; /* read end, never read: what comes is the hang-up of the last holder */
+        sd_event_source *source;
+};
+
+void lease_record_done(LeaseRecord *record);
+/* The FIFO's name, to be freed. NULL without memory. A unit name that does not fit is left out. */
+char *lease_record_format(const LeaseRecord *record);
+/* The reverse. 0, -EBADMSG or -ENOMEM. */
+int lease_record_parse(const char *name, LeaseRecord *ret);
+
+/*
+ * Makes the FIFO. *ret_fd is the write end, for the client. The lease is in no list yet and takes *record over on
+ * success. Never sleeps.
+ */
+int lease_new(int dirfd, LeaseRecord *record, Lease **ret, int *ret_fd);
+/* Opens the FIFO of a lease of an earlier run. If nobody holds it any more, its hang-up is there at once. */
+int lease_open(int dirfd, const char *file, LeaseRecord *record, Lease **ret);
+/* Calls `dropped` once nobody holds the lease any more, before any bus request that came later. */
+int lease_watch(Lease *lease, sd_event *event, sd_event_io_handler_t dropped);
+/*
+ * The connection that took the lease is none of this bus: its name is struck out, of the FIFO's name too, lest the next run
+ * read it there. 0 or negative errno; the record is without the name in any case.
+ */
+int lease_forget_sender(Lease *lease, int dirfd);
+/* Forgets the lease; the FIFO stays for the next run of the broker. Takes NULL. */
+void lease_free(Lease *lease);
+DEFINE_CLEANUP(Lease, lease_free)
+/* Removes the FIFO too: the client is gone. */
+void lease_drop(Lease *lease, int dirfd);

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+
+#include "basic/util.h"
+#include "model/limits.h"
+
+static const struct {
+        const char *name, *meaning;
+        uint64_t value;
+} table[_LIMIT_MAX] = {
+        /* The address space gives 95 windows by default; more only by explicit addresses. */
+        [LIMIT_REGIONS] = { "RegionsMax", "regions in all", 1024 },
+        [LIMIT_REGION_LEASES] = { "LeasesPerRegionMax", "leases of one region", 8192 },
+        [LIMIT_USER_REGIONS] = { "RegionsPerUserMax", "regions made by one user", 16 },
+        [LIMIT_USER_BYTES] = { "BytesPerUserMax", "bytes in the regions made by one user", UINT64_C(1) << 40 },
+        [LIMIT_USER_LEASES] = { "LeasesPerUserMax", "leases of one user", 8192 },
+        [LIMIT_USER_PENDING] = { "PendingCallsPerUserMax", "calls of one user under way", 512 },
+};
+
+void limits_set_defaults(Limits *limits) {
+        for (size_t i = 0; i < _LIMIT_MAX; i++)
+                limits->max[i] = table[i].value;
+}
+
+const char *limit_name(Limit limit) {
+        return table[limit].name;
+}
+
+const char *limit_meaning(Limit limit) {
+        return table[limit].meaning;
+}
+
+int limit_from_name(const char *name) {
+        for (int i = 0; i < _LIMIT_MAX; i++)
+                if (streq(name, table[i].name))
+                        return i;
+        return -EINVAL;
+}
+
+static User *find(const Users *users, uid_t uid) {
+        User *u;
+
+        LIST_FOREACH(u, users, users)
+                if (u->uid == uid)
+                        return u;
+        return NULL;
+}
+
+const User *users_find(const Users *users, uid_t uid) {
+        return find(users, uid);
+}
+
+static User *users_get(Users *users, uid_t uid) {
+        User *u = find(users, uid);
+
+        if (u)
+                return u;
+        u = calloc(1, sizeof(*u));
+        if (!u)
+                return NULL;
+        u->uid = uid;
+        LIST_INSERT_HEAD(users, u, users);
+        return u;
+}
+
+static void user_free(User *u) {
+        LIST_REMOVE(u, users);
+        free(u);
+}
+
+/* A user who has nothing left costs nothing. */
+static void user_gc(User *u) {
+        for (size_t i = 0; i < _COUNT_MAX; i++)
+                if (u->count[i] > 0)
+                        return;
+        user_free(u);
+}
+
+int users_charge(Users *users, const Limits *limits, uid_t uid, Limit limit, uint64_t amount) {
+        uint64_t now = users_count(users, uid, limit);
+
+        if (uid != 0 && (now > limits->max[limit] || amount > limits->max[limit] - now))
+                return 1;
+        return users_charge_forced(users, uid, limit, amount);
+}
+
+int users_charge_forced(Users *users, uid_t uid, Limit limit, uint64_t amount) {
+        User *u = users_get(users, uid);
+
+        if (!u)
+                return -ENOMEM;
+        if (__builtin_add_overflow(u->count[limit], amount, &u->count[limit]))
+                u->count[limit] = UINT64_MAX;
+        user_gc(u);
+        return 0;
+}
+
+void users_discharge(Users *users, uid_t uid, Limit limit, uint64_t amount) {
+        User *u = find(users, uid);
+
+        if (!u)
+                return;
+        u->count[limit] -= amount < u->count[limit] ? amount : u->count[limit];
+        user_gc(u);
+}
+
+uint64_t users_count(const Users *users, uid_t uid, Limit limit) {
+        const User *u = find(users, uid);
+
+        return u ? u->count[limit] : 0;
+}
+
+void users_done(Users *users) {
+        User *u;
+
+        while ((u = LIST_FIRST(users)))
+                user_free(u);
+}

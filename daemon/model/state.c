@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "model/name.h"
+#include "model/state.h"
+
+static const char *const backings[_BACKING_MAX] = { "anonymous", "memfd", "hugetlb", "file", "empty", "unknown" };
+static const char *const hugepages[_HUGEPAGES_MAX] = { "default", "never", "advise", "always" };
+static const char *const lifetimes[_LIFETIME_MAX] = { "persistent", "while-leased" };
+
+static int find(const char *const *table, size_t n, const char *s) {
+        for (size_t i = 0; i < n; i++)
+                if (streq(table[i], s))
+                        return (int) i;
+        return -EINVAL;
+}
+
+const char *backing_to_string(Backing b) {
+        return backings[b];
+}
+
+int backing_from_string(const char *s) {
+        return find(backings, _BACKING_MAX, s);
+}
+
+const char *hugepages_to_string(HugePages h) {
+        return hugepages[h];
+}
+
+int hugepages_from_string(const char *s) {
+        return find(hugepages, _HUGEPAGES_MAX, s);
+}
+
+const char *lifetime_to_string(Lifetime l) {
+        return lifetimes[l];
+}
+
+int lifetime_from_string(const char *s) {
+        return find(lifetimes, _LIFETIME_MAX, s);
+}
+
+void region_record_done(RegionRecord *record) {
+        free(record->name);
+        free(record->label);
+        free(record->others);
+        *record = (RegionRecord) {};
+}
+
+char *region_record_format(const RegionRecord *r) {
+        _cleanup_(freep) char *name = NULL, *label = NULL;
+        char *text;
+        int k;
+
+        name = line_escape(r->name);
+        label = line_escape(r->label ?: "");
+        if (!name || !label)
+                return NULL;
+        k = asprintf(&text,
+                     "# This is private data of mshared. Do not parse.\n"
+                     "VERSION=1\nNAME=%s\nID=%016" PRIx64 "\nADDRESS=%" PRIu64 "\nLENGTH=%" PRIu64 "\nSIZE=%" PRIu64
+                     "\nMODE=%03o\nUID=%" PRIu32 "\nGID=%" PRIu32 "\nCREATOR=%" PRIu32
+                     "\nBACKING=%s\nHUGEPAGES=%s\nLIFETIME=%s\nLINGER=%" PRIu64 "\nCREATED=%" PRIu64 "\nINODE=%" PRIu64
+                     "\nLABEL=%s\nREADY=%d\nLEASED=%d\n%s",
+                     name, r->id, r->address, r->length, r->size, (unsigned) r->mode, (uint32_t) r->uid,
+                     (uint32_t) r->gid, (uint32_t) r->creator, backings[r->backing], hugepages[r->hugepages],
+                     lifetimes[r->lifetime], r->linger_usec, r->created_usec, r->inode, label, r->ready, r->leased,
+                     r->others ?: "");
+        return k < 0 ? NULL : text;
+}
+
+enum Key {
+        KEY_VERSION, KEY_NAME, KEY_ID, KEY_ADDRESS, KEY_LENGTH, KEY_SIZE, KEY_MODE, KEY_UID, KEY_GID, KEY_CREATOR,
+        KEY_BACKING, KEY_HUGEPAGES, KEY_LIFETIME, KEY_LINGER, KEY_CREATED, KEY_INODE, KEY_LABEL, KEY_READY,
+        KEY_LEASED, _KEY_MAX,
+};
+
+static const char *const keys[_KEY_MAX] = {
+        "VERSION", "NAME", "ID", "ADDRESS", "LENGTH", "SIZE", "MODE", "UID", "GID", "CREATOR",
+        "BACKING", "HUGEPAGES", "LIFETIME", "LINGER", "CREATED", "INODE", "LABEL", "READY", "LEASED",
+};
+
+static int assign_enum(int value, unsigned *ret) {
+        if (value < 0)
+                return value;
+        *ret = (unsigned) value;
+        return 0;
+}
+
+static int assign(RegionRecord *r, enum Key key, const char *value) {
+        uint64_t version;
+
+        switch (key) {
+        case KEY_VERSION:
+                /* A later version's keys that we know mean what they always have. */
+                return parse_u64(value, 10, &version);
+        case KEY_NAME:
+                return line_unescape(value, &r->name);
+        case KEY_ID:
+                return parse_u64(value, 16, &r->id);
+        case KEY_ADDRESS:
+                return parse_u64(value, 10, &r->address);
+        case KEY_LENGTH:
+                return parse_u64(value, 10, &r->length);
+        case KEY_SIZE:
+                return parse_u64(value, 10, &r->size);
+        case KEY_MODE:
+                return parse_mode(value, &r->mode);
+        case KEY_UID:
+                return parse_u32(value, 10, &r->uid);
+        case KEY_GID:
+                return parse_u32(value, 10, &r->gid);
+        case KEY_CREATOR:
+                return parse_u32(value, 10, &r->creator);
+        case KEY_BACKING:
+                return assign_enum(backing_from_string(value), &r->backing);
+        case KEY_HUGEPAGES:
+                return assign_enum(hugepages_from_string(value), &r->hugepages);
+        case KEY_LIFETIME:
+                return assign_enum(lifetime_from_string(value), &r->lifetime);
+        case KEY_LINGER:
+                return parse_u64(value, 10, &r->linger_usec);
+        case KEY_CREATED:
+                return parse_u64(value, 10, &r->created_usec);
+        case KEY_INODE:
+                return parse_u64(value, 10, &r->inode);
+        case KEY_LABEL:
+                return *value ? line_unescape(value, &r->label) : 0;
+        case KEY_READY:
+                return parse_bool(value, &r->ready);
+        case KEY_LEASED:
+                return parse_bool(value, &r->leased);
+        default:
+                return -EINVAL;
+        }
+}
+
+static int key_from_string(const char *s) {
+        return find(keys, _KEY_MAX, s);
+}
+
+/* Which of the values cannot be: they count as not read. */
+static void check(RegionRecord *r, bool *seen) {
+        uint64_t end;
+
+        if (seen[KEY_NAME] && !region_name_is_adoptable(r->name))
+                seen[KEY_NAME] = false;
+        if (r->label && strlen(r->label) > LABEL_MAX)
+                seen[KEY_LABEL] = false;
+        if (r->uid == (uid_t) -1)
+                seen[KEY_UID] = false;
+        if (r->gid == (gid_t) -1)
+                seen[KEY_GID] = false;
+        if (!seen[KEY_ADDRESS] || !seen[KEY_LENGTH] || r->length == 0 ||
+            __builtin_add_overflow(r->address, r->length, &end))
+                seen[KEY_ADDRESS] = seen[KEY_LENGTH] = false;
+        if (r->size == 0 || (seen[KEY_LENGTH] && r->size > r->length))
+                seen[KEY_SIZE] = false;
+}
+
+static int keep_line(RegionRecord *r, const char *line) {
+        char *more;
+
+        if (asprintf(&more, "%s%s\n", r->others ?: "", line) < 0)
+                return -ENOMEM;
+        free(r->others);
+        r->others = more;
+        return 0;
+}
+
+static int read_line(RegionRecord *record, char *line, bool *seen, bool *twice) {
+        char *eq;
+        int key, r;
+
+        if (*line == '#')
+                return 0;
+        eq = strchr(line, '=');
+        if (!eq)
+                return -EBADMSG;
+        *eq = 0;
+        key = key_from_string(line);
+        if (key < 0) {
+                *eq = '=';
+                return keep_line(record, line);
+        }
+        if (seen[key] || twice[key]) {
+                /* Neither is to be believed. */
+                twice[key] = true;
+                return -EBADMSG;
+        }
+        r = assign(record, (enum Key) key, eq + 1);
+        seen[key] = r >= 0;
+        return r;
+}
+
+int region_record_parse(char *text, RegionRecord *ret) {
+        _cleanup_(region_record_done) RegionRecord record = { .creator = (uid_t) -1 };
+        bool seen[_KEY_MAX] = {}, twice[_KEY_MAX] = {};
+        char *line, *save = NULL;
+        int r, wrong = 0;
+
+        for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+                r = read_line(&record, line, seen, twice);
+                if (r == -ENOMEM)
+                        return r;
+                wrong |= r < 0;
+        }
+        for (size_t i = 0; i < _KEY_MAX; i++)
+                seen[i] = seen[i] && !twice[i];
+        check(&record, seen);
+        if (!seen[KEY_CREATOR])
+                record.creator = (uid_t) -1;
+        if (!seen[KEY_NAME])
+                (void) free_and_strdup(&record.name, NULL);
+        if (!seen[KEY_LABEL])
+                (void) free_and_strdup(&record.label, NULL);
+        if (!seen[KEY_BACKING])
+                record.backing = BACKING_UNKNOWN;
+        if (!seen[KEY_HUGEPAGES])
+                record.hugepages = HUGEPAGES_DEFAULT;
+        if (!seen[KEY_LIFETIME])
+                record.lifetime = LIFETIME_PERSISTENT;
+        if (!seen[KEY_INODE])
+                record.inode = 0;
+        record.has_id = seen[KEY_ID];
+        record.has_size = seen[KEY_SIZE];
+        record.has_window = seen[KEY_LENGTH];
+        record.has_created = seen[KEY_CREATED];
+        record.has_ready = seen[KEY_READY];
+        for (size_t i = 0; i < _KEY_MAX; i++)
+                wrong |= !seen[i];
+        *ret = record;
+        record = (RegionRecord) {};
+        return wrong;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "basic/util.h"
+
+#define STATE_FILE_MAX (16 * 1024)
+#define LABEL_MAX 256
+
+typedef enum Backing {
+        BACKING_ANONYMOUS,
+        BACKING_MEMFD,
+        BACKING_HUGETLB,
+        BACKING_FILE,
+        BACKING_EMPTY,
+        BACKING_UNKNOWN, /* not made by us */
+        _BACKING_MAX,
+} Backing;
+
+typedef enum HugePages {
+        HUGEPAGES_DEFAULT, /* the system's setting */
+        HUGEPAGES_NEVER,
+        HUGEPAGES_ADVISE,
+        HUGEPAGES_ALWAYS,
+        _HUGEPAGES_MAX,
+} HugePages;
+
+typedef enum Lifetime {
+        LIFETIME_PERSISTENT,
+        LIFETIME_WHILE_LEASED,
+        _LIFETIME_MAX,
+} Lifetime;
+
+const char *backing_to_string(Backing b);
+int backing_from_string(const char *s);
+const char *hugepages_to_string(HugePages h);
+int hugepages_from_string(const char *s);
+const char *lifetime_to_string(Lifetime l);
+int lifetime_from_string(const char *s);
+
+/* What we must know of a region and the kernel does not keep for us: one file in /run/mshared/regions/ each. */
+typedef struct RegionRecord {
+        char *name;
+        uint64_t id; /* ours, to tell this region's leases from those of an earlier one of that name */
+        uint64_t address, length, size; /* bytes */
+        mode_t mode; /* what it is, or for a region that is being made: what it will be */
+        uid_t uid;
+        gid_t gid;
+        uid_t creator; /* who made it, whoever it belongs to now; (uid_t) -1 if that is not known */
+        Backing backing;
+        HugePages hugepages;
+        Lifetime lifetime;
+        uint64_t linger_usec;
+        uint64_t created_usec; /* CLOCK_REALTIME */
+        uint64_t inode; /* of the file in msharefs, 0 as long as that is not known */
+        char *label; /* or NULL */
+        bool ready; /* false while it is being made */
+        bool leased; /* has had a client */
+        char *others; /* lines of keys that we do not know, as a later version writes them; or NULL. They are kept */
+        bool has_id, has_size, has_window, has_created, has_ready; /* after region_record_parse(): whether the text said so */
+} RegionRecord;
+
+void region_record_done(RegionRecord *record);
+
+/* The text of the state file, to be freed, or NULL without memory. */
+char *region_record_format(const RegionRecord *record);
+
+/*
+ * Reads such a text (which is changed). The text may come from another version or be damaged: every value is checked
+ * by itself and against the others, and what can be used is. Returns 0 if all was there, 1 if not: the rest is then as the zeroed
+ * record has it, or as for a creator that is not known. -ENOMEM with nothing in *ret.
+ */
+int region_record_parse(char *text, RegionRecord *ret);

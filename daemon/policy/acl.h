@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdint.h>
+
+#include "model/access.h"
+
+/*
+ * POSIX access lists of a region's file in the directory dirfd, for the kernels and file systems that have them.
+ * All return -EOPNOTSUPP where there are none, and -ERANGE for a list of more than ACL_ENTRIES_MAX entries.
+ */
+#define ACL_ENTRIES_MAX 256
+
+/* Admits that user, whatever the mode says. Nobody else gets more than he had; the mask grows as needed. */
+int acl_grant_user(int dirfd, const char *name, uid_t uid, Access access);
+
+/* As the kernel would decide by the list: 1 or 0. -ENODATA: the file has no list, the mode decides. */
+int acl_check(int dirfd, const char *name, const Identity *who, uid_t owner, gid_t group, Access access);
+
+/*
+ * The mode is to say all: whom a list admits in addition is admitted no more. Without this a chmod would set the mask of the
+ * list, and neither take back nor give what its bits say. -ENODATA: the file has no list.
+ */
+int acl_replace_by_mode(int dirfd, const char *name, mode_t mode);
+
+/* The file's permission bits as they are without the list: those of a file with a list have the list's mask for the group. */
+int acl_plain_mode(int dirfd, const char *name, mode_t *ret);
+
+/* Removes the list. Owner, group and others have what they had in it. -ENODATA: the file has no list. */
+int acl_drop(int dirfd, const char *name);
+
+typedef struct AclGrant {
+        bool group; /* id is a group's, else a user's */
+        uint32_t id;
+        unsigned access; /* permission bits, less what the mask takes */
+} AclGrant;
+
+/* The named users and groups of the list, at most max of them. -ENODATA: the file has no list. */
+int acl_list(int dirfd, const char *name, AclGrant *grants, size_t max, size_t *ret);
+
+/* Removes one user or group from the list, and the list with the last of them. -ENODATA or -ESRCH: there is no such entry. */
+int acl_revoke(int dirfd, const char *name, bool group, uint32_t id);
+
+/* What acl_restore() needs to undo a change. */
+typedef struct AclBackup {
+        void *list;
+} AclBackup;
+
+int acl_save(int dirfd, const char *name, AclBackup *ret);
+int acl_restore(int dirfd, const char *name, const AclBackup *backup);
+void acl_backup_done(AclBackup *backup);

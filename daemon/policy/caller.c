@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/queue.h>
+
+#include "basic/util.h"
+#include "errors.h"
+#include "policy/caller.h"
+#include "policy/descriptors.h"
+
+typedef struct Held {
+        STAILQ_ENTRY(Held) held;
+        sd_bus_message *m;
+} Held;
+
+typedef struct Caller {
+        LIST_ENTRY(Caller) callers;
+        Callers *owner;
+        char *name;
+        Identity who;
+        bool known;
+        sd_bus_slot *slot;
+        /* Calls that came before the answer, or after calls which did and are not dispatched yet. */
+        STAILQ_HEAD(HeldList, Held) held;
+} Caller;
+
+struct Callers {
+        sd_bus *bus;
+        const Log *log;
+        const unsigned *n_leases;
+        CallerGone gone;
+        void *userdata;
+        sd_bus_slot *filter, *left;
+        LIST_HEAD(CallerList, Caller) callers;
+};
+
+static void caller_free(Caller *c) {
+        Held *h;
+
+        LIST_REMOVE(c, callers);
+        while ((h = STAILQ_FIRST(&c->held))) {
+                STAILQ_REMOVE_HEAD(&c->held, held);
+                sd_bus_message_unref(h->m);
+                free(h);
+        }
+        sd_bus_slot_unref(c->slot);
+        identity_done(&c->who);
+        free(c->name);
+        free(c);
+}
+
+static Caller *find(Callers *callers, const char *name) {
+        Caller *c;
+
+        LIST_FOREACH(c, &callers->callers, callers)
+                if (streq(c->name, name))
+                        return c;
+        return NULL;
+}
+
+static int hold(Caller *c, sd_bus_message *m) {
+        Held *h;
+
+        h = malloc(sizeof(*h));
+        if (!h)
+                return -ENOMEM;
+        h->m = sd_bus_message_ref(m);
+        STAILQ_INSERT_TAIL(&c->held, h, held);
+        return 0;
+}
+
+static int read_groups(sd_bus_message *m, Identity *who) {
+        const void *gids;
+        size_t size;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'v', "au");
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read_array(m, 'u', &gids, &size);
+        if (r < 0)
+                return r;
+        if (size > 0) {
+                free(who->gids);
+                who->gids = malloc(size);
+                if (!who->gids)
+                        return -ENOMEM;
+                memcpy(who->gids, gids, size);
+                who->n_gids = size / sizeof(gid_t);
+        }
+        return sd_bus_message_exit_container(m);
+}
+
+/*
+ * The bus tells all groups, sorted, and not which is the primary one. The process itself is asked, if it is still there;
+ * since it may be another by now, it is believed only as far as it says nothing that the bus has not said.
+ */
+static void find_primary_group(Identity *who) {
+        _cleanup_(freep) char *text = NULL;
+        uint32_t uid, gid;
+        char path[64];
+        const char *p;
+
+        if (who->n_gids > 0)
+                who->gid = who->gids[0];
+        (void) snprintf(path, sizeof(path), "/proc/%" PRId32 "/status", (int32_t) who->pid);
+        if (who->n_gids == 1 || who->pid <= 0 || read_file(AT_FDCWD, path, 16384, &text, NULL) < 0)
+                return;
+        p = strstr(text, "\nUid:");
+        if (!p || sscanf(p, "\nUid: %*u %" SCNu32, &uid) != 1 || uid != who->uid)
+                return;
+        p = strstr(text, "\nGid:");
+        if (!p || sscanf(p, "\nGid: %*u %" SCNu32, &gid) != 1)
+                return;
+        if (who->n_gids == 0 || identity_in_group(who, gid))
+                who->gid = gid;
+}
+
+static int read_credentials(sd_bus_message *m, Identity *ret) {
+        _cleanup_(identity_done) Identity who = { .uid = (uid_t) -1, .gid = (gid_t) -1 };
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "{sv}");
+        if (r < 0)
+                return r;
+        while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+                const char *key;
+                uint32_t v;
+
+                r = sd_bus_message_read(m, "s", &key);
+                if (r < 0)
+                        return r;
+                if (streq(key, "UnixUserID")) {
+                        r = sd_bus_message_read(m, "v", "u", &v);
+                        who.uid = v;
+                } else if (streq(key, "ProcessID")) {
+                        r = sd_bus_message_read(m, "v", "u", &v);
+                        who.pid = (pid_t) v;
+                } else if (streq(key, "UnixGroupIDs"))
+                        r = read_groups(m, &who);
+                else
+                        r = sd_bus_message_skip(m, "v");
+                if (r < 0)
+                        return r;
+                r = sd_bus_message_exit_container(m);
+                if (r < 0)
+                        return r;
+        }
+        if (r < 0)
+                return r;
+        if (who.uid == (uid_t) -1)
+                return -ENODATA;
+        find_primary_group(&who);
+        *ret = who;
+        who = (Identity) {};
+        return 0;
+}
+
+/* The connection is gone or the bus will not say who it is: nobody is served on a guess. */
+static void refuse(Caller *c, int error) {
+        Held *h;
+
+        STAILQ_FOREACH(h, &c->held, held)
+                (void) sd_bus_reply_method_errorf(h->m, SD_BUS_ERROR_ACCESS_DENIED,
+                                                  "The bus did not say who %s is: %s", c->name, strerror(-error));
+        caller_free(c);
+}
+
+static int credentials_came(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
+        Caller *c = userdata;
+        const sd_bus_error *e = sd_bus_message_get_error(m);
+        Held *h;
+        int r;
+
+        c->slot = sd_bus_slot_unref(c->slot);
+        r = e ? -sd_bus_error_get_errno(e) : read_credentials(m, &c->who);
+        if (r < 0) {
+                log_message(c->owner->log, LOG_DEBUG, "No credentials of %s: %s", c->name, strerror(-r));
+                refuse(c, r);
+                return 0;
+        }
+        c->known = true;
+        STAILQ_FOREACH(h, &c->held, held) {
+                r = sd_bus_enqueue_for_read(c->owner->bus, h->m);
+                if (r < 0) {
+                        refuse(c, r);
+                        return 0;
+                }
+        }
+        return 0;
+}
+
+static int caller_new(Callers *callers, const char *name, Caller **ret) {
+        Caller *c;
+        int r;
+
+        c = calloc(1, sizeof(*c));
+        if (!c)
+                return -ENOMEM;
+        STAILQ_INIT(&c->held);
+        c->owner = callers;
+        LIST_INSERT_HEAD(&callers->callers, c, callers);
+        r = free_and_strdup(&c->name, name);
+        if (r >= 0)
+                r = sd_bus_call_method_async(callers->bus, &c->slot, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                             "org.freedesktop.DBus", "GetConnectionCredentials", credentials_came, c,
+                                             "s", name);
+        if (r < 0) {
+                caller_free(c);
+                return r;
+        }
+        *ret = c;
+        return 0;
+}
+
+static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Callers *callers = userdata;
+        const char *sender = sd_bus_message_get_sender(m);
+        uint8_t type;
+        Caller *c;
+        Held *h;
+        int r;
+
+        r = sd_bus_message_get_type(m, &type);
+        if (r < 0 || type != SD_BUS_MESSAGE_METHOD_CALL || !sender || sender[0] != ':')
+                return r < 0 ? r : 0;
+        c = find(callers, sender);
+        if (!c) {
+                r = caller_new(callers, sender, &c);
+                if (r < 0)
+                        return sd_bus_reply_method_errno(m, r, NULL) < 0 ? r : 1;
+        }
+        h = STAILQ_FIRST(&c->held);
+        if (c->known && !h)
+                return 0;
+        if (c->known && h->m == m) {
+                STAILQ_REMOVE_HEAD(&c->held, held);
+                sd_bus_message_unref(h->m);
+                free(h);
+                return 0;
+        }
+        /* It is kept with all descriptors that have come with it. */
+        if (!descriptors_left_for_caller(*callers->n_leases))
+                return sd_bus_reply_method_errorf(m, ERROR_LIMIT_EXCEEDED,
+                                                  "New connections have used up their part of the broker's descriptors, "
+                                                  "an eighth of LimitNOFILE= of mshared.service; try again later") < 0
+                               ? -EIO
+                               : 1;
+        r = hold(c, m);
+        /* The held ones are back in the read queue already: this one goes in after them. */
+        if (r >= 0 && c->known)
+                r = sd_bus_enqueue_for_read(callers->bus, m);
+        if (r < 0)
+                return sd_bus_reply_method_errno(m, r, NULL) < 0 ? r : 1;
+        return 1;
+}
+
+static int name_left(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Callers *callers = userdata;
+        const char *name, *old, *new;
+        Caller *c;
+        int r;
+
+        r = sd_bus_message_read(m, "sss", &name, &old, &new);
+        if (r < 0 || name[0] != ':' || *new)
+                return 0;
+        c = find(callers, name);
+        if (!c)
+                return 0;
+        callers->gone(name, callers->userdata);
+        caller_free(c);
+        return 0;
+}
+
+int callers_new(sd_bus *bus, const Log *log, const unsigned *n_leases, CallerGone gone, void *userdata, Callers **ret) {
+        Callers *callers;
+        int r;
+
+        callers = calloc(1, sizeof(*callers));
+        if (!callers)
+                return -ENOMEM;
+        *callers = (Callers) { .bus = bus, .log = log, .n_leases = n_leases, .gone = gone, .userdata = userdata };
+        r = sd_bus_add_filter(bus, &callers->filter, filter, callers);
+        /* One match for all connections: a match each would meet the bus's limit of 512. */
+        if (r >= 0)
+                r = sd_bus_add_match(bus, &callers->left,
+                                     "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
+                                     "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg2=''",
+                                     name_left, callers);
+        if (r < 0) {
+                callers_free(callers);
+                return r;
+        }
+        *ret = callers;
+        return 0;
+}
+
+void callers_free(Callers *callers) {
+        Caller *c;
+
+        if (!callers)
+                return;
+        sd_bus_slot_unref(callers->filter);
+        sd_bus_slot_unref(callers->left);
+        while ((c = LIST_FIRST(&callers->callers)))
+                caller_free(c);
+        free(callers);
+}
+
+const Identity *callers_find(Callers *callers, sd_bus_message *m) {
+        const char *sender = sd_bus_message_get_sender(m);
+        Caller *c = sender ? find(callers, sender) : NULL;
+
+        return c && c->known ? &c->who : NULL;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+#include "basic/log.h"
+#include "model/access.h"
+
+/*
+ * Knows who calls. Before any method call is dispatched, the bus has been asked for the credentials of its sender, once
+ * for each connection; calls wait for that outside the dispatcher, in their order. So no handler has to ask, and none
+ * sleeps. A unique name is never given twice by a bus, hence the answer stays right as long as the name lives.
+ */
+typedef struct Callers Callers;
+
+/* Called when a connection has left the bus. */
+typedef void (*CallerGone)(const char *sender, void *userdata);
+
+/* Installs itself on the bus, which must be started. Borrowed: log, and n_leases, which is how many leases there are. */
+int callers_new(sd_bus *bus, const Log *log, const unsigned *n_leases, CallerGone gone, void *userdata, Callers **ret);
+void callers_free(Callers *callers);
+
+/* The sender of a message that is being dispatched; NULL for a message that came from nobody on the bus. */
+const Identity *callers_find(Callers *callers, sd_bus_message *m);

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+
+#include "errors.h"
+#include "unit/region-client.h"
+
+int client_call(sd_bus *bus, sd_bus_error *error, sd_bus_message **reply, const char *method, const char *types, ...) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        va_list ap;
+        int r;
+
+        r = sd_bus_message_new_method_call(bus, &m, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, method);
+        if (r < 0)
+                return r;
+        va_start(ap, types);
+        r = sd_bus_message_appendv(m, types, ap);
+        va_end(ap);
+        /* Populating takes as long as it takes; an administrator may give the unit a time limit. */
+        return r < 0 ? r : sd_bus_call(bus, m, UINT64_MAX, error, reply);
+}
+
+static int append_option(sd_bus_message *m, const char *key, const char *type, ...) {
+        va_list ap;
+        int r;
+
+        r = sd_bus_message_open_container(m, 'e', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", key);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'v', type);
+        va_start(ap, type);
+        if (r >= 0)
+                r = sd_bus_message_appendv(m, type, ap);
+        va_end(ap);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+int client_append_options(sd_bus_message *m, const RegionFile *f, const Owner *owner, int fd) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r >= 0)
+                r = append_option(m, "uid", "u", owner->uid);
+        if (r >= 0)
+                r = append_option(m, "gid", "u", owner->gid);
+        if (r >= 0 && f->backing)
+                r = append_option(m, "backing", "s", f->backing);
+        if (r >= 0 && f->hugepages)
+                r = append_option(m, "hugepages", "s", f->hugepages);
+        if (r >= 0 && f->lifetime)
+                r = append_option(m, "lifetime", "s", f->lifetime);
+        if (r >= 0 && f->linger_set)
+                r = append_option(m, "linger", "t", f->linger_usec);
+        if (r >= 0 && f->label)
+                r = append_option(m, "label", "s", f->label);
+        if (r >= 0 && f->address_set)
+                r = append_option(m, "address", "t", f->address);
+        if (r >= 0 && f->populate)
+                r = append_option(m, "populate", "b", 1);
+        if (r >= 0 && fd >= 0)
+                r = append_option(m, "fd", "h", fd);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+int client_apply(sd_bus *bus, const char *name, const char *path, mode_t mode, const Owner *owner,
+                 sd_bus_error *error) {
+        uint32_t mode_now = 0;
+        int r;
+
+        r = sd_bus_get_property_trivial(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "Mode", error, 'u', &mode_now);
+        if (r >= 0)
+                r = client_call(bus, error, NULL, "SetRegionMode", "su", name, mode_now & mode);
+        if (r >= 0)
+                r = client_call(bus, error, NULL, "SetRegionOwner", "suu", name, owner->uid, owner->gid);
+        if (r >= 0)
+                r = client_call(bus, error, NULL, "SetRegionMode", "su", name, (uint32_t) mode);
+        return r;
+}
+
+int client_get_path(sd_bus *bus, const char *name, char **ret, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const char *path;
+        int r;
+
+        r = client_call(bus, error, &reply, "GetRegion", "s", name);
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "o", &path);
+        return r < 0 ? r : free_and_strdup(ret, path);
+}
+
+/*
+ * A broker without msharefs knows no regions, which says nothing about those that are there. It tells so when asked for
+ * one, and nothing comes of asking for one without a name. On a kernel without mshare, which has no granule, there are
+ * no regions indeed.
+ */
+static int check_msharefs(sd_bus *bus, sd_bus_error *error) {
+        uint64_t granule = 0;
+        int r;
+
+        r = sd_bus_get_property_trivial(bus, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "Granule", error, 't',
+                                        &granule);
+        if (r < 0 || granule == 0)
+                return r;
+        r = client_call(bus, error, NULL, "AcquireRegion", "ssa{sv}", "", "r", 0);
+        if (r < 0 && sd_bus_error_has_name(error, ERROR_KERNEL_UNSUPPORTED))
+                return r;
+        sd_bus_error_free(error);
+        return 0;
+}
+
+int client_remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
+        int r;
+
+        r = client_call(bus, error, NULL, "RemoveRegion", "sa{sv}", name, 0);
+        if (r < 0 && sd_bus_error_has_name(error, ERROR_REGION_BUSY)) {
+                /* Who is left keeps what he has; the name must be free. */
+                (void) fprintf(stderr, "%s; it is removed by force.\n", error->message);
+                sd_bus_error_free(error);
+                r = client_call(bus, error, NULL, "RemoveRegion", "sa{sv}", name, 1, "force", "b", 1);
+        }
+        if (r < 0 && sd_bus_error_has_name(error, ERROR_NO_SUCH_REGION)) {
+                sd_bus_error_free(error);
+                r = check_msharefs(bus, error);
+        }
+        return r;
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+        ((Start *) userdata)->stopped = true;
+        return 0;
+}
+
+void start_done(Start *s) {
+        sd_bus_message_unref(s->reply);
+        sd_bus_flush_close_unref(s->bus);
+        sd_event_unref(s->event);
+}
+
+int start_open(Start *s) {
+        sigset_t mask;
+        int r;
+
+        (void) sigemptyset(&mask);
+        (void) sigaddset(&mask, SIGTERM);
+        (void) sigaddset(&mask, SIGINT);
+        if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+                return -errno;
+        r = sd_event_new(&s->event);
+        if (r >= 0)
+                r = sd_event_add_signal(s->event, NULL, SIGTERM, on_signal, s);
+        if (r >= 0)
+                r = sd_event_add_signal(s->event, NULL, SIGINT, on_signal, s);
+        if (r >= 0)
+                r = sd_bus_open_system(&s->bus);
+        return r < 0 ? r : sd_bus_attach_event(s->bus, s->event, 0);
+}
+
+int start_wait(Start *s, uint64_t usec) {
+        uint64_t now = usec_now(CLOCK_MONOTONIC), end = usec == UINT64_MAX ? usec : now + usec;
+        int r;
+
+        while (!s->stopped && !s->reply && now < end) {
+                r = sd_event_run(s->event, end == UINT64_MAX ? end : end - now);
+                if (r < 0)
+                        return r;
+                now = usec_now(CLOCK_MONOTONIC);
+        }
+        return 0;
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+
+#include "model/config.h"
+#include "model/name.h"
+#include "unit/region-unit.h"
+
+void region_file_done(RegionFile *file) {
+        free(file->user);
+        free(file->group);
+        free(file->backing);
+        free(file->hugepages);
+        free(file->lifetime);
+        free(file->label);
+        free(file->path);
+        free(file->server);
+        *file = (RegionFile) {};
+}
+
+static int assign_word(int (*from_string)(const char *), const char *value, char **ret) {
+        int r = from_string(value);
+
+        return r < 0 ? r : free_and_strdup(ret, value);
+}
+
+static int assign_text(const char *value, char **ret) {
+        return *value ? free_and_strdup(ret, value) : -EINVAL;
+}
+
+static int assign_server(const char *value, char **ret) {
+        const char *cluster;
+        uint32_t version;
+        int r = region_size_split(value, &version, &cluster);
+
+        return r < 0 ? r : free_and_strdup(ret, value);
+}
+
+static int assign(const char *section, const char *key, const char *value, void *assigned, const char **reason) {
+        static const char *const reasons[][2] = {
+                { "Size", "expected " AMOUNT_FORM ", or auto" },
+                { "Mode", "permission bits in octal, 0000 to 0777, are wanted" },
+                { "User", "a user's name or number is wanted" },
+                { "Group", "a group's name or number is wanted" },
+                { "Backing", "one of anonymous, memfd, hugetlb, file, empty is wanted" },
+                { "HugePages", "one of never, advise, always is wanted" },
+                { "Lifetime", "persistent or while-leased is wanted" },
+                { "LingerSec", "expected " SPAN_FORM },
+                { "Populate", "yes or no is wanted" },
+                { "Address", "bytes in decimal, or hexadecimal after 0x, are wanted" },
+                { "Path", "an absolute path is wanted" },
+                { "Label", "expected some text without control characters" },
+                { "For", "expected postgresql:VERSION/CLUSTER" },
+        };
+        RegionFile *f = assigned;
+        size_t i;
+
+        if (!streq(section, "Region"))
+                return -ENOENT;
+        for (i = 0; i < ELEMENTSOF(reasons); i++)
+                if (streq(key, reasons[i][0]))
+                        break;
+        if (i == ELEMENTSOF(reasons))
+                return -ENOENT;
+        *reason = reasons[i][1];
+        switch (i) {
+        case 0:
+                f->size_auto = streq(value, "auto");
+                f->size = 0;
+                return f->size_auto ? 0 : parse_amount(value, &f->size);
+        case 1:
+                return parse_mode(value, &f->mode);
+        case 2:
+                return assign_text(value, &f->user);
+        case 3:
+                return assign_text(value, &f->group);
+        case 4:
+                return assign_word(backing_from_string, value, &f->backing);
+        case 5:
+                return assign_word(hugepages_from_string, value, &f->hugepages);
+        case 6:
+                return assign_word(lifetime_from_string, value, &f->lifetime);
+        case 7:
+                f->linger_set = true;
+                return parse_span(value, &f->linger_usec);
+        case 8:
+                return parse_bool(value, &f->populate);
+        case 9:
+                f->address_set = true;
+                return strncmp(value, "0x", 2) == 0 ? parse_u64(value + 2, 16, &f->address)
+                                                    : parse_u64(value, 10, &f->address);
+        case 10:
+                return *value == '/' ? free_and_strdup(&f->path, value) : -EINVAL;
+        case 11:
+                return text_is_printable(value) ? assign_text(value, &f->label) : -EINVAL;
+        default:
+                return assign_server(value, &f->server);
+        }
+}
+
+static void complain(const char *file, unsigned line, const char *message, void *userdata) {
+        (void) fprintf(stderr, "%s:%u: %s.\n", file, line, message);
+}
+
+static void keep_quiet(const char *file, unsigned line, const char *message, void *userdata) {
+}
+
+int region_file_parse(const char *filename, char *text, bool quiet, RegionFile *ret) {
+        _cleanup_(region_file_done) RegionFile f = { .mode = 0600 };
+        const char *wrong = NULL;
+
+        if (config_parse(filename, text, assign, &f, quiet ? keep_quiet : complain, NULL) > 0)
+                return -EBADMSG;
+        if (f.size == 0 && !f.size_auto)
+                wrong = "Size= is missing from section [Region]";
+        else if (f.size_auto && !f.server)
+                wrong = "Size=auto needs For=, which names the server to ask";
+        else if (!f.size_auto && f.server)
+                wrong = "For= goes with Size=auto only";
+        if (wrong) {
+                if (!quiet)
+                        (void) fprintf(stderr, "%s: %s.\n", filename, wrong);
+                return -EBADMSG;
+        }
+        *ret = f;
+        f = (RegionFile) {};
+        return 0;
+}

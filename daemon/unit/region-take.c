@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "basic/log.h"
+#include "basic/messages.h"
+#include "errors.h"
+#include "unit/region-client.h"
+
+/* Somebody else makes it, or an earlier start whose process was killed. */
+static int wait_until_ready(Start *s, const char *path, sd_bus_error *error) {
+        int r;
+
+        for (;;) {
+                _cleanup_(freep) char *state = NULL;
+
+                r = sd_bus_get_property_string(s->bus, BUS_NAME, path, BUS_REGION_INTERFACE, "State", error, &state);
+                if (r < 0)
+                        return r;
+                if (!streq(state, "creating"))
+                        return 0;
+                r = start_wait(s, LOOK_AGAIN_USEC);
+                if (r < 0)
+                        return r;
+                if (s->stopped)
+                        return -ECANCELED;
+        }
+}
+
+/* What is there under the declared name. */
+typedef struct Existing {
+        char *path, *backing;
+        uint64_t size, sharers;
+        uint32_t uid, creator, mode, clients;
+} Existing;
+
+static void existing_done(Existing *e) {
+        free(e->path);
+        free(e->backing);
+}
+
+static int look_at(sd_bus *bus, const char *name, Existing *e, sd_bus_error *error) {
+        const struct {
+                const char *property;
+                char type;
+                void *ret;
+        } numbers[] = {
+                { "Size", 't', &e->size },       { "NSharers", 't', &e->sharers }, { "UID", 'u', &e->uid },
+                { "Creator", 'u', &e->creator }, { "Mode", 'u', &e->mode },        { "NClients", 'u', &e->clients },
+        };
+        int r;
+
+        r = e->path ? 0 : client_get_path(bus, name, &e->path, error);
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(numbers); i++)
+                r = sd_bus_get_property_trivial(bus, BUS_NAME, e->path, BUS_REGION_INTERFACE, numbers[i].property,
+                                                error, numbers[i].type, numbers[i].ret);
+        if (r < 0 || e->backing)
+                return r;
+        return sd_bus_get_property_string(bus, BUS_NAME, e->path, BUS_REGION_INTERFACE, "Backing", error, &e->backing);
+}
+
+/*
+ * Who made the region, or had it, may be inside and wait for what the new owner will put there. So only what was root's or the
+ * new owner's own from the beginning is taken, and only if nobody is inside.
+ */
+static int check_takeover(const Existing *e, const RegionFile *f, const Owner *owner, sd_bus_error *error) {
+        char creator[32] = "unknown";
+
+        if (e->size != f->size || !streq(e->backing, f->backing ?: "anonymous"))
+                return sd_bus_error_setf(error, ERROR_REGION_EXISTS,
+                                         "it exists with %" PRIu64 " bytes of backing '%s', the file wants %" PRIu64
+                                         " bytes of '%s'; remove it first",
+                                         e->size, e->backing, f->size, f->backing ?: "anonymous");
+        if (e->creator != UINT32_MAX)
+                (void) snprintf(creator, sizeof(creator), "user %" PRIu32, e->creator);
+        if ((e->uid != 0 && e->uid != owner->uid) || (e->creator != 0 && e->creator != owner->uid))
+                return sd_bus_error_setf(error, ERROR_REGION_EXISTS,
+                                         "it exists, its owner is user %" PRIu32 " and its creator is %s: only a region "
+                                         "that root or user %" PRIu32 " created and owns is taken over; remove it first",
+                                         e->uid, creator, owner->uid);
+        if (e->clients > 0 || e->sharers > 0)
+                return sd_bus_error_setf(error, ERROR_REGION_BUSY,
+                                         "it exists and is in use, with %" PRIu32 " clients and %" PRIu64
+                                         " processes attached: only a region that nobody uses is taken over",
+                                         e->clients, e->sharers);
+        return 0;
+}
+
+/* The region is there: left by an earlier run of the unit, or made by hand. */
+int start_take_existing(Start *s, const char *name, const RegionFile *f, const Owner *owner, sd_bus_error *error) {
+        _cleanup_(existing_done) Existing e = {};
+        sd_bus *bus = s->bus;
+        uint32_t before;
+        Log log;
+        int r;
+
+        s->reply = sd_bus_message_unref(s->reply);
+        r = client_get_path(bus, name, &e.path, error);
+        if (r >= 0)
+                r = wait_until_ready(s, e.path, error);
+        if (r >= 0)
+                r = look_at(bus, name, &e, error);
+        if (r >= 0)
+                r = check_takeover(&e, f, owner, error);
+        if (r < 0)
+                return r;
+        /* With the door shut nobody can have come in between that look and the next. */
+        before = e.mode;
+        r = client_call(bus, error, NULL, "SetRegionMode", "su", name, 0);
+        if (r >= 0)
+                r = look_at(bus, name, &e, error);
+        if (r < 0)
+                return r;
+        r = check_takeover(&e, f, owner, error);
+        if (r < 0) {
+                (void) client_call(bus, NULL, NULL, "SetRegionMode", "su", name, before);
+                return r;
+        }
+        r = client_apply(bus, name, e.path, f->mode, owner, error);
+        if (r < 0)
+                return r;
+        log_init(&log, LOG_INFO);
+        log_region(&log, LOG_NOTICE, MESSAGE_REGION_TAKEN_OVER, name,
+                   "Region %s exists, created by user %" PRIu32 " and owned by user %" PRIu32
+                   "; it is taken over for user %" PRIu32 ", with what is in it",
+                   name, e.creator, e.uid, owner->uid);
+        return 0;
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <signal.h>
+
+#include "basic/log.h"
+#include "errors.h"
+#include "model/config.h"
+#include "model/name.h"
+#include "unit/region-client.h"
+
+#define BROKER_BACK_USEC (30 * USEC_PER_SEC)
+/* A broker that ends each time it is asked is not asked for ever. */
+#define TRIES_MAX 5
+
+static int say(int r, const char *format, ...) _printf_(2, 3);
+
+static int say(int r, const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        (void) vfprintf(stderr, format, ap);
+        va_end(ap);
+        return r;
+}
+
+static int load_file(const char *name, RegionFile *ret) {
+        const char *dirs[] = { getenv("CONFIGURATION_DIRECTORY") ?: "/etc/mshare", "/run/mshare", "/usr/lib/mshare" };
+        int r;
+
+        if (!region_name_is_valid(name))
+                return say(-EINVAL, "'%s' cannot name a region: " REGION_NAME_RULE ".\n", name);
+        for (size_t i = 0; i < ELEMENTSOF(dirs); i++) {
+                _cleanup_(freep) char *path = NULL, *text = NULL;
+
+                if (asprintf(&path, "%s/regions.d/%s.conf", dirs[i], name) < 0) {
+                        path = NULL;
+                        return -ENOMEM;
+                }
+                r = read_file(AT_FDCWD, path, CONFIG_FILE_MAX, &text, NULL);
+                if (r == -ENOENT)
+                        continue;
+                if (r < 0)
+                        return say(r, "Cannot read %s: %s.\n", path, strerror(-r));
+                return region_file_parse(path, text, false, ret);
+        }
+        return say(-ENOENT, "There is no %s/regions.d/%s.conf (nor one in /run/mshare or /usr/lib/mshare).\n", dirs[0],
+                   name);
+}
+
+static int resolve(const RegionFile *file, Owner *ret) {
+        const struct passwd *pw;
+        const struct group *gr;
+        Owner owner = {};
+
+        if (file->user && parse_u32(file->user, 10, &owner.uid) < 0) {
+                pw = getpwnam(file->user);
+                if (!pw)
+                        return say(-ESRCH, "User=%s: there is no such user. (One of DynamicUser= is there only while its "
+                                   "service runs, so it cannot own a region that is made before.)\n", file->user);
+                owner.uid = pw->pw_uid;
+                owner.gid = pw->pw_gid;
+        }
+        if (file->group && parse_u32(file->group, 10, &owner.gid) < 0) {
+                gr = getgrnam(file->group);
+                if (!gr)
+                        return say(-ESRCH, "Group=%s: there is no such group.\n", file->group);
+                owner.gid = gr->gr_gid;
+        }
+        *ret = owner;
+        return 0;
+}
+
+static int on_created(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
+        ((Start *) userdata)->reply = sd_bus_message_ref(m);
+        return 0;
+}
+
+/* ExecStop= is not run for a unit whose start has not ended: what this start has begun has to go here. */
+static int undo(Start *s, const char *name, sd_bus_error *error) {
+        _cleanup_(sd_bus_error_free) sd_bus_error ignored = SD_BUS_ERROR_NULL;
+        _cleanup_(freep) char *path = NULL;
+
+        /*
+         * The broker takes the calls of a connection in their order. So when it has answered this one, it is making the
+         * region; or there is none of ours, and the answer that says so has come as well.
+         */
+        (void) client_get_path(s->bus, name, &path, &ignored);
+        while (!s->reply && sd_bus_process(s->bus, NULL) > 0)
+                ;
+        if (s->reply && sd_bus_message_is_method_error(s->reply, NULL))
+                return 0;
+        return client_remove_region(s->bus, name, error);
+}
+
+static int create(Start *s, const char *name, const RegionFile *f, const Owner *owner, int fd, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        s->reply = sd_bus_message_unref(s->reply);
+        r = sd_bus_message_new_method_call(s->bus, &m, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "CreateRegion");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "stu", name, f->size, (uint32_t) f->mode);
+        if (r >= 0)
+                r = client_append_options(m, f, owner, fd);
+        if (r >= 0)
+                r = sd_bus_call_async(s->bus, NULL, m, on_created, s, UINT64_MAX);
+        if (r >= 0)
+                r = start_wait(s, UINT64_MAX);
+        /* The signal may have come together with the reply. */
+        if (r >= 0)
+                r = sd_event_run(s->event, 0);
+        if (r < 0)
+                return r;
+        if (s->stopped) {
+                r = undo(s, name, error);
+                return r < 0 ? r : -ECANCELED;
+        }
+        if (!sd_bus_message_is_method_error(s->reply, NULL))
+                return 0;
+        r = sd_bus_error_copy(error, sd_bus_message_get_error(s->reply));
+        return r < 0 ? r : -EIO;
+}
+
+/* Until the name has an owner again. Waiting is no call to it, which the bus would have to start a broker for. */
+static int wait_for_broker(Start *s) {
+        uint64_t end = usec_now(CLOCK_MONOTONIC) + BROKER_BACK_USEC;
+        int r;
+
+        do {
+                _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+                int there = 0;
+
+                r = sd_bus_call_method(s->bus, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                       "NameHasOwner", NULL, &reply, "s", BUS_NAME);
+                if (r >= 0)
+                        r = sd_bus_message_read(reply, "b", &there);
+                if (r < 0 || there)
+                        return r;
+                r = start_wait(s, LOOK_AGAIN_USEC);
+        } while (r >= 0 && !s->stopped && usec_now(CLOCK_MONOTONIC) < end);
+        return r;
+}
+
+/*
+ * A broker that ends meanwhile undoes what it was making when it is back, and knows what it had made. So the start
+ * begins again then; it does, too, when a region that was in its way has gone.
+ */
+static int start(Start *s, const char *name, const RegionFile *f, const Owner *owner, int fd, sd_bus_error *error) {
+        bool again;
+        int r;
+
+        for (unsigned i = 1;; i++) {
+                r = create(s, name, f, owner, fd, error);
+                again = r < 0 && sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY);
+                if (r < 0 && sd_bus_error_has_name(error, ERROR_REGION_EXISTS)) {
+                        sd_bus_error_free(error);
+                        r = start_take_existing(s, name, f, owner, error);
+                        /* It, or the broker, which answered before. */
+                        again = r < 0 && sd_bus_error_has_names(error, ERROR_NO_SUCH_REGION,
+                                                                SD_BUS_ERROR_UNKNOWN_OBJECT, SD_BUS_ERROR_NO_REPLY,
+                                                                SD_BUS_ERROR_SERVICE_UNKNOWN,
+                                                                SD_BUS_ERROR_NAME_HAS_NO_OWNER,
+                                                                "org.freedesktop.systemd1.NoSuchUnit");
+                }
+                if (!again || s->stopped || i >= TRIES_MAX)
+                        return r;
+                s->reply = sd_bus_message_unref(s->reply);
+                sd_bus_error_free(error);
+                r = wait_for_broker(s);
+                if (r < 0)
+                        return r;
+                if (s->stopped)
+                        return -ECANCELED;
+        }
+}
+
+static int finish(const char *what, const char *name, int r, const sd_bus_error *error) {
+        if (r >= 0)
+                return EXIT_SUCCESS;
+        (void) fprintf(stderr, "Cannot %s region %s: %s.\n", what, name,
+                       sd_bus_error_is_set(error) ? error->message ?: error->name : strerror(-r));
+        return EXIT_FAILURE;
+}
+
+/* A file that may only be read makes a region that may only be read. */
+static int open_backing(const char *path) {
+        int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+
+        if (fd < 0 && (errno == EACCES || errno == EPERM || errno == EROFS || errno == ETXTBSY))
+                fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        return fd < 0 ? -errno : fd;
+}
+
+/* Returns 0, or an exit status having said why. */
+static int start_declared(Start *s, const char *name, sd_bus_error *error) {
+        _cleanup_(region_file_done) RegionFile f = {};
+        _cleanup_(closep) int fd = -1;
+        Owner owner = {};
+        int r;
+
+        if (load_file(name, &f) < 0 || resolve(&f, &owner) < 0)
+                return EXIT_FAILURE;
+        if (f.size_auto && region_size_ask(f.server, &f.size) < 0)
+                return EXIT_FAILURE;
+        if (f.path) {
+                fd = open_backing(f.path);
+                if (fd < 0)
+                        return say(EXIT_FAILURE, "Cannot open Path=%s: %s.\n", f.path, strerror(-fd));
+        }
+        r = start_open(s);
+        if (r >= 0)
+                r = start(s, name, &f, &owner, fd, error);
+        if (r == -ECANCELED && s->stopped)
+                return say(EXIT_FAILURE, "The start was ended, and region %s is not made.\n", name);
+        return finish("make", name, r, error);
+}
+
+int region_unit_start(const char *name) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_(start_done) Start s = {};
+
+        return start_declared(&s, name, &error);
+}
+
+int region_unit_run(const char *name) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_(start_done) Start s = {};
+        bool removed;
+        int r;
+
+        r = start_declared(&s, name, &error);
+        if (r != EXIT_SUCCESS)
+                return r;
+        r = start_keep(&s, name, &removed, &error);
+        return finish(removed ? "remove" : "follow", name, r, &error);
+}
+
+int region_unit_stop(const char *name) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        int r;
+
+        r = sd_bus_open_system(&bus);
+        if (r >= 0)
+                r = client_remove_region(bus, name, &error);
+        return finish("remove", name, r, &error);
+}
+
+int region_unit_reload(const char *name) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_(region_file_done) RegionFile f = {};
+        _cleanup_(freep) char *path = NULL;
+        Owner owner = {};
+        int r;
+
+        if (load_file(name, &f) < 0 || resolve(&f, &owner) < 0)
+                return EXIT_FAILURE;
+        r = sd_bus_open_system(&bus);
+        if (r >= 0)
+                r = client_get_path(bus, name, &path, &error);
+        if (r >= 0)
+                r = client_apply(bus, name, path, f.mode, &owner, &error);
+        return finish("change", name, r, &error);
+}
