@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * The program: reads the command line, sets up signals, and runs the parts in order. README.md shows how they fit together.
+ */
+
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Writes log messages to the journal or to standard error. A message about a region carries the region's name in a field, and
+ * a change carries the user who asked for it.
+ */
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>

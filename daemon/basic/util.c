@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Small tools for strings, numbers and files. They know nothing about regions. */
+
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>

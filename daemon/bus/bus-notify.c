@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Sends signals and changes of properties, and the status line for systemd. Implements core/announce.h. */
+
 #include <errno.h>
 #include <systemd/sd-daemon.h>
 

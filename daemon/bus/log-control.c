@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * The object org.freedesktop.LogControl1, through which systemctl reads and changes the log level and the log target.
+ */
+
 #include <errno.h>
 
 #include "bus/faces.h"

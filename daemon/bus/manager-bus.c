@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * The object /org/mshare1 with the interface org.mshare1.Manager: reads the arguments of calls, passes them to core/, and
+ * answers calls that only read. It makes no decision about rights. The connection to the bus is set up here, too.
+ */
+
 #include <errno.h>
 
 #include "bus/faces.h"

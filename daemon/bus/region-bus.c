@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The objects /org/mshare1/region/NAME with the interface org.mshare1.Region. Works as manager-bus.c does. */
+
 #include <errno.h>
 
 #include "bus/faces.h"

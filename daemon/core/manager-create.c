@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Creates a region: checks the request, chooses the address, charges the limits, starts the donor, and hands the region over to
+ * its owner when the donor has finished. A creation that fails leaves nothing behind. README.md lists the steps.
+ */
+
 #include <errno.h>
 #include <inttypes.h>
 

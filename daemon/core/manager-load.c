@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Brings our state files and leases into agreement with msharefs, at the start and whenever a file in msharefs changes. Where
+ * they differ, the kernel is right.
+ */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The table of all regions, and what removes a region from it. Opens what the daemon needs before it has a bus. */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/random.h>

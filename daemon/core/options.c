@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Reads the options map of CreateRegion and RemoveRegion and checks the options against each other. */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Acquiring and removing a region, with the checks of rights and limits. The functions are steps of authz_run() and may run
+ * twice for one call.
+ */
+
 #include <errno.h>
 #include <inttypes.h>
 #include <systemd/sd-login.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Mode, owner and access list of a region, and the checks of rights that other operations use. */
+
 #include <errno.h>
 #include <inttypes.h>
 #include <systemd/sd-login.h>

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * One region: its entry in the manager's table, its state file, its leases, and the timer that removes it after its last client.
+ */
+
 #include <errno.h>
 
 #include "core/announce.h"

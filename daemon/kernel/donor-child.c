@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * The donor process itself ("mshared --donor"): creates the region, maps its memory and populates it, and reports to the daemon
+ * through a pipe. It knows no bus and no limits.
+ */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>

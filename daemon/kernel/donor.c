@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The daemon's side of the donor: starts the process, reads its reports, and calls back when it has exited. */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

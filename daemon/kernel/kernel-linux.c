@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The KernelOps of a real kernel. The tests have others (tests/daemon/kernel-double.c). */
+
 #include <errno.h>
 #include <fcntl.h>
 

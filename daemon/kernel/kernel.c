@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Reads and changes regions through their files in msharefs. It keeps no state about them. */
+
 #include <errno.h>
 #include <fcntl.h>
 

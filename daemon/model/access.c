@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Who a caller is, and whether owner, group and mode admit that caller. */
+
 #include <errno.h>
 
 #include "basic/util.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Chooses and checks the windows of regions. Plain arithmetic: nothing here asks the kernel. */
+
 #include <errno.h>
 #include <stdbool.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Reads INI files, and the settings of mshared.conf from them. */
+
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* One lease: a FIFO whose write end the client holds. The FIFO's name is the lease's record. */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

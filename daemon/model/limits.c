@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The limits by name, and how much each user has used of them. */
+
 #include <errno.h>
 
 #include "basic/util.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Which names a region may have. */
+
 #include <stddef.h>
 #include <string.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The record of a region as the text of its state file. */
+
 #include <errno.h>
 #include <inttypes.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Reads and changes POSIX access lists in the format of the extended attribute system.posix_acl_access. */
+
 #include <endian.h>
 #include <errno.h>
 #include <linux/posix_acl.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Asks polkit without waiting for it: a call is kept while its question is open and is dispatched again with the answer.
+ * authz.h describes the steps.
+ */
+
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/queue.h>

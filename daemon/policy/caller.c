@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Asks the bus for each caller's credentials before the caller's first call is dispatched. */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

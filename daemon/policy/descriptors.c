@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Divides the daemon's file descriptors between waiting calls and leases. */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/resource.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Divides the questions that polkit may be asked at a time between users. */
+
 #include <errno.h>
 
 #include "policy/places.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Calls to the broker that the commands of mshare-region@.service have in common. */
+
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Reads /etc/mshare/regions.d/NAME.conf. */
+
 #include <errno.h>
 
 #include "model/config.h"

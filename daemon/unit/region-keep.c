@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Keeps mshare-region@.service running as long as its region exists. */
+
 #include <errno.h>
 #include <systemd/sd-daemon.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Asks a PostgreSQL cluster how much shared memory it needs, for Size=auto. */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Takes over a region that exists already when its unit starts, if that is safe. */
+
 #include <errno.h>
 #include <inttypes.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The commands that mshare-region@.service runs: start, run, stop and reload. */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>

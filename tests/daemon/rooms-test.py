@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The rooms of the daemon: includes go one way, and each source file says what it is for. daemon/README.md shows the picture."""
+
+import pathlib
+import re
+import sys
+
+DAEMON = pathlib.Path(__file__).resolve().parents[2] / "daemon"
+
+# A room may include headers of its own and of these rooms.
+MAY_INCLUDE = {
+    "basic": set(),
+    "model": {"basic"},
+    "kernel": {"basic", "model"},
+    "policy": {"basic", "model"},
+    "core": {"basic", "model", "kernel", "policy"},
+    "bus": {"basic", "model", "kernel", "policy", "core"},
+    "unit": {"basic", "model"},
+    ".": {"basic", "model", "kernel", "policy", "core", "bus", "unit"},
+}
+# Rooms that do not know the bus.
+NO_BUS = {"basic", "model", "kernel"}
+OPENING = re.compile(r"/\* SPDX-License-Identifier: \S+ \*/\n\n/\*\s")
+
+
+def complaints():
+    """Yields the name of each check, and what is wrong."""
+    found = {"rooms": [], "includes": [], "bus": [], "openings": []}
+    for path in sorted(DAEMON.rglob("*.[ch]")):
+        name = path.relative_to(DAEMON)
+        room = str(name.parent)
+        text = path.read_text(encoding="utf-8")
+        if room not in MAY_INCLUDE:
+            found["rooms"].append("%s: daemon/README.md knows no room %s" % (name, room))
+            continue
+        for header in re.findall(r'#include "([^"]+)"', text):
+            other = str(pathlib.PurePath(header).parent)
+            if other == "." and (path.parent / header).exists():
+                found["includes"].append('%s: write "%s/%s", so that the room can be seen' % (name, room, header))
+            elif other != "." and other != room and other not in MAY_INCLUDE[room]:
+                found["includes"].append("%s: %s/ must not include %s" % (name, room, header))
+        if room in NO_BUS and "systemd/sd-bus.h" in text:
+            found["bus"].append("%s: %s/ must not know the bus" % (name, room))
+        if path.suffix == ".c" and not OPENING.match(text):
+            found["openings"].append("%s: say below the license line what the file is for" % name)
+    rooms = {room for room in MAY_INCLUDE if room != "."}
+    readme = (DAEMON / "README.md").read_text(encoding="utf-8")
+    found["rooms"] += ["README.md does not describe %s/" % r for r in sorted(rooms) if "`%s/`" % r not in readme]
+    return found
+
+
+def main():
+    titles = {
+        "rooms": "daemon/README.md describes every room",
+        "includes": "includes between rooms go one way",
+        "bus": "tools, values and kernel do not know the bus",
+        "openings": "each source file says what it is for",
+    }
+    found = complaints()
+    print("1..%d" % len(titles))
+    for i, (key, title) in enumerate(titles.items(), 1):
+        print("%s %d - %s" % ("not ok" if found[key] else "ok", i, title))
+        for line in found[key]:
+            print("# " + line)
+    return 1 if any(found.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
