@@ -181,6 +181,24 @@ def test_manual_pages_name_every_member_error_and_setting():
         assert key in read("man", "mshare-region@.service.8"), key
 
 
+def test_links_of_documents_lead_to_files():
+    listed = subprocess.run(["git", "-C", TOP, "ls-files", "*.md"], capture_output=True, text=True)
+    if listed.returncode != 0:
+        raise Skip("this is not a git tree")
+    documents = listed.stdout.split()
+    assert "README.md" in documents, documents
+    for document in documents:
+        where = os.path.dirname(os.path.join(TOP, document))
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", read(document)):
+            assert os.path.exists(os.path.join(where, link)), "%s links to %s" % (document, link)
+
+
+def test_the_news_begin_with_this_version():
+    version = re.search(r"version: '([\d.]+)'", read("meson.build")).group(1)
+    newest = re.search(r"^## (\S+)", read("NEWS.md"), flags=re.M).group(1)
+    assert newest == version, (newest, version)
+
+
 def main():
     tests = [f for n, f in list(globals().items()) if n.startswith("test_")]
     failed = 0
