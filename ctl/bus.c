@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -6,6 +7,7 @@
 #include "bus.h"
 #include "call.h"
 #include "errors.h"
+#include "format.h"
 #include "util.h"
 
 static const struct {
@@ -38,15 +40,25 @@ int bus_message_failed(const char *what, int r) {
         return STATUS_FAILED;
 }
 
-int bus_connect(sd_bus **ret) {
+int bus_connect(const struct arguments *a, sd_bus **ret) {
         int r;
 
-        r = sd_bus_open_system_with_description(ret, "msharectl");
-        if (r < 0) {
-                complain("Cannot connect to the system bus: %s", strerror(-r));
-                return STATUS_NO_BROKER;
+        if (a->host)
+                r = sd_bus_open_system_remote(ret, a->host);
+        else if (a->machine)
+                r = sd_bus_open_system_machine(ret, a->machine);
+        else
+                r = sd_bus_open_system_with_description(ret, "msharectl");
+        if (r >= 0) {
+                /* Users and groups of another machine may have other names than ours. */
+                format_ids_as_numbers(a->host || a->machine);
+                return STATUS_OK;
         }
-        return STATUS_OK;
+        if (a->host || a->machine)
+                complain("Cannot connect to the system bus of %s: %s", a->host ?: a->machine, strerror(-r));
+        else
+                complain("Cannot connect to the system bus: %s", strerror(-r));
+        return STATUS_NO_BROKER;
 }
 
 int bus_new_call(sd_bus *bus, const char *method, sd_bus_message **ret) {
@@ -65,9 +77,14 @@ int bus_call_failed(const char *what, const sd_bus_error *error, int r) {
                         status = error_statuses[i].status;
                         break;
                 }
+        /* The bus has gone, or the way to another host's. */
+        if (r == -ENOTCONN || r == -ECONNRESET || r == -EPIPE)
+                status = STATUS_NO_BROKER;
 
         if (sd_bus_error_has_names(error, SD_BUS_ERROR_SERVICE_UNKNOWN, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
                 complain("%s: the broker is not running (systemctl start mshared)", what);
+        else if (r == -ENOTCONN || r == -ECONNRESET || r == -EPIPE)
+                complain("%s: there is no connection to the bus", what);
         else if (sd_bus_error_has_names(error, SD_BUS_ERROR_NO_REPLY, SD_BUS_ERROR_TIMEOUT))
                 complain("%s: the broker did not answer", what);
         else

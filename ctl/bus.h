@@ -9,7 +9,8 @@
 
 /* These print what goes wrong, begun with "what", and return an exit status. */
 
-int bus_connect(sd_bus **ret);
+/* To the system bus, here or where --host= or --machine= say. */
+int bus_connect(const struct arguments *a, sd_bus **ret);
 
 /* A call of the manager's, to be filled and given to bus_call(). */
 int bus_new_call(sd_bus *bus, const char *method, sd_bus_message **ret);

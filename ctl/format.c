@@ -92,11 +92,17 @@ const char *format_time(uint64_t usec, char *buf, size_t size) {
         return buf;
 }
 
+static bool ids_as_numbers;
+
+void format_ids_as_numbers(bool numbers) {
+        ids_as_numbers = numbers;
+}
+
 const char *format_uid(uint32_t uid, char *buf, size_t size) {
         _cleanup_(freep) char *data = NULL;
         struct passwd pw;
 
-        if (nss_user(NULL, uid, &pw, &data) >= 0)
+        if (!ids_as_numbers && nss_user(NULL, uid, &pw, &data) >= 0)
                 (void) snprintf(buf, size, "%s", pw.pw_name);
         else
                 (void) snprintf(buf, size, "%" PRIu32, uid);
@@ -107,7 +113,7 @@ const char *format_gid(uint32_t gid, char *buf, size_t size) {
         _cleanup_(freep) char *data = NULL;
         struct group gr;
 
-        if (nss_group(NULL, gid, &gr, &data) >= 0)
+        if (!ids_as_numbers && nss_group(NULL, gid, &gr, &data) >= 0)
                 (void) snprintf(buf, size, "%s", gr.gr_name);
         else
                 (void) snprintf(buf, size, "%" PRIu32, gid);

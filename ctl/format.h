@@ -2,6 +2,7 @@
 #ifndef MSHARECTL_FORMAT_H
 #define MSHARECTL_FORMAT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,7 +18,8 @@ const char *format_bytes(uint64_t bytes, char *buf, size_t size);
 const char *format_progress(double progress, uint64_t size, double rate, char *buf, size_t buf_size);
 /* Microseconds since 1970, in local time. */
 const char *format_time(uint64_t usec, char *buf, size_t size);
-/* The user's or group's name, or the number if it has none. */
+/* The user's or group's name, or the number if it has none, or if that is how they are to be written. */
+void format_ids_as_numbers(bool numbers);
 const char *format_uid(uint32_t uid, char *buf, size_t size);
 const char *format_gid(uint32_t gid, char *buf, size_t size);
 

@@ -33,7 +33,7 @@ struct arguments {
         char **command; /* what stands after "--", NULL-terminated; NULL if "--" does not */
 
         const char *mode, *owner, *backing, *lifetime, *linger, *address, *hugepages, *label, *file;
-        const char *fallback, *min_size, *sort, *wait, *output, *delay, *iterations;
+        const char *fallback, *min_size, *sort, *wait, *output, *delay, *iterations, *host, *machine;
         bool populate, force, batch, addresses, sharers, value, help, version;
         const char **properties; /* those that were asked for; none: all */
         size_t n_properties;

@@ -20,10 +20,10 @@ enum option_kind {
 
 struct option_info {
         const char *name;
-        char letter;          /* or 0 */
         const char *argument; /* or NULL */
         const char *verbs;    /* which have it; NULL: all */
         enum option_kind kind;
+        char letter; /* or 0 */
         size_t offset; /* in struct arguments */
         const char *help;
 };
@@ -31,37 +31,39 @@ struct option_info {
 #define INTO(member) offsetof(struct arguments, member)
 
 static const struct option_info infos[] = {
-        {"help", 'h', NULL, NULL, OPTION_HELP, 0, "Show this help"},
-        {"version", 0, NULL, NULL, OPTION_VERSION, 0, "Show the version"},
-        {"json", 0, "short|pretty|off", NULL, OPTION_JSON, 0, "Write JSON, on one line or indented"},
-        {"no-pager", 0, NULL, NULL, OPTION_OFF, INTO(pager), "Do not use a pager"},
-        {"no-legend", 0, NULL, NULL, OPTION_OFF, INTO(legend), "Leave out headers and footers"},
-        {"no-ask-password", 0, NULL, NULL, OPTION_OFF, INTO(ask_password), "Fail rather than ask for a password"},
-        {"quiet", 'q', NULL, NULL, OPTION_FLAG, INTO(quiet), "Say nothing on success"},
+        {"help", NULL, NULL, OPTION_HELP, 'h', 0, "Show this help"},
+        {"version", NULL, NULL, OPTION_VERSION, 0, 0, "Show the version"},
+        {"json", "short|pretty|off", NULL, OPTION_JSON, 0, 0, "Write JSON, on one line or indented"},
+        {"no-pager", NULL, NULL, OPTION_OFF, 0, INTO(pager), "Do not use a pager"},
+        {"no-legend", NULL, NULL, OPTION_OFF, 0, INTO(legend), "Leave out headers and footers"},
+        {"no-ask-password", NULL, NULL, OPTION_OFF, 0, INTO(ask_password), "Fail rather than ask for a password"},
+        {"host", "[USER@]HOST", NULL, OPTION_TEXT, 'H', INTO(host), "Ask the broker of that host, through ssh"},
+        {"machine", "CONTAINER", NULL, OPTION_TEXT, 'M', INTO(machine), "Ask the broker in that local container"},
+        {"quiet", NULL, NULL, OPTION_FLAG, 'q', INTO(quiet), "Say nothing on success"},
 
-        {"addresses", 0, NULL, "list", OPTION_FLAG, INTO(addresses), "Show where the windows lie"},
-        {"sort", 0, "COLUMN", "list top", OPTION_TEXT, INTO(sort), "Order by this column, the largest number first"},
-        {"batch", 'b', NULL, "top", OPTION_FLAG, INTO(batch), "Write one list after another, for pipes and files"},
-        {"iterations", 'n', "NUMBER", "top", OPTION_TEXT, INTO(iterations), "Stop after so many"},
-        {"delay", 'd', "TIME", "top", OPTION_TEXT, INTO(delay), "Time between them (default 2s)"},
-        {"property", 'p', "NAME", "show", OPTION_PROPERTY, 0, "Show this property alone"},
-        {"value", 0, NULL, "show", OPTION_FLAG, INTO(value), "Show the value without the name"},
-        {"mode", 0, "MODE", "create", OPTION_TEXT, INTO(mode), "Permissions, octal (default 0600)"},
-        {"owner", 0, "USER[:GROUP]", "create", OPTION_TEXT, INTO(owner), "Whose it is (default: yours)"},
-        {"backing", 0, "KIND", "create", OPTION_TEXT, INTO(backing), "anonymous, memfd, hugetlb, file, empty"},
-        {"file", 0, "PATH", "create", OPTION_TEXT, INTO(file), "The file of --backing=file"},
-        {"populate", 0, NULL, "create", OPTION_FLAG, INTO(populate), "Fill it with memory before anybody uses it"},
-        {"lifetime", 0, "KIND", "create", OPTION_TEXT, INTO(lifetime), "persistent, while-leased"},
-        {"linger", 0, "TIME", "create", OPTION_TEXT, INTO(linger), "How long it outlives its last lease"},
-        {"address", 0, "0xADDRESS", "create", OPTION_TEXT, INTO(address), "Where its window is to lie"},
-        {"hugepages", 0, "KIND", "create", OPTION_TEXT, INTO(hugepages), "never, advise, always"},
-        {"label", 0, "TEXT", "create", OPTION_TEXT, INTO(label), "A note for people"},
-        {"force", 0, NULL, "remove", OPTION_FLAG, INTO(force), "Even if it has clients, who keep their mapping"},
-        {"sharers", 0, NULL, "clients", OPTION_FLAG, INTO(sharers), "List the processes that have it attached"},
-        {"wait", 0, "TIME", "check", OPTION_TEXT, INTO(wait), "Give the server this long (default 0)"},
-        {"output", 0, "FILE", "metrics", OPTION_TEXT, INTO(output), "Replace this file, in one piece"},
-        {"fallback", 0, "yes|no", "run", OPTION_TEXT, INTO(fallback), "Whether to go on without the region (default no)"},
-        {"min-size", 0, "SIZE", "run check", OPTION_TEXT, INTO(min_size), "Smallest mapping that goes into it (default 64M)"},
+        {"addresses", NULL, "list", OPTION_FLAG, 0, INTO(addresses), "Show where the windows lie"},
+        {"sort", "COLUMN", "list top", OPTION_TEXT, 0, INTO(sort), "Order by this column, the largest number first"},
+        {"batch", NULL, "top", OPTION_FLAG, 'b', INTO(batch), "Write one list after another, for pipes and files"},
+        {"iterations", "NUMBER", "top", OPTION_TEXT, 'n', INTO(iterations), "Stop after so many"},
+        {"delay", "TIME", "top", OPTION_TEXT, 'd', INTO(delay), "Time between them (default 2s)"},
+        {"property", "NAME", "show", OPTION_PROPERTY, 'p', 0, "Show this property alone"},
+        {"value", NULL, "show", OPTION_FLAG, 0, INTO(value), "Show the value without the name"},
+        {"mode", "MODE", "create", OPTION_TEXT, 0, INTO(mode), "Permissions, octal (default 0600)"},
+        {"owner", "USER[:GROUP]", "create", OPTION_TEXT, 0, INTO(owner), "Whose it is (default: yours)"},
+        {"backing", "KIND", "create", OPTION_TEXT, 0, INTO(backing), "anonymous, memfd, hugetlb, file, empty"},
+        {"file", "PATH", "create", OPTION_TEXT, 0, INTO(file), "The file of --backing=file"},
+        {"populate", NULL, "create", OPTION_FLAG, 0, INTO(populate), "Fill it with memory before anybody uses it"},
+        {"lifetime", "KIND", "create", OPTION_TEXT, 0, INTO(lifetime), "persistent, while-leased"},
+        {"linger", "TIME", "create", OPTION_TEXT, 0, INTO(linger), "How long it outlives its last lease"},
+        {"address", "0xADDRESS", "create", OPTION_TEXT, 0, INTO(address), "Where its window is to lie"},
+        {"hugepages", "KIND", "create", OPTION_TEXT, 0, INTO(hugepages), "never, advise, always"},
+        {"label", "TEXT", "create", OPTION_TEXT, 0, INTO(label), "A note for people"},
+        {"force", NULL, "remove", OPTION_FLAG, 0, INTO(force), "Even if it has clients, who keep their mapping"},
+        {"sharers", NULL, "clients", OPTION_FLAG, 0, INTO(sharers), "List the processes that have it attached"},
+        {"wait", "TIME", "check", OPTION_TEXT, 0, INTO(wait), "Give the server this long (default 0)"},
+        {"output", "FILE", "metrics", OPTION_TEXT, 0, INTO(output), "Replace this file, in one piece"},
+        {"fallback", "yes|no", "run", OPTION_TEXT, 0, INTO(fallback), "Whether to go on without the region (default no)"},
+        {"min-size", "SIZE", "run check", OPTION_TEXT, 0, INTO(min_size), "Smallest mapping that goes into it (default 64M)"},
 };
 
 static bool option_is_for(const struct option_info *info, const char *verb) {
@@ -190,6 +192,24 @@ static int take_option(const struct option_info *info, const char *argument, str
         }
 }
 
+/* Another machine's processes and files are out of reach. */
+static int check_place(const struct verb *verb, const struct arguments *a) {
+        const char *option = a->host ? "--host" : "--machine";
+        bool here = strcmp(verb->name, "check") == 0 || strcmp(verb->name, "run") == 0;
+
+        if (!a->host && !a->machine)
+                return STATUS_OK;
+        if (a->host && a->machine)
+                complain("--host and --machine exclude each other");
+        else if (here)
+                complain("%s has no option %s: it is about processes of this machine", verb->name, option);
+        else if (a->sharers || a->file)
+                complain("%s and %s exclude each other", a->sharers ? "--sharers" : "--file", option);
+        else
+                return STATUS_OK;
+        return usage_error();
+}
+
 static int check_arguments(const struct verb *verb, const struct arguments *a) {
         if (a->n_names < verb->min || (verb->max >= 0 && a->n_names > verb->max)) {
                 complain("%s: too %s arguments; it takes %s",
@@ -292,6 +312,10 @@ int options_parse(int argc, char *argv[], struct arguments *a, const struct verb
                         complain("%s has no option --%s", verb->name, infos[i].name);
                         return usage_error();
                 }
+
+        r = check_place(verb, a);
+        if (r != STATUS_OK)
+                return r;
 
         a->names = argv + optind + 1;
         a->n_names = optind < argc ? argc - optind - 1 : 0;

@@ -270,7 +270,7 @@ static int find_process(const struct arguments *a, pid_t *ret) {
         }
         if (r > 0)
                 return STATUS_OK;
-        r = bus_connect(&bus);
+        r = bus_connect(a, &bus);
         return r == STATUS_OK ? unit_find_process(bus, a->names[0], ret) : r;
 }
 

@@ -24,7 +24,7 @@ int verb_chmod(const struct arguments *a) {
 
         status = parse_mode_word(a->names[0], &mode);
         if (status == STATUS_OK)
-                status = bus_connect(&bus);
+                status = bus_connect(a, &bus);
         if (status != STATUS_OK)
                 return status;
 

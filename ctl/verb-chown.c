@@ -38,9 +38,9 @@ int verb_chown(const struct arguments *a) {
         struct owner owner;
         int i, r, status;
 
-        status = parse_owner_word(a->names[0], &owner);
+        status = parse_owner_word(a, a->names[0], &owner);
         if (status == STATUS_OK)
-                status = bus_connect(&bus);
+                status = bus_connect(a, &bus);
         if (status != STATUS_OK)
                 return status;
 

@@ -52,7 +52,7 @@ int verb_clients(const struct arguments *a) {
         if (a->sharers)
                 return sharers_print(a->names[0], a);
 
-        r = bus_connect(&bus);
+        r = bus_connect(a, &bus);
         if (r == STATUS_OK)
                 r = bus_new_call(bus, "ListClients", &m);
         if (r != STATUS_OK)

@@ -156,11 +156,11 @@ int verb_create(const struct arguments *a) {
         if (r == STATUS_OK && a->mode)
                 r = parse_mode_word(a->mode, &w.mode);
         if (r == STATUS_OK && a->owner)
-                r = parse_owner_word(a->owner, &w.owner);
+                r = parse_owner_word(a, a->owner, &w.owner);
         if (r != STATUS_OK)
                 return r;
-        /* As in region files: what is new and a user's has that user's group. */
-        if (w.owner.has_uid && !w.owner.has_gid && w.owner.login_gid != UINT32_MAX) {
+        /* As in region files: what is new and a user's has that user's group. Those of another machine are not ours. */
+        if (!a->host && !a->machine && w.owner.has_uid && !w.owner.has_gid && w.owner.login_gid != UINT32_MAX) {
                 w.owner.gid = w.owner.login_gid;
                 w.owner.has_gid = true;
         }
@@ -175,7 +175,7 @@ int verb_create(const struct arguments *a) {
                 w.fd = fd;
         }
 
-        r = bus_connect(&bus);
+        r = bus_connect(a, &bus);
         if (r == STATUS_OK)
                 r = bus_new_call(bus, "CreateRegion", &m);
         if (r != STATUS_OK)

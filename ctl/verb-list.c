@@ -87,7 +87,7 @@ int verb_list(const struct arguments *a) {
                 return STATUS_USAGE;
         }
 
-        r = bus_connect(&bus);
+        r = bus_connect(a, &bus);
         if (r == STATUS_OK)
                 r = regions_get(bus, a, "Cannot list regions", &regions);
         if (r != STATUS_OK)

@@ -134,7 +134,7 @@ static int collect(const struct arguments *a, FILE *f) {
         static const char what[] = "Cannot read the figures";
         int r;
 
-        r = bus_connect(&bus);
+        r = bus_connect(a, &bus);
         if (r == STATUS_OK)
                 r = properties_get(bus, BUS_PATH, BUS_MANAGER_INTERFACE, a, what, &manager);
         if (r == STATUS_OK)

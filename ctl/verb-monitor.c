@@ -86,7 +86,7 @@ int verb_monitor(const struct arguments *a) {
         sigset_t mask;
         int r;
 
-        r = bus_connect(&bus);
+        r = bus_connect(a, &bus);
         if (r != STATUS_OK)
                 return r;
 

@@ -24,7 +24,7 @@ int verb_remove(const struct arguments *a) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         int i, r, status;
 
-        status = bus_connect(&bus);
+        status = bus_connect(a, &bus);
         if (status != STATUS_OK)
                 return status;
 

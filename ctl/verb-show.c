@@ -43,7 +43,7 @@ int verb_show(const struct arguments *a) {
         _cleanup_(properties_done) struct properties p = {};
         int i, r, status = STATUS_OK;
 
-        r = bus_connect(&bus);
+        r = bus_connect(a, &bus);
         if (r != STATUS_OK)
                 return r;
         if (a->n_names == 0) {

@@ -181,7 +181,7 @@ int verb_status(const struct arguments *a) {
         _cleanup_(pager_close) struct pager pager = PAGER_NONE;
         int i, r, status = STATUS_OK;
 
-        r = bus_connect(&bus);
+        r = bus_connect(a, &bus);
         if (r != STATUS_OK)
                 return r;
         if (a->n_names == 0)

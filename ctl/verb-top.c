@@ -271,7 +271,7 @@ int verb_top(const struct arguments *a) {
 
         r = parse_words(a, &top);
         if (r == STATUS_OK)
-                r = bus_connect(&top.bus);
+                r = bus_connect(a, &top.bus);
         if (r != STATUS_OK)
                 return r;
         r = open_terminal(&top);

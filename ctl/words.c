@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "msharectl.h"
 #include "words.h"
 
 int parse_mode_word(const char *s, uint32_t *ret) {
@@ -12,9 +11,13 @@ int parse_mode_word(const char *s, uint32_t *ret) {
         return STATUS_USAGE;
 }
 
-int parse_owner_word(const char *s, struct owner *ret) {
+int parse_owner_word(const struct arguments *a, const char *s, struct owner *ret) {
         int r;
 
+        if ((a->host || a->machine) && s[strspn(s, "0123456789:")] != '\0') {
+                complain("Owner \"%s\": with --host and --machine owners are numbers, as names may differ there", s);
+                return STATUS_USAGE;
+        }
         r = parse_owner(s, ret);
         if (r >= 0)
                 return STATUS_OK;

@@ -19,7 +19,7 @@ __msharectl_units() {
 _msharectl() {
         local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i n=0
         local verbs='list status show top create remove chmod chown clients check metrics monitor run help'
-        local options='-h --help --version --json= --no-pager --no-legend --no-ask-password -q --quiet'
+        local options='-h --help --version --json= --no-pager --no-legend --no-ask-password -H --host= -M --machine= -q --quiet'
         local create='--mode= --owner= --backing= --file= --populate --lifetime= --linger= --address= --hugepages= --label='
 
         COMPREPLY=()
@@ -38,8 +38,9 @@ _msharectl() {
         --sort) words='name size resident sharers clients tables saved' ;;
         --property | -p) words=$(msharectl show --no-ask-password 2>/dev/null | sed 's/=.*//') ;;
         --owner) COMPREPLY=($(compgen -u -- "$cur")) && return ;;
+        --host | -H) COMPREPLY=($(compgen -A hostname -- "$cur")) && return ;;
         --file | --output) COMPREPLY=($(compgen -f -- "$cur")) && return ;;
-        --mode | --linger | --address | --label | --min-size | --wait | --delay | -d | --iterations | -n) return ;;
+        --mode | --linger | --address | --label | --min-size | --wait | --delay | -d | --iterations | -n | --machine | -M) return ;;
         esac
         if [[ $words ]]; then
                 COMPREPLY=($(compgen -W "$words" -- "$cur"))
@@ -51,6 +52,7 @@ _msharectl() {
                 --) # what follows "--" is another command line
                         COMPREPLY=($(compgen -A command -A file -- "$cur"))
                         return ;;
+                -H | -M) i=$((i + 1)) ;;
                 -* | =) ;;
                 *)
                         [[ ${COMP_WORDS[i-1]} == '=' ]] && continue

@@ -41,6 +41,8 @@ completes 'anonymous memfd hugetlb file empty' create x 5M --backing =
 completes 'while-leased' create x 5M --lifetime = w
 completes '--force' remove --f
 completes '' status --f
+completes 'status' -H other sta
+completes '--host=' list --ho
 completes 'pgdata' chmod 0600 p
 completes 'root' chown roo
 completes 'other' chown root o

@@ -269,6 +269,22 @@ check 'a text that is not UTF-8' run 1 '' '.*UTF-8 ' create $'\xff' 1M
 check 'a reader that leaves' sh -c "'$ctl' --json=pretty | true"
 check 'a full disk is told' sh -c "! '$ctl' list >/dev/full"
 
+# Its ssh is ours: it leads to this bus. The other end takes no address but on its command line.
+mkdir "$out/bin"
+printf '#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; case $1 in *far.example) exec systemd-stdio-bridge -p "$DBUS_SYSTEM_BUS_ADDRESS" ;; esac; done\nexit 255\n' > "$out/bin/ssh"
+chmod +x "$out/bin/ssh"
+far() { PATH="$out/bin:$PATH" run "$@"; }
+"$ctl" create -q distant 1M
+check 'the broker of another host' far 0 '.*distant +1M .* 0600 [0-9]+:[0-9]+ +ready .*' '' -H far.example list
+check 'and its properties' far 0 '1048576 ' '' show -p Size --value distant --host=me@far.example
+check 'a host that does not answer' far 5 '' '.*' -H near.example list
+check 'owners there are numbers' far 2 '' '.*Owner "root:": with --host and --machine owners are numbers, as names may differ there ' -H far.example create x 1M --owner=root:
+check 'processes are here' far 2 '' '.*check has no option --host: it is about processes of this machine .*' -H far.example check 1
+check 'and sharers' far 2 '' '.*--sharers and --machine exclude each other .*' -M box clients distant --sharers
+check 'one place at a time' far 2 '' '.*--host and --machine exclude each other .*' -H far.example -M box list
+check 'no such container' run 5 '' '.*Cannot connect to the system bus of nowhere-at-all: .*' -M nowhere-at-all list
+"$ctl" remove distant
+
 check 'no bus' env DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent bash -c '"$0" list 2>&1 | grep -q "Cannot connect to the system bus"; exit $((${PIPESTATUS[0]} != 5))' "$ctl"
 broker=$(readlink "/proc/$FAKE_BROKER_PID/exe")
 "$ctl" monitor pgdata >"$out/events" 2>/dev/null </dev/null &
