@@ -90,7 +90,7 @@ need_packages() {
                         if is_installed "$alt"; then continue 2; fi
                 done
                 # Which of several there is, only the lists tell.
-                if [ -z "$NO_INSTALL$lists" ]; then apt_lists || true; fi
+                if [ -z "$NO_INSTALL$lists" ]; then with_lock apt apt_lists || true; fi
                 lists=1
                 for alt in ${wish//|/ }; do
                         if [ -z "$pkg" ] && apt-cache show "$alt" > /dev/null 2>&1; then pkg=$alt; fi

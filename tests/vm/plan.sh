@@ -29,32 +29,85 @@ show_plan() {
         done
 }
 
-# run_plan [KEY...]: all phases, or these.
+# after KEY...: the phase planned last begins when these are over, if they are run at all.
+after() { PLAN_AFTER[${PLAN_KEYS[-1]}]=" $* "; }
+declare -A PLAN_AFTER=()
+
+# Two phases at once: an emulated guest keeps little more than one CPU busy, and
+# so does a program that talks to another one over a bus.
+PHASES_AT_ONCE=${MSHARE_PHASES_AT_ONCE:-$(($(nproc) > 1 ? 2 : 1))}
+
+# run_plan [KEY...]: all phases, or these. What one prints comes out when it is
+# over, in one piece; a single one is seen at work.
 run_plan() {
-        local i left=0 begin took chosen=()
+        local i left=0 chosen=()
         for i in "${!PLAN_KEYS[@]}"; do
                 if [ $# -gt 0 ] && [[ " $* " != *" ${PLAN_KEYS[i]} "* ]]; then continue; fi
                 chosen+=("$i")
                 left=$((left + PLAN_SECONDS[i]))
         done
         if [ $# = 0 ]; then
-                say "==> ${#chosen[@]} phases, about $(minutes $left) on a machine that does nothing else:"
+                say "==> ${#chosen[@]} phases, at most $PHASES_AT_ONCE at once, about $(minutes $((left / PHASES_AT_ONCE))) on a machine that does nothing else:"
                 show_plan >&2
         fi
-        for i in "${chosen[@]}"; do
-                begin=$(date +%s)
-                eval "phase ${PLAN_TITLES[i]@Q} 'usually $(minutes "${PLAN_SECONDS[i]}")' ${PLAN_COMMANDS[i]}"
-                took=$(($(date +%s) - begin))
-                mkdir -p "$CACHE"
-                echo "${PLAN_KEYS[i]} $took" >> "$CACHE/phases"
-                left=$((left - PLAN_SECONDS[i]))
-                if [ $left -gt 0 ]; then say "    about $(minutes $left) left"; fi
-        done
+        mkdir -p "$CACHE"
+        if [ ${#chosen[@]} = 1 ]; then run_phase "${chosen[0]}"; else run_phases; fi
         # The newest line of a phase counts.
         if [ "$(wc -l < "$CACHE/phases")" -gt 500 ]; then
                 tail -n 100 "$CACHE/phases" > "$CACHE/phases.$$"
                 mv "$CACHE/phases.$$" "$CACHE/phases"
         fi
+}
+
+# run_phase INDEX
+run_phase() {
+        local begin
+        begin=$(date +%s)
+        eval "phase ${PLAN_TITLES[$1]@Q} 'usually $(minutes "${PLAN_SECONDS[$1]}")' ${PLAN_COMMANDS[$1]}"
+        echo "${PLAN_KEYS[$1]} $(($(date +%s) - begin))" >> "$CACHE/phases"
+}
+
+# run_phases: those of $chosen, each as soon as it may begin.
+run_phases() {
+        local logs i pid waiting rest
+        local -A at_work=()
+        logs=$(mktemp -d)
+        waiting=" ${chosen[*]} "
+        while [ -n "${waiting// /}" ] || [ ${#at_work[@]} -gt 0 ]; do
+                while [ ${#at_work[@]} -lt "$PHASES_AT_ONCE" ] && i=$(next_phase); do
+                        waiting=${waiting/ $i / }
+                        : > "$logs/$i.results"
+                        RESULTS=$logs/$i.results run_phase "$i" > "$logs/$i" 2>&1 &
+                        at_work[$!]=$i
+                done
+                # Nothing can begin, and nothing goes on: two wait for each other.
+                [ ${#at_work[@]} -gt 0 ] || die "phases that wait for what never ends:$waiting"
+                wait -n -p pid "${!at_work[@]}" || true
+                i=${at_work[$pid]}
+                unset "at_work[$pid]"
+                cat "$logs/$i" >&2
+                cat "$logs/$i.results" >> "$RESULTS"
+                if [ -e "$logs/$i.results.said" ]; then cat "$logs/$i.results.said" >> "$RESULTS.said"; fi
+                left=$((left - PLAN_SECONDS[i]))
+                rest=
+                for i in "${at_work[@]}"; do rest+=", ${PLAN_TITLES[i]}"; done
+                if [ -n "$rest" ]; then say "    about $(minutes $((left > 0 ? left / PHASES_AT_ONCE : 0))) left; at work: ${rest#, }"; fi
+        done
+        rm -rf "$logs"
+}
+
+# next_phase: the first of $waiting that needs nothing of what waits or is at work.
+next_phase() {
+        local i j key
+        for i in $waiting; do
+                for j in $waiting "${at_work[@]}"; do
+                        key=${PLAN_KEYS[j]}
+                        if [[ ${PLAN_AFTER[${PLAN_KEYS[i]}]:-} == *" $key "* ]]; then continue 2; fi
+                done
+                echo "$i"
+                return
+        done
+        return 1
 }
 
 # test_list: what "run test" takes as a NAME, on standard output.

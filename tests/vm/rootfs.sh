@@ -58,7 +58,7 @@ release_sources() {
 
 # known_sources: after a look at the archive, if there was none yet.
 known_sources() {
-        apt_lists || true
+        with_lock apt apt_lists || true
         debian_sources
 }
 
@@ -66,13 +66,13 @@ guest_packages() { sed -e 's/#.*//' "$VM/packages" | xargs -n 1; }
 
 # rootfs: build the systemd guest's image if need be; sets $ROOTFS.
 rootfs() {
-        local inputs=("$VM/make-rootfs" "$VM/packages" "$VM"/guest/{agent,preinit,setup})
+        local inputs=("$VM/make-rootfs" "$VM/packages" "$VM"/guest/{agent,preinit,setup}) sources=$CACHE/sources.$BASHPID
         need_packages 'make the systemd guest' mmdebstrap e2fsprogs python3
-        known_sources > "$CACHE/sources.$$"
-        [ -s "$CACHE/sources.$$" ] || die 'apt knows no Debian archive: see /etc/apt/sources.list.d'
-        ROOTFS=$CACHE/rootfs/$({ cat "$CACHE/sources.$$"; content_hash "${inputs[@]}"; } | sha256sum | cut -c1-16).ext4
+        known_sources > "$sources"
+        [ -s "$sources" ] || die 'apt knows no Debian archive: see /etc/apt/sources.list.d'
+        ROOTFS=$CACHE/rootfs/$({ cat "$sources"; content_hash "${inputs[@]}"; } | sha256sum | cut -c1-16).ext4
         mkdir -p "$CACHE/rootfs"
-        mv "$CACHE/sources.$$" "$ROOTFS.sources"
+        mv "$sources" "$ROOTFS.sources"
         if [ ! -e "$ROOTFS" ]; then with_lock rootfs build_rootfs; fi
         touch "$ROOTFS"
 }

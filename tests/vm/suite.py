@@ -6,7 +6,8 @@
            --sources DIR --results FILE --which shared|tables|rest|alone|only [--only NAMES]
            --patched yes|no [--pti on|off] [--la57 on|off]
 
-One boot runs every program of the list, a program tagged "alone" gets its own.
+One boot runs every program of the list, a program tagged "alone" gets its own,
+those with the same "alone=WORD" share one.
 Every TAP point counts; so does, once per boot, whether the kernel stayed quiet.
 """
 
@@ -30,6 +31,11 @@ class Program:
         self.limit = limit
         self.tags = tuple(tags)
         self.points = None          # None: did not run
+
+    @property
+    def alone(self):
+        """The boot that it has to itself, or shares with those of the same word; None: the common one."""
+        return self.name if "alone" in self.tags else self.tag("alone")
 
     def tag(self, key):
         """The value of "key=value" among the tags, or None."""
@@ -93,7 +99,8 @@ class Boot:
                                  + [int(wish) for wish in wishes if wish]))
         machine.cpus = max([2] + [int(p.tag("cpus")) for p in self.programs if p.tag("cpus")])
         machine.cpu_options = ",".join(p.tag("cpu") for p in self.programs if p.tag("cpu"))
-        machine.append = " ".join(tag[7:] for p in self.programs for tag in p.tags if tag.startswith("append="))
+        words = [tag[7:] for p in self.programs for tag in p.tags if tag.startswith("append=")]
+        machine.append = " ".join(dict.fromkeys(words))
         machine.accel, _ = vm.choose_accel(opts.kernel, opts.cache)
         return machine
 
@@ -207,9 +214,13 @@ def main():
 
     boots = []
     if opts.which in ("alone", "only"):
-        boots = [Boot(opts, f"{title}, {p.name} alone", [p]) for p in programs if "alone" in p.tags]
+        groups = {}
+        for program in programs:
+            if program.alone:
+                groups.setdefault(program.alone, []).append(program)
+        boots = [Boot(opts, f"{title}, {' and '.join(p.name for p in group)} alone", group) for group in groups.values()]
     if opts.which != "alone":
-        shared = [p for p in programs if "alone" not in p.tags]
+        shared = [p for p in programs if not p.alone]
         if opts.which in ("tables", "rest"):
             shared = [p for p in shared if ("tables" in p.tags) == (opts.which == "tables")]
             title += f", {opts.which}"

@@ -114,6 +114,27 @@ EOF
 [ $? = 1 ] && [ "$(tail -n 1 "$work/out")" = '0 passed, 4 failed, 0 skipped' ] &&
         [ "$(grep -c '^  \(three\|four\): the phase itself' "$work/out")" = 2 ] && grep -q '| why$' "$work/out"
 result 'a phase that ends early is a failure, whatever else failed' $?
+cat > "$work/plan" << 'EOF'
+. tests/vm/lib.sh
+. tests/vm/test.sh
+CACHE=$1/cache RESULTS=$1/results PHASES_AT_ONCE=2
+: > "$RESULTS"
+# Each says when it begins and when it is over; both is over once the other has begun.
+works() { echo "begin $1" >> "$CACHE/order"; sleep "$2"; echo "end $1" >> "$CACHE/order"; check "$1" name true; }
+meets() { local n; echo "begin $1" >> "$CACHE/order"; for n in $(seq 100); do grep -q "begin $2" "$CACHE/order" && break; sleep 0.1; done; works "$1" 0; }
+mkdir "$CACHE"
+plan first First 1 meets first second
+plan third Third 1 works third 0
+after first second
+plan second Second 1 meets second first
+plan fourth Fourth 1 bash -c 'exit 5'
+run_plan first second third fourth
+"$VM/report.py" sum "$RESULTS"
+EOF
+(cd "$vm/../.." && VM=$vm bash "$work/plan" "$work" > "$work/out" 2> "$work/err")
+[ $? = 1 ] && [ "$(tail -n 1 "$work/out")" = '3 passed, 1 failed, 0 skipped' ] && grep -q '^  Fourth: the phase itself' "$work/out" &&
+        [ "$(grep -n 'begin third' "$work/cache/order" | cut -d: -f1)" -gt "$(grep -n 'end' "$work/cache/order" | sed -n '2s/:.*//p')" ]
+result 'phases run two at once, and after those they need' $?
 loop='import guest, os, sys
 for n in range(300):
     os.getpid = lambda: f"{sys.argv[2]}-{n}"

@@ -5,42 +5,40 @@
 guests_need() { need_packages 'run the guests' qemu-system-x86 python3 perl; }
 
 plan_guests() {
-        local la57 kind
-        plan mshare-kernel 'the mshare kernel' "$(built mshare 300)" build_kind mshare
-        plan debug-kernel 'the debug kernel' "$(built debug 480)" build_kind debug
+        local kind corner
         plan rootfs 'the systemd guest' 60 rootfs
-        plan mbox 'the patch series as one mbox' 30 series_is_tree
-        plan sparse 'kernel files: sparse' 60 lint_sparse
-        plan bed 'the test bed itself' 150 bed_script tests/vm/test-bed.sh
-        plan selftests 'kernel selftests on mshare' 90 selftests mshare shared
-        for la57 in on off; do
-                plan "debug-la57-$la57" "kernel selftests on debug, la57 $la57, pti off and on at once" 330 two_corners "$la57"
-        done
-        for kind in mshare debug; do
-                plan "alone-$kind" "kernel selftests that need a boot of their own, on $kind" 60 selftests "$kind" alone
+        plan debug-all 'kernel selftests on debug, pti off, la57 on' 600 selftests debug shared --pti off --la57 on
+        after debug-kernel
+        # The other corners are for what depends on these settings.
+        for corner in 'on on' 'on off' 'off off'; do
+                plan "debug-pti-${corner% *}-la57-${corner#* }" \
+                        "kernel selftests of page tables on debug, pti ${corner% *}, la57 ${corner#* }" 300 \
+                        selftests debug tables --pti "${corner% *}" --la57 "${corner#* }"
+                after debug-kernel
         done
         plan guest-scripts 'the system in the guest' 240 guest_scripts
+        after mshare-kernel debug-kernel rootfs
+        plan bed 'the test bed itself' 150 bed_script tests/vm/test-bed.sh
+        after mshare-kernel debug-kernel rootfs
+        for kind in debug mshare; do
+                plan "alone-$kind" "kernel selftests that need a boot of their own, on $kind" 60 selftests "$kind" alone
+                after "$kind-kernel"
+        done
+        plan selftests 'kernel selftests on mshare' 90 selftests mshare shared
+        after mshare-kernel
+        plan sparse 'kernel files: sparse' 60 lint_sparse
+        after mshare-kernel debug-kernel
+        plan mbox 'the patch series as one mbox' 30 series_is_tree
+        after mshare-kernel
+}
+
+plan_kernels() {
+        plan mshare-kernel 'the mshare kernel' "$(built mshare 300)" build_kind mshare
+        plan debug-kernel 'the debug kernel' "$(built debug 480)" build_kind debug
 }
 
 # built KIND SECONDS: what that takes, if no such kernel is in the cache.
 built() { if compgen -G "$CACHE/kernel/$1-*" > /dev/null; then echo 20; else echo "$2"; fi; }
-
-# two_corners LA57: side by side, as an emulated guest keeps about one CPU busy.
-# One of the four corners has all programs; the others are for what depends on
-# these settings.
-two_corners() {
-        local log rc=0
-        guests_need
-        kernel debug
-        initramfs
-        log=$(mktemp)
-        selftests debug tables --pti on --la57 "$1" > "$log" 2>&1 &
-        selftests debug "$([ "$1" = on ] && echo shared || echo tables)" --pti off --la57 "$1" || rc=$?
-        wait $! || rc=$?
-        cat "$log" >&2
-        rm -f "$log"
-        return $rc
-}
 
 build_kind() {
         kernel "$1"
@@ -119,18 +117,63 @@ mbox_gives_tree() {
 # lint_sparse: new kernel files must be free of sparse's warnings; a patched
 # file must have no more of them than it has in the stock kernel.
 lint_sparse() {
-        local file
+        local file object kind files=() only_debug=()
         if ! is_patched mshare; then
                 say '    kernel/series is empty: nothing to check'
                 return 0
         fi
         kernel_source
+        SPARSE=$(mktemp -d)
         with_lock kernel-mshare sparse_tree mshare && with_lock kernel-stock sparse_tree stock || return 1
         # Else each file would count as not built, and be passed over.
         check sparse 'kbuild tells what it builds' builds mshare mm/memory.o
-        while read -r file; do
+        mapfile -t files < <(grep -E '\.c$' "$CACHE/tree/mshare/paths" | grep -vE '^(tools|Documentation|samples)/')
+        for file in "${files[@]}"; do
+                object=${file%.c}.o
+                if builds mshare "$object"; then
+                        echo "$object" >> "$SPARSE/mshare"
+                        # A file that is all our own has no stock build to compare with.
+                        if [ -e "$KSRC/$file" ] && builds stock "$object"; then echo "$object" >> "$SPARSE/stock"; fi
+                elif [ ! -e "$KSRC/$file" ]; then
+                        # What only the debug kernel builds is looked at there.
+                        only_debug+=("$object")
+                fi
+        done
+        if [ ${#only_debug[@]} -gt 0 ]; then
+                with_lock kernel-debug sparse_tree debug || return 1
+                for object in "${only_debug[@]}"; do
+                        if builds debug "$object"; then
+                                echo "$object" >> "$SPARSE/debug"
+                        else
+                                echo "neither the mshare nor the debug kernel builds $object" > "$SPARSE/${object//\//_}.missed"
+                        fi
+                done
+        fi
+        for kind in mshare stock debug; do
+                if [ -s "$SPARSE/$kind" ]; then check sparse "all of these files of $kind compile" run_sparse "$kind"; fi
+        done
+        for file in "${files[@]}"; do
                 check sparse "$file" sparse_file "$file"
-        done < <(grep -E '\.c$' "$CACHE/tree/mshare/paths" | grep -vE '^(tools|Documentation|samples)/')
+        done
+        rm -rf "$SPARSE"
+}
+
+# run_sparse KIND: what sparse says of the objects listed in $SPARSE/KIND, file
+# by file: kbuild names each before its warnings.
+run_sparse() {
+        local log=$SPARSE/$1.log rc=0
+        xargs make -k -j"$JOBS" --output-sync=target -C "$CACHE/tree/$1/linux" CC='ccache gcc' HOSTCC='ccache gcc' \
+                LOCALVERSION="-$1" C=2 CHECK=sparse < "$SPARSE/$1" > "$log" 2>&1 || rc=$?
+        [ $rc = 0 ] || {
+                grep -E -A3 'error|Error' "$log" | head -n 40
+                return 1
+        }
+}
+
+# sparse_warnings KIND FILE: without line numbers, which a patch shifts.
+sparse_warnings() {
+        awk -v file="$2" '/^ +[A-Z]+ / { here = $1 == "CHECK" && $2 == file; next } here' "$SPARSE/$1.log" |
+                grep -E '(warning|error):' | sed -E 's/:[0-9]+:[0-9]+:/:/' | sort
 }
 
 # sparse_tree KIND: a tree that is configured and prepared for single objects.
@@ -140,46 +183,38 @@ sparse_tree() {
                 LOCALVERSION="-$1" prepare > "$CACHE/tree/$1/prepare.log" 2>&1
 }
 
+# sparse_file FILE: fails with what sparse says of it here and not of it in stock.
 sparse_file() {
-        local object=${1%.c}.o new='' old='' rc=0
-        if ! builds mshare "$object"; then
-                # What only the debug kernel builds is looked at there if it is all our
-                # own; of a patched file there is no stock build to compare with.
-                [ ! -e "$KSRC/$1" ] || return 0
-                with_lock kernel-debug sparse_tree debug || return 1
-                builds debug "$object" || {
-                        echo "neither the mshare nor the debug kernel builds $object"
+        local object=${1%.c}.o kind
+        for kind in mshare debug; do
+                grep -qxF -- "$object" "$SPARSE/$kind" 2> /dev/null || continue
+                # A file that was not looked at has no warnings either.
+                grep -qE "^ +CHECK +$1$" "$SPARSE/$kind.log" || {
+                        echo "sparse has not looked at $1"
                         return 1
                 }
-                new=$(sparse_warnings debug "$object") || rc=1
-        else
-                new=$(sparse_warnings mshare "$object") || rc=1
-                if [ -e "$KSRC/$1" ] && builds stock "$object"; then old=$(sparse_warnings stock "$object") || rc=1; fi
-        fi
-        [ $rc = 0 ] || {
-                printf '%s\n' "$new" "$old"
+                comm -23 <(sparse_warnings "$kind" "$1") \
+                        <(if grep -qxF -- "$object" "$SPARSE/stock"; then sparse_warnings stock "$1"; fi) > "$SPARSE/new"
+                [ -s "$SPARSE/new" ] || return 0
+                cat "$SPARSE/new"
+                return 1
+        done
+        [ ! -e "$SPARSE/${object//\//_}.missed" ] || {
+                cat "$SPARSE/${object//\//_}.missed"
                 return 1
         }
-        comm -23 <(sort <<< "$new") <(sort <<< "$old") | grep -v '^$' || return 0
-        return 1
 }
 
 # builds KIND OBJECT: is it a part of that kernel? A build would have left it, but
-# with the image in the cache there was none; kbuild's own lists tell.
+# with the image in the cache there was none; kbuild's own lists tell. Asked once
+# for each folder.
 builds() {
-        make -s -C "$CACHE/tree/$1/linux" -f "$VM/objects.mk" dir="${2%/*}" 2> /dev/null < /dev/null | grep -xF -- "$2" > /dev/null
-}
-
-# sparse_warnings KIND OBJECT: without line numbers, which a patch shifts.
-sparse_warnings() {
-        local log rc=0
-        log=$(make -C "$CACHE/tree/$1/linux" CC='ccache gcc' HOSTCC='ccache gcc' LOCALVERSION="-$1" \
-                C=2 CHECK=sparse "$2" 2>&1 < /dev/null) || rc=$?
-        if [ $rc != 0 ]; then
-                printf '%s\n' "$log" | tail -n 20
-                return 1
+        local dir=${2%/*} list
+        list=$SPARSE/$1-${dir//\//_}
+        if [ ! -e "$list" ]; then
+                make -s -C "$CACHE/tree/$1/linux" -f "$VM/objects.mk" dir="$dir" 2> /dev/null < /dev/null > "$list" || true
         fi
-        printf '%s\n' "$log" | grep -E '(warning|error):' | sed -E 's/:[0-9]+:[0-9]+:/:/' || true
+        grep -qxF -- "$2" "$list"
 }
 
 # guest_scripts [--long] [SCRIPT...]: tests/guest/*.sh, or these, each in a systemd

@@ -70,18 +70,20 @@ test_plan() {
         local part=$1 sanitized=dbus-broker
         # With sanitizers the broker's tests are slow: on one bus, as under valgrind. Without, they run on both.
         if [ "$part" = long ]; then sanitized=''; fi
+        if [ "$part" != quick ]; then plan_kernels; fi
         plan shell 'shell scripts' 10 lint_shell
         plan series-tool 'the patch series tool' 10 bed_script tests/vm/test-series.sh
         plan clang 'userspace: clang' 300 userspace clang clang --werror
-        plan checkpatch 'kernel files: checkpatch' 20 lint_checkpatch
         if [ "$part" != quick ]; then
+                plan_guests
                 plan asan 'userspace: gcc, ASan and UBSan' 240 leaving_out "$sanitized" userspace asan gcc --werror \
                         -Db_sanitize=address,undefined -Db_lundef=false
                 plan valgrind 'userspace: gcc, valgrind' 240 under_valgrind
-                plan cppcheck 'userspace: cppcheck' 20 lint_cppcheck
                 plan tidy 'userspace: clang-tidy' 30 lint_tidy
-                plan_guests
+                after clang
+                plan cppcheck 'userspace: cppcheck' 20 lint_cppcheck
         fi
+        plan checkpatch 'kernel files: checkpatch' 20 lint_checkpatch
         if [ "$part" = long ]; then plan_long; fi
 }
 
@@ -246,17 +248,32 @@ run_tidy() {
                         : > "build-run/tidy/${1%%:*}"' tidy
 }
 
-# New files whole, changes to existing files as patches.
+# New files whole, changes to existing files as patches. A file that was found
+# clean is not looked at again until it changes, or checkpatch does.
 lint_checkpatch() {
         local file
         kernel_source
         check series 'every file of kernel/files and kernel/patches is named once' "$KDIR/series.sh" check
+        export KSRC ROOT CLEAN=$CACHE/checkpatch
+        mkdir -p "$CLEAN"
+        find "$CLEAN" -type f -mtime +30 -delete
+        COMMON=$({ declare -f checkpatch; cat "$KSRC"/scripts/{checkpatch.pl,spelling.txt,const_structs.checkpatch}; } | sha256sum)
+        export COMMON
+        export -f checkpatch checkpatch_once
+        # Several at once; those that are clean are then counted from the memo.
+        tree_files 'kernel/files/*.c' 'kernel/files/*.h' 'kernel/patches/*.patch' |
+                xargs -r -P "$JOBS" -n 1 bash -c 'checkpatch_once "$1" > /dev/null 2>&1' checkpatch || true
         while read -r file; do
-                check checkpatch "$file" checkpatch -f "$ROOT/$file"
-        done < <(tree_files 'kernel/files/*.c' 'kernel/files/*.h')
-        while read -r file; do
-                check checkpatch "$file" checkpatch "$ROOT/$file"
-        done < <(tree_files 'kernel/patches/*.patch')
+                check checkpatch "$file" checkpatch_once "$file"
+        done < <(tree_files 'kernel/files/*.c' 'kernel/files/*.h' 'kernel/patches/*.patch')
+}
+
+checkpatch_once() {
+        local memo args=()
+        memo=$CLEAN/$({ echo "$COMMON $1"; cat "$ROOT/$1"; } | sha256sum | cut -c1-32)
+        case $1 in *.patch) ;; *) args=(-f) ;; esac
+        if [ -e "$memo" ]; then return; fi
+        checkpatch "${args[@]}" "$ROOT/$1" && : > "$memo"
 }
 
 # CAMELCASE: names of the selftest harness. FILE_PATH_CHANGES: there is no

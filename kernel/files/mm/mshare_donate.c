@@ -267,11 +267,13 @@ static int donate_pin_pte(pte_t *pte, unsigned long addr, unsigned long next,
 static int donate_pin_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
 			  struct mm_walk *walk)
 {
-	spinlock_t *ptl = pmd_trans_huge_lock(pmd, walk->vma);
+	spinlock_t *ptl = pmd_lock(walk->mm, pmd);
 	int err = 0;
 
-	if (!ptl)
+	if (pmd_none(*pmd) || (pmd_present(*pmd) && !pmd_leaf(*pmd))) {
+		spin_unlock(ptl);
 		return 0;
+	}
 	if (pmd_present(*pmd) && !is_huge_zero_pmd(*pmd) &&
 	    donate_pinned(walk->vma, page_folio(pmd_page(*pmd))))
 		err = -EBUSY;
