@@ -31,7 +31,7 @@ static int on_hang_up(sd_event_source *source, const struct signalfd_siginfo *si
         if (r >= 0)
                 manager_mark(m, MANAGER_DIRTY_LIMITS);
         else
-                log_message(&m->log, LOG_ERR, "Cannot read the configuration again, it stays as it was: %s",
+                log_message(&m->log, LOG_ERR, "Cannot reload the configuration, keeping the old one: %s",
                             strerror(-r));
         (void) sd_notify(false, "READY=1");
         return 0;
@@ -70,7 +70,7 @@ static int setup_events(Manager *m) {
         return r < 0 ? r : 0;
 }
 
-/* A broker that was killed has the name for as long as the bus has not noticed: on a busy machine its successor waits. */
+/* If the last broker was killed, it has the name until the bus notices. On a busy machine that takes a moment. */
 static int take_name(Manager *m) {
         for (unsigned i = 0;; i++) {
                 int r = sd_bus_request_name(m->bus, BUS_NAME, 0);
@@ -95,13 +95,13 @@ static int run(void) {
                 r = manager_load(m);
         if (r >= 0)
                 r = manager_watch_kernel(m);
-        /* Each of them has said why. */
+        /* Each of them has logged the reason. */
         if (r < 0)
                 return r;
-        /* Last: whoever sees the name sees everything. */
+        /* Last: a client that sees the name must find all objects. */
         r = take_name(m);
         if (r < 0) {
-                log_message(&m->log, LOG_ERR, "Cannot have the name " BUS_NAME " on the bus: %s", strerror(-r));
+                log_message(&m->log, LOG_ERR, "Cannot acquire the bus name " BUS_NAME ": %s", strerror(-r));
                 return r;
         }
         manager_tell_status(m, true);
@@ -110,7 +110,7 @@ static int run(void) {
         r = sd_event_loop(m->event);
         (void) sd_notify(false, "STOPPING=1");
         if (r < 0)
-                log_message(&m->log, LOG_ERR, "The event loop has failed: %s", strerror(-r));
+                log_message(&m->log, LOG_ERR, "The event loop failed: %s", strerror(-r));
         manager_end_creations(m);
         if (r >= 0)
                 manager_flush(m);
@@ -122,11 +122,11 @@ static int help(void) {
                       "The broker of shared page-table regions, org.mshare1 on the system bus.\n\n"
                       "  -h --help                  Show this text\n"
                       "     --version               Show the version\n"
-                      "     --region-run NAME       Make the region that regions.d/NAME.conf describes, and\n"
-                      "                             stay until it is gone\n"
-                      "     --region-start NAME     Make it and do not stay\n"
+                      "     --region-run NAME       Create the region that regions.d/NAME.conf describes,\n"
+                      "                             and wait until it is removed\n"
+                      "     --region-start NAME     Create it and exit\n"
                       "     --region-stop NAME      Remove that region\n"
-                      "     --region-reload NAME    Give it the mode and owner that the file states now\n\n"
+                      "     --region-reload NAME    Set the mode and owner that the file has now\n\n"
                       "The last four are what mshare-region@NAME.service runs. See mshared(8).\n");
         return EXIT_SUCCESS;
 }
@@ -165,7 +165,7 @@ int main(int argc, char *argv[]) {
                         return 2;
                 }
         if (optind < argc) {
-                (void) fprintf(stderr, "mshared takes no arguments, '%s' is one.\n", argv[optind]);
+                (void) fprintf(stderr, "mshared takes no arguments, but got '%s'.\n", argv[optind]);
                 return 2;
         }
         r = run();

@@ -30,7 +30,7 @@ const char *log_target_to_string(LogTarget target);
 void log_region(const Log *log, int level, const char *message_id, const char *region, const char *format, ...)
         _printf_(5, 6);
 
-/* Who has asked for a change. Process and unit are for people to read: the process may be another by now. */
+/* The caller that asked for a change. Process and unit are only for display: the PID may have been reused. */
 typedef struct Actor {
         uid_t uid;
         pid_t pid; /* 0: not known */

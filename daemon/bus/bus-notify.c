@@ -8,9 +8,7 @@
 #include "core/announce.h"
 #include "core/manager.h"
 
-/*
- * Changes are told together, this long after the first: 1500 clients that come at once are a few signals, not 1500.
- */
+/* Changes are collected for this long: 1500 clients that arrive at once cause a few signals, not 1500. */
 #define NOTIFY_DELAY_USEC (100 * USEC_PER_MSEC)
 
 #define PROPERTIES_MAX 16
@@ -34,7 +32,7 @@ static void tell(Manager *m, const char *path, const char *interface, Names *nam
         r = sd_bus_emit_properties_changed_strv(m->bus, path, interface, names->v);
         m->broadcasting = false;
         if (r < 0 && r != -ENOTCONN)
-                log_message(&m->log, LOG_WARNING, "Cannot tell of changed properties of %s: %s", path, strerror(-r));
+                log_message(&m->log, LOG_WARNING, "Cannot announce changed properties of %s: %s", path, strerror(-r));
 }
 
 static void tell_region(Manager *m, Region *region) {
@@ -89,7 +87,7 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
 static void arm(Manager *m) {
         int enabled = SD_EVENT_OFF, r;
 
-        /* Before the bus is up there is nobody to tell. */
+        /* There is no bus connection yet. */
         if (!m->bus)
                 return;
         if (!m->notify) {

@@ -15,7 +15,7 @@ static int get_level(sd_bus *bus, const char *path, const char *interface, const
 }
 
 /*
- * Where the vtable says that a property is for the privileged, the library asks the bus who that is, and waits for the answer.
+ * For a property that the vtable marks as privileged, sd-bus asks the bus for the sender's credentials and blocks meanwhile.
  * We know already. What others may set, they could use to silence us.
  */
 static int check_root(Manager *m, const char *what, const char *value, sd_bus_error *error) {
@@ -24,7 +24,7 @@ static int check_root(Manager *m, const char *what, const char *value, sd_bus_er
         Actor by;
 
         if (!who || who->uid != 0)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED, "The %s is for root to set", what);
+                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED, "Only root may set the %s", what);
         by = (Actor) { .uid = who->uid, .pid = who->pid };
         log_change(&m->log, LOG_NOTICE, NULL, NULL, &by, "The %s is set to %s", what, value);
         return 0;
@@ -42,7 +42,7 @@ static int set_level(sd_bus *bus, const char *path, const char *interface, const
         r = log_level_from_string(s);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Log level '%.100s' is not known: it must be one of emerg, alert, crit, err, warning, "
+                                         "Invalid log level '%.100s': expected one of emerg, alert, crit, err, warning, "
                                          "notice, info, debug", s);
         k = check_root(m, "log level", s, error);
         if (k < 0)
@@ -68,7 +68,7 @@ static int set_target(sd_bus *bus, const char *path, const char *interface, cons
         r = log_target_from_string(s);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Log target '%.100s' is not known: it must be one of journal, console, "
+                                         "Invalid log target '%.100s': expected one of journal, console, "
                                          "null, auto", s);
         k = check_root(m, "log target", s, error);
         if (k < 0)

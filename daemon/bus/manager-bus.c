@@ -22,8 +22,8 @@ bool manager_may_see_address(Manager *m, sd_bus_message *message, const Region *
 }
 
 /*
- * Permission for a new region. One question, so one password: the strongest that applies, for to whom it is answered with yes the
- * policy permits the weaker ones too.
+ * Permission for a new region. Only the strongest action that applies is asked for, so that a user has to authenticate once: a
+ * caller that is permitted the stronger action is permitted the weaker ones too.
  */
 static int authorize_create(Manager *m, Call *call, const CreateRequest *request, sd_bus_error *error) {
         const Identity *who = call_identity(call);
@@ -151,7 +151,7 @@ static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error
                 return r;
         for (lease = LIST_FIRST(&region->leases); lease && sender && who; lease = next) {
                 next = LIST_NEXT(lease, leases);
-                /* A name that has been given again is no reason to drop somebody else's. */
+                /* The user is compared as well: on a new bus the name may belong to another client. */
                 if (lease->record.uid == who->uid && lease->record.sender && streq(lease->record.sender, sender))
                         region_drop_lease(region, lease);
         }
@@ -250,7 +250,7 @@ static int get_count(sd_bus *bus, const char *path, const char *interface, const
         return sd_bus_message_append(reply, "u", streq(property, "NRegions") ? m->n_regions : m->n_leases);
 }
 
-/* Page tables of all regions: what they take, and what the sharers beside the first would take on their own. */
+/* Page tables of all regions: what they use, and what every sharer but the first would use without sharing. */
 static int get_page_tables(sd_bus *bus, const char *path, const char *interface, const char *property,
                            sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         uint64_t held = 0, saved = 0;

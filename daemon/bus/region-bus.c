@@ -77,7 +77,7 @@ static int get_progress(sd_bus *bus, const char *path, const char *interface, co
         return sd_bus_message_append(reply, "d", ((Region *) userdata)->progress);
 }
 
-/* What the kernel counts. A region that is being made, or has just gone, counts nothing. */
+/* The kernel's counters. They are 0 for a region that is being created or was just removed. */
 static int get_usage(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
                      void *userdata, sd_bus_error *error) {
         Region *region = userdata;
@@ -147,7 +147,7 @@ static int run(sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *e
         region = manager_refresh_region(manager, region);
         if (!region) {
                 authz_drop(manager->authz, m);
-                return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "Region '%s' has been unlinked by somebody else",
+                return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "Region '%s' was unlinked by another process",
                                          name ?: "");
         }
         return authz_run(manager->authz, m, step, region, error);

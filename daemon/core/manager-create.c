@@ -41,7 +41,7 @@ void creation_free(Creation *c) {
 }
 
 void creation_end(Creation *c) {
-        /* No answer: the bus tells the caller that there will be none, and who wants the region asks the next broker. */
+        /* No answer: the bus reports the broker's exit to the caller, which can then ask the next broker. */
         c->m = sd_bus_message_unref(c->m);
         donor_end(c->donor);
 }
@@ -50,12 +50,12 @@ int creation_cancel(Creation *c, sd_bus_message *m) {
         if (c->remover)
                 return -EALREADY;
         c->remover = sd_bus_message_ref(m);
-        /* The rest is done when the process is gone: until then it might still make the name. */
+        /* The rest is done when the process has exited: until then it may still create the name. */
         donor_kill(c->donor);
         return 1;
 }
 
-/* That nobody else has that place is for take_space() to see: where regions lie is not told before permission is. */
+/* take_space() checks for other regions there: their addresses must not be found out without permission. */
 static int check_address(Manager *m, const CreateRequest *request, uint64_t length, sd_bus_error *error) {
         uint64_t granule = m->kernel.granule;
         int r;
@@ -65,7 +65,7 @@ static int check_address(Manager *m, const CreateRequest *request, uint64_t leng
         r = address_check(request->address, length, granule);
         if (r == -EINVAL)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Address %#" PRIx64 " is no multiple of the granule, %" PRIu64 " bytes",
+                                         "Address %#" PRIx64 " is not a multiple of the granule, %" PRIu64 " bytes",
                                          request->address, granule);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
@@ -93,14 +93,14 @@ static int take_space(Manager *m, const CreateRequest *request, uint64_t length,
                 if (r < 0)
                         return sd_bus_error_setf(error, ERROR_NO_ADDRESS_SPACE,
                                                  "No window of %" PRIu64 " bytes is free among the default addresses "
-                                                 "(%zu windows are in use); remove regions or state an 'address'",
+                                                 "(%zu windows are in use); remove regions or set 'address'",
                                                  length, (size_t) n);
                 return 0;
         }
         if (address_conflict(windows, (size_t) n, request->address, length))
                 return sd_bus_error_setf(error, ERROR_ADDRESS_IN_USE,
                                          "Address %#" PRIx64 " with %" PRIu64 " bytes overlaps another region's window; "
-                                         "leave 'address' away to have one chosen, or state another",
+                                         "leave 'address' away to let the broker choose, or set another",
                                          request->address, length);
         *ret_address = request->address;
         return 0;
@@ -128,11 +128,10 @@ int manager_check_request(Manager *m, const CreateRequest *request, sd_bus_error
                                          request->name);
         if (request->mode & ~0777u)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Mode %#o is not right: it must be permission bits, 0 to 0777",
+                                         "Invalid mode %#o: expected permission bits, 0 to 0777",
                                          (unsigned) request->mode);
         if (request->size == 0)
-                return sd_bus_error_setf(error, ERROR_INVALID_SIZE, "A region of 0 bytes cannot be made: "
-                                         "the size is 1 byte or more");
+                return sd_bus_error_setf(error, ERROR_INVALID_SIZE, "Invalid size of 0 bytes: expected at least 1");
         r = create_request_check(request, error);
         if (r < 0)
                 return r;
@@ -143,11 +142,11 @@ int manager_check_request(Manager *m, const CreateRequest *request, sd_bus_error
         if (region)
                 region = manager_refresh_region(m, region);
         if (region)
-                return sd_bus_error_setf(error, ERROR_REGION_EXISTS, "There is a region '%s' already", request->name);
+                return sd_bus_error_setf(error, ERROR_REGION_EXISTS, "Region '%s' already exists", request->name);
         if (manager_has_skipped(m, request->name))
                 return sd_bus_error_setf(error, ERROR_REGION_EXISTS,
-                                         "There is a region '%s' already, which mshared could not look at when it was "
-                                         "started; its log says why", request->name);
+                                         "Region '%s' already exists, but mshared could not read it when it "
+                                         "started; see its log", request->name);
         r = address_round_up(request->size, m->kernel.granule, &length);
         if (r < 0 || length > ADDRESS_HIGH_END - m->kernel.granule)
                 return sd_bus_error_setf(error, ERROR_INVALID_SIZE,
@@ -158,7 +157,7 @@ int manager_check_request(Manager *m, const CreateRequest *request, sd_bus_error
 
 static int over_limit(Manager *m, Limit limit, sd_bus_error *error) {
         return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                 "The limit of %" PRIu64 " %s is reached; %s= in mshared.conf sets it",
+                                 "The limit of %" PRIu64 " %s is reached; see %s= in mshared.conf",
                                  m->config.limits.max[limit], limit_meaning(limit), limit_name(limit));
 }
 
@@ -204,7 +203,7 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
 
         if (res->error == 0) {
                 (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
-                                         "The process that made region '%s' was killed (out of memory?)", record->name);
+                                         "The process that was creating region '%s' was killed (out of memory?)", record->name);
                 return;
         }
         switch (res->stage) {
@@ -213,7 +212,7 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
                         (void) sd_bus_error_setf(error, ERROR_ADDRESS_IN_USE,
                                                  "Address %#" PRIx64 " with %" PRIu64
                                                  " bytes is where ordinary processes have mappings of their own; leave "
-                                                 "'address' away to have one chosen, or state another",
+                                                 "'address' away to let the broker choose, or set another",
                                                  record->address, record->length);
                 else
                         (void) sd_bus_error_setf(error, ERROR_NO_ADDRESS_SPACE,
@@ -224,24 +223,24 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
         case DONOR_MSHARE:
                 if (res->error == EEXIST)
                         (void) sd_bus_error_setf(error, ERROR_REGION_EXISTS,
-                                                 "msharefs has a region '%s' already, which is not this broker's",
+                                                 "msharefs already has a region '%s' that this broker does not know",
                                                  record->name);
                 else if (res->error == ENOSYS || res->error == ENODEV)
                         (void) sd_bus_error_setf(error, ERROR_KERNEL_UNSUPPORTED,
-                                                 "The kernel does not make regions (%s): is it a Linux 6.12 with mshare, "
-                                                 "and msharefs mounted?", text);
+                                                 "The kernel cannot create regions (%s): is it Linux 6.12 with mshare, "
+                                                 "and is msharefs mounted?", text);
                 else
-                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "The kernel refused to make region '%s': %s",
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "The kernel refused to create region '%s': %s",
                                                  record->name, text);
                 return;
         case DONOR_FILE:
                 if (res->error == EBADF)
                         (void) sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                                 "Option 'fd' is %s, and no regular file", file_type(res->value));
+                                                 "Option 'fd' is %s, not a regular file", file_type(res->value));
                 else if (res->error == ERANGE)
                         (void) sd_bus_error_setf(error, ERROR_INVALID_SIZE,
-                                                 "The file has %" PRIu64 " bytes, a region of %" PRIu64
-                                                 " bytes needs as many", res->value, record->size);
+                                                 "The file has %" PRIu64 " bytes, but the region needs %" PRIu64
+                                                 " bytes", res->value, record->size);
                 else
                         (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot prepare %s memory: %s", backing,
                                                  text);
@@ -249,10 +248,10 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
         case DONOR_MMAP:
                 if (res->error == EOPNOTSUPP)
                         (void) sd_bus_error_setf(error, SD_BUS_ERROR_NOT_SUPPORTED,
-                                                 "This kernel does not take %s memory into a region", backing);
+                                                 "This kernel does not support %s memory in regions", backing);
                 else if (res->error == ENOMEM)
                         (void) sd_bus_error_setf(error, SD_BUS_ERROR_NO_MEMORY,
-                                                 "There is no memory for %" PRIu64 " bytes of backing '%s'%s",
+                                                 "Not enough memory for %" PRIu64 " bytes of backing '%s'%s",
                                                  record->size, backing,
                                                  record->backing == BACKING_HUGETLB ? " (see vm.nr_hugepages)" : "");
                 else
@@ -261,39 +260,39 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
                 return;
         case DONOR_ADVISE:
                 (void) sd_bus_error_setf(error, SD_BUS_ERROR_NOT_SUPPORTED,
-                                         "The kernel does not do hugepages '%s' for this region: %s",
+                                         "The kernel does not support hugepages '%s' for this region: %s",
                                          hugepages_to_string(record->hugepages), text);
                 return;
         case DONOR_MEMORY:
                 (void) sd_bus_error_setf(error, SD_BUS_ERROR_NO_MEMORY,
-                                         "There is no memory to populate region '%s' with: of its %" PRIu64
-                                         " bytes %" PRIu64 " were, and the rest is not available (MemAvailable and "
-                                         "SwapFree in /proc/meminfo)", record->name, record->size, res->value);
+                                         "Not enough memory to populate region '%s': %" PRIu64 " of %" PRIu64
+                                         " bytes done, and the rest is not available (MemAvailable and SwapFree in "
+                                         "/proc/meminfo)", record->name, res->value, record->size);
                 return;
         case DONOR_POPULATE:
                 (void) sd_bus_error_setf(error, res->error == ENOMEM ? SD_BUS_ERROR_NO_MEMORY : SD_BUS_ERROR_FAILED,
-                                         "Populating region '%s' failed after %" PRIu64 " of %" PRIu64 " bytes: %s",
+                                         "Cannot populate region '%s', %" PRIu64 " of %" PRIu64 " bytes done: %s",
                                          record->name, res->value, record->size, text);
                 return;
         default:
-                (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Making region '%s' failed: %s", record->name,
+                (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot create region '%s': %s", record->name,
                                          text);
         }
 }
 
-/* Nothing stays of a region that did not come to be. Frees region and creation. */
+/* Remove all traces of a region that could not be created. Frees region and creation. */
 static void roll_back(Region *region, bool created, const sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = TAKE_PTR(region->creation->m);
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *remover = TAKE_PTR(region->creation->remover);
         Manager *m = region->manager;
 
         log_change(&m->log, LOG_NOTICE, MESSAGE_REGION_FAILED, region->record.name, &region->creation->by,
-                   "Region %s could not be made: %s", region->record.name, error->message ?: error->name);
+                   "Cannot create region %s: %s", region->record.name, error->message ?: error->name);
         if (created)
                 (void) kernel_unlink(&m->kernel, region->record.name);
         manager_announce_end(m, region->path);
         region_forget(region);
-        /* Now that nothing is left: whoever has the answer may look. */
+        /* Only now: after the answer, the caller must find nothing. */
         if (message)
                 (void) sd_bus_reply_method_error(message, error);
         if (remover)
@@ -302,8 +301,8 @@ static void roll_back(Region *region, bool created, const sd_bus_error *error) {
 }
 
 /*
- * The order closes the window in which the wrong people could attach: the mode is 0 until the owner is right. The last
- * look makes sure that what we named is what we made.
+ * The mode stays 0 until the owner is right, so that no wrong user can attach in between. Reading everything back makes sure
+ * that the name still belongs to the region that we created.
  */
 static int hand_over(Region *region, sd_bus_error *error) {
         Manager *m = region->manager;
@@ -327,7 +326,7 @@ static int hand_over(Region *region, sd_bus_error *error) {
             (k.st.st_mode & 0777) != record->mode || k.address != record->address || k.length != record->length ||
             k.read_only)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
-                                         "Region '%s' is not what was made: somebody else changed it meanwhile",
+                                         "Region '%s' was changed by another process while it was being created",
                                          record->name);
         record->ready = true;
         r = region_save(region);
@@ -358,11 +357,11 @@ static void donor_done(const DonorResult *result, void *userdata) {
                         (void) sd_bus_error_setf(&error, SD_BUS_ERROR_FAILED, "The broker was stopped");
                 else if (c->remover)
                         (void) sd_bus_error_setf(&error, ERROR_NO_SUCH_REGION,
-                                                 "Region '%s' was removed while it was being made",
+                                                 "Region '%s' was removed while it was being created",
                                                  region->record.name);
                 else
                         error_from_donor(region, result, &error);
-                /* Killed between the making and the report of it: what has our mark is ours. */
+                /* It may have been killed after creating the region and before saying so. Mode 0 and our uid mark the region as ours. */
                 if (!created && result->error == 0) {
                         KernelRegion k;
 
@@ -378,7 +377,7 @@ static void donor_done(const DonorResult *result, void *userdata) {
         }
         region->progress = 1;
         log_change(&m->log, LOG_NOTICE, MESSAGE_REGION_CREATED, region->record.name, &c->by,
-                   "Region %s made for user %" PRIu32 ", group %" PRIu32 ", with mode %04o: %" PRIu64
+                   "Region %s created for user %" PRIu32 ", group %" PRIu32 ", with mode %04o: %" PRIu64
                    " bytes of backing '%s' at %#" PRIx64,
                    region->record.name, (uint32_t) region->record.uid, (uint32_t) region->record.gid,
                    (unsigned) region->record.mode, region->record.size, backing_to_string(region->record.backing),
@@ -457,12 +456,12 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
         *c = (Creation) { .region = region, .charged = true };
         call_actor(call, &c->by);
         region->creation = c;
-        /* Before the kernel knows the name: whatever happens from here on, a restart can tell what it finds. */
+        /* Before the kernel knows the name, so that the broker recognizes the region after a crash. */
         r = region_save(region);
         if (r >= 0)
                 r = start_donor(m, c, request);
         if (r < 0) {
-                r = sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot begin to make region '%s': %s",
+                r = sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot start creating region '%s': %s",
                                       region->record.name, strerror(-r));
                 region_forget(region);
                 return r;

@@ -19,7 +19,7 @@
 /* Changes in msharefs come in bursts, our own among them: they are looked at together. */
 #define RESCAN_DELAY_USEC (20 * USEC_PER_MSEC)
 
-/* What write_file_atomic() has not renamed yet, of a run that did not get to it. */
+/* A temporary file of write_file_atomic(), left by a run that was killed before it renamed the file. */
 static bool is_temporary(const char *name) {
         return strncmp(name, ".#", 2) == 0;
 }
@@ -38,7 +38,7 @@ static int enter(Manager *m, RegionRecord *record, Region **ret) {
         return region_new(m, record, path, ret);
 }
 
-/* A region that somebody else made, or whose state is lost: taken as it is. */
+/* Enter a region that this broker did not create, or whose state is lost, as it is in msharefs. */
 static int adopt(Manager *m, const char *name, const KernelRegion *k) {
         _cleanup_(region_record_done) RegionRecord record = {
                 .id = manager_random_id(m),
@@ -68,7 +68,7 @@ static int adopt(Manager *m, const char *name, const KernelRegion *k) {
         if (r < 0)
                 log_region(&m->log, LOG_ERR, NULL, name, "Cannot save the state of region %s: %s", name, strerror(-r));
         log_region(&m->log, LOG_NOTICE, MESSAGE_REGION_ADOPTED, name,
-                   "Region %s was not made by this broker; it is taken over as it is", name);
+                   "Region %s was not created by this broker; adopting it as it is", name);
         manager_announce_region(m, region);
         manager_mark(m, MANAGER_DIRTY_REGIONS);
         return 0;
@@ -102,19 +102,19 @@ static int found_in_kernel(const char *name, void *userdata) {
                 bool speakable = region_name_is_adoptable(name);
 
                 log_region(&m->log, LOG_WARNING, NULL, speakable ? name : NULL,
-                           "Region %s in msharefs cannot be read and is left alone: %s",
-                           speakable ? name : "with a name that cannot be spoken of on the bus", strerror(-r));
+                           "Cannot read region %s in msharefs, ignoring it: %s",
+                           speakable ? name : "(not a name for the bus)", strerror(-r));
                 return 0;
         }
         if ((k.st.st_mode & 0777) == 0 && k.st.st_uid == geteuid()) {
-                /* Half made by a donor of an earlier run, before its state was ever written. Nobody can use it. */
-                log_region(&m->log, LOG_NOTICE, NULL, name, "Region %s was left half made; it is removed", name);
+                /* Left incomplete by the donor of an earlier run, before any state was written. With mode 0 it is of no use. */
+                log_region(&m->log, LOG_NOTICE, NULL, name, "Region %s was left incomplete; removing it", name);
                 (void) kernel_unlink(&m->kernel, name);
                 return 0;
         }
         if (!region_name_is_adoptable(name)) {
                 log_message(&m->log, m->rescan_source ? LOG_DEBUG : LOG_WARNING,
-                            "A region in msharefs has a name that cannot be spoken of on the bus; it is left alone");
+                            "A region in msharefs has a name that cannot be used on the bus; ignoring it");
                 return add_foreign(m, &k);
         }
         return adopt(m, name, &k);
@@ -153,11 +153,11 @@ static Region *refresh(Manager *m, Region *region, bool ours) {
                 return region;
         r = kernel_stat(&m->kernel, record->name, &st);
         if (r == -ENOENT || (r >= 0 && record->inode != 0 && st.st_ino != record->inode)) {
-                manager_lose_region(m, region, "it was unlinked by somebody else");
+                manager_lose_region(m, region, "it was unlinked by another process");
                 return NULL;
         }
         if (r < 0) {
-                log_region(&m->log, LOG_WARNING, NULL, record->name, "Cannot look at region %s: %s", record->name,
+                log_region(&m->log, LOG_WARNING, NULL, record->name, "Cannot read region %s: %s", record->name,
                            strerror(-r));
                 return region;
         }
@@ -181,7 +181,7 @@ Region *manager_follow_change(Manager *m, Region *region) {
         return refresh(m, region, true);
 }
 
-/* A region's state of an earlier run, and what the kernel says. Returns 0 if the state is of no use any more. */
+/* Update the record that an earlier run saved from the kernel. Returns 0 if the record is obsolete. */
 static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
         KernelRegion k;
         unsigned dirty;
@@ -191,18 +191,18 @@ static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
         if (r == -ENOENT) {
                 if (record->ready)
                         log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, record->name,
-                                   "Region %s is gone from the kernel; its state is dropped", record->name);
+                                   "Region %s no longer exists; discarding its state", record->name);
                 return 0;
         }
         if (r < 0)
                 return r;
         if (record->inode != 0 && record->inode != k.st.st_ino) {
                 log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, record->name,
-                           "Region %s is another one than the one of that name before; its state is dropped",
+                           "Region %s does not match its saved state; discarding the state",
                            record->name);
                 return 0;
         }
-        /* What its state file does not say any more, the kernel says, or nobody. */
+        /* What the state file does not contain is taken from the kernel, as far as the kernel knows it. */
         if (!record->has_ready)
                 record->ready = (k.st.st_mode & 0777) != 0 || k.st.st_uid != geteuid();
         if (!record->has_created)
@@ -212,15 +212,15 @@ static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
         if (!record->has_id)
                 record->id = manager_random_id(m);
         if (!record->ready && (k.st.st_mode & 0777) == 0) {
-                log_region(&m->log, LOG_NOTICE, NULL, record->name, "Region %s was left half made; it is removed",
+                log_region(&m->log, LOG_NOTICE, NULL, record->name, "Region %s was left incomplete; removing it",
                            record->name);
                 (void) kernel_unlink(&m->kernel, record->name);
                 return 0;
         }
-        /* With its mode set it was all there but for the last save: if it is the one, and nobody else's of that name. */
+        /* Its mode is set, so only the last save is missing, unless the name now belongs to another region. */
         if (!record->ready && record->has_window && (k.address != record->address || k.length != record->length)) {
                 log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, record->name,
-                           "Region %s is another one than the one that was being made; its state is dropped",
+                           "Region %s is not the one that was being created; discarding its state",
                            record->name);
                 return 0;
         }
@@ -235,7 +235,7 @@ static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
         return 1;
 }
 
-/* A lack of ours, that a later start may not have. */
+/* A temporary local shortage that may be gone at the next start. */
 static bool is_passing(int r) {
         return r == -ENOMEM || r == -EMFILE || r == -ENFILE;
 }
@@ -265,15 +265,15 @@ static int load_state(const char *name, void *userdata) {
         if (is_temporary(name))
                 return 0;
         if (!region_name_is_adoptable(name)) {
-                log_message(&m->log, LOG_WARNING, "A state file has a name that no region has; it is removed");
+                log_message(&m->log, LOG_WARNING, "A state file has an invalid name; removing it");
                 drop_state(m, name);
                 return 0;
         }
         r = read_file(m->regions_fd, name, STATE_FILE_MAX, &text, NULL);
         if (is_passing(r))
                 return r;
-        reason = r < 0 ? strerror(-r) : "it is damaged, or another version has written it";
-        /* Of a file that cannot be read at all, the name is left. */
+        reason = r < 0 ? strerror(-r) : "it is damaged, or was written by another version";
+        /* If the file cannot be read at all, only the region's name is known. */
         if (r < 0) {
                 text = strdup("");
                 if (!text)
@@ -284,8 +284,7 @@ static int load_state(const char *name, void *userdata) {
                 return r;
         if (r > 0 || !streq(record.name, name)) {
                 log_region(&m->log, LOG_WARNING, NULL, name,
-                           "The state file of region %s cannot be used in full (%s): what it says is kept, the kernel "
-                           "says the rest", name, reason);
+                           "Cannot use all of the state file of region %s (%s); taking the rest from the kernel", name, reason);
                 r = free_and_strdup(&record.name, name);
                 if (r < 0)
                         return r;
@@ -295,7 +294,7 @@ static int load_state(const char *name, void *userdata) {
         if (is_passing(r))
                 return r;
         if (r < 0) {
-                log_region(&m->log, LOG_ERR, NULL, name, "Cannot look at region %s, its state is left for later: %s",
+                log_region(&m->log, LOG_ERR, NULL, name, "Cannot read region %s, keeping its state for the next start: %s",
                            name, strerror(-r));
                 return skip(m, &record);
         }
@@ -339,8 +338,8 @@ static bool is_held(const Lease *lease) {
 }
 
 /*
- * A lease whose region's id stands nowhere any more. If there is one region only that has lost its id, it is that one's; else
- * nothing tells whose it is. Nobody's, if no process holds it.
+ * Find the region of a lease whose region ID is in no state file any more. If exactly one region has lost its ID, the lease
+ * belongs to that region. Otherwise the region cannot be known.
  */
 static Region *find_for_orphan(Manager *m, const LeaseRecord *record) {
         Region *region, *found = NULL;
@@ -380,7 +379,7 @@ static int load_lease(const char *name, void *userdata) {
         if (!region && is_of_skipped(m, &record))
                 return 0;
         r = lease_open(m->leases_fd, name, &record, &lease);
-        /* No FIFO of ours, and of no region. */
+        /* Not a FIFO of ours, and no region has this ID. */
         if (r < 0 && !region && !is_passing(r)) {
                 (void) unlinkat(m->leases_fd, name, 0);
                 return 0;
@@ -393,7 +392,7 @@ static int load_lease(const char *name, void *userdata) {
                 region = find_for_orphan(m, &lease->record);
                 if (!region) {
                         log_message(&m->log, LOG_WARNING,
-                                    "A lease of user %" PRIu32 " is held, but of which region is not known; it is left alone",
+                                    "A lease of user %" PRIu32 " is held, but its region is not known; ignoring it",
                                     (uint32_t) lease->record.uid);
                         return 0;
                 }
@@ -402,7 +401,7 @@ static int load_lease(const char *name, void *userdata) {
                 r = region_add_lease(region, lease);
         if (r < 0) {
                 log_region(&m->log, LOG_ERR, NULL, region ? region->record.name : NULL,
-                           "Cannot take up a lease of region %s: %s", region ? region->record.name : "(unknown)",
+                           "Cannot restore a lease of region %s: %s", region ? region->record.name : "(unknown)",
                            strerror(-r));
                 return r == -ENOMEM ? r : 0;
         }
@@ -411,7 +410,7 @@ static int load_lease(const char *name, void *userdata) {
         return 0;
 }
 
-/* Bus names of an earlier bus may belong to others on this one: leases forget them. */
+/* Forget the bus names of clients of an earlier bus: on this bus they may belong to other clients. */
 static void check_bus(Manager *m) {
         _cleanup_(freep) char *text = NULL;
         char id[SD_ID128_STRING_MAX];
@@ -431,11 +430,11 @@ static void check_bus(Manager *m) {
 
                         r = k < 0 ? k : r;
                 }
-        /* Last: as long as one of the old names may be found again, this is not yet the bus that all names are of. */
+        /* Last: if this fails, the next run must forget the old names again. */
         if (r >= 0)
                 r = write_file_atomic(m->runtime_fd, "bus", id);
         if (r < 0)
-                log_message(&m->log, LOG_WARNING, "Cannot write down which bus the leases' connections are on: %s",
+                log_message(&m->log, LOG_WARNING, "Cannot save the ID of the bus: %s",
                             strerror(-r));
 }
 
@@ -446,11 +445,11 @@ int manager_load(Manager *m) {
         r = kernel_root(&m->kernel);
         if (r < 0) {
                 if (m->kernel.supported)
-                        log_message(&m->log, LOG_WARNING, "msharefs is not to be had at %s: %s", m->kernel.ops->root(),
+                        log_message(&m->log, LOG_WARNING, "Cannot open msharefs at %s: %s", m->kernel.ops->root(),
                                     strerror(-r));
                 /*
-                 * State files stay: what they speak of may be back when msharefs is. Nor is it used if it comes later:
-                 * whose regions it has we would not know.
+                 * Keep the state files: the regions may be back when msharefs is mounted. But do not use it if it is
+                 * mounted later in this run: we would not know whose regions are in it.
                  */
                 m->kernel.settled = true;
                 return 0;
@@ -461,7 +460,7 @@ int manager_load(Manager *m) {
         if (r >= 0)
                 r = for_each_entry(m->leases_fd, load_lease, m);
         if (r < 0) {
-                log_message(&m->log, LOG_ERR, "Cannot take up the state of the last run: %s", strerror(-r));
+                log_message(&m->log, LOG_ERR, "Cannot restore the state of the last run: %s", strerror(-r));
                 return r;
         }
         check_bus(m);
@@ -475,7 +474,7 @@ static int rescan(sd_event_source *source, uint64_t usec, void *userdata) {
         Region *region, *next;
 
         m->rescan = false;
-        m->n_foreign = 0; /* what still is there is found again */
+        m->n_foreign = 0; /* those that still exist are found again */
         for (region = LIST_FIRST(&m->regions); region; region = next) {
                 next = LIST_NEXT(region, regions);
                 (void) manager_refresh_region(m, region);
@@ -507,7 +506,7 @@ int manager_watch_kernel(Manager *m) {
                 r = sd_event_add_inotify(m->event, &m->watch, m->kernel.ops->root(),
                                          IN_CREATE | IN_DELETE | IN_ATTRIB | IN_MOVE | IN_ONLYDIR, on_inotify, m);
         if (r < 0)
-                log_message(&m->log, LOG_WARNING, "Cannot watch msharefs, changes by others are seen when asked for: %s",
+                log_message(&m->log, LOG_WARNING, "Cannot watch msharefs; changes by other processes are noticed only when a client asks: %s",
                             strerror(-r));
         return 0;
 }

@@ -77,7 +77,7 @@ int manager_new(Manager **ret) {
         }
         r = kernel_open(&m->kernel, kernel_ops());
         if (r < 0) {
-                log_message(&m->log, LOG_ERR, "Cannot find out what the kernel's mshare is like: %s", strerror(-r));
+                log_message(&m->log, LOG_ERR, "Cannot read the granule of the kernel: %s", strerror(-r));
                 return r;
         }
         if (!m->kernel.supported)
@@ -179,7 +179,7 @@ uint64_t manager_random_id(Manager *m) {
         return id;
 }
 
-/* The region's place on the bus, taken before the region goes. */
+/* Remove the region, and announce that. The names are copied first. */
 static void forget_and_announce(Manager *m, Region *region) {
         _cleanup_(freep) char *name = NULL, *path = NULL;
         bool announced = region->announced;
@@ -209,7 +209,7 @@ int manager_remove_region(Manager *m, Region *region, const char *why, const Act
 }
 
 void manager_lose_region(Manager *m, Region *region, const char *why) {
-        log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, region->record.name, "Region %s is no more: %s",
+        log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, region->record.name, "Region %s is gone: %s",
                    region->record.name, why);
         forget_and_announce(m, region);
 }

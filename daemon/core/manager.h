@@ -35,22 +35,22 @@ struct Manager {
         Users users;
         LIST_HEAD(Regions, Region) regions;
         unsigned n_regions, n_leases;
-        /* Windows of regions whose names cannot be spoken of on the bus. */
+        /* Windows of regions whose names cannot be used on the bus. */
         AddressRange *foreign;
         size_t n_foreign;
-        /* Regions of an earlier run that could not be looked at: nobody may touch what is theirs, the next run tries again. */
+        /* Regions of an earlier run that could not be read. Names and windows stay reserved, and the next run tries again. */
         RegionRecord *skipped;
         size_t n_skipped;
         int runtime_fd, regions_fd, leases_fd;
-        /* Windows that were given back last, in a ring: clients of those regions may have them still. */
+        /* Windows that were freed last, in a ring: clients of those regions may still have them mapped. */
         AddressRange recent[RECENT_WINDOWS];
         unsigned n_recent;
         unsigned dirty;
-        sd_event_source *notify; /* the timer that tells what is dirty */
+        sd_event_source *notify; /* the timer that announces what is dirty */
         sd_event_source *watch; /* inotify on msharefs */
-        bool rescan; /* a look at msharefs is due */
+        bool rescan; /* a scan of msharefs is due */
         sd_event_source *rescan_source;
-        bool broadcasting; /* a signal is being put together: what it holds, everybody reads */
+        bool broadcasting; /* a signal is being built, which every user can read */
 };
 
 /* Reads the configuration and opens /run/mshared. No bus yet. */
@@ -60,64 +60,64 @@ DEFINE_CLEANUP(Manager, manager_free)
 /* Reads mshared.conf and its drop-ins (again). */
 int manager_load_config(Manager *manager);
 
-/* Undoes all that is being made. Before manager_free(), while the bus is still there. */
+/* Cancels and rolls back all creations. To be called before manager_free(), while the bus connection is open. */
 void manager_end_creations(Manager *manager);
 
-/* manager-load.c: state files, leases and msharefs are brought together; then watched. */
+/* manager-load.c: restores regions and leases from state files and msharefs, and then watches msharefs. */
 int manager_load(Manager *manager);
 int manager_watch_kernel(Manager *manager);
-/* A file of msharefs is not what the region's record says: the record follows. Frees the region if the file is gone, and returns NULL then. */
+/* Updates the record to match the file in msharefs. If the file is gone, frees the region and returns NULL. */
 Region *manager_refresh_region(Manager *manager, Region *region);
-/* The same after a change of ours, which is in the log already. */
+/* The same after a change by the broker, which has been logged already. */
 Region *manager_follow_change(Manager *manager, Region *region);
 
 Region *manager_find_region(Manager *manager, const char *name);
-/* Whether a region of that name is left for the next run. */
+/* Whether a region of that name is among those that could not be read. */
 bool manager_has_skipped(const Manager *manager, const char *name);
 Region *manager_find_region_by_path(Manager *manager, const char *path);
 /*
- * All windows in use, and behind them those that were given back last, to be freed. Returns the number of the former, and of both
- * together in *ret_all; or -ENOMEM.
+ * Returns all windows in use, followed by the windows that were freed last; the caller frees the array. The return value is the
+ * number of windows in use, or -ENOMEM; *ret_all is the number of both.
  */
 ssize_t manager_windows(Manager *manager, AddressRange **ret, size_t *ret_all);
-/* The region is to go: unlinked in the kernel, forgotten here, announced. 0 or negative errno (nothing has changed then). */
+/* Unlinks the region in the kernel, frees it, and announces that. 0, or negative errno with nothing changed. */
 int manager_remove_region(Manager *manager, Region *region, const char *why, const Actor *by);
-/* The kernel has lost it already. */
+/* The same if the kernel does not have the region any more. */
 void manager_lose_region(Manager *manager, Region *region, const char *why);
 uint64_t manager_random_id(Manager *manager);
 
 /* manager-create.c. Replies to the call later. 1, or negative errno with *error set. */
 int manager_create_region(Manager *manager, Call *call, CreateRequest *request, sd_bus_error *error);
-/* Everything that can be said against a request before anybody is asked for permission. */
+/* Checks all that can be checked before polkit is asked. 0, or negative errno with *error set. */
 int manager_check_request(Manager *manager, const CreateRequest *request, sd_bus_error *error);
-/* Without the kernel there is no region, and that is the reason to tell. */
+/* Fails if the kernel has no mshare or msharefs is not mounted. 0, or negative errno with *error set. */
 int manager_check_kernel(Manager *manager, sd_bus_error *error);
 void creation_free(Creation *creation);
-/* The broker ends: undoes what is being made, region and creation included. Waits for the donor's end. */
+/* Rolls back a creation, and frees region and creation, because the broker exits. Waits for the donor to exit. */
 void creation_end(Creation *creation);
-/* Ends the making; `m` is answered when nothing is left of it. 1, or -EALREADY. */
+/* Cancels a creation; `m` is answered when nothing is left of the region. 1, or -EALREADY. */
 int creation_cancel(Creation *creation, sd_bus_message *m);
 
-/* region-ops.c: what callers do to regions, with the checks of who may. Steps of authz_run(). */
+/* region-ops.c: operations on regions, with their checks of permissions. Steps of authz_run(). */
 int region_find_for(Manager *manager, const char *name, Region **ret, sd_bus_error *error);
 int region_acquire(Region *region, Call *call, const char *access, sd_bus_error *error);
 int region_remove(Region *region, Call *call, bool force, sd_bus_error *error);
 
-/* region-rights.c: who may use a region, and who decides that. The first four are steps of authz_run(), too. */
+/* region-rights.c: operations on permissions, and checks of them. The first three are steps of authz_run(), too. */
 int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
 int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_bus_error *error);
 int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_bus_error *error);
-/* The record's region, or one that is to be (its id is 0 then), with this mode and owner. */
+/* Asks polkit about the record's region, with this mode and owner. A region that does not exist yet has ID 0. */
 int authorize_region(Call *call, const char *action, const RegionRecord *record, mode_t mode, uid_t uid, gid_t gid,
                      sd_bus_error *error);
-/* For the log: the caller, his process and its unit. To be freed by actor_done(). */
+/* The caller for the log: user, process and unit. To be freed by actor_done(). */
 void call_actor(Call *call, Actor *ret);
 int region_check_ready(const Region *region, sd_bus_error *error);
-/* Whether the kernel would let that one in, by access list and mode. */
+/* Whether the kernel would admit the identity, by access list and mode. */
 bool region_admits(const Region *region, const Identity *who, Access access);
 /*
- * polkit has said yes where the mode says no: the kernel must be told, or it would refuse the client later. The backup is for
- * region_undo_grant(), and the caller's to free in any case.
+ * Adds the caller to the access list of the region, because polkit admits it and the mode does not: otherwise the kernel would
+ * refuse the client later. The caller frees the backup, which is for region_undo_grant(), in any case.
  */
 int region_grant(Region *region, Call *call, Access access, AclBackup *ret_backup, sd_bus_error *error);
 void region_undo_grant(Region *region, Call *call, const AclBackup *backup);

@@ -10,7 +10,7 @@
 #include "errors.h"
 #include "model/name.h"
 
-/* A year: past it somebody has mistaken the unit. */
+/* A year. A longer time is probably a mistake about the unit. */
 #define LINGER_MAX (365 * 24 * 3600 * USEC_PER_SEC)
 
 typedef struct Option {
@@ -44,8 +44,8 @@ static int unknown_key(const char *key, const Option *options, size_t n, sd_bus_
         for (size_t i = 0; i < n && k < sizeof(known); i++)
                 k += (size_t) snprintf(known + k, sizeof(known) - k, "%s%s", i > 0 ? ", " : "", options[i].key);
         if (n == 0)
-                return invalid(error, "Unknown option '%.100s': this method takes none so far", key);
-        return invalid(error, "Unknown option '%.100s': known are %s", key, known);
+                return invalid(error, "Unknown option '%.100s': this method takes no options yet", key);
+        return invalid(error, "Unknown option '%.100s': expected one of %s", key, known);
 }
 
 static int read_one(sd_bus_message *m, const Option *options, size_t n, uint64_t *seen, void *userdata,
@@ -73,7 +73,7 @@ static int read_one(sd_bus_message *m, const Option *options, size_t n, uint64_t
                 return r;
         wanted[0] = options[i].type;
         if (!contents || !streq(contents, wanted))
-                return invalid(error, "Option '%s' has the type '%.20s', it must be '%s'", key, contents ?: "", wanted);
+                return invalid(error, "Option '%s' has the type '%.20s': expected '%s'", key, contents ?: "", wanted);
         r = sd_bus_message_enter_container(m, 'v', wanted);
         if (r < 0)
                 return r;
@@ -117,7 +117,7 @@ static int read_id(sd_bus_message *m, const char *key, uint32_t *ret, sd_bus_err
         if (r < 0)
                 return r;
         if (*ret == UINT32_MAX)
-                return invalid(error, "Option '%s' is %" PRIu32 ", which is no id", key, *ret);
+                return invalid(error, "Option '%s' is %" PRIu32 ", which is not a valid ID", key, *ret);
         return 0;
 }
 
@@ -139,7 +139,7 @@ static int read_word(sd_bus_message *m, const char *key, int (*from_string)(cons
                 return r;
         r = from_string(word);
         if (r < 0)
-                return invalid(error, "Option '%s' is '%.100s': known are %s", key, word, known);
+                return invalid(error, "Option '%s' is '%.100s': expected one of %s", key, word, known);
         *ret = (unsigned) r;
         return 0;
 }
@@ -204,7 +204,7 @@ static int read_linger(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (r < 0)
                 return r;
         if (request->linger_usec > LINGER_MAX)
-                return invalid(error, "Option 'linger' is %" PRIu64 " µs, the longest is a year (%" PRIu64 ")",
+                return invalid(error, "Option 'linger' is %" PRIu64 " µs: expected at most a year (%" PRIu64 ")",
                                request->linger_usec, (uint64_t) LINGER_MAX);
         return 0;
 }
@@ -217,9 +217,9 @@ static int read_label(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (r < 0)
                 return r;
         if (strlen(label) > LABEL_MAX)
-                return invalid(error, "Option 'label' is %zu bytes long, the longest is %d", strlen(label), LABEL_MAX);
+                return invalid(error, "Option 'label' has %zu bytes: expected at most %d", strlen(label), LABEL_MAX);
         if (!text_is_printable(label))
-                return invalid(error, "Option 'label' has a control character in it, and terminals would obey it");
+                return invalid(error, "Option 'label' contains a control character, which terminals would obey");
         return free_and_strdup(&((CreateRequest *) userdata)->label, label);
 }
 
@@ -260,18 +260,18 @@ int create_request_check(const CreateRequest *request, sd_bus_error *error) {
         int flags;
 
         if (request->backing == BACKING_FILE && request->fd < 0)
-                return invalid(error, "Backing 'file' needs the option 'fd', an open file descriptor");
+                return invalid(error, "Backing 'file' requires the option 'fd', an open file descriptor");
         if (request->backing != BACKING_FILE && request->fd >= 0)
-                return invalid(error, "Option 'fd' goes with backing 'file', not with '%s'",
+                return invalid(error, "Option 'fd' requires backing 'file', not '%s'",
                                backing_to_string(request->backing));
         if (request->backing == BACKING_EMPTY && request->populate)
                 return invalid(error, "Option 'populate' with backing 'empty': there is nothing to populate");
         if (request->hugepages != HUGEPAGES_DEFAULT && request->backing != BACKING_ANONYMOUS &&
             request->backing != BACKING_MEMFD)
-                return invalid(error, "Option 'hugepages' goes with backing 'anonymous' or 'memfd', not with '%s'",
+                return invalid(error, "Option 'hugepages' requires backing 'anonymous' or 'memfd', not '%s'",
                                backing_to_string(request->backing));
         if (request->linger_usec > 0 && request->lifetime != LIFETIME_WHILE_LEASED)
-                return invalid(error, "Option 'linger' goes with lifetime 'while-leased' only");
+                return invalid(error, "Option 'linger' requires lifetime 'while-leased'");
         if (request->fd >= 0) {
                 /* More about the file is found out by the donor: looking at it may sleep. */
                 flags = fcntl(request->fd, F_GETFL);

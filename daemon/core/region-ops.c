@@ -20,7 +20,7 @@ static int no_such_region(Manager *m, const char *name, sd_bus_error *error) {
         if (!region_name_is_adoptable(name))
                 return sd_bus_error_setf(error, ERROR_INVALID_NAME, "'%.300s' cannot name a region: " REGION_NAME_RULE,
                                          name);
-        /* Without msharefs nobody can say that. Where the kernel has no mshare there are none, and that is certain. */
+        /* Without msharefs the region may exist. A kernel without mshare certainly has no region. */
         if (m->kernel.supported && kernel_root(&m->kernel) < 0)
                 return manager_check_kernel(m, error);
         return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "There is no region '%s'", name);
@@ -39,11 +39,11 @@ int region_find_for(Manager *m, const char *name, Region **ret, sd_bus_error *er
 
 static int over_limit(Manager *m, Limit limit, sd_bus_error *error) {
         return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                 "The limit of %" PRIu64 " %s is reached; %s= in mshared.conf sets it",
+                                 "The limit of %" PRIu64 " %s is reached; see %s= in mshared.conf",
                                  m->config.limits.max[limit], limit_meaning(limit), limit_name(limit));
 }
 
-/* Owner and root are not kept out by what others have. A stranger has at most as many leases as all others leave over. */
+/* Leases of other users never keep out root and the owner. Any other user gets at most as many leases as the rest leave. */
 static int check_lease_limits(Region *region, const Identity *who, sd_bus_error *error) {
         Manager *m = region->manager;
         const Limits *limits = &m->config.limits;
@@ -54,7 +54,7 @@ static int check_lease_limits(Region *region, const Identity *who, sd_bus_error 
         if (stranger && !share_is_left(mine, region->n_leases - mine, limits->max[LIMIT_REGION_LEASES]))
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
                                          "User %" PRIu32 " has %" PRIu64 " of the %u leases of region '%s', and may have "
-                                         "half of what others leave of %" PRIu64 "; %s= in mshared.conf sets that",
+                                         "half of what others leave of %" PRIu64 "; see %s= in mshared.conf",
                                          (uint32_t) who->uid, mine, region->n_leases, region->record.name,
                                          limits->max[LIMIT_REGION_LEASES], limit_name(LIMIT_REGION_LEASES));
         if (!stranger && mine >= limits->max[LIMIT_REGION_LEASES])
@@ -63,9 +63,9 @@ static int check_lease_limits(Region *region, const Identity *who, sd_bus_error 
                 return over_limit(m, LIMIT_USER_LEASES, error);
         if (!descriptors_left_for_lease(m->n_leases, all_mine, stranger))
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "The broker has no descriptor left for a lease, with %u leases, of which user "
-                                         "%" PRIu32 " has %" PRIu64 "; LimitNOFILE= of mshared.service is the limit",
-                                         m->n_leases, (uint32_t) who->uid, all_mine);
+                                         "The broker has no descriptor left for a lease: there are %u leases, %" PRIu64
+                                         " of them of user %" PRIu32 "; see LimitNOFILE= of mshared.service",
+                                         m->n_leases, all_mine, (uint32_t) who->uid);
         return 0;
 }
 
@@ -84,14 +84,14 @@ static int fill_record(Region *region, Call *call, Access access, LeaseRecord *r
         r = free_and_strdup(&record->sender, sd_bus_message_get_sender(call_message(call)));
         if (r < 0)
                 return r;
-        /* For people to read: the process may be another by now, or gone. */
+        /* Only for display: the process may have exited, and its PID may have been reused. */
         if (who->pid > 0)
                 (void) sd_pid_get_unit(who->pid, &record->unit);
         return 0;
 }
 
 static int no_lease(const Region *region, int r, sd_bus_error *error) {
-        return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot make a lease on region '%s': %s",
+        return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot create a lease of region '%s': %s",
                                  region->record.name, strerror(-r));
 }
 
@@ -109,13 +109,13 @@ int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_e
         r = access_from_string(access_text);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Access '%.100s' is not known: 'r' or 'rw' is wanted", access_text);
+                                         "Invalid access '%.100s': expected 'r' or 'rw'", access_text);
         access = (Access) r;
-        /* Before anything that mode, list or polkit may say: the kernel refuses root, too. */
+        /* Before mode, access list and polkit: the kernel refuses even root. */
         if (access == ACCESS_READ_WRITE && region->read_only)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
-                                         "Region '%s' was made with O_CREAT|O_RDONLY and is read-only for everyone, "
-                                         "whatever its mode: access 'r' is wanted", region->record.name);
+                                         "Region '%s' was created with O_CREAT|O_RDONLY and is read-only for everyone, "
+                                         "whatever its mode: use access 'r'", region->record.name);
         if (!region_admits(region, who, access)) {
                 const RegionRecord *rec = &region->record;
 
@@ -127,7 +127,7 @@ int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_e
         r = region_check_ready(region, error);
         if (r >= 0)
                 r = check_lease_limits(region, who, error);
-        /* Last: whoever is refused so far has got nothing. */
+        /* Last, so that a caller that is refused for another reason does not stay in the list. */
         if (r >= 0 && permitted)
                 r = region_grant(region, call, access, &backup, error);
         if (r < 0)
@@ -185,30 +185,30 @@ int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
                 r = creation_cancel(region->creation, call_message(call));
                 if (r == -EALREADY)
                         return sd_bus_error_setf(error, ERROR_REGION_NOT_READY,
-                                                 "Region '%s' is being removed already, as it was being made",
+                                                 "Region '%s' is already being removed",
                                                  rec->name);
                 return r;
         }
         if (!force) {
                 if (region->n_leases > 0)
                         return sd_bus_error_setf(error, ERROR_REGION_BUSY,
-                                                 "Region '%s' has %u clients; with 'force' they keep what they have "
-                                                 "and nobody new gets in", rec->name, region->n_leases);
+                                                 "Region '%s' has %u clients; with 'force' they keep their mappings "
+                                                 "and new ones are refused", rec->name, region->n_leases);
                 r = kernel_read_usage(&m->kernel, rec->name, &usage);
                 if (r < 0 && r != -ENOENT)
                         return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
-                                                 "Cannot find out whether region '%s' is in use: %s", rec->name,
+                                                 "Cannot check whether region '%s' is in use: %s", rec->name,
                                                  strerror(-r));
                 if (r >= 0 && usage.sharers > 0)
                         return sd_bus_error_setf(error, ERROR_REGION_BUSY,
-                                                 "Region '%s' has %" PRIu64 " processes attached, none of them by a "
-                                                 "lease; with 'force' they keep what they have and nobody new gets in",
+                                                 "Region '%s' has %" PRIu64 " processes attached, none of them with a "
+                                                 "lease; with 'force' they keep their mappings and new ones are refused",
                                                  rec->name, usage.sharers);
         }
         call_actor(call, &by);
         r = manager_remove_region(m, region, force ? "by force" : "as asked", &by);
         if (r < 0)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "The kernel did not unlink region '%s': %s",
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot unlink region '%s': %s",
                                          rec->name, strerror(-r));
         r = sd_bus_reply_method_return(call_message(call), NULL);
         return r < 0 ? r : 1;

@@ -79,11 +79,11 @@ int region_grant(Region *region, Call *call, Access access, AclBackup *ret_backu
                                          (unsigned) rec->mode, rec->name, (uint32_t) who->uid);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
-                                         "Cannot let user %" PRIu32 " into region '%s': %s", (uint32_t) who->uid,
+                                         "Cannot add user %" PRIu32 " to the access list of region '%s': %s", (uint32_t) who->uid,
                                          rec->name, strerror(-r));
         call_actor(call, &by);
         log_change(&region->manager->log, LOG_NOTICE, MESSAGE_ACCESS_GRANTED, rec->name, &by,
-                   "User %" PRIu32 " is admitted to region %s, access '%s', as polkit permits it", (uint32_t) who->uid,
+                   "User %" PRIu32 " is admitted to region %s, access '%s', because polkit permits it", (uint32_t) who->uid,
                    rec->name, access_to_string(access));
         return 0;
 }
@@ -97,18 +97,18 @@ void region_undo_grant(Region *region, Call *call, const AclBackup *backup) {
         call_actor(call, &by);
         if (r < 0)
                 log_change(&region->manager->log, LOG_ERR, NULL, rec->name, &by,
-                           "User %" PRIu32 " got no lease of region %s and stays in its access list all the same: %s",
+                           "User %" PRIu32 " got no lease of region %s, but cannot be removed from its access list: %s",
                            (uint32_t) by.uid, rec->name, strerror(-r));
         else
                 log_change(&region->manager->log, LOG_NOTICE, MESSAGE_ACCESS_REVOKED, rec->name, &by,
-                           "User %" PRIu32 " got no lease of region %s and is admitted no more", (uint32_t) by.uid,
+                           "User %" PRIu32 " got no lease of region %s and is no longer admitted", (uint32_t) by.uid,
                            rec->name);
 }
 
 static int check_ready(const Region *region, sd_bus_error *error) {
         if (region->record.ready)
                 return 0;
-        return sd_bus_error_setf(error, ERROR_REGION_NOT_READY, "Region '%s' is still being made (%.0f %%)",
+        return sd_bus_error_setf(error, ERROR_REGION_NOT_READY, "Region '%s' is still being created (%.0f %%)",
                                  region->record.name, region->progress * 100);
 }
 
@@ -122,7 +122,7 @@ static int changed(Region *region, Call *call, sd_bus_error *error) {
         int r;
 
         if (!manager_follow_change(region->manager, region))
-                return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "Region '%s' has gone meanwhile", name ?: "");
+                return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "Region '%s' no longer exists", name ?: "");
         r = sd_bus_reply_method_return(call_message(call), NULL);
         return r < 0 ? r : 1;
 }
@@ -149,7 +149,7 @@ int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *err
 
         if (mode & ~0777u)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Mode %#" PRIo32 " is not right: it must be permission bits, 0 to 0777", mode);
+                                         "Invalid mode %#" PRIo32 ": expected permission bits, 0 to 0777", mode);
         if (call_identity(call)->uid != rec->uid || admits_more(region, mode)) {
                 r = authorize_region(call, "org.mshare1.set-mode", rec, mode, rec->uid, rec->gid, error);
                 if (r <= 0)
@@ -186,7 +186,7 @@ int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_
         r = check_ready(region, error);
         if (r < 0)
                 return r;
-        /* First: the new owner's region never admits those who were admitted to the old owner's. */
+        /* First, so that users whom the old owner admitted are never admitted to the new owner's region. */
         if (uid != rec->uid || gid != rec->gid)
                 r = acl_drop(region_dir(region), rec->name);
         if (r >= 0 || has_no_list(r))
@@ -210,7 +210,7 @@ int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_
 
         if (!group && !streq(kind, "user"))
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "'%.100s' cannot be in an access list: it must be 'user' or 'group'", kind);
+                                         "Invalid kind '%.100s' of access list entry: expected 'user' or 'group'", kind);
         if (call_identity(call)->uid != rec->uid) {
                 r = authorize_region(call, "org.mshare1.set-mode", rec, rec->mode, rec->uid, rec->gid, error);
                 if (r <= 0)
@@ -230,7 +230,7 @@ int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_
                                          id, rec->name, strerror(-r));
         call_actor(call, &by);
         log_change(&region->manager->log, LOG_NOTICE, MESSAGE_ACCESS_REVOKED, rec->name, &by,
-                   "%s %" PRIu32 " is admitted to region %s no more", group ? "Group" : "User", id, rec->name);
+                   "%s %" PRIu32 " is no longer admitted to region %s", group ? "Group" : "User", id, rec->name);
         return changed(region, call, error);
 }
 

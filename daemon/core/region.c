@@ -9,7 +9,7 @@
 #include "core/announce.h"
 #include "core/manager.h"
 
-/* A region that should go but has kernel sharers is looked at again after this, then less and less often. */
+/* How long to wait before checking again whether a region without leases still has sharers. Doubled each time. */
 #define LOOK_AGAIN_USEC (1 * USEC_PER_SEC)
 #define LOOK_AGAIN_MAX_USEC (30 * USEC_PER_SEC)
 
@@ -34,7 +34,7 @@ int region_new(Manager *manager, RegionRecord *record, const char *path, Region 
         }
         region->record = *record;
         *record = (RegionRecord) {};
-        /* Whether the creator may have another one was asked before; a region that exists counts in any case. */
+        /* The limit has been checked before. A region that exists counts in any case. */
         region->payer = region->record.creator != (uid_t) -1 ? region->record.creator : region->record.uid;
         if (users_charge_forced(&manager->users, region->payer, LIMIT_USER_REGIONS, 1) < 0 ||
             users_charge_forced(&manager->users, region->payer, LIMIT_USER_BYTES, region->record.size) < 0) {
@@ -46,7 +46,7 @@ int region_new(Manager *manager, RegionRecord *record, const char *path, Region 
         return 0;
 }
 
-/* Takes a lease out of the books. Its FIFO stays. */
+/* Uncount a lease. Its FIFO stays. */
 static void forget_lease(Region *region, Lease *lease) {
         region->n_leases--;
         region->manager->n_leases--;
@@ -166,12 +166,12 @@ static int on_linger(sd_event_source *source, uint64_t usec, void *userdata) {
                         return 0;
         }
         if (r == -ENOENT) {
-                manager_lose_region(m, region, "it was unlinked by somebody else");
+                manager_lose_region(m, region, "it was unlinked by another process");
                 return 0;
         }
         /*
-         * No lease, but processes that share its tables: it stays for as long as they do. Or the kernel would not say, or
-         * not unlink it.
+         * It has sharers without a lease and stays as long as they do; or the kernel could not tell, or could not unlink
+         * it.
          */
         region->linger_usec *= 2;
         if (region->linger_usec > LOOK_AGAIN_MAX_USEC)
@@ -193,6 +193,6 @@ void region_check_linger(Region *region) {
         r = sd_event_add_time_relative(m->event, &region->linger, CLOCK_MONOTONIC, region->record.linger_usec,
                                        10 * USEC_PER_MSEC, on_linger, region);
         if (r < 0)
-                log_region(&m->log, LOG_ERR, NULL, region->record.name, "Cannot wait for the end of region %s: %s",
+                log_region(&m->log, LOG_ERR, NULL, region->record.name, "Cannot start the linger timer of region %s: %s",
                            region->record.name, strerror(-r));
 }

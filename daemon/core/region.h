@@ -11,7 +11,7 @@
 typedef struct Manager Manager;
 typedef struct Creation Creation;
 
-/* Which properties have changed since they were last told: bits of Region.dirty. */
+/* Properties that have changed since the last signal: bits of Region.dirty. */
 #define REGION_DIRTY_CLIENTS (1u << 0)
 #define REGION_DIRTY_MODE (1u << 1)
 #define REGION_DIRTY_OWNER (1u << 2)
@@ -28,13 +28,13 @@ struct Region {
         Users users; /* of those leases, by user: LIMIT_USER_LEASES is counted here, too */
         Creation *creation; /* while it is being made; owned */
         double progress; /* 0 to 1 */
-        bool read_only; /* for everyone and for good: what the kernel says, and so in no state file */
+        bool read_only; /* for everyone and for good; the kernel says so, hence not in the state file */
         sd_event_source *linger;
-        uint64_t linger_usec; /* the current wait between looks at a region that should go */
+        uint64_t linger_usec; /* the current time between checks of a region without leases */
         unsigned dirty;
         bool announced, charged;
-        bool id_is_new; /* that of its leases stood in a state file that could not be read */
-        uid_t payer; /* whose limits it counts against, if charged */
+        bool id_is_new; /* its leases have another ID, which was in a state file that could not be read */
+        uid_t payer; /* the user that the region is charged to, if charged */
 };
 
 /* The path of a region's bus object, to be freed. 0 or -ENOMEM. */
@@ -56,11 +56,11 @@ int region_save(Region *region);
 
 /* Enters a lease that is in no list. */
 int region_add_lease(Region *region, Lease *lease);
-/* The client is gone or has said so: the lease is freed, and a region that was there for its clients may go. */
+/* The client has gone or has released the lease. Frees the lease; may start the region's linger timer. */
 void region_drop_lease(Region *region, Lease *lease);
 
-/* Starts the wait for the end if the region is there while it is leased, has been, and is not. */
+/* Starts the linger timer if the lifetime is while-leased and the last lease has gone. */
 void region_check_linger(Region *region);
 
-/* Kernel sharers, or leases: 1 if anybody uses it. Negative errno if the kernel does not say. */
+/* 1 if the region has leases or sharers, 0 if not, negative errno if the kernel cannot tell. */
 int region_in_use(Region *region);

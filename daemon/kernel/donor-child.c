@@ -33,7 +33,7 @@ static void report(DonorReportKind kind, DonorStage stage, int error, uint64_t v
 
         while (write(DONOR_REPORT_FD, &r, sizeof(r)) < 0)
                 if (errno != EINTR)
-                        _exit(EXIT_FAILURE); /* nobody is there to finish or undo what we do */
+                        _exit(EXIT_FAILURE); /* the daemon has exited and cannot finish or undo our work */
 }
 
 static int failed(DonorStage stage, int error, uint64_t value) {
@@ -215,7 +215,7 @@ int donor_main(const KernelOps *ops, int argc, char **argv) {
         int r;
 
         if (argc != 5 || fcntl(DONOR_REPORT_FD, F_GETFD) < 0 || parse_spec(argv, &spec) < 0) {
-                (void) fprintf(stderr, "mshared --donor is for mshared itself to call.\n");
+                (void) fprintf(stderr, "mshared --donor is for internal use by mshared.\n");
                 return 2;
         }
         drop_capabilities();
@@ -225,7 +225,7 @@ int donor_main(const KernelOps *ops, int argc, char **argv) {
 
         if (check_range(&spec) < 0)
                 return EXIT_FAILURE;
-        /* Mode 0: until the daemon has set owner and mode nobody else can attach. */
+        /* Mode 0: no other process can attach until the daemon has set owner and mode. */
         r = ops->mshare(spec.name, spec.address, spec.length, O_CREAT | O_EXCL | O_RDWR, 0);
         if (r < 0) {
                 (void) failed(DONOR_MSHARE, -r, 0);

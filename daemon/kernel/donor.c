@@ -159,7 +159,7 @@ static Donor *donor_new(sd_event *event, DonorProgress progress, DonorDone done,
         return donor;
 }
 
-/* What the donor is told of its window: in the pipe before it starts, so that nobody waits. */
+/* Write the window into the donor's pipe before the donor starts, so that neither process waits. */
 static int open_window(const DonorSpec *spec) {
         const AddressRange window = { spec->address, spec->length };
         int pipes[2], r;
@@ -243,7 +243,7 @@ void donor_free(Donor *donor) {
                 sd_event_source *orphan = NULL;
 
                 (void) kill(donor->pid, SIGKILL);
-                /* Somebody has to wait for it, and it must not be us, now. */
+                /* The process must be reaped, but not now: waiting here would block. */
                 if (watch_exit(donor->event, &orphan, donor->pid, on_orphan, NULL) < 0) {
                         sd_event_source_disable_unref(orphan);
                         (void) waitpid(donor->pid, NULL, 0);

@@ -13,12 +13,12 @@
  */
 typedef enum DonorStage {
         DONOR_START, /* the process itself */
-        DONOR_RANGE, /* is the window free in a fresh process */
+        DONOR_RANGE, /* check that the window is free in a new process */
         DONOR_MSHARE, /* mshare(2) */
-        DONOR_FILE, /* memfd_create(2), or a look at the file that was passed */
+        DONOR_FILE, /* memfd_create(2), or checks of the file that was passed */
         DONOR_MMAP,
         DONOR_ADVISE, /* huge pages */
-        DONOR_MEMORY, /* is there enough to go on populating */
+        DONOR_MEMORY, /* check that there is enough memory to go on populating */
         DONOR_POPULATE,
         _DONOR_STAGE_MAX,
 } DonorStage;
@@ -65,7 +65,7 @@ typedef void (*DonorDone)(const DonorResult *result, void *userdata);
  */
 int donor_start(sd_event *event, const char *executable, const DonorSpec *spec, DonorProgress progress, DonorDone done,
                 void *userdata, Donor **ret);
-/* Makes an end of it; done() will be called. */
+/* Kills the process; done() will be called. */
 void donor_kill(Donor *donor);
 /* Kills the process and waits for it, which takes as long as the kernel needs for its end; done() is called before this returns. */
 void donor_end(Donor *donor);
@@ -77,6 +77,6 @@ DEFINE_CLEANUP(Donor, donor_free)
 int donor_main(const KernelOps *ops, int argc, char **argv);
 
 #define DONOR_REPORT_FD 3
-/* An AddressRange: the window. Arguments can be read by everybody, and where a region lies is not everybody's to know. */
+/* The window, as an AddressRange. Not an argument: every user can read arguments, and addresses of regions are private. */
 #define DONOR_WINDOW_FD 4
 #define DONOR_FILE_FD 5

@@ -10,7 +10,7 @@ typedef enum Access {
         ACCESS_READ_WRITE = 6, /* the values are the permission bits that it takes */
 } Access;
 
-/* Who calls, by what the bus says. */
+/* A caller, as identified by the bus. */
 typedef struct Identity {
         uid_t uid;
         gid_t gid; /* the primary group */
@@ -23,12 +23,12 @@ void identity_done(Identity *who);
 int identity_copy(const Identity *from, Identity *ret);
 bool identity_in_group(const Identity *who, gid_t gid);
 
-/* "r" and "rw"; -EINVAL for all else. */
+/* "r" and "rw"; -EINVAL for anything else. */
 int access_from_string(const char *s);
 const char *access_to_string(Access access);
 
 /*
- * Whether the kernel would let that identity in, by owner, group and mode alone: the class that matches first
- * decides, as for any file. uid 0 passes.
+ * Whether the kernel would admit the identity by owner, group and mode alone: the first class that matches decides, as
+ * for any file. uid 0 is always admitted.
  */
 bool access_by_mode(const Identity *who, Access access, uid_t uid, gid_t gid, mode_t mode);

@@ -125,7 +125,7 @@ static int config_assign(const char *section, const char *key, const char *value
                 return 0;
         }
         if (streq(section, "Log") && streq(key, "Level")) {
-                *reason = "one of emerg, alert, crit, err, warning, notice, info, debug is wanted";
+                *reason = "expected one of emerg, alert, crit, err, warning, notice, info, debug";
                 r = log_level_from_string(value);
                 if (r < 0)
                         return r;

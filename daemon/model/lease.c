@@ -104,7 +104,7 @@ static int lease_setup(int dirfd, const char *file, LeaseRecord *record, Lease *
         lease->fd = open_end(dirfd, file, O_RDONLY);
         if (lease->fd < 0)
                 return lease->fd;
-        /* Even to learn that nobody holds it: a FIFO that had no writer since its opening reports no hang-up. */
+        /* Also if no process holds the lease: a FIFO that never had a writer since it was opened reports no hang-up. */
         w = open_end(dirfd, file, O_WRONLY);
         if (w < 0)
                 return w;

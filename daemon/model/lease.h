@@ -11,8 +11,8 @@ typedef struct Lease Lease;
 typedef struct Region Region;
 
 /*
- * One client: a FIFO whose write end the client's processes hold. All that is known of it stands in the FIFO's own
- * name, so that it is made and unmade in one system call and there is no second file to disagree with.
+ * One client: a FIFO whose write end the client's processes hold. The FIFO's name contains all that
+ * is known about the client, so that one system call creates or removes everything and no second file can disagree.
  */
 typedef struct LeaseRecord {
         uint64_t region_id, id;
@@ -44,13 +44,13 @@ int lease_record_parse(const char *name, LeaseRecord *ret);
  * success. Never sleeps.
  */
 int lease_new(int dirfd, LeaseRecord *record, Lease **ret, int *ret_fd);
-/* Opens the FIFO of a lease of an earlier run. If nobody holds it any more, its hang-up is there at once. */
+/* Opens the FIFO of a lease of an earlier run. If no process holds it any more, the hang-up is reported at once. */
 int lease_open(int dirfd, const char *file, LeaseRecord *record, Lease **ret);
-/* Calls `dropped` once nobody holds the lease any more, before any bus request that came later. */
+/* Calls `dropped` when the last process has closed the lease, before any bus request that came later. */
 int lease_watch(Lease *lease, sd_event *event, sd_event_io_handler_t dropped);
 /*
- * The connection that took the lease is none of this bus: its name is struck out, of the FIFO's name too, lest the next run
- * read it there. 0 or negative errno; the record is without the name in any case.
+ * Removes the bus name of the client, which is of an earlier bus, from the record and from the FIFO's name. 0 or negative
+ * errno; the name is removed from the record in any case.
  */
 int lease_forget_sender(Lease *lease, int dirfd);
 /* Forgets the lease; the FIFO stays for the next run of the broker. Takes NULL. */

@@ -71,7 +71,7 @@ static void user_free(User *u) {
         free(u);
 }
 
-/* A user who has nothing left costs nothing. */
+/* Free the entry of a user that has nothing left. */
 static void user_gc(User *u) {
         for (size_t i = 0; i < _COUNT_MAX; i++)
                 if (u->count[i] > 0)

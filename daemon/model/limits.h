@@ -7,7 +7,7 @@
 #include <sys/types.h>
 
 /*
- * Whatever somebody can make us keep is counted against a limit. LIMIT_USER_* are counted here, per uid; the
+ * Whatever a user can make us keep is counted against a limit. LIMIT_USER_* are counted here, per uid; the
  * others are counted where the things are (the manager's regions, a region's leases). uid 0 has no per-user limits.
  */
 typedef enum Limit {
@@ -18,7 +18,7 @@ typedef enum Limit {
         LIMIT_USER_LEASES,
         LIMIT_USER_PENDING,
         _LIMIT_MAX,
-        /* Counted in the same way, up to bounds that nobody can set; see places.h. */
+        /* Counted in the same way, with fixed limits; see places.h. */
         COUNT_USER_QUESTIONS = _LIMIT_MAX,
         COUNT_USER_DIALOGS,
         COUNT_USER_LOST,
@@ -58,8 +58,8 @@ uint64_t users_count(const Users *users, uid_t uid, Limit limit);
 void users_done(Users *users);
 
 /*
- * Whether somebody who has mine of max things, of which others have theirs, may have one more: at most as many as then are left.
- * One alone gets half, the next one half of the rest, and so on: those who came first cannot take all.
+ * Whether a user that has `mine` of `max` things, while others have `theirs`, may have one more: at most as many as are left
+ * then. A single user gets half, the next user half of the rest, and so on: the first users cannot take all.
  */
 static inline bool share_is_left(uint64_t mine, uint64_t others, uint64_t max) {
         return others < max && mine <= (max - others) / 2 && 2 * mine < max - others;

@@ -41,15 +41,15 @@ int hugepages_from_string(const char *s);
 const char *lifetime_to_string(Lifetime l);
 int lifetime_from_string(const char *s);
 
-/* What we must know of a region and the kernel does not keep for us: one file in /run/mshared/regions/ each. */
+/* What the broker must know about a region and the kernel does not keep. Each is a file in /run/mshared/regions/. */
 typedef struct RegionRecord {
         char *name;
-        uint64_t id; /* ours, to tell this region's leases from those of an earlier one of that name */
+        uint64_t id; /* distinguishes this region's leases from those of an earlier region with the same name */
         uint64_t address, length, size; /* bytes */
-        mode_t mode; /* what it is, or for a region that is being made: what it will be */
+        mode_t mode; /* the mode, or the future mode of a region that is being created */
         uid_t uid;
         gid_t gid;
-        uid_t creator; /* who made it, whoever it belongs to now; (uid_t) -1 if that is not known */
+        uid_t creator; /* the user that created it, whoever owns it now; (uid_t) -1 if not known */
         Backing backing;
         HugePages hugepages;
         Lifetime lifetime;
@@ -59,7 +59,7 @@ typedef struct RegionRecord {
         char *label; /* or NULL */
         bool ready; /* false while it is being made */
         bool leased; /* has had a client */
-        char *others; /* lines of keys that we do not know, as a later version writes them; or NULL. They are kept */
+        char *others; /* lines with unknown keys, from a later version, which are kept; or NULL */
         bool has_id, has_size, has_window, has_created, has_ready; /* after region_record_parse(): whether the text said so */
 } RegionRecord;
 

@@ -32,7 +32,7 @@ typedef struct Check {
         char *details; /* all keys and values, each ended by \n: to compare and to send */
 } Check;
 
-/* From its sending to polkit's answer, whether somebody still waits for that or not. */
+/* A question to polkit, from sending it to the answer, whether a call still waits for it or not. */
 typedef struct Question {
         LIST_ENTRY(Question) questions;
         Authz *authz;
@@ -110,7 +110,7 @@ static void question_free(Question *q) {
         free(q);
 }
 
-/* Nobody waits any more: a dialog is to close, and the answer, which is due now, to be told from the lack of one. */
+/* No call waits for the answer any more: close the dialog, but await polkit's reply so that a hung polkit is noticed. */
 static void question_cancel(Question *q) {
         char id[32];
 
@@ -270,13 +270,13 @@ static int charge(Call *c, sd_bus_error *error) {
         /* A call keeps the descriptors that came with it, whether the method takes any or not: up to 16 on the stock bus. */
         if (!descriptors_left_for_call(*c->authz->n_leases))
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "Calls that wait have used up their part of the broker's descriptors, a quarter "
-                                         "of LimitNOFILE= of mshared.service; try again later");
+                                         "Waiting calls use all of their share of the broker's descriptors, a quarter of "
+                                         "LimitNOFILE= of mshared.service; try again later");
         r = users_charge(c->authz->users, c->authz->limits, c->who.uid, LIMIT_USER_PENDING, 1);
         if (r > 0)
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
                                          "User %" PRIu32 " has %" PRIu64
-                                         " calls under way already; %s= in mshared.conf is the limit",
+                                         " calls pending, which is the limit; see %s= in mshared.conf",
                                          (uint32_t) c->who.uid, c->authz->limits->max[LIMIT_USER_PENDING],
                                          limit_name(LIMIT_USER_PENDING));
         if (r == 0)
@@ -307,7 +307,7 @@ int call_authorize(Call *c, const char *action, uint64_t id, const char *const *
                 c->n_used++;
                 if (!streq(c->checks[i].action, action) || c->checks[i].id != id || !streq(c->checks[i].details, flat))
                         return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
-                                                 "What %s was asked for has changed while polkit was asked; try again",
+                                                 "The object of %s changed while polkit was asked; try again",
                                                  action);
                 if (i < c->n_granted)
                         return 1;
@@ -364,7 +364,7 @@ static void call_read_answer(Call *c, sd_bus_message *answer) {
 
         if (e) {
                 verdict_from_error(c, e, action);
-                log_message(c->authz->log, LOG_NOTICE, "polkit, asked about %s for user %" PRIu32 ": %s", action,
+                log_message(c->authz->log, LOG_NOTICE, "polkit failed to check %s for user %" PRIu32 ": %s", action,
                             (uint32_t) c->who.uid, e->message ?: e->name);
                 return;
         }
@@ -372,18 +372,18 @@ static void call_read_answer(Call *c, sd_bus_message *answer) {
         if (r > 0)
                 r = sd_bus_message_read(answer, "bb", &authorized, &challenge);
         if (r <= 0)
-                refuse(c, "polkit's answer makes no sense");
+                refuse(c, "polkit's answer is not valid");
         else if (authorized)
                 c->n_granted++;
         else if (challenge && !call_allows_dialog(c))
                 (void) sd_bus_error_setf(&c->verdict, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
-                                         "%s needs authentication, and the call did not allow asking for it", action);
+                                         "%s needs authentication, but the call did not allow interactive authorization", action);
         else
                 (void) sd_bus_error_setf(&c->verdict, SD_BUS_ERROR_ACCESS_DENIED,
-                                         "polkit does not permit %s to user %" PRIu32, action, (uint32_t) c->who.uid);
+                                         "polkit does not permit %s for user %" PRIu32, action, (uint32_t) c->who.uid);
 }
 
-/* The verdict is there: the step is to run again. */
+/* The verdict is known: run the step again. */
 static void call_resume(Call *c) {
         int r;
 
@@ -417,7 +417,7 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
         Call *c = q->call;
 
         if (c) {
-                log_message(authz->log, LOG_NOTICE, "polkit, asked about %s for user %" PRIu32 ": no answer in time",
+                log_message(authz->log, LOG_NOTICE, "polkit did not answer in time about %s for user %" PRIu32,
                             c->checks[c->n_granted].action, (uint32_t) q->uid);
                 question_cancel(q);
                 refuse(c, "polkit did not answer in time");
@@ -452,7 +452,7 @@ static int send_question(Call *c, Question *q) {
                 r = append_details(m, details);
         if (r >= 0)
                 r = sd_bus_message_append(m, "us", (uint32_t) q->dialog, id);
-        /* No end to it here: what the library does not wait for any more the bus still does. */
+        /* No timeout here: the bus would still count the call as pending. */
         return r < 0 ? r : sd_bus_call_async(bus, &q->slot, m, polkit_answered, q, UINT64_MAX);
 }
 

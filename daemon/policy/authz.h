@@ -15,15 +15,15 @@
  *   3. When the answer has come, the message goes through the dispatcher again, and the step runs again from its
  *      beginning: objects are looked up anew, for they may have gone. call_authorize() now returns 1 or an error.
  *      Answers hold for exactly what was asked: if the details differ by now, the call is refused.
- *   4. The step acts only when it has all it needs, and answers the message (or makes sure that somebody will); it
+ *   4. The step acts only when it has all it needs, and answers the message or arranges for a later answer; it
  *      returns 1, or a negative errno with *error set.
  *
  * Questions under way are limited, as the bus limits the replies that a connection may wait for, and shared out: see places.h.
  * Others wait in the order of their coming. No polkit, an error of it, or no answer in time, mean no.
  *
- * A question that nobody waits for any more is cancelled, but is under way until polkit has answered all the same: so the
- * bus counts it. One that is still not answered AUTHZ_GRACE_USEC later is lost; where all places are lost, of a user or
- * altogether, polkit hangs, and who would wait for one is refused at once.
+ * A question that no call waits for any more is cancelled, but it counts until polkit has answered it, because the bus counts
+ * it, too. If polkit has not answered AUTHZ_GRACE_USEC later, the question is lost. If all places of a user, or all places, are
+ * lost, polkit hangs, and further calls are refused at once.
  */
 typedef struct Authz Authz;
 typedef struct Call Call;
@@ -39,9 +39,9 @@ void authz_free(Authz *authz);
 
 /* Returns what a bus method handler has to. */
 int authz_run(Authz *authz, sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *error);
-/* The message will not come to authz_run() again, for what it was about has gone. Does nothing if it never has come there. */
+/* Forgets a message whose object has gone, so it will not come to authz_run() again. Does nothing if it never did. */
 void authz_drop(Authz *authz, sd_bus_message *m);
-/* Drops what that connection still has asked for. */
+/* Drops all pending calls of that connection. */
 void authz_forget(Authz *authz, const char *sender);
 
 sd_bus_message *call_message(Call *call);

@@ -160,13 +160,13 @@ static int read_credentials(sd_bus_message *m, Identity *ret) {
         return 0;
 }
 
-/* The connection is gone or the bus will not say who it is: nobody is served on a guess. */
+/* The connection has gone, or the bus cannot identify it. A caller without credentials is not served. */
 static void refuse(Caller *c, int error) {
         Held *h;
 
         STAILQ_FOREACH(h, &c->held, held)
                 (void) sd_bus_reply_method_errorf(h->m, SD_BUS_ERROR_ACCESS_DENIED,
-                                                  "The bus did not say who %s is: %s", c->name, strerror(-error));
+                                                  "Cannot get the credentials of %s from the bus: %s", c->name, strerror(-error));
         caller_free(c);
 }
 
@@ -246,8 +246,8 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         /* It is kept with all descriptors that have come with it. */
         if (!descriptors_left_for_caller(*callers->n_leases))
                 return sd_bus_reply_method_errorf(m, ERROR_LIMIT_EXCEEDED,
-                                                  "New connections have used up their part of the broker's descriptors, "
-                                                  "an eighth of LimitNOFILE= of mshared.service; try again later") < 0
+                                                  "New connections use all of their share of the broker's descriptors, an "
+                                                  "eighth of LimitNOFILE= of mshared.service; try again later") < 0
                                ? -EIO
                                : 1;
         r = hold(c, m);

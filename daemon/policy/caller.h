@@ -7,9 +7,9 @@
 #include "model/access.h"
 
 /*
- * Knows who calls. Before any method call is dispatched, the bus has been asked for the credentials of its sender, once
- * for each connection; calls wait for that outside the dispatcher, in their order. So no handler has to ask, and none
- * sleeps. A unique name is never given twice by a bus, hence the answer stays right as long as the name lives.
+ * Identifies callers. Before a method call is dispatched, the bus is asked for the credentials of its sender, once for each
+ * connection; calls wait for the answer outside the dispatcher, in their order. So no handler has to ask, and none blocks.
+ * A unique name is never given twice by a bus, hence the answer stays right as long as the name lives.
  */
 typedef struct Callers Callers;
 
@@ -20,5 +20,5 @@ typedef void (*CallerGone)(const char *sender, void *userdata);
 int callers_new(sd_bus *bus, const Log *log, const unsigned *n_leases, CallerGone gone, void *userdata, Callers **ret);
 void callers_free(Callers *callers);
 
-/* The sender of a message that is being dispatched; NULL for a message that came from nobody on the bus. */
+/* The sender of a message that is being dispatched; NULL for a message that has no sender on the bus. */
 const Identity *callers_find(Callers *callers, sd_bus_message *m);

@@ -5,17 +5,16 @@
 #include <stdint.h>
 
 /*
- * How the descriptors that LimitNOFILE= gives are shared out. Calls that wait have a quarter of them, calls whose callers the bus
- * has still to name half as many besides, and leases the rest, but for what the broker itself needs. So neither can take what
- * the other needs.
+ * Divides the descriptors that LimitNOFILE= allows. Waiting calls get a quarter of them, calls whose callers are not identified
+ * yet an eighth, and leases the rest, except for what the broker itself needs. So none of them can take what another needs.
  */
 
 /* Whether a call may wait, with the descriptors that came with it. n_leases: those that are open now, one descriptor each. */
 bool descriptors_left_for_call(unsigned n_leases);
-/* The same for the first calls of a connection, which wait until the bus has said whose it is. */
+/* The same for the first calls of a connection, which wait until the bus has identified it. */
 bool descriptors_left_for_caller(unsigned n_leases);
 /*
- * Whether a user who has n_own leases may have one more. The last eighth of them is for root and for owners of regions, whom a
- * stranger must not keep out of what is theirs; and a stranger has at most as many as others leave over.
+ * Whether a user that has n_own leases may have one more. The last eighth is reserved for root and for owners of regions, so
+ * that a stranger cannot keep them out of their own regions. A stranger gets at most as many as others leave.
  */
 bool descriptors_left_for_lease(unsigned n_leases, uint64_t n_own, bool stranger);

@@ -4,7 +4,7 @@
 #include "model/limits.h"
 
 /*
- * How the questions that polkit may be asked at a time are shared out. There are PLACES_MAX places, of which dialogs, that is
+ * Divides the questions that polkit may be asked at a time. There are PLACES_MAX places, of which dialogs, that is
  * questions a person may have to answer, take PLACES_DIALOGS_MAX at most: what a rule answers at once never waits for a password.
  * A user has PLACES_USER_MAX of them, PLACES_USER_DIALOGS_MAX for dialogs, and in both cases at most as many as are left over
  * by all others: so the first users that come cannot take all.
@@ -17,7 +17,7 @@
 typedef struct Places {
         Users *users;
         unsigned n_questions, n_dialogs; /* under way, dialogs among the former */
-        unsigned n_lost, n_lost_dialogs; /* of them, those that nobody waits for and polkit does not even confirm */
+        unsigned n_lost, n_lost_dialogs; /* cancelled questions among them that polkit has not answered either */
 } Places;
 
 bool places_have_one(const Places *places, uid_t uid, bool dialog);

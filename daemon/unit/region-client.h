@@ -22,9 +22,9 @@ int client_call(sd_bus *bus, sd_bus_error *error, sd_bus_message **reply, const 
 int client_append_options(sd_bus_message *m, const RegionFile *f, const Owner *owner, int fd);
 /* The object of a region, to be freed. */
 int client_get_path(sd_bus *bus, const char *name, char **ret, sd_bus_error *error);
-/* Brings owner and mode of a region to what the file says. Who is admitted neither before nor after never is in between. */
+/* Sets owner and mode of a region to those in the file. No user is admitted in between that is admitted neither before nor after. */
 int client_apply(sd_bus *bus, const char *name, const char *path, mode_t mode, const Owner *owner, sd_bus_error *error);
-/* Takes the name away whoever has the region attached: units that need it have been stopped. */
+/* Removes the region even if processes are attached: units that need it have been stopped. */
 int client_remove_region(sd_bus *bus, const char *name, sd_bus_error *error);
 
 /* A start under way. */
@@ -37,7 +37,7 @@ typedef struct Start {
 
 int start_open(Start *s);
 void start_done(Start *s);
-/* Until a signal or the reply comes, or this time is over. */
+/* Waits until a signal or the reply arrives, at most for this time. */
 int start_wait(Start *s, uint64_t usec);
 /*
  * region-take.c: there is a region of the declared name. Makes it the declared one, or refuses with *error set. Waits if it is

@@ -41,16 +41,16 @@ static int assign_server(const char *value, char **ret) {
 static int assign(const char *section, const char *key, const char *value, void *assigned, const char **reason) {
         static const char *const reasons[][2] = {
                 { "Size", "expected " AMOUNT_FORM ", or auto" },
-                { "Mode", "permission bits in octal, 0000 to 0777, are wanted" },
-                { "User", "a user's name or number is wanted" },
-                { "Group", "a group's name or number is wanted" },
-                { "Backing", "one of anonymous, memfd, hugetlb, file, empty is wanted" },
-                { "HugePages", "one of never, advise, always is wanted" },
-                { "Lifetime", "persistent or while-leased is wanted" },
+                { "Mode", "expected permission bits in octal, 0000 to 0777" },
+                { "User", "expected the name or number of a user" },
+                { "Group", "expected the name or number of a group" },
+                { "Backing", "expected one of anonymous, memfd, hugetlb, file, empty" },
+                { "HugePages", "expected one of never, advise, always" },
+                { "Lifetime", "expected persistent or while-leased" },
                 { "LingerSec", "expected " SPAN_FORM },
-                { "Populate", "yes or no is wanted" },
-                { "Address", "bytes in decimal, or hexadecimal after 0x, are wanted" },
-                { "Path", "an absolute path is wanted" },
+                { "Populate", "expected yes or no" },
+                { "Address", "expected bytes in decimal, or in hexadecimal after 0x" },
+                { "Path", "expected an absolute path" },
                 { "Label", "expected some text without control characters" },
                 { "For", "expected postgresql:VERSION/CLUSTER" },
         };
@@ -118,7 +118,7 @@ int region_file_parse(const char *filename, char *text, bool quiet, RegionFile *
         else if (f.size_auto && !f.server)
                 wrong = "Size=auto needs For=, which names the server to ask";
         else if (!f.size_auto && f.server)
-                wrong = "For= goes with Size=auto only";
+                wrong = "For= requires Size=auto";
         if (wrong) {
                 if (!quiet)
                         (void) fprintf(stderr, "%s: %s.\n", filename, wrong);

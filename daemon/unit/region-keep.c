@@ -11,7 +11,7 @@
 /* How often a bus that has gone is tried again. */
 #define BUS_AGAIN_USEC (500 * USEC_PER_MSEC)
 
-/* What follows a region of ours as long as it is there. */
+/* The state of a unit that waits as long as its region exists. */
 typedef struct Keeper {
         Start *s;
         const char *name;
@@ -83,7 +83,7 @@ static int read_created(Keeper *k, uint64_t *ret, sd_bus_error *error) {
         return r;
 }
 
-/* Whether it is still there: what happened while nobody could tell of it. A broker that cannot say will tell later. */
+/* Check whether the region still exists, in case its removal was missed. A broker that cannot answer now will announce it later. */
 static void check(Keeper *k) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         uint64_t created = 0;

@@ -116,7 +116,7 @@ int region_size_ask(const char *server, uint64_t *ret) {
                 return r;
         if (version < VERSION_MIN) {
                 (void) fprintf(stderr, "For=%s: PostgreSQL %" PRIu32 " cannot say how much shared memory it needs, "
-                                       "version %d and later can; state the Size=.\n", server, version, VERSION_MIN);
+                                       "only version %d and later can; set Size= to a number.\n", server, version, VERSION_MIN);
                 return -EOPNOTSUPP;
         }
         if (asprintf(&program, "/usr/lib/postgresql/%" PRIu32 "/bin/postgres", version) < 0)
@@ -127,12 +127,12 @@ int region_size_ask(const char *server, uint64_t *ret) {
                 return -ENOMEM;
         if (stat(directory, &owner) < 0) {
                 r = -errno;
-                (void) fprintf(stderr, "For=%s: cannot look at the configuration %s: %s.\n", server, directory,
+                (void) fprintf(stderr, "For=%s: cannot read the configuration %s: %s.\n", server, directory,
                                strerror(-r));
                 return r;
         }
         if (owner.st_uid == 0) {
-                (void) fprintf(stderr, "For=%s: the configuration %s belongs to root, as whom PostgreSQL does not run.\n",
+                (void) fprintf(stderr, "For=%s: the configuration %s belongs to root, but PostgreSQL does not run as root.\n",
                                server, directory);
                 return -EPERM;
         }
@@ -142,8 +142,8 @@ int region_size_ask(const char *server, uint64_t *ret) {
         if (r >= 0 && (parse_u64(answer, 10, &mib) < 0 || mib == 0 || mib > UINT64_MAX >> 21))
                 r = -EBADMSG;
         if (r < 0) {
-                (void) fprintf(stderr, "For=%s: %s -D %s -C shared_memory_size has not said how much shared memory the "
-                                       "server needs; state the Size=.\n", server, program, directory);
+                (void) fprintf(stderr, "For=%s: %s -D %s -C shared_memory_size did not print how much shared memory the "
+                                       "server needs; set Size= to a number.\n", server, program, directory);
                 return r;
         }
         /* A tenth more costs nothing as long as it is not touched, and a server may round up to huge pages. */

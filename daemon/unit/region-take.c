@@ -10,7 +10,7 @@
 #include "errors.h"
 #include "unit/region-client.h"
 
-/* Somebody else makes it, or an earlier start whose process was killed. */
+/* Another client, or an earlier start that was killed, is still creating the region. */
 static int wait_until_ready(Start *s, const char *path, sd_bus_error *error) {
         int r;
 
@@ -63,15 +63,15 @@ static int look_at(sd_bus *bus, const char *name, Existing *e, sd_bus_error *err
 }
 
 /*
- * Who made the region, or had it, may be inside and wait for what the new owner will put there. So only what was root's or the
- * new owner's own from the beginning is taken, and only if nobody is inside.
+ * The creator or an earlier owner of the region may still be attached and wait for the new owner's data. So a region is taken over
+ * only if root or the new owner has created and owned it all the time, and only if it has no sharers.
  */
 static int check_takeover(const Existing *e, const RegionFile *f, const Owner *owner, sd_bus_error *error) {
         char creator[32] = "unknown";
 
         if (e->size != f->size || !streq(e->backing, f->backing ?: "anonymous"))
                 return sd_bus_error_setf(error, ERROR_REGION_EXISTS,
-                                         "it exists with %" PRIu64 " bytes of backing '%s', the file wants %" PRIu64
+                                         "it exists with %" PRIu64 " bytes of backing '%s', but the file says %" PRIu64
                                          " bytes of '%s'; remove it first",
                                          e->size, e->backing, f->size, f->backing ?: "anonymous");
         if (e->creator != UINT32_MAX)
@@ -84,7 +84,7 @@ static int check_takeover(const Existing *e, const RegionFile *f, const Owner *o
         if (e->clients > 0 || e->sharers > 0)
                 return sd_bus_error_setf(error, ERROR_REGION_BUSY,
                                          "it exists and is in use, with %" PRIu32 " clients and %" PRIu64
-                                         " processes attached: only a region that nobody uses is taken over",
+                                         " processes attached: only an unused region is taken over",
                                          e->clients, e->sharers);
         return 0;
 }
@@ -107,7 +107,7 @@ int start_take_existing(Start *s, const char *name, const RegionFile *f, const O
                 r = check_takeover(&e, f, owner, error);
         if (r < 0)
                 return r;
-        /* With the door shut nobody can have come in between that look and the next. */
+        /* With mode 0 no process can attach between this check and the next. */
         before = e.mode;
         r = client_call(bus, error, NULL, "SetRegionMode", "su", name, 0);
         if (r >= 0)
@@ -125,7 +125,7 @@ int start_take_existing(Start *s, const char *name, const RegionFile *f, const O
         log_init(&log, LOG_INFO);
         log_region(&log, LOG_NOTICE, MESSAGE_REGION_TAKEN_OVER, name,
                    "Region %s exists, created by user %" PRIu32 " and owned by user %" PRIu32
-                   "; it is taken over for user %" PRIu32 ", with what is in it",
+                   "; it is taken over for user %" PRIu32 ", with its content",
                    name, e.creator, e.uid, owner->uid);
         return 0;
 }

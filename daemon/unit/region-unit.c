@@ -50,7 +50,7 @@ static int load_file(const char *name, RegionFile *ret) {
                         return say(r, "Cannot read %s: %s.\n", path, strerror(-r));
                 return region_file_parse(path, text, false, ret);
         }
-        return say(-ENOENT, "There is no %s/regions.d/%s.conf (nor one in /run/mshare or /usr/lib/mshare).\n", dirs[0],
+        return say(-ENOENT, "There is no %s/regions.d/%s.conf, nor one in /run/mshare or /usr/lib/mshare.\n", dirs[0],
                    name);
 }
 
@@ -62,8 +62,8 @@ static int resolve(const RegionFile *file, Owner *ret) {
         if (file->user && parse_u32(file->user, 10, &owner.uid) < 0) {
                 pw = getpwnam(file->user);
                 if (!pw)
-                        return say(-ESRCH, "User=%s: there is no such user. (One of DynamicUser= is there only while its "
-                                   "service runs, so it cannot own a region that is made before.)\n", file->user);
+                        return say(-ESRCH, "User=%s: there is no such user. (A user of DynamicUser= exists only while its "
+                                   "service runs, so it cannot own a region that is created before.)\n", file->user);
                 owner.uid = pw->pw_uid;
                 owner.gid = pw->pw_gid;
         }
@@ -82,7 +82,7 @@ static int on_created(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         return 0;
 }
 
-/* ExecStop= is not run for a unit whose start has not ended: what this start has begun has to go here. */
+/* ExecStop= is not run for a unit whose start has not finished, so remove here what this start has created. */
 static int undo(Start *s, const char *name, sd_bus_error *error) {
         _cleanup_(sd_bus_error_free) sd_bus_error ignored = SD_BUS_ERROR_NULL;
         _cleanup_(freep) char *path = NULL;
@@ -218,7 +218,7 @@ static int start_declared(Start *s, const char *name, sd_bus_error *error) {
         if (r >= 0)
                 r = start(s, name, &f, &owner, fd, error);
         if (r == -ECANCELED && s->stopped)
-                return say(EXIT_FAILURE, "The start was ended, and region %s is not made.\n", name);
+                return say(EXIT_FAILURE, "The start was cancelled, and region %s was not created.\n", name);
         return finish("make", name, r, error);
 }
 

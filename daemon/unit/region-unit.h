@@ -5,11 +5,11 @@
 
 /*
  * What mshare-region@NAME.service runs, as root: a client of the broker that reads /etc/mshare/regions.d/NAME.conf.
- * Each says what is wrong on standard error and returns an exit status. They wait for the broker; SIGTERM and SIGINT
+ * Each prints errors to standard error and returns an exit status. They wait for the broker; SIGTERM and SIGINT
  * end a start, which then leaves nothing of the region that it was making.
  */
 int region_unit_start(const char *name);
-/* As region_unit_start(), and then stays until the region is gone. SIGTERM and SIGINT remove it. */
+/* As region_unit_start(), and then waits until the region is removed. SIGTERM and SIGINT remove it. */
 int region_unit_run(const char *name);
 int region_unit_stop(const char *name);
 int region_unit_reload(const char *name);
@@ -18,7 +18,7 @@ int region_unit_reload(const char *name);
 typedef struct RegionFile {
         uint64_t size; /* bytes; 0: not given, or to be asked */
         bool size_auto;
-        char *server; /* whom to ask for the size; or NULL */
+        char *server; /* the server to ask for the size; or NULL */
         mode_t mode;
         char *user, *group; /* names or numbers; NULL: root */
         char *backing, *hugepages, *lifetime, *label; /* words of the bus interface, or NULL */
@@ -29,7 +29,7 @@ typedef struct RegionFile {
 } RegionFile;
 
 void region_file_done(RegionFile *file);
-/* Reads such a text (which is changed). Returns 0, or -EBADMSG having said on standard error what is wrong. */
+/* Parses the text of a file, and changes it meanwhile. Returns 0, or -EBADMSG after printing the errors to standard error. */
 int region_file_parse(const char *filename, char *text, bool quiet, RegionFile *ret);
 
 /* Takes "postgresql:VERSION/CLUSTER" apart; the cluster's name points into it. -EINVAL if it is not of that form. */

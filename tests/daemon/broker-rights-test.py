@@ -151,7 +151,7 @@ def test_who_gets_no_lease_is_in_no_access_list(env):
     set_acl(env.fs("r"), (1, 6, None), (4, 0, None), (32, 0, None))
     env.allow("org.mshare1.acquire-region")
     os.chmod(env.runtime + "/leases", 0o500)
-    refuses("Failed", stranger.acquire, "r", "rw", contains="Cannot make a lease")
+    refuses("Failed", stranger.acquire, "r", "rw", contains="Cannot create a lease")
     equal((get_acl(env.fs("r")), root.list()["r"]["mode"]), (None, 0o600))
     # What was there before stays.
     set_acl(env.fs("r"), (1, 6, None), (2, 4, MAIL), (2, 4, LP), (4, 0, None), (16, 4, None), (32, 0, None))
@@ -263,15 +263,15 @@ def test_each_change_is_in_the_log_with_who_asked_for_it(env):
         assert any(all(t in line for t in texts) for line in lines), (texts, by, env.read_log())
 
     path = c.create("r")[0]
-    logged(c, "Region r made for user %d, group %d, with mode 0600: 1048576 bytes" % (GAMES, GAMES))
+    logged(c, "Region r created for user %d, group %d, with mode 0600: 1048576 bytes" % (GAMES, GAMES))
     c.manager("SetRegionMode", "su", "r", 0o400)
     logged(c, "Mode of region r set from 0600 to 0400")
     set_acl(env.fs("r"), (1, 6, None), (4, 0, None), (32, 0, None))
     wait_until(lambda: "Region r was changed in msharefs" in env.read_log(), what="the change to be logged")
     d.acquire("r", "r")
-    logged(d, "User %d is admitted to region r, access 'r', as polkit permits it" % MAIL)
+    logged(d, "User %d is admitted to region r, access 'r', because polkit permits it" % MAIL)
     c.region(path, "Revoke", "su", "user", MAIL)
-    logged(c, "User %d is admitted to region r no more" % MAIL)
+    logged(c, "User %d is no longer admitted to region r" % MAIL)
     root.manager("SetRegionOwner", "suu", "r", NEWS, NEWS)
     logged(root, "Owner of region r set from %d:%d to %d:%d" % (GAMES, GAMES, NEWS, NEWS))
     c.remove("r", force=True)
@@ -280,7 +280,7 @@ def test_each_change_is_in_the_log_with_who_asked_for_it(env):
     with open(env.kernel + "/refuse", "w") as f:
         f.write("1")
     refuses("Failed", c.create, "s")
-    logged(c, "Region s could not be made")
+    logged(c, "Cannot create region s")
     # Our own changes are not told a second time, as those of others.
     equal(env.read_log().count("was changed in msharefs"), 1)
 

@@ -263,7 +263,7 @@ def test_a_region_that_is_being_made_says_so_and_can_be_cancelled(env):
                             member="GetManagedObjects")
     wait_until(lambda: monitor.changes("/org/mshare1", "NRegions") == [1], what="the new number of regions")
     other.remove("big")
-    refuses("NoSuchRegion", root.receive, contains="while it was being made")
+    refuses("NoSuchRegion", root.receive, contains="while it was being created")
     wait_until(lambda: monitor.changes("/org/mshare1", "NRegions") == [1, 0], what="the number of regions to be told")
     equal([m["payload"]["data"] for m in monitor.signals("InterfacesRemoved", "/org/mshare1")],
           [[path, [REGION_IFACE]]])
@@ -359,7 +359,7 @@ def test_who_removes_what_is_being_removed_is_told(env):
         except BusError as e:
             assert e.is_("RegionNotReady") or e.is_("NoSuchRegion"), e
             if e.is_("RegionNotReady"):
-                assert "is being removed already" in e.message, e
+                assert "is already being removed" in e.message, e
     equal(len(answers), 1)
     refuses("NoSuchRegion", root.receive)
     equal(root.list(), {})
@@ -751,7 +751,7 @@ def test_an_answer_holds_for_what_was_asked_about_only(env):
             change()
             env.polkit_do("SetHang", "b", "false")
             env.polkit_do("Release")
-            refuses("AccessDenied", stranger.receive, contains=("has changed", "org.mshare1."))
+            refuses("AccessDenied", stranger.receive, contains=("changed while polkit was asked", "org.mshare1."))
             remake()
     equal((os.stat(env.fs("r")).st_uid, os.stat(env.fs("r")).st_mode & 0o777), (GAMES, 0o600))
     equal(get_acl(env.fs("r")), None)
@@ -1262,7 +1262,7 @@ def test_of_damaged_state_is_kept_what_can_be_read(env):
         equal((sorted(row), row["r"]["clients"], row["s"]["clients"], row["r"]["mode"]), (["r", "s"], 1, 1, 0o666))
         equal((root.get(path, REGION_IFACE, "Label"), root.get(path, REGION_IFACE, "Creator")), (label, creator))
         equal(root.get(path, REGION_IFACE, "Lifetime"), "while-leased" if label else "persistent")
-    equal(env.read_log().count("The state file of region r cannot be used in full"), 4)
+    equal(env.read_log().count("Cannot use all of the state file of region r"), 4)
     # Of a second one that has lost its id nothing tells whose lease it is: it is left to whoever holds it.
     env.stop()
     for name in ("r", "s"):
@@ -1270,7 +1270,7 @@ def test_of_damaged_state_is_kept_what_can_be_read(env):
             f.write("")
     env.start()
     equal(len(env.leases()), 2)
-    assert "but of which region is not known" in env.read_log(), env.read_log()
+    assert "but its region is not known" in env.read_log(), env.read_log()
     c.kill()
     env.restart()
     equal((len(env.leases()), sorted(env.client(0).list())), (0, ["r", "s"]))
@@ -1306,11 +1306,11 @@ def test_what_cannot_be_looked_at_is_left_for_later(env):
         pass
     for _ in range(2):
         env.start()
-        assert "Cannot look at region r, its state is left for later" in env.read_log()
-        assert "Region unknown in msharefs cannot be read" in env.read_log()
+        assert "Cannot read region r, keeping its state for the next start" in env.read_log()
+        assert "Cannot read region unknown in msharefs" in env.read_log()
         equal((sorted(root.list()), len(env.leases())), (["s"], 2))
         # Neither its name nor its place are given away, and what others do in msharefs does not bring it back.
-        refuses("RegionExists", root.create, "r", contains="its log says why")
+        refuses("RegionExists", root.create, "r", contains="see its log")
         refuses("AddressInUse", root.create, "t", address=44 * TiB)
         os.chmod(env.fs("s"), 0o660)
         time.sleep(0.2)
@@ -1886,7 +1886,7 @@ def test_a_restart_of_the_broker_does_not_fail_a_start(env):
     donor.stop(root, "r")
     root.remove("r")
     said = helper.communicate(timeout=20)[1]
-    assert helper.returncode == 1 and "while it was being made" in said, said
+    assert helper.returncode == 1 and "while it was being created" in said, said
     equal(root.list(), {})
 
 

@@ -106,11 +106,11 @@ static void test_wrong_options_are_named(Fixture *f, gconstpointer unused) {
         (void) sd_bus_message_append(begin(f), "a{sv}", 2, "uid", "u", 1, "uid", "u", 2);
         expect(f, "twice");
         (void) sd_bus_message_append(begin(f), "a{sv}", 1, "uid", "t", UINT64_C(1));
-        expect(f, "'t', it must be 'u'");
+        expect(f, "'t': expected 'u'");
         (void) sd_bus_message_append(begin(f), "a{sv}", 1, "label", "as", 1, "x");
-        expect(f, "'as', it must be 's'");
+        expect(f, "'as': expected 's'");
         (void) sd_bus_message_append(begin(f), "a{sv}", 1, "label", "v", "s", "x");
-        expect(f, "'v', it must be 's'");
+        expect(f, "'v': expected 's'");
         (void) sd_bus_message_append(begin(f), "a{sv}", 1, "backing", "s", "unknown");
         expect(f, "'unknown'");
         (void) sd_bus_message_append(begin(f), "a{sv}", 1, "linger", "t", UINT64_C(1));

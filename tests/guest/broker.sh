@@ -72,7 +72,7 @@ check 'all of it resident, too' is $((8 << 20)) region b_2dfile ResidentBytes
 check 'and removed' msharectl remove b-file
 check 'huge pages are refused as long as the kernel does not take them, or made' bash -c "
         busctl call ${manager[*]} CreateRegion 'stua{sv}' b-huge $((2 << 20)) 384 1 backing s hugetlb 2>&1 |
-        grep -qE 'not take hugetlb|no memory for|/org/mshare1/region/b_2dhuge'"
+        grep -qE 'not support hugetlb|Not enough memory for|/org/mshare1/region/b_2dhuge'"
 call RemoveRegion 'sa{sv}' b-huge 0 > "$out/log" 2>&1
 check 'nothing is left of them' is made ls /sys/fs/mshare
 check 'a region in the way of every process is refused' refused 'mappings of their own' \
@@ -83,7 +83,7 @@ check 'and leaves nothing' gone r
 sleep infinity &
 bystander=$!
 broker=$(systemctl show -P MainPID mshared)
-check 'a region larger than the memory is refused' refused 'no memory to populate' \
+check 'a region larger than the memory is refused' refused 'Not enough memory to populate' \
         call CreateRegion 'stua{sv}' r $((16 << 30)) 384 1 populate b true
 check 'leaves nothing' gone r
 check 'nor hurts the broker' is "$broker" systemctl show -P MainPID mshared
@@ -127,7 +127,7 @@ sed 's/^/# /' "$out/log"
 check 'which a removal ends' call RemoveRegion 'sa{sv}' big 0
 check 'and nothing is left of it' gone big
 wait "$creator"
-check 'as its creator is told' grep 'while it was being made' "$out/creator"
+check 'as its creator is told' grep 'while it was being created' "$out/creator"
 
 # Two unrelated clients, and one who may not.
 mkfifo "$out/to" "$out/from"
@@ -299,7 +299,7 @@ for turn in 'at first' 'after a restart'; do
         check "nobody gets to write, $turn" refused 'Access denied' as 1000 "${ask[@]}" AcquireRegion 'ssa{sv}' sealed rw 0
         check 'nor root' refused 'Access denied' call AcquireRegion 'ssa{sv}' sealed rw 0
         check 'and one is told why' bash -c "echo 'acquire sealed rw' | $client |
-                grep \"^error 13 .*Region 'sealed' was made with O_CREAT|O_RDONLY and is read-only for everyone\""
+                grep \"^error 13 .*Region 'sealed' was created with O_CREAT|O_RDONLY and is read-only for everyone\""
         check 'to read they do' is 'ok kept' bash -c "printf 'acquire sealed r\\nget 0\\n' |
                 setpriv --reuid=1001 --regid=1001 --clear-groups $client | tail -n 1"
         systemctl restart mshared
