@@ -4,6 +4,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
 #include <linux/xattr.h>
@@ -28,16 +29,21 @@ typedef struct Wire {
         struct posix_acl_xattr_entry v[ACL_ENTRIES_MAX];
 } Wire;
 
+/* NAME_MAX, and room for the directory. */
+#define PATH_SIZE 320
+
 /* Extended attributes have no *at() calls: the directory is named through /proc. */
 static void make_path(char *buf, size_t size, int dirfd, const char *name) {
         (void) snprintf(buf, size, "/proc/self/fd/%d/%s", dirfd, name);
 }
 
-static int acl_read(const char *path, Acl *ret) {
+static int acl_read(int dirfd, const char *name, Acl *ret) {
+        char path[PATH_SIZE];
         ssize_t size;
         Wire wire;
         size_t n;
 
+        make_path(path, sizeof(path), dirfd, name);
         size = lgetxattr(path, XATTR_NAME_POSIX_ACL_ACCESS, &wire, sizeof(wire));
         if (size < 0)
                 return -errno;
@@ -52,7 +58,8 @@ static int acl_read(const char *path, Acl *ret) {
         return 0;
 }
 
-static int acl_write(const char *path, const Acl *acl) {
+static int acl_write(int dirfd, const char *name, const Acl *acl) {
+        char path[PATH_SIZE];
         Wire wire = { .header.a_version = htole32(POSIX_ACL_XATTR_VERSION) };
         size_t size = sizeof(wire.header) + acl->n * sizeof(wire.v[0]);
 
@@ -61,6 +68,7 @@ static int acl_write(const char *path, const Acl *acl) {
                 wire.v[i].e_perm = htole16((uint16_t) acl->v[i].perm);
                 wire.v[i].e_id = htole32(acl->v[i].id);
         }
+        make_path(path, sizeof(path), dirfd, name);
         return lsetxattr(path, XATTR_NAME_POSIX_ACL_ACCESS, &wire, size, 0) < 0 ? -errno : 0;
 }
 
@@ -102,14 +110,14 @@ static void acl_from_mode(mode_t mode, Acl *ret) {
 }
 
 /* The file's list, or the one that says what its mode says. */
-static int acl_read_any(const char *path, Acl *ret) {
+static int acl_read_any(int dirfd, const char *name, Acl *ret) {
         struct stat st;
         int r;
 
-        r = acl_read(path, ret);
+        r = acl_read(dirfd, name, ret);
         if (r != -ENODATA)
                 return r;
-        if (lstat(path, &st) < 0)
+        if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return -errno;
         acl_from_mode(st.st_mode, ret);
         return 0;
@@ -126,12 +134,10 @@ static void apply_mask(Acl *acl) {
 
 int acl_grant_user(int dirfd, const char *name, uid_t uid, Access access) {
         const Entry *group;
-        char path[320];
         Acl acl = {};
         int r;
 
-        make_path(path, sizeof(path), dirfd, name);
-        r = acl_read_any(path, &acl);
+        r = acl_read_any(dirfd, name, &acl);
         if (r < 0)
                 return r;
         apply_mask(&acl);
@@ -142,21 +148,19 @@ int acl_grant_user(int dirfd, const char *name, uid_t uid, Access access) {
                 r = set(&acl, ACL_MASK, (uint32_t) ACL_UNDEFINED_ID, group->perm);
         if (r >= 0)
                 r = set(&acl, ACL_MASK, (uint32_t) ACL_UNDEFINED_ID, access);
-        return r < 0 ? r : acl_write(path, &acl);
+        return r < 0 ? r : acl_write(dirfd, name, &acl);
 }
 
 int acl_replace_by_mode(int dirfd, const char *name, mode_t mode) {
-        char path[320];
         Acl acl = {};
         int r;
 
-        make_path(path, sizeof(path), dirfd, name);
-        r = acl_read(path, &acl);
+        r = acl_read(dirfd, name, &acl);
         if (r < 0 && r != -ERANGE)
                 return r;
         /* A list that says no more than a mode is one: the kernel sets that and drops the old list, at once. */
         acl_from_mode(mode, &acl);
-        return acl_write(path, &acl);
+        return acl_write(dirfd, name, &acl);
 }
 
 /* The permissions of owner, group and others alone. What the mask takes from the group is taken. */
@@ -175,12 +179,10 @@ static mode_t plain_mode(Acl *acl) {
 }
 
 int acl_plain_mode(int dirfd, const char *name, mode_t *ret) {
-        char path[320];
         Acl acl = {};
         int r;
 
-        make_path(path, sizeof(path), dirfd, name);
-        r = acl_read(path, &acl);
+        r = acl_read(dirfd, name, &acl);
         if (r < 0)
                 return r;
         *ret = plain_mode(&acl);
@@ -188,17 +190,15 @@ int acl_plain_mode(int dirfd, const char *name, mode_t *ret) {
 }
 
 int acl_drop(int dirfd, const char *name) {
-        char path[320];
         Acl acl = {};
         struct stat st;
         mode_t mode;
         int r;
 
-        make_path(path, sizeof(path), dirfd, name);
-        r = acl_read(path, &acl);
+        r = acl_read(dirfd, name, &acl);
         if (r == -ERANGE) {
                 /* Too long to look at: what the group has in it is not known, so it gets nothing. */
-                if (lstat(path, &st) < 0)
+                if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                         return -errno;
                 mode = st.st_mode & 0707;
         } else if (r < 0)
@@ -206,17 +206,15 @@ int acl_drop(int dirfd, const char *name) {
         else
                 mode = plain_mode(&acl);
         acl_from_mode(mode, &acl);
-        return acl_write(path, &acl);
+        return acl_write(dirfd, name, &acl);
 }
 
 int acl_list(int dirfd, const char *name, AclGrant *grants, size_t max, size_t *ret) {
-        char path[320];
         Acl acl = {};
         size_t n = 0;
         int r;
 
-        make_path(path, sizeof(path), dirfd, name);
-        r = acl_read(path, &acl);
+        r = acl_read(dirfd, name, &acl);
         if (r < 0)
                 return r;
         apply_mask(&acl);
@@ -230,13 +228,11 @@ int acl_list(int dirfd, const char *name, AclGrant *grants, size_t max, size_t *
 int acl_revoke(int dirfd, const char *name, bool group, uint32_t id) {
         unsigned tag = group ? ACL_GROUP : ACL_USER, mask = 0;
         size_t n_named = 0;
-        char path[320];
         Acl acl = {};
         Entry *e;
         int r;
 
-        make_path(path, sizeof(path), dirfd, name);
-        r = acl_read(path, &acl);
+        r = acl_read(dirfd, name, &acl);
         if (r < 0)
                 return r;
         e = find(&acl, tag, id);
@@ -257,16 +253,14 @@ int acl_revoke(int dirfd, const char *name, bool group, uint32_t id) {
                 acl_from_mode(plain_mode(&acl), &acl);
         else if (e)
                 e->perm = mask;
-        return acl_write(path, &acl);
+        return acl_write(dirfd, name, &acl);
 }
 
 int acl_save(int dirfd, const char *name, AclBackup *ret) {
-        char path[320];
         Acl acl = {};
         int r;
 
-        make_path(path, sizeof(path), dirfd, name);
-        r = acl_read_any(path, &acl);
+        r = acl_read_any(dirfd, name, &acl);
         if (r < 0)
                 return r;
         ret->list = malloc(sizeof(acl));
@@ -277,10 +271,7 @@ int acl_save(int dirfd, const char *name, AclBackup *ret) {
 }
 
 int acl_restore(int dirfd, const char *name, const AclBackup *backup) {
-        char path[320];
-
-        make_path(path, sizeof(path), dirfd, name);
-        return acl_write(path, backup->list);
+        return acl_write(dirfd, name, backup->list);
 }
 
 void acl_backup_done(AclBackup *backup) {
@@ -321,14 +312,12 @@ static bool acl_decide(Acl *acl, const Identity *who, uid_t owner, gid_t group, 
 }
 
 int acl_check(int dirfd, const char *name, const Identity *who, uid_t owner, gid_t group, Access access) {
-        char path[320];
         Acl acl = {};
         int r;
 
         if (who->uid == 0)
                 return 1;
-        make_path(path, sizeof(path), dirfd, name);
-        r = acl_read(path, &acl);
+        r = acl_read(dirfd, name, &acl);
         if (r < 0)
                 return r;
         return acl_decide(&acl, who, owner, group, access);
