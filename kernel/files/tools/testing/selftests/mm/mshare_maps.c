@@ -263,6 +263,50 @@ TEST_F(mshare, who_may_attach_may_list)
 	EXPECT_EQ(0, peer_stop(&q));
 }
 
+/*
+ * The listing of a region that is gone is empty, whether it was begun before
+ * or not; the file of the region that it keeps open brings nothing back.
+ */
+TEST_F(mshare, gone_region_lists_nothing)
+{
+	int fd, begun, fresh, i;
+	struct peer p;
+
+	MAKE_SHARED();
+	/* More than one read's worth, and more than one piece. */
+	for (i = 0; i < 200; i++)
+		ASSERT_EQ(0, map_anon(self->addr + 2 * i * PAGE, PAGE, RW));
+	fd = region_open(self->name, O_RDONLY);
+	ASSERT_LE(0, fd);
+	begun = neg(ioctl(fd, MSHARE_IOC_MAPS));
+	ASSERT_LE(0, begun);
+	ASSERT_EQ(64, neg(read(begun, text, 64)));
+
+	/* A sharer is left: there is all to be seen, and by a new listing. */
+	ASSERT_EQ(0, do_munmap(self->addr, self->len));
+	ASSERT_EQ(0, sys_mshare_unlink(self->name));
+	fresh = neg(ioctl(fd, MSHARE_IOC_MAPS));
+	ASSERT_LE(0, fresh);
+	EXPECT_LT(0, read_all(fresh, 4096));
+	EXPECT_EQ(200, lines(text));
+
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_TRUE(WAIT_FOR(!lseek(fresh, 0, SEEK_SET) &&
+			     !read_all(fresh, 4096), 10000));
+	/* What had been made ready to be read is all that may still come. */
+	ASSERT_LE(0, read_all(begun, 4096));
+	EXPECT_GT(200, lines(text));
+	EXPECT_EQ(0, lseek(begun, 0, SEEK_SET));
+	EXPECT_EQ(0, read_all(begun, 4096));
+	close(fresh);
+	close(begun);
+	fresh = neg(ioctl(fd, MSHARE_IOC_MAPS));
+	ASSERT_LE(0, fresh);
+	EXPECT_EQ(0, read_all(fresh, 4096));
+	close(fresh);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	return mshare_main(argc, argv);

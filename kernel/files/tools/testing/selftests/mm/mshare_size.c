@@ -160,6 +160,47 @@ TEST_F_TIMEOUT(mshare, dontneed_does_not_evade, 90)
 	EXPECT_EQ(0, no_limit());
 }
 
+/* Nor is swapped out: anonymous pages and shared ones count there, too. */
+static void swap_out(struct __test_metadata *_metadata,
+		     FIXTURE_DATA(mshare) * self, bool shmem)
+{
+	long before = meminfo_kb("SwapFree"), got = 0, i;
+
+	ASSERT_EQ(0, remount("size=32m"));
+	MAKE_REGION();
+	ASSERT_EQ(0, shmem ? map_shmem(self->addr, 2 * LIMIT, RW) :
+			     map_anon(self->addr, 2 * LIMIT, RW));
+	if (have_thp())
+		do_madvise(self->addr, 2 * LIMIT, MADV_NOHUGEPAGE);
+	for (i = 0; i < 16; i++) {
+		got += fill(self->addr + i * LIMIT / 8, LIMIT_PAGES / 8);
+		ASSERT_EQ(0, do_madvise(self->addr, 2 * LIMIT, MADV_PAGEOUT));
+	}
+	/* Most of it went there: else nothing was put to the test. */
+	EXPECT_LT((long)(LIMIT / 2048), before - meminfo_kb("SwapFree"));
+	EXPECT_TRUE(near(LIMIT_PAGES, got));
+	EXPECT_TRUE(near(LIMIT_PAGES, used_pages(NULL)));
+	/* It comes back one at a time, and what it is does not grow by that. */
+	EXPECT_EQ(1, load(self->addr));
+	EXPECT_EQ(LIMIT_PAGES / 8, load(self->addr + LIMIT / 8 - PAGE));
+	EXPECT_EQ(SIGBUS, probe_store(self->addr + 2 * LIMIT - PAGE, 1));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
+	EXPECT_EQ(0, no_limit());
+}
+
+TEST_F_TIMEOUT(mshare, swap_does_not_evade, 120)
+{
+	int swap = swap_begin();
+
+	if (swap < 0)
+		SKIP(return, "no swap: %s", strerror(-swap));
+	swap_out(_metadata, self, false);
+	swap_out(_metadata, self, true);
+	if (swap)
+		EXPECT_EQ(0, swap_end());
+}
+
 /* What one region gives back another has at once. */
 TEST_F_TIMEOUT(mshare, unmapped_is_room_for_others, 90)
 {
@@ -405,6 +446,67 @@ TEST_F(mshare, nr_regions_enospc_and_back)
 	EXPECT_EQ(3UL, st.f_files);
 	EXPECT_EQ(0, sys_mshare_unlink(self->name));
 	EXPECT_EQ(0, sys_mshare_unlink(self->name2));
+	EXPECT_EQ(0, no_limit());
+}
+
+/* Detached regions with none, one or two pages each: how many pages in all. */
+static long make_crowd(char *at, unsigned long len, long crowd)
+{
+	long i, pages = 0, err;
+	char name[64];
+
+	for (i = 0; i < crowd; i++) {
+		snprintf(name, sizeof(name), MSHARE_PREFIX "crowd.%ld", i);
+		err = sys_mshare(name, at, len, O_CREAT | O_EXCL | O_RDWR,
+				 0600);
+		if (!err)
+			err = i & 1 ? map_anon(at, 2 * PAGE, RW) :
+				      map_shmem(at, 2 * PAGE, RW);
+		if (!err && fill(at, i % 3) != i % 3)
+			err = -EFAULT;
+		if (!err)
+			err = do_munmap(at, len);
+		if (err)
+			return err;
+		pages += i % 3;
+	}
+	return pages;
+}
+
+/*
+ * What each of many regions has is less than it has to tell, and yet nothing is
+ * left of it in the count, whether their names go or their file system.
+ */
+TEST_F_TIMEOUT(mshare, zero_after_umount, 120)
+{
+	long crowd = scaled(1000, 150), pages;
+	struct statvfs st;
+
+	if (self->regions_before || self->names_before)
+		SKIP(return, "regions of others");
+	ASSERT_EQ(0, remount("size=64m,nr_regions=2k"));
+	pages = make_crowd(self->addr, self->len, crowd);
+	ASSERT_EQ(crowd / 3 * 3 + crowd % 3 / 2, pages);
+	ASSERT_EQ(0, neg(statvfs(MSHARE_DIR, &st)));
+	EXPECT_EQ(2048UL - crowd, st.f_ffree);
+	/* Shared ones are counted at once, of the others some. */
+	EXPECT_LE(pages / 2 - 2, used_pages(NULL));
+	EXPECT_GE(pages, used_pages(NULL));
+	EXPECT_EQ(0, region_names(true));
+	EXPECT_TRUE(WAIT_FOR(!statvfs(MSHARE_DIR, &st) &&
+			     st.f_ffree == 2048, 20000));
+	EXPECT_TRUE(WAIT_FOR(!used_pages(NULL), 10000))
+		TH_LOG("%ld pages in use", used_pages(NULL));
+
+	ASSERT_LT(0, make_crowd(self->addr, self->len, crowd / 10));
+	if (umount(MSHARE_DIR))
+		SKIP(return, "msharefs is in use");
+	EXPECT_EQ(0, debug_regions());
+	ASSERT_EQ(0, neg(mount("msharefs", MSHARE_DIR, "msharefs", 0,
+			       "size=64m")));
+	EXPECT_EQ(0, used_pages(NULL));
+	ASSERT_EQ(0, neg(statvfs(MSHARE_DIR, &st)));
+	EXPECT_EQ(st.f_files, st.f_ffree);
 	EXPECT_EQ(0, no_limit());
 }
 
