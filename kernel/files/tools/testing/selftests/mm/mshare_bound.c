@@ -154,13 +154,14 @@ struct turn {
 	long err;
 };
 
-static void keep_calling(struct turn *turn, const struct call *call, char *at)
+static void keep_calling(struct turn *turn, const struct call *call, char *at,
+			 size_t len)
 {
 	while (!READ_ONCE(turn->stop)) {
 		if (call->prepare)
-			call->prepare(at, BIG);
+			call->prepare(at, len);
 		__atomic_add_fetch(&turn->seq, 1, __ATOMIC_SEQ_CST);
-		turn->err = call->fn(at, BIG);
+		turn->err = call->fn(at, len);
 		__atomic_add_fetch(&turn->seq, 1, __ATOMIC_SEQ_CST);
 		if (turn->err)
 			return;
@@ -219,7 +220,7 @@ TEST_F_TIMEOUT(mshare, others_get_in_during_a_call, 400)
 			    sys_mshare(self->name, self->addr, self->len,
 				       calls[i].oflag, 0))
 				_exit(1);
-			keep_calling(turn, &calls[i], BIG_AT);
+			keep_calling(turn, &calls[i], BIG_AT, BIG);
 			_exit(turn->err != 0);
 		}
 		n = done_within_a_call(turn, PAGE_AT, 8, 60000);
@@ -410,23 +411,25 @@ TEST_F_TIMEOUT(mshare, smaps_while_mappings_come_and_go, 200)
 /* Who is in a call on all of the region dies of a signal at once. */
 TEST_F_TIMEOUT(mshare, sigkill_in_a_call, 400)
 {
+	/* Several pieces of each call. */
+	const size_t len = 16 * MEG;
 	unsigned int i, turn;
 	int status;
 	pid_t pid;
 
 	MAKE_REGION();
-	ASSERT_EQ(0, map_small(BIG_AT, BIG, false));
+	ASSERT_EQ(0, map_small(BIG_AT, len, false));
 
 	for (turn = 0; turn < 3 * ARRAY_SIZE(calls); turn++) {
 		i = turn % ARRAY_SIZE(calls);
 		if (calls[i].prepare == prepare_map)
-			ASSERT_EQ(0, prepare_map(BIG_AT, BIG));
+			ASSERT_EQ(0, prepare_map(BIG_AT, len));
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid) {
 			struct turn t = {};
 
-			keep_calling(&t, &calls[i], BIG_AT);
+			keep_calling(&t, &calls[i], BIG_AT, len);
 			_exit(0);
 		}
 		nap_ms(5 + 7 * turn % 40);
@@ -434,10 +437,10 @@ TEST_F_TIMEOUT(mshare, sigkill_in_a_call, 400)
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		/* What is left works as before, if it has not been unmapped. */
 		if (calls[i].prepare == prepare_map)
-			ASSERT_EQ(0, map_small(BIG_AT, BIG, false));
-		EXPECT_EQ(0, do_mprotect(BIG_AT, BIG, PROT_READ));
-		EXPECT_EQ(0, do_mprotect(BIG_AT, BIG, RW));
-		EXPECT_EQ(0, probe_store(BIG_AT + BIG - PAGE, turn));
+			ASSERT_EQ(0, map_small(BIG_AT, len, false));
+		EXPECT_EQ(0, do_mprotect(BIG_AT, len, PROT_READ));
+		EXPECT_EQ(0, do_mprotect(BIG_AT, len, RW));
+		EXPECT_EQ(0, probe_store(BIG_AT + len - PAGE, turn));
 		EXPECT_EQ(0, debug_check());
 	}
 }

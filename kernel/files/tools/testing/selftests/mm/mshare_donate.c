@@ -391,7 +391,7 @@ PEER_FN(pf_donate_while_read)
 TEST_F_TIMEOUT(mshare, zero_page_comes_while_donated, 200)
 {
 	char *own = self->addr + 2 * self->granule;
-	long try, tries = scaled(60, 16), i;
+	long try, tries = scaled(30, 10), i;
 	struct peer p;
 
 	if (!thp_on())
@@ -535,7 +535,7 @@ TEST_F_TIMEOUT(mshare, donate_under_faulting_threads, 300)
 /* The counters are right in the end, or the kernel says "Bad rss-counter". */
 TEST_F_TIMEOUT(mshare, donate_under_pageout_loop, 300)
 {
-	long try, tries = scaled(20, 6);
+	long try, tries = scaled(10, 4);
 	int swap = swap_begin();
 	pthread_t thread[2];
 	struct storm s[2];

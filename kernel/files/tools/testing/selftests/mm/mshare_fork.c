@@ -299,7 +299,7 @@ static __noreturn void storm_child(char *base, unsigned int seed)
 
 TEST_F_TIMEOUT(mshare, sigkill_storm, 120)
 {
-	long end = now_ms() + scaled(3000, 8000);
+	long end = now_ms() + scaled(2000, 4000);
 	unsigned int seed = 4711, rounds = 0;
 	int status, i;
 	pid_t pid[8];
@@ -424,7 +424,7 @@ TEST_F_TIMEOUT(mshare, sigkill_of_all_frees, 60)
 /* fork() against everything that changes the region meanwhile. */
 TEST_F_TIMEOUT(mshare, fork_vs_unmap, 60)
 {
-	long end = now_ms() + scaled(2000, 5000);
+	long end = now_ms() + scaled(2000, 3000);
 	pid_t mapper, pid;
 	int forks = 0;
 

@@ -164,7 +164,7 @@ struct shop {
 
 TEST_F_TIMEOUT(mshare, process_shared_mutex_and_condition, 120)
 {
-	const int n = 4, turns = scaled(2000, 300);
+	const int n = 4, turns = scaled(400, 100);
 	struct shop *shop = (struct shop *)self->addr;
 	pthread_mutexattr_t ma;
 	pthread_condattr_t ca;

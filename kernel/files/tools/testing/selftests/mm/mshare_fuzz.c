@@ -10,14 +10,14 @@
  * does the same again.  Concurrently there is no such thing as the same again,
  * but -m concurrent -s SEED draws from the same seed.
  *
- * -n STEPS, or MSHARE_FUZZ_STEPS: that many steps of each mode, instead of some
- * seconds; -s SEED, or MSHARE_SEED.
+ * -n STEPS, or MSHARE_FUZZ_STEPS: that many steps of each mode, instead of what
+ * a few seconds are enough for; -s SEED, or MSHARE_SEED.
  */
 #include "mshare_fuzz.h"
 
 static struct {
 	__u64 seed;
-	long steps;		/* 0: for some seconds */
+	long steps;		/* 0: as many as a few seconds are enough for */
 	const char *mode;	/* NULL: both */
 } opt;
 
@@ -78,7 +78,7 @@ static struct fuzz fuzz_of(const char *name, char *region, size_t granule)
 {
 	return (struct fuzz) {
 		.name = name, .region = region, .granule = granule,
-		.seed = a_seed(), .steps = opt.steps,
+		.seed = a_seed(), .steps = opt.steps ?: scaled(5000, 1000),
 		.ms = opt.steps ? 0 : 8000,
 	};
 }

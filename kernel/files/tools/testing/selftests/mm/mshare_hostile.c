@@ -285,7 +285,7 @@ TEST_F_TIMEOUT(mshare, two_creators_race, 60)
 /* One process, many threads' worth of calls on one name. */
 TEST_F_TIMEOUT(mshare, create_attach_unlink_race, 60)
 {
-	long end = now_ms() + scaled(2000, 5000);
+	long end = now_ms() + scaled(2000, 3000);
 	int i, status;
 
 	for (i = 0; i < 4; i++) {
@@ -786,7 +786,7 @@ TEST_F_TIMEOUT(mshare, random_syscall_fuzz, 3600)
 	/* What is locked is bounded for those who do not bound themselves. */
 	setrlimit(RLIMIT_MEMLOCK, &rl);
 	MAKE_REGION();
-	end = now_ms() + (ms ? atol(ms) : scaled(4000, 15000));
+	end = now_ms() + (ms ? atol(ms) : scaled(3000, 6000));
 	for (i = 0; i < 3; i++) {
 		pid_t pid = fork();
 

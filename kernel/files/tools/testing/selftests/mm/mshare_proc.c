@@ -234,7 +234,7 @@ TEST_F_TIMEOUT(mshare, maps_smaps_pagemap_clear_refs_race, 120)
 			do_munmap(self->addr, 16 * MEG);
 		}
 	}
-	end = now_ms() + scaled(3000, 8000);
+	end = now_ms() + scaled(2000, 4000);
 	while (now_ms() < end) {
 		for (i = 0; i < ARRAY_SIZE(file); i++) {
 			ret = drain(file[i]);

@@ -76,7 +76,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_munmap, 120)
 	struct spin_test t;
 	struct spin *s;
 	long ret;
-	int i, rounds = scaled(100, 40);
+	int i, rounds = scaled(40, 20);
 
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);
 	if (ret == -ENODEV)
@@ -105,7 +105,7 @@ TEST_F_TIMEOUT(mshare, spin_ro_reader_vs_munmap_of_tables, 120)
 	struct spin_test t;
 	struct spin *s;
 	long ret;
-	int i, rounds = scaled(100, 40);
+	int i, rounds = scaled(40, 20);
 
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDONLY);
 	if (ret == -ENODEV)
@@ -133,7 +133,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_mprotect, 120)
 	struct spin_test t;
 	struct spin *s;
 	long ret;
-	int i, rounds = scaled(100, 40);
+	int i, rounds = scaled(40, 20);
 
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);
 	if (ret == -ENODEV)
@@ -166,7 +166,7 @@ TEST_F_TIMEOUT(mshare, spin_writer_vs_cow, 120)
 	struct spin_test t;
 	struct spin *s;
 	long ret;
-	int i, rounds = scaled(100, 40), fd = temp_file(256 * PAGE);
+	int i, rounds = scaled(40, 20), fd = temp_file(256 * PAGE);
 
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDONLY);
 	if (ret == -ENODEV)
@@ -196,7 +196,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_dontneed, 120)
 	struct spin_test t;
 	struct spin *s;
 	long ret;
-	int i, rounds = scaled(100, 40);
+	int i, rounds = scaled(40, 20);
 
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);
 	if (ret == -ENODEV)
@@ -222,7 +222,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_mremap, 120)
 	struct spin_test t;
 	struct spin *s;
 	long ret;
-	int i, rounds = scaled(100, 40);
+	int i, rounds = scaled(40, 20);
 	char *there = self->addr + 32 * MEG;
 
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);
@@ -258,7 +258,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_mremap, 120)
  */
 TEST_F_TIMEOUT(mshare, spin_reader_vs_pageout, 120)
 {
-	struct hazard h = { .addr = self->addr, .rounds = scaled(60, 30) };
+	struct hazard h = { .addr = self->addr, .rounds = scaled(30, 15) };
 	long ret, seen, out = vmstat_count("pswpout");
 	struct spin_test t;
 	int swap;
@@ -288,7 +288,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_pageout, 120)
 /* A page moves to another frame: the reader sees what is stored in that one. */
 TEST_F_TIMEOUT(mshare, spin_reader_vs_migration, 120)
 {
-	struct hazard h = { .addr = self->addr, .rounds = scaled(60, 30) };
+	struct hazard h = { .addr = self->addr, .rounds = scaled(30, 15) };
 	struct spin_test t;
 	long ret;
 
@@ -308,7 +308,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_migration, 120)
 /* A table of the region goes because of what a stranger does to the file. */
 TEST_F_TIMEOUT(mshare, spin_reader_vs_file_collapse, 120)
 {
-	struct hazard h = { .addr = self->addr, .rounds = scaled(40, 15) };
+	struct hazard h = { .addr = self->addr, .rounds = scaled(20, 10) };
 	struct spin_test t;
 	long ret;
 
@@ -328,7 +328,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_file_collapse, 120)
 /* The region's own small pages become a huge one. */
 TEST_F_TIMEOUT(mshare, spin_reader_vs_collapse, 120)
 {
-	int i, rounds = scaled(40, 15);
+	int i, rounds = scaled(20, 10);
 	struct spin_test t;
 	struct spin *s;
 	size_t off;
@@ -366,7 +366,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_collapse, 120)
 /* What a sharer stores after the file was written back is not lost. */
 TEST_F_TIMEOUT(mshare, spin_writer_vs_writeback, 120)
 {
-	struct hazard h = { .addr = self->addr, .rounds = scaled(60, 30) };
+	struct hazard h = { .addr = self->addr, .rounds = scaled(30, 15) };
 	struct loop_dev dev;
 	struct spin_test t;
 	int fd = disk_file(&dev, 1), block = 0, size = 0;
@@ -436,7 +436,7 @@ TEST_F_TIMEOUT(mshare, table_free_vs_gup_fast, 120)
 	}
 	pin_to(cpu[1]);
 	/* On a machine with other work it may take a while until both run. */
-	end = now_ms() + scaled(3000, 8000);
+	end = now_ms() + scaled(2000, 4000);
 	late = now_ms() + 60000;
 	while (now_ms() < end || (hits < 100 && now_ms() < late)) {
 		calls++;
@@ -480,7 +480,7 @@ TEST_F_TIMEOUT(mshare, many_sharers_threshold, 120)
 	struct spin_test t;
 	struct spin *s;
 	long ret;
-	int i, k, n = 0, rounds = scaled(60, 30), pfd[2], status;
+	int i, k, n = 0, rounds = scaled(20, 10), pfd[2], status;
 	char byte;
 
 	ret = spin_setup(&t, self->name, self->addr, self->len, O_RDWR);
@@ -543,7 +543,7 @@ static void *reader_thread(void *arg)
 /* A window goes while another thread of the same process reads in it. */
 TEST_F_TIMEOUT(mshare, detach_vs_access, 120)
 {
-	int i, rounds = scaled(100, 40), cpu[2];
+	int i, rounds = scaled(40, 20), cpu[2];
 	struct spin *s = spin_alloc();
 	struct thread_arg arg;
 	pthread_t thread;
@@ -590,7 +590,7 @@ TEST_F_TIMEOUT(mshare, detach_vs_access, 120)
  */
 TEST_F_TIMEOUT(mshare, attach_beside_running_thread, 120)
 {
-	int i, rounds = scaled(60, 25), cpu[2];
+	int i, rounds = scaled(30, 15), cpu[2];
 	struct spin *s = spin_alloc();
 	struct peer p, second;
 	struct thread_arg arg;
@@ -637,7 +637,7 @@ TEST_F_TIMEOUT(mshare, attach_beside_running_thread, 120)
 /* One sharer with two threads: its own flush is used, which knows ranges. */
 TEST_F_TIMEOUT(mshare, spin_thread_vs_munmap, 120)
 {
-	int i, rounds = scaled(100, 40), cpu[2];
+	int i, rounds = scaled(40, 20), cpu[2];
 	struct spin *s = spin_alloc();
 	struct thread_arg arg;
 	pthread_t thread;
@@ -680,7 +680,7 @@ TEST_F_TIMEOUT(mshare, spin_thread_vs_munmap, 120)
  */
 TEST_F_TIMEOUT(mshare, spin_writer_vs_ro_donation, 120)
 {
-	int i, rounds = scaled(60, 25), cpu[2];
+	int i, rounds = scaled(30, 15), cpu[2];
 	struct spin *s = spin_alloc();
 	struct thread_arg arg;
 	pthread_t thread;
@@ -718,7 +718,7 @@ TEST_F_TIMEOUT(mshare, spin_writer_vs_ro_donation, 120)
 
 TEST_F_TIMEOUT(mshare, idle_reader_vs_mprotect, 60)
 {
-	int cpu[2], rounds = scaled(200, 60);
+	int cpu[2], rounds = scaled(100, 40);
 	struct peer p;
 
 	if (!two_cpus(cpu))
@@ -734,7 +734,7 @@ TEST_F_TIMEOUT(mshare, idle_reader_vs_mprotect, 60)
 /* Readers on both CPUs while sharers come and go: no false fault, ever. */
 TEST_F_TIMEOUT(mshare, attach_detach_vs_access, 60)
 {
-	long end = now_ms() + scaled(2000, 5000);
+	long end = now_ms() + scaled(2000, 3000);
 	pid_t churn[2];
 	int i, status;
 	long n = 0;
