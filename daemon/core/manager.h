@@ -63,8 +63,9 @@ int manager_load_config(Manager *manager);
 /* Cancels and rolls back all creations. To be called before manager_free(), while the bus connection is open. */
 void manager_end_creations(Manager *manager);
 
-/* manager-load.c: restores regions and leases from state files and msharefs, and then watches msharefs. */
+/* manager-load.c: restores regions and leases from state files and msharefs. 0 or negative errno, logged. */
 int manager_load(Manager *manager);
+/* manager-follow.c: watches msharefs for changes by other processes. */
 int manager_watch_kernel(Manager *manager);
 /* Updates the record to match the file in msharefs. If the file is gone, frees the region and returns NULL. */
 Region *manager_refresh_region(Manager *manager, Region *region);

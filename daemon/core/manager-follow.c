@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Follows changes of regions in msharefs: adopts regions that other processes create, and updates the record of a region whose
+ * file has changed. Where they differ, the kernel is right.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/inotify.h>
+
+#include "basic/messages.h"
+#include "core/announce.h"
+#include "core/manager-load.h"
+#include "core/manager.h"
+#include "model/name.h"
+
+/* Changes in msharefs come in bursts, some of them by this broker, so they are handled together. */
+#define RESCAN_DELAY_USEC (20 * USEC_PER_MSEC)
+
+/* Enter a region that this broker did not create, or whose state is lost, as it is in msharefs. */
+static int adopt(Manager *m, const char *name, const KernelRegion *k) {
+        _cleanup_(region_record_done) RegionRecord record = {
+                .id = manager_random_id(m),
+                .address = k->address,
+                .length = k->length,
+                .size = k->length,
+                .mode = k->st.st_mode & 0777,
+                .uid = k->st.st_uid,
+                .gid = k->st.st_gid,
+                .creator = (uid_t) -1,
+                .backing = BACKING_UNKNOWN,
+                .created_usec = (uint64_t) k->st.st_ctim.tv_sec * USEC_PER_SEC + (uint64_t) k->st.st_ctim.tv_nsec / 1000,
+                .inode = k->st.st_ino,
+                .ready = true,
+        };
+        Region *region;
+        int r;
+
+        r = free_and_strdup(&record.name, name);
+        if (r >= 0)
+                r = manager_enter_region(m, &record, &region);
+        if (r < 0)
+                return r;
+        region->progress = 1;
+        region->read_only = k->read_only;
+        r = region_save(region);
+        if (r < 0)
+                log_region(&m->log, LOG_ERR, NULL, name, "Cannot save the state of region %s: %s", name, strerror(-r));
+        log_region(&m->log, LOG_NOTICE, MESSAGE_REGION_ADOPTED, name,
+                   "Region %s was not created by this broker; adopting it as it is", name);
+        manager_announce_region(m, region);
+        manager_mark(m, MANAGER_DIRTY_REGIONS);
+        return 0;
+}
+
+static int add_foreign(Manager *m, const KernelRegion *k) {
+        AddressRange *v;
+
+        if (address_conflict(m->foreign, m->n_foreign, k->address, k->length))
+                return 0;
+        v = realloc(m->foreign, (m->n_foreign + 1) * sizeof(*v));
+        if (!v)
+                return -ENOMEM;
+        m->foreign = v;
+        v[m->n_foreign++] = (AddressRange) { k->address, k->length };
+        return 0;
+}
+
+int manager_found_in_kernel(const char *name, void *userdata) {
+        Manager *m = userdata;
+        KernelRegion k;
+        int r;
+
+        if (manager_find_region(m, name) || manager_has_skipped(m, name))
+                return 0;
+        r = kernel_read_region(&m->kernel, name, &k);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0) {
+                bool speakable = region_name_is_adoptable(name);
+
+                log_region(&m->log, LOG_WARNING, NULL, speakable ? name : NULL,
+                           "Cannot read region %s in msharefs, ignoring it: %s",
+                           speakable ? name : "(not a name for the bus)", strerror(-r));
+                return 0;
+        }
+        if ((k.st.st_mode & 0777) == 0 && k.st.st_uid == geteuid()) {
+                /* Left incomplete by the donor of an earlier run, before any state was written. With mode 0 it is of no use. */
+                log_region(&m->log, LOG_NOTICE, NULL, name, "Region %s was left incomplete; removing it", name);
+                (void) kernel_unlink(&m->kernel, name);
+                return 0;
+        }
+        if (!region_name_is_adoptable(name)) {
+                log_message(&m->log, m->rescan_source ? LOG_DEBUG : LOG_WARNING,
+                            "A region in msharefs has a name that cannot be used on the bus; ignoring it");
+                return add_foreign(m, &k);
+        }
+        return adopt(m, name, &k);
+}
+
+bool region_record_follow(RegionRecord *record, const struct stat *st, unsigned *ret_dirty) {
+        unsigned dirty = 0;
+
+        if (record->mode != (st->st_mode & 0777))
+                dirty |= REGION_DIRTY_MODE;
+        if (record->uid != st->st_uid || record->gid != st->st_gid)
+                dirty |= REGION_DIRTY_OWNER;
+        record->mode = st->st_mode & 0777;
+        record->uid = st->st_uid;
+        record->gid = st->st_gid;
+        *ret_dirty = dirty;
+        return dirty != 0;
+}
+
+static void log_change_by_others(Manager *m, const RegionRecord *record, const struct stat *st) {
+        log_region(&m->log, LOG_NOTICE, MESSAGE_CHANGED_BY_OTHERS, record->name,
+                   "Region %s was changed in msharefs, not by this broker: owner %" PRIu32 ":%" PRIu32
+                   ", mode %04o before, owner %" PRIu32 ":%" PRIu32 ", mode %04o now",
+                   record->name, (uint32_t) record->uid, (uint32_t) record->gid, (unsigned) record->mode,
+                   (uint32_t) st->st_uid, (uint32_t) st->st_gid, (unsigned) st->st_mode & 0777);
+}
+
+static Region *refresh(Manager *m, Region *region, bool ours) {
+        RegionRecord *record = &region->record, before = *record;
+        unsigned dirty;
+        struct stat st;
+        int r;
+
+        if (!record->ready)
+                return region;
+        r = kernel_stat(&m->kernel, record->name, &st);
+        if (r == -ENOENT || (r >= 0 && record->inode != 0 && st.st_ino != record->inode)) {
+                manager_lose_region(m, region, "it was unlinked by another process");
+                return NULL;
+        }
+        if (r < 0) {
+                log_region(&m->log, LOG_WARNING, NULL, record->name, "Cannot read region %s: %s", record->name,
+                           strerror(-r));
+                return region;
+        }
+        if (region_record_follow(record, &st, &dirty)) {
+                if (!ours)
+                        log_change_by_others(m, &before, &st);
+                r = region_save(region);
+                if (r < 0)
+                        log_region(&m->log, LOG_ERR, NULL, record->name, "Cannot save the state of region %s: %s",
+                                   record->name, strerror(-r));
+                region_mark(region, dirty);
+        }
+        return region;
+}
+
+Region *manager_refresh_region(Manager *m, Region *region) {
+        return refresh(m, region, false);
+}
+
+Region *manager_follow_change(Manager *m, Region *region) {
+        return refresh(m, region, true);
+}
+
+static int rescan(sd_event_source *source, uint64_t usec, void *userdata) {
+        Manager *m = userdata;
+        Region *region, *next;
+
+        m->rescan = false;
+        m->n_foreign = 0; /* those that still exist are found again */
+        for (region = LIST_FIRST(&m->regions); region; region = next) {
+                next = LIST_NEXT(region, regions);
+                (void) manager_refresh_region(m, region);
+        }
+        (void) kernel_list(&m->kernel, manager_found_in_kernel, m);
+        return 0;
+}
+
+static int on_inotify(sd_event_source *source, const struct inotify_event *event, void *userdata) {
+        Manager *m = userdata;
+
+        if (m->rescan || sd_event_source_set_time_relative(m->rescan_source, RESCAN_DELAY_USEC) < 0 ||
+            sd_event_source_set_enabled(m->rescan_source, SD_EVENT_ONESHOT) < 0)
+                return 0;
+        m->rescan = true;
+        return 0;
+}
+
+int manager_watch_kernel(Manager *m) {
+        int r;
+
+        if (kernel_root(&m->kernel) < 0)
+                return 0;
+        r = sd_event_add_time_relative(m->event, &m->rescan_source, CLOCK_MONOTONIC, RESCAN_DELAY_USEC,
+                                       RESCAN_DELAY_USEC / 10, rescan, m);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(m->rescan_source, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_inotify(m->event, &m->watch, m->kernel.ops->root(),
+                                         IN_CREATE | IN_DELETE | IN_ATTRIB | IN_MOVE | IN_ONLYDIR, on_inotify, m);
+        if (r < 0)
+                log_message(&m->log, LOG_WARNING, "Cannot watch msharefs; changes by other processes are noticed only when a client asks: %s",
+                            strerror(-r));
+        return 0;
+}
