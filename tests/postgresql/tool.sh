@@ -1,0 +1,289 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# mshare-postgresql on a tree of its own, where systemctl, msharectl and postgres are ours:
+#   tool.sh MSHARE-POSTGRESQL ZSH-COMPLETION BASH-COMPLETION MANUAL-PAGE
+# shellcheck disable=SC2317
+set -u
+
+if [ -n "${MSHARE_VALGRIND:-}" ]; then
+        echo '1..0 # SKIP a shell script has nothing for valgrind to find'
+        exit 0
+fi
+tool=$1 zsh=$2 bash=$3 page=$4
+count=0 failed=0
+work=$(mktemp -d "${TMPDIR:-/tmp}/mshare-postgresql.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+export MSHARE_POSTGRESQL_ROOT=$work/root PATH=$work/bin:$PATH LC_ALL=C.UTF-8
+root=$MSHARE_POSTGRESQL_ROOT
+owner=$(id -un)
+[ "$owner" != root ] || owner=nobody
+
+check() {
+        local what=$1
+        shift
+        count=$((count + 1))
+        if "$@" > "$work/log" 2>&1; then
+                echo "ok $count - $what"
+        else
+                echo "not ok $count - $what"
+                failed=1
+                sed 's/^/# /' "$work/log"
+        fi
+}
+# says STATUS WORDS ARGUMENTS...: the tool ends so, and says this.
+says() {
+        local want=$1 words=$2 status=0
+        shift 2
+        "$tool" "$@" > "$work/said" 2>&1 < /dev/null || status=$?
+        echo "mshare-postgresql $*: status $status"
+        cat "$work/said"
+        [ "$status" = "$want" ] && { [ -z "$words" ] || grep -qE -- "$words" "$work/said"; }
+}
+has() { cat "$root$1"; grep -qxF -- "$2" "$root$1"; }
+lacks() { ! grep -F -- "$2" "$root$1"; }
+# A sum of the tree, to tell whether anything has changed.
+tree() { (cd "$root" && find . ! -type d -printf '%p %y %m %l\n' -type f -exec sha256sum {} + | LC_ALL=C sort); }
+unchanged() { diff <(echo "$1") <(tree); }
+called() { grep -qxF -- "$1" "$work/calls"; }
+not_called() { ! grep -F -- "$1" "$work/calls"; }
+
+# A machine with clusters 15/main and 13/old, and a unit of a hand-built server.
+machine() {
+        rm -rf "$root"
+        : > "$work/calls"
+        mkdir -p "$root/etc/postgresql/15/main" "$root/etc/postgresql/13/old" "$root/proc/sys/vm" "$root/srv/pg" \
+                "$root"/usr/lib/postgresql/{13,15}/bin "$root/opt/pg/bin" "$root/sys/kernel/mm/transparent_hugepage"
+        echo 549755813888 > "$root/proc/sys/vm/mshare_size"
+        touch "$root"/etc/postgresql/{15/main,13/old}/postgresql.conf
+        printf '%s\n' '# environment variables for postgres processes' "FOO = 'it''s'" > "$root/etc/postgresql/15/main/environment"
+        for version in 13 15; do
+                sed "s/VERSION/$version/" "$work/postgres" > "$root/usr/lib/postgresql/$version/bin/postgres"
+                chmod 755 "$root/usr/lib/postgresql/$version/bin/postgres"
+        done
+        cp "$root/usr/lib/postgresql/15/bin/postgres" "$root/opt/pg/bin/"
+        printf '%s\n' 'shared_memory_size 143' 'shared_buffers 16384' 'huge_pages try' > "$work/settings"
+        : > "$work/regions"
+        : > "$work/running"
+        : > "$work/shared"
+}
+mkdir "$work/bin"
+cat > "$work/postgres" << EOF
+#!/bin/sh
+[ "\$1" != --version ] || { echo 'postgres (PostgreSQL) VERSION.18 (Debian VERSION.18-0)'; exit; }
+sed -n "s/^\$4 //p" "$work/settings" | grep .
+EOF
+cat > "$work/bin/systemctl" << EOF
+#!/bin/bash
+echo "systemctl \$*" >> "$work/calls"
+case "\$*" in
+'show -P LoadState pg.service') echo loaded ;;
+'show -P LoadState '*) echo not-found ;;
+'show -P FragmentPath pg.service') echo /etc/systemd/system/pg.service ;;
+'show -P ExecStart pg.service') echo '{ path=/opt/pg/bin/postgres ; argv[]=/opt/pg/bin/postgres -D /srv/pg -c x=y ; ignore_errors=no ; pid=0 }' ;;
+'show -P Environment pg.service') echo 'A=b LD_PRELOAD=libother.so' ;;
+'show -P User pg.service') echo $owner ;;
+'-q is-active '*) grep -qxF "\${*: -1}" "$work/running" ;;
+'restart mshare-region@'*)
+        # What the broker would make of the file.
+        name=\${2#mshare-region@} name=\${name%.service} size=\$(sed -n 's/^Size=//p' "$root/etc/mshare/regions.d/\$name.conf")
+        if [ "\$size" = auto ]; then size=\$(sed -n 's/^shared_memory_size //p' "$work/settings"); size=\$((size + size / 10 + 1))M; fi
+        echo "\$name \$((\${size%M} << 20))" > "$work/regions" ;;
+esac
+EOF
+cat > "$work/bin/msharectl" << EOF
+#!/bin/bash
+echo "msharectl \$*" >> "$work/calls"
+case "\$*" in
+'show -p Size --value '*) sed -n "s/^\$5 //p" "$work/regions" ;;
+'check -q '*) grep -qxF "\$3" "$work/shared" ;;
+'check '*) echo checked ;;
+esac
+EOF
+if [ "$(id -u)" = 0 ]; then
+        # The server's user must not be root, and who that is makes no difference here.
+        cat > "$work/bin/stat" << 'EOF'
+#!/bin/sh
+case "$1 $2" in '-c %U') echo nobody ;; *) exec /usr/bin/stat "$@" ;; esac
+EOF
+        cat > "$work/bin/setpriv" << 'EOF'
+#!/bin/sh
+while :; do case $1 in --*) shift ;; *) exec "$@" ;; esac; done
+EOF
+fi
+chmod 755 "$work"/bin/*
+etc=/etc/postgresql/15/main
+dropin=/etc/systemd/system/postgresql@15-main.service.d/50-mshare-postgresql.conf
+region=/etc/mshare/regions.d/pg-15-main.conf
+
+machine
+before=$(tree)
+check 'a dry run says what it would do' says 0 '^Would write /etc/mshare/regions.d/pg-15-main.conf:$' enable 15 main --dry-run
+check 'with the content' grep -qx '    Size=auto' "$work/said"
+check 'and does nothing' unchanged "$before"
+check 'nor has it told systemd anything' not_called daemon-reload
+check 'enable' says 0 'postgresql@15-main.service is not running: it goes into region pg-15-main when it is started' enable 15 main
+check 'the region asks the server for its size' has $region 'Size=auto'
+check 'of that cluster' has $region 'For=postgresql:15/main'
+check 'the unit wants it' has $dropin 'Wants=mshare-region@pg-15-main.service'
+check 'after it' has $dropin 'After=mshare-region@pg-15-main.service'
+check 'adjusts its size first' grep -qE '^ExecStartPre=\+/.*/mshare-postgresql prepare --unit=postgresql@15-main.service$' "$root$dropin"
+check 'and checks the server' grep -qE '^ExecStartPost=\+/.*/msharectl check .*\$MAINPID pg-15-main$' "$root$dropin"
+check 'the environment preloads the library' has $etc/environment "LD_PRELOAD = 'libmshare-preload.so'"
+check 'for that region' has $etc/environment "MSHARE_REGION = 'pg-15-main'"
+check 'what was there is there still' has $etc/environment "FOO = 'it''s'"
+check 'the region goes with the server' has '/etc/systemd/system/mshare-region@pg-15-main.service.d/50-mshare-postgresql.conf' 'StopWhenUnneeded=yes'
+check 'systemd has read it' called 'systemctl daemon-reload'
+check 'the server was not touched' not_called 'restart postgresql'
+enabled=$(tree)
+check 'enable again' says 0 '' enable 15 main
+check 'changes nothing' unchanged "$enabled"
+check 'status' says 0 '^postgresql@15-main.service +pg-15-main +- +stopped +-$' status
+echo pg-15-main 166723584 > "$work/regions"
+echo postgresql@15-main.service | tee "$work/running" > "$work/shared"
+check 'status of one that runs' says 0 '^postgresql@15-main.service +pg-15-main +159M +running +yes$' status 15 main
+: > "$work/shared"
+check 'and is not in its region' says 0 'running +no$' status
+check 'check is msharectl check' says 0 '^checked$' check 15 main
+check 'with unit and region' called 'msharectl check postgresql@15-main.service pg-15-main'
+: > "$work/running"
+check 'disable' says 0 '' disable 15 main
+check 'leaves nothing' unchanged "$before"
+check 'none of it is enabled' says 0 'No server is enabled' status
+check 'disable again is an error' says 1 'postgresql@15-main.service is not enabled; enabled are: none' disable 15 main
+
+for old in "LD_PRELOAD = 'libjemalloc.so.2'" 'LD_PRELOAD = libjemalloc.so.2'; do
+        machine
+        echo "$old" >> "$root$etc/environment"
+        sum=$(sha256sum < "$root$etc/environment")
+        check "$old stays preloaded" says 0 '' enable 15 main
+        check 'behind ours' has $etc/environment "LD_PRELOAD = 'libmshare-preload.so:libjemalloc.so.2'"
+        check 'disabled' says 0 '' disable 15 main
+        check 'it is as it was' bash -c '[ "$(sha256sum < "$0")" = "$1" ]' "$root$etc/environment" "$sum"
+done
+machine
+rm "$root$etc/environment"
+check 'without an environment file' says 0 '' enable 15 main
+check 'one is made' has $etc/environment "MSHARE_REGION = 'pg-15-main'"
+check 'and goes' says 0 "Changed $etc/environment" disable 15 main
+check 'again' test ! -e "$root$etc/environment"
+
+machine
+check 'running, it is told of the restart' bash -c "echo postgresql@15-main.service > $work/running"
+check 'that is needed' says 0 'is running: it goes into region pg-15-main when it is restarted' enable 15 main
+check 'or restarted' says 0 '' enable 15 main --now
+check 'indeed' called 'systemctl restart postgresql@15-main.service'
+echo postgresql@15-main.service > "$work/shared"
+: > "$work/calls"
+check 'a running server stays' says 0 'is running: it leaves region pg-15-main when it is restarted' disable 15 main
+check 'in its region' not_called 'stop mshare-region@'
+
+machine
+check 'small buffers' bash -c "sed -i 's/^shared_buffers .*/shared_buffers 2048/' $work/settings"
+check 'are' says 0 '' enable 15 main
+check 'not passed over' has $etc/environment "MSHARE_MIN_SIZE = '1M'"
+machine
+check 'fallback' says 0 '' enable 15 main --fallback yes
+check 'is said to the library' has $etc/environment "MSHARE_FALLBACK = 'yes'"
+check 'and lets the start go on' grep -q '^ExecStartPre=+-' "$root$dropin"
+check 'unchecked' lacks $dropin ExecStartPost
+
+# What is refused, with the tree as it was.
+refused() { # refused NAME STATUS WORDS ARGUMENTS...
+        local name=$1 before
+        shift
+        before=$(tree)
+        check "$name" says "$@"
+        check "$name: nothing is changed" unchanged "$before"
+}
+machine
+refused 'no such cluster' 1 'no cluster 15 other: /etc/postgresql/15/other/postgresql.conf does not exist' enable 15 other
+refused 'too old a server' 1 'PostgreSQL 13 cannot say how much' enable 13 old
+refused 'no version' 2 "'main' is not a version" enable main 15
+refused 'a path for a cluster' 2 "'../x' cannot be used as the name of a cluster" enable 15 ../x
+refused 'no server' 2 'a server is named by VERSION and CLUSTER' enable
+refused 'no command' 2 "no command 'start'" start
+refused 'no such option' 2 'no option --frob' enable 15 main --frob
+refused 'a bad region' 1 "'a b' cannot be used as the name of a region" enable 15 main --region 'a b'
+refused 'a bad fallback' 2 '--fallback=maybe is neither yes nor no' enable 15 main --fallback=maybe
+refused 'cluster and unit' 2 "--unit=pg names a server, and so does '15 main'" enable 15 main --unit pg
+refused 'a unit that is not there' 1 'There is no unit other.service' enable --unit=other
+refused 'a unit that is no service' 2 '--unit=x.mount is not a service' enable --unit=x.mount
+sed -i 's/^huge_pages .*/huge_pages on/' "$work/settings"
+refused 'huge pages' 1 'insists on huge pages' enable 15 main
+machine
+rm "$root/proc/sys/vm/mshare_size"
+refused 'a kernel without mshare' 1 'This kernel has no mshare' enable 15 main
+machine
+echo "MSHARE_REGION = 'mine'" >> "$root$etc/environment"
+refused 'set up by hand' 1 'has settings of mshare that this command has not made' enable 15 main
+machine
+mkdir -p "$root/etc/mshare/regions.d"
+echo '[Region]' > "$root$region"
+refused 'a region file by hand' 1 'is there, and not made by this command' enable 15 main
+machine
+"$tool" enable 15 main > /dev/null
+refused 'the region of another' 1 'Region pg-15-main is that of postgresql@15-main.service' enable --unit=pg --region=pg-15-main
+refused 'another region' 1 'is enabled with region pg-15-main: disable it first' enable 15 main --region=other
+sed -i '/^# mshare-postgresql: end/d' "$root$etc/environment"
+refused 'half of our lines' 1 "a line '# mshare-postgresql: begin' or" disable 15 main
+
+# Before each start.
+machine
+"$tool" enable 15 main > /dev/null
+prepare() { says "$1" "$2" prepare --unit=postgresql@15-main.service; }
+echo pg-15-main 166723584 > "$work/regions"
+: > "$work/calls"
+check 'a region that fits' prepare 0 ''
+check 'stays' not_called 'restart'
+sed -i 's/^shared_memory_size .*/shared_memory_size 300/' "$work/settings"
+check 'a server that has grown' prepare 0 ''
+check 'gets a larger one' grep -qx "pg-15-main $((331 << 20))" "$work/regions"
+sed -i 's/^shared_memory_size .*/shared_memory_size 143/' "$work/settings"
+check 'one that has shrunk' prepare 0 ''
+check 'a smaller one' grep -qx "pg-15-main $((158 << 20))" "$work/regions"
+sed -i 's/^Size=auto/Size=160M/; /^For/d' "$root$region"
+sed -i 's/^shared_memory_size .*/shared_memory_size 300/' "$work/settings"
+check 'a size that the administrator has set is kept' prepare 1 "The server needs $((300 << 20)) bytes of shared memory, and region pg-15-main has $((158 << 20))"
+: > "$work/settings"
+check 'a server that says nothing' prepare 1 'does not say how much shared memory the server needs'
+
+# A server that was built by hand.
+machine
+before=$(tree)
+unit=/etc/systemd/system/pg.service.d/50-mshare-postgresql.conf
+check 'a unit' says 0 'pg.service is not running: it goes into region pg-pg' enable --unit pg
+check 'has a region of its size' has /etc/mshare/regions.d/pg-pg.conf Size=158M
+check 'has its environment in the unit' has $unit 'Environment=MSHARE_REGION=pg-pg'
+check 'with what was preloaded' has $unit 'Environment=LD_PRELOAD=libmshare-preload.so:libother.so'
+check 'its data are found' has $unit Data=/srv/pg
+sed -i 's/^shared_memory_size .*/shared_memory_size 300/' "$work/settings"
+check 'it grows' says 0 '' prepare --unit=pg.service
+check 'and so does the file' has /etc/mshare/regions.d/pg-pg.conf Size=331M
+check 'disable all' says 0 '' disable --all
+check 'leaves nothing of it' unchanged "$before"
+
+# What is said in several places is said alike.
+options() { grep -oE -- '--[a-z]+(-[a-z]+)*' | LC_ALL=C sort -u; }
+"$tool" --help | options > "$work/help"
+check 'options of the manual page' diff "$work/help" <(grep '^\.It Fl' "$page" | sed 's/ -/ --/g' | options)
+check 'options that bash completes' diff "$work/help" <(grep -E "options(=|\+=)'" "$bash" | options)
+check 'options that zsh completes' diff "$work/help" <(sed -n '/_arguments/,/server->/p' "$zsh" | options)
+pg_lsclusters() { printf '%s\n' '15 main 5432 online postgres /var/lib/x /var/log/x' '15 $(x) 1 down' '17 two 5433 down'; }
+# shellcheck source=/dev/null
+. "$bash"
+completes() {
+        local want=$1
+        shift
+        COMP_WORDS=(mshare-postgresql "$@") COMP_CWORD=$#
+        _mshare_postgresql
+        echo "${COMPREPLY[*]-}"
+        [ "${COMPREPLY[*]-}" = "$want" ]
+}
+check 'bash completes commands' completes 'enable disable status check' ''
+check 'versions' completes '15 17' enable ''
+check 'clusters' completes main enable 15 ''
+check 'options' completes --dry-run enable 15 main --dr
+if command -v zsh > /dev/null; then check 'zsh reads its file' zsh -n "$zsh"; fi
+
+echo "1..$count"
+exit $failed
