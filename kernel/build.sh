@@ -122,7 +122,10 @@ kernel_tree() {
                 : > "$stage/.git/mshare-paths"
         fi
         update_tree "$CACHE/tree/$kind"
-        configure_tree "$kind"
+        case $kind in
+        debian*) configure_server "$kind" ;;
+        *) configure_tree "$kind" ;;
+        esac
 }
 
 # update_tree DIR: make DIR/linux the pristine source plus DIR/stage, touching
