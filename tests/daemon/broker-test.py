@@ -284,7 +284,7 @@ def test_memory_that_is_not_there_is_not_populated(env):
         os.rename(env.kernel + "/.available", env.kernel + "/available")
 
     available(1 << 30)
-    refuses("NoMemory", root.create, "r", 1 << 30, 0o600, populate=True, contains=(" 0 were", str(1 << 30)))
+    refuses("NoMemory", root.create, "r", 1 << 30, 0o600, populate=True, contains=(" 0 of ", str(1 << 30)))
     # What is on its way back is waited for.
     available(0)
     root.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
