@@ -9,7 +9,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import GAMES, LP, MAIL, MAN, NEWS, wait_until  # noqa: E402
-from promises import MANAGER_IFACE, REGION_IFACE, equal, get_acl, main, refuses, set_acl, unit  # noqa: E402
+from promises import REGION_IFACE, equal, get_acl, main, refuses, set_acl, unit  # noqa: E402
 
 LEAVE = 2**32 - 1
 

@@ -15,7 +15,7 @@ import struct
 import subprocess
 import time
 
-from harness import DAEMON_UID, BusError, Env, Skip, run_tests, unshared, wait_until
+from harness import DAEMON_UID, GAMES, GRANULE, BusError, Env, Skip, run_tests, unshared, wait_until
 
 REGION_IFACE = "org.mshare1.Region"
 MANAGER_IFACE = "org.mshare1.Manager"
@@ -115,6 +115,18 @@ def start_real_polkit(env, rules):
                               capture_output=True).returncode == 0, what="polkitd")
     if env.polkit.poll() is not None:
         raise Skip("polkitd does not run here: " + env.read_log()[-200:])
+
+
+def make_by_hand(env, name, start, access=None, mode=0o666):
+    """A region as others make it; access is what the kernel says of it, if it does."""
+    if access:
+        env.access(name, access)
+    path = env.fs(name)
+    with open(path + ".tmp", "wb") as f:
+        f.write(start.to_bytes(8, "little") + GRANULE.to_bytes(8, "little"))
+    os.chmod(path + ".tmp", mode)
+    os.chown(path + ".tmp", GAMES, GAMES)
+    os.rename(path + ".tmp", path)
 
 
 def binary():

@@ -1,0 +1,267 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Declared regions: the commands that mshare-region@.service runs. See promises.py for the arguments."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from harness import GAMES, GRANULE, LP, MAIL, MAN, NEWS, TiB, wait_until  # noqa: E402
+from promises import MANAGER_IFACE, REGION_IFACE, equal, main, refuses, unit  # noqa: E402
+
+
+def test_a_declared_region_is_made_changed_and_removed(env):
+    env.start()
+    root = env.client(0)
+    file = os.path.join(env.regions_dir, "pgdata.conf")
+
+    def write(text):
+        with open(file, "w") as f:
+            f.write(text)
+
+    write("# a comment\n[Region]\nSize=8M\nMode=0660\nUser=games\nGroup=%d\nBacking=anonymous\nPopulate=yes\n" % MAN)
+    r = unit(env, "start", "pgdata")
+    assert r.returncode == 0, r.stderr
+    row = root.list()["pgdata"]
+    equal((row["uid"], row["gid"], row["mode"]), (GAMES, MAN, 0o660))
+    equal(root.get(row["path"], REGION_IFACE, "Size"), 8 << 20)
+    # Again, as after a crash of the machine's manager: it is there, and that is well.
+    equal(unit(env, "start", "pgdata").returncode, 0)
+    write("[Region]\nSize=8M\nMode=0600\nUser=mail\n")
+    equal(unit(env, "reload", "pgdata").returncode, 0)
+    row = root.list()["pgdata"]
+    equal((row["uid"], row["gid"], row["mode"]), (MAIL, MAIL, 0o600))
+    write("[Region]\nSize=16M\nMode=0600\nUser=mail\n")
+    r = unit(env, "start", "pgdata")
+    assert r.returncode == 1 and "8388608" in r.stderr and "16777216" in r.stderr, r.stderr
+    c = env.client(MAIL)
+    c.acquire("pgdata")
+    r = unit(env, "stop", "pgdata")
+    assert r.returncode == 0 and "by force" in r.stderr, r.stderr
+    equal(root.list(), {})
+    equal(unit(env, "stop", "pgdata").returncode, 0)
+
+
+def declare(env, name, text="Size=8M\nMode=0640\nUser=games\nPopulate=yes\n"):
+    with open(os.path.join(env.regions_dir, name + ".conf"), "w") as f:
+        f.write("[Region]\n" + text)
+
+
+def start_unit(env, name):
+    return subprocess.Popen([env.binary, "--region-start", name], env=env.environ(), stderr=subprocess.PIPE, text=True)
+
+
+class HeldDonor:
+    """What the broker makes while this is in force does not get done: its donor waits for memory, and is stopped then."""
+
+    def __init__(self, env):
+        self.env = env
+        self.available = os.path.join(env.kernel, "available")
+        with open(self.available, "w") as f:
+            f.write("0")
+
+    def stop(self, root, name):
+        wait_until(lambda: root.list().get(name, {}).get("state") == "creating", what="the region to show up")
+        self.pid = int(wait_until(lambda: subprocess.run(["pgrep", "-P", str(self.env.daemon.pid)], capture_output=True,
+                                                         text=True).stdout, what="the donor"))
+        os.kill(self.pid, signal.SIGSTOP)
+        os.unlink(self.available)
+        equal(root.list()[name]["state"], "creating")
+
+    def let_go(self):
+        os.kill(self.pid, signal.SIGCONT)
+
+
+def test_a_start_that_is_stopped_leaves_nothing(env):
+    env.start()
+    root = env.client(0)
+    declare(env, "r")
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        donor = HeldDonor(env)
+        helper = start_unit(env, "r")
+        donor.stop(root, "r")
+        helper.send_signal(sig)
+        said = helper.communicate(timeout=20)[1]
+        assert helper.returncode == 1 and "region r was not created" in said, (helper.returncode, said)
+        equal((root.list(), env.states(), os.listdir(env.kernel + "/fs")), ({}, [], []))
+    # At any instant, a region is there exactly if the start says so.
+    declare(env, "s")
+    for i in range(20):
+        helper = start_unit(env, "s")
+        time.sleep(0.004 * i)
+        helper.send_signal(signal.SIGTERM)
+        said = helper.communicate(timeout=20)[1]
+        equal(("s" in root.list(), said), (helper.returncode == 0, said))
+        assert helper.returncode in (0, 1, -signal.SIGTERM), helper.returncode
+        equal(unit(env, "stop", "s").returncode, 0)
+
+
+def test_a_start_that_is_stopped_takes_nothing_of_others_along(env):
+    env.start()
+    root, maker = env.client(0), env.client(0)
+    declare(env, "r")
+    donor = HeldDonor(env)
+    maker.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
+               args=["r", 8 << 20, 0o600, {"populate": True}])
+    donor.stop(root, "r")
+    helper = start_unit(env, "r")
+    time.sleep(0.5)
+    assert helper.poll() is None, helper.communicate()
+    helper.send_signal(signal.SIGTERM)
+    helper.communicate(timeout=20)
+    equal((helper.returncode, root.list()["r"]["state"]), (1, "creating"))
+    # The broker is held as well: the start ends before it can be told that the name is taken.
+    for i in range(5):
+        os.kill(env.daemon.pid, signal.SIGSTOP)
+        helper = start_unit(env, "r")
+        time.sleep(0.3)
+        helper.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        os.kill(env.daemon.pid, signal.SIGCONT)
+        helper.communicate(timeout=20)
+        equal((helper.returncode, root.list()["r"]["state"]), (1, "creating"))
+    donor.let_go()
+    maker.receive()
+    equal(root.list()["r"]["state"], "ready")
+
+
+def test_a_start_waits_for_a_region_that_is_being_made_already(env):
+    env.start()
+    root, maker = env.client(0), env.client(0)
+    call = {"path": "/org/mshare1", "interface": MANAGER_IFACE, "member": "CreateRegion", "signature": "stua{sv}",
+            "args": ["r", 8 << 20, 0o600, {"populate": True}]}
+    declare(env, "r")
+    donor = HeldDonor(env)
+    maker.send("call", **call)
+    donor.stop(root, "r")
+    helper = start_unit(env, "r")
+    time.sleep(0.5)
+    assert helper.poll() is None, helper.communicate()
+    donor.let_go()
+    maker.receive()
+    said = helper.communicate(timeout=20)[1]
+    assert helper.returncode == 0 and "is taken over for user %d" % GAMES in said, (helper.returncode, said)
+    row = root.list()["r"]
+    equal((row["uid"], row["mode"]), (GAMES, 0o640))
+    root.remove("r")
+    # If nothing comes of that one, it makes its own.
+    donor = HeldDonor(env)
+    maker.send("call", **call)
+    donor.stop(root, "r")
+    helper = start_unit(env, "r")
+    time.sleep(0.5)
+    root.remove("r")
+    refuses("NoSuchRegion", maker.receive)
+    said = helper.communicate(timeout=20)[1]
+    equal((helper.returncode, said), (0, ""))
+    row = root.list()["r"]
+    equal((row["uid"], row["mode"], row["state"]), (GAMES, 0o640, "ready"))
+
+
+def test_a_restart_of_the_broker_does_not_fail_a_start(env):
+    env.start()
+    root = env.client(0)
+    declare(env, "r")
+    for sig in (signal.SIGKILL, signal.SIGTERM):
+        donor = HeldDonor(env)
+        helper = start_unit(env, "r")
+        donor.stop(root, "r")
+        env.stop(sig)
+        time.sleep(0.5)
+        env.start()
+        said = helper.communicate(timeout=20)[1]
+        equal((helper.returncode, said), (0, ""))
+        row = root.list()["r"]
+        equal((row["uid"], row["mode"], row["state"]), (GAMES, 0o640, "ready"))
+        equal(unit(env, "stop", "r").returncode, 0)
+    # A removal is meant.
+    donor = HeldDonor(env)
+    helper = start_unit(env, "r")
+    donor.stop(root, "r")
+    root.remove("r")
+    said = helper.communicate(timeout=20)[1]
+    assert helper.returncode == 1 and "while it was being created" in said, said
+    equal(root.list(), {})
+
+
+def test_a_stop_does_not_pass_over_a_region_that_the_broker_cannot_see(env):
+    env.start()
+    declare(env, "r")
+    equal(unit(env, "start", "r").returncode, 0)
+    env.stop()
+    os.rename(env.kernel + "/fs", env.kernel + "/later")
+    env.start()
+    r = unit(env, "stop", "r")
+    assert r.returncode == 1 and "sys-fs-mshare.mount" in r.stderr, r.stderr
+    # Mounted too late: it is there, and the broker does not know it yet.
+    os.rename(env.kernel + "/later", env.kernel + "/fs")
+    r = unit(env, "stop", "r")
+    assert r.returncode == 1 and "mshared again" in r.stderr, r.stderr
+    env.restart()
+    equal(unit(env, "stop", "r").returncode, 0)
+    equal(os.listdir(env.kernel + "/fs"), [])
+    # Where the kernel has no mshare there is none.
+    open(env.kernel + "/unsupported", "w").close()
+    env.restart()
+    equal(unit(env, "stop", "r").returncode, 0)
+
+
+def test_every_key_of_a_region_file_does_what_it_says(env):
+    env.start()
+    root = env.client(0)
+    backing = os.path.join(env.top, "backing")
+    with open(backing, "wb") as f:
+        f.truncate(1 << 20)
+
+    def start(name, text):
+        with open(os.path.join(env.regions_dir, name + ".conf"), "w") as f:
+            f.write("[Region]\n" + text)
+        r = unit(env, "start", name)
+        assert r.returncode == 0, r.stderr
+        path = "/org/mshare1/region/" + name
+        return root.do("call", path=path, interface="org.freedesktop.DBus.Properties", member="GetAll", signature="s",
+                       args=[REGION_IFACE])
+
+    p = start("plain", "Size=4K\n")
+    equal({k: p[k] for k in ("Size", "Mode", "UID", "GID", "Backing", "Lifetime", "LingerUSec", "Label", "Length")},
+          {"Size": 4096, "Mode": 0o600, "UID": 0, "GID": 0, "Backing": "anonymous", "Lifetime": "persistent",
+           "LingerUSec": 0, "Label": "", "Length": GRANULE})
+    p = start("all", "Size=2G\nMode=0751\nUser=%d\nGroup=mail\nBacking=memfd\nHugePages=never\nPopulate=no\n"
+                     "Lifetime=while-leased\nLingerSec=2min\nAddress=0x%x\nLabel=some text\n" % (LP, 44 * TiB))
+    equal({k: p[k] for k in ("Size", "Mode", "UID", "GID", "Backing", "Lifetime", "LingerUSec", "Label", "Address")},
+          {"Size": 2 << 30, "Mode": 0o751, "UID": LP, "GID": MAIL, "Backing": "memfd", "Lifetime": "while-leased",
+           "LingerUSec": 120 * 10**6, "Label": "some text", "Address": 44 * TiB})
+    p = start("file", "Size=1M\nBacking=file\nPath=%s\nPopulate=yes\nAddress=%d\n" % (backing, 45 * TiB))
+    equal((p["Backing"], p["Address"]), ("file", 45 * TiB))
+    p = start("user", "Size=1M\nUser=news\nBacking=empty\n")
+    equal((p["UID"], p["GID"], p["Backing"]), (NEWS, NEWS, "empty"))
+    # What is not right in it is refused with the broker's reason.
+    with open(os.path.join(env.regions_dir, "bad.conf"), "w") as f:
+        f.write("[Region]\nSize=1M\nLingerSec=5\n")
+    r = unit(env, "start", "bad")
+    assert r.returncode == 1 and "while-leased" in r.stderr, r.stderr
+
+
+def test_a_wrong_declaration_is_refused_by_line(env):
+    env.start()
+    for text, wants in (("[Region]\nSize=big\n", ":2: Size=big"), ("[Region]\nMode=0660\n", "Size= is missing"),
+                        ("[Region]\nSize=1M\nColour=red\n", ":3: unknown key 'Colour'"),
+                        ("Size=1M\n", ":1:"), ("[Region]\nSize=1M\nUser=no-such-user\n", "no such user"),
+                        ("[Region]\nSize=1M\nMode=999\n", ":3: Mode=999")):
+        with open(os.path.join(env.regions_dir, "r.conf"), "w") as f:
+            f.write(text)
+        r = unit(env, "start", "r")
+        assert r.returncode == 1 and wants in r.stderr, (text, r.stderr)
+    r = unit(env, "start", "none")
+    assert r.returncode == 1 and "none.conf" in r.stderr
+    r = unit(env, "start", "../r")
+    assert r.returncode == 1 and "cannot name a region" in r.stderr
+    equal(env.client(0).list(), {})
+
+
+if __name__ == "__main__":
+    sys.exit(main(globals()))
