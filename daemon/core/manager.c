@@ -8,6 +8,7 @@
 
 #include "basic/messages.h"
 #include "core/announce.h"
+#include "core/creation.h"
 #include "core/manager.h"
 
 static void complain(const char *file, unsigned line, const char *message, void *userdata) {

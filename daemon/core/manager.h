@@ -93,11 +93,6 @@ int manager_create_region(Manager *manager, Call *call, CreateRequest *request, 
 int manager_check_request(Manager *manager, const CreateRequest *request, sd_bus_error *error);
 /* Fails if the kernel has no mshare or msharefs is not mounted. 0, or negative errno with *error set. */
 int manager_check_kernel(Manager *manager, sd_bus_error *error);
-void creation_free(Creation *creation);
-/* Rolls back a creation, and frees region and creation, because the broker exits. Waits for the donor to exit. */
-void creation_end(Creation *creation);
-/* Cancels a creation; `m` is answered when nothing is left of the region. 1, or -EALREADY. */
-int creation_cancel(Creation *creation, sd_bus_message *m);
 
 /* region-ops.c: operations on regions, with their checks of permissions. Steps of authz_run(). */
 int region_find_for(Manager *manager, const char *name, Region **ret, sd_bus_error *error);

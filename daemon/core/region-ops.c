@@ -10,6 +10,7 @@
 #include <systemd/sd-login.h>
 
 #include "core/announce.h"
+#include "core/creation.h"
 #include "core/manager.h"
 #include "errors.h"
 #include "model/name.h"

@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "core/announce.h"
+#include "core/creation.h"
 #include "core/manager.h"
 
 /* How long to wait before checking again whether a region without leases still has sharers. Doubled each time. */

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * The creation of a region that is in the table already: starts the donor, and hands the region over to its owner when the donor
+ * has finished. A creation that fails leaves nothing behind.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "basic/messages.h"
+#include "core/announce.h"
+#include "core/creation.h"
+#include "core/manager.h"
+#include "errors.h"
+#include "kernel/donor.h"
+
+/* The creation of a region, from the start of the donor to the answer. */
+struct Creation {
+        Region *region;
+        Donor *donor;
+        sd_bus_message *m; /* the call that waits for it */
+        sd_bus_message *remover; /* the call that has cancelled it */
+        Actor by;
+        bool charged;
+};
+
+void creation_free(Creation *c) {
+        Manager *m;
+
+        if (!c)
+                return;
+        m = c->region->manager;
+        donor_free(c->donor);
+        if (c->charged)
+                users_discharge(&m->users, c->by.uid, LIMIT_USER_PENDING, 1);
+        actor_done(&c->by);
+        sd_bus_message_unref(c->m);
+        sd_bus_message_unref(c->remover);
+        free(c);
+}
+
+void creation_end(Creation *c) {
+        /* No answer: the bus reports the broker's exit to the caller, which can then ask the next broker. */
+        c->m = sd_bus_message_unref(c->m);
+        donor_end(c->donor);
+}
+
+int creation_cancel(Creation *c, sd_bus_message *m) {
+        if (c->remover)
+                return -EALREADY;
+        c->remover = sd_bus_message_ref(m);
+        /* The rest is done when the process has exited: until then it may still create the name. */
+        donor_kill(c->donor);
+        return 1;
+}
+
+static const char *file_type(uint64_t mode) {
+        switch (mode & S_IFMT) {
+        case S_IFDIR:
+                return "a directory";
+        case S_IFCHR:
+        case S_IFBLK:
+                return "a device";
+        case S_IFIFO:
+                return "a pipe";
+        case S_IFSOCK:
+                return "a socket";
+        default:
+                return "something else";
+        }
+}
+
+static void error_from_donor(const Region *region, const DonorResult *res, sd_bus_error *error) {
+        const RegionRecord *record = &region->record;
+        const char *backing = backing_to_string(record->backing), *text = strerror(res->error);
+
+        if (res->error == 0) {
+                (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                         "The process that was creating region '%s' was killed (out of memory?)", record->name);
+                return;
+        }
+        switch (res->stage) {
+        case DONOR_RANGE:
+                if (res->error == EEXIST || res->error == EPERM)
+                        (void) sd_bus_error_setf(error, ERROR_ADDRESS_IN_USE,
+                                                 "Address %#" PRIx64 " with %" PRIu64
+                                                 " bytes is where ordinary processes have mappings of their own; leave "
+                                                 "'address' away to let the broker choose, or set another",
+                                                 record->address, record->length);
+                else
+                        (void) sd_bus_error_setf(error, ERROR_NO_ADDRESS_SPACE,
+                                                 "A window of %" PRIu64 " bytes at address %#" PRIx64
+                                                 " does not fit in this machine's address space: %s",
+                                                 record->length, record->address, text);
+                return;
+        case DONOR_MSHARE:
+                if (res->error == EEXIST)
+                        (void) sd_bus_error_setf(error, ERROR_REGION_EXISTS,
+                                                 "msharefs already has a region '%s' that this broker does not know",
+                                                 record->name);
+                else if (res->error == ENOSYS || res->error == ENODEV)
+                        (void) sd_bus_error_setf(error, ERROR_KERNEL_UNSUPPORTED,
+                                                 "The kernel cannot create regions (%s): is it Linux 6.12 with mshare, "
+                                                 "and is msharefs mounted?", text);
+                else
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "The kernel refused to create region '%s': %s",
+                                                 record->name, text);
+                return;
+        case DONOR_FILE:
+                if (res->error == EBADF)
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                                 "Option 'fd' is %s, not a regular file", file_type(res->value));
+                else if (res->error == ERANGE)
+                        (void) sd_bus_error_setf(error, ERROR_INVALID_SIZE,
+                                                 "The file has %" PRIu64 " bytes, but the region needs %" PRIu64
+                                                 " bytes", res->value, record->size);
+                else
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot prepare %s memory: %s", backing,
+                                                 text);
+                return;
+        case DONOR_MMAP:
+                if (res->error == EOPNOTSUPP)
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_NOT_SUPPORTED,
+                                                 "This kernel does not support %s memory in regions", backing);
+                else if (res->error == ENOMEM)
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_NO_MEMORY,
+                                                 "Not enough memory for %" PRIu64 " bytes of backing '%s'%s",
+                                                 record->size, backing,
+                                                 record->backing == BACKING_HUGETLB ? " (see vm.nr_hugepages)" : "");
+                else
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot map %s memory in the region: %s",
+                                                 backing, text);
+                return;
+        case DONOR_ADVISE:
+                (void) sd_bus_error_setf(error, SD_BUS_ERROR_NOT_SUPPORTED,
+                                         "The kernel does not support hugepages '%s' for this region: %s",
+                                         hugepages_to_string(record->hugepages), text);
+                return;
+        case DONOR_MEMORY:
+                (void) sd_bus_error_setf(error, SD_BUS_ERROR_NO_MEMORY,
+                                         "Not enough memory to populate region '%s': %" PRIu64 " of %" PRIu64
+                                         " bytes done, and the rest is not available (MemAvailable and SwapFree in "
+                                         "/proc/meminfo)", record->name, res->value, record->size);
+                return;
+        case DONOR_POPULATE:
+                (void) sd_bus_error_setf(error, res->error == ENOMEM ? SD_BUS_ERROR_NO_MEMORY : SD_BUS_ERROR_FAILED,
+                                         "Cannot populate region '%s', %" PRIu64 " of %" PRIu64 " bytes done: %s",
+                                         record->name, res->value, record->size, text);
+                return;
+        default:
+                (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot create region '%s': %s", record->name,
+                                         text);
+        }
+}
+
+/* Remove all traces of a region that could not be created. Frees region and creation. */
+static void roll_back(Region *region, bool created, const sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = TAKE_PTR(region->creation->m);
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *remover = TAKE_PTR(region->creation->remover);
+        Manager *m = region->manager;
+
+        log_change(&m->log, LOG_NOTICE, MESSAGE_REGION_FAILED, region->record.name, &region->creation->by,
+                   "Cannot create region %s: %s", region->record.name, error->message ?: error->name);
+        if (created)
+                (void) kernel_unlink(&m->kernel, region->record.name);
+        manager_announce_end(m, region->path);
+        region_forget(region);
+        /* Only now: after the answer, the caller must find nothing. */
+        if (message)
+                (void) sd_bus_reply_method_error(message, error);
+        if (remover)
+                (void) sd_bus_reply_method_return(remover, NULL);
+        manager_mark(m, MANAGER_DIRTY_REGIONS);
+}
+
+/*
+ * The mode stays 0 until the owner is right, so that no wrong user can attach in between. Reading everything back makes sure
+ * that the name still belongs to the region that we created.
+ */
+static int hand_over(Region *region, sd_bus_error *error) {
+        Manager *m = region->manager;
+        RegionRecord *record = &region->record;
+        KernelRegion k;
+        int r;
+
+        r = kernel_read_region(&m->kernel, record->name, &k);
+        if (r >= 0 && (k.st.st_uid != record->uid || k.st.st_gid != record->gid))
+                r = kernel_chown(&m->kernel, record->name, record->uid, record->gid);
+        if (r >= 0)
+                r = kernel_chmod(&m->kernel, record->name, record->mode);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                         "Cannot give region '%s' to %" PRIu32 ":%" PRIu32 " with mode %#o: %s",
+                                         record->name, (uint32_t) record->uid, (uint32_t) record->gid,
+                                         (unsigned) record->mode, strerror(-r));
+        record->inode = k.st.st_ino;
+        r = kernel_read_region(&m->kernel, record->name, &k);
+        if (r < 0 || k.st.st_ino != record->inode || k.st.st_uid != record->uid || k.st.st_gid != record->gid ||
+            (k.st.st_mode & 0777) != record->mode || k.address != record->address || k.length != record->length ||
+            k.read_only)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                         "Region '%s' was changed by another process while it was being created",
+                                         record->name);
+        record->ready = true;
+        r = region_save(region);
+        if (r < 0) {
+                record->ready = false;
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot save the state of region '%s': %s",
+                                         record->name, strerror(-r));
+        }
+        return 0;
+}
+
+static void donor_progress(uint64_t bytes, void *userdata) {
+        Creation *c = userdata;
+
+        c->region->progress = (double) bytes / (double) c->region->record.size;
+        region_mark(c->region, REGION_DIRTY_PROGRESS);
+}
+
+static void donor_done(const DonorResult *result, void *userdata) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        Creation *c = userdata;
+        Region *region = c->region;
+        Manager *m = region->manager;
+        bool created = result->created;
+
+        if (!result->done || c->remover) {
+                if (!c->m)
+                        (void) sd_bus_error_setf(&error, SD_BUS_ERROR_FAILED, "The broker was stopped");
+                else if (c->remover)
+                        (void) sd_bus_error_setf(&error, ERROR_NO_SUCH_REGION,
+                                                 "Region '%s' was removed while it was being created",
+                                                 region->record.name);
+                else
+                        error_from_donor(region, result, &error);
+                /* It may have been killed after creating the region and before saying so. Mode 0 and our uid mark the region as ours. */
+                if (!created && result->error == 0) {
+                        KernelRegion k;
+
+                        created = kernel_read_region(&m->kernel, region->record.name, &k) >= 0 &&
+                                  (k.st.st_mode & 0777) == 0 && k.st.st_uid == geteuid();
+                }
+                roll_back(region, created, &error);
+                return;
+        }
+        if (hand_over(region, &error) < 0) {
+                roll_back(region, true, &error);
+                return;
+        }
+        region->progress = 1;
+        log_change(&m->log, LOG_NOTICE, MESSAGE_REGION_CREATED, region->record.name, &c->by,
+                   "Region %s created for user %" PRIu32 ", group %" PRIu32 ", with mode %04o: %" PRIu64
+                   " bytes of backing '%s' at %#" PRIx64,
+                   region->record.name, (uint32_t) region->record.uid, (uint32_t) region->record.gid,
+                   (unsigned) region->record.mode, region->record.size, backing_to_string(region->record.backing),
+                   region->record.address);
+        manager_announce_region(m, region);
+        manager_mark(m, MANAGER_DIRTY_REGIONS);
+        region_mark(region, REGION_DIRTY_STATE | REGION_DIRTY_PROGRESS);
+        (void) sd_bus_reply_method_return(c->m, "ott", region->path, region->record.address, region->record.length);
+        region->creation = NULL;
+        creation_free(c);
+}
+
+static int start_donor(Manager *m, Creation *c, const CreateRequest *request) {
+        const RegionRecord *record = &c->region->record;
+        DonorSpec spec = {
+                .name = record->name,
+                .address = record->address,
+                .length = record->length,
+                .size = record->size,
+                .backing = record->backing,
+                .hugepages = record->hugepages,
+                .populate = request->populate,
+                .fd = request->fd,
+        };
+
+        return donor_start(m->event, m->kernel.ops->executable(), &spec, donor_progress, donor_done, c, &c->donor);
+}
+
+int creation_start(Region *region, Call *call, const CreateRequest *request) {
+        Manager *m = region->manager;
+        Creation *c;
+        int r;
+
+        c = calloc(1, sizeof(*c));
+        if (!c) {
+                users_discharge(&m->users, call_identity(call)->uid, LIMIT_USER_PENDING, 1);
+                return -ENOMEM;
+        }
+        *c = (Creation) { .region = region, .charged = true };
+        call_actor(call, &c->by);
+        region->creation = c;
+        /* Before the kernel knows the name, so that the broker recognizes the region after a crash. */
+        r = region_save(region);
+        if (r >= 0)
+                r = start_donor(m, c, request);
+        if (r >= 0)
+                c->m = sd_bus_message_ref(call_message(call));
+        return r;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "core/options.h"
+#include "core/region.h"
+#include "policy/authz.h"
+
+/*
+ * Starts the creation of a region that is in the table, and sets region->creation. The call is answered when the creation is over.
+ * Takes over the charge of call_take_charge() in any case. 0 or negative errno; the caller then forgets the region.
+ */
+int creation_start(Region *region, Call *call, const CreateRequest *request);
+void creation_free(Creation *creation);
+/* Rolls back a creation, and frees region and creation, because the broker exits. Waits for the donor to exit. */
+void creation_end(Creation *creation);
+/* Cancels a creation; `m` is answered when nothing is left of the region. 1, or -EALREADY. */
+int creation_cancel(Creation *creation, sd_bus_message *m);
