@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The page in a browser, without a login: cockpit-ws and the user's bridge on a private bus, Chromium without a screen."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../daemon"))
+
+import harness  # noqa: E402
+
+WS = "/usr/lib/cockpit/cockpit-ws"
+TOOLS = {"chromium": "chromium", "chromedriver": "chromium-driver", "cockpit-bridge": "cockpit-bridge",
+         "unshare": "util-linux", "setpriv": "util-linux"}
+# What is slow here is the machine. Nothing waits so long that has come.
+TIMEOUT = 60
+
+
+def missing():
+    """Why there can be no such test here, or None."""
+    if os.getuid() != 0:
+        return "only root can run a broker and clients under users of their own"
+    packages = [package for tool, package in TOOLS.items() if not shutil.which(tool)]
+    if not os.path.exists(WS):
+        packages.append("cockpit-ws")
+    if not importlib.util.find_spec("selenium"):
+        packages.append("python3-selenium")
+    return "not installed: " + " ".join(sorted(set(packages))) if packages else None
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Server:
+    """cockpit-ws whose only session is one of that user, on the bus of env."""
+
+    def __init__(self, env, uid):
+        self.env = env
+        self.port = free_port()
+        share = os.path.join(env.top, "share/cockpit")
+        os.makedirs(share)
+        shutil.copytree(os.path.join(HERE, "../../cockpit"), os.path.join(share, "mshare"))
+        home = os.path.join(env.top, "home")
+        os.mkdir(home, 0o755)
+        os.chown(home, uid, uid)
+        session = os.path.join(env.top, "session")
+        with open(session, "w", encoding="utf-8") as f:
+            # With an address of a session bus the bridge starts none, which would outlive it.
+            f.write("#!/bin/sh\nexport HOME=%s XDG_DATA_DIRS=%s:/usr/share XDG_RUNTIME_DIR=%s "
+                    "DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent\nexec %s cockpit-bridge\n"
+                    % (home, os.path.dirname(share), home, " ".join(harness.as_user(uid))))
+        os.chmod(session, 0o755)
+        # All that it starts ends with it.
+        self.process = subprocess.Popen(
+            ["unshare", "--pid", "--fork", "--kill-child", WS, "--no-tls", "--address=127.0.0.1", "-p", str(self.port),
+             "--local-session=" + session],
+            env=dict(env.environ(), XDG_CONFIG_DIRS=env.top), stdout=env.log, stderr=env.log, start_new_session=True)
+        harness.wait_until(self.answers, timeout=TIMEOUT, what="cockpit-ws")
+
+    def answers(self):
+        assert self.process.poll() is None, "cockpit-ws has gone"
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def url(self):
+        return "http://127.0.0.1:%d/cockpit/@localhost/mshare/index.html" % self.port
+
+    def stop(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Browser:
+    """One for all tests; each has a page of its own."""
+
+    def __init__(self):
+        from selenium import webdriver
+        from selenium.webdriver.chrome.service import Service
+        self.profile = tempfile.mkdtemp(prefix="mshare-chromium-")
+        options = webdriver.ChromeOptions()
+        options.binary_location = shutil.which("chromium")
+        for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+                         "--window-size=1200,900", "--user-data-dir=" + self.profile):
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        try:
+            self.driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
+        except BaseException:
+            shutil.rmtree(self.profile, ignore_errors=True)
+            raise
+
+    def close(self):
+        self.driver.quit()
+        shutil.rmtree(self.profile, ignore_errors=True)
+
+
+class Page:
+    """What is on the page, by CSS selectors."""
+
+    def __init__(self, browser, url):
+        self.driver = browser.driver
+        self.driver.get_log("browser")  # what the last one left
+        self.driver.get(url)
+
+    def all(self, css):
+        return self.driver.find_elements("css selector", css)
+
+    def text(self, css):
+        """Of the first such element as the document has it, shown or not; None if there is none."""
+        return self.driver.execute_script(
+            "const e = document.querySelector(arguments[0]); return e && e.textContent", css)
+
+    def wait_text(self, css, *parts):
+        def found():
+            text = self.text(css)
+            return text is not None and all(part in text for part in parts)
+        try:
+            harness.wait_until(found, timeout=TIMEOUT, what="%r in %s" % (parts, css))
+        except AssertionError as e:
+            raise AssertionError("%s, which has %r; page: %r; log: %r" % (e, self.text(css), self.text("body"), self.log())) from e
+
+    def wait_gone(self, css):
+        harness.wait_until(lambda: not self.all(css), timeout=TIMEOUT, what="%s to go; it says %r" % (css, self.text(css)))
+
+    def click(self, css):
+        harness.wait_until(lambda: any(e.is_displayed() and e.is_enabled() for e in self.all(css)[:1]),
+                           timeout=TIMEOUT, what="%s to be there to click on" % css)
+        self.all(css)[0].click()
+
+    def type(self, css, text):
+        element = self.all(css)[0]
+        element.clear()
+        element.send_keys(text)
+
+    def cells(self, name):
+        """Of a region's row, by their classes."""
+        return self.driver.execute_script(
+            "const cells = {}; for (const td of document.querySelectorAll('tbody[data-region=\"' + arguments[0] + '\"] > tr:first-child > td'))"
+            " cells[td.dataset.label || 'actions'] = td.textContent; return cells", name)
+
+    def names(self):
+        return self.driver.execute_script(
+            "return [...document.querySelectorAll('#regions > tbody')].map(body => body.dataset.region)")
+
+    def log(self):
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+    def shoot(self, path):
+        height = self.driver.execute_script("return document.documentElement.scrollHeight")
+        self.driver.set_window_size(1200, max(700, height + 150))
+        self.driver.save_screenshot(path)
