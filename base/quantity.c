@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "quantity.h"
@@ -88,4 +90,27 @@ int parse_span(const char *s, uint64_t *ret) {
                         return 0;
                 }
         return -EINVAL;
+}
+
+const char *format_bytes(uint64_t bytes, char *buf, size_t size) {
+        static const char suffixes[] = "BKMGTPE";
+        unsigned int i = 0;
+        uint64_t unit = 1, tenths;
+
+        while (suffixes[i + 1] && bytes / unit >= 1024) {
+                unit <<= 10;
+                i++;
+        }
+
+        tenths = bytes % unit / (unit > 10 ? unit / 10 : 1);
+        if (i == 0 || bytes % unit == 0)
+                (void) snprintf(buf, size, "%" PRIu64 "%c", bytes / unit, suffixes[i]);
+        else
+                (void) snprintf(buf,
+                                size,
+                                "%" PRIu64 ".%" PRIu64 "%c",
+                                bytes / unit,
+                                tenths > 9 ? 9 : tenths,
+                                suffixes[i]);
+        return buf;
 }

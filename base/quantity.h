@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -25,3 +26,6 @@ int parse_size(const char *s, uint64_t *ret);
 int parse_amount(const char *s, uint64_t *ret);
 /* Microseconds. */
 int parse_span(const char *s, uint64_t *ret);
+
+/* Into buf, which is returned and need not have more than 32 bytes. As 1.5G, exactly below 1K; "512G" where nothing is lost. */
+const char *format_bytes(uint64_t bytes, char *buf, size_t size);

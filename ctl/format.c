@@ -60,29 +60,6 @@ char *format_printable(const char *s) {
         return buf;
 }
 
-const char *format_bytes(uint64_t bytes, char *buf, size_t size) {
-        static const char suffixes[] = "BKMGTPE";
-        unsigned int i = 0;
-        uint64_t unit = 1, tenths;
-
-        while (suffixes[i + 1] && bytes / unit >= 1024) {
-                unit <<= 10;
-                i++;
-        }
-
-        tenths = bytes % unit / (unit > 10 ? unit / 10 : 1);
-        if (i == 0 || bytes % unit == 0)
-                (void) snprintf(buf, size, "%" PRIu64 "%c", bytes / unit, suffixes[i]);
-        else
-                (void) snprintf(buf,
-                                size,
-                                "%" PRIu64 ".%" PRIu64 "%c",
-                                bytes / unit,
-                                tenths > 9 ? 9 : tenths,
-                                suffixes[i]);
-        return buf;
-}
-
 const char *format_time(uint64_t usec, char *buf, size_t size) {
         time_t t = (time_t) (usec / 1000000);
         struct tm tm;

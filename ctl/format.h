@@ -6,14 +6,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quantity.h"
+
 /*
  * A copy in which control characters, marks of direction and bytes that are not UTF-8 are \xNN, so that no name or label
  * plays tricks on a terminal. NULL: no memory.
  */
 char *format_printable(const char *s);
 
-/* Into buf, which is returned. Bytes as 1.5G, exactly below 1K; "512G" where nothing is lost. */
-const char *format_bytes(uint64_t bytes, char *buf, size_t size);
+/* These write into buf, which is returned; format_bytes() is in quantity.h. */
 /* "42% of 300G, 2.1G/s, 1min 20s left". rate is in bytes per second; where it is 0, that and the time are left out. */
 const char *format_progress(double progress, uint64_t size, double rate, char *buf, size_t buf_size);
 /* Microseconds since 1970, in local time. */

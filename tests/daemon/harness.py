@@ -350,8 +350,11 @@ class Env:
         return c
 
     def usage(self, name, sharers, resident_kb=0, pgtables_kb=0):
-        with open(os.path.join(self.kernel, "usage", name), "w") as f:
+        # In one piece: the daemon may be reading it.
+        new = os.path.join(self.kernel, "usage-" + name)
+        with open(new, "w") as f:
             f.write("%d %d %d" % (sharers, resident_kb, pgtables_kb))
+        os.rename(new, os.path.join(self.kernel, "usage", name))
 
     def access(self, name, access):
         with open(os.path.join(self.kernel, "access", name), "w") as f:

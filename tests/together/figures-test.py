@@ -1,0 +1,126 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The same figures wherever they are shown, and the kernel's: figures-test.py MSHARED MSHARECTL. tests/cockpit compares the page."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../daemon"))
+
+import harness  # noqa: E402
+from harness import wait_until  # noqa: E402
+
+binary, msharectl = sys.argv[1:3]
+MiB = 1 << 20
+
+
+def ctl(env, *args):
+    r = subprocess.run([msharectl, *args], env=env.environ(), capture_output=True, text=True, timeout=60)
+    assert r.returncode == 0, r.stderr
+    return r.stdout
+
+
+def size_word(n):
+    for suffix in "BKMGT":
+        if n < 1024 or suffix == "T":
+            return "%d%s" % (n, suffix) if n == int(n) else "%.1f%s" % (int(n * 10) / 10, suffix)
+        n /= 1024
+    return None
+
+
+def in_json(env, name):
+    one = next(r for r in json.loads(ctl(env, "list", "--json=short")) if r["name"] == name)
+    return one["size"], one["resident"], one["sharers"], one["page_tables"], one["saved"]
+
+
+def in_list(env, name):
+    words = next(line.split() for line in ctl(env, "list", "--no-legend").splitlines() if line.split()[0] == name)
+    return words[1], words[2], words[3], words[5], words[6]
+
+
+def in_top(env, name):
+    words = next(line.split() for line in ctl(env, "top", "-n1", "--no-legend").splitlines() if line.split()[0] == name)
+    return words[1], words[2], words[4], words[6], words[7]
+
+
+def in_status(env, name):
+    text = ctl(env, "status", name)
+    return (re.search(r"Size: (\S+),", text)[1], re.search(r"Resident: (\S+)", text)[1], re.search(r"Sharers: (\S+)", text)[1],
+            *re.search(r"Page tables: (\S+) held once, (\S+) saved", text).groups())
+
+
+def in_metrics(env, name):
+    text = ctl(env, "metrics")
+    return tuple(int(re.search(r'^mshare_region_%s\{region="%s"\} (\d+)$' % (what, name), text, re.M)[1])
+                 for what in ("size_bytes", "resident_bytes", "sharers", "page_table_bytes", "page_table_saved_bytes"))
+
+
+class Unit:
+    """mshare-region@NAME.service with systemd's end of its notifications."""
+
+    def __init__(self, env, name):
+        path = os.path.join(env.top, "notify")
+        self.said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.said.bind(path)
+        self.said.settimeout(0.1)
+        self.text = ""
+        self.process = subprocess.Popen([env.binary, "--region-run", name], env=dict(env.environ(), NOTIFY_SOCKET=path))
+
+    def status(self):
+        try:
+            while True:
+                for line in self.said.recv(4096).decode().splitlines():
+                    if line.startswith("STATUS="):
+                        self.text = line[len("STATUS="):]
+        except socket.timeout:
+            return self.text
+
+    def becomes(self, text):
+        wait_until(lambda: self.status() == text, timeout=60, what="%r; it is %r" % (text, self.text))
+
+    def close(self):
+        self.process.terminate()
+        assert self.process.wait(60) == 0
+        self.said.close()
+
+
+def sentence(words):
+    return "%s, %s resident, %s sharer%s, page tables: %s held once, %s saved" % (
+        *words[:3], "" if words[2] == "1" else "s", *words[3:])
+
+
+def test_figures_are_the_same_in_all_places(env):
+    env.start()
+    with open(os.path.join(env.regions_dir, "pgdata.conf"), "w", encoding="utf-8") as f:
+        f.write("[Region]\nSize=256M\nUser=games\n")
+    unit = Unit(env, "pgdata")
+    unit.becomes("256M, 0B resident, 0 sharers, page tables: 0B held once, 0B saved")
+    root = env.client(0)
+    # What stands in fdinfo: sharers, resident and tables in KiB.
+    for sharers, resident, tables in (1, 4, 8), (105, 260000, 604), (1500, 262144, 1048577), (2, 1, 4):
+        env.usage("pgdata", sharers, resident, tables)
+        # A lease is announced, and the unit looks at once; the last figures it has to find by itself.
+        if sharers != 2:
+            root.acquire("pgdata")
+        numbers = 256 * MiB, resident << 10, sharers, tables << 10, (sharers - 1) * tables << 10
+        words = tuple(str(n) if i == 2 else size_word(n) for i, n in enumerate(numbers))
+        for place in in_json, in_metrics:
+            assert place(env, "pgdata") == numbers, (place, place(env, "pgdata"), numbers)
+        for place in in_list, in_top, in_status:
+            assert place(env, "pgdata") == words, (place, place(env, "pgdata"), words)
+        unit.becomes(sentence(words))
+    # With the broker away nothing is known of it but that it is there.
+    env.stop()
+    unit.becomes("Region pgdata is there, and the broker does not answer")
+    env.start()
+    unit.becomes(sentence(words))
+    unit.close()
+    assert env.states() == []
+
+
+if __name__ == "__main__":
+    sys.exit(harness.run_tests([test_figures_are_the_same_in_all_places], lambda: harness.Env(binary, "dbus-daemon")))
