@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The guest itself: is this the system that the other tests rely on?
-# limit: 120
+# limit: 300
 # long-kernel: debug
 # long-limit: 600
 set -u

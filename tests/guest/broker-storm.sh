@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The broker is killed, or restarted, at random moments while processes come and go. After each time its books
 # agree with the kernel's. MSHARE_STORM_ROUNDS and MSHARE_STORM_PROCESSES: how often, how many.
-# limit: 600
+# limit: 1200
 # long: MSHARE_STORM_ROUNDS=300 MSHARE_STORM_PROCESSES=200
 # long-limit: 7200
 # long: MSHARE_STORM_ROUNDS=5 MSHARE_STORM_PROCESSES=50

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The broker as installed, on the real kernel, bus, polkit and systemd, through its public face.
-# limit: 480
+# limit: 1000
 # long-kernel: debug
 # long-limit: 1200
 # shellcheck disable=SC2016,SC2317

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # libmshare and msharectl on the real kernel and the real broker: unrelated
 # processes acquire a region, see each other's writes, and share page tables.
-# limit: 180
+# limit: 400
 # long-kernel: debug
 # long-limit: 1200
 # shellcheck disable=SC2016,SC2317

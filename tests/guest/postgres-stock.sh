@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # A PostgreSQL that is to be in a region, on a kernel without mshare: it does
 # not start, or goes on unshared, and either way says why.
-# limit: 240
+# limit: 500
 # kernel: stock
 # only: long
 # shellcheck disable=SC2016,SC2317

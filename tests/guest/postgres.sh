@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # An unmodified PostgreSQL in a region, set up as mshare-postgresql(7) says.
-# limit: 600
+# limit: 1200
 # memory: 3072
 # shellcheck disable=SC2012,SC2016,SC2317
 set -u

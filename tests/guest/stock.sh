@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The broker on a kernel without mshare: it runs, says so, and leaves nobody waiting.
-# limit: 120
+# limit: 300
 # kernel: stock
 # only: long
 # shellcheck disable=SC2016,SC2317

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # What mshared(8) tells those who write units: what a client's unit must permit, and what a restart of the broker
 # brings to whom.
-# limit: 600
+# limit: 1200
 # long-kernel: debug
 # long-limit: 900
 # shellcheck disable=SC2016,SC2317

@@ -5,7 +5,7 @@
 guests_need() { need_packages 'run the guests' qemu-system-x86 python3 perl; }
 
 plan_guests() {
-        local kind corner
+        local kind corner script
         plan rootfs 'the systemd guest' 60 rootfs
         plan debug-all 'kernel selftests on debug, pti off, la57 on' 600 selftests debug shared --pti off --la57 on
         after debug-kernel
@@ -16,8 +16,13 @@ plan_guests() {
                         selftests debug tables --pti "${corner% *}" --la57 "${corner#* }"
                 after debug-kernel
         done
-        plan guest-scripts 'the system in the guest' 240 guest_scripts
-        after mshare-kernel debug-kernel rootfs
+        for script in "$ROOT"/tests/guest/*.sh; do
+                script=${script##*/}
+                # Those that are for --long alone count nothing here.
+                if grep -q '^# only: long' "$ROOT/tests/guest/$script"; then continue; fi
+                plan "guest-${script%.sh}" "the system in the guest: $script" 120 guest_scripts "$ROOT/tests/guest/$script"
+                after mshare-kernel rootfs
+        done
         plan bed 'the test bed itself' 150 bed_script tests/vm/test-bed.sh
         after mshare-kernel debug-kernel rootfs
         for kind in debug mshare; do
@@ -220,7 +225,7 @@ builds() {
 # guest_scripts [--long] [SCRIPT...]: tests/guest/*.sh, or these, each in a systemd
 # guest of its own; with --long, what takes longer or another kernel.
 guest_scripts() {
-        local args=() kind kinds='mshare debug' long=() scripts
+        local args=() kind kinds=mshare long=() scripts
         if [ "${1:-}" = --long ]; then
                 long=(--long)
                 shift
@@ -232,7 +237,11 @@ guest_scripts() {
                 say '    there is no tests/guest/*.sh: nothing counted'
                 return 0
         fi
-        if [ ${#long[@]} -gt 0 ]; then kinds+=' stock'; fi
+        if [ ${#long[@]} -gt 0 ]; then
+                kinds='mshare debug stock'
+        elif grep -q '^# kernel: debug' "${scripts[@]}"; then
+                kinds+=' debug'
+        fi
         for kind in $kinds; do
                 kernel "$kind"
                 args+=("--$kind" "$KERNEL")

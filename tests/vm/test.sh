@@ -169,7 +169,7 @@ meson_test() {
         local dir=$ROOT/build-run/$1 phase=$2 rc=0
         shift 2
         rm -f "$dir"/meson-logs/testlog*
-        meson test -C "$dir" --no-rebuild --num-processes "$JOBS" "$@" > "$dir/test.log" 2>&1 || rc=$?
+        meson test -C "$dir" --no-rebuild --num-processes "$JOBS" -t 2 "$@" > "$dir/test.log" 2>&1 || rc=$?
         local log
         log=$(find "$dir/meson-logs" -name 'testlog*.json' 2> /dev/null | head -n 1)
         if [ -s "$log" ]; then
