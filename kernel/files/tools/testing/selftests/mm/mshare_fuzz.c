@@ -94,7 +94,7 @@ TEST_F_TIMEOUT(mshare, lockstep, NEVER)
 	ASSERT_EQ(0, run(run_lockstep, &f));
 	EXPECT_EQ(0, f.wrong_at)
 		TH_LOG("seed %llu, %s", (unsigned long long)f.seed, f.why);
-	EXPECT_LE(opt.steps ?: 500, f.done);
+	EXPECT_LE(opt.steps ?: FUZZ_AT_LEAST, f.done);
 }
 
 TEST_F_TIMEOUT(mshare, concurrent, NEVER)
@@ -106,7 +106,7 @@ TEST_F_TIMEOUT(mshare, concurrent, NEVER)
 	ASSERT_EQ(0, run(run_concurrent, &f));
 	EXPECT_EQ(0, f.wrong_at)
 		TH_LOG("seed %llu, %s", (unsigned long long)f.seed, f.why);
-	EXPECT_LE(opt.steps ?: 500, f.done);
+	EXPECT_LE(opt.steps ?: FUZZ_AT_LEAST, f.done);
 }
 
 /* A model that is wrong in one page once is told of, at that step. */

@@ -47,10 +47,13 @@ static inline long elapsed(long since)
 	return now_ms() - since;
 }
 
+/* So many steps there are, however long they take. */
+#define FUZZ_AT_LEAST 500
+
 static inline bool enough(const struct fuzz *f, long done, long since)
 {
 	return (f->steps && done >= f->steps) ||
-	       (f->ms && elapsed(since) >= f->ms);
+	       (f->ms && done >= FUZZ_AT_LEAST && elapsed(since) >= f->ms);
 }
 
 static inline void *shared_memory(size_t size)

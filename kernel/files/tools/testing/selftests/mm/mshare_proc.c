@@ -212,7 +212,7 @@ TEST_F_TIMEOUT(mshare, maps_smaps_pagemap_clear_refs_race, 120)
 		/* Where the kernel can dump tables, it walks ours. */
 		"/sys/kernel/debug/page_tables/current_user",
 	};
-	long end, rounds = 0, ret;
+	long rounds, ret;
 	__u64 entry[512];
 	int status, fd;
 	unsigned int i;
@@ -234,8 +234,7 @@ TEST_F_TIMEOUT(mshare, maps_smaps_pagemap_clear_refs_race, 120)
 			do_munmap(self->addr, 16 * MEG);
 		}
 	}
-	end = now_ms() + scaled(2000, 4000);
-	while (now_ms() < end) {
+	for (rounds = scaled(40, 12); rounds; rounds--) {
 		for (i = 0; i < ARRAY_SIZE(file); i++) {
 			ret = drain(file[i]);
 			ASSERT_TRUE(ret > 0 || ret == -ENOENT);
@@ -249,7 +248,6 @@ TEST_F_TIMEOUT(mshare, maps_smaps_pagemap_clear_refs_race, 120)
 		ASSERT_EQ(0, spew("/proc/self/clear_refs", "1"));
 		ret = spew("/proc/self/clear_refs", "4");
 		ASSERT_TRUE(ret == 0 || ret == -EINVAL);
-		rounds++;
 	}
 	kill(mapper, SIGKILL);
 	EXPECT_EQ(mapper, waitpid(mapper, &status, 0));
@@ -257,7 +255,6 @@ TEST_F_TIMEOUT(mshare, maps_smaps_pagemap_clear_refs_race, 120)
 	EXPECT_EQ(17, load(self->addr + 64 * MEG));
 	EXPECT_EQ(0, probe_store(self->addr + 64 * MEG, 18));
 	EXPECT_EQ(0, debug_check());
-	EXPECT_LT(0, rounds);
 	close(fd);
 }
 
