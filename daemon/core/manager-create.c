@@ -114,23 +114,17 @@ int manager_check_request(Manager *m, const CreateRequest *request, sd_bus_error
         return check_address(m, request, length, error);
 }
 
-static int over_limit(Manager *m, Limit limit, sd_bus_error *error) {
-        return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                 "The limit of %" PRIu64 " %s is reached; see %s= in mshared.conf",
-                                 m->config.limits.max[limit], limit_meaning(limit), limit_name(limit));
-}
-
 /* Asks whether there is room, charging nothing: the region itself does that. */
 static int check_limits(Manager *m, uid_t uid, uint64_t size, sd_bus_error *error) {
         const Limits *limits = &m->config.limits;
         uint64_t bytes = users_count(&m->users, uid, LIMIT_USER_BYTES);
 
         if (m->n_regions >= limits->max[LIMIT_REGIONS])
-                return over_limit(m, LIMIT_REGIONS, error);
+                return manager_limit_reached(m, LIMIT_REGIONS, error);
         if (uid == 0)
                 return 0;
         if (users_count(&m->users, uid, LIMIT_USER_REGIONS) >= limits->max[LIMIT_USER_REGIONS])
-                return over_limit(m, LIMIT_USER_REGIONS, error);
+                return manager_limit_reached(m, LIMIT_USER_REGIONS, error);
         if (bytes > limits->max[LIMIT_USER_BYTES] || size > limits->max[LIMIT_USER_BYTES] - bytes)
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
                                          "%" PRIu64 " bytes are too many: of %" PRIu64 " %s %" PRIu64

@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sys/random.h>
 
 #include "basic/messages.h"
 #include "core/announce.h"
 #include "core/creation.h"
 #include "core/manager.h"
+#include "errors.h"
 
 static void complain(const char *file, unsigned line, const char *message, void *userdata) {
         Manager *m = userdata;
@@ -213,4 +215,10 @@ void manager_lose_region(Manager *m, Region *region, const char *why) {
         log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, region->record.name, "Region %s is gone: %s",
                    region->record.name, why);
         forget_and_announce(m, region);
+}
+
+int manager_limit_reached(Manager *m, Limit limit, sd_bus_error *error) {
+        return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                 "The limit of %" PRIu64 " %s is reached; see %s= in mshared.conf",
+                                 m->config.limits.max[limit], limit_meaning(limit), limit_name(limit));
 }

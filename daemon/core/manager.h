@@ -86,6 +86,8 @@ int manager_remove_region(Manager *manager, Region *region, const char *why, con
 /* The same if the kernel does not have the region any more. */
 void manager_lose_region(Manager *manager, Region *region, const char *why);
 uint64_t manager_random_id(Manager *manager);
+/* Sets *error to say that the limit is reached, with its value and setting. Returns the negative errno of that error. */
+int manager_limit_reached(Manager *manager, Limit limit, sd_bus_error *error);
 
 /* manager-create.c. Replies to the call later. 1, or negative errno with *error set. */
 int manager_create_region(Manager *manager, Call *call, CreateRequest *request, sd_bus_error *error);

@@ -38,12 +38,6 @@ int region_find_for(Manager *m, const char *name, Region **ret, sd_bus_error *er
         return 0;
 }
 
-static int over_limit(Manager *m, Limit limit, sd_bus_error *error) {
-        return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                 "The limit of %" PRIu64 " %s is reached; see %s= in mshared.conf",
-                                 m->config.limits.max[limit], limit_meaning(limit), limit_name(limit));
-}
-
 /* Leases of other users never keep out root and the owner. Any other user gets at most as many leases as the rest leave. */
 static int check_lease_limits(Region *region, const Identity *who, sd_bus_error *error) {
         Manager *m = region->manager;
@@ -59,9 +53,9 @@ static int check_lease_limits(Region *region, const Identity *who, sd_bus_error 
                                          (uint32_t) who->uid, mine, region->n_leases, region->record.name,
                                          limits->max[LIMIT_REGION_LEASES], limit_name(LIMIT_REGION_LEASES));
         if (!stranger && mine >= limits->max[LIMIT_REGION_LEASES])
-                return over_limit(m, LIMIT_REGION_LEASES, error);
+                return manager_limit_reached(m, LIMIT_REGION_LEASES, error);
         if (who->uid != 0 && all_mine >= limits->max[LIMIT_USER_LEASES])
-                return over_limit(m, LIMIT_USER_LEASES, error);
+                return manager_limit_reached(m, LIMIT_USER_LEASES, error);
         if (!descriptors_left_for_lease(m->n_leases, all_mine, stranger))
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
                                          "The broker has no descriptor left for a lease: there are %u leases, %" PRIu64
