@@ -238,18 +238,6 @@ static int get_kernel_support(sd_bus *bus, const char *path, const char *interfa
         return sd_bus_message_append(reply, "b", (int) ((Manager *) userdata)->kernel.supported);
 }
 
-static int get_granule(sd_bus *bus, const char *path, const char *interface, const char *property,
-                       sd_bus_message *reply, void *userdata, sd_bus_error *error) {
-        return sd_bus_message_append(reply, "t", ((Manager *) userdata)->kernel.granule);
-}
-
-static int get_count(sd_bus *bus, const char *path, const char *interface, const char *property,
-                     sd_bus_message *reply, void *userdata, sd_bus_error *error) {
-        Manager *m = userdata;
-
-        return sd_bus_message_append(reply, "u", streq(property, "NRegions") ? m->n_regions : m->n_leases);
-}
-
 /* Page tables of all regions: what they use, and what every sharer but the first would use without sharing. */
 static int get_page_tables(sd_bus *bus, const char *path, const char *interface, const char *property,
                            sd_bus_message *reply, void *userdata, sd_bus_error *error) {
@@ -269,30 +257,25 @@ static int get_page_tables(sd_bus *bus, const char *path, const char *interface,
         return sd_bus_message_append(reply, "t", streq(property, "PageTableBytes") ? held : saved);
 }
 
-static int get_limit(sd_bus *bus, const char *path, const char *interface, const char *property,
-                     sd_bus_message *reply, void *userdata, sd_bus_error *error) {
-        int limit = limit_from_name(property);
-
-        if (limit < 0)
-                return limit;
-        return sd_bus_message_append(reply, "t", ((Manager *) userdata)->config.limits.max[limit]);
-}
+#define PROPERTY_LIMIT(name, limit)                                                                            \
+        SD_BUS_PROPERTY(name, "t", NULL, offsetof(Manager, config.limits.max) + (limit) * sizeof(uint64_t),   \
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
 
 static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("KernelSupport", "b", get_kernel_support, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("Granule", "t", get_granule, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("NRegions", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("NClients", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Granule", "t", NULL, offsetof(Manager, kernel.granule), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("NRegions", "u", NULL, offsetof(Manager, n_regions), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("NClients", "u", NULL, offsetof(Manager, n_leases), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("PageTableBytes", "t", get_page_tables, 0, 0),
         SD_BUS_PROPERTY("PageTableBytesSaved", "t", get_page_tables, 0, 0),
-        SD_BUS_PROPERTY("RegionsMax", "t", get_limit, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("RegionsPerUserMax", "t", get_limit, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("BytesPerUserMax", "t", get_limit, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("LeasesPerRegionMax", "t", get_limit, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("LeasesPerUserMax", "t", get_limit, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("PendingCallsPerUserMax", "t", get_limit, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        PROPERTY_LIMIT("RegionsMax", LIMIT_REGIONS),
+        PROPERTY_LIMIT("RegionsPerUserMax", LIMIT_USER_REGIONS),
+        PROPERTY_LIMIT("BytesPerUserMax", LIMIT_USER_BYTES),
+        PROPERTY_LIMIT("LeasesPerRegionMax", LIMIT_REGION_LEASES),
+        PROPERTY_LIMIT("LeasesPerUserMax", LIMIT_USER_LEASES),
+        PROPERTY_LIMIT("PendingCallsPerUserMax", LIMIT_USER_PENDING),
         SD_BUS_METHOD_WITH_ARGS("CreateRegion",
                                 SD_BUS_ARGS("s", name, "t", size, "u", mode, "a{sv}", options),
                                 SD_BUS_RESULT("o", region, "t", address, "t", length), method_create,

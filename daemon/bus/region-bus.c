@@ -8,11 +8,6 @@
 #include "core/manager.h"
 #include "errors.h"
 
-static int get_name(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
-                    void *userdata, sd_bus_error *error) {
-        return sd_bus_message_append(reply, "s", ((Region *) userdata)->record.name);
-}
-
 static int get_where(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
                      void *userdata, sd_bus_error *error) {
         Region *region = userdata;
@@ -21,27 +16,6 @@ static int get_where(sd_bus *bus, const char *path, const char *interface, const
         if (!manager_may_see_address(region->manager, sd_bus_get_current_message(bus), region))
                 v = 0;
         return sd_bus_message_append(reply, "t", v);
-}
-
-static int get_number(sd_bus *bus, const char *path, const char *interface, const char *property,
-                      sd_bus_message *reply, void *userdata, sd_bus_error *error) {
-        const RegionRecord *record = &((Region *) userdata)->record;
-
-        if (streq(property, "Size"))
-                return sd_bus_message_append(reply, "t", record->size);
-        if (streq(property, "LingerUSec"))
-                return sd_bus_message_append(reply, "t", record->linger_usec);
-        return sd_bus_message_append(reply, "t", record->created_usec);
-}
-
-static int get_owner(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
-                     void *userdata, sd_bus_error *error) {
-        const RegionRecord *record = &((Region *) userdata)->record;
-        uint32_t v = streq(property, "Mode") ? record->mode : streq(property, "UID") ? record->uid
-                     : streq(property, "GID")                                        ? record->gid
-                                                                                     : record->creator;
-
-        return sd_bus_message_append(reply, "u", v);
 }
 
 static int get_acl(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
@@ -60,21 +34,9 @@ static int get_word(sd_bus *bus, const char *path, const char *interface, const 
                 s = lifetime_to_string(record->lifetime);
         else if (streq(property, "Access"))
                 s = access_to_string(((Region *) userdata)->read_only ? ACCESS_READ : ACCESS_READ_WRITE);
-        else if (streq(property, "State"))
-                s = record->ready ? "ready" : "creating";
         else
-                s = record->label ?: "";
+                s = record->ready ? "ready" : "creating";
         return sd_bus_message_append(reply, "s", s);
-}
-
-static int get_clients(sd_bus *bus, const char *path, const char *interface, const char *property,
-                       sd_bus_message *reply, void *userdata, sd_bus_error *error) {
-        return sd_bus_message_append(reply, "u", ((Region *) userdata)->n_leases);
-}
-
-static int get_progress(sd_bus *bus, const char *path, const char *interface, const char *property,
-                        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
-        return sd_bus_message_append(reply, "d", ((Region *) userdata)->progress);
 }
 
 /* The kernel's counters. They are 0 for a region that is being created or was just removed. */
@@ -176,24 +138,24 @@ static int method_revoke(sd_bus_message *m, void *userdata, sd_bus_error *error)
 /* Address and Length are not the same for every reader, and the usage changes all the time: neither may be cached. */
 static const sd_bus_vtable region_vtable[] = {
         SD_BUS_VTABLE_START(0),
-        SD_BUS_PROPERTY("Name", "s", get_name, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Name", "s", NULL, offsetof(Region, record.name), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Address", "t", get_where, 0, 0),
         SD_BUS_PROPERTY("Length", "t", get_where, 0, 0),
-        SD_BUS_PROPERTY("Size", "t", get_number, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("Mode", "u", get_owner, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("UID", "u", get_owner, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("GID", "u", get_owner, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("Creator", "u", get_owner, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Size", "t", NULL, offsetof(Region, record.size), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Mode", "u", NULL, offsetof(Region, record.mode), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("UID", "u", NULL, offsetof(Region, record.uid), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("GID", "u", NULL, offsetof(Region, record.gid), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Creator", "u", NULL, offsetof(Region, record.creator), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Acl", "a(suu)", get_acl, 0, 0),
         SD_BUS_PROPERTY("Access", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Backing", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Lifetime", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("LingerUSec", "t", get_number, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("Label", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("CreatedUSec", "t", get_number, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("LingerUSec", "t", NULL, offsetof(Region, record.linger_usec), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Label", "s", NULL, offsetof(Region, record.label), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("CreatedUSec", "t", NULL, offsetof(Region, record.created_usec), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("State", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("Progress", "d", get_progress, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("NClients", "u", get_clients, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Progress", "d", NULL, offsetof(Region, progress), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("NClients", "u", NULL, offsetof(Region, n_leases), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("NSharers", "t", get_usage, 0, 0),
         SD_BUS_PROPERTY("PageTableBytes", "t", get_usage, 0, 0),
         SD_BUS_PROPERTY("ResidentBytes", "t", get_usage, 0, 0),
