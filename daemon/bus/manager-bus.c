@@ -61,7 +61,7 @@ static int step_create(Call *call, void *userdata, sd_bus_error *error) {
         return manager_create_region(manager, call, &request, error);
 }
 
-static int step_acquire(Call *call, void *userdata, sd_bus_error *error) {
+static int acquire(Call *call, void *userdata, bool open, sd_bus_error *error) {
         sd_bus_message *m = call_message(call);
         const char *name, *access;
         Region *region;
@@ -74,7 +74,15 @@ static int step_acquire(Call *call, void *userdata, sd_bus_error *error) {
                 r = manager_check_kernel(userdata, error);
         if (r >= 0)
                 r = region_find_for(userdata, name, &region, error);
-        return r < 0 ? r : region_acquire(region, call, access, error);
+        return r < 0 ? r : region_acquire(region, call, access, open, error);
+}
+
+static int step_acquire(Call *call, void *userdata, sd_bus_error *error) {
+        return acquire(call, userdata, false, error);
+}
+
+static int step_open(Call *call, void *userdata, sd_bus_error *error) {
+        return acquire(call, userdata, true, error);
 }
 
 static int step_remove(Call *call, void *userdata, sd_bus_error *error) {
@@ -122,6 +130,10 @@ static int method_create(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return authz_run(((Manager *) userdata)->authz, m, step_acquire, userdata, error);
+}
+
+static int method_open(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return authz_run(((Manager *) userdata)->authz, m, step_open, userdata, error);
 }
 
 static int method_remove(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -282,6 +294,9 @@ static const sd_bus_vtable manager_vtable[] = {
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("AcquireRegion", SD_BUS_ARGS("s", name, "s", access, "a{sv}", options),
                                 SD_BUS_RESULT("t", address, "t", length, "h", lease), method_acquire,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("OpenRegion", SD_BUS_ARGS("s", name, "s", access, "a{sv}", options),
+                                SD_BUS_RESULT("t", address, "t", length, "h", lease, "h", region), method_open,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ReleaseRegion", SD_BUS_ARGS("s", name), SD_BUS_NO_RESULT, method_release,
                                 SD_BUS_VTABLE_UNPRIVILEGED),

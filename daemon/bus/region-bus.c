@@ -56,7 +56,7 @@ static int get_usage(sd_bus *bus, const char *path, const char *interface, const
         return sd_bus_message_append(reply, "t", v);
 }
 
-static int step_acquire(Call *call, void *userdata, sd_bus_error *error) {
+static int acquire(Call *call, void *userdata, bool open, sd_bus_error *error) {
         sd_bus_message *m = call_message(call);
         const char *access;
         int r;
@@ -65,7 +65,15 @@ static int step_acquire(Call *call, void *userdata, sd_bus_error *error) {
         if (r < 0)
                 return r;
         r = options_read_none(m, error);
-        return r < 0 ? r : region_acquire(userdata, call, access, error);
+        return r < 0 ? r : region_acquire(userdata, call, access, open, error);
+}
+
+static int step_acquire(Call *call, void *userdata, sd_bus_error *error) {
+        return acquire(call, userdata, false, error);
+}
+
+static int step_open(Call *call, void *userdata, sd_bus_error *error) {
+        return acquire(call, userdata, true, error);
 }
 
 static int step_remove(Call *call, void *userdata, sd_bus_error *error) {
@@ -119,6 +127,10 @@ static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error
         return run(m, step_acquire, userdata, error);
 }
 
+static int method_open(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return run(m, step_open, userdata, error);
+}
+
 static int method_remove(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return run(m, step_remove, userdata, error);
 }
@@ -161,6 +173,9 @@ static const sd_bus_vtable region_vtable[] = {
         SD_BUS_PROPERTY("ResidentBytes", "t", get_usage, 0, 0),
         SD_BUS_METHOD_WITH_ARGS("Acquire", SD_BUS_ARGS("s", access, "a{sv}", options),
                                 SD_BUS_RESULT("t", address, "t", length, "h", lease), method_acquire,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Open", SD_BUS_ARGS("s", access, "a{sv}", options),
+                                SD_BUS_RESULT("t", address, "t", length, "h", lease, "h", region), method_open,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Remove", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_remove,
                                 SD_BUS_VTABLE_UNPRIVILEGED),

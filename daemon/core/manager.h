@@ -98,7 +98,8 @@ int manager_check_kernel(Manager *manager, sd_bus_error *error);
 
 /* region-ops.c: operations on regions, with their checks of permissions. Steps of authz_run(). */
 int region_find_for(Manager *manager, const char *name, Region **ret, sd_bus_error *error);
-int region_acquire(Region *region, Call *call, const char *access, sd_bus_error *error);
+/* With open, the answer has the region's file in it, too, opened for that access. */
+int region_acquire(Region *region, Call *call, const char *access, bool open, sd_bus_error *error);
 int region_remove(Region *region, Call *call, bool force, sd_bus_error *error);
 
 /* region-rights.c: operations on permissions, and checks of them. The first three are steps of authz_run(), too. */
@@ -111,8 +112,9 @@ int authorize_region(Call *call, const char *action, const RegionRecord *record,
 /* The caller for the log: user, process and unit. To be freed by actor_done(). */
 void call_actor(Call *call, Actor *ret);
 int region_check_ready(const Region *region, sd_bus_error *error);
-/* Whether the kernel would admit the identity, by access list and mode. */
+/* Whether the kernel would admit the identity, by access list and mode. The second takes owner and mode from *st. */
 bool region_admits(const Region *region, const Identity *who, Access access);
+bool region_admits_now(const Region *region, const Identity *who, Access access, const struct stat *st);
 /*
  * Adds the caller to the access list of the region, because polkit admits it and the mode does not: otherwise the kernel would
  * refuse the client later. The caller frees the backup, which is for region_undo_grant(), in any case.

@@ -90,11 +90,45 @@ static int no_lease(const Region *region, int r, sd_bus_error *error) {
                                  region->record.name, strerror(-r));
 }
 
-int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_error *error) {
+/*
+ * A descriptor is a right that no later change of mode takes back, and the broker may open what the caller may not. So the caller
+ * must be admitted by what the file says while it is open here: as if the caller had opened it at that moment.
+ */
+static int open_file(Region *region, const Identity *who, Access access, int *ret, sd_bus_error *error) {
+        const RegionRecord *rec = &region->record;
+        _cleanup_(closep) int fd = -1;
+        struct stat st;
+        int r;
+
+        r = kernel_open_region(&region->manager->kernel, rec->name, access == ACCESS_READ_WRITE, &fd, &st);
+        if (r < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot open region '%s' for access '%s': %s",
+                                         rec->name, access_to_string(access), strerror(-r));
+        if (rec->inode != 0 && st.st_ino != rec->inode)
+                return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION,
+                                         "Region '%s' has been replaced by another of that name; try again", rec->name);
+        if (!region_admits_now(region, who, access, &st))
+                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
+                                         "Region '%s' does not admit user %" PRIu32 " any more with access '%s': its "
+                                         "owner or mode has just changed", rec->name, (uint32_t) who->uid,
+                                         access_to_string(access));
+        *ret = TAKE_FD(fd);
+        return 0;
+}
+
+static int answer(const Region *region, sd_bus_message *m, int lease, int file) {
+        const RegionRecord *rec = &region->record;
+
+        if (file >= 0)
+                return sd_bus_reply_method_return(m, "tthh", rec->address, rec->length, lease, file);
+        return sd_bus_reply_method_return(m, "tth", rec->address, rec->length, lease);
+}
+
+int region_acquire(Region *region, Call *call, const char *access_text, bool open, sd_bus_error *error) {
         _cleanup_(lease_record_done) LeaseRecord record = {};
         _cleanup_(acl_backup_done) AclBackup backup = {};
         _cleanup_(lease_freep) Lease *lease = NULL;
-        _cleanup_(closep) int fd = -1;
+        _cleanup_(closep) int fd = -1, file = -1;
         const Identity *who = call_identity(call);
         Manager *m = region->manager;
         bool permitted = false;
@@ -127,6 +161,14 @@ int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_e
                 r = region_grant(region, call, access, &backup, error);
         if (r < 0)
                 return r;
+        if (open) {
+                r = open_file(region, who, access, &file, error);
+                if (r < 0) {
+                        if (permitted)
+                                region_undo_grant(region, call, &backup);
+                        return r;
+                }
+        }
         r = fill_record(region, call, access, &record);
         if (r >= 0)
                 r = lease_new(m->leases_fd, &record, &lease, &fd);
@@ -145,8 +187,7 @@ int region_acquire(Region *region, Call *call, const char *access_text, sd_bus_e
         if (r >= 0)
                 r = region_add_lease(region, lease);
         if (r >= 0)
-                r = sd_bus_reply_method_return(call_message(call), "tth", region->record.address, region->record.length,
-                                               fd);
+                r = answer(region, call_message(call), fd, file);
         if (r < 0) {
                 if (lease->region)
                         region_drop_lease(region, TAKE_PTR(lease));

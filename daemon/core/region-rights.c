@@ -42,19 +42,28 @@ static bool has_no_list(int r) {
         return r == -ENODATA || r == -EOPNOTSUPP;
 }
 
-bool region_admits(const Region *region, const Identity *who, Access access) {
-        const RegionRecord *record = &region->record;
+static bool admits(const Region *region, const Identity *who, Access access, uid_t uid, gid_t gid, mode_t mode) {
         int r;
 
-        if (!record->ready)
-                return access_by_mode(who, access, record->uid, record->gid, record->mode);
-        r = acl_check(region_dir(region), record->name, who, record->uid, record->gid, access);
+        if (!region->record.ready)
+                return access_by_mode(who, access, uid, gid, mode);
+        r = acl_check(region_dir(region), region->record.name, who, uid, gid, access);
         if (r >= 0)
                 return r;
         /* Of a mode with a list the group's bits are the list's mask, and say nothing about the group. */
-        if (!has_no_list(r) && who->uid != record->uid)
+        if (!has_no_list(r) && who->uid != uid)
                 return false;
-        return access_by_mode(who, access, record->uid, record->gid, record->mode);
+        return access_by_mode(who, access, uid, gid, mode);
+}
+
+bool region_admits(const Region *region, const Identity *who, Access access) {
+        const RegionRecord *record = &region->record;
+
+        return admits(region, who, access, record->uid, record->gid, record->mode);
+}
+
+bool region_admits_now(const Region *region, const Identity *who, Access access, const struct stat *st) {
+        return admits(region, who, access, st->st_uid, st->st_gid, st->st_mode & 0777);
 }
 
 int region_grant(Region *region, Call *call, Access access, AclBackup *ret_backup, sd_bus_error *error) {

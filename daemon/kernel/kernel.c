@@ -4,13 +4,37 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
 
 #include "kernel/kernel.h"
 #include "mshare.h"
 
+/*
+ * CAP_DAC_OVERRIDE is in force only while a region is opened for a client. Nothing else that the broker does may write where it has
+ * no permission.
+ */
+static int set_override(bool on) {
+        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct data[2] = {};
+        const uint32_t bit = UINT32_C(1) << CAP_DAC_OVERRIDE;
+
+        if (geteuid() == 0)
+                return 0;
+        if (syscall(SYS_capget, &header, data) < 0)
+                return -errno;
+        data[0].effective &= ~bit;
+        if (on)
+                data[0].effective |= data[0].permitted & bit;
+        return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
 int kernel_open(Kernel *kernel, const KernelOps *ops) {
         int r;
 
+        r = set_override(false);
+        if (r < 0)
+                return r;
         *kernel = (Kernel) { .ops = ops, .root_fd = -1 };
         r = ops->granule(&kernel->granule);
         if (r == -EOPNOTSUPP)
@@ -47,13 +71,13 @@ int kernel_root(Kernel *kernel) {
         return kernel->root_fd;
 }
 
-static int open_region(Kernel *kernel, const char *name) {
+static int open_region(Kernel *kernel, const char *name, int access) {
         int root, fd;
 
         root = kernel_root(kernel);
         if (root < 0)
                 return root;
-        fd = openat(root, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY);
+        fd = openat(root, name, access | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY);
         return fd < 0 ? -errno : fd;
 }
 
@@ -65,7 +89,7 @@ int kernel_read_region(Kernel *kernel, const char *name, KernelRegion *ret) {
         ssize_t n;
         int r;
 
-        fd = open_region(kernel, name);
+        fd = open_region(kernel, name, O_RDONLY);
         if (fd < 0)
                 return fd;
         if (fstat(fd, &region.st) < 0)
@@ -100,13 +124,37 @@ int kernel_read_usage(Kernel *kernel, const char *name, KernelUsage *ret) {
         _cleanup_(closep) int fd = -1;
         int r;
 
-        fd = open_region(kernel, name);
+        fd = open_region(kernel, name, O_RDONLY);
         if (fd < 0)
                 return fd;
         r = kernel->ops->fdinfo(fd, &text);
         if (r < 0)
                 return r;
         return kernel_parse_fdinfo(text, ret);
+}
+
+int kernel_open_region(Kernel *kernel, const char *name, bool writable, int *ret, struct stat *ret_st) {
+        _cleanup_(closep) int fd = -1;
+        int r, k;
+
+        if (!writable)
+                fd = open_region(kernel, name, O_RDONLY);
+        else {
+                r = set_override(true);
+                if (r >= 0)
+                        fd = open_region(kernel, name, O_RDWR);
+                k = set_override(false);
+                if (r < 0 || k < 0)
+                        return r < 0 ? r : k;
+        }
+        if (fd < 0)
+                return fd;
+        if (fstat(fd, ret_st) < 0)
+                return -errno;
+        if (!S_ISREG(ret_st->st_mode))
+                return -EBADMSG;
+        *ret = TAKE_FD(fd);
+        return 0;
 }
 
 int kernel_chown(Kernel *kernel, const char *name, uid_t uid, gid_t gid) {

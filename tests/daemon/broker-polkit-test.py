@@ -53,6 +53,7 @@ def test_nobody_gets_to_write_where_the_kernel_lets_nobody(env):
             equal(owner.get(path, REGION_IFACE, "Access"), "r")
             for c in (root, owner, stranger):
                 refuses("AccessDenied", c.acquire, name, "rw", contains=said)
+                refuses("AccessDenied", c.open, name, "rw", contains=said)
                 refuses("AccessDenied", c.region, path, "Acquire", "sa{sv}", "rw", {}, contains=said)
                 c.acquire(name, "r")
             equal(get_acl(env.fs(name)), None)

@@ -285,5 +285,66 @@ def test_each_change_is_in_the_log_with_who_asked_for_it(env):
     equal(env.read_log().count("was changed in msharefs"), 1)
 
 
+# --- the region's file ---
+
+def test_a_region_is_opened_for_who_may_acquire_it(env):
+    env.start()
+    root = env.client(0)
+    path, address, length = root.create("r", mode=0o640, uid=GAMES, gid=MAN)
+    owner, member, stranger = env.client(GAMES), env.client(LP, LP, (LP, MAN)), env.client(MAIL)
+    inode = os.stat(env.fs("r")).st_ino
+    for c, access, flags in ((owner, "rw", os.O_RDWR), (owner, "r", os.O_RDONLY), (member, "r", os.O_RDONLY),
+                             (root, "rw", os.O_RDWR)):
+        got, size, lease, file = c.open("r", access)
+        equal((got, size), (address, length))
+        equal(c.do("describe", fd=file), {"inode": inode, "access": flags})
+        # The file is no lease, and each has a lease of his own.
+        c.do("close", fd=lease)
+    wait_until(lambda: root.list()["r"]["clients"] == 0, what="all leases to be dropped")
+    # By the region's object it is the same.
+    got, size, lease, file = owner.region(path, "Open", "sa{sv}", "rw", {})
+    equal((got, size), (address, length))
+    equal(owner.do("describe", fd=file), {"inode": inode, "access": os.O_RDWR})
+    equal(root.list()["r"]["clients"], 1)
+    # Who may not, gets neither file nor lease.
+    refuses("AccessDenied", member.open, "r", "rw", contains="no polkit")
+    refuses("AccessDenied", stranger.open, "r", "r")
+    refuses("AccessDenied", stranger.region, path, "Open", "sa{sv}", "r", {})
+    root.manager("SetRegionMode", "su", "r", 0o400)
+    refuses("AccessDenied", owner.open, "r", "rw")
+    equal(root.list()["r"]["clients"], 1)
+    refuses("NoSuchRegion", owner.open, "s", "r", contains="'s'")
+    refuses("InvalidArgs", owner.open, "r", "w", contains="'w'")
+    refuses("InvalidArgs", owner.manager, "OpenRegion", "ssa{sv}", "r", "r", {"wrong": "x"}, contains="wrong")
+
+
+def test_each_has_an_open_file_of_his_own(env):
+    env.start()
+    root = env.client(0)
+    root.create("r", mode=0o666)
+    one, other = env.client(GAMES), env.client(MAIL)
+    a, b = one.open("r", "r")[3], other.open("r", "r")[3]
+    # A place in the file, a lock on it: what one does with his is not seen in the other's.
+    first = one.do("read", fd=a, bytes=16)
+    equal(len(first), 16)
+    equal(other.do("read", fd=b, bytes=16), first)
+
+
+def test_polkit_opens_what_the_mode_does_not(env):
+    env.start_polkit()
+    env.start()
+    root, stranger = env.client(0), env.client(MAIL)
+    root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
+    set_acl(env.fs("r"), (1, 6, None), (4, 0, None), (32, 0, None))
+    refuses("AccessDenied", stranger.open, "r", "r")
+    equal(questions(env), ["acquire-region"])
+    env.allow("org.mshare1.acquire-region")
+    equal(stranger.do("describe", fd=stranger.open("r", "r")[3])["access"], os.O_RDONLY)
+    assert (2, 4, MAIL) in get_acl(env.fs("r")), get_acl(env.fs("r"))
+    env.allow()
+    stranger.open("r", "r")
+    refuses("AccessDenied", stranger.open, "r", "rw")
+
+
 if __name__ == "__main__":
     sys.exit(main(globals()))

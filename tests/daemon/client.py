@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A bus client: one JSON command a line on standard input, one JSON answer a line on standard output."""
 
+import fcntl
 import json
 import os
 import sys
@@ -189,6 +190,16 @@ def do_kill_child(state, c):
     os.kill(c["pid"], 9)
     os.waitpid(c["pid"], 0)
     return True
+
+
+def do_describe(state, c):
+    """What a descriptor is open on, and for what."""
+    st = os.fstat(state.fds[c["fd"]])
+    return {"inode": st.st_ino, "access": fcntl.fcntl(state.fds[c["fd"]], fcntl.F_GETFL) & os.O_ACCMODE}
+
+
+def do_read(state, c):
+    return list(os.read(state.fds[c["fd"]], c["bytes"]))
 
 
 def do_write(state, c):

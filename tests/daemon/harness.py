@@ -214,6 +214,10 @@ class Client:
         address, length, lease = self.manager("AcquireRegion", "ssa{sv}", name, access, {})
         return address, length, lease
 
+    def open(self, name, access="rw"):
+        address, length, lease, file = self.manager("OpenRegion", "ssa{sv}", name, access, {})
+        return address, length, lease, file
+
     def remove(self, name, **options):
         return self.manager("RemoveRegion", "sa{sv}", name, options)
 
@@ -286,7 +290,7 @@ class Env:
             os.chmod(path, 0o666)
             environ["NOTIFY_SOCKET"] = path
         began = time.monotonic()
-        self.daemon = subprocess.Popen(as_user(DAEMON_UID, caps="+chown,+fowner,+dac_read_search") + self.wrapper +
+        self.daemon = subprocess.Popen(as_user(DAEMON_UID, caps="+chown,+fowner,+dac_read_search,+dac_override") + self.wrapper +
                                        [self.binary], env=environ, stdout=self.log, stderr=self.log)
         if notifier:
             notifier.settimeout(30)
