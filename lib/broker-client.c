@@ -81,11 +81,26 @@ static int call_failed(const char *name, int r, const sd_bus_error *error, char 
 
 void broker_lease_done(struct broker_lease *lease) {
         free(lease->backing);
-        lease->backing = NULL;
-        lease->fd = safe_close(lease->fd);
+        own_fd_close(&lease->fd);
+        own_fd_close(&lease->region);
+        *lease = BROKER_LEASE_NONE;
 }
 
+/* The message owns its descriptors. */
+static int keep_fd(struct own_fd *ret, int fd) {
+        int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3), r;
+
+        if (copy < 0)
+                return -xerrno();
+        r = own_fd_set(ret, copy);
+        if (r < 0)
+                (void) safe_close(copy);
+        return r;
+}
+
+/* OpenRegion, or AcquireRegion, which is the same without the region's file. -ENOTTY: the broker does not know the former. */
 static int call_acquire(sd_bus *bus,
+                        const char *member,
                         const char *name,
                         const char *access,
                         uint64_t timeout_usec,
@@ -94,10 +109,10 @@ static int call_acquire(sd_bus *bus,
                         char **ret_message) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        int fd, r;
+        bool open = strcmp(member, "OpenRegion") == 0;
+        int fd, region = -1, r;
 
-        r = sd_bus_message_new_method_call(
-                bus, &m, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "AcquireRegion");
+        r = sd_bus_message_new_method_call(bus, &m, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, member);
         if (r < 0)
                 return call_failed(name, r, &error, ret_message);
 
@@ -113,22 +128,23 @@ static int call_acquire(sd_bus *bus,
                 return call_failed(name, r, &error, ret_message);
 
         r = sd_bus_call(bus, m, timeout_usec, &error, &reply);
+        if (r < 0 && open && sd_bus_error_has_name(&error, SD_BUS_ERROR_UNKNOWN_METHOD))
+                return -ENOTTY;
         if (r < 0)
                 return call_failed(name, r, &error, ret_message);
 
-        r = sd_bus_message_read(reply, "tth", &lease->address, &lease->length, &fd);
+        r = open ? sd_bus_message_read(reply, "tthh", &lease->address, &lease->length, &fd, &region) :
+                   sd_bus_message_read(reply, "tth", &lease->address, &lease->length, &fd);
         if (r < 0)
                 return message_set(ret_message,
                                    -EBADMSG,
                                    "Cannot acquire region \"%s\": the broker's answer makes no sense",
                                    name);
 
-        /* The message owns its descriptors. */
-        lease->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-        if (lease->fd < 0)
-                return call_failed(name, -xerrno(), &error, ret_message);
-
-        return 0;
+        r = keep_fd(&lease->fd, fd);
+        if (r >= 0 && open)
+                r = keep_fd(&lease->region, region);
+        return r < 0 ? call_failed(name, r, &error, ret_message) : 0;
 }
 
 static int read_properties(sd_bus_message *reply, struct broker_lease *lease) {
@@ -206,7 +222,7 @@ static int try_acquire(const char *name,
                        struct broker_lease *ret,
                        char **ret_message) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        struct broker_lease lease = {.fd = -1};
+        struct broker_lease lease = BROKER_LEASE_NONE;
         sd_bus_error error = SD_BUS_ERROR_NULL;
         char buf[128];
         int r;
@@ -223,7 +239,9 @@ static int try_acquire(const char *name,
                                    name,
                                    message_errno(r, buf, sizeof(buf)));
 
-        r = call_acquire(bus, name, access, timeout_usec, interactive, &lease, ret_message);
+        r = call_acquire(bus, "OpenRegion", name, access, timeout_usec, interactive, &lease, ret_message);
+        if (r == -ENOTTY)
+                r = call_acquire(bus, "AcquireRegion", name, access, timeout_usec, interactive, &lease, ret_message);
         if (r >= 0)
                 r = call_properties(bus, name, timeout_usec, &lease, ret_message);
         if (r < 0) {

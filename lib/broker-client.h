@@ -5,19 +5,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "own-fd.h"
+
 /* What the broker says of a region when it grants a lease. */
 struct broker_lease {
         uint64_t address;
         uint64_t length;
         uint64_t size;
         char *backing;
-        int fd;
+        struct own_fd fd;     /* the lease itself */
+        struct own_fd region; /* the region's file; none if the broker does not know OpenRegion */
 };
 
+#define BROKER_LEASE_NONE ((struct broker_lease){.fd = {.fd = -1}, .region = {.fd = -1}})
+
+/* Closes what is still ours, and is BROKER_LEASE_NONE then. */
 void broker_lease_done(struct broker_lease *lease);
 
 /*
- * Ask the broker for a lease. access is "r" or "rw"; timeout_usec 0 is sd-bus's own, UINT64_MAX is none. Blocks
+ * Ask the broker for a lease and, if it can, the region's file opened for that access. access is "r" or "rw"; timeout_usec 0 is sd-bus's own, UINT64_MAX is none. Blocks
  * until the broker has answered, or, while the bus has no room for us (-EUSERS), until the time is over: 25 s
  * with no limit, too. Has closed its connection when it returns. On failure *ret is untouched.
  */

@@ -94,6 +94,13 @@ size_t mshare_region_size(const mshare_region *region);
 const char *mshare_region_backing(const mshare_region *region);
 /* The lease, a file descriptor that exec(2) closes. The handle owns it: never close it. */
 int mshare_region_lease_fd(const mshare_region *region);
+/*
+ * The region's file, opened for the access that was acquired, or -1 if there is none: the broker is older than
+ * OpenRegion, or the program has closed it. Passed on over a socket, its receiver attaches the region by mmap() of all
+ * of its length with MAP_SHARED, as far as the kernel knows that way. exec(2) closes it. The handle owns it: never
+ * close it.
+ */
+int mshare_region_fd(const mshare_region *region);
 
 #ifdef __cplusplus
 }

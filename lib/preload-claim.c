@@ -14,27 +14,6 @@
 
 #define INTERVAL_NSEC (100 * 1000 * 1000L)
 
-int preload_fd_set(struct preload_fd *f, int fd) {
-        struct stat st;
-
-        if (fstat(fd, &st) < 0)
-                return -xerrno();
-        *f = (struct preload_fd){.fd = fd, .dev = st.st_dev, .ino = st.st_ino};
-        return 0;
-}
-
-bool preload_fd_valid(const struct preload_fd *f) {
-        struct stat st;
-
-        return f->fd >= 0 && fstat(f->fd, &st) >= 0 && st.st_dev == f->dev && st.st_ino == f->ino;
-}
-
-void preload_fd_close(struct preload_fd *f) {
-        if (preload_fd_valid(f))
-                (void) safe_close(f->fd);
-        *f = PRELOAD_FD_NONE;
-}
-
 bool preload_claim_wait(unsigned int *tries) {
         const struct timespec interval = {.tv_nsec = INTERVAL_NSEC};
 
@@ -45,7 +24,7 @@ bool preload_claim_wait(unsigned int *tries) {
         return true;
 }
 
-static int open_region(const char *name, int *ret, struct stat *ret_st, char **ret_message) {
+static int open_region(const char *name, int file, int *ret, struct stat *ret_st, char **ret_message) {
         _cleanup_(freep) char *path = NULL;
         _cleanup_(closep) int fd = -1;
         char buf[128];
@@ -57,7 +36,7 @@ static int open_region(const char *name, int *ret, struct stat *ret_st, char **r
         }
 
         /* For writing: who may only read the region must not be able to keep the server out by the lock. */
-        fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
+        fd = file >= 0 ? fcntl(file, F_DUPFD_CLOEXEC, 3) : open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
         if (fd < 0 || fstat(fd, ret_st) < 0) {
                 r = -xerrno();
                 return message_set(ret_message,
@@ -72,13 +51,13 @@ static int open_region(const char *name, int *ret, struct stat *ret_st, char **r
         return 0;
 }
 
-int preload_claim_open(const char *name, struct preload_fd *ret, unsigned int *tries, char **ret_message) {
+int preload_claim_open(const char *name, int file, struct own_fd *ret, unsigned int *tries, char **ret_message) {
         _cleanup_(closep) int fd = -1;
         char buf[128];
         struct stat st;
         int r;
 
-        r = open_region(name, &fd, &st, ret_message);
+        r = open_region(name, file, &fd, &st, ret_message);
         if (r < 0)
                 return r;
 
@@ -101,7 +80,7 @@ int preload_claim_open(const char *name, struct preload_fd *ret, unsigned int *t
                                    "processes that it left behind",
                                    name);
         if (r >= 0)
-                r = preload_fd_set(ret, fd);
+                r = own_fd_set(ret, fd);
         if (r < 0)
                 return message_set(ret_message,
                                    r,
@@ -113,13 +92,13 @@ int preload_claim_open(const char *name, struct preload_fd *ret, unsigned int *t
         return 0;
 }
 
-static int open_again(const char *name, struct preload_fd *claim, char **ret_message) {
-        const struct preload_fd before = *claim;
+static int open_again(const char *name, int file, struct own_fd *claim, char **ret_message) {
+        const struct own_fd before = *claim;
         _cleanup_(closep) int fd = -1;
         struct stat st;
         int r;
 
-        r = open_region(name, &fd, &st, ret_message);
+        r = open_region(name, file, &fd, &st, ret_message);
         if (r < 0)
                 return r;
         if (st.st_dev != before.dev || st.st_ino != before.ino)
@@ -135,15 +114,19 @@ static int open_again(const char *name, struct preload_fd *claim, char **ret_mes
         return 0;
 }
 
-int preload_claim_sharers(const char *name, struct preload_fd *claim, unsigned int *ret, char **ret_message) {
+int preload_claim_sharers(const char *name,
+                          int file,
+                          struct own_fd *claim,
+                          unsigned int *ret,
+                          char **ret_message) {
         static const char key[] = "mshare-sharers:";
         char path[64], text[1024], *p = NULL;
         _cleanup_(closep) int fd = -1;
         ssize_t n = -1;
         int r;
 
-        if (!preload_fd_valid(claim)) {
-                r = open_again(name, claim, ret_message);
+        if (!own_fd_valid(claim)) {
+                r = open_again(name, file, claim, ret_message);
                 if (r < 0)
                         return r;
         }

@@ -33,10 +33,10 @@ static int load_api(struct preload_api *api, char **ret_message) {
         a.length = (__typeof__(a.length)) dlsym(dl, "mshare_region_length");
         a.size = (__typeof__(a.size)) dlsym(dl, "mshare_region_size");
         a.backing = (__typeof__(a.backing)) dlsym(dl, "mshare_region_backing");
-        a.lease_fd = (__typeof__(a.lease_fd)) dlsym(dl, "mshare_region_lease_fd");
+        a.fd = (__typeof__(a.fd)) dlsym(dl, "mshare_region_fd");
 
         if (!a.acquire || !a.release || !a.attach || !a.detach || !a.address || !a.length || !a.size ||
-            !a.backing || !a.lease_fd) {
+            !a.backing || !a.fd) {
                 (void) dlclose(dl);
                 return message_set(ret_message, -ELIBBAD, "Cannot load libmshare: it is too old for this library");
         }
@@ -47,20 +47,15 @@ static int load_api(struct preload_api *api, char **ret_message) {
 
 /* Window, lease and claim. On failure (ENOMEM) all is as it was. */
 static int give_up(struct preload_region *r) {
-        int k = 0;
+        int k;
 
-        if (r->handle && preload_fd_valid(&r->lease))
-                k = r->api.release(r->handle);
-        else if (r->handle && r->attached)
-                /* The server has closed the lease, and its number may be a file of the server's: lose the handle. */
-                k = r->api.detach(r->handle);
+        k = r->handle ? r->api.release(r->handle) : 0;
         if (k < 0)
                 return k;
 
         r->handle = NULL;
         r->attached = false;
-        r->lease = PRELOAD_FD_NONE;
-        preload_fd_close(&r->claim);
+        own_fd_close(&r->claim);
         free(r->name);
         r->name = NULL;
         memset(r->mappings, 0, sizeof(r->mappings));
@@ -84,15 +79,15 @@ static int take(struct preload_region *r, const char *name, unsigned int *tries,
         if (k < 0)
                 return k;
 
-        r->claim = r->lease = PRELOAD_FD_NONE;
+        r->claim = OWN_FD_NONE;
         r->name = strdup(name);
         if (!r->family)
                 r->family = preload_family_new();
-        if (!r->name || !r->family || preload_fd_set(&r->lease, r->api.lease_fd(r->handle)) < 0)
+        if (!r->name || !r->family)
                 return message_set(ret_message, -ENOMEM, "Cannot use region \"%s\": out of memory", name);
         atomic_store(&r->family->used, 0);
 
-        k = preload_claim_open(name, &r->claim, tries, ret_message);
+        k = preload_claim_open(name, r->api.fd(r->handle), &r->claim, tries, ret_message);
         if (k < 0)
                 return k;
 
@@ -144,7 +139,7 @@ static int attach_alone(struct preload_region *r, unsigned int *tries, char **re
         int k;
 
         for (;;) {
-                k = preload_claim_sharers(r->name, &r->claim, &n, ret_message);
+                k = preload_claim_sharers(r->name, r->api.fd(r->handle), &r->claim, &n, ret_message);
                 if (k < 0)
                         return k;
                 if (n == 0) {
@@ -152,7 +147,7 @@ static int attach_alone(struct preload_region *r, unsigned int *tries, char **re
                         if (k < 0)
                                 return k;
                         r->attached = true;
-                        k = preload_claim_sharers(r->name, &r->claim, &n, ret_message);
+                        k = preload_claim_sharers(r->name, r->api.fd(r->handle), &r->claim, &n, ret_message);
                         if (k < 0)
                                 return k;
                         if (n == 1)
@@ -218,7 +213,7 @@ static int choose(struct preload_region *r,
         int k;
 
         for (;;) {
-                k = preload_claim_sharers(r->name, &r->claim, &n, ret_message);
+                k = preload_claim_sharers(r->name, r->api.fd(r->handle), &r->claim, &n, ret_message);
                 if (k < 0)
                         return k;
                 if (n == 1 && used > 0) {

@@ -22,7 +22,7 @@ struct preload_api {
         __typeof__(mshare_region_length) *length;
         __typeof__(mshare_region_size) *size;
         __typeof__(mshare_region_backing) *backing;
-        __typeof__(mshare_region_lease_fd) *lease_fd;
+        __typeof__(mshare_region_fd) *fd;
 };
 
 struct preload_family;
@@ -42,7 +42,7 @@ struct preload_region {
         struct preload_api api;
         mshare_region *handle;
         char *name;
-        struct preload_fd claim, lease;
+        struct own_fd claim;
         struct preload_family *family; /* shared by all processes that were forked from the one that took it */
         bool attached;
         char *window;  /* the window's start */

@@ -38,7 +38,6 @@ static struct {
 } preload = {
         .lock = PTHREAD_MUTEX_INITIALIZER,
         .region.claim.fd = -1,
-        .region.lease.fd = -1,
 };
 
 enum {

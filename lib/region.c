@@ -1,25 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
 #include <limits.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "broker-client.h"
 #include "message.h"
-#include "names.h"
-#include "mshare.h"
+#include "region.h"
 #include "util.h"
 
 #define OPTIONS_SIZE_MAX 4096
-
-struct mshare_region {
-        char *name;
-        int oflag;
-        bool attached;
-        struct broker_lease lease;
-};
 
 static mshare_region *region_free(mshare_region *region) {
         if (!region)
@@ -114,128 +103,6 @@ static int check_window(const mshare_region *region, char **ret_message) {
         return 0;
 }
 
-static int attach_failed(const mshare_region *region, int r, char **ret_message) {
-        const char *name = region->name;
-        char buf[128];
-
-        switch (-r) {
-        case ENOSYS:
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot attach region \"%s\": this process may not call mshare(): the kernel "
-                                   "was built without CONFIG_MSHARE, or a system call filter refuses it",
-                                   name);
-        case ENODEV:
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot attach region \"%s\": msharefs is not mounted on " MSHAREFS_PATH,
-                                   name);
-        case EEXIST:
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot attach region \"%s\": this process already has something mapped in its "
-                                   "window, %llu bytes at 0x%llx",
-                                   name,
-                                   (unsigned long long) region->lease.length,
-                                   (unsigned long long) region->lease.address);
-        case ENOENT:
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot attach region \"%s\": it was removed after the broker had leased it",
-                                   name);
-        case EPERM:
-                /* Of the kernel's own this is an answer to those who make regions, not to those who attach. */
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot attach region \"%s\": this process may not call mshare(): a system call "
-                                   "filter refuses it",
-                                   name);
-        case EROFS:
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot attach region \"%s\": " MSHAREFS_PATH " is read-only for this process; a unit "
-                                   "with ProtectKernelTunables= needs ReadWritePaths=" MSHAREFS_PATH,
-                                   name);
-        case EACCES:
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot attach region \"%s\": its owner and mode do not allow %s access",
-                                   name,
-                                   region->oflag == O_RDWR ? "read and write" : "read");
-        default:
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot attach region \"%s\": %s",
-                                   name,
-                                   message_errno(r, buf, sizeof(buf)));
-        }
-}
-
-/* Between the broker's answer and mshare() a name can go and come back: compare with the kernel's own word. */
-static int verify(const mshare_region *region, char **ret_message) {
-        _cleanup_(freep) char *path = NULL;
-        _cleanup_(closep) int fd = -1;
-        struct mshare_info info = {};
-        char buf[128];
-        ssize_t n;
-        int r;
-
-        if (asprintf(&path, MSHAREFS_PATH "/%s", region->name) < 0) {
-                path = NULL;
-                return message_set(ret_message, -ENOMEM, "Cannot verify region \"%s\": out of memory", region->name);
-        }
-
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
-        if (fd < 0) {
-                r = -xerrno();
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot verify region \"%s\": %s: %s",
-                                   region->name,
-                                   path,
-                                   message_errno(r, buf, sizeof(buf)));
-        }
-
-        n = read(fd, &info, sizeof(info));
-        if (n != sizeof(info)) {
-                r = n < 0 ? -xerrno() : -EBADMSG;
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot verify region \"%s\": %s does not tell where the region lies",
-                                   region->name,
-                                   path);
-        }
-
-        if (info.start != region->lease.address || info.size != region->lease.length)
-                return message_set(ret_message,
-                                   -ESTALE,
-                                   "Cannot verify region \"%s\": the broker said %llu bytes at 0x%llx, the kernel says "
-                                   "%llu bytes at 0x%llx",
-                                   region->name,
-                                   (unsigned long long) region->lease.length,
-                                   (unsigned long long) region->lease.address,
-                                   (unsigned long long) info.size,
-                                   (unsigned long long) info.start);
-        return 0;
-}
-
-static int region_attach(mshare_region *region, char **ret_message) {
-        void *address = mshare_region_address(region);
-        int r;
-
-        if (mshare(region->name, address, region->lease.length, region->oflag, 0) < 0)
-                return attach_failed(region, -xerrno(), ret_message);
-
-        r = verify(region, ret_message);
-        if (r < 0) {
-                (void) munmap(address, region->lease.length);
-                return r;
-        }
-
-        region->attached = true;
-        return 0;
-}
-
 static int region_acquire(const char *name,
                           int oflag,
                           const struct mshare_acquire_options *options,
@@ -266,7 +133,7 @@ static int region_acquire(const char *name,
         region = calloc(1, sizeof(*region));
         if (!region)
                 return message_set(ret_message, -ENOMEM, "Cannot acquire region \"%s\": out of memory", name);
-        region->lease.fd = -1;
+        region->lease = BROKER_LEASE_NONE;
         region->oflag = oflag;
         region->name = strdup(name);
         if (!region->name)
@@ -380,5 +247,9 @@ _public_ const char *mshare_region_backing(const mshare_region *region) {
 }
 
 _public_ int mshare_region_lease_fd(const mshare_region *region) {
-        return region->lease.fd;
+        return region->lease.fd.fd;
+}
+
+_public_ int mshare_region_fd(const mshare_region *region) {
+        return own_fd_valid(&region->lease.region) ? region->lease.region.fd : -1;
 }

@@ -12,6 +12,8 @@ set -u
 
 client=/usr/libexec/mshare/tests/guest-client
 access=rw
+user=user1000
+by=library
 main_pid() { systemctl show -P MainPID "$1"; }
 # In a unit of its own with these settings, what a client is told when it acquires the region, writes and reads.
 client_in() { # client_in SETTING...
@@ -20,13 +22,19 @@ client_in() { # client_in SETTING...
                 settings+=(-p "$1")
                 shift
         done
+        [ -z "$user" ] || settings+=(-p "User=$user")
         {
-                echo "acquire shared $access"
+                if [ $by = name ]; then
+                        echo "raw shared $access $(window)"
+                else
+                        echo "acquire shared $access"
+                fi
                 [ "$access" = r ] || echo 'put 4096 word'
                 echo 'get 4096'
-        } | systemd-run --quiet --pipe --wait -p User=user1000 "${settings[@]}" \
-                $client
+        } | systemd-run --quiet --pipe --wait "${settings[@]}" $client
 }
+# Address and length of the region, from its own file.
+window() { python3 -c 'import struct; print("%#x %#x" % struct.unpack("<QQ", open("/sys/fs/mshare/shared", "rb").read()))'; }
 works() { # works SETTING...
         client_in "$@" | tee "$out/said"
         [ "$(tail -n 1 "$out/said")" = 'ok word' ]
@@ -60,17 +68,32 @@ check 'and again' is 't 1024' limit RegionsMax
 
 if [ "$MSHARE_PATCHED" = yes ]; then
         check 'a region' msharectl create shared 64M --owner=1000:1000
+        # A root for a unit: what is in /usr, and places for the rest.
+        mkdir -p /run/root/{usr,etc,proc,sys,dev,tmp,run/dbus,var}
+        for dir in bin lib lib64 sbin; do ln -s usr/$dir /run/root/$dir; done
+        touch /run/root/run/dbus/system_bus_socket
         check 'a client in a unit' works
-        check 'a read-only /sys hinders who writes' fails 'ReadWritePaths=/sys/fs/mshare' ProtectKernelTunables=yes
+        check 'a read-only /sys does not hinder it' works ProtectKernelTunables=yes
+        check 'nor one that cannot be seen' works InaccessiblePaths=/sys
+        check 'nor a list of the system calls that are allowed, which kills on others' works SystemCallFilter=@system-service
+        check 'all of that at once, and more' works SystemCallFilter=@system-service SystemCallArchitectures=native \
+                ProtectSystem=strict ProtectKernelTunables=yes ProtectProc=invisible ProcSubset=pid PrivateDevices=yes \
+                PrivateNetwork=yes RestrictAddressFamilies=AF_UNIX MemoryDenyWriteExecute=yes RestrictNamespaces=yes \
+                CapabilityBoundingSet= NoNewPrivileges=yes LockPersonality=yes
+        check 'a root directory of its own, with the bus in it' works RootDirectory=/run/root MountAPIVFS=yes \
+                'BindReadOnlyPaths=/usr /run/dbus/system_bus_socket'
+        check 'where msharefs is not' works RootDirectory=/run/root 'BindReadOnlyPaths=/usr /run/dbus/system_bus_socket' \
+                'BindPaths=/proc'
+
+        # By name with mshare(2), as programs do that do not use the library.
+        by=name
+        check 'by name, a list of what is denied lets mshare() through' works 'SystemCallFilter=~@mount @clock' NoNewPrivileges=yes
+        check 'a list of what is allowed does not' fails '1 ' SystemCallFilter=@system-service SystemCallErrorNumber=EPERM
+        check 'whatever its errno' fails '38 ' SystemCallFilter=@system-service SystemCallErrorNumber=ENOSYS
+        check 'a read-only /sys hinders who writes' fails '30 ' ProtectKernelTunables=yes
         access=r check 'not who reads' works ProtectKernelTunables=yes
         check 'nor who has it writable' works ProtectKernelTunables=yes ReadWritePaths=/sys/fs/mshare
-        check 'nor does a strict file system, nor a /proc of processes alone' works ProtectSystem=strict PrivateTmp=yes \
-                PrivateDevices=yes ProcSubset=pid ProtectProc=invisible
-        check 'a list of what is denied lets mshare() through' works 'SystemCallFilter=~@mount @clock' NoNewPrivileges=yes
-        check 'a list of what is allowed does not' fails 'may not call mshare()' \
-                SystemCallFilter=@system-service SystemCallErrorNumber=EPERM
-        check 'whatever its errno' fails 'may not call mshare()' \
-                SystemCallFilter=@system-service SystemCallErrorNumber=ENOSYS
+        by=library
         check 'who was refused is no client' is 0 sh -c 'msharectl clients shared --no-legend | wc -l'
         check 'it goes' msharectl remove shared
 fi

@@ -148,17 +148,22 @@ static int create_region(sd_bus_message *m, void *userdata, sd_bus_error *error)
 }
 
 static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        bool open = sd_bus_message_is_method_call(m, NULL, "OpenRegion") > 0;
+        _cleanup_(closep) int fd = -1, file = -1;
+        uint64_t address, length;
         struct fake *f = userdata;
-        struct fake_region *r;
         const char *name, *access;
+        struct fake_region *r;
         uint32_t uid, pid;
-        _cleanup_(closep) int fd = -1;
         int k;
 
         k = sd_bus_message_read(m, "ss", &name, &access);
         if (k < 0)
                 return k;
 
+        /* As a broker does that is older than the method. */
+        if (open && strncmp(name, "named", 5) == 0)
+                return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_METHOD, "Unknown method OpenRegion");
         if (strcmp(name, "denied") == 0)
                 return sd_bus_error_setf(
                         error, SD_BUS_ERROR_ACCESS_DENIED, "Mode 0600 of region \"denied\" does not admit you");
@@ -187,18 +192,22 @@ static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error
         if (k < 0)
                 return k;
         (void) emit(f, "ClientAcquired", r, uid);
-        if (strcmp(name, "liar") == 0)
-                return sd_bus_reply_method_return(m, "tth", r->address + FAKE_GRANULE, r->length, fd);
-        if (strcmp(name, "nowhere") == 0)
-                return sd_bus_reply_method_return(m, "tth", UINT64_C(0), r->length, fd);
-        return sd_bus_reply_method_return(m, "tth", r->address, r->length, fd);
+        address = strcmp(name, "liar") == 0 || strcmp(name, "named-liar") == 0 ? r->address + FAKE_GRANULE :
+                strcmp(name, "nowhere") == 0                                   ? 0 :
+                                                                                 r->address;
+        length = r->length;
+        if (!open)
+                return sd_bus_reply_method_return(m, "tth", address, length, fd);
+        file = fake_region_open(r, access);
+        return file < 0 ? file : sd_bus_reply_method_return(m, "tthh", address, length, fd, file);
 }
 
 /* sd-bus would not let a method answer with another signature than its own: answer before it looks. */
 static int garble(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *name = NULL;
 
-        if (!sd_bus_message_is_method_call(m, "org.mshare1.Manager", "AcquireRegion") ||
+        if ((!sd_bus_message_is_method_call(m, "org.mshare1.Manager", "AcquireRegion") &&
+             !sd_bus_message_is_method_call(m, "org.mshare1.Manager", "OpenRegion")) ||
             sd_bus_message_read(m, "s", &name) < 0)
                 return 0;
         if (strcmp(name, "garbled") == 0)
@@ -425,6 +434,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_METHOD("CreateRegion", "stua{sv}", "ott", create_region, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("AcquireRegion", "ssa{sv}", "tth", acquire_region, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("OpenRegion", "ssa{sv}", "tthh", acquire_region, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("RemoveRegion", "sa{sv}", "", remove_region, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("SetRegionMode", "su", "", set_mode, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("SetRegionOwner", "suu", "", set_owner, SD_BUS_VTABLE_UNPRIVILEGED),

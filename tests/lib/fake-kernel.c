@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The kernel's part, played for tests on a kernel without mshare: this file's mshare() and open() come before
+ * The kernel's part, played for tests on a kernel without mshare: this file's mshare(), mmap() and open() come before
  * the library's when it is linked into a test program or preloaded. A region is a file NAME of struct
  * mshare_info in the folder that FAKE_MSHARE names; its memory is a sparse file NAME.mem in FAKE_MSHARE_MEM,
  * mapped and shared. fake-broker makes both; beside the real daemon on its own double, which makes the former,
@@ -9,6 +9,7 @@
 #undef _FILE_OFFSET_BITS
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -160,18 +161,13 @@ _public_ int fstat64(int fd, struct stat64 *st) {
         return fstat(fd, (struct stat *) st);
 }
 
-_public_ int mshare(const char *name, void *addr, size_t length, int oflag, mode_t mode) {
+/* Puts the window of a region in its place. access is O_RDONLY or O_RDWR. */
+static int attach(const char *name, void *addr, size_t length, int access) {
+        int prot = access == O_RDWR ? PROT_READ | PROT_WRITE : PROT_READ, flags = MAP_SHARED;
         _cleanup_(closep) int fd = -1, info_fd = -1;
         struct mshare_info info;
-        const char *broken = getenv("FAKE_MSHARE_ERRNO");
         unsigned char taken;
         char buf[4096];
-        int prot = oflag == O_RDWR ? PROT_READ | PROT_WRITE : PROT_READ, flags;
-
-        if (broken) {
-                errno = atoi(broken);
-                return -1;
-        }
 
         if (!region_path(name, "", buf, sizeof(buf))) {
                 errno = ENOSYS;
@@ -189,12 +185,12 @@ _public_ int mshare(const char *name, void *addr, size_t length, int oflag, mode
                 errno = ENAMETOOLONG;
                 return -1;
         }
-        fd = open_memory(buf, length, oflag);
+        fd = open_memory(buf, length, access);
         /* Made empty: the window is there and nothing in it may be touched. */
         if (fd < 0 && errno == ENOENT) {
                 prot = PROT_NONE;
                 fd = TAKE_FD(info_fd);
-                oflag = -1;
+                flags = MAP_PRIVATE;
         }
         if (fd < 0)
                 return -1;
@@ -204,9 +200,74 @@ _public_ int mshare(const char *name, void *addr, size_t length, int oflag, mode
                 errno = EEXIST;
                 return -1;
         }
-        flags = MAP_FIXED_NOREPLACE | MAP_NORESERVE | (oflag < 0 ? MAP_PRIVATE : MAP_SHARED);
+        flags |= MAP_FIXED_NOREPLACE | MAP_NORESERVE;
         return syscall(SYS_mmap, addr, length, (long) prot, (long) flags, (long) fd, 0L) == -1 ? -1 : 0;
 }
+
+_public_ int mshare(const char *name, void *addr, size_t length, int oflag, mode_t mode) {
+        const char *broken = getenv("FAKE_MSHARE_ERRNO");
+
+        if (broken) {
+                errno = atoi(broken);
+                return -1;
+        }
+        return attach(name, addr, length, oflag);
+}
+
+/* The name of the region whose file that is; false if it is none. */
+static bool is_region(int fd, char *name, size_t size) {
+        const char *dir = getenv("FAKE_MSHARE");
+        char path[64], file[4096] = "", *base;
+
+        if (fd < 0 || !dir)
+                return false;
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        if (readlink(path, file, sizeof(file) - 1) <= 0 || strncmp(file, dir, strlen(dir)) != 0 ||
+            file[strlen(dir)] != '/')
+                return false;
+        base = file + strlen(dir) + 1;
+        /* A name that was taken away leaves its file as it was; the region has gone with it. */
+        if (strlen(base) > 10 && strcmp(base + strlen(base) - 10, " (deleted)") == 0)
+                base[strlen(base) - 10] = '\0';
+        return !strchr(base, '/') && (size_t) snprintf(name, size, "%s", base) < size;
+}
+
+/* Attaches by descriptor. FAKE_MMAP_ERRNO: that is what comes of it; 19 is a kernel that does not know that way. */
+static void *attach_file(const char *name, void *addr, size_t length, int prot, int flags, int fd, off_t offset) {
+        const char *broken = getenv("FAKE_MMAP_ERRNO");
+        bool writable = prot & PROT_WRITE;
+
+        if (broken)
+                errno = atoi(broken);
+        else if (flags != MAP_SHARED || offset != 0)
+                errno = EINVAL;
+        else if (writable && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
+                errno = EACCES;
+        else if (attach(name, addr, length, writable ? O_RDWR : O_RDONLY) == 0)
+                return addr;
+        return MAP_FAILED;
+}
+
+/* Before whoever else stands in for it: the preload library, a sanitizer. */
+_public_ void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset) {
+        static void *(*next)(void *, size_t, int, int, int, off_t);
+        static bool asked;
+        char name[256];
+
+        if (is_region(fd, name, sizeof(name)))
+                return attach_file(name, addr, length, prot, flags, fd, offset);
+        if (!asked) {
+                /* Looking it up may map memory. */
+                asked = true;
+                next = (__typeof__(next)) dlsym(RTLD_NEXT, "mmap");
+        }
+        if (next)
+                return next(addr, length, prot, flags, fd, offset);
+        return (void *) syscall(SYS_mmap, addr, length, (long) prot, (long) flags, (long) fd, offset);
+}
+
+_public_ void *mmap64(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+        __attribute__((alias("mmap")));
 
 _public_ int mshare_unlink(const char *name) {
         errno = ENOSYS;

@@ -107,6 +107,15 @@ void fake_region_empty(const struct fake_region *r) {
         (void) unlink(path);
 }
 
+int fake_region_open(const struct fake_region *r, const char *access) {
+        char path[4096];
+        int fd;
+
+        (void) snprintf(path, sizeof(path), "%s/%s", r->fake->dir, r->name);
+        fd = open(path, (strcmp(access, "rw") == 0 ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+        return fd < 0 ? -xerrno() : fd;
+}
+
 uint32_t fake_region_clients(const struct fake_region *r) {
         uint32_t n = 0;
         size_t i;

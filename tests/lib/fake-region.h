@@ -48,6 +48,8 @@ int fake_region_add(struct fake *f, const char *name, uint64_t size, struct fake
 void fake_region_remove(struct fake_region *r);
 /* Nothing is mapped in it any more. */
 void fake_region_empty(const struct fake_region *r);
+/* The region's file for access "r" or "rw", to be closed; or a negative errno. */
+int fake_region_open(const struct fake_region *r, const char *access);
 uint32_t fake_region_clients(const struct fake_region *r);
 
 /* Makes a lease; *ret_fd is the caller's to hand out and close. on_hup is called with the client. */

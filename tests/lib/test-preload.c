@@ -280,8 +280,12 @@ static void test_failures(void) {
         drop_region("file");
 
         make_region("k", BIG, NULL, NULL);
+        g_setenv("FAKE_MMAP_ERRNO", "12", true);
+        assert_failure("k", "Cannot allocate memory", ENOMEM);
+        g_setenv("FAKE_MMAP_ERRNO", "19", true);
         g_setenv("FAKE_MSHARE_ERRNO", "38", true);
         assert_failure("k", "CONFIG_MSHARE", ENOSYS);
+        g_unsetenv("FAKE_MMAP_ERRNO");
         g_unsetenv("FAKE_MSHARE_ERRNO");
         assert_clients("k", 0);
         drop_region("k");

@@ -135,13 +135,40 @@ static void test_liars(void) {
         assert_fails("nowhere", O_RDWR, NULL, EBADMSG, "impossible window", "0x0");
         drop_region("liar");
         drop_region("nowhere");
+
+        make_region("named-liar", MIB, NULL, NULL);
+        assert_fails("named-liar", O_RDWR, NULL, ESTALE, "the broker said", "the kernel says");
+        assert_clients("named-liar", 0);
+        drop_region("named-liar");
+}
+
+struct refusal {
+        const char *number, *part;
+        int error;
+};
+
+static void assert_refusals(const char *variable, const struct refusal *cases, size_t n) {
+        size_t i;
+
+        make_region("k", MIB, NULL, NULL);
+        for (i = 0; i < n; i++) {
+                g_setenv(variable, cases[i].number, true);
+                assert_fails("k", O_RDWR, NULL, cases[i].error, "\"k\"", cases[i].part);
+        }
+        g_unsetenv(variable);
+        /* A failure gives its lease back. */
+        assert_clients("k", 0);
+        drop_region("k");
 }
 
 static void test_kernel_refuses(void) {
-        static const struct {
-                const char *number, *part;
-                int error;
-        } cases[] = {
+        static const struct refusal by_descriptor[] = {
+                {"17", "already has something mapped", EEXIST},
+                {"2", "was removed", ENOENT},
+                {"13", "by the descriptor", EACCES},
+                {"12", "Cannot allocate memory", ENOMEM},
+        };
+        static const struct refusal by_name[] = {
                 {"38", "CONFIG_MSHARE", ENOSYS},
                 {"19", "not mounted", ENODEV},
                 {"17", "already has something mapped", EEXIST},
@@ -151,17 +178,106 @@ static void test_kernel_refuses(void) {
                 {"13", "read and write", EACCES},
                 {"12", "Cannot allocate memory", ENOMEM},
         };
-        size_t i;
 
-        make_region("k", MIB, NULL, NULL);
-        for (i = 0; i < G_N_ELEMENTS(cases); i++) {
-                g_setenv("FAKE_MSHARE_ERRNO", cases[i].number, true);
-                assert_fails("k", O_RDWR, NULL, cases[i].error, "\"k\"", cases[i].part);
-        }
+        assert_refusals("FAKE_MMAP_ERRNO", by_descriptor, G_N_ELEMENTS(by_descriptor));
+        g_setenv("FAKE_MMAP_ERRNO", "19", true);
+        assert_refusals("FAKE_MSHARE_ERRNO", by_name, G_N_ELEMENTS(by_name));
+        g_unsetenv("FAKE_MMAP_ERRNO");
+}
+
+/* Writes, leaves, comes back and reads. */
+static void use(const char *name, bool has_file) {
+        mshare_region *region = acquire(name, O_RDWR);
+        char *p = mshare_region_address(region);
+
+        g_assert_cmpint(mshare_region_fd(region) >= 0, ==, has_file);
+        p[9] = 'w';
+        g_assert_cmpint(mshare_region_detach(region), ==, 0);
+        g_assert_cmpint(mshare_region_attach(region, NULL), ==, 0);
+        g_assert_cmpint(p[9], ==, 'w');
+        assert_clients(name, 1);
+        g_assert_cmpint(mshare_region_release(region), ==, 0);
+        assert_clients(name, 0);
+}
+
+/* mmap() of the file is enough: mshare() may be refused. */
+static void test_by_descriptor(void) {
+        make_region("opened", MIB, NULL, NULL);
+        g_setenv("FAKE_MSHARE_ERRNO", "38", true);
+        use("opened", true);
         g_unsetenv("FAKE_MSHARE_ERRNO");
-        /* A failure gives its lease back. */
-        assert_clients("k", 0);
-        drop_region("k");
+        drop_region("opened");
+}
+
+static void test_old_broker(void) {
+        make_region("named", MIB, NULL, NULL);
+        g_setenv("FAKE_MMAP_ERRNO", "1", true);
+        use("named", false);
+        assert_fails("named-but-not-made", O_RDWR, NULL, ENOENT, "\"named-but-not-made\"", "There is no region");
+        g_unsetenv("FAKE_MMAP_ERRNO");
+        drop_region("named");
+}
+
+static void test_old_kernel(void) {
+        make_region("old-kernel", MIB, NULL, NULL);
+        g_setenv("FAKE_MMAP_ERRNO", "19", true);
+        use("old-kernel", true);
+        g_unsetenv("FAKE_MMAP_ERRNO");
+        drop_region("old-kernel");
+}
+
+/* The file alone, as one that came over a socket, without the library. */
+static void test_handed_on(void) {
+        mshare_region *region;
+        size_t length;
+        pid_t pid;
+
+        make_region("handed", MIB, NULL, NULL);
+        region = acquire("handed", O_RDWR);
+        ((char *) mshare_region_address(region))[3] = 'h';
+        pid = fork();
+        if (pid == 0) {
+                struct mshare_info info;
+                int fd = mshare_region_fd(region);
+                char *p;
+
+                length = mshare_region_length(region);
+                if (munmap(mshare_region_address(region), length) < 0 || read(fd, &info, sizeof(info)) != sizeof(info))
+                        _exit(1);
+                p = mmap((void *) (uintptr_t) info.start, info.size, PROT_READ, MAP_SHARED, fd, 0);
+                _exit(p != MAP_FAILED && p[3] == 'h' ? 0 : 2);
+        }
+        g_assert_cmpint(wait_child(pid), ==, 0);
+        g_assert_cmpint(mshare_region_release(region), ==, 0);
+        drop_region("handed");
+}
+
+/* Servers close all that they do not know, and open files of their own in its place. */
+static void test_closed_by_the_program(void) {
+        mshare_region *region;
+        int file, lease, own[2];
+
+        make_region("closed", MIB, NULL, NULL);
+        region = acquire("closed", O_RDWR);
+        file = mshare_region_fd(region);
+        lease = mshare_region_lease_fd(region);
+        own[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
+        own[1] = open("/dev/zero", O_RDWR | O_CLOEXEC);
+        g_assert_cmpint(dup3(own[0], file, O_CLOEXEC), ==, file);
+        g_assert_cmpint(dup3(own[1], lease, O_CLOEXEC), ==, lease);
+        assert_clients("closed", 0);
+
+        g_assert_cmpint(mshare_region_fd(region), ==, -1);
+        g_assert_cmpint(mshare_region_detach(region), ==, 0);
+        g_assert_cmpint(mshare_region_attach(region, NULL), ==, 0);
+        g_assert_cmpint(mshare_region_release(region), ==, 0);
+        g_assert_cmpint(fcntl(file, F_GETFD), ==, FD_CLOEXEC);
+        g_assert_cmpint(fcntl(lease, F_GETFD), ==, FD_CLOEXEC);
+        (void) close(file);
+        (void) close(lease);
+        (void) close(own[0]);
+        (void) close(own[1]);
+        drop_region("closed");
 }
 
 static void test_accessors(void) {
@@ -179,8 +295,9 @@ static void test_accessors(void) {
         g_assert_cmpuint((uintptr_t) mshare_region_address(region) % mshare_region_length(region), ==, 0);
         fd = mshare_region_lease_fd(region);
         g_assert_cmpint(fcntl(fd, F_GETFD), ==, FD_CLOEXEC);
-        /* The lease is all that stays open: no connection to the bus. */
-        g_assert_cmpuint(count_fds(), ==, fds + 1);
+        g_assert_cmpint(fcntl(mshare_region_fd(region), F_GETFD), ==, FD_CLOEXEC);
+        /* The lease and the region's file are all that stays open: no connection to the bus. */
+        g_assert_cmpuint(count_fds(), ==, fds + 2);
         g_assert_cmpint(mshare_region_release(region), ==, 0);
         g_assert_cmpuint(count_fds(), ==, fds);
         drop_region("acc");
@@ -400,6 +517,11 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/region/no broker, no hang", test_no_broker);
         g_test_add_func("/region/an answer the kernel does not confirm is refused", test_liars);
         g_test_add_func("/region/the kernel's errors become errno and sentence", test_kernel_refuses);
+        g_test_add_func("/region/by descriptor no new system call is needed", test_by_descriptor);
+        g_test_add_func("/region/by name with a broker that hands out no file", test_old_broker);
+        g_test_add_func("/region/by name with a kernel that does not map it", test_old_kernel);
+        g_test_add_func("/region/the descriptor can be handed on", test_handed_on);
+        g_test_add_func("/region/descriptors of the program's own are left alone", test_closed_by_the_program);
         g_test_add_func("/region/the handle tells what it holds", test_accessors);
         g_test_add_func("/region/a second window is refused", test_second_window);
         g_test_add_func("/region/unrelated processes see each other's writes", test_writes_are_seen);

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Two ways into a region. By descriptor it is mmap() of the region's file: it needs no path and no system call that a
+ * filter does not know. By name it is mshare(), for brokers that hand out no descriptor and kernels that do not map it.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include "message.h"
+#include "names.h"
+#include "region.h"
+#include "util.h"
+
+static int attach_failed(const mshare_region *region, int r, char **ret_message) {
+        const char *name = region->name;
+        char buf[128];
+
+        switch (-r) {
+        case ENOSYS:
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot attach region \"%s\": this process may not call mshare(): the kernel "
+                                   "was built without CONFIG_MSHARE, or a system call filter refuses it",
+                                   name);
+        case ENODEV:
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot attach region \"%s\": msharefs is not mounted on " MSHAREFS_PATH,
+                                   name);
+        case EEXIST:
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot attach region \"%s\": this process already has something mapped in its "
+                                   "window, %llu bytes at 0x%llx",
+                                   name,
+                                   (unsigned long long) region->lease.length,
+                                   (unsigned long long) region->lease.address);
+        case ENOENT:
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot attach region \"%s\": it was removed after the broker had leased it",
+                                   name);
+        case EPERM:
+                /* Of the kernel's own this is an answer to those who make regions, not to those who attach. */
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot attach region \"%s\": this process may not call mshare(): a system call "
+                                   "filter refuses it",
+                                   name);
+        case EROFS:
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot attach region \"%s\": " MSHAREFS_PATH " is read-only for this process; a unit "
+                                   "with ProtectKernelTunables= needs ReadWritePaths=" MSHAREFS_PATH,
+                                   name);
+        case EACCES:
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot attach region \"%s\": its owner and mode do not allow %s access",
+                                   name,
+                                   region->oflag == O_RDWR ? "read and write" : "read");
+        default:
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot attach region \"%s\": %s",
+                                   name,
+                                   message_errno(r, buf, sizeof(buf)));
+        }
+}
+
+static int differs(const mshare_region *region, const struct mshare_info *info, char **ret_message) {
+        return message_set(ret_message,
+                           -ESTALE,
+                           "Cannot verify region \"%s\": the broker said %llu bytes at 0x%llx, the kernel says "
+                           "%llu bytes at 0x%llx",
+                           region->name,
+                           (unsigned long long) region->lease.length,
+                           (unsigned long long) region->lease.address,
+                           (unsigned long long) info->size,
+                           (unsigned long long) info->start);
+}
+
+/* Does the file say of its region what the broker said? path is for the sentence. */
+static int verify_file(const mshare_region *region, int fd, const char *path, char **ret_message) {
+        struct mshare_info info = {};
+        ssize_t n;
+
+        n = pread(fd, &info, sizeof(info), 0);
+        if (n != sizeof(info))
+                return message_set(ret_message,
+                                   n < 0 ? -xerrno() : -EBADMSG,
+                                   "Cannot verify region \"%s\": %s does not tell where the region lies",
+                                   region->name,
+                                   path);
+        if (info.start != region->lease.address || info.size != region->lease.length)
+                return differs(region, &info, ret_message);
+        return 0;
+}
+
+/* Between the broker's answer and mshare() a name can go and come back: compare with the kernel's own word. */
+static int verify_name(const mshare_region *region, char **ret_message) {
+        _cleanup_(freep) char *path = NULL;
+        _cleanup_(closep) int fd = -1;
+        char buf[128];
+        int r;
+
+        if (asprintf(&path, MSHAREFS_PATH "/%s", region->name) < 0) {
+                path = NULL;
+                return message_set(ret_message, -ENOMEM, "Cannot verify region \"%s\": out of memory", region->name);
+        }
+
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
+        if (fd < 0) {
+                r = -xerrno();
+                return message_set(ret_message,
+                                   r,
+                                   "Cannot verify region \"%s\": %s: %s",
+                                   region->name,
+                                   path,
+                                   message_errno(r, buf, sizeof(buf)));
+        }
+        return verify_file(region, fd, path, ret_message);
+}
+
+static int attach_by_name(mshare_region *region, char **ret_message) {
+        void *address = mshare_region_address(region);
+        int r;
+
+        if (mshare(region->name, address, region->lease.length, region->oflag, 0) < 0)
+                return attach_failed(region, -xerrno(), ret_message);
+
+        r = verify_name(region, ret_message);
+        if (r < 0)
+                (void) munmap(address, region->lease.length);
+        return r;
+}
+
+/* 1: done; 0: this kernel does not map regions' files. */
+static int attach_by_descriptor(mshare_region *region, char **ret_message) {
+        int prot = region->oflag == O_RDWR ? PROT_READ | PROT_WRITE : PROT_READ, r;
+        struct mshare_info info = {.size = region->lease.length};
+        void *p;
+
+        r = verify_file(region, region->lease.region.fd, "the descriptor from the broker", ret_message);
+        if (r < 0)
+                return r;
+
+        p = mmap(mshare_region_address(region), region->lease.length, prot, MAP_SHARED, region->lease.region.fd, 0);
+        if (p == MAP_FAILED && errno == ENODEV)
+                return 0;
+        if (p == MAP_FAILED && errno == EACCES)
+                return message_set(ret_message,
+                                   -EACCES,
+                                   "Cannot attach region \"%s\": the kernel does not allow %s access by the descriptor "
+                                   "from the broker: the region is read-only for everyone, or a security module "
+                                   "refuses it",
+                                   region->name,
+                                   region->oflag == O_RDWR ? "read and write" : "read");
+        if (p == MAP_FAILED)
+                return attach_failed(region, -xerrno(), ret_message);
+
+        /* The kernel attaches a region where it lies, or not at all. */
+        if (p != mshare_region_address(region)) {
+                (void) munmap(p, region->lease.length);
+                info.start = (uintptr_t) p;
+                return differs(region, &info, ret_message);
+        }
+        return 1;
+}
+
+int region_attach(mshare_region *region, char **ret_message) {
+        int r = 0;
+
+        /* Without it the program has closed it, or the broker has none. */
+        if (own_fd_valid(&region->lease.region))
+                r = attach_by_descriptor(region, ret_message);
+        if (r == 0)
+                r = attach_by_name(region, ret_message);
+        if (r < 0)
+                return r;
+
+        region->attached = true;
+        return 0;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef MSHARE_REGION_H
+#define MSHARE_REGION_H
+
+#include "broker-client.h"
+#include "mshare.h"
+
+struct mshare_region {
+        char *name;
+        int oflag;
+        bool attached;
+        struct broker_lease lease;
+};
+
+/*
+ * Put the window in its place: with mmap() of the region's descriptor, or with mshare() by name if there is no
+ * descriptor or the kernel does not map it. Negative errno and a sentence, or 0. May sleep.
+ */
+int region_attach(mshare_region *region, char **ret_message);
+
+#endif
