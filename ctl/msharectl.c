@@ -32,6 +32,7 @@ const struct verb verbs[] = {
         {"chmod", "MODE NAME...", "Change who may attach", 2, -1, false, verb_chmod},
         {"chown", "OWNER[:GROUP] NAME...", "Change whose they are", 2, -1, false, verb_chown},
         {"clients", "NAME", "List who holds leases on a region", 1, 1, false, verb_clients},
+        {"maps", "NAME", "List what a region maps", 1, 1, false, verb_maps},
         {"check", "UNIT|PID [REGION]", "Check that a server's shared memory is in a region", 1, 2, false, verb_check},
         {"metrics", "", "Write all figures as OpenMetrics text", 0, 0, false, verb_metrics},
         {"monitor", "[NAME...]", "Show changes as they happen", 0, -1, false, verb_monitor},

@@ -46,6 +46,7 @@ int verb_chown(const struct arguments *a);
 int verb_clients(const struct arguments *a);
 int verb_create(const struct arguments *a);
 int verb_list(const struct arguments *a);
+int verb_maps(const struct arguments *a);
 int verb_metrics(const struct arguments *a);
 int verb_monitor(const struct arguments *a);
 int verb_remove(const struct arguments *a);

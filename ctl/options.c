@@ -195,14 +195,15 @@ static int take_option(const struct option_info *info, const char *argument, str
 /* Another machine's processes and files are out of reach. */
 static int check_place(const struct verb *verb, const struct arguments *a) {
         const char *option = a->host ? "--host" : "--machine";
-        bool here = strcmp(verb->name, "check") == 0 || strcmp(verb->name, "run") == 0;
+        bool here = strcmp(verb->name, "check") == 0 || strcmp(verb->name, "maps") == 0 ||
+                strcmp(verb->name, "run") == 0;
 
         if (!a->host && !a->machine)
                 return STATUS_OK;
         if (a->host && a->machine)
                 complain("--host and --machine exclude each other");
         else if (here)
-                complain("%s has no option %s: it is about processes of this machine", verb->name, option);
+                complain("%s has no option %s: it is about this machine", verb->name, option);
         else if (a->sharers || a->file)
                 complain("%s and %s exclude each other", a->sharers ? "--sharers" : "--file", option);
         else

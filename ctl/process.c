@@ -57,14 +57,15 @@ static int add_mapping(struct mappings *m, const char *line) {
         int path = 0;
 
         if (sscanf(line,
-                   "%" SCNx64 "-%" SCNx64 " %4s %*x %x:%x %" SCNu64 " %n",
+                   "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 " %n",
                    &one.start,
                    &one.end,
                    one.perms,
+                   &one.offset,
                    &major,
                    &minor,
                    &one.inode,
-                   &path) < 6 ||
+                   &path) < 7 ||
             one.end < one.start)
                 return -EBADMSG;
         one.device = makedev(major, minor);
@@ -81,17 +82,13 @@ static int add_mapping(struct mappings *m, const char *line) {
         return 0;
 }
 
-int process_read_mappings(const char *proc, pid_t pid, struct mappings *ret) {
+int mappings_read(FILE *f, struct mappings *ret) {
         _cleanup_(mappings_done) struct mappings m = {};
-        _cleanup_(fclosep) FILE *f = NULL;
         _cleanup_(freep) char *line = NULL;
         size_t size = 0;
         ssize_t n;
         int r;
 
-        r = open_file(proc, pid, "maps", &f);
-        if (r < 0)
-                return r;
         errno = 0;
         while ((n = getline(&line, &size, f)) > 0) {
                 if (line[n - 1] == '\n')
@@ -107,6 +104,14 @@ int process_read_mappings(const char *proc, pid_t pid, struct mappings *ret) {
         *ret = m;
         m = (struct mappings){};
         return 0;
+}
+
+int process_read_mappings(const char *proc, pid_t pid, struct mappings *ret) {
+        _cleanup_(fclosep) FILE *f = NULL;
+        int r;
+
+        r = open_file(proc, pid, "maps", &f);
+        return r < 0 ? r : mappings_read(f, ret);
 }
 
 bool mapping_is_window(const struct mapping *m, dev_t device, uint64_t inode) {

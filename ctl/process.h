@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 /* What the kernel says of a process in /proc. proc is where that is mounted: tests have a folder of their own. */
@@ -12,6 +13,7 @@
 struct mapping {
         uint64_t start, end;
         char perms[5];
+        uint64_t offset; /* in the file */
         dev_t device;
         uint64_t inode;
         char *path; /* "" for anonymous memory */
@@ -24,6 +26,8 @@ struct mappings {
 
 void mappings_done(struct mappings *m);
 
+/* What is in a file of that form. Negative errno, or 0. */
+int mappings_read(FILE *f, struct mappings *ret);
 /* All mappings of the process. -ESRCH: there is none such, or it has ended; -EACCES: it is not ours to look at. */
 int process_read_mappings(const char *proc, pid_t pid, struct mappings *ret);
 

@@ -18,7 +18,7 @@ __msharectl_units() {
 
 _msharectl() {
         local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i n=0
-        local verbs='list status show top create remove chmod chown clients check metrics monitor run help'
+        local verbs='list status show top create remove chmod chown clients maps check metrics monitor run help'
         local options='-h --help --version --json= --no-pager --no-legend --no-ask-password -H --host= -M --machine= -q --quiet'
         local create='--mode= --owner= --backing= --file= --populate --lifetime= --linger= --address= --hugepages= --label='
 
@@ -81,7 +81,7 @@ _msharectl() {
         '') words=$verbs ;;
         help) [[ $n == 0 ]] && words=$verbs ;;
         status | show | remove | monitor) words=$(__msharectl_regions) ;;
-        clients) [[ $n == 0 ]] && words=$(__msharectl_regions) ;;
+        clients | maps) [[ $n == 0 ]] && words=$(__msharectl_regions) ;;
         check) if [[ $n == 0 ]]; then words=$(__msharectl_units); elif [[ $n == 1 ]]; then words=$(__msharectl_regions); fi ;;
         run) if [[ $n == 0 ]]; then words=$(__msharectl_regions); else words='--'; fi ;;
         chmod) if [[ $n == 0 ]]; then words='0600 0640 0660 0644 0666'; else words=$(__msharectl_regions); fi ;;

@@ -28,7 +28,7 @@ completes() {
         fi
 }
 
-completes 'list status show top create remove chmod chown clients check metrics monitor run help' ''
+completes 'list status show top create remove chmod chown clients maps check metrics monitor run help' ''
 completes 'status' sta
 completes 'show' help sh
 completes 'saved' list --sort = sa
@@ -51,6 +51,8 @@ completes '--' run pgdata ''
 completes '--fallback=' run pgdata --fa
 completes '' clients pgdata ''
 completes '--sharers' clients pgdata --s
+completes 'pgdata' maps pg
+completes '' maps pgdata pg
 completes 'pgdata other' check postgresql ''
 completes '' check postgresql pgdata ''
 completes '--wait=' check --w

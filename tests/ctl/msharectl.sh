@@ -172,6 +172,9 @@ check 'a name that is no region' run 2 '' 'msharectl: "a/b" is not a name of a r
 check 'a unit where no systemd is' run 1 '' 'msharectl: Cannot find the process of unit nothing.service: .*' check nothing
 check 'a wait of no form' run 2 '' 'msharectl: --wait=long is not a number of seconds, .*' check $$ --wait=long
 check 'no sharers without msharefs' run 6 '' '.*msharefs is not mounted.*' clients a --sharers
+check 'nor a list of mappings' run 6 '' '.*"a" maps: msharefs is not mounted.*' maps a
+check 'which is of one region' run 2 '' '.*maps.*' maps a b
+check 'with a name' run 2 '' '.*"a/b".*' maps a/b
 check 'no clients' run 0 '0 clients listed. ' '' clients a
 check 'run gives region and library to the command' sh -c "'$ctl' run a -- sh -c 'echo \"\$MSHARE_REGION \$LD_PRELOAD\"' | grep -Eqx 'a /.*/libmshare-preload\.so'"
 check 'LD_PRELOAD keeps what it had' sh -c "ASAN_OPTIONS=verify_asan_link_order=0 LD_PRELOAD=libm.so.6 '$ctl' run a -- sh -c 'echo \"\$LD_PRELOAD\"' | grep -q 'libmshare-preload.so:libm.so.6\$'"
@@ -279,7 +282,8 @@ check 'the broker of another host' far 0 '.*distant +1M .* 0600 [0-9]+:[0-9]+ +r
 check 'and its properties' far 0 '1048576 ' '' show -p Size --value distant --host=me@far.example
 check 'a host that does not answer' far 5 '' '.*' -H near.example list
 check 'owners there are numbers' far 2 '' '.*Owner "root:": with --host and --machine owners are numbers, as names may differ there ' -H far.example create x 1M --owner=root:
-check 'processes are here' far 2 '' '.*check has no option --host: it is about processes of this machine .*' -H far.example check 1
+check 'processes are here' far 2 '' '.*check has no option --host: it is about this machine .*' -H far.example check 1
+check 'and what is mapped' far 2 '' '.*maps has no option --host.*' -H far.example maps distant
 check 'and sharers' far 2 '' '.*--sharers and --machine exclude each other .*' -M box clients distant --sharers
 check 'one place at a time' far 2 '' '.*--host and --machine exclude each other .*' -H far.example -M box list
 check 'no such container' run 5 '' '.*Cannot connect to the system bus of nowhere-at-all: .*' -M nowhere-at-all list
