@@ -31,6 +31,7 @@
 #include <linux/vmstat.h>
 
 #include <asm/mshare.h>
+#include <asm/mshare_tlb.h>
 #include <asm/tlb.h>
 #include <asm/tlbflush.h>
 
@@ -738,8 +739,10 @@ static void mshare_enter_loaded(void *info)
 {
 	struct mshare_attach *att = info;
 
-	if (arch_mshare_loaded_mm() == att->mm)
+	if (arch_mshare_loaded_mm() == att->mm) {
 		mshare_enter_cpu(att->region);
+		arch_mshare_note_loaded();
+	}
 }
 
 /*
@@ -1184,11 +1187,13 @@ void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 {
 	struct mshare_region *region = host->mshare_host;
 	struct mshare_attach *att;
+	u64 seq;
 	int nr;
 
 	if (mshare_skip_tlb_fanout)
 		return;
 
+	seq = mshare_debug_begin_flush();
 	/* The changed PTEs before the CPUs; pairs with mshare_publish_flush(). */
 	smp_mb();
 
@@ -1205,6 +1210,7 @@ void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 		};
 
 		mshare_flush_cpus(&region->cpus, &flush);
+		mshare_debug_end_flush(region, seq);
 		return;
 	}
 
@@ -1219,6 +1225,7 @@ void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 		flush_tlb_mm_range(att->mm, start, end, stride_shift,
 				   freed_tables);
 	rcu_read_unlock();
+	mshare_debug_end_flush(region, seq);
 }
 
 /*

@@ -72,6 +72,7 @@ struct mshare_region {
 	struct rcu_head rcu;
 #ifdef CONFIG_MSHARE_DEBUG
 	struct list_head all;
+	atomic64_t flushed;		/* the newest flush that is over */
 #endif
 	char name[NAME_MAX + 1];
 };
@@ -179,6 +180,8 @@ extern bool mshare_skip_table_pin;
 extern bool mshare_always_relax;
 void mshare_debug_add(struct mshare_region *region);
 void mshare_debug_del(struct mshare_region *region);
+u64 mshare_debug_begin_flush(void);
+void mshare_debug_end_flush(struct mshare_region *region, u64 seq);
 #else
 #define mshare_gup_fast_ignore_ro	false
 #define mshare_skip_tlb_fanout	false
@@ -186,6 +189,11 @@ void mshare_debug_del(struct mshare_region *region);
 #define mshare_always_relax	false
 static inline void mshare_debug_add(struct mshare_region *region) { }
 static inline void mshare_debug_del(struct mshare_region *region) { }
+static inline u64 mshare_debug_begin_flush(void) { return 0; }
+static inline void mshare_debug_end_flush(struct mshare_region *region,
+					  u64 seq)
+{
+}
 #endif
 
 /* mshare_syscall.c */

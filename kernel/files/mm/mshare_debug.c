@@ -18,6 +18,7 @@
 #include <linux/seq_file.h>
 
 #include <asm/mshare.h>
+#include <asm/mshare_tlb.h>
 
 #include "internal.h"
 #include "mshare.h"
@@ -42,6 +43,45 @@ void mshare_debug_del(struct mshare_region *region)
 	spin_lock(&mshare_all_lock);
 	list_del(&region->all);
 	spin_unlock(&mshare_all_lock);
+}
+
+/*
+ * Flushes of regions are numbered, and what is flushed of a CPU's TLB is as new
+ * as the newest flush that has begun by then. See arch/x86/mm/tlb.c. Batched
+ * flushes have no number.
+ */
+static atomic64_t mshare_seq;
+
+u64 mshare_debug_flush_seq(void)
+{
+	return atomic64_read(&mshare_seq);
+}
+
+u64 mshare_debug_begin_flush(void)
+{
+	return atomic64_inc_return(&mshare_seq);
+}
+
+void mshare_debug_end_flush(struct mshare_region *region, u64 seq)
+{
+	s64 old = atomic64_read(&region->flushed);
+
+	while (old < seq && !atomic64_try_cmpxchg(&region->flushed, &old, seq))
+		;
+}
+
+/* This CPU is to use what it has of @mm, which was last flushed at @seq. */
+void mshare_debug_check_seq(struct mm_struct *mm, u64 seq)
+{
+	struct mshare_attach *att;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node)
+		/* Not while it is being attached: its flush is to come. */
+		WARN_ONCE(smp_load_acquire(&att->linked) &&
+			  atomic64_read(&att->region->flushed) > seq,
+			  "mshare: an ASID is used without a flush it needs\n");
+	rcu_read_unlock();
 }
 
 static int regions_show(struct seq_file *m, void *v)
