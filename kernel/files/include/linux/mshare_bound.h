@@ -15,13 +15,15 @@
 #include <linux/mshare.h>
 
 /*
- * Sizes of pieces, by what is done to them. The first is in pages, as each may
- * cost a fault; the others are in filled entries of PMD tables, of 2 MiB.
+ * Sizes of pieces, by what is done to them. In pages, what may cost a fault for
+ * each, and what is looked up for each; the others in filled entries of PMD
+ * tables, of 2 MiB, as less than one would cut huge pages.
  */
-#define MSHARE_PIECE_FAULT	64
+#define MSHARE_PIECE_FAULT	16
+#define MSHARE_PIECE_LOOKUP	128
 #define MSHARE_PIECE_WALK	1
-#define MSHARE_PIECE_ZAP	2
-#define MSHARE_PIECE_PROT	2
+#define MSHARE_PIECE_ZAP	1
+#define MSHARE_PIECE_PROT	1
 #define MSHARE_PIECE_COLLAPSE	16
 
 /* A mapping that is larger is not moved: that cannot be done in pieces. */
@@ -74,8 +76,8 @@ static inline unsigned long mshare_dense_end(struct mm_struct *mm,
 					     unsigned long addr,
 					     unsigned long end)
 {
-	return mm_is_mshare_host(mm) ? min(end, ALIGN(addr + 1, PMD_SIZE)) :
-				       end;
+	return mm_is_mshare_host(mm) ?
+	       min(end, addr + MSHARE_PIECE_LOOKUP * PAGE_SIZE) : end;
 }
 
 /*

@@ -134,16 +134,16 @@ struct call {
 };
 
 static const struct call calls[] = {
-	{ "MADV_POPULATE_READ", NULL, call_populate, O_RDONLY, 256, 300 },
+	{ "MADV_POPULATE_READ", NULL, call_populate, O_RDONLY, 1024, 1100 },
 	{ "smaps", NULL, call_smaps, O_RDONLY, 32, 200 },
-	{ "mincore", NULL, call_mincore, O_RDONLY, 64, 80 },
+	{ "mincore", NULL, call_mincore, O_RDONLY, 256, 300 },
 	{ "MADV_COLD", NULL, call_cold, O_RDWR, 32, 80 },
-	{ "MADV_DONTNEED", prepare_touch, call_dontneed, O_RDWR, 16, 80 },
-	{ "mprotect", NULL, call_mprotect, O_RDWR, 16, 80 },
-	{ "mlock", call_munlock, call_mlock, O_RDWR, 256, 400 },
+	{ "MADV_DONTNEED", prepare_touch, call_dontneed, O_RDWR, 32, 80 },
+	{ "mprotect", NULL, call_mprotect, O_RDWR, 32, 80 },
+	{ "mlock", call_munlock, call_mlock, O_RDWR, 1056, 1200 },
 	{ "munlock", call_mlock, call_munlock, O_RDWR, 32, 80 },
-	{ "munmap", prepare_map, do_munmap_at, O_RDWR, 16, 80 },
-	{ "mmap over mappings", prepare_map, call_map_over, O_RDWR, 16, 80 },
+	{ "munmap", prepare_map, do_munmap_at, O_RDWR, 32, 80 },
+	{ "mmap over mappings", prepare_map, call_map_over, O_RDWR, 32, 80 },
 };
 
 /* ---------------------------------------------- while another is in a call */
