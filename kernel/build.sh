@@ -12,8 +12,9 @@
 # editing one file recompiles what depends on it and no more.
 
 KDIR=$ROOT/kernel
+MUTATIONS=$ROOT/tests/kernel/mutations
 # shellcheck disable=SC2034 # for run
-KERNEL_KINDS=(mshare stock debug lean)
+KERNEL_KINDS=(mshare stock debug lean mutants)
 
 # The same in every build, so that ccache hits and images are comparable.
 export KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 2026' KBUILD_BUILD_USER=mshare KBUILD_BUILD_HOST=mshare
@@ -57,7 +58,7 @@ kernel_fragments() {
         if [ "$1" = debug ]; then printf '%s\n' "$KDIR/config/debug.config"; fi
         if is_patched "$1"; then
                 printf '%s\n' "$KDIR/config/mshare.config"
-                case $1 in debug | lean) printf '%s\n' "$KDIR/config/mshare-debug.config" ;; esac
+                case $1 in debug | lean | mutants) printf '%s\n' "$KDIR/config/mshare-debug.config" ;; esac
                 case $1 in lean | off) printf '%s\n' "$KDIR/config/$1.config" ;; esac
         fi
         case $1 in labels-*) printf '%s\n' "$KDIR/config/labels.config" ;; esac
@@ -73,6 +74,7 @@ kernel_key() {
                 if is_patched "$1"; then
                         # Selftests and documents do not enter the image.
                         grep -vE '^[0-9]+-(docs|selftests)-' "$KDIR/series"
+                        if [ "$1" = mutants ]; then sha256sum < "$MUTATIONS/mutations.list"; fi
                         (cd "$KDIR" && find patches files -type f -not -path 'files/tools/*' \
                                 -not -path 'files/Documentation/*' -not -name '[0-9]*-docs-*.patch' \
                                 -not -name '[0-9]*-selftests-*.patch' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
@@ -116,6 +118,7 @@ kernel_tree() {
         fi
         if is_patched "$kind"; then
                 "$KDIR/series.sh" stage "$KSRC" "$stage" || die "the patch series cannot be applied (see above)"
+                if [ "$kind" = mutants ]; then "$MUTATIONS/apply.py" apply "$stage" || die 'the mutations cannot be applied (see above)'; fi
         else
                 rm -rf "$stage"
                 mkdir -p "$stage/.git"

@@ -295,6 +295,7 @@ fuzz() {
 plan_long() {
         local corner
         plan tlb-model 'the TLB protocol, large models' 600 bed_script build-run/clang/tests/kernel/model/tlb-model --long
+        plan mutations 'faults put into the kernel half' 3600 bed_script tests/kernel/mutations/run.sh
         plan stock-kernel 'the stock kernel' "$(built stock 300)" build_kind stock
         for corner in 'on on' 'on off' 'off off'; do
                 plan "rest-pti-${corner% *}-la57-${corner#* }" \
