@@ -36,7 +36,7 @@ int bus_message_failed(const char *what, int r) {
         if (r == -EINVAL)
                 complain("%s: names and texts must be valid UTF-8", what);
         else
-                complain("%s: the broker's answer makes no sense: %s", what, strerror(-r));
+                complain("%s: the broker's answer is not valid: %s", what, strerror(-r));
         return STATUS_FAILED;
 }
 

@@ -7,21 +7,21 @@
 #include "msharectl.h"
 #include "names.h"
 
-/* These print what goes wrong, begun with "what", and return an exit status. */
+/* These print errors, which start with "what", and return an exit status. */
 
-/* To the system bus, here or where --host= or --machine= say. */
+/* Connects to the system bus of this machine, or of the one that --host= or --machine= names. */
 int bus_connect(const struct arguments *a, sd_bus **ret);
 
-/* A call of the manager's, to be filled and given to bus_call(). */
+/* A new call to the manager object, for the caller to fill and pass to bus_call(). */
 int bus_new_call(sd_bus *bus, const char *method, sd_bus_message **ret);
 
 /*
- * Send it and wait for the answer; reply may be NULL. An action may need an administrator's password: then a
- * question may be asked, and the wait ends only with the user's patience, or when the broker hangs.
+ * Sends the message and waits for the answer; reply may be NULL. An action may need an administrator's password: then polkit may
+ * ask for it, and there is no time limit unless the broker hangs.
  */
 int bus_call(sd_bus *bus, sd_bus_message *m, bool action, const struct arguments *a, const char *what, sd_bus_message **reply);
 
-/* The region's object, by the broker's word. */
+/* Asks the broker for the path of the region's object. */
 int bus_region_path(sd_bus *bus, const char *name, const struct arguments *a, const char *what, char **ret);
 
 /* A call that failed with this error or, where it has none, errno. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Calls without an end of their own: see call.h. */
+/* Calls without a time limit: see call.h. */
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -10,7 +10,7 @@
 #include "names.h"
 #include "util.h"
 
-/* Between an answer to a sign of life and the next question. */
+/* The time between an answer to a ping and the next ping. */
 #define PING_INTERVAL_USEC (5 * UINT64_C(1000000))
 
 struct call {
@@ -44,7 +44,7 @@ static int on_pong(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 r = sd_bus_error_copy(c->error, e);
                 return finish(c, r < 0 ? r : -ETIMEDOUT);
         }
-        /* Any other answer is one. */
+        /* Any other answer, even an error, shows that the broker works. */
         r = sd_event_source_set_time_relative(c->timer, PING_INTERVAL_USEC);
         if (r >= 0)
                 r = sd_event_source_set_enabled(c->timer, SD_EVENT_ONESHOT);
@@ -67,7 +67,7 @@ static int on_reply(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         int r = 0;
 
         if (sd_bus_message_is_method_error(m, NULL)) {
-                /* What the sign of life said before is not the answer. */
+                /* The error of an earlier ping is not the answer. */
                 sd_bus_error_free(c->error);
                 r = -sd_bus_message_get_errno(m);
                 if (sd_bus_error_copy(c->error, sd_bus_message_get_error(m)) == -ENOMEM)

@@ -15,8 +15,8 @@ struct call_watch {
 };
 
 /*
- * Send m and wait for the answer as long as it takes, but not for a broker that hangs: it is asked for a sign of life
- * now and then, and has the usual time of a call to answer that. So questions of polkit and populating have their time.
+ * Sends m and waits for the answer as long as it takes, unless the broker hangs: it is pinged now and then, and has the usual
+ * time limit of a call to answer. So polkit's questions and populating may take as long as they need.
  *
  * 0, or negative errno with the error set where the bus has one. *ret_signal, if watch is not NULL, is the signal that
  * interrupted the call, or 0; then the answer may be an error, -ECANCELED or success, and the caller decides.

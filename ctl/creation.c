@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A region on its way: how far it is, and how to get rid of it when the user has enough. */
+/* Waits for a region to be created: shows progress, and cancels the creation when the user interrupts the command. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -55,9 +55,9 @@ static int remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
 }
 
 /*
- * To remove a region that is being made cancels it; the call then ends with an error. But this name may be another
- * region's: one that is ready, while a password is asked for, or one that another caller makes. So only what is being
- * made, and since we asked, is removed.
+ * Removing a region that is being created cancels the creation; the call then ends with an error. But the name may belong to
+ * another region: one that is ready, while polkit asks for a password, or one that another caller creates. So a region is removed
+ * only if it is being created, and only if that began after our call.
  */
 static int on_interrupt(sd_bus *bus, void *userdata) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -71,7 +71,7 @@ static int on_interrupt(sd_bus *bus, void *userdata) {
             sd_bus_get_property_trivial(
                     bus, BUS_NAME, path, BUS_REGION_INTERFACE, "CreatedUSec", NULL, 't', &created) < 0)
                 return -ECANCELED;
-        /* Ready: then the answer is on its way. */
+        /* It is ready, so the answer will arrive soon. */
         if (strcmp(state, "creating") != 0)
                 return created >= c->began_usec ? 0 : -ECANCELED;
         if (created < c->began_usec || remove_region(bus, c->name, &error) < 0)
@@ -110,18 +110,18 @@ int creation_run(struct creation *c,
         if (c->shown)
                 (void) fputs("\r\x1b[K", stderr);
         if (*ret_signal != 0) {
-                /* It was made all the same: no client has used it yet. */
+                /* It was created nevertheless, but no client has used it yet. */
                 if (r >= 0 && remove_region(bus, c->name, &ignored) < 0) {
-                        complain("Region \"%s\" was made before it could be cancelled, and cannot be removed: %s", c->name,
+                        complain("Region \"%s\" was created before it could be cancelled, and cannot be removed: %s", c->name,
                                  ignored.message ?: "unknown error");
                         return STATUS_FAILED;
                 }
-                /* No word from the broker, which may hang, or may be waiting for a password. */
+                /* No answer from the broker, which may hang, or may be waiting for a password. */
                 if (r == -ECANCELED && !sd_bus_error_is_set(&error)) {
                         complain("Interrupted while waiting for the broker's answer");
                         return STATUS_FAILED;
                 }
-                complain("Cancelled; there is no region \"%s\" of this command's making", c->name);
+                complain("Cancelled; region \"%s\" was not created", c->name);
                 return STATUS_FAILED;
         }
         return r < 0 ? bus_call_failed(what, &error, r) : STATUS_OK;

@@ -10,15 +10,15 @@ struct creation {
         uint64_t size;       /* bytes */
         uint64_t began_usec; /* by CLOCK_REALTIME */
         bool show;           /* progress, on standard error */
-        bool cancelled;      /* the broker was told to drop what it was making */
+        bool cancelled;      /* the broker was asked to cancel the creation */
         bool shown;
         uint64_t first_usec; /* of progress, by CLOCK_MONOTONIC; 0: none yet */
         double first;
 };
 
 /*
- * Send the call that creates it and wait for the answer, with progress on the terminal. Ctrl-C or SIGTERM cancels: then
- * nothing is left of the region, and *ret_signal is the signal. Prints what goes wrong; returns an exit status.
+ * Sends the call that creates the region and waits for the answer, with progress on the terminal. Ctrl-C or SIGTERM cancels: then
+ * nothing is left of the region, and *ret_signal is the signal. Prints errors; returns an exit status.
  */
 int creation_run(struct creation *c,
                  sd_bus *bus,

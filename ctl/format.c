@@ -27,8 +27,8 @@ static size_t decode(const char *s, uint32_t *ret) {
 }
 
 /*
- * Not the control characters of ASCII and of C1 (U+009B begins an escape sequence as ESC does), nor what turns the
- * direction of writing around, nor bytes that are no UTF-8. *ret_n is the number of bytes that this is about.
+ * Whether the next character is safe for a terminal: not a control character of ASCII or C1 (U+009B starts an escape sequence as
+ * ESC does), not a mark that changes the direction of text, and valid UTF-8. *ret_n is its number of bytes.
  */
 static bool is_shown(const char *s, size_t *ret_n) {
         uint32_t c = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Writing alone, which takes less than depending on a library for it: libsystemd 252 keeps its own to itself. */
+/* Only writing, which does not justify a dependency: libsystemd 252 does not export its own JSON functions. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -26,12 +26,12 @@ const struct verb verbs[] = {
         {"list", "", "List regions (this is what happens without a command)", 0, 0, false, verb_list},
         {"status", "[NAME...]", "Show the broker, or regions", 0, -1, false, verb_status},
         {"show", "[NAME...]", "Show properties, for programs", 0, -1, false, verb_show},
-        {"top", "", "Show regions, again and again", 0, 0, false, verb_top},
+        {"top", "", "Show regions, updated continuously", 0, 0, false, verb_top},
         {"create", "NAME SIZE", "Create a region", 2, 2, false, verb_create},
         {"remove", "NAME...", "Remove regions", 1, -1, false, verb_remove},
         {"chmod", "MODE NAME...", "Change who may attach", 2, -1, false, verb_chmod},
-        {"chown", "OWNER[:GROUP] NAME...", "Change whose they are", 2, -1, false, verb_chown},
-        {"clients", "NAME", "List who holds leases on a region", 1, 1, false, verb_clients},
+        {"chown", "OWNER[:GROUP] NAME...", "Change owner and group", 2, -1, false, verb_chown},
+        {"clients", "NAME", "List the clients of a region", 1, 1, false, verb_clients},
         {"maps", "NAME", "List what a region maps", 1, 1, false, verb_maps},
         {"check", "UNIT|PID [REGION]", "Check that a server's shared memory is in a region", 1, 2, false, verb_check},
         {"metrics", "", "Write all figures as OpenMetrics text", 0, 0, false, verb_metrics},
@@ -52,7 +52,7 @@ void complain(const char *format, ...) {
         va_end(ap);
         if (r < 0)
                 text = NULL;
-        /* In one piece, whoever else writes there. */
+        /* With one write, so that output of other processes does not mix with it. */
         (void) fprintf(stderr, "msharectl: %s\n", text ?: "Out of memory");
 }
 
@@ -62,7 +62,7 @@ int main(int argc, char *argv[]) {
         int status;
 
         (void) setlocale(LC_ALL, "");
-        /* Our sentences have one language, and so have the system's that end them. */
+        /* Our messages are English, so the system's error texts in them must be, too. */
         (void) setlocale(LC_MESSAGES, "C");
 
         status = options_parse(argc, argv, &a, &verb);

@@ -17,7 +17,7 @@ enum exit_status {
         STATUS_DENIED = 4,
         STATUS_NO_BROKER = 5,
         STATUS_UNSUPPORTED = 6,
-        /* Of "run" alone, whose other statuses are the command's: as env(1) and nohup(1) have them. */
+        /* Only of "run", whose other statuses are those of the command, as with env(1) and nohup(1). */
         STATUS_RUN_FAILED = 125,
         STATUS_RUN_CANNOT = 126,
         STATUS_RUN_NOT_FOUND = 127,
@@ -39,7 +39,7 @@ struct arguments {
         size_t n_properties;
 };
 
-/* The verbs: each prints what goes wrong itself and returns the exit status. */
+/* The verbs: each prints its own errors and returns the exit status. */
 int verb_check(const struct arguments *a);
 int verb_chmod(const struct arguments *a);
 int verb_chown(const struct arguments *a);

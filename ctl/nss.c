@@ -6,7 +6,7 @@
 #include "nss.h"
 #include "util.h"
 
-/* A group with thousands of members needs more than any size one could think of; this ends what never ends. */
+/* A group with thousands of members needs a large buffer. This limit ends a loop with a broken service. */
 #define BUFFER_MIN 4096
 #define BUFFER_MAX (64U << 20)
 
@@ -18,7 +18,7 @@ static bool grow(int r, size_t *size) {
         return true;
 }
 
-/* Services differ in how they say that there is nobody of the name: getpwnam(3) lists these. */
+/* Services differ in the error for a name that does not exist: getpwnam(3) lists these. */
 static int result(int r, bool found) {
         if (r == 0 || r == ENOENT || r == ESRCH || r == EBADF || r == EPERM)
                 return found ? 0 : -ESRCH;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Why a server is not in its region: from what the kernel and the broker say, without asking the server. */
+/* Finds out why a server is not in its region, from the kernel and the broker, without the server's help. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -81,7 +81,7 @@ static bool in_group(const struct process *p, gid_t gid) {
         return false;
 }
 
-/* The access list beside the mode; as POSIX ACLs have it, any group that admits will do. */
+/* The access list beside the mode. As with all POSIX access lists, one group that admits is enough. */
 static bool acl_admits(const struct process *p, const char *acl) {
         unsigned int id, access;
         char kind[8];

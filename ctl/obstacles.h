@@ -22,8 +22,8 @@ struct obstacles {
 void obstacles_done(struct obstacles *o);
 
 /*
- * What keeps the server out of the region: sentences, without full stops, the most certain first. What only may stand
- * in the way says so. min_size is the size in bytes from which on memory is meant to be in a region. 0 or -ENOMEM.
+ * Lists what keeps the server out of the region: sentences without full stops, the most certain first. An uncertain one says "may".
+ * min_size is the smallest mapping, in bytes, that should be in a region. 0 or -ENOMEM.
  */
 int obstacles_find(const struct process *p,
                    const struct mappings *m,

@@ -44,12 +44,12 @@ static const struct option_info infos[] = {
         {"addresses", NULL, "list", OPTION_FLAG, 0, INTO(addresses), "Show where the windows lie"},
         {"sort", "COLUMN", "list top", OPTION_TEXT, 0, INTO(sort), "Order by this column, the largest number first"},
         {"batch", NULL, "top", OPTION_FLAG, 'b', INTO(batch), "Write one list after another, for pipes and files"},
-        {"iterations", "NUMBER", "top", OPTION_TEXT, 'n', INTO(iterations), "Stop after so many"},
-        {"delay", "TIME", "top", OPTION_TEXT, 'd', INTO(delay), "Time between them (default 2s)"},
-        {"property", "NAME", "show", OPTION_PROPERTY, 'p', 0, "Show this property alone"},
+        {"iterations", "NUMBER", "top", OPTION_TEXT, 'n', INTO(iterations), "Stop after this many updates"},
+        {"delay", "TIME", "top", OPTION_TEXT, 'd', INTO(delay), "Time between updates (default 2s)"},
+        {"property", "NAME", "show", OPTION_PROPERTY, 'p', 0, "Show only this property"},
         {"value", NULL, "show", OPTION_FLAG, 0, INTO(value), "Show the value without the name"},
         {"mode", "MODE", "create", OPTION_TEXT, 0, INTO(mode), "Permissions, octal (default 0600)"},
-        {"owner", "USER[:GROUP]", "create", OPTION_TEXT, 0, INTO(owner), "Whose it is (default: yours)"},
+        {"owner", "USER[:GROUP]", "create", OPTION_TEXT, 0, INTO(owner), "Owner and group (default: yours)"},
         {"backing", "KIND", "create", OPTION_TEXT, 0, INTO(backing), "anonymous, memfd, hugetlb, file, empty"},
         {"file", "PATH", "create", OPTION_TEXT, 0, INTO(file), "The file of --backing=file"},
         {"populate", NULL, "create", OPTION_FLAG, 0, INTO(populate), "Fill it with memory before anybody uses it"},
@@ -96,7 +96,7 @@ static void print_option(const struct option_info *info) {
         (void) printf("  %s %-28s %s\n", letter, text, info->help);
 }
 
-/* The options of one verb alone, or with NULL those of all. */
+/* The options of one verb, or with NULL those that all verbs have. */
 static void print_options(const struct verb *verb) {
         bool any = false;
         size_t i;
@@ -192,7 +192,7 @@ static int take_option(const struct option_info *info, const char *argument, str
         }
 }
 
-/* Another machine's processes and files are out of reach. */
+/* Processes and files of another machine cannot be reached. */
 static int check_place(const struct verb *verb, const struct arguments *a) {
         const char *option = a->host ? "--host" : "--machine";
         bool here = strcmp(verb->name, "check") == 0 || strcmp(verb->name, "maps") == 0 ||
@@ -230,7 +230,7 @@ static int check_arguments(const struct verb *verb, const struct arguments *a) {
         return STATUS_OK;
 }
 
-/* Fills the two tables that getopt_long() wants. Its values are indexes into infos, and letters their own. */
+/* Fills the two tables for getopt_long(). Values are indexes into infos; letters stand for themselves. */
 static void make_getopt_tables(struct option *options, char *letters) {
         size_t i;
 
@@ -261,7 +261,7 @@ static const struct option_info *find_option(int c) {
         return NULL;
 }
 
-/* What follows "--" is the command's own, options and all. */
+/* Everything after "--" belongs to the command, including options. */
 static int split_command(int argc, char *argv[], struct arguments *a) {
         int i;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The pager, under the rules that systemd's tools have for theirs, see the environment variables in systemctl(1): a
- * pager can start a shell, and whoever may run "sudo msharectl list" need not be allowed a root shell.
+ * Starts the pager by the rules of systemd's tools, see the environment variables in systemctl(1): a pager can start a shell, and
+ * a user that may run "sudo msharectl list" is not necessarily allowed to have a root shell.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -34,14 +34,14 @@ static bool is_no(const char *s) {
         return false;
 }
 
-/* Whether the session is another user's than the one we act as, as with sudo. Where there is none: to be safe, yes. */
+/* Whether the session belongs to another user than the one we run as, as with sudo. Without a session: yes, to be safe. */
 static bool is_elevated(void) {
         uid_t uid;
 
         return sd_pid_get_owner_uid(0, &uid) < 0 || uid != geteuid();
 }
 
-/* *ret_trusted: the administrator has said that the variables that name a pager may be followed. */
+/* *ret_trusted: the administrator allows the variables that name a pager. */
 static bool find_secure_mode(bool *ret_trusted) {
         const char *setting = secure_getenv("SYSTEMD_PAGERSECURE");
 
@@ -63,7 +63,7 @@ static const char *find_pager(bool trusted) {
                 if (!pager)
                         pager = secure_getenv("PAGER");
         }
-        /* A small system may have none: then the text itself, rather than nothing. */
+        /* A small system may have no pager. Then print the text without one. */
         if (!pager)
                 return "if command -v less > /dev/null; then exec less; else exec cat; fi";
         return pager[0] == '\0' || strcmp(pager, "cat") == 0 ? NULL : pager;
@@ -97,8 +97,8 @@ void pager_open(struct pager *pager, bool wanted) {
                 if (dup2(fds[0], STDIN_FILENO) < 0)
                         _exit(EXIT_FAILURE);
                 /*
-                 * Quit if it fits the screen, keep colours, and leave the text where it was. What $LESS said before is
-                 * not taken over: its options can run programs.
+                 * Quit if it fits the screen, keep colours, and leave the text on the screen. The old $LESS is not used: its
+                 * options can run programs.
                  */
                 less = secure_getenv("SYSTEMD_LESS");
                 if (setenv("LESS", trusted && less ? less : "FRSXMK", 1) < 0 ||

@@ -59,7 +59,7 @@ int parse_address(const char *s, uint64_t *ret) {
         return 0;
 }
 
-/* A number that is an id; UINT32_MAX means "none" to the kernel and is no id. */
+/* Parses an ID. UINT32_MAX means "none" to the kernel and is not an ID. */
 static int parse_id(const char *s, uint32_t *ret) {
         const char *end;
         uint64_t n;

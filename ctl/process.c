@@ -35,7 +35,7 @@ void process_done(struct process *p) {
         *p = (struct process){};
 }
 
-/* A process that ended meanwhile is not there, whatever the kernel calls that. */
+/* The kernel has several errors for a process that has exited. */
 static int open_file(const char *proc, pid_t pid, const char *name, FILE **ret) {
         _cleanup_(freep) char *path = NULL;
         FILE *f;
@@ -219,7 +219,7 @@ static int on_mount(const char *line, struct process *p) {
         return 0;
 }
 
-/* Servers may write their titles over it, and it may be another user's: then it is not known. */
+/* A server may overwrite it with its title, and that of another user cannot be read. Then it is not known. */
 static int read_environment(const char *proc, pid_t pid, struct process *p) {
         static const char region[] = "MSHARE_REGION=", min_size[] = "MSHARE_MIN_SIZE=";
         _cleanup_(fclosep) FILE *f = NULL;

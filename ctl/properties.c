@@ -30,7 +30,7 @@ void properties_done(struct properties *p) {
         *p = (struct properties){};
 }
 
-/* Those who are admitted beside the mode, as words with colons and as an array of arrays. 1, or negative errno. */
+/* The entries of the access list, as words with colons and as an array of arrays. 1, or negative errno. */
 static int read_acl(sd_bus_message *m, struct property *p) {
         _cleanup_(fclosep) FILE *text = NULL, *json = NULL;
         size_t text_size, json_size;
@@ -67,7 +67,7 @@ static int read_acl(sd_bus_message *m, struct property *p) {
         return r < 0 ? r : 1;
 }
 
-/* 1: read; 0: of a type that is not for showing, skipped. */
+/* 1: read; 0: skipped, because its type is not shown. */
 static int read_value(sd_bus_message *m, struct property *p) {
         const char *contents, *s;
         char buf[64];

@@ -100,7 +100,7 @@ static int add_sharer(struct table *t, pid_t pid, const struct mapping *window) 
         return 0;
 }
 
-/* *hidden is raised if the process may not be looked at. */
+/* Increments *hidden if we may not read the process's mappings. */
 static int look_at(pid_t pid, const struct place *place, struct table *t, size_t *hidden) {
         _cleanup_(mappings_done) struct mappings m = {};
         size_t i;
@@ -146,6 +146,6 @@ int sharers_print(const char *region, const struct arguments *a) {
         if (table_print(t, a, "sharer") < 0)
                 return bus_out_of_memory();
         if (hidden > 0 && a->legend && a->json == JSON_OFF)
-                (void) fprintf(stderr, "%zu processes of other users may share it as well; root sees them.\n", hidden);
+                (void) fprintf(stderr, "%zu processes of other users may share it as well; only root can see them.\n", hidden);
         return STATUS_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Whether a server's shared memory is in a region. That is the kernel's to say: a process is in a region if it has a
- * window of it, and /proc shows this without the broker. The broker is asked only for what keeps the server out.
+ * Whether a server's shared memory is in a region. The kernel knows this: a process is in a region if it has a window of it, and
+ * /proc shows windows without the broker. The broker is asked only for what keeps the server out.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -63,7 +63,7 @@ static bool is_fine(const struct checked *c) {
         return c->window && !c->outside;
 }
 
-/* Look until all is well, the process is gone, or the time is over. */
+/* Look until the server is in the region, the process has exited, or the time is over. */
 static int look_for(struct checked *c, const struct place *place, uint64_t usec) {
         const struct timespec interval = {.tv_nsec = INTERVAL_NSEC};
         struct timespec start, now;
@@ -87,7 +87,7 @@ static const char *window_region(const struct mapping *window) {
         return slash ? slash + 1 : window->path;
 }
 
-/* How the broker sees it. Nothing here is printed: it becomes one of the obstacles. */
+/* Reads the region's properties from the broker. Errors are not printed: they become obstacles. */
 static int describe_target(sd_bus *bus, struct target *t) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL, *all = NULL;
@@ -217,7 +217,7 @@ static int report(const struct checked *c, const struct obstacles *o, const stru
         return STATUS_FAILED;
 }
 
-/* Where the region is known and the broker is up, whatever is missing. */
+/* Reads what it can about region and broker; what cannot be read is left out. */
 static int diagnose(struct checked *c, const struct place *place, const struct arguments *a, struct obstacles *ret) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(process_done) struct process p = {};

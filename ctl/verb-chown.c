@@ -11,7 +11,7 @@ static int set_owner(sd_bus *bus, const char *name, struct owner owner, const st
         static const char what[] = "Cannot change the owner";
         int r;
 
-        /* The call sets both; what is not to change is what it is now. */
+        /* The call sets both, so pass the current value of the one that stays. */
         if (!owner.has_uid || !owner.has_gid) {
                 r = bus_region_path(bus, name, a, what, &path);
                 if (r == STATUS_OK)

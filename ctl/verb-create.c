@@ -14,7 +14,7 @@
 
 #define MODE_DEFAULT 0600
 
-/* The command line's words as what the broker wants. */
+/* Turns the words of the command line into the broker's options. */
 struct wish {
         const char *name;
         uint64_t size, address, linger;
@@ -35,7 +35,7 @@ static int parse_words(const struct arguments *a, struct wish *w) {
                 return STATUS_USAGE;
         }
         if (a->address && parse_address(a->address, &w->address) < 0) {
-                complain("--address=%s is not an address: 0x and hexadecimal digits are wanted", a->address);
+                complain("--address=%s is not an address: expected 0x and hexadecimal digits", a->address);
                 return STATUS_USAGE;
         }
         if (a->linger && parse_span(a->linger, &w->linger) < 0) {
@@ -43,7 +43,7 @@ static int parse_words(const struct arguments *a, struct wish *w) {
                 return STATUS_USAGE;
         }
         if (a->linger && (!a->lifetime || strcmp(a->lifetime, "while-leased") != 0)) {
-                complain("--linger= needs --lifetime=while-leased");
+                complain("--linger= requires --lifetime=while-leased");
                 return STATUS_USAGE;
         }
         if (a->lifetime && !one_of(a->lifetime, "persistent", "while-leased", NULL)) {
@@ -136,7 +136,7 @@ static int print_result(sd_bus_message *reply, const struct arguments *a, const 
         return STATUS_OK;
 }
 
-/* Whoever started us sees that a signal ended us, and which. */
+/* End by the same signal, so that the parent process sees it. */
 static void die_of(int number) {
         (void) signal(number, SIG_DFL);
         (void) raise(number);
@@ -159,14 +159,14 @@ int verb_create(const struct arguments *a) {
                 r = parse_owner_word(a, a->owner, &w.owner);
         if (r != STATUS_OK)
                 return r;
-        /* As in region files: what is new and a user's has that user's group. Those of another machine are not ours. */
+        /* As in region files: the group is that of the user. Groups of another machine are not known here. */
         if (!a->host && !a->machine && w.owner.has_uid && !w.owner.has_gid && w.owner.login_gid != UINT32_MAX) {
                 w.owner.gid = w.owner.login_gid;
                 w.owner.has_gid = true;
         }
 
         if (a->file) {
-                /* Opened with our rights: the broker opens no path for anybody. */
+                /* Opened with the rights of the caller: the broker never opens a path for a client. */
                 fd = open(a->file, O_RDWR | O_CLOEXEC | O_NOCTTY);
                 if (fd < 0) {
                         complain("Cannot open %s: %s", a->file, strerror(xerrno()));

@@ -8,7 +8,7 @@
 #include "table.h"
 #include "util.h"
 
-/* The last two for people come at request. */
+/* The last two columns are shown only on request. */
 static const struct column columns[] = {
         {"name", 0, NULL},
         {"size", COLUMN_RIGHT, NULL},
@@ -37,7 +37,7 @@ static int add_bytes(struct table *t, uint64_t n) {
         return table_add_number(t, n, format_bytes(n, text, sizeof(text)));
 }
 
-/* To those who may not acquire a region the broker does not tell where it lies. */
+/* The broker does not tell the address to users that may not acquire the region. */
 static int add_place(struct table *t, struct properties *p) {
         uint64_t address = properties_number(p, "Address"), length = properties_number(p, "Length");
         char text[32];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The figures as OpenMetrics text, which is also the text format of Prometheus: only gauges are used, whose form is the
- * same in both. Everything is the broker's and, through it, the kernel's word at that moment.
+ * Writes the figures as OpenMetrics text, which Prometheus reads, too: only gauges are used, and their form is the same in both.
+ * All figures are those of the broker, and of the kernel through the broker, at this moment.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -126,7 +126,7 @@ static void print_all(FILE *f, struct properties *manager, struct regions *regio
         }
 }
 
-/* A broker that does not answer is a figure, too. */
+/* That the broker does not answer is a figure, too. */
 static int collect(const struct arguments *a, FILE *f) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(properties_done) struct properties manager = {};
@@ -150,7 +150,7 @@ static int collect(const struct arguments *a, FILE *f) {
         return STATUS_OK;
 }
 
-/* All or nothing: the reader sees the old file or the new one. */
+/* Replace the file atomically: a reader sees either the old file or the new one. */
 static int write_file(const char *path, const char *text, size_t size) {
         _cleanup_(freep) char *temporary = NULL;
         _cleanup_(closep) int fd = -1;

@@ -19,7 +19,7 @@ static bool wanted(const struct arguments *a, const char *name) {
         return a->n_names == 0;
 }
 
-/* One line, at once: whoever reads a pipe wants to know now. region may be NULL, uid UINT32_MAX. */
+/* Print one line and flush it, as the output may be a pipe. region may be NULL, uid UINT32_MAX. */
 static void print_event(const struct arguments *a, const char *event, const char *region, uint32_t uid) {
         _cleanup_(freep) char *region_json = NULL, *event_json = NULL, *region_text = NULL;
         char number[32], usec[32], when[64], user[64];
@@ -122,7 +122,7 @@ int verb_monitor(const struct arguments *a) {
         if (a->legend && a->json == JSON_OFF)
                 (void) fprintf(stderr, "Monitoring regions; Ctrl-C ends it.\n");
 
-        /* Without a handler a signal ends the loop with success; the bus's end ends it with failure. */
+        /* A signal without a handler ends the loop with success; a lost bus ends it with failure. */
         r = sd_event_loop(event);
         if (r != 0) {
                 complain("Lost the system bus");

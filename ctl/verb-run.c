@@ -29,7 +29,7 @@ static int find_preload(char **ret) {
         absolute = realpath(path, NULL);
         if (!absolute)
                 return -xerrno();
-        /* The dynamic linker would merely warn and start the command without. */
+        /* The dynamic linker would only warn, and start the command without the library. */
         if (access(absolute, R_OK) < 0)
                 return -xerrno();
         *ret = TAKE_PTR(absolute);
@@ -40,11 +40,11 @@ static void region_releasep(mshare_region **region) {
         (void) mshare_region_release(*region);
 }
 
-/* The lease is not marked to be closed: the command and all that it starts hold it until they end. */
+/* The lease stays open across exec: the command and its children hold it until they exit. */
 static int lease(const struct arguments *a, mshare_region **ret) {
         const struct mshare_acquire_options options = {
                 .size = sizeof(options),
-                /* Root is asked no question. */
+                /* polkit asks root no question. */
                 .timeout_usec = a->ask_password && geteuid() != 0 ? UINT64_MAX : 0,
                 .flags = MSHARE_ACQUIRE_DETACHED | (a->ask_password ? MSHARE_ACQUIRE_INTERACTIVE : 0),
         };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Properties as programs want them: as the broker has them, one on a line. */
+/* Prints properties for programs: unformatted, one on a line. */
 #include <stdio.h>
 
 #include "bus.h"

@@ -28,8 +28,8 @@ static bool is_limit(const struct property *p) {
 }
 
 /*
- * KernelSupport tells of the kernel alone. What else keeps the broker from making and leasing regions, msharefs
- * above all, it tells those who ask for one. As no region has no name, nothing comes of asking for that one.
+ * KernelSupport is only about the kernel. What else keeps the broker from working, such as msharefs not being mounted, is found
+ * out by asking for a region. No region has an empty name, so asking for that has no other effect.
  * *ret is the sentence, or NULL.
  */
 static int find_obstacle(sd_bus *bus, char **ret) {

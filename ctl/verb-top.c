@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The list of regions, again and again, as top(1) has processes. */
+/* The list of regions, updated continuously, as top(1) does for processes. */
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -82,7 +82,7 @@ static int add_bytes(struct table *t, uint64_t n) {
         return table_add_number(t, n, format_bytes(n, text, sizeof(text)));
 }
 
-/* By how much the resident memory grew in a second; a region that was not there before did not. */
+/* How much the resident memory grew in a second; 0 for a new region. */
 static int add_growth(struct table *t, const struct top *top, const struct region *region, uint64_t now) {
         const struct region *old = NULL;
         char text[40], bytes[32], json[32];

@@ -24,9 +24,9 @@ int parse_owner_word(const struct arguments *a, const char *s, struct owner *ret
         if (r == -ESRCH)
                 complain("Owner \"%s\" names a user or group that does not exist", s);
         else if (r == -EINVAL || r == -ERANGE)
-                complain("Owner \"%s\" has not the form USER, USER:GROUP or :GROUP", s);
+                complain("Owner \"%s\" is not of the form USER, USER:GROUP or :GROUP", s);
         else {
-                complain("Cannot find out who owner \"%s\" is: %s", s, strerror(-r));
+                complain("Cannot look up owner \"%s\": %s", s, strerror(-r));
                 return STATUS_FAILED;
         }
         return STATUS_USAGE;

@@ -113,7 +113,7 @@ check 'an unknown backing' run 2 '' 'msharectl: --backing=tape .* ' create x 1M 
 check 'a file without its backing' run 2 '' 'msharectl: --backing=file and --file=PATH go together ' create x 1M --file=/dev/null
 check 'a file that is not there' run 1 '' 'msharectl: Cannot open /nonexistent: No such file.* ' create x 1M --backing=file --file=/nonexistent
 check 'an unknown lifetime' run 2 '' 'msharectl: --lifetime=long .* ' create x 1M --lifetime=long
-check 'linger without its lifetime' run 2 '' 'msharectl: --linger= needs --lifetime=while-leased ' create x 1M --linger=5
+check 'linger without its lifetime' run 2 '' 'msharectl: --linger= requires --lifetime=while-leased ' create x 1M --linger=5
 check 'a linger of no form' run 2 '' 'msharectl: --linger=5y .* ' create x 1M --lifetime=while-leased --linger=5y
 check 'an address without 0x' run 2 '' 'msharectl: --address=4000 .* ' create x 1M --address=4000
 check 'unknown hugepages' run 2 '' 'msharectl: --hugepages=some .* ' create x 1M --hugepages=some

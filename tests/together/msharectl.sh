@@ -32,7 +32,7 @@ for signal in INT TERM; do
         wait $pid
         status=$?
         check "create --populate can be cancelled with SIG$signal" [ $status = $((128 + $(kill -l $signal))) ]
-        check 'it says so' grep -q 'Cancelled; there is no region "cancelled"' "$out/cancelled"
+        check 'it says so' grep -q 'Cancelled; region "cancelled" was not created' "$out/cancelled"
         check 'and leaves nothing' run 3 '' '.*There is no region .cancelled. ' status cancelled
         check 'not even a file' [ ! -e "$FAKE_MSHARE/cancelled" ]
 done
