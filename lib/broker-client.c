@@ -81,7 +81,7 @@ static int call_failed(const char *name, int r, const sd_bus_error *error, char 
 
 void broker_lease_done(struct broker_lease *lease) {
         free(lease->backing);
-        own_fd_close(&lease->fd);
+        own_fd_close(&lease->lease);
         own_fd_close(&lease->region);
         *lease = BROKER_LEASE_NONE;
 }
@@ -141,7 +141,7 @@ static int call_acquire(sd_bus *bus,
                                    "Cannot acquire region \"%s\": the broker's answer makes no sense",
                                    name);
 
-        r = keep_fd(&lease->fd, fd);
+        r = keep_fd(&lease->lease, fd);
         if (r >= 0 && open)
                 r = keep_fd(&lease->region, region);
         return r < 0 ? call_failed(name, r, &error, ret_message) : 0;

@@ -13,11 +13,11 @@ struct broker_lease {
         uint64_t length;
         uint64_t size;
         char *backing;
-        struct own_fd fd;     /* the lease itself */
+        struct own_fd lease;
         struct own_fd region; /* the region's file; none if the broker does not know OpenRegion */
 };
 
-#define BROKER_LEASE_NONE ((struct broker_lease){.fd = {.fd = -1}, .region = {.fd = -1}})
+#define BROKER_LEASE_NONE ((struct broker_lease){.lease = {.fd = -1}, .region = {.fd = -1}})
 
 /* Closes what is still ours, and is BROKER_LEASE_NONE then. */
 void broker_lease_done(struct broker_lease *lease);

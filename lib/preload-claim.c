@@ -54,7 +54,7 @@ static int open_region(const char *name, int file, int *ret, struct stat *ret_st
 int preload_claim_open(const char *name, int file, struct own_fd *ret, unsigned int *tries, char **ret_message) {
         _cleanup_(closep) int fd = -1;
         char buf[128];
-        struct stat st;
+        struct stat st = {};
         int r;
 
         r = open_region(name, file, &fd, &st, ret_message);
@@ -95,7 +95,7 @@ int preload_claim_open(const char *name, int file, struct own_fd *ret, unsigned 
 static int open_again(const char *name, int file, struct own_fd *claim, char **ret_message) {
         const struct own_fd before = *claim;
         _cleanup_(closep) int fd = -1;
-        struct stat st;
+        struct stat st = {};
         int r;
 
         r = open_region(name, file, &fd, &st, ret_message);

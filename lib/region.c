@@ -247,7 +247,7 @@ _public_ const char *mshare_region_backing(const mshare_region *region) {
 }
 
 _public_ int mshare_region_lease_fd(const mshare_region *region) {
-        return region->lease.fd.fd;
+        return region->lease.lease.fd;
 }
 
 _public_ int mshare_region_fd(const mshare_region *region) {
