@@ -11,6 +11,15 @@
 #include "core/manager.h"
 #include "errors.h"
 
+CallStep face_find_step(const FaceStep *steps, sd_bus_message *m) {
+        const char *member = sd_bus_message_get_member(m);
+
+        /* The vtable has the same members, so there is one. */
+        while (steps->member && !streq(steps->member, member))
+                steps++;
+        return steps->step;
+}
+
 bool manager_may_see_address(Manager *m, sd_bus_message *message, const Region *region) {
         const RegionRecord *record = &region->record;
         const Identity *who;
@@ -124,28 +133,19 @@ static int step_set_owner(Call *call, void *userdata, sd_bus_error *error) {
         return r < 0 ? r : region_set_owner(region, call, uid, gid, error);
 }
 
-static int method_create(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return authz_run(((Manager *) userdata)->authz, m, step_create, userdata, error);
-}
+static const FaceStep steps[] = {
+        { "CreateRegion", step_create },
+        { "AcquireRegion", step_acquire },
+        { "OpenRegion", step_open },
+        { "RemoveRegion", step_remove },
+        { "SetRegionMode", step_set_mode },
+        { "SetRegionOwner", step_set_owner },
+        {},
+};
 
-static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return authz_run(((Manager *) userdata)->authz, m, step_acquire, userdata, error);
-}
-
-static int method_open(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return authz_run(((Manager *) userdata)->authz, m, step_open, userdata, error);
-}
-
-static int method_remove(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return authz_run(((Manager *) userdata)->authz, m, step_remove, userdata, error);
-}
-
-static int method_set_mode(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return authz_run(((Manager *) userdata)->authz, m, step_set_mode, userdata, error);
-}
-
-static int method_set_owner(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return authz_run(((Manager *) userdata)->authz, m, step_set_owner, userdata, error);
+/* All calls that may have to ask polkit, or to wait for a creation. */
+static int method_step(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return authz_run(((Manager *) userdata)->authz, m, face_find_step(steps, m), userdata, error);
 }
 
 static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -290,22 +290,22 @@ static const sd_bus_vtable manager_vtable[] = {
         PROPERTY_LIMIT("PendingCallsPerUserMax", LIMIT_USER_PENDING),
         SD_BUS_METHOD_WITH_ARGS("CreateRegion",
                                 SD_BUS_ARGS("s", name, "t", size, "u", mode, "a{sv}", options),
-                                SD_BUS_RESULT("o", region, "t", address, "t", length), method_create,
+                                SD_BUS_RESULT("o", region, "t", address, "t", length), method_step,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("AcquireRegion", SD_BUS_ARGS("s", name, "s", access, "a{sv}", options),
-                                SD_BUS_RESULT("t", address, "t", length, "h", lease), method_acquire,
+                                SD_BUS_RESULT("t", address, "t", length, "h", lease), method_step,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("OpenRegion", SD_BUS_ARGS("s", name, "s", access, "a{sv}", options),
-                                SD_BUS_RESULT("t", address, "t", length, "h", lease, "h", region), method_open,
+                                SD_BUS_RESULT("t", address, "t", length, "h", lease, "h", region), method_step,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ReleaseRegion", SD_BUS_ARGS("s", name), SD_BUS_NO_RESULT, method_release,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("RemoveRegion", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_NO_RESULT,
-                                method_remove, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("SetRegionMode", SD_BUS_ARGS("s", name, "u", mode), SD_BUS_NO_RESULT, method_set_mode,
+                                method_step, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("SetRegionMode", SD_BUS_ARGS("s", name, "u", mode), SD_BUS_NO_RESULT, method_step,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("SetRegionOwner", SD_BUS_ARGS("s", name, "u", uid, "u", gid), SD_BUS_NO_RESULT,
-                                method_set_owner, SD_BUS_VTABLE_UNPRIVILEGED),
+                                method_step, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListRegions", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(sottuuuus)", regions),
                                 method_list_regions, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetRegion", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", region), method_get_region,

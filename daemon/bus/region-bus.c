@@ -109,7 +109,18 @@ static int step_revoke(Call *call, void *userdata, sd_bus_error *error) {
         return r < 0 ? r : region_revoke(userdata, call, kind, id, error);
 }
 
-static int run(sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *error) {
+static const FaceStep steps[] = {
+        { "Acquire", step_acquire },
+        { "Open", step_open },
+        { "Remove", step_remove },
+        { "SetMode", step_set_mode },
+        { "SetOwner", step_set_owner },
+        { "Revoke", step_revoke },
+        {},
+};
+
+/* All calls that may have to ask polkit. */
+static int method_step(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Region *region = userdata;
         Manager *manager = region->manager;
         _cleanup_(freep) char *name = strdup(region->record.name);
@@ -120,31 +131,7 @@ static int run(sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *e
                 return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "Region '%s' was unlinked by another process",
                                          name ?: "");
         }
-        return authz_run(manager->authz, m, step, region, error);
-}
-
-static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return run(m, step_acquire, userdata, error);
-}
-
-static int method_open(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return run(m, step_open, userdata, error);
-}
-
-static int method_remove(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return run(m, step_remove, userdata, error);
-}
-
-static int method_set_mode(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return run(m, step_set_mode, userdata, error);
-}
-
-static int method_set_owner(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return run(m, step_set_owner, userdata, error);
-}
-
-static int method_revoke(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return run(m, step_revoke, userdata, error);
+        return authz_run(manager->authz, m, face_find_step(steps, m), region, error);
 }
 
 /* Address and Length are not the same for every reader, and the usage changes all the time: neither may be cached. */
@@ -172,18 +159,18 @@ static const sd_bus_vtable region_vtable[] = {
         SD_BUS_PROPERTY("PageTableBytes", "t", get_usage, 0, 0),
         SD_BUS_PROPERTY("ResidentBytes", "t", get_usage, 0, 0),
         SD_BUS_METHOD_WITH_ARGS("Acquire", SD_BUS_ARGS("s", access, "a{sv}", options),
-                                SD_BUS_RESULT("t", address, "t", length, "h", lease), method_acquire,
+                                SD_BUS_RESULT("t", address, "t", length, "h", lease), method_step,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Open", SD_BUS_ARGS("s", access, "a{sv}", options),
-                                SD_BUS_RESULT("t", address, "t", length, "h", lease, "h", region), method_open,
+                                SD_BUS_RESULT("t", address, "t", length, "h", lease, "h", region), method_step,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Remove", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_remove,
+        SD_BUS_METHOD_WITH_ARGS("Remove", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_step,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("SetMode", SD_BUS_ARGS("u", mode), SD_BUS_NO_RESULT, method_set_mode,
+        SD_BUS_METHOD_WITH_ARGS("SetMode", SD_BUS_ARGS("u", mode), SD_BUS_NO_RESULT, method_step,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("SetOwner", SD_BUS_ARGS("u", uid, "u", gid), SD_BUS_NO_RESULT, method_set_owner,
+        SD_BUS_METHOD_WITH_ARGS("SetOwner", SD_BUS_ARGS("u", uid, "u", gid), SD_BUS_NO_RESULT, method_step,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Revoke", SD_BUS_ARGS("s", kind, "u", id), SD_BUS_NO_RESULT, method_revoke,
+        SD_BUS_METHOD_WITH_ARGS("Revoke", SD_BUS_ARGS("s", kind, "u", id), SD_BUS_NO_RESULT, method_step,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
 };
