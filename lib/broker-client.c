@@ -12,7 +12,7 @@
 
 #define NSEC_PER_USEC UINT64_C(1000)
 #define USEC_PER_SEC UINT64_C(1000000)
-/* sd-bus's own limit for an answer; here also how long to stand in line for the bus. */
+/* sd-bus's time limit for an answer; also how long to wait for a free connection to the bus. */
 #define TIMEOUT_DEFAULT_USEC (25 * USEC_PER_SEC)
 #define DELAY_MIN_USEC UINT64_C(5000)
 #define DELAY_MAX_USEC UINT64_C(200000)
@@ -41,7 +41,7 @@ static const struct {
         {SD_BUS_ERROR_LIMITS_EXCEEDED, EUSERS},
 };
 
-/* A call failed: the broker's own sentence if it sent one, else ours. */
+/* A call failed: use the broker's message if it sent one, else our own. */
 static int call_failed(const char *name, int r, const sd_bus_error *error, char **ret_message) {
         char buf[128];
         size_t i;
@@ -52,7 +52,7 @@ static int call_failed(const char *name, int r, const sd_bus_error *error, char 
                         break;
                 }
 
-        /* What becomes of the bus's "too many connections" when it answers our greeting with it. */
+        /* sd-bus returns this if the bus answers our Hello with "too many connections". */
         if (r == -ENOBUFS)
                 r = -EUSERS;
 
@@ -98,7 +98,7 @@ static int keep_fd(struct own_fd *ret, int fd) {
         return r;
 }
 
-/* OpenRegion, or AcquireRegion, which is the same without the region's file. -ENOTTY: the broker does not know the former. */
+/* OpenRegion, or AcquireRegion, which is the same without the region's file. -ENOTTY: the broker does not know OpenRegion. */
 static int call_acquire(sd_bus *bus,
                         const char *member,
                         const char *name,
@@ -229,7 +229,7 @@ static int try_acquire(const char *name,
 
         /* A connection of our own, never the thread's default one: the caller may be using that. */
         r = sd_bus_open_system_with_description(&bus, "libmshare");
-        /* The bus is not fetching its callers fast enough. */
+        /* The bus does not accept connections fast enough. */
         if (r == -EAGAIN)
                 return call_failed(name, -EUSERS, &error, ret_message);
         if (r < 0)
@@ -260,7 +260,7 @@ static uint64_t now_usec(void) {
         return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / NSEC_PER_USEC;
 }
 
-/* At least half of it; the rest by chance, so that a herd that was turned away does not come back as one. */
+/* At least half of it; the rest is random, so that clients that were refused together do not retry together. */
 static void wait_about(uint64_t usec) {
         uint64_t part = now_usec() * UINT64_C(2654435761) ^ (uint64_t) getpid() * UINT64_C(40503);
         struct timespec ts;
@@ -280,11 +280,11 @@ int broker_acquire(const char *name,
                    struct broker_lease *ret,
                    char **ret_message) {
         uint64_t start = now_usec(), delay = DELAY_MIN_USEC;
-        /* No limit on answers is for people who type passwords. A bus that stays full is told, not waited for. */
+        /* An unlimited wait is meant for passwords. A bus that stays full is reported instead. */
         uint64_t patience = timeout_usec > 0 && timeout_usec < UINT64_MAX ? timeout_usec : TIMEOUT_DEFAULT_USEC;
         int r;
 
-        /* The stock bus has room for 256 connections of a user; ours are short, so the next place is free soon. */
+        /* By default a bus allows 256 connections of a user. Ours are short, so one will be free soon. */
         for (;;) {
                 r = try_acquire(name, access, timeout_usec, interactive, ret, ret_message);
                 if (r != -EUSERS || now_usec() - start >= patience)

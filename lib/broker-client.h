@@ -7,7 +7,7 @@
 
 #include "own-fd.h"
 
-/* What the broker says of a region when it grants a lease. */
+/* What the broker returns about a region when it grants a lease. */
 struct broker_lease {
         uint64_t address;
         uint64_t length;
@@ -19,13 +19,13 @@ struct broker_lease {
 
 #define BROKER_LEASE_NONE ((struct broker_lease){.lease = {.fd = -1}, .region = {.fd = -1}})
 
-/* Closes what is still ours, and is BROKER_LEASE_NONE then. */
+/* Closes the descriptors that are still ours, and sets *lease to BROKER_LEASE_NONE. */
 void broker_lease_done(struct broker_lease *lease);
 
 /*
- * Ask the broker for a lease and, if it can, the region's file opened for that access. access is "r" or "rw"; timeout_usec 0 is sd-bus's own, UINT64_MAX is none. Blocks
- * until the broker has answered, or, while the bus has no room for us (-EUSERS), until the time is over: 25 s
- * with no limit, too. Has closed its connection when it returns. On failure *ret is untouched.
+ * Ask the broker for a lease and, if it can, the region's file opened for that access. access is "r" or "rw"; timeout_usec 0 is
+ * sd-bus's own, UINT64_MAX is none. Blocks until the broker has answered or, while the bus accepts no connection (-EUSERS), until
+ * the time is over, which is 25 s if there is no limit. Keeps no connection. On failure *ret is unchanged.
  */
 int broker_acquire(const char *name,
                    const char *access,

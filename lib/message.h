@@ -5,12 +5,12 @@
 #include "util.h"
 
 /*
- * Put a sentence where the caller wants it (nowhere if ret_message is NULL) and return r, so that a failure
- * can be told and returned in one statement. Replaces, and frees, what is there.
+ * Store a message in *ret_message, unless ret_message is NULL, and return r, so that a function can report a
+ * failure and return it in one statement. Frees the previous message.
  */
 int message_set(char **ret_message, int r, const char *format, ...) _printf_(3, 4);
 
-/* The text of a negative errno, in a buffer of the caller's: strerror(3) is not for threads. */
+/* The text of a negative errno, in the caller's buffer: strerror(3) is not thread-safe. */
 const char *message_errno(int r, char *buf, size_t size);
 
 #endif

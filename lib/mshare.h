@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 /*
- * What read(2) on a file of msharefs returns: where the region lies. Both figures are in bytes and are
+ * What read(2) on a file of msharefs returns: the region's window. Both figures are in bytes and are
  * multiples of the granule, which /proc/sys/vm/mshare_size holds.
  */
 struct mshare_info {
@@ -21,13 +21,13 @@ struct mshare_info {
 
 /*
  * Create a region or attach to one: see mshare(2). addr and length are in bytes, multiples of the granule.
- * oflag is O_RDONLY or O_RDWR, with O_CREAT and O_EXCL if wanted; mode counts for O_CREAT only.
+ * oflag is O_RDONLY or O_RDWR, with optionally with O_CREAT and O_EXCL; mode is used only with O_CREAT.
  * Returns 0, or -1 with errno set (ENOSYS: a kernel without mshare). May sleep.
  */
 int mshare(const char *name, void *addr, size_t length, int oflag, mode_t mode);
 
 /*
- * Detach the caller from the region, and remove its name if nobody shares it then: see mshare_unlink(2).
+ * Detach the caller from the region, and remove its name if that was the last sharer: see mshare_unlink(2).
  * Returns 0, or -1 with errno set. May sleep.
  */
 int mshare_unlink(const char *name);
@@ -35,8 +35,8 @@ int mshare_unlink(const char *name);
 /*
  * The calls below speak with the broker, mshared, and return a negative errno on failure; they leave errno
  * itself alone. They may be called from any thread; one handle must not be used by two threads at a time.
- * Where a call takes ret_message, it may be NULL; else it receives one sentence in English that says what
- * failed and what would be right, to be freed with free(3), or NULL on success or when memory is short.
+ * Where a call takes ret_message, it may be NULL; otherwise it is set to one sentence in English that says
+ * what failed and what would be right, to be freed with free(3), or to NULL on success or without memory.
  */
 
 /* A region that this process is a client of: its lease, and its window while the region is attached. */
@@ -44,12 +44,12 @@ typedef struct mshare_region mshare_region;
 
 /* Let polkit ask the user for a password, where the region's mode does not admit the caller. */
 #define MSHARE_ACQUIRE_INTERACTIVE 1U
-/* Take the lease alone and attach nothing: mshare_region_attach() does that later. */
+/* Take only the lease and attach nothing: mshare_region_attach() does that later. */
 #define MSHARE_ACQUIRE_DETACHED 2U
 
 /*
- * How to acquire. Set size to sizeof(struct mshare_acquire_options) and what is not needed to zero: fields
- * that later versions append are then left at their defaults.
+ * How to acquire. Set size to sizeof(struct mshare_acquire_options) and unused fields to zero: fields that later
+ * versions append then have their defaults.
  */
 struct mshare_acquire_options {
         size_t size;
@@ -84,7 +84,7 @@ int mshare_region_attach(mshare_region *region, char **ret_message);
 
 /* The region's name; the handle owns the string. */
 const char *mshare_region_name(const mshare_region *region);
-/* Where the window lies or, while detached, would lie. */
+/* The address of the window, also while it is detached. */
 void *mshare_region_address(const mshare_region *region);
 /* Bytes of the window, a multiple of the granule. */
 size_t mshare_region_length(const mshare_region *region);
@@ -96,9 +96,8 @@ const char *mshare_region_backing(const mshare_region *region);
 int mshare_region_lease_fd(const mshare_region *region);
 /*
  * The region's file, opened for the access that was acquired, or -1 if there is none: the broker is older than
- * OpenRegion, or the program has closed it. Passed on over a socket, its receiver attaches the region by mmap() of all
- * of its length with MAP_SHARED, as far as the kernel knows that way. exec(2) closes it. The handle owns it: never
- * close it.
+ * OpenRegion, or the program has closed it. A process that receives it over a socket can attach the region by mmap() of
+ * its whole length with MAP_SHARED, if the kernel supports that. exec(2) closes it. The handle owns it: never close it.
  */
 int mshare_region_fd(const mshare_region *region);
 

@@ -6,8 +6,8 @@
 #include <sys/types.h>
 
 /*
- * A descriptor of ours in a program that may not know of it: servers close all descriptors that they find, and their
- * next file gets the same number. So it is remembered which file it was.
+ * A descriptor of the library in a program that may not know about it: servers close all descriptors that they find, and their
+ * next file gets the same number. So the library remembers which file it was.
  */
 struct own_fd {
         int fd;

@@ -35,7 +35,7 @@ static int open_region(const char *name, int file, int *ret, struct stat *ret_st
                 return message_set(ret_message, -ENOMEM, "Cannot claim region \"%s\": out of memory", name);
         }
 
-        /* For writing: who may only read the region must not be able to keep the server out by the lock. */
+        /* For writing, so that a process that may only read the region cannot keep the server out with a lock. */
         fd = file >= 0 ? fcntl(file, F_DUPFD_CLOEXEC, 3) : open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
         if (fd < 0 || fstat(fd, ret_st) < 0) {
                 r = -xerrno();
@@ -108,7 +108,7 @@ static int open_again(const char *name, int file, struct own_fd *claim, char **r
                                    "another",
                                    name);
 
-        /* Whoever holds it now finds us among the sharers. */
+        /* A server that takes the lock from now on finds us among the sharers. */
         (void) flock(fd, LOCK_EX | LOCK_NB);
         claim->fd = TAKE_FD(fd);
         return 0;

@@ -6,15 +6,15 @@
 #include "own-fd.h"
 
 /*
- * The region's file, locked, so that no other server takes the region at the same time. file is that file, opened, or
- * -1: then it is looked for in msharefs, which a container may not have. Waits until *tries, of a tenth of a second each, are used up. Refuses a region whose owner is neither root nor the
- * effective user: its owner could read all that the server puts there. Negative errno and a sentence, or 0.
+ * Locks the region's file, so that no other server takes the region at the same time. file is that file, opened, or -1: then
+ * it is opened in msharefs, which a container may not have. Waits for at most *tries tenths of a second. Refuses a region whose
+ * owner is neither root nor the effective user: the owner could read the server's data. Negative errno and a message, or 0.
  */
 int preload_claim_open(const char *name, int file, struct own_fd *ret, unsigned int *tries, char **ret_message);
 
 /*
  * How many processes have the region attached, by the kernel's own count: the claim that outlives the lock, which
- * goes with a descriptor that a server may close. Opens the file again if that has happened.
+ * is lost with a descriptor that a server may close. Opens the file again if that has happened.
  * Negative errno and a sentence, or 0.
  */
 int preload_claim_sharers(const char *name,

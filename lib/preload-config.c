@@ -17,7 +17,7 @@ static bool parse_min_size(const char *s, size_t *ret) {
 }
 
 bool preload_config_read(struct preload_config *ret) {
-        /* Not for programs that gained privileges: their environment is somebody else's. */
+        /* Not for programs that gained privileges: their environment is not trusted. */
         const char *region = secure_getenv("MSHARE_REGION");
         const char *min_size = secure_getenv("MSHARE_MIN_SIZE");
         const char *fallback = secure_getenv("MSHARE_FALLBACK");

@@ -15,12 +15,12 @@ struct preload_config {
         const char *region; /* points into the environment */
         size_t min_size;    /* bytes */
         bool fallback;
-        char problem[160]; /* a setting that makes no sense, as half a sentence; empty if all do */
+        char problem[160]; /* an invalid setting, as half a sentence; empty if all are valid */
 };
 
 /*
- * Read MSHARE_REGION, MSHARE_MIN_SIZE and MSHARE_FALLBACK. False if no region is named: then nothing is to be
- * done at all. A setting that makes no sense counts as its default and is told in problem.
+ * Read MSHARE_REGION, MSHARE_MIN_SIZE and MSHARE_FALLBACK. Returns false if no region is named: then the library does nothing.
+ * An invalid setting is replaced by its default and described in problem.
  */
 bool preload_config_read(struct preload_config *ret);
 

@@ -26,7 +26,7 @@ static bool is(const char *entry, const char *name) {
         return strncmp(entry, name, strlen(name)) == 0;
 }
 
-/* LD_PRELOAD takes blanks and colons between its entries. */
+/* Entries of LD_PRELOAD are separated by blanks or colons. */
 static bool without_library(const char *value) {
         _cleanup_(freep) char *copy = strdup(value), *others = NULL, *library = NULL;
         char *word, *state = NULL;
@@ -64,7 +64,7 @@ static char *make_mark(const char *region) {
         return mark;
 }
 
-/* Replaces an entry, or with NULL removes it, by nothing but stores of pointers. */
+/* Replaces an entry, or removes it if `with` is NULL. Only stores pointers, as other threads may read the array. */
 static void replace(char **entry, char *with) {
         if (with) {
                 *entry = with;
@@ -149,7 +149,7 @@ void preload_env_restore(char *const envp[], char *entries[], char *text) {
 
         if (!settled.library || (!preload && !settled.others) ||
             (preload && settled.others && strcmp(preload, settled.others) == 0)) {
-                /* As we left it: as it was. */
+                /* Unchanged since we removed the library: restore the original. */
                 if (settled.library ? !!settled.preload : !!preload)
                         *entries++ = settled.library ? settled.preload : (char *) preload;
         } else {

@@ -6,15 +6,15 @@
 #include <stddef.h>
 
 /*
- * A server's region is not for the programs that it starts: an archiver that maps 64 MiB would wait for the region and
- * be refused the memory. So once it is settled where the server's memory is, MSHARE_REGION and this library go from
- * its environment, and MSHARE_TAKEN=PID:START:REGION says whose the region is. A program that the server executes in
- * its own place, as uWSGI does when it reloads, gets them back: see preload-exec.c.
+ * Programs that a server starts must not use its region: an archiver that maps 64 MiB would wait for the region and then get no
+ * memory. So once the server's memory is placed, MSHARE_REGION and this library are removed from its environment, and
+ * MSHARE_TAKEN=PID:START:REGION names the process that has the region. A program that the server executes in its own process, as
+ * uWSGI does when it reloads, gets them back: see preload-exec.c.
  */
 
 /*
- * Change the environment as above. In place: setenv() may free what other threads are reading. False without memory:
- * nothing has changed then.
+ * Change the environment as above. In place, because setenv() may free what other threads are reading. Returns false without
+ * memory; nothing has changed then.
  */
 bool preload_env_settle(const char *region);
 
@@ -29,8 +29,8 @@ struct preload_env_need {
 struct preload_env_need preload_env_measure(char *const envp[]);
 
 /*
- * envp with all that preload_env_settle() took away, and with the mark. Uses no memory but what the caller gives,
- * for it runs between fork and exec. Before preload_env_settle() it must not be called.
+ * A copy of envp with everything that preload_env_settle() removed, and with the mark. Uses only the caller's memory, because it
+ * runs between fork and exec. Must not be called before preload_env_settle().
  */
 void preload_env_restore(char *const envp[], char *entries[], char *text);
 

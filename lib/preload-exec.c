@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Programs that a server executes are nothing to the region, with two exceptions. What the process that took the
- * region executes is the server itself, which uWSGI and others start anew in their own place: it gets its environment
- * back. And a child that executes the server's own program, as nginx does when its binary is upgraded, gets it with the
- * mark, so that the new program says that its memory is not in the region.
+ * Programs that a server executes do not use the region, with two exceptions. If the process that took the region executes a
+ * program, that is the server itself, which uWSGI and others restart in the same process: it gets its environment back. And a child
+ * that executes the server's own program, as nginx does when its binary is upgraded, gets it with the mark, so that the new
+ * program says that its memory is not in the region.
  *
- * exec functions are called between fork and exec: nothing here allocates.
+ * exec functions are called between fork and exec, so nothing here allocates memory.
  */
 #include <alloca.h>
 #include <dlfcn.h>

@@ -9,13 +9,13 @@
 #include <sys/types.h>
 
 /*
- * A process for good: numbers come again. The kernel's number in the low half of what an int has room for, and
- * above it when the process began, which exec does not change. 0 is none.
+ * Identifies a process, whose PID may be reused: the PID in the low bits, and above it the start time of the process, which exec
+ * does not change. 0 is no process.
  */
 typedef uint64_t process_id;
 
 process_id process_self(void);
-/* Of a number; 0 if no such process lives, a zombie included. UINT64_MAX if that cannot be told. */
+/* The same for a PID; 0 if there is no such process or only a zombie, UINT64_MAX if that is not known. */
 process_id process_of(pid_t pid);
 bool process_alive(process_id id);
 
@@ -33,8 +33,8 @@ struct preload_family {
 struct preload_family *preload_family_new(void);
 
 /*
- * Is this process the one that places memory? When that has died, the first of its children that asks becomes it:
- * a server that goes into the background after it has mapped its memory is the child of the one that mapped.
+ * Whether this process places memory. When the process that did has exited, the first of its children that asks takes over: a server
+ * that goes into the background after mapping its memory is a child of the process that mapped it.
  */
 bool preload_family_own(struct preload_family *f);
 

@@ -5,9 +5,9 @@
 #include <stdbool.h>
 
 /*
- * Does this program merely look at its configuration, as "nginx -t" does? It maps what the server would map, runs
- * beside the server and with the server's environment, and must neither wait for the region nor clear it.
- * Goes by a list of programs and their switches: see preload-look.c.
+ * Whether this program only checks its configuration, as "nginx -t" does. It maps what the server would map, runs beside the server
+ * with the server's environment, and must neither wait for the region nor clear it. Decided by a list of programs and their
+ * switches: see preload-look.c.
  */
 bool preload_only_looks(void);
 

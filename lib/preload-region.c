@@ -11,7 +11,7 @@
 #include "preload-region.h"
 #include "util.h"
 
-/* The children of a postmaster that was killed notice it within a second or two, and share the region till then. */
+/* The children of a postmaster that was killed notice it within a second or two, and are sharers until then. */
 #define CLAIM_TRIES 50
 
 static int load_api(struct preload_api *api, char **ret_message) {
@@ -45,7 +45,7 @@ static int load_api(struct preload_api *api, char **ret_message) {
         return 0;
 }
 
-/* Window, lease and claim. On failure (ENOMEM) all is as it was. */
+/* Give up window, lease and claim. On failure (ENOMEM) nothing has changed. */
 static int give_up(struct preload_region *r) {
         int k;
 
@@ -91,7 +91,7 @@ static int take(struct preload_region *r, const char *name, unsigned int *tries,
         if (k < 0)
                 return k;
 
-        /* The memory must start as zeroes, and a file that belongs to other people is not ours to clear. */
+        /* The memory must start as zeroes, and we must not clear a file with data. */
         if (strcmp(r->api.backing(r->handle), "file") == 0)
                 return message_set(ret_message,
                                    -EOPNOTSUPP,
@@ -107,9 +107,9 @@ static int take(struct preload_region *r, const char *name, unsigned int *tries,
 }
 
 /*
- * A fresh anonymous mapping is zero, and so must be what we hand out though an earlier server used it. Freeing
- * the pages keeps the mapping that the region was made with; where that cannot be (nothing is mapped, or the
- * memory is private), a new mapping takes its place.
+ * A new anonymous mapping is zero, so the memory that we hand out must be zero, even if an earlier server used it. Freeing the pages
+ * keeps the mapping that the region was created with. Where that is not possible (nothing is mapped, or the memory is private), a
+ * new mapping replaces it.
  */
 static int zero(const struct preload_region *r, size_t offset, size_t size, int flags, char **ret_message) {
         const long prot = PROT_READ | PROT_WRITE;
@@ -131,8 +131,8 @@ static int zero(const struct preload_region *r, size_t offset, size_t size, int 
 }
 
 /*
- * Attach, and make sure that this process is then the only sharer. Others are asked for before: to attach and leave
- * again would disturb a server that counts just now.
+ * Attach, and make sure that this process is then the only sharer. Check for other sharers first: attaching and detaching again would
+ * disturb a server that is checking at the same time.
  */
 static int attach_alone(struct preload_region *r, unsigned int *tries, char **ret_message) {
         unsigned int n;
@@ -184,7 +184,7 @@ static size_t mappings_size(const struct preload_region *r) {
         return size;
 }
 
-/* The lowest place beside the mappings of this process that has room. */
+/* Find the lowest gap between the mappings of this process that is large enough. */
 static bool find_gap(const struct preload_region *r, size_t size, size_t *ret) {
         const struct preload_mapping *m = r->mappings;
         size_t i, offset = 0;
@@ -199,8 +199,8 @@ static bool find_gap(const struct preload_region *r, size_t size, size_t *ret) {
 }
 
 /*
- * Where a mapping goes. What this server has unmapped may still be in use by processes that were forked before; only
- * when none is left is it free again, and cleared.
+ * Choose the offset of a mapping. What this server has unmapped may still be used by processes that were forked before. It is free
+ * again, and cleared, when none of them is left.
  */
 static int choose(struct preload_region *r,
                   size_t size,
@@ -229,7 +229,7 @@ static int choose(struct preload_region *r,
                         *ret = used;
                         goto found;
                 }
-                /* Unless something was given back there is nothing to wait for. */
+                /* If nothing was unmapped, waiting does not help. */
                 if (n == 1 || mappings_size(r) == used || !preload_claim_wait(tries))
                         break;
         }
@@ -278,7 +278,7 @@ static int place(struct preload_region *r,
                                    PRELOAD_MAPPINGS_MAX);
 
         if (!r->attached) {
-                /* Nothing is cleared for a server that does not fit. */
+                /* Clear nothing for a server that does not fit. */
                 if (size > r->room)
                         return message_set(ret_message,
                                            PRELOAD_NO_ROOM,
@@ -289,7 +289,7 @@ static int place(struct preload_region *r,
                 k = attach_alone(r, tries, ret_message);
                 if (k < 0)
                         return k;
-                /* All of it at once: later there are processes that share it. */
+                /* Clear all of it now: later other processes share it. */
                 k = r->empty ? 0 : zero(r, 0, r->room, flags, ret_message);
                 if (k < 0)
                         return k;
@@ -325,7 +325,7 @@ int preload_region_place(struct preload_region *r,
                 k = take(r, name, &tries, ret_message);
         if (k >= 0)
                 k = place(r, size, flags, &tries, ret, ret_message);
-        /* A region in which nothing could be placed is left to others. */
+        /* Release a region in which nothing could be placed. */
         if (k != 0 && first)
                 (void) give_up(r);
         return k;

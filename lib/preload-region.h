@@ -9,7 +9,7 @@
 #include "mshare.h"
 #include "preload-claim.h"
 
-/* Of one server in its region. nginx has one mapping for each zone, uWSGI one for each cache. */
+/* The limit for one server in its region. nginx has a mapping for each zone, uWSGI one for each cache. */
 #define PRELOAD_MAPPINGS_MAX 64
 
 /* libmshare, loaded when it is needed: most programs that inherit LD_PRELOAD never map anything large. */
@@ -37,7 +37,7 @@ struct preload_mapping {
         bool removed;          /* the segment */
 };
 
-/* The region that stands in for a server's shared memory, from the first mapping on. */
+/* The region that replaces a server's shared memory, from the first mapping on. */
 struct preload_region {
         struct preload_api api;
         mshare_region *handle;
@@ -52,16 +52,16 @@ struct preload_region {
         struct preload_mapping mappings[PRELOAD_MAPPINGS_MAX];
 };
 
-/* The region cannot hold this mapping; another that is smaller it may. */
+/* The region has no room for this mapping, but may have room for a smaller one. */
 #define PRELOAD_NO_ROOM 1
 /* This process was forked from the server that has the region. What it maps is its own. */
 #define PRELOAD_CHILD 2
 
 /*
- * Give the server size bytes of zeroed memory in the region: lease, claim and attach what is not yet. The memory
- * is cleared only while this process is the region's only sharer.
- * Returns 0 and *ret, which the region owns; or PRELOAD_NO_ROOM and a sentence, or PRELOAD_CHILD, or a negative
- * errno and a sentence. Blocks: for the broker's answer, and five seconds for processes that are about to leave.
+ * Give the server size bytes of zeroed memory in the region. Takes lease and claim and attaches the region if that has not been
+ * done yet. Memory is cleared only while this process is the region's only sharer. Returns 0 and *ret, which the region owns; or
+ * PRELOAD_NO_ROOM and a message, or PRELOAD_CHILD, or a negative errno and a message. Blocks for the broker's answer, and five
+ * seconds for processes that are about to exit.
  */
 int preload_region_place(struct preload_region *r,
                          const char *name,
@@ -72,12 +72,12 @@ int preload_region_place(struct preload_region *r,
 
 /*
  * Take a mapping away from this process. A process that was forked from the server gives up window, lease and
- * claim with its last mapping; the server itself stays a sharer, so that nobody takes the region meanwhile.
+ * claim with its last mapping; the server itself stays a sharer, so that no other server takes the region meanwhile.
  * Negative errno, or 0.
  */
 int preload_region_unmap(struct preload_region *r, struct preload_mapping *m);
 
-/* Is this the process that decides for the server: the one that took the region, or the heir of one that died? */
+/* Whether this process decides for the server: it took the region, or took over from a process that has exited. */
 bool preload_region_mine(const struct preload_region *r);
 
 /* The mapping that begins at that address, or NULL. */

@@ -17,10 +17,10 @@
 
 #define SHMEM_ENABLED "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 
-/* A mapping that is worth a word when it is not placed for being too small. */
+/* A mapping that is too small for the region is reported if it is at least this large. */
 #define SMALL_MIN ((size_t) 1 << 20)
 
-/* An interposed function has no context: this is the one place in the project with such a thing. */
+/* An interposed function has no context argument. This is the only global state in the project. */
 static struct {
         pthread_mutex_t lock;
         struct preload_region region;
@@ -29,7 +29,7 @@ static struct {
         _Atomic pid_t settled_by;
         bool given_up; /* said why, and from then on plain memory or this error */
         int error;
-        /* The window, for those who must decide without the lock. 0 while nothing is attached. */
+        /* The window, for decisions without the lock. 0 while nothing is attached. */
         _Atomic uintptr_t window_start, window_end;
         _Atomic size_t small;  /* the largest mapping that was too small */
         _Atomic size_t huge;   /* the last one that asked for huge pages and has not asked again without */
@@ -110,7 +110,7 @@ static bool settings(struct preload_config *ret) {
         return true;
 }
 
-/* From now on this process and its children know the settings by themselves, and what they execute does not. */
+/* From now on this process and its children keep the settings, and programs that they execute do not get them. */
 static void settle(const struct preload_config *config) {
         char *region;
 
@@ -134,7 +134,7 @@ bool preload_may_place(size_t size) {
         return !inside && settings(&config) && size >= config.min_size;
 }
 
-/* Are this process and this size meant? */
+/* Whether the settings apply to this process and this size. */
 static bool is_meant(const struct preload_wish *wish, struct preload_config *config) {
         static _Atomic int looks = -1;
         int pid;
@@ -222,8 +222,8 @@ static enum preload_answer place(const struct preload_wish *wish,
         }
 
         /*
-         * The region has the pages that its creator chose. Servers that merely try for huge pages ask again without
-         * when there are none, so this is what it has to look like, whatever becomes of the second try.
+         * The region has the page size that its creator chose. A server that only tries huge pages asks again without them if
+         * there are none, so fail in the same way, whatever happens to the second request.
          */
         if (wish->huge) {
                 atomic_store(&preload.huge_by, getpid());
@@ -286,7 +286,7 @@ enum preload_answer preload_decide(const struct preload_wish *wish, void **ret_s
         return answer;
 }
 
-/* A server that has mapped nothing large when it begins to fork will hardly do so later. */
+/* A server that has mapped nothing large before its first fork is unlikely to do so later. */
 static void tell_small(void) {
         size_t small = atomic_load(&preload.small);
         struct preload_config config;
@@ -331,7 +331,7 @@ static void read_shmem_enabled(char *ret, size_t size) {
                 (void) snprintf(ret, size, "%.*s", (int) (end - begin - 1), begin + 1);
 }
 
-/* A server that insisted on huge pages ends here, and its own message does not tell why there are none. */
+/* A server that insists on huge pages exits here, and its own message does not say why there are none. */
 __attribute__((destructor)) static void tell_huge(void) {
         size_t huge = atomic_load(&preload.huge);
         struct preload_config config;

@@ -23,7 +23,7 @@ enum preload_answer {
 };
 
 /*
- * Decide about a wish. Says in one line on standard error what was placed where, or why not. Keeps errno unless it
+ * Decides about a wish. Prints one line on standard error: what was placed where, or why not. Keeps errno unless it
  * refuses. Blocks as preload_region_place() does.
  */
 enum preload_answer preload_decide(const struct preload_wish *wish, void **ret_start);
@@ -34,15 +34,15 @@ bool preload_may_place(size_t size);
 /* The process's one region, locked: for what happens to memory that was placed. Not to be called while inside. */
 struct preload_region *preload_enter(void);
 void preload_leave(void);
-/* This thread is at work in this library: what it maps is its own. */
+/* This thread is inside the library, so its mappings are not the server's. */
 bool preload_inside(void);
 
 /* Does the range touch the window? Without the lock. */
 bool preload_in_window(const void *addr, size_t length);
 
-/* It is settled where this server's memory is, and its environment says nothing of the region any more. */
+/* Whether this server's memory has been placed, and the region is removed from its environment. */
 bool preload_is_settled(void);
-/* And this is the process that settled it, not one of its children. */
+/* The same, and this is the process that placed it, not one of its children. */
 bool preload_is_server(void);
 
 /* System V segments have a part that must be up to date when a child is born: preload-sysv.c. */

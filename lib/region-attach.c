@@ -81,7 +81,7 @@ static int differs(const mshare_region *region, const struct mshare_info *info, 
                            (unsigned long long) info->start);
 }
 
-/* Does the file say of its region what the broker said? path is for the sentence. */
+/* Check that the file describes the same region as the broker's answer. path is for the message. */
 static int verify_file(const mshare_region *region, int fd, const char *path, char **ret_message) {
         struct mshare_info info = {};
         ssize_t n;
@@ -98,7 +98,7 @@ static int verify_file(const mshare_region *region, int fd, const char *path, ch
         return 0;
 }
 
-/* Between the broker's answer and mshare() a name can go and come back: compare with the kernel's own word. */
+/* Between the broker's answer and mshare() another region can get the name: compare with what the kernel says. */
 static int verify_name(const mshare_region *region, char **ret_message) {
         _cleanup_(freep) char *path = NULL;
         _cleanup_(closep) int fd = -1;
@@ -160,7 +160,7 @@ static int attach_by_descriptor(mshare_region *region, char **ret_message) {
         if (p == MAP_FAILED)
                 return attach_failed(region, -xerrno(), ret_message);
 
-        /* The kernel attaches a region where it lies, or not at all. */
+        /* The kernel attaches a region only at its own address. */
         if (p != mshare_region_address(region)) {
                 (void) munmap(p, region->lease.length);
                 info.start = (uintptr_t) p;

@@ -87,7 +87,7 @@ static int copy_options(const struct mshare_acquire_options *options,
         return 0;
 }
 
-/* The broker is trusted, and a window that cannot be is still not passed to the kernel or to our caller. */
+/* The broker is trusted, but an impossible window is not passed to the kernel or to our caller. */
 static int check_window(const mshare_region *region, char **ret_message) {
         const struct broker_lease *l = &region->lease;
 
@@ -192,7 +192,7 @@ _public_ int mshare_region_attach(mshare_region *region, char **ret_message) {
         return r;
 }
 
-/* Unmapping the whole window is what detaches; a part of it would change the region for everybody. */
+/* Unmapping the whole window detaches. Unmapping a part would change the region for all sharers. */
 _public_ int mshare_region_detach(mshare_region *region) {
         int saved = errno, r = 0;
 
@@ -221,7 +221,7 @@ _public_ int mshare_region_release(mshare_region *region) {
                         return r;
         }
 
-        /* The window first: a region without leases may be removed, and we would be a sharer nobody knows. */
+        /* The window first: without a lease the broker would not know that we are still a sharer. */
         region_free(region);
         return 0;
 }

@@ -13,7 +13,7 @@ struct mshare_region {
 };
 
 /*
- * Put the window in its place: with mmap() of the region's descriptor, or with mshare() by name if there is no
+ * Attach the window at its address: with mmap() of the region's descriptor, or with mshare() by name if there is no
  * descriptor or the kernel does not map it. Negative errno and a sentence, or 0. May sleep.
  */
 int region_attach(mshare_region *region, char **ret_message);
