@@ -106,11 +106,7 @@ const char *format_bytes(uint64_t bytes, char *buf, size_t size) {
         if (i == 0 || bytes % unit == 0)
                 (void) snprintf(buf, size, "%" PRIu64 "%c", bytes / unit, suffixes[i]);
         else
-                (void) snprintf(buf,
-                                size,
-                                "%" PRIu64 ".%" PRIu64 "%c",
-                                bytes / unit,
-                                tenths > 9 ? 9 : tenths,
+                (void) snprintf(buf, size, "%" PRIu64 ".%" PRIu64 "%c", bytes / unit, tenths > 9 ? 9 : tenths,
                                 suffixes[i]);
         return buf;
 }

@@ -39,7 +39,7 @@ void agent_open(struct agent *agent, bool wanted) {
 
         /* It closes the pipe when it is ready, and so does its end. */
         (void) close(fds[1]);
-        p = (struct pollfd){.fd = fds[0], .events = POLLIN};
+        p = (struct pollfd){ .fd = fds[0], .events = POLLIN };
         (void) poll(&p, 1, REGISTER_TIMEOUT_MSEC);
         (void) close(fds[0]);
         agent->pid = pid;

@@ -9,9 +9,9 @@ struct agent {
         pid_t pid;
 };
 
-#define AGENT_NONE                                                                                            \
-        (struct agent) {                                                                                      \
-                .pid = 0                                                                                      \
+#define AGENT_NONE                                                                                                     \
+        (struct agent) {                                                                                               \
+                .pid = 0                                                                                               \
         }
 
 /*

@@ -14,15 +14,15 @@ static const struct {
         const char *name;
         enum exit_status status;
 } error_statuses[] = {
-        {ERROR_NO_SUCH_REGION, STATUS_NO_REGION},
-        {ERROR_KERNEL_UNSUPPORTED, STATUS_UNSUPPORTED},
-        {SD_BUS_ERROR_ACCESS_DENIED, STATUS_DENIED},
-        {SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, STATUS_DENIED},
-        {SD_BUS_ERROR_SERVICE_UNKNOWN, STATUS_NO_BROKER},
-        {SD_BUS_ERROR_NAME_HAS_NO_OWNER, STATUS_NO_BROKER},
-        {SD_BUS_ERROR_NO_REPLY, STATUS_NO_BROKER},
-        {SD_BUS_ERROR_TIMEOUT, STATUS_NO_BROKER},
-        {SD_BUS_ERROR_DISCONNECTED, STATUS_NO_BROKER},
+        { ERROR_NO_SUCH_REGION, STATUS_NO_REGION },
+        { ERROR_KERNEL_UNSUPPORTED, STATUS_UNSUPPORTED },
+        { SD_BUS_ERROR_ACCESS_DENIED, STATUS_DENIED },
+        { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, STATUS_DENIED },
+        { SD_BUS_ERROR_SERVICE_UNKNOWN, STATUS_NO_BROKER },
+        { SD_BUS_ERROR_NAME_HAS_NO_OWNER, STATUS_NO_BROKER },
+        { SD_BUS_ERROR_NO_REPLY, STATUS_NO_BROKER },
+        { SD_BUS_ERROR_TIMEOUT, STATUS_NO_BROKER },
+        { SD_BUS_ERROR_DISCONNECTED, STATUS_NO_BROKER },
 };
 
 int bus_out_of_memory(void) {
@@ -92,11 +92,7 @@ int bus_call_failed(const char *what, const sd_bus_error *error, int r) {
         return status;
 }
 
-int bus_call(sd_bus *bus,
-             sd_bus_message *m,
-             bool action,
-             const struct arguments *a,
-             const char *what,
+int bus_call(sd_bus *bus, sd_bus_message *m, bool action, const struct arguments *a, const char *what,
              sd_bus_message **reply) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(agent_close) struct agent agent = AGENT_NONE;

@@ -19,7 +19,8 @@ int bus_new_call(sd_bus *bus, const char *method, sd_bus_message **ret);
  * Sends the message and waits for the answer; reply may be NULL. An action may need an administrator's password: then polkit may
  * ask for it, and there is no time limit unless the broker hangs.
  */
-int bus_call(sd_bus *bus, sd_bus_message *m, bool action, const struct arguments *a, const char *what, sd_bus_message **reply);
+int bus_call(sd_bus *bus, sd_bus_message *m, bool action, const struct arguments *a, const char *what,
+             sd_bus_message **reply);
 
 /* Asks the broker for the path of the region's object. */
 int bus_region_path(sd_bus *bus, const char *name, const struct arguments *a, const char *what, char **ret);

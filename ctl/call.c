@@ -102,16 +102,12 @@ static int add_signals(struct call *c, sigset_t *ret_old) {
         return r < 0 ? r : sd_event_add_signal(c->event, NULL, SIGTERM, on_signal, c);
 }
 
-int call_and_wait(sd_bus *bus,
-                  sd_bus_message *m,
-                  const struct call_watch *watch,
-                  int *ret_signal,
-                  sd_bus_error *error,
+int call_and_wait(sd_bus *bus, sd_bus_message *m, const struct call_watch *watch, int *ret_signal, sd_bus_error *error,
                   sd_bus_message **reply) {
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         _cleanup_(sd_event_source_unrefp) sd_event_source *timer = NULL;
         _cleanup_(sd_bus_slot_unrefp) sd_bus_slot *slot = NULL;
-        struct call c = {.bus = bus, .watch = watch, .error = error};
+        struct call c = { .bus = bus, .watch = watch, .error = error };
         sigset_t old;
         int r;
 

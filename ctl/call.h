@@ -21,11 +21,7 @@ struct call_watch {
  * 0, or negative errno with the error set where the bus has one. *ret_signal, if watch is not NULL, is the signal that
  * interrupted the call, or 0; then the answer may be an error, -ECANCELED or success, and the caller decides.
  */
-int call_and_wait(sd_bus *bus,
-                  sd_bus_message *m,
-                  const struct call_watch *watch,
-                  int *ret_signal,
-                  sd_bus_error *error,
+int call_and_wait(sd_bus *bus, sd_bus_message *m, const struct call_watch *watch, int *ret_signal, sd_bus_error *error,
                   sd_bus_message **reply);
 
 #endif

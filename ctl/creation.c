@@ -50,8 +50,8 @@ static int on_properties(sd_bus_message *m, void *userdata, sd_bus_error *error)
 }
 
 static int remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
-        return sd_bus_call_method(
-                bus, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "RemoveRegion", error, NULL, "sa{sv}", name, 0);
+        return sd_bus_call_method(bus, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "RemoveRegion", error, NULL, "sa{sv}",
+                                  name, 0);
 }
 
 /*
@@ -68,8 +68,8 @@ static int on_interrupt(sd_bus *bus, void *userdata) {
         if (sd_bus_path_encode(BUS_REGION_PATH, c->name, &path) < 0)
                 return -ECANCELED;
         if (sd_bus_get_property_string(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "State", NULL, &state) < 0 ||
-            sd_bus_get_property_trivial(
-                    bus, BUS_NAME, path, BUS_REGION_INTERFACE, "CreatedUSec", NULL, 't', &created) < 0)
+            sd_bus_get_property_trivial(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "CreatedUSec", NULL, 't', &created) <
+                    0)
                 return -ECANCELED;
         /* It is ready, so the answer will arrive soon. */
         if (strcmp(state, "creating") != 0)
@@ -80,14 +80,9 @@ static int on_interrupt(sd_bus *bus, void *userdata) {
         return 0;
 }
 
-int creation_run(struct creation *c,
-                 sd_bus *bus,
-                 sd_bus_message *m,
-                 const struct arguments *a,
-                 const char *what,
-                 int *ret_signal,
-                 sd_bus_message **reply) {
-        const struct call_watch watch = {.interrupt = on_interrupt, .userdata = c};
+int creation_run(struct creation *c, sd_bus *bus, sd_bus_message *m, const struct arguments *a, const char *what,
+                 int *ret_signal, sd_bus_message **reply) {
+        const struct call_watch watch = { .interrupt = on_interrupt, .userdata = c };
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL, ignored = SD_BUS_ERROR_NULL;
         _cleanup_(sd_bus_slot_unrefp) sd_bus_slot *slot = NULL;
         _cleanup_(agent_close) struct agent agent = AGENT_NONE;
@@ -100,8 +95,8 @@ int creation_run(struct creation *c,
         if (r >= 0 && c->show)
                 r = sd_bus_path_encode(BUS_REGION_PATH, c->name, &path);
         if (r >= 0 && c->show)
-                r = sd_bus_match_signal(bus, &slot, BUS_NAME, path, "org.freedesktop.DBus.Properties", "PropertiesChanged",
-                                        on_properties, c);
+                r = sd_bus_match_signal(bus, &slot, BUS_NAME, path, "org.freedesktop.DBus.Properties",
+                                        "PropertiesChanged", on_properties, c);
         if (r < 0)
                 return bus_message_failed(what, r);
 
@@ -112,8 +107,8 @@ int creation_run(struct creation *c,
         if (*ret_signal != 0) {
                 /* It was created nevertheless, but no client has used it yet. */
                 if (r >= 0 && remove_region(bus, c->name, &ignored) < 0) {
-                        complain("Region \"%s\" was created before it could be cancelled, and cannot be removed: %s", c->name,
-                                 ignored.message ?: "unknown error");
+                        complain("Region \"%s\" was created before it could be cancelled, and cannot be removed: %s",
+                                 c->name, ignored.message ?: "unknown error");
                         return STATUS_FAILED;
                 }
                 /* No answer from the broker, which may hang, or may be waiting for a password. */

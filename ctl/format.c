@@ -12,7 +12,7 @@
 /* Bytes of the UTF-8 character at s, and its code point in *ret; 0 if there is none. */
 static size_t decode(const char *s, uint32_t *ret) {
         const unsigned char *p = (const unsigned char *) s;
-        static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+        static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
         size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
         uint32_t c = n <= 1 ? p[0] : p[0] & (0x7fU >> n);
         size_t i;

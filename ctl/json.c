@@ -43,15 +43,8 @@ void json_print_object(FILE *f, enum json_mode mode, unsigned int depth, const s
 
         (void) fputc('{', f);
         for (i = 0; i < n; i++)
-                (void) fprintf(f,
-                               "%s%s%*s\"%s\"%s%s",
-                               i > 0 ? "," : "",
-                               mode == JSON_PRETTY ? "\n" : "",
-                               indent,
-                               "",
-                               members[i].key,
-                               separator,
-                               members[i].value);
+                (void) fprintf(f, "%s%s%*s\"%s\"%s%s", i > 0 ? "," : "", mode == JSON_PRETTY ? "\n" : "", indent, "",
+                               members[i].key, separator, members[i].value);
         if (mode == JSON_PRETTY)
                 (void) fprintf(f, "\n%*s", indent - INDENT, "");
         (void) fputc('}', f);

@@ -6,7 +6,7 @@
 
 enum json_mode {
         JSON_OFF,
-        JSON_SHORT,  /* one line */
+        JSON_SHORT, /* one line */
         JSON_PRETTY, /* indented */
 };
 

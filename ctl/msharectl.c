@@ -23,21 +23,21 @@ static int verb_help(const struct arguments *a) {
 }
 
 const struct verb verbs[] = {
-        {"list", "", "List regions (this is what happens without a command)", 0, 0, false, verb_list},
-        {"status", "[NAME...]", "Show the broker, or regions", 0, -1, false, verb_status},
-        {"show", "[NAME...]", "Show properties, for programs", 0, -1, false, verb_show},
-        {"top", "", "Show regions, updated continuously", 0, 0, false, verb_top},
-        {"create", "NAME SIZE", "Create a region", 2, 2, false, verb_create},
-        {"remove", "NAME...", "Remove regions", 1, -1, false, verb_remove},
-        {"chmod", "MODE NAME...", "Change who may attach", 2, -1, false, verb_chmod},
-        {"chown", "OWNER[:GROUP] NAME...", "Change owner and group", 2, -1, false, verb_chown},
-        {"clients", "NAME", "List the clients of a region", 1, 1, false, verb_clients},
-        {"maps", "NAME", "List what a region maps", 1, 1, false, verb_maps},
-        {"check", "UNIT|PID [REGION]", "Check that a server's shared memory is in a region", 1, 2, false, verb_check},
-        {"metrics", "", "Write all figures as OpenMetrics text", 0, 0, false, verb_metrics},
-        {"monitor", "[NAME...]", "Show changes as they happen", 0, -1, false, verb_monitor},
-        {"run", "NAME -- COMMAND...", "Run a server with its shared memory in a region", 1, 1, true, verb_run},
-        {"help", "[COMMAND]", "Show this help, or that of a command", 0, 1, false, verb_help},
+        { "list", "", "List regions (this is what happens without a command)", 0, 0, false, verb_list },
+        { "status", "[NAME...]", "Show the broker, or regions", 0, -1, false, verb_status },
+        { "show", "[NAME...]", "Show properties, for programs", 0, -1, false, verb_show },
+        { "top", "", "Show regions, updated continuously", 0, 0, false, verb_top },
+        { "create", "NAME SIZE", "Create a region", 2, 2, false, verb_create },
+        { "remove", "NAME...", "Remove regions", 1, -1, false, verb_remove },
+        { "chmod", "MODE NAME...", "Change who may attach", 2, -1, false, verb_chmod },
+        { "chown", "OWNER[:GROUP] NAME...", "Change owner and group", 2, -1, false, verb_chown },
+        { "clients", "NAME", "List the clients of a region", 1, 1, false, verb_clients },
+        { "maps", "NAME", "List what a region maps", 1, 1, false, verb_maps },
+        { "check", "UNIT|PID [REGION]", "Check that a server's shared memory is in a region", 1, 2, false, verb_check },
+        { "metrics", "", "Write all figures as OpenMetrics text", 0, 0, false, verb_metrics },
+        { "monitor", "[NAME...]", "Show changes as they happen", 0, -1, false, verb_monitor },
+        { "run", "NAME -- COMMAND...", "Run a server with its shared memory in a region", 1, 1, true, verb_run },
+        { "help", "[COMMAND]", "Show this help, or that of a command", 0, 1, false, verb_help },
         {},
 };
 
@@ -57,7 +57,7 @@ void complain(const char *format, ...) {
 }
 
 int main(int argc, char *argv[]) {
-        _cleanup_(arguments_done) struct arguments a = {.pager = true, .legend = true, .ask_password = true};
+        _cleanup_(arguments_done) struct arguments a = { .pager = true, .legend = true, .ask_password = true };
         const struct verb *verb = NULL;
         int status;
 

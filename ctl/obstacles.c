@@ -112,8 +112,8 @@ static int find_region_obstacles(const struct process *p, const struct target *t
         (void) format_uid(p->uid, user, sizeof(user));
         (void) format_uid(t->uid, owner, sizeof(owner));
         if (!mode_admits(p, t) && !acl_admits(p, t->acl))
-                return add(o, "Mode %04o of region \"%s\", which is %s's, does not admit %s to read and write",
-                           t->mode, t->name, owner, user);
+                return add(o, "Mode %04o of region \"%s\", which is %s's, does not admit %s to read and write", t->mode,
+                           t->name, owner, user);
         if (t->uid != 0 && t->uid != p->uid)
                 return add(o,
                            "Region \"%s\" is %s's, and the server runs as %s: the preload library uses a region of the "
@@ -122,15 +122,14 @@ static int find_region_obstacles(const struct process *p, const struct target *t
         return 0;
 }
 
-static int find_preload_obstacles(const struct process *p,
-                                  const struct mappings *m,
-                                  const struct target *t,
+static int find_preload_obstacles(const struct process *p, const struct mappings *m, const struct target *t,
                                   struct obstacles *o) {
         if (!has_library(m, PRELOAD))
-                return has_library(m, "libmshare.so") ? 0 :
-                        add(o,
-                            PRELOAD " is not loaded: LD_PRELOAD is not in the environment that the server gets, or names "
-                            "another file; Debian's PostgreSQL gets it from /etc/postgresql/VERSION/CLUSTER/environment");
+                return has_library(m, "libmshare.so")
+                               ? 0
+                               : add(o, PRELOAD
+                                     " is not loaded: LD_PRELOAD is not in the environment that the server gets, or names "
+                                     "another file; Debian's PostgreSQL gets it from /etc/postgresql/VERSION/CLUSTER/environment");
         if (!p->environment_known)
                 return 0;
         if (!p->region || p->region[0] == '\0')
@@ -140,7 +139,8 @@ static int find_preload_obstacles(const struct process *p,
         return 0;
 }
 
-static int find_memory_obstacles(const struct mappings *m, const struct target *t, uint64_t min_size, struct obstacles *o) {
+static int find_memory_obstacles(const struct mappings *m, const struct target *t, uint64_t min_size,
+                                 struct obstacles *o) {
         const struct mapping *largest = largest_outside(m, 1);
         char b1[BYTES_MAX], b2[BYTES_MAX];
         uint64_t size;
@@ -151,10 +151,11 @@ static int find_memory_obstacles(const struct mappings *m, const struct target *
         size = largest->end - largest->start;
         (void) format_bytes(size, b1, sizeof(b1));
         if (size < min_size)
-                return add(o,
-                           "The server has no mapping that fits: its largest shared memory is %s, and only mappings of at "
-                           "least %s go into a region (MSHARE_MIN_SIZE)",
-                           b1, b2);
+                return add(
+                        o,
+                        "The server has no mapping that fits: its largest shared memory is %s, and only mappings of at "
+                        "least %s go into a region (MSHARE_MIN_SIZE)",
+                        b1, b2);
         if (t->exists && t->ready && size > t->size)
                 return add(o,
                            "Region \"%s\" is too small: it has %" PRIu64 " bytes, and the server's shared memory has "
@@ -172,14 +173,12 @@ static int find_kernel_obstacles(const struct process *p, const struct target *t
                 r = add(o,
                         "The server's address space is limited to %s (LimitAS=, RLIMIT_AS), which has no room for the "
                         "region's window of %s",
-                        format_bytes(p->limit_as, b1, sizeof(b1)),
-                        format_bytes(t->length, b2, sizeof(b2)));
+                        format_bytes(p->limit_as, b1, sizeof(b1)), format_bytes(t->length, b2, sizeof(b2)));
         if (r >= 0 && !p->mounted)
                 r = add(o, MSHAREFS_PATH " may be missing: the server does not see msharefs there");
         else if (r >= 0 && p->read_only)
-                r = add(o,
-                        MSHAREFS_PATH " may be needed and is read-only for the server: a unit with "
-                        "ProtectKernelTunables= needs ReadWritePaths=" MSHAREFS_PATH);
+                r = add(o, MSHAREFS_PATH " may be needed and is read-only for the server: a unit with "
+                                         "ProtectKernelTunables= needs ReadWritePaths=" MSHAREFS_PATH);
         if (r >= 0 && p->seccomp != 0)
                 r = add(o,
                         "A system call filter (SystemCallFilter=, seccomp) is active and may refuse what the library "
@@ -187,10 +186,7 @@ static int find_kernel_obstacles(const struct process *p, const struct target *t
         return r;
 }
 
-int obstacles_find(const struct process *p,
-                   const struct mappings *m,
-                   const struct target *t,
-                   uint64_t min_size,
+int obstacles_find(const struct process *p, const struct mappings *m, const struct target *t, uint64_t min_size,
                    struct obstacles *ret) {
         _cleanup_(obstacles_done) struct obstacles o = {};
         int r = 0;

@@ -25,10 +25,7 @@ void obstacles_done(struct obstacles *o);
  * Lists what keeps the server out of the region: sentences without full stops, the most certain first. An uncertain one says "may".
  * min_size is the smallest mapping, in bytes, that should be in a region. 0 or -ENOMEM.
  */
-int obstacles_find(const struct process *p,
-                   const struct mappings *m,
-                   const struct target *t,
-                   uint64_t min_size,
+int obstacles_find(const struct process *p, const struct mappings *m, const struct target *t, uint64_t min_size,
                    struct obstacles *ret);
 
 /* The largest shared memory outside regions that is not smaller than min_size, or NULL. */

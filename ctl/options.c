@@ -9,9 +9,9 @@
 #include "util.h"
 
 enum option_kind {
-        OPTION_TEXT,     /* its argument, as it stands */
-        OPTION_FLAG,     /* a bool becomes true */
-        OPTION_OFF,      /* a bool becomes false */
+        OPTION_TEXT, /* its argument, as it stands */
+        OPTION_FLAG, /* a bool becomes true */
+        OPTION_OFF, /* a bool becomes false */
         OPTION_PROPERTY, /* may be given several times */
         OPTION_JSON,
         OPTION_HELP,
@@ -21,7 +21,7 @@ enum option_kind {
 struct option_info {
         const char *name;
         const char *argument; /* or NULL */
-        const char *verbs;    /* which have it; NULL: all */
+        const char *verbs; /* which have it; NULL: all */
         enum option_kind kind;
         char letter; /* or 0 */
         size_t offset; /* in struct arguments */
@@ -31,39 +31,41 @@ struct option_info {
 #define INTO(member) offsetof(struct arguments, member)
 
 static const struct option_info infos[] = {
-        {"help", NULL, NULL, OPTION_HELP, 'h', 0, "Show this help"},
-        {"version", NULL, NULL, OPTION_VERSION, 0, 0, "Show the version"},
-        {"json", "short|pretty|off", NULL, OPTION_JSON, 0, 0, "Write JSON, on one line or indented"},
-        {"no-pager", NULL, NULL, OPTION_OFF, 0, INTO(pager), "Do not use a pager"},
-        {"no-legend", NULL, NULL, OPTION_OFF, 0, INTO(legend), "Leave out headers and footers"},
-        {"no-ask-password", NULL, NULL, OPTION_OFF, 0, INTO(ask_password), "Fail rather than ask for a password"},
-        {"host", "[USER@]HOST", NULL, OPTION_TEXT, 'H', INTO(host), "Ask the broker of that host, through ssh"},
-        {"machine", "CONTAINER", NULL, OPTION_TEXT, 'M', INTO(machine), "Ask the broker in that local container"},
-        {"quiet", NULL, NULL, OPTION_FLAG, 'q', INTO(quiet), "Say nothing on success"},
+        { "help", NULL, NULL, OPTION_HELP, 'h', 0, "Show this help" },
+        { "version", NULL, NULL, OPTION_VERSION, 0, 0, "Show the version" },
+        { "json", "short|pretty|off", NULL, OPTION_JSON, 0, 0, "Write JSON, on one line or indented" },
+        { "no-pager", NULL, NULL, OPTION_OFF, 0, INTO(pager), "Do not use a pager" },
+        { "no-legend", NULL, NULL, OPTION_OFF, 0, INTO(legend), "Leave out headers and footers" },
+        { "no-ask-password", NULL, NULL, OPTION_OFF, 0, INTO(ask_password), "Fail rather than ask for a password" },
+        { "host", "[USER@]HOST", NULL, OPTION_TEXT, 'H', INTO(host), "Ask the broker of that host, through ssh" },
+        { "machine", "CONTAINER", NULL, OPTION_TEXT, 'M', INTO(machine), "Ask the broker in that local container" },
+        { "quiet", NULL, NULL, OPTION_FLAG, 'q', INTO(quiet), "Say nothing on success" },
 
-        {"addresses", NULL, "list", OPTION_FLAG, 0, INTO(addresses), "Show where the windows lie"},
-        {"sort", "COLUMN", "list top", OPTION_TEXT, 0, INTO(sort), "Order by this column, the largest number first"},
-        {"batch", NULL, "top", OPTION_FLAG, 'b', INTO(batch), "Write one list after another, for pipes and files"},
-        {"iterations", "NUMBER", "top", OPTION_TEXT, 'n', INTO(iterations), "Stop after this many updates"},
-        {"delay", "TIME", "top", OPTION_TEXT, 'd', INTO(delay), "Time between updates (default 2s)"},
-        {"property", "NAME", "show", OPTION_PROPERTY, 'p', 0, "Show only this property"},
-        {"value", NULL, "show", OPTION_FLAG, 0, INTO(value), "Show the value without the name"},
-        {"mode", "MODE", "create", OPTION_TEXT, 0, INTO(mode), "Permissions, octal (default 0600)"},
-        {"owner", "USER[:GROUP]", "create", OPTION_TEXT, 0, INTO(owner), "Owner and group (default: yours)"},
-        {"backing", "KIND", "create", OPTION_TEXT, 0, INTO(backing), "anonymous, memfd, hugetlb, file, empty"},
-        {"file", "PATH", "create", OPTION_TEXT, 0, INTO(file), "The file of --backing=file"},
-        {"populate", NULL, "create", OPTION_FLAG, 0, INTO(populate), "Fill it with memory before anybody uses it"},
-        {"lifetime", "KIND", "create", OPTION_TEXT, 0, INTO(lifetime), "persistent, while-leased"},
-        {"linger", "TIME", "create", OPTION_TEXT, 0, INTO(linger), "How long it outlives its last lease"},
-        {"address", "0xADDRESS", "create", OPTION_TEXT, 0, INTO(address), "Where its window is to lie"},
-        {"hugepages", "KIND", "create", OPTION_TEXT, 0, INTO(hugepages), "never, advise, always"},
-        {"label", "TEXT", "create", OPTION_TEXT, 0, INTO(label), "A note for people"},
-        {"force", NULL, "remove", OPTION_FLAG, 0, INTO(force), "Even if it has clients, who keep their mapping"},
-        {"sharers", NULL, "clients", OPTION_FLAG, 0, INTO(sharers), "List the processes that have it attached"},
-        {"wait", "TIME", "check", OPTION_TEXT, 0, INTO(wait), "Give the server this long (default 0)"},
-        {"output", "FILE", "metrics", OPTION_TEXT, 0, INTO(output), "Replace this file, in one piece"},
-        {"fallback", "yes|no", "run", OPTION_TEXT, 0, INTO(fallback), "Whether to go on without the region (default no)"},
-        {"min-size", "SIZE", "run check", OPTION_TEXT, 0, INTO(min_size), "Smallest mapping that goes into it (default 64M)"},
+        { "addresses", NULL, "list", OPTION_FLAG, 0, INTO(addresses), "Show where the windows lie" },
+        { "sort", "COLUMN", "list top", OPTION_TEXT, 0, INTO(sort), "Order by this column, the largest number first" },
+        { "batch", NULL, "top", OPTION_FLAG, 'b', INTO(batch), "Write one list after another, for pipes and files" },
+        { "iterations", "NUMBER", "top", OPTION_TEXT, 'n', INTO(iterations), "Stop after this many updates" },
+        { "delay", "TIME", "top", OPTION_TEXT, 'd', INTO(delay), "Time between updates (default 2s)" },
+        { "property", "NAME", "show", OPTION_PROPERTY, 'p', 0, "Show only this property" },
+        { "value", NULL, "show", OPTION_FLAG, 0, INTO(value), "Show the value without the name" },
+        { "mode", "MODE", "create", OPTION_TEXT, 0, INTO(mode), "Permissions, octal (default 0600)" },
+        { "owner", "USER[:GROUP]", "create", OPTION_TEXT, 0, INTO(owner), "Owner and group (default: yours)" },
+        { "backing", "KIND", "create", OPTION_TEXT, 0, INTO(backing), "anonymous, memfd, hugetlb, file, empty" },
+        { "file", "PATH", "create", OPTION_TEXT, 0, INTO(file), "The file of --backing=file" },
+        { "populate", NULL, "create", OPTION_FLAG, 0, INTO(populate), "Fill it with memory before anybody uses it" },
+        { "lifetime", "KIND", "create", OPTION_TEXT, 0, INTO(lifetime), "persistent, while-leased" },
+        { "linger", "TIME", "create", OPTION_TEXT, 0, INTO(linger), "How long it outlives its last lease" },
+        { "address", "0xADDRESS", "create", OPTION_TEXT, 0, INTO(address), "Where its window is to lie" },
+        { "hugepages", "KIND", "create", OPTION_TEXT, 0, INTO(hugepages), "never, advise, always" },
+        { "label", "TEXT", "create", OPTION_TEXT, 0, INTO(label), "A note for people" },
+        { "force", NULL, "remove", OPTION_FLAG, 0, INTO(force), "Even if it has clients, who keep their mapping" },
+        { "sharers", NULL, "clients", OPTION_FLAG, 0, INTO(sharers), "List the processes that have it attached" },
+        { "wait", "TIME", "check", OPTION_TEXT, 0, INTO(wait), "Give the server this long (default 0)" },
+        { "output", "FILE", "metrics", OPTION_TEXT, 0, INTO(output), "Replace this file, in one piece" },
+        { "fallback", "yes|no", "run", OPTION_TEXT, 0, INTO(fallback),
+          "Whether to go on without the region (default no)" },
+        { "min-size", "SIZE", "run check", OPTION_TEXT, 0, INTO(min_size),
+          "Smallest mapping that goes into it (default 64M)" },
 };
 
 static bool option_is_for(const struct option_info *info, const char *verb) {
@@ -115,11 +117,8 @@ void help_print(const struct verb *verb) {
         const struct verb *v;
 
         if (verb) {
-                (void) printf("msharectl [OPTIONS...] %s%s%s\n\n%s.\n",
-                              verb->name,
-                              verb->arguments[0] ? " " : "",
-                              verb->arguments,
-                              verb->help);
+                (void) printf("msharectl [OPTIONS...] %s%s%s\n\n%s.\n", verb->name, verb->arguments[0] ? " " : "",
+                              verb->arguments, verb->help);
                 print_options(verb);
         } else {
                 (void) printf("msharectl [OPTIONS...] COMMAND\n\n"
@@ -195,8 +194,8 @@ static int take_option(const struct option_info *info, const char *argument, str
 /* Processes and files of another machine cannot be reached. */
 static int check_place(const struct verb *verb, const struct arguments *a) {
         const char *option = a->host ? "--host" : "--machine";
-        bool here = strcmp(verb->name, "check") == 0 || strcmp(verb->name, "maps") == 0 ||
-                strcmp(verb->name, "run") == 0;
+        bool here =
+                strcmp(verb->name, "check") == 0 || strcmp(verb->name, "maps") == 0 || strcmp(verb->name, "run") == 0;
 
         if (!a->host && !a->machine)
                 return STATUS_OK;
@@ -213,9 +212,7 @@ static int check_place(const struct verb *verb, const struct arguments *a) {
 
 static int check_arguments(const struct verb *verb, const struct arguments *a) {
         if (a->n_names < verb->min || (verb->max >= 0 && a->n_names > verb->max)) {
-                complain("%s: too %s arguments; it takes %s",
-                         verb->name,
-                         a->n_names < verb->min ? "few" : "many",
+                complain("%s: too %s arguments; it takes %s", verb->name, a->n_names < verb->min ? "few" : "many",
                          verb->arguments[0] ? verb->arguments : "none");
                 return usage_error();
         }

@@ -15,7 +15,7 @@
 #include "util.h"
 
 static bool is_yes(const char *s) {
-        static const char *const words[] = {"1", "yes", "y", "true", "t", "on"};
+        static const char *const words[] = { "1", "yes", "y", "true", "t", "on" };
         size_t i;
 
         for (i = 0; i < ELEMENTSOF(words); i++)
@@ -25,7 +25,7 @@ static bool is_yes(const char *s) {
 }
 
 static bool is_no(const char *s) {
-        static const char *const words[] = {"0", "no", "n", "false", "f", "off"};
+        static const char *const words[] = { "0", "no", "n", "false", "f", "off" };
         size_t i;
 
         for (i = 0; i < ELEMENTSOF(words); i++)

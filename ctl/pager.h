@@ -9,9 +9,9 @@ struct pager {
         pid_t pid;
 };
 
-#define PAGER_NONE                                                                                            \
-        (struct pager) {                                                                                      \
-                .pid = 0                                                                                      \
+#define PAGER_NONE                                                                                                     \
+        (struct pager) {                                                                                               \
+                .pid = 0                                                                                               \
         }
 
 /*

@@ -115,7 +115,7 @@ static int find_group(const char *s, uint32_t *ret_gid) {
 
 int parse_owner(const char *s, struct owner *ret) {
         _cleanup_(freep) char *user = NULL;
-        struct owner o = {.login_gid = UINT32_MAX};
+        struct owner o = { .login_gid = UINT32_MAX };
         uint32_t login_gid = UINT32_MAX;
         const char *colon;
         int r;

@@ -14,7 +14,8 @@ int place_find(const char *region, struct place *ret) {
         struct statfs fs;
         struct stat st;
 
-        if (region && (strchr(region, '/') || region[0] == '\0' || strcmp(region, ".") == 0 || strcmp(region, "..") == 0)) {
+        if (region &&
+            (strchr(region, '/') || region[0] == '\0' || strcmp(region, ".") == 0 || strcmp(region, "..") == 0)) {
                 complain("\"%s\" is not a name of a region", region);
                 return STATUS_USAGE;
         }

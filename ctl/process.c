@@ -56,16 +56,8 @@ static int add_mapping(struct mappings *m, const char *line) {
         unsigned int major, minor;
         int path = 0;
 
-        if (sscanf(line,
-                   "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 " %n",
-                   &one.start,
-                   &one.end,
-                   one.perms,
-                   &one.offset,
-                   &major,
-                   &minor,
-                   &one.inode,
-                   &path) < 7 ||
+        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 " %n", &one.start, &one.end,
+                   one.perms, &one.offset, &major, &minor, &one.inode, &path) < 7 ||
             one.end < one.start)
                 return -EBADMSG;
         one.device = makedev(major, minor);
@@ -146,11 +138,8 @@ static int read_groups(const char *s, struct process *p) {
 }
 
 /* Calls found() for each line of a file of the process, without its line feed. */
-static int for_each_line(const char *proc,
-                         pid_t pid,
-                         const char *name,
-                         int (*found)(const char *line, struct process *p),
-                         struct process *p) {
+static int for_each_line(const char *proc, pid_t pid, const char *name,
+                         int (*found)(const char *line, struct process *p), struct process *p) {
         _cleanup_(fclosep) FILE *f = NULL;
         _cleanup_(freep) char *line = NULL;
         size_t size = 0;
@@ -214,7 +203,7 @@ static int on_mount(const char *line, struct process *p) {
                 return 0;
         rest = strstr(line, " - ");
         p->mounted = MSHAREFS_PATH[n] == '\0' && rest && sscanf(rest, " - %31s %*s %255s", type, super) == 2 &&
-                strcmp(type, "msharefs") == 0;
+                     strcmp(type, "msharefs") == 0;
         p->read_only = p->mounted && (has_option(options, "ro") || has_option(super, "ro"));
         return 0;
 }
@@ -235,8 +224,9 @@ static int read_environment(const char *proc, pid_t pid, struct process *p) {
         while ((n = getdelim(&entry, &size, '\0', f)) > 0 && (total += (size_t) n) < ENVIRONMENT_MAX) {
                 if (strchr(entry, '='))
                         p->environment_known = true;
-                place = strncmp(entry, region, strlen(region)) == 0 ? &p->region :
-                        strncmp(entry, min_size, strlen(min_size)) == 0 ? &p->min_size : NULL;
+                place = strncmp(entry, region, strlen(region)) == 0       ? &p->region
+                        : strncmp(entry, min_size, strlen(min_size)) == 0 ? &p->min_size
+                                                                          : NULL;
                 if (place && !*place) {
                         *place = strdup(strchr(entry, '=') + 1);
                         if (!*place)
@@ -247,7 +237,7 @@ static int read_environment(const char *proc, pid_t pid, struct process *p) {
 }
 
 int process_read(const char *proc, pid_t pid, struct process *ret) {
-        _cleanup_(process_done) struct process p = {.limit_as = UINT64_MAX};
+        _cleanup_(process_done) struct process p = { .limit_as = UINT64_MAX };
         int r;
 
         r = for_each_line(proc, pid, "status", on_status, &p);

@@ -37,13 +37,13 @@ bool mapping_is_window(const struct mapping *m, dev_t device, uint64_t inode);
 const char *mapping_shared_memory_kind(const struct mapping *m);
 
 struct process {
-        uid_t uid;  /* effective; for files */
+        uid_t uid; /* effective; for files */
         gid_t gid;
         gid_t *groups;
         size_t n_groups;
-        int seccomp;          /* 0: none, 1: strict, 2: a filter */
-        uint64_t vm_size;     /* bytes */
-        uint64_t limit_as;    /* bytes; UINT64_MAX: no limit */
+        int seccomp; /* 0: none, 1: strict, 2: a filter */
+        uint64_t vm_size; /* bytes */
+        uint64_t limit_as; /* bytes; UINT64_MAX: no limit */
         bool mounted, read_only; /* msharefs, on its usual place as the process sees it */
         char *region, *min_size; /* of its environment at the start; NULL: not there, or not readable any more */
         bool environment_known;

@@ -179,17 +179,12 @@ int properties_read(sd_bus_message *m, struct properties *ret) {
         return 0;
 }
 
-int properties_get(sd_bus *bus,
-                   const char *path,
-                   const char *interface,
-                   const struct arguments *a,
-                   const char *what,
+int properties_get(sd_bus *bus, const char *path, const char *interface, const struct arguments *a, const char *what,
                    struct properties *ret) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         int r;
 
-        r = sd_bus_message_new_method_call(
-                bus, &m, BUS_NAME, path, "org.freedesktop.DBus.Properties", "GetAll");
+        r = sd_bus_message_new_method_call(bus, &m, BUS_NAME, path, "org.freedesktop.DBus.Properties", "GetAll");
         if (r >= 0)
                 r = sd_bus_message_append(m, "s", interface);
         if (r < 0)
@@ -299,7 +294,7 @@ int properties_print_json(const struct properties *p, enum json_mode mode) {
         if (!members)
                 return bus_out_of_memory();
         for (i = 0; i < p->n; i++)
-                members[i] = (struct json_member){.key = p->list[i].name, .value = p->list[i].json};
+                members[i] = (struct json_member){ .key = p->list[i].name, .value = p->list[i].json };
         json_print_object(stdout, mode, 0, members, p->n);
         (void) putchar('\n');
         return STATUS_OK;

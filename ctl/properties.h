@@ -7,10 +7,10 @@
 /* A property of a basic type, or an access list: its number, its string, and its value in JSON. Others are left out. */
 struct property {
         char *name;
-        char type;       /* as in a D-Bus signature */
+        char type; /* as in a D-Bus signature */
         uint64_t number; /* b, y, q, u, t; a: how many entries */
-        double real;     /* d */
-        char *string;    /* s, o, a */
+        double real; /* d */
+        char *string; /* s, o, a */
         char *json;
         bool shown; /* for the caller */
 };
@@ -25,11 +25,7 @@ void properties_done(struct properties *p);
 /* a{sv}. 0, or negative errno. */
 int properties_read(sd_bus_message *m, struct properties *ret);
 /* All that the object tells of the interface. Prints what goes wrong; returns an exit status. */
-int properties_get(sd_bus *bus,
-                   const char *path,
-                   const char *interface,
-                   const struct arguments *a,
-                   const char *what,
+int properties_get(sd_bus *bus, const char *path, const char *interface, const struct arguments *a, const char *what,
                    struct properties *ret);
 
 /* The property, marked as shown, or NULL. */

@@ -95,13 +95,13 @@ static const struct {
         const char *name;
         size_t offset; /* of a number; 0: the name */
 } sort_columns[] = {
-        {"name", 0},
-        {"size", offsetof(struct region, size)},
-        {"resident", offsetof(struct region, resident)},
-        {"sharers", offsetof(struct region, sharers)},
-        {"clients", offsetof(struct region, clients)},
-        {"tables", offsetof(struct region, page_tables)},
-        {"saved", offsetof(struct region, saved)},
+        { "name", 0 },
+        { "size", offsetof(struct region, size) },
+        { "resident", offsetof(struct region, resident) },
+        { "sharers", offsetof(struct region, sharers) },
+        { "clients", offsetof(struct region, clients) },
+        { "tables", offsetof(struct region, page_tables) },
+        { "saved", offsetof(struct region, saved) },
 };
 
 static int compare(const void *a, const void *b, void *userdata) {
@@ -142,8 +142,8 @@ int regions_get(sd_bus *bus, const struct arguments *a, const char *what, struct
         _cleanup_(regions_done) struct regions regions = {};
         int r;
 
-        r = sd_bus_message_new_method_call(
-                bus, &m, BUS_NAME, BUS_PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects");
+        r = sd_bus_message_new_method_call(bus, &m, BUS_NAME, BUS_PATH, "org.freedesktop.DBus.ObjectManager",
+                                           "GetManagedObjects");
         if (r < 0)
                 return bus_message_failed(what, r);
         r = bus_call(bus, m, false, a, what, &reply);

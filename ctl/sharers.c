@@ -16,12 +16,12 @@
 #define PROC "/proc"
 
 static const struct column columns[] = {
-        {"user", COLUMN_TEXT_ONLY, NULL},
-        {"uid", COLUMN_JSON_ONLY, NULL},
-        {"pid", COLUMN_RIGHT, NULL},
-        {"unit", 0, NULL},
-        {"access", 0, NULL},
-        {"command", 0, NULL},
+        { "user", COLUMN_TEXT_ONLY, NULL },
+        { "uid", COLUMN_JSON_ONLY, NULL },
+        { "pid", COLUMN_RIGHT, NULL },
+        { "unit", 0, NULL },
+        { "access", 0, NULL },
+        { "command", 0, NULL },
 };
 
 static void table_freep(struct table **t) {
@@ -146,6 +146,7 @@ int sharers_print(const char *region, const struct arguments *a) {
         if (table_print(t, a, "sharer") < 0)
                 return bus_out_of_memory();
         if (hidden > 0 && a->legend && a->json == JSON_OFF)
-                (void) fprintf(stderr, "%zu processes of other users may share it as well; only root can see them.\n", hidden);
+                (void) fprintf(stderr, "%zu processes of other users may share it as well; only root can see them.\n",
+                               hidden);
         return STATUS_OK;
 }

@@ -65,7 +65,7 @@ static int add(struct table *t, char *text, char *json) {
                 free(json);
                 return -ENOMEM;
         }
-        t->cells[t->n_cells++] = (struct cell){.text = text, .json = json};
+        t->cells[t->n_cells++] = (struct cell){ .text = text, .json = json };
         return 0;
 }
 

@@ -7,7 +7,7 @@
 #include "msharectl.h"
 
 enum column_flags {
-        COLUMN_RIGHT = 1,     /* numbers */
+        COLUMN_RIGHT = 1, /* numbers */
         COLUMN_TEXT_ONLY = 2, /* for people */
         COLUMN_JSON_ONLY = 4, /* for programs */
 };

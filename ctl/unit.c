@@ -9,7 +9,7 @@
 #define SYSTEMD_PATH "/org/freedesktop/systemd1"
 #define CGROUPS "/sys/fs/cgroup"
 
-static const char *const suffixes[] = {".service", ".scope", ".slice", ".socket", ".mount", ".swap"};
+static const char *const suffixes[] = { ".service", ".scope", ".slice", ".socket", ".mount", ".swap" };
 
 static int failed(const char *name, const sd_bus_error *error, int r) {
         complain("Cannot find the process of unit %s: %s", name, error->message ?: strerror(-r));
@@ -63,13 +63,13 @@ int unit_find_process(sd_bus *bus, const char *name, pid_t *ret) {
                 complain("Out of memory");
                 return STATUS_FAILED;
         }
-        r = sd_bus_call_method(
-                bus, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_NAME ".Manager", "LoadUnit", &error, &reply, "s", full);
+        r = sd_bus_call_method(bus, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_NAME ".Manager", "LoadUnit", &error, &reply,
+                               "s", full);
         if (r >= 0)
                 r = sd_bus_message_read(reply, "o", &path);
         if (r >= 0)
-                r = sd_bus_get_property_string(
-                        bus, SYSTEMD_NAME, path, SYSTEMD_NAME ".Unit", "LoadState", &error, &state);
+                r = sd_bus_get_property_string(bus, SYSTEMD_NAME, path, SYSTEMD_NAME ".Unit", "LoadState", &error,
+                                               &state);
         if (r < 0)
                 return failed(full, &error, r);
         if (strcmp(state, "loaded") != 0) {

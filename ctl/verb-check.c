@@ -65,7 +65,7 @@ static bool is_fine(const struct checked *c) {
 
 /* Look until the server is in the region, the process has exited, or the time is over. */
 static int look_for(struct checked *c, const struct place *place, uint64_t usec) {
-        const struct timespec interval = {.tv_nsec = INTERVAL_NSEC};
+        const struct timespec interval = { .tv_nsec = INTERVAL_NSEC };
         struct timespec start, now;
         int r;
 
@@ -96,28 +96,30 @@ static int describe_target(sd_bus *bus, struct target *t) {
         const char *path;
         int r;
 
-        r = sd_bus_get_property_trivial(bus, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "Granule", &error, 't', &granule);
+        r = sd_bus_get_property_trivial(bus, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "Granule", &error, 't',
+                                        &granule);
         if (r >= 0 && granule == 0) {
                 t->unusable = strdup("The kernel has no mshare");
                 return t->unusable ? 0 : -ENOMEM;
         }
         t->length = granule;
         if (r >= 0 && t->name)
-                r = sd_bus_call_method(
-                        bus, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "GetRegion", &error, &reply, "s", t->name);
+                r = sd_bus_call_method(bus, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "GetRegion", &error, &reply, "s",
+                                       t->name);
         if (sd_bus_error_has_name(&error, ERROR_NO_SUCH_REGION) || (r >= 0 && !t->name))
                 return 0;
         if (r >= 0)
                 r = sd_bus_message_read(reply, "o", &path);
         if (r >= 0)
-                r = sd_bus_call_method(bus, BUS_NAME, path, "org.freedesktop.DBus.Properties", "GetAll", &error, &all, "s",
-                                       BUS_REGION_INTERFACE);
+                r = sd_bus_call_method(bus, BUS_NAME, path, "org.freedesktop.DBus.Properties", "GetAll", &error, &all,
+                                       "s", BUS_REGION_INTERFACE);
         if (r >= 0)
                 r = properties_read(all, &p);
         if (r < 0) {
                 if (sd_bus_error_has_names(&error, SD_BUS_ERROR_SERVICE_UNKNOWN, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
                         t->unusable = strdup("The broker is not running (systemctl start mshared)");
-                else if (asprintf((char **) &t->unusable, "The broker does not answer: %s", error.message ?: strerror(-r)) < 0)
+                else if (asprintf((char **) &t->unusable, "The broker does not answer: %s",
+                                  error.message ?: strerror(-r)) < 0)
                         t->unusable = NULL;
                 return t->unusable ? 0 : -ENOMEM;
         }
@@ -162,17 +164,15 @@ static int print_json(const struct checked *c, const struct obstacles *o, enum j
         (void) snprintf(pid, sizeof(pid), "%d", (int) c->pid);
         (void) snprintf(address, sizeof(address), "%" PRIu64, c->window ? c->window->start : 0);
         (void) snprintf(outside, sizeof(outside), "%" PRIu64, c->outside ? c->outside->end - c->outside->start : 0);
-        json_print_object(stdout,
-                          mode,
-                          0,
+        json_print_object(stdout, mode, 0,
                           (const struct json_member[]){
-                                  {"pid", pid},
-                                  {"unit", c->unit ? unit : "null"},
-                                  {"shared", is_fine(c) ? "true" : "false"},
-                                  {"region", c->window || c->region ? region : "null"},
-                                  {"address", c->window ? address : "null"},
-                                  {"outside", outside},
-                                  {"obstacles", list},
+                                  { "pid", pid },
+                                  { "unit", c->unit ? unit : "null" },
+                                  { "shared", is_fine(c) ? "true" : "false" },
+                                  { "region", c->window || c->region ? region : "null" },
+                                  { "address", c->window ? address : "null" },
+                                  { "outside", outside },
+                                  { "obstacles", list },
                           },
                           7);
         (void) putchar('\n');
@@ -181,7 +181,8 @@ static int print_json(const struct checked *c, const struct obstacles *o, enum j
 
 /* Process 1234 (postgresql@15-main.service) */
 static void describe_process(const struct checked *c, char *buf, size_t size) {
-        (void) snprintf(buf, size, "Process %d%s%s%s", (int) c->pid, c->unit ? " (" : "", c->unit ?: "", c->unit ? ")" : "");
+        (void) snprintf(buf, size, "Process %d%s%s%s", (int) c->pid, c->unit ? " (" : "", c->unit ?: "",
+                        c->unit ? ")" : "");
 }
 
 static int report(const struct checked *c, const struct obstacles *o, const struct arguments *a) {
@@ -191,19 +192,15 @@ static int report(const struct checked *c, const struct obstacles *o, const stru
         describe_process(c, who, sizeof(who));
         if (is_fine(c)) {
                 if (!a->quiet)
-                        (void) printf("%s has its shared memory in region %s, at 0x%" PRIx64 ".\n",
-                                      who,
-                                      window_region(c->window),
-                                      c->window->start);
+                        (void) printf("%s has its shared memory in region %s, at 0x%" PRIx64 ".\n", who,
+                                      window_region(c->window), c->window->start);
                 return STATUS_OK;
         }
         if (c->window)
-                complain("%s is in region %s, but %s of its shared memory is not: %s at 0x%" PRIx64,
-                         who,
+                complain("%s is in region %s, but %s of its shared memory is not: %s at 0x%" PRIx64, who,
                          window_region(c->window),
                          format_bytes(c->outside->end - c->outside->start, bytes, sizeof(bytes)),
-                         mapping_shared_memory_kind(c->outside),
-                         c->outside->start);
+                         mapping_shared_memory_kind(c->outside), c->outside->start);
         else if (c->region)
                 complain("%s does not have its shared memory in region %s", who, c->region);
         else
@@ -211,9 +208,10 @@ static int report(const struct checked *c, const struct obstacles *o, const stru
         for (i = 0; i < o->n; i++)
                 (void) fprintf(stderr, "  %s.\n", o->list[i]);
         if (o->n == 0 && !c->window)
-                (void) fputs("  Nothing that can be seen from here stands in the way: see what the server's log says of "
-                             "libmshare-preload.\n",
-                             stderr);
+                (void) fputs(
+                        "  Nothing that can be seen from here stands in the way: see what the server's log says of "
+                        "libmshare-preload.\n",
+                        stderr);
         return STATUS_FAILED;
 }
 
@@ -285,7 +283,7 @@ static int process_failed(pid_t pid, int r) {
 }
 
 int verb_check(const struct arguments *a) {
-        _cleanup_(checked_done) struct checked c = {.min_size = MIN_SIZE_DEFAULT};
+        _cleanup_(checked_done) struct checked c = { .min_size = MIN_SIZE_DEFAULT };
         _cleanup_(obstacles_done) struct obstacles o = {};
         uint64_t wait_usec = 0;
         struct place place;

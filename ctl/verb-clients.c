@@ -11,12 +11,12 @@
 #define SIGNATURE "uusst"
 
 static const struct column columns[] = {
-        {"user", COLUMN_TEXT_ONLY, NULL},
-        {"uid", COLUMN_JSON_ONLY, NULL},
-        {"pid", COLUMN_RIGHT, NULL},
-        {"unit", 0, NULL},
-        {"access", 0, NULL},
-        {"since", 0, NULL},
+        { "user", COLUMN_TEXT_ONLY, NULL },
+        { "uid", COLUMN_JSON_ONLY, NULL },
+        { "pid", COLUMN_RIGHT, NULL },
+        { "unit", 0, NULL },
+        { "access", 0, NULL },
+        { "since", 0, NULL },
 };
 
 static void table_freep(struct table **t) {

@@ -109,10 +109,8 @@ static int print_result(sd_bus_message *reply, const struct arguments *a, const 
                 if (!name)
                         return bus_out_of_memory();
                 if (!a->quiet)
-                        (void) printf("Created region %s: %s at 0x%" PRIx64 ".\n",
-                                      name,
-                                      format_bytes(w->size, bytes, sizeof(bytes)),
-                                      address);
+                        (void) printf("Created region %s: %s at 0x%" PRIx64 ".\n", name,
+                                      format_bytes(w->size, bytes, sizeof(bytes)), address);
                 return STATUS_OK;
         }
 
@@ -122,14 +120,12 @@ static int print_result(sd_bus_message *reply, const struct arguments *a, const 
                 return bus_out_of_memory();
         (void) snprintf(address_json, sizeof(address_json), "%" PRIu64, address);
         (void) snprintf(length_json, sizeof(length_json), "%" PRIu64, length);
-        json_print_object(stdout,
-                          a->json,
-                          0,
+        json_print_object(stdout, a->json, 0,
                           (const struct json_member[]){
-                                  {"name", name_json},
-                                  {"object", object_json},
-                                  {"address", address_json},
-                                  {"length", length_json},
+                                  { "name", name_json },
+                                  { "object", object_json },
+                                  { "address", address_json },
+                                  { "length", length_json },
                           },
                           4);
         (void) putchar('\n');
@@ -148,7 +144,7 @@ int verb_create(const struct arguments *a) {
         _cleanup_(closep) int fd = -1;
         struct creation creation;
         int interrupt = 0;
-        struct wish w = {.mode = MODE_DEFAULT, .fd = -1};
+        struct wish w = { .mode = MODE_DEFAULT, .fd = -1 };
         static const char what[] = "Cannot create the region";
         int r;
 

@@ -10,21 +10,21 @@
 
 /* The last two columns are shown only on request. */
 static const struct column columns[] = {
-        {"name", 0, NULL},
-        {"size", COLUMN_RIGHT, NULL},
-        {"resident", COLUMN_RIGHT, NULL},
-        {"sharers", COLUMN_RIGHT, NULL},
-        {"clients", COLUMN_RIGHT, NULL},
-        {"page_tables", COLUMN_RIGHT, "tables"},
-        {"saved", COLUMN_RIGHT, NULL},
-        {"mode", 0, NULL},
-        {"owner", COLUMN_TEXT_ONLY, NULL},
-        {"uid", COLUMN_JSON_ONLY, NULL},
-        {"gid", COLUMN_JSON_ONLY, NULL},
-        {"state", 0, NULL},
-        {"object", COLUMN_JSON_ONLY, NULL},
-        {"address", 0, NULL},
-        {"length", COLUMN_RIGHT, "window"},
+        { "name", 0, NULL },
+        { "size", COLUMN_RIGHT, NULL },
+        { "resident", COLUMN_RIGHT, NULL },
+        { "sharers", COLUMN_RIGHT, NULL },
+        { "clients", COLUMN_RIGHT, NULL },
+        { "page_tables", COLUMN_RIGHT, "tables" },
+        { "saved", COLUMN_RIGHT, NULL },
+        { "mode", 0, NULL },
+        { "owner", COLUMN_TEXT_ONLY, NULL },
+        { "uid", COLUMN_JSON_ONLY, NULL },
+        { "gid", COLUMN_JSON_ONLY, NULL },
+        { "state", 0, NULL },
+        { "object", COLUMN_JSON_ONLY, NULL },
+        { "address", 0, NULL },
+        { "length", COLUMN_RIGHT, "window" },
 };
 
 static void table_freep(struct table **t) {
@@ -57,10 +57,7 @@ static int add_region(struct table *t, struct region *region) {
         char mode_text[8], user[64], group[64], owner[130];
 
         (void) snprintf(mode_text, sizeof(mode_text), "%04" PRIo32 "%s", mode, region->has_acl ? "+" : "");
-        (void) snprintf(owner,
-                        sizeof(owner),
-                        "%s:%s",
-                        format_uid(uid, user, sizeof(user)),
+        (void) snprintf(owner, sizeof(owner), "%s:%s", format_uid(uid, user, sizeof(user)),
                         format_gid(gid, group, sizeof(group)));
 
         if (table_add_string(t, region->name) < 0 || add_bytes(t, region->size) < 0 ||

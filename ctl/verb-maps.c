@@ -22,14 +22,14 @@
 #define BYTES_MAX 32
 
 static const struct column columns[] = {
-        {"start", COLUMN_RIGHT, NULL},
-        {"end", COLUMN_JSON_ONLY, NULL},
-        {"size", COLUMN_RIGHT | COLUMN_TEXT_ONLY, NULL},
-        {"permissions", 0, "access"},
-        {"offset", COLUMN_RIGHT, NULL},
-        {"device", COLUMN_JSON_ONLY, NULL},
-        {"inode", COLUMN_JSON_ONLY, NULL},
-        {"path", 0, NULL},
+        { "start", COLUMN_RIGHT, NULL },
+        { "end", COLUMN_JSON_ONLY, NULL },
+        { "size", COLUMN_RIGHT | COLUMN_TEXT_ONLY, NULL },
+        { "permissions", 0, "access" },
+        { "offset", COLUMN_RIGHT, NULL },
+        { "device", COLUMN_JSON_ONLY, NULL },
+        { "inode", COLUMN_JSON_ONLY, NULL },
+        { "path", 0, NULL },
 };
 
 static void table_freep(struct table **t) {
@@ -43,13 +43,17 @@ static void fclosep(FILE **f) {
 
 static int failed(const char *name, int r) {
         if (r == -EACCES)
-                complain("Cannot list what region \"%s\" maps: its mode does not admit you, and who may read it may see this",
-                         name);
+                complain(
+                        "Cannot list what region \"%s\" maps: its mode does not admit you, and who may read it may see this",
+                        name);
         else if (r == -ENOTTY)
                 complain("Cannot list what region \"%s\" maps: this kernel's msharefs is too old for it", name);
         else
                 complain("Cannot list what region \"%s\" maps: %s", name, strerror(-r));
-        return r == -EACCES ? STATUS_DENIED : r == -ENOTTY ? STATUS_UNSUPPORTED : r == -ENOENT ? STATUS_NO_REGION : STATUS_FAILED;
+        return r == -EACCES   ? STATUS_DENIED
+               : r == -ENOTTY ? STATUS_UNSUPPORTED
+               : r == -ENOENT ? STATUS_NO_REGION
+                              : STATUS_FAILED;
 }
 
 /* A file with the listing. Negative errno, or 0. */

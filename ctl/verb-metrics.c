@@ -15,8 +15,8 @@
 
 enum source {
         SOURCE_MANAGER, /* a property of the manager */
-        SOURCE_REGION,  /* a property of each region */
-        SOURCE_SAVED,   /* what follows from the properties of each region */
+        SOURCE_REGION, /* a property of each region */
+        SOURCE_SAVED, /* what follows from the properties of each region */
         SOURCE_READY,
         SOURCE_LIMIT, /* each property of the manager that is a limit */
 };
@@ -27,25 +27,28 @@ static const struct {
         const char *property;
         double factor;
 } metrics[] = {
-        {"mshare_kernel_supported", "Whether the kernel has mshare.", SOURCE_MANAGER, "KernelSupport", 1},
-        {"mshare_granule_bytes", "Unit of the addresses and lengths of windows.", SOURCE_MANAGER, "Granule", 1},
-        {"mshare_regions", "Regions.", SOURCE_MANAGER, "NRegions", 1},
-        {"mshare_clients", "Leases on all regions.", SOURCE_MANAGER, "NClients", 1},
-        {"mshare_page_table_bytes", "Page tables of all regions, which exist once.", SOURCE_MANAGER, "PageTableBytes", 1},
-        {"mshare_page_table_saved_bytes",
-         "What the sharers of all regions would have spent on page tables of their own.",
-         SOURCE_MANAGER, "PageTableBytesSaved", 1},
-        {"mshare_limit", "Limits of mshared.conf(5).", SOURCE_LIMIT, NULL, 1},
-        {"mshare_region_ready", "Whether the region is ready; 0 while it is being made.", SOURCE_READY, NULL, 1},
-        {"mshare_region_progress_ratio", "How much of a region that is being made is populated.", SOURCE_REGION, "Progress", 1},
-        {"mshare_region_created_timestamp_seconds", "When the region was made.", SOURCE_REGION, "CreatedUSec", 1e-6},
-        {"mshare_region_size_bytes", "Memory that is mapped in the region.", SOURCE_REGION, "Size", 1},
-        {"mshare_region_resident_bytes", "Memory of the region that is resident.", SOURCE_REGION, "ResidentBytes", 1},
-        {"mshare_region_clients", "Leases on the region.", SOURCE_REGION, "NClients", 1},
-        {"mshare_region_sharers", "Address spaces that have the region attached.", SOURCE_REGION, "NSharers", 1},
-        {"mshare_region_page_table_bytes", "Page tables of the region, which exist once.", SOURCE_REGION, "PageTableBytes", 1},
-        {"mshare_region_page_table_saved_bytes",
-         "What the sharers of the region would have spent on page tables of their own.", SOURCE_SAVED, NULL, 1},
+        { "mshare_kernel_supported", "Whether the kernel has mshare.", SOURCE_MANAGER, "KernelSupport", 1 },
+        { "mshare_granule_bytes", "Unit of the addresses and lengths of windows.", SOURCE_MANAGER, "Granule", 1 },
+        { "mshare_regions", "Regions.", SOURCE_MANAGER, "NRegions", 1 },
+        { "mshare_clients", "Leases on all regions.", SOURCE_MANAGER, "NClients", 1 },
+        { "mshare_page_table_bytes", "Page tables of all regions, which exist once.", SOURCE_MANAGER, "PageTableBytes",
+          1 },
+        { "mshare_page_table_saved_bytes",
+          "What the sharers of all regions would have spent on page tables of their own.", SOURCE_MANAGER,
+          "PageTableBytesSaved", 1 },
+        { "mshare_limit", "Limits of mshared.conf(5).", SOURCE_LIMIT, NULL, 1 },
+        { "mshare_region_ready", "Whether the region is ready; 0 while it is being made.", SOURCE_READY, NULL, 1 },
+        { "mshare_region_progress_ratio", "How much of a region that is being made is populated.", SOURCE_REGION,
+          "Progress", 1 },
+        { "mshare_region_created_timestamp_seconds", "When the region was made.", SOURCE_REGION, "CreatedUSec", 1e-6 },
+        { "mshare_region_size_bytes", "Memory that is mapped in the region.", SOURCE_REGION, "Size", 1 },
+        { "mshare_region_resident_bytes", "Memory of the region that is resident.", SOURCE_REGION, "ResidentBytes", 1 },
+        { "mshare_region_clients", "Leases on the region.", SOURCE_REGION, "NClients", 1 },
+        { "mshare_region_sharers", "Address spaces that have the region attached.", SOURCE_REGION, "NSharers", 1 },
+        { "mshare_region_page_table_bytes", "Page tables of the region, which exist once.", SOURCE_REGION,
+          "PageTableBytes", 1 },
+        { "mshare_region_page_table_saved_bytes",
+          "What the sharers of the region would have spent on page tables of their own.", SOURCE_SAVED, NULL, 1 },
 };
 
 static void print_head(FILE *f, const char *name, const char *help) {
@@ -158,7 +161,8 @@ static int write_file(const char *path, const char *text, size_t size) {
         ssize_t n;
         int r;
 
-        if (asprintf(&temporary, "%.*s.%s.XXXXXX", slash ? (int) (slash - path + 1) : 0, path, slash ? slash + 1 : path) < 0) {
+        if (asprintf(&temporary, "%.*s.%s.XXXXXX", slash ? (int) (slash - path + 1) : 0, path,
+                     slash ? slash + 1 : path) < 0) {
                 temporary = NULL;
                 return -ENOMEM;
         }

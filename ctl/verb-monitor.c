@@ -32,16 +32,15 @@ static void print_event(const struct arguments *a, const char *event, const char
         (void) snprintf(number, sizeof(number), "%" PRIu32, uid);
 
         if (a->json != JSON_OFF) {
-                (void) snprintf(
-                        usec, sizeof(usec), "%" PRIi64, (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000);
+                (void) snprintf(usec, sizeof(usec), "%" PRIi64, (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000);
                 event_json = json_string(event);
                 region_json = region ? json_string(region) : NULL;
-                members[n++] = (struct json_member){"usec", usec};
-                members[n++] = (struct json_member){"event", event_json ?: "null"};
+                members[n++] = (struct json_member){ "usec", usec };
+                members[n++] = (struct json_member){ "event", event_json ?: "null" };
                 if (region)
-                        members[n++] = (struct json_member){"region", region_json ?: "null"};
+                        members[n++] = (struct json_member){ "region", region_json ?: "null" };
                 if (uid != UINT32_MAX)
-                        members[n++] = (struct json_member){"uid", number};
+                        members[n++] = (struct json_member){ "uid", number };
                 json_print_object(stdout, a->json, 0, members, n);
         } else {
                 if (!localtime_r(&now.tv_sec, &tm) || strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm) == 0)
@@ -105,15 +104,13 @@ int verb_monitor(const struct arguments *a) {
         if (r >= 0)
                 r = sd_bus_attach_event(bus, event, 0);
         if (r >= 0)
-                r = sd_bus_match_signal(
-                        bus, NULL, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, NULL, on_signal, userdata);
+                r = sd_bus_match_signal(bus, NULL, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, NULL, on_signal,
+                                        userdata);
         if (r >= 0)
-                r = sd_bus_add_match(bus,
-                                     NULL,
+                r = sd_bus_add_match(bus, NULL,
                                      "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',"
                                      "interface='org.freedesktop.DBus',arg0='" BUS_NAME "'",
-                                     on_owner_changed,
-                                     userdata);
+                                     on_owner_changed, userdata);
         if (r < 0) {
                 complain("Cannot monitor: %s", strerror(-r));
                 return STATUS_FAILED;

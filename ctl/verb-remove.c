@@ -13,8 +13,8 @@ static int remove_region(sd_bus *bus, const char *name, const struct arguments *
 
         r = sd_bus_message_append(m, "s", name);
         if (r >= 0)
-                r = a->force ? sd_bus_message_append(m, "a{sv}", 1, "force", "b", 1) :
-                               sd_bus_message_append(m, "a{sv}", 0);
+                r = a->force ? sd_bus_message_append(m, "a{sv}", 1, "force", "b", 1)
+                             : sd_bus_message_append(m, "a{sv}", 0);
         if (r < 0)
                 return bus_message_failed(what, r);
         return bus_call(bus, m, true, a, what, NULL);

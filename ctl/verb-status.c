@@ -36,17 +36,8 @@ static int find_obstacle(sd_bus *bus, char **ret) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
-        r = sd_bus_call_method(bus,
-                               BUS_NAME,
-                               BUS_PATH,
-                               BUS_MANAGER_INTERFACE,
-                               "AcquireRegion",
-                               &error,
-                               NULL,
-                               "ssa{sv}",
-                               "",
-                               "r",
-                               0);
+        r = sd_bus_call_method(bus, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "AcquireRegion", &error, NULL, "ssa{sv}",
+                               "", "r", 0);
         if (r >= 0 || !sd_bus_error_has_name(&error, ERROR_KERNEL_UNSUPPORTED))
                 return STATUS_OK;
         *ret = strdup(error.message ?: error.name);
@@ -69,8 +60,7 @@ static void print_manager(struct properties *p, const char *obstacle) {
         (void) properties_find(p, "Granule");
         line("Regions", "%" PRIu64, properties_number(p, "NRegions"));
         line("Clients", "%" PRIu64, properties_number(p, "NClients"));
-        line("Page tables",
-             "%s held once, %s saved",
+        line("Page tables", "%s held once, %s saved",
              format_bytes(properties_number(p, "PageTableBytes"), b1, sizeof(b1)),
              format_bytes(properties_number(p, "PageTableBytesSaved"), b2, sizeof(b2)));
 
@@ -105,28 +95,20 @@ static int print_region(struct properties *p) {
                 line("State", "%s", state);
         if (address != 0)
                 line("Window", "%s at 0x%" PRIx64, format_bytes(length, b1, sizeof(b1)), address);
-        line("Size",
-             "%s, %s",
-             format_bytes(properties_number(p, "Size"), b1, sizeof(b1)),
+        line("Size", "%s, %s", format_bytes(properties_number(p, "Size"), b1, sizeof(b1)),
              properties_string(p, "Backing"));
-        line("Mode",
-             "%04" PRIo64 "%s",
-             properties_number(p, "Mode") & 0777,
+        line("Mode", "%04" PRIo64 "%s", properties_number(p, "Mode") & 0777,
              properties_number(p, "Acl") > 0 ? "+" : "");
         if (properties_number(p, "Acl") > 0)
                 line("Admits", "%s", properties_string(p, "Acl"));
         if (strcmp(properties_string(p, "Access"), "r") == 0)
                 line("Access", "read-only for everyone, whatever the mode");
-        line("Owner",
-             "%s:%s",
-             format_uid((uint32_t) properties_number(p, "UID"), user, sizeof(user)),
+        line("Owner", "%s:%s", format_uid((uint32_t) properties_number(p, "UID"), user, sizeof(user)),
              format_gid((uint32_t) properties_number(p, "GID"), group, sizeof(group)));
         line("Clients", "%" PRIu64, properties_number(p, "NClients"));
         line("Sharers", "%" PRIu64, properties_number(p, "NSharers"));
         line("Resident", "%s", format_bytes(properties_number(p, "ResidentBytes"), b1, sizeof(b1)));
-        line("Page tables",
-             "%s held once, %s saved",
-             format_bytes(tables, b1, sizeof(b1)),
+        line("Page tables", "%s held once, %s saved", format_bytes(tables, b1, sizeof(b1)),
              format_bytes(region_saved_bytes(properties_number(p, "NSharers"), tables), b2, sizeof(b2)));
         if (linger != 0)
                 line("Lifetime", "%s, lingers %.3gs", properties_string(p, "Lifetime"), (double) linger / 1e6);

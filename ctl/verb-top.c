@@ -25,22 +25,23 @@
 #define CLEAR "\x1b[H\x1b[J"
 
 static const struct column columns[] = {
-        {"name", 0, NULL},
-        {"size", COLUMN_RIGHT, NULL},
-        {"resident", COLUMN_RIGHT, NULL},
-        {"growth", COLUMN_RIGHT, "growth/s"},
-        {"sharers", COLUMN_RIGHT, NULL},
-        {"clients", COLUMN_RIGHT, NULL},
-        {"page_tables", COLUMN_RIGHT, "tables"},
-        {"saved", COLUMN_RIGHT, NULL},
-        {"state", 0, NULL},
+        { "name", 0, NULL },
+        { "size", COLUMN_RIGHT, NULL },
+        { "resident", COLUMN_RIGHT, NULL },
+        { "growth", COLUMN_RIGHT, "growth/s" },
+        { "sharers", COLUMN_RIGHT, NULL },
+        { "clients", COLUMN_RIGHT, NULL },
+        { "page_tables", COLUMN_RIGHT, "tables" },
+        { "saved", COLUMN_RIGHT, NULL },
+        { "state", 0, NULL },
 };
 
 static const struct {
         char key;
         const char *column;
 } keys[] = {
-        {'n', "name"}, {'s', "size"}, {'r', "resident"}, {'p', "sharers"}, {'c', "clients"}, {'t', "tables"}, {'v', "saved"},
+        { 'n', "name" },    { 's', "size" },   { 'r', "resident" }, { 'p', "sharers" },
+        { 'c', "clients" }, { 't', "tables" }, { 'v', "saved" },
 };
 
 struct top {
@@ -125,14 +126,9 @@ static void print_summary(const struct top *top, const struct regions *regions) 
         }
         if (!localtime_r(&now, &tm) || strftime(when, sizeof(when), "%H:%M:%S", &tm) == 0)
                 strcpy(when, "-");
-        (void) printf("%s  %zu region%s, %" PRIu64 " sharer%s, page tables: %s held once, %s saved%s\n",
-                      when,
-                      regions->n,
-                      regions->n == 1 ? "" : "s",
-                      sharers,
-                      sharers == 1 ? "" : "s",
-                      format_bytes(tables, b1, sizeof(b1)),
-                      format_bytes(saved, b2, sizeof(b2)),
+        (void) printf("%s  %zu region%s, %" PRIu64 " sharer%s, page tables: %s held once, %s saved%s\n", when,
+                      regions->n, regions->n == 1 ? "" : "s", sharers, sharers == 1 ? "" : "s",
+                      format_bytes(tables, b1, sizeof(b1)), format_bytes(saved, b2, sizeof(b2)),
                       top->screen ? "  (q quits)" : "");
 }
 
@@ -186,8 +182,8 @@ static int show(struct top *top) {
 /* Wait for the time to pass. 0: show again; 1: that was all. */
 static int wait_for_next(struct top *top, uint64_t until) {
         struct pollfd fds[] = {
-                {.fd = top->signal_fd, .events = POLLIN},
-                {.fd = top->raw ? STDIN_FILENO : -1, .events = POLLIN},
+                { .fd = top->signal_fd, .events = POLLIN },
+                { .fd = top->raw ? STDIN_FILENO : -1, .events = POLLIN },
         };
         struct signalfd_siginfo si;
         uint64_t now;
@@ -251,7 +247,8 @@ static int parse_words(const struct arguments *a, struct top *top) {
                 return STATUS_USAGE;
         }
         top->delay_usec = a->delay ? n : DELAY_DEFAULT_USEC;
-        if (a->iterations && (a->iterations[strspn(a->iterations, "0123456789")] || parse_amount(a->iterations, &n) < 0)) {
+        if (a->iterations &&
+            (a->iterations[strspn(a->iterations, "0123456789")] || parse_amount(a->iterations, &n) < 0)) {
                 complain("--iterations=%s is not a number above 0", a->iterations);
                 return STATUS_USAGE;
         }

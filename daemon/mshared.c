@@ -31,8 +31,7 @@ static int on_hang_up(sd_event_source *source, const struct signalfd_siginfo *si
         if (r >= 0)
                 manager_mark(m, MANAGER_DIRTY_LIMITS);
         else
-                log_message(&m->log, LOG_ERR, "Cannot reload the configuration, keeping the old one: %s",
-                            strerror(-r));
+                log_message(&m->log, LOG_ERR, "Cannot reload the configuration, keeping the old one: %s", strerror(-r));
         (void) sd_notify(false, "READY=1");
         return 0;
 }

@@ -21,24 +21,24 @@ static const struct {
         const char *name;
         int error;
 } broker_errors[] = {
-        {ERROR_NO_SUCH_REGION, ENOENT},
-        {ERROR_REGION_EXISTS, EEXIST},
-        {ERROR_REGION_BUSY, EBUSY},
-        {ERROR_REGION_NOT_READY, EAGAIN},
-        {ERROR_INVALID_NAME, EINVAL},
-        {ERROR_INVALID_SIZE, EINVAL},
-        {ERROR_ADDRESS_IN_USE, EADDRINUSE},
-        {ERROR_NO_ADDRESS_SPACE, EADDRNOTAVAIL},
-        {ERROR_KERNEL_UNSUPPORTED, ENOSYS},
-        {ERROR_LIMIT_EXCEEDED, EDQUOT},
-        {SD_BUS_ERROR_ACCESS_DENIED, EACCES},
-        {SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, EACCES},
-        {SD_BUS_ERROR_INVALID_ARGS, EINVAL},
-        {SD_BUS_ERROR_SERVICE_UNKNOWN, EHOSTDOWN},
-        {SD_BUS_ERROR_NAME_HAS_NO_OWNER, EHOSTDOWN},
-        {SD_BUS_ERROR_NO_REPLY, ETIMEDOUT},
-        {SD_BUS_ERROR_TIMEOUT, ETIMEDOUT},
-        {SD_BUS_ERROR_LIMITS_EXCEEDED, EUSERS},
+        { ERROR_NO_SUCH_REGION, ENOENT },
+        { ERROR_REGION_EXISTS, EEXIST },
+        { ERROR_REGION_BUSY, EBUSY },
+        { ERROR_REGION_NOT_READY, EAGAIN },
+        { ERROR_INVALID_NAME, EINVAL },
+        { ERROR_INVALID_SIZE, EINVAL },
+        { ERROR_ADDRESS_IN_USE, EADDRINUSE },
+        { ERROR_NO_ADDRESS_SPACE, EADDRNOTAVAIL },
+        { ERROR_KERNEL_UNSUPPORTED, ENOSYS },
+        { ERROR_LIMIT_EXCEEDED, EDQUOT },
+        { SD_BUS_ERROR_ACCESS_DENIED, EACCES },
+        { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, EACCES },
+        { SD_BUS_ERROR_INVALID_ARGS, EINVAL },
+        { SD_BUS_ERROR_SERVICE_UNKNOWN, EHOSTDOWN },
+        { SD_BUS_ERROR_NAME_HAS_NO_OWNER, EHOSTDOWN },
+        { SD_BUS_ERROR_NO_REPLY, ETIMEDOUT },
+        { SD_BUS_ERROR_TIMEOUT, ETIMEDOUT },
+        { SD_BUS_ERROR_LIMITS_EXCEEDED, EUSERS },
 };
 
 /* A call failed: use the broker's message if it sent one, else our own. */
@@ -57,25 +57,20 @@ static int call_failed(const char *name, int r, const sd_bus_error *error, char 
                 r = -EUSERS;
 
         if (r == -EUSERS)
-                return message_set(ret_message,
-                                   r,
+                return message_set(ret_message, r,
                                    "Cannot acquire region \"%s\": the system bus has no room for another "
                                    "connection or call of this user",
                                    name);
         if (r == -EHOSTDOWN)
-                return message_set(ret_message,
-                                   r,
+                return message_set(ret_message, r,
                                    "Cannot acquire region \"%s\": the broker is not running "
                                    "(systemctl start mshared)",
                                    name);
         if (r == -ETIMEDOUT)
-                return message_set(
-                        ret_message, r, "Cannot acquire region \"%s\": the broker did not answer in time", name);
+                return message_set(ret_message, r, "Cannot acquire region \"%s\": the broker did not answer in time",
+                                   name);
 
-        return message_set(ret_message,
-                           r,
-                           "Cannot acquire region \"%s\": %s",
-                           name,
+        return message_set(ret_message, r, "Cannot acquire region \"%s\": %s", name,
                            error->message ? error->message : message_errno(r, buf, sizeof(buf)));
 }
 
@@ -99,14 +94,8 @@ static int keep_fd(struct own_fd *ret, int fd) {
 }
 
 /* OpenRegion, or AcquireRegion, which is the same without the region's file. -ENOTTY: the broker does not know OpenRegion. */
-static int call_acquire(sd_bus *bus,
-                        const char *member,
-                        const char *name,
-                        const char *access,
-                        uint64_t timeout_usec,
-                        bool interactive,
-                        struct broker_lease *lease,
-                        char **ret_message) {
+static int call_acquire(sd_bus *bus, const char *member, const char *name, const char *access, uint64_t timeout_usec,
+                        bool interactive, struct broker_lease *lease, char **ret_message) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         bool open = strcmp(member, "OpenRegion") == 0;
@@ -122,8 +111,7 @@ static int call_acquire(sd_bus *bus,
 
         r = sd_bus_message_append(m, "ssa{sv}", name, access, 0);
         if (r == -EINVAL)
-                return message_set(
-                        ret_message, r, "Cannot acquire region \"%s\": a name must be valid UTF-8", name);
+                return message_set(ret_message, r, "Cannot acquire region \"%s\": a name must be valid UTF-8", name);
         if (r < 0)
                 return call_failed(name, r, &error, ret_message);
 
@@ -133,13 +121,11 @@ static int call_acquire(sd_bus *bus,
         if (r < 0)
                 return call_failed(name, r, &error, ret_message);
 
-        r = open ? sd_bus_message_read(reply, "tthh", &lease->address, &lease->length, &fd, &region) :
-                   sd_bus_message_read(reply, "tth", &lease->address, &lease->length, &fd);
+        r = open ? sd_bus_message_read(reply, "tthh", &lease->address, &lease->length, &fd, &region)
+                 : sd_bus_message_read(reply, "tth", &lease->address, &lease->length, &fd);
         if (r < 0)
-                return message_set(ret_message,
-                                   -EBADMSG,
-                                   "Cannot acquire region \"%s\": the broker's answer makes no sense",
-                                   name);
+                return message_set(ret_message, -EBADMSG,
+                                   "Cannot acquire region \"%s\": the broker's answer makes no sense", name);
 
         r = keep_fd(&lease->lease, fd);
         if (r >= 0 && open)
@@ -186,8 +172,8 @@ static int read_properties(sd_bus_message *reply, struct broker_lease *lease) {
         return lease->backing ? 0 : -EBADMSG;
 }
 
-static int call_properties(
-        sd_bus *bus, const char *name, uint64_t timeout_usec, struct broker_lease *lease, char **ret_message) {
+static int call_properties(sd_bus *bus, const char *name, uint64_t timeout_usec, struct broker_lease *lease,
+                           char **ret_message) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(freep) char *path = NULL;
@@ -197,8 +183,7 @@ static int call_properties(
         if (r < 0)
                 return call_failed(name, r, &error, ret_message);
 
-        r = sd_bus_message_new_method_call(
-                bus, &m, BUS_NAME, path, "org.freedesktop.DBus.Properties", "GetAll");
+        r = sd_bus_message_new_method_call(bus, &m, BUS_NAME, path, "org.freedesktop.DBus.Properties", "GetAll");
         if (r >= 0)
                 r = sd_bus_message_append(m, "s", BUS_REGION_INTERFACE);
         if (r >= 0)
@@ -208,19 +193,13 @@ static int call_properties(
 
         r = read_properties(reply, lease);
         if (r < 0)
-                return message_set(ret_message,
-                                   r == -ENOMEM ? r : -EBADMSG,
-                                   "Cannot acquire region \"%s\": the broker does not tell its size and backing",
-                                   name);
+                return message_set(ret_message, r == -ENOMEM ? r : -EBADMSG,
+                                   "Cannot acquire region \"%s\": the broker does not tell its size and backing", name);
         return 0;
 }
 
-static int try_acquire(const char *name,
-                       const char *access,
-                       uint64_t timeout_usec,
-                       bool interactive,
-                       struct broker_lease *ret,
-                       char **ret_message) {
+static int try_acquire(const char *name, const char *access, uint64_t timeout_usec, bool interactive,
+                       struct broker_lease *ret, char **ret_message) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         struct broker_lease lease = BROKER_LEASE_NONE;
         sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -233,11 +212,8 @@ static int try_acquire(const char *name,
         if (r == -EAGAIN)
                 return call_failed(name, -EUSERS, &error, ret_message);
         if (r < 0)
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot acquire region \"%s\": cannot connect to the system bus: %s",
-                                   name,
-                                   message_errno(r, buf, sizeof(buf)));
+                return message_set(ret_message, r, "Cannot acquire region \"%s\": cannot connect to the system bus: %s",
+                                   name, message_errno(r, buf, sizeof(buf)));
 
         r = call_acquire(bus, "OpenRegion", name, access, timeout_usec, interactive, &lease, ret_message);
         if (r == -ENOTTY)
@@ -273,12 +249,8 @@ static void wait_about(uint64_t usec) {
         (void) nanosleep(&ts, NULL);
 }
 
-int broker_acquire(const char *name,
-                   const char *access,
-                   uint64_t timeout_usec,
-                   bool interactive,
-                   struct broker_lease *ret,
-                   char **ret_message) {
+int broker_acquire(const char *name, const char *access, uint64_t timeout_usec, bool interactive,
+                   struct broker_lease *ret, char **ret_message) {
         uint64_t start = now_usec(), delay = DELAY_MIN_USEC;
         /* An unlimited wait is meant for passwords. A bus that stays full is reported instead. */
         uint64_t patience = timeout_usec > 0 && timeout_usec < UINT64_MAX ? timeout_usec : TIMEOUT_DEFAULT_USEC;

@@ -17,7 +17,7 @@ struct broker_lease {
         struct own_fd region; /* the region's file; none if the broker does not know OpenRegion */
 };
 
-#define BROKER_LEASE_NONE ((struct broker_lease){.lease = {.fd = -1}, .region = {.fd = -1}})
+#define BROKER_LEASE_NONE ((struct broker_lease){ .lease = { .fd = -1 }, .region = { .fd = -1 } })
 
 /* Closes the descriptors that are still ours, and sets *lease to BROKER_LEASE_NONE. */
 void broker_lease_done(struct broker_lease *lease);
@@ -27,11 +27,7 @@ void broker_lease_done(struct broker_lease *lease);
  * sd-bus's own, UINT64_MAX is none. Blocks until the broker has answered or, while the bus accepts no connection (-EUSERS), until
  * the time is over, which is 25 s if there is no limit. Keeps no connection. On failure *ret is unchanged.
  */
-int broker_acquire(const char *name,
-                   const char *access,
-                   uint64_t timeout_usec,
-                   bool interactive,
-                   struct broker_lease *ret,
-                   char **ret_message);
+int broker_acquire(const char *name, const char *access, uint64_t timeout_usec, bool interactive,
+                   struct broker_lease *ret, char **ret_message);
 
 #endif

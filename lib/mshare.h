@@ -54,7 +54,7 @@ typedef struct mshare_region mshare_region;
 struct mshare_acquire_options {
         size_t size;
         uint64_t timeout_usec; /* the longest wait for one answer of the broker, microseconds; 0: 25 seconds */
-        unsigned int flags;    /* MSHARE_ACQUIRE_*; a flag that this version does not know is EINVAL */
+        unsigned int flags; /* MSHARE_ACQUIRE_*; a flag that this version does not know is EINVAL */
         unsigned int reserved; /* 0 */
 };
 
@@ -63,11 +63,8 @@ struct mshare_acquire_options {
  * NULL. On success *ret owns the lease and the window until mshare_region_release(); on failure *ret is
  * unchanged. Asks the broker over the system bus and blocks until it has answered; keeps no connection.
  */
-int mshare_region_acquire(const char *name,
-                          int oflag,
-                          const struct mshare_acquire_options *options,
-                          mshare_region **ret,
-                          char **ret_message);
+int mshare_region_acquire(const char *name, int oflag, const struct mshare_acquire_options *options,
+                          mshare_region **ret, char **ret_message);
 
 /*
  * Unmap the window, close the lease and free the handle; NULL is fine. After fork(2) parent and child each

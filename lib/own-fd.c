@@ -9,7 +9,7 @@ int own_fd_set(struct own_fd *f, int fd) {
 
         if (fstat(fd, &st) < 0)
                 return -xerrno();
-        *f = (struct own_fd){.fd = fd, .dev = st.st_dev, .ino = st.st_ino};
+        *f = (struct own_fd){ .fd = fd, .dev = st.st_dev, .ino = st.st_ino };
         return 0;
 }
 

@@ -15,7 +15,7 @@ struct own_fd {
         ino_t ino;
 };
 
-#define OWN_FD_NONE ((struct own_fd){.fd = -1})
+#define OWN_FD_NONE ((struct own_fd){ .fd = -1 })
 
 /* Remember which file fd is. Does not close it on failure. Negative errno, or 0. */
 int own_fd_set(struct own_fd *f, int fd);

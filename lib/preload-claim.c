@@ -15,7 +15,7 @@
 #define INTERVAL_NSEC (100 * 1000 * 1000L)
 
 bool preload_claim_wait(unsigned int *tries) {
-        const struct timespec interval = {.tv_nsec = INTERVAL_NSEC};
+        const struct timespec interval = { .tv_nsec = INTERVAL_NSEC };
 
         if (*tries == 0)
                 return false;
@@ -39,11 +39,7 @@ static int open_region(const char *name, int file, int *ret, struct stat *ret_st
         fd = file >= 0 ? fcntl(file, F_DUPFD_CLOEXEC, 3) : open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
         if (fd < 0 || fstat(fd, ret_st) < 0) {
                 r = -xerrno();
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot claim region \"%s\": %s: %s",
-                                   name,
-                                   path,
+                return message_set(ret_message, r, "Cannot claim region \"%s\": %s: %s", name, path,
                                    message_errno(r, buf, sizeof(buf)));
         }
 
@@ -62,30 +58,23 @@ int preload_claim_open(const char *name, int file, struct own_fd *ret, unsigned 
                 return r;
 
         if (st.st_uid != 0 && st.st_uid != geteuid())
-                return message_set(ret_message,
-                                   -EPERM,
+                return message_set(ret_message, -EPERM,
                                    "Cannot use region \"%s\": it belongs to user %u, who could read what the server "
                                    "puts there; its owner must be root or user %u (msharectl chown)",
-                                   name,
-                                   (unsigned int) st.st_uid,
-                                   (unsigned int) geteuid());
+                                   name, (unsigned int) st.st_uid, (unsigned int) geteuid());
 
         do
                 r = flock(fd, LOCK_EX | LOCK_NB) < 0 ? -xerrno() : 0;
         while ((r == -EWOULDBLOCK || r == -EINTR) && preload_claim_wait(tries));
         if (r == -EWOULDBLOCK)
-                return message_set(ret_message,
-                                   -EBUSY,
+                return message_set(ret_message, -EBUSY,
                                    "Cannot use region \"%s\": another server has its shared memory there, or "
                                    "processes that it left behind",
                                    name);
         if (r >= 0)
                 r = own_fd_set(ret, fd);
         if (r < 0)
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot claim region \"%s\": %s",
-                                   name,
+                return message_set(ret_message, r, "Cannot claim region \"%s\": %s", name,
                                    message_errno(r, buf, sizeof(buf)));
 
         TAKE_FD(fd);
@@ -102,8 +91,7 @@ static int open_again(const char *name, int file, struct own_fd *claim, char **r
         if (r < 0)
                 return r;
         if (st.st_dev != before.dev || st.st_ino != before.ino)
-                return message_set(ret_message,
-                                   -ESTALE,
+                return message_set(ret_message, -ESTALE,
                                    "Cannot use region \"%s\": it was removed, and the one that has its name now is "
                                    "another",
                                    name);
@@ -114,11 +102,7 @@ static int open_again(const char *name, int file, struct own_fd *claim, char **r
         return 0;
 }
 
-int preload_claim_sharers(const char *name,
-                          int file,
-                          struct own_fd *claim,
-                          unsigned int *ret,
-                          char **ret_message) {
+int preload_claim_sharers(const char *name, int file, struct own_fd *claim, unsigned int *ret, char **ret_message) {
         static const char key[] = "mshare-sharers:";
         char path[64], text[1024], *p = NULL;
         _cleanup_(closep) int fd = -1;
@@ -140,11 +124,9 @@ int preload_claim_sharers(const char *name,
                 p = strstr(text, key);
         }
         if (!p || sscanf(p + strlen(key), "%u", ret) != 1)
-                return message_set(ret_message,
-                                   -ENODATA,
+                return message_set(ret_message, -ENODATA,
                                    "Cannot use region \"%s\": %s does not tell how many processes share it, and it "
                                    "must not be cleared under another server",
-                                   name,
-                                   path);
+                                   name, path);
         return 0;
 }

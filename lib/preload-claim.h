@@ -17,11 +17,7 @@ int preload_claim_open(const char *name, int file, struct own_fd *ret, unsigned 
  * is lost with a descriptor that a server may close. Opens the file again if that has happened.
  * Negative errno and a sentence, or 0.
  */
-int preload_claim_sharers(const char *name,
-                          int file,
-                          struct own_fd *claim,
-                          unsigned int *ret,
-                          char **ret_message);
+int preload_claim_sharers(const char *name, int file, struct own_fd *claim, unsigned int *ret, char **ret_message);
 
 /* Uses up a try and waits a tenth of a second; false if none is left. */
 bool preload_claim_wait(unsigned int *tries);

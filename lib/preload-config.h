@@ -13,7 +13,7 @@
 
 struct preload_config {
         const char *region; /* points into the environment */
-        size_t min_size;    /* bytes */
+        size_t min_size; /* bytes */
         bool fallback;
         char problem[160]; /* an invalid setting, as half a sentence; empty if all are valid */
 };

@@ -18,7 +18,7 @@
 static struct {
         char *region, *taken;
         char *preload; /* as it was */
-        char *others;  /* without this library; NULL if nothing is left */
+        char *others; /* without this library; NULL if nothing is left */
         char *library; /* this library, as LD_PRELOAD names it; NULL if it does not */
 } settled;
 
@@ -129,7 +129,7 @@ static const char *preload_of(char *const envp[]) {
 
 struct preload_env_need preload_env_measure(char *const envp[]) {
         const char *preload = preload_of(envp);
-        struct preload_env_need need = {.entries = 4, .text = 1};
+        struct preload_env_need need = { .entries = 4, .text = 1 };
 
         for (; envp && *envp; envp++)
                 need.entries++;

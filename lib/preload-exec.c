@@ -106,17 +106,17 @@ static size_t count_arguments(const char *first, va_list ap) {
 }
 
 /* The arguments from first up to the NULL, as an array on the stack of the function that uses this; ap ends up behind. */
-#define COLLECT(argv, first, ap)                                                                              \
-        do {                                                                                                  \
-                size_t _n, _i;                                                                                \
-                va_list _count;                                                                               \
-                va_copy(_count, ap);                                                                          \
-                _n = count_arguments(first, _count);                                                          \
-                va_end(_count);                                                                               \
-                (argv) = alloca(_n * sizeof(char *));                                                         \
-                (argv)[0] = (char *) (first);                                                                 \
-                for (_i = 1; _i < _n; _i++)                                                                   \
-                        (argv)[_i] = va_arg(ap, char *);                                                      \
+#define COLLECT(argv, first, ap)                                                                                       \
+        do {                                                                                                           \
+                size_t _n, _i;                                                                                         \
+                va_list _count;                                                                                        \
+                va_copy(_count, ap);                                                                                   \
+                _n = count_arguments(first, _count);                                                                   \
+                va_end(_count);                                                                                        \
+                (argv) = alloca(_n * sizeof(char *));                                                                  \
+                (argv)[0] = (char *) (first);                                                                          \
+                for (_i = 1; _i < _n; _i++)                                                                            \
+                        (argv)[_i] = va_arg(ap, char *);                                                               \
         } while (0)
 
 _public_ int execl(const char *path, const char *arg, ...) {

@@ -33,11 +33,8 @@ process_id process_of(pid_t pid) {
 
         /* The name in parentheses may have any characters. */
         p = strrchr(text, ')');
-        if (!p ||
-            sscanf(p + 1,
-                   " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-                   &state,
-                   &start) != 2)
+        if (!p || sscanf(p + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+                         &state, &start) != 2)
                 return UINT64_MAX;
         if (state == 'Z' || state == 'X')
                 return 0;

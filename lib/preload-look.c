@@ -8,19 +8,19 @@
 #include "util.h"
 
 static const struct {
-        const char *name;       /* the program; with a '*' behind it, whatever version follows */
-        const char *looks;      /* the letters after which it serves nothing */
+        const char *name; /* the program; with a '*' behind it, whatever version follows */
+        const char *looks; /* the letters after which it serves nothing */
         const char *with_value; /* the letters that take a value, which is no switch */
-        const char *words[2];   /* long switches */
+        const char *words[2]; /* long switches */
 } programs[] = {
-        {"nginx", "tTvVh?", "pcges", {"--help", NULL}},
-        {"openresty", "tTvVh?", "pcges", {"--help", NULL}},
-        {"angie", "tTvVh?", "pcges", {"--help", NULL}},
-        {"apache2", "tSlLvVMh", "DdfCcEek", {NULL}},
-        {"httpd", "tSlLvVMh", "DdfCcEek", {NULL}},
-        {"php-fpm*", "tivmh", "cdgpyz", {"--test", "--info"}},
+        { "nginx", "tTvVh?", "pcges", { "--help", NULL } },
+        { "openresty", "tTvVh?", "pcges", { "--help", NULL } },
+        { "angie", "tTvVh?", "pcges", { "--help", NULL } },
+        { "apache2", "tSlLvVMh", "DdfCcEek", { NULL } },
+        { "httpd", "tSlLvVMh", "DdfCcEek", { NULL } },
+        { "php-fpm*", "tivmh", "cdgpyz", { "--test", "--info" } },
         /* -C asks for the value of a setting. */
-        {"postgres", "CV", "BcDdfhkNprStW", {"--describe-config", "--check"}},
+        { "postgres", "CV", "BcDdfhkNprStW", { "--describe-config", "--check" } },
 };
 
 static bool is_program(const char *pattern, const char *name) {

@@ -35,8 +35,8 @@ static int load_api(struct preload_api *api, char **ret_message) {
         a.backing = (__typeof__(a.backing)) dlsym(dl, "mshare_region_backing");
         a.fd = (__typeof__(a.fd)) dlsym(dl, "mshare_region_fd");
 
-        if (!a.acquire || !a.release || !a.attach || !a.detach || !a.address || !a.length || !a.size ||
-            !a.backing || !a.fd) {
+        if (!a.acquire || !a.release || !a.attach || !a.detach || !a.address || !a.length || !a.size || !a.backing ||
+            !a.fd) {
                 (void) dlclose(dl);
                 return message_set(ret_message, -ELIBBAD, "Cannot load libmshare: it is too old for this library");
         }
@@ -93,8 +93,7 @@ static int take(struct preload_region *r, const char *name, unsigned int *tries,
 
         /* The memory must start as zeroes, and we must not clear a file with data. */
         if (strcmp(r->api.backing(r->handle), "file") == 0)
-                return message_set(ret_message,
-                                   -EOPNOTSUPP,
+                return message_set(ret_message, -EOPNOTSUPP,
                                    "Cannot use region \"%s\": it is backed by a file, whose contents would be lost",
                                    name);
 
@@ -120,11 +119,7 @@ static int zero(const struct preload_region *r, size_t offset, size_t size, int 
         if (madvise(r->window + offset, size, MADV_REMOVE) < 0 &&
             syscall(SYS_mmap, r->window + offset, size, prot, map_flags, -1L, 0L) == -1) {
                 k = -xerrno();
-                return message_set(ret_message,
-                                   k,
-                                   "Cannot clear %zu bytes of region \"%s\": %s",
-                                   size,
-                                   r->name,
+                return message_set(ret_message, k, "Cannot clear %zu bytes of region \"%s\": %s", size, r->name,
                                    message_errno(k, buf, sizeof(buf)));
         }
         return 0;
@@ -158,12 +153,10 @@ static int attach_alone(struct preload_region *r, unsigned int *tries, char **re
                         r->attached = false;
                 }
                 if (!preload_claim_wait(tries))
-                        return message_set(ret_message,
-                                           -EBUSY,
+                        return message_set(ret_message, -EBUSY,
                                            "Cannot use region \"%s\": another server has its shared memory there, or "
                                            "processes that it left behind; number of processes that share it: %u",
-                                           r->name,
-                                           n);
+                                           r->name, n);
         }
 }
 
@@ -202,11 +195,7 @@ static bool find_gap(const struct preload_region *r, size_t size, size_t *ret) {
  * Choose the offset of a mapping. What this server has unmapped may still be used by processes that were forked before. It is free
  * again, and cleared, when none of them is left.
  */
-static int choose(struct preload_region *r,
-                  size_t size,
-                  int flags,
-                  unsigned int *tries,
-                  size_t *ret,
+static int choose(struct preload_region *r, size_t size, int flags, unsigned int *tries, size_t *ret,
                   char **ret_message) {
         size_t used = atomic_load(&r->family->used);
         unsigned int n;
@@ -234,14 +223,10 @@ static int choose(struct preload_region *r,
                         break;
         }
 
-        return message_set(ret_message,
-                           PRELOAD_NO_ROOM,
+        return message_set(ret_message, PRELOAD_NO_ROOM,
                            "Cannot use region \"%s\": it has %zu bytes, and the server needs %zu more than the %zu "
                            "that it and its processes have there",
-                           r->name,
-                           r->room,
-                           size,
-                           used);
+                           r->name, r->room, size, used);
 
 found:
         if (*ret + size > used)
@@ -259,11 +244,7 @@ static struct preload_mapping *free_place(struct preload_region *r) {
         return NULL;
 }
 
-static int place(struct preload_region *r,
-                 size_t size,
-                 int flags,
-                 unsigned int *tries,
-                 struct preload_mapping **ret,
+static int place(struct preload_region *r, size_t size, int flags, unsigned int *tries, struct preload_mapping **ret,
                  char **ret_message) {
         struct preload_mapping *m;
         size_t offset = 0;
@@ -271,21 +252,16 @@ static int place(struct preload_region *r,
 
         m = free_place(r);
         if (!m)
-                return message_set(ret_message,
-                                   PRELOAD_NO_ROOM,
+                return message_set(ret_message, PRELOAD_NO_ROOM,
                                    "Cannot use region \"%s\": the server has %d mappings there, which is the limit",
-                                   r->name,
-                                   PRELOAD_MAPPINGS_MAX);
+                                   r->name, PRELOAD_MAPPINGS_MAX);
 
         if (!r->attached) {
                 /* Clear nothing for a server that does not fit. */
                 if (size > r->room)
-                        return message_set(ret_message,
-                                           PRELOAD_NO_ROOM,
+                        return message_set(ret_message, PRELOAD_NO_ROOM,
                                            "Cannot use region \"%s\": it has %zu bytes, and the server needs %zu",
-                                           r->name,
-                                           r->room,
-                                           size);
+                                           r->name, r->room, size);
                 k = attach_alone(r, tries, ret_message);
                 if (k < 0)
                         return k;
@@ -304,17 +280,13 @@ static int place(struct preload_region *r,
         if (flags & MAP_POPULATE)
                 (void) madvise(r->window + offset, size, MADV_POPULATE_WRITE);
 
-        *m = (struct preload_mapping){.offset = offset, .size = size, .segment = -1};
+        *m = (struct preload_mapping){ .offset = offset, .size = size, .segment = -1 };
         *ret = m;
         return 0;
 }
 
-int preload_region_place(struct preload_region *r,
-                         const char *name,
-                         size_t size,
-                         int flags,
-                         struct preload_mapping **ret,
-                         char **ret_message) {
+int preload_region_place(struct preload_region *r, const char *name, size_t size, int flags,
+                         struct preload_mapping **ret, char **ret_message) {
         unsigned int tries = CLAIM_TRIES;
         bool first = !r->handle;
         int k = 0;

@@ -30,11 +30,11 @@ struct preload_family;
 /* A part of the region that this process has as a mapping or as a System V segment. */
 struct preload_mapping {
         size_t offset, size; /* bytes, whole pages; size 0: a free place in the table */
-        size_t wanted;       /* bytes as the program said */
-        int segment, key;    /* identifier of the System V segment, or -1, and its key */
-        void *shadow;        /* where the segment itself is attached, or NULL */
+        size_t wanted; /* bytes as the program said */
+        int segment, key; /* identifier of the System V segment, or -1, and its key */
+        void *shadow; /* where the segment itself is attached, or NULL */
         unsigned int attached; /* how many times the program has attached the segment */
-        bool removed;          /* the segment */
+        bool removed; /* the segment */
 };
 
 /* The region that replaces a server's shared memory, from the first mapping on. */
@@ -45,10 +45,10 @@ struct preload_region {
         struct own_fd claim;
         struct preload_family *family; /* shared by all processes that were forked from the one that took it */
         bool attached;
-        char *window;  /* the window's start */
+        char *window; /* the window's start */
         size_t length; /* the window's bytes */
-        size_t room;   /* the bytes from its start that mappings may have */
-        bool empty;    /* the region was made with nothing mapped in it */
+        size_t room; /* the bytes from its start that mappings may have */
+        bool empty; /* the region was made with nothing mapped in it */
         struct preload_mapping mappings[PRELOAD_MAPPINGS_MAX];
 };
 
@@ -63,12 +63,8 @@ struct preload_region {
  * PRELOAD_NO_ROOM and a message, or PRELOAD_CHILD, or a negative errno and a message. Blocks for the broker's answer, and five
  * seconds for processes that are about to exit.
  */
-int preload_region_place(struct preload_region *r,
-                         const char *name,
-                         size_t size,
-                         int flags,
-                         struct preload_mapping **ret,
-                         char **ret_message);
+int preload_region_place(struct preload_region *r, const char *name, size_t size, int flags,
+                         struct preload_mapping **ret, char **ret_message);
 
 /*
  * Take a mapping away from this process. A process that was forked from the server gives up window, lease and

@@ -31,8 +31,8 @@ static struct {
         int error;
         /* The window, for decisions without the lock. 0 while nothing is attached. */
         _Atomic uintptr_t window_start, window_end;
-        _Atomic size_t small;  /* the largest mapping that was too small */
-        _Atomic size_t huge;   /* the last one that asked for huge pages and has not asked again without */
+        _Atomic size_t small; /* the largest mapping that was too small */
+        _Atomic size_t huge; /* the last one that asked for huge pages and has not asked again without */
         _Atomic pid_t huge_by;
         _Atomic unsigned int told; /* lines that are written once, as bits */
 } preload = {
@@ -84,8 +84,7 @@ bool preload_is_settled(void) {
 bool preload_is_server(void) {
         const struct preload_family *f = preload.region.family;
 
-        return atomic_load(&preload.settled_by) == getpid() ||
-               (f && process_pid(atomic_load(&f->owner)) == getpid());
+        return atomic_load(&preload.settled_by) == getpid() || (f && process_pid(atomic_load(&f->owner)) == getpid());
 }
 
 _printf_(1, 2) static void say(const char *format, ...) {
@@ -155,9 +154,7 @@ static bool is_meant(const struct preload_wish *wish, struct preload_config *con
                 if (first_time(TOLD_TAKEN))
                         say("%zu bytes of shared memory are not in region \"%s\": process %d, from which this one "
                             "has its environment, has taken it; start the server afresh to have them there",
-                            wish->size,
-                            config->region,
-                            pid);
+                            wish->size, config->region, pid);
                 return false;
         }
 
@@ -165,8 +162,7 @@ static bool is_meant(const struct preload_wish *wish, struct preload_config *con
                 atomic_store(&looks, preload_only_looks());
         if (atomic_load(&looks)) {
                 if (first_time(TOLD_LOOKS))
-                        say("%zu bytes of shared memory are not in region \"%s\": this command only checks",
-                            wish->size,
+                        say("%zu bytes of shared memory are not in region \"%s\": this command only checks", wish->size,
                             config->region);
                 return false;
         }
@@ -176,11 +172,11 @@ static bool is_meant(const struct preload_wish *wish, struct preload_config *con
 /* Nothing was placed, for a reason that lasts (final) or for this mapping. */
 static enum preload_answer refuse(const struct preload_config *config, int r, const char *message, bool final) {
         say("%s; %s",
-            message                     ? message :
-            config->problem[0] != '\0' ? config->problem :
-                                         "Cannot place shared memory in the region: out of memory",
-            config->fallback ? "going on with memory of its own, as MSHARE_FALLBACK=yes says" :
-                               "refusing the memory, because MSHARE_FALLBACK is not yes");
+            message                      ? message
+            : config->problem[0] != '\0' ? config->problem
+                                         : "Cannot place shared memory in the region: out of memory",
+            config->fallback ? "going on with memory of its own, as MSHARE_FALLBACK=yes says"
+                             : "refusing the memory, because MSHARE_FALLBACK is not yes");
         if (final) {
                 preload.given_up = true;
                 preload.error = config->fallback ? 0 : r;
@@ -197,14 +193,11 @@ static enum preload_answer tell_child(const struct preload_wish *wish, const str
         if (first_time(TOLD_CHILD))
                 say("%zu bytes of shared memory of process %d are not in region \"%s\", which is for what the server "
                     "itself maps: it is a child of the server",
-                    wish->size,
-                    (int) getpid(),
-                    config->region);
+                    wish->size, (int) getpid(), config->region);
         return PRELOAD_PLAIN;
 }
 
-static enum preload_answer place(const struct preload_wish *wish,
-                                 const struct preload_config *config,
+static enum preload_answer place(const struct preload_wish *wish, const struct preload_config *config,
                                  void **ret_start) {
         size_t page = (size_t) sysconf(_SC_PAGESIZE), size = (wish->size + page - 1) & ~(page - 1);
         struct preload_region *region = &preload.region;
@@ -248,12 +241,8 @@ static enum preload_answer place(const struct preload_wish *wish,
         settle(config);
         if (wish->segment >= 0)
                 (void) snprintf(segment, sizeof(segment), ", System V segment %d,", wish->segment);
-        say("Placed %zu bytes of shared memory%s in region \"%s\", from byte %zu of its %zu",
-            size,
-            segment,
-            config->region,
-            m->offset,
-            region->room);
+        say("Placed %zu bytes of shared memory%s in region \"%s\", from byte %zu of its %zu", size, segment,
+            config->region, m->offset, region->room);
         *ret_start = preload_mapping_start(region, m);
         return PRELOAD_PLACED;
 }
@@ -270,10 +259,8 @@ enum preload_answer preload_decide(const struct preload_wish *wish, void **ret_s
 
         if (wish->unfit) {
                 if (first_time(TOLD_UNFIT))
-                        say("%zu bytes of shared memory are not in region \"%s\": they are %s",
-                            wish->size,
-                            config.region,
-                            wish->unfit);
+                        say("%zu bytes of shared memory are not in region \"%s\": they are %s", wish->size,
+                            config.region, wish->unfit);
                 errno = saved;
                 return PRELOAD_PLAIN;
         }
@@ -296,9 +283,7 @@ static void tell_small(void) {
             preload_env_taken_by_other(config.region, &pid) || !first_time(TOLD_SMALL))
                 return;
         say("Nothing is in region \"%s\" so far: the largest shared mapping has %zu bytes, and MSHARE_MIN_SIZE is %zu",
-            config.region,
-            small,
-            config.min_size);
+            config.region, small, config.min_size);
 }
 
 static void before_fork(void) {
@@ -343,7 +328,5 @@ __attribute__((destructor)) static void tell_huge(void) {
         say("Nothing was placed in region \"%s\": the server insists on huge pages of hugetlbfs for its %zu bytes, and "
             "a region has none; let it do without (PostgreSQL: huge_pages=try). A region made with --hugepages=always "
             "has transparent ones if " SHMEM_ENABLED " is advise or always; it is %s",
-            config.region,
-            huge,
-            enabled);
+            config.region, huge, enabled);
 }

@@ -9,16 +9,16 @@
 
 /* What a program asks the kernel for, and may get in the region instead. */
 struct preload_wish {
-        size_t size;       /* bytes */
-        int flags;         /* MAP_NORESERVE and MAP_POPULATE count */
-        bool huge;         /* pages of hugetlbfs */
+        size_t size; /* bytes */
+        int flags; /* MAP_NORESERVE and MAP_POPULATE count */
+        bool huge; /* pages of hugetlbfs */
         const char *unfit; /* half a sentence: why a region cannot stand in for it; NULL if it can */
-        int segment, key;  /* identifier of a System V segment, or -1, and its key */
+        int segment, key; /* identifier of a System V segment, or -1, and its key */
 };
 
 enum preload_answer {
-        PRELOAD_PLAIN,   /* none of our business: ask the kernel */
-        PRELOAD_PLACED,  /* *ret_start is the memory */
+        PRELOAD_PLAIN, /* none of our business: ask the kernel */
+        PRELOAD_PLACED, /* *ret_start is the memory */
         PRELOAD_REFUSED, /* errno says why */
 };
 

@@ -58,7 +58,7 @@ static bool is_ours(key_t key) {
 }
 
 _public_ int shmget(key_t key, size_t size, int flags) {
-        struct preload_wish wish = {.size = size, .huge = flags & SHM_HUGETLB, .segment = -1, .key = key};
+        struct preload_wish wish = { .size = size, .huge = flags & SHM_HUGETLB, .segment = -1, .key = key };
         size_t page = (size_t) sysconf(_SC_PAGESIZE);
         enum preload_answer answer;
         int id, saved;

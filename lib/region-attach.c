@@ -18,66 +18,50 @@ static int attach_failed(const mshare_region *region, int r, char **ret_message)
 
         switch (-r) {
         case ENOSYS:
-                return message_set(ret_message,
-                                   r,
+                return message_set(ret_message, r,
                                    "Cannot attach region \"%s\": this process may not call mshare(): the kernel "
                                    "was built without CONFIG_MSHARE, or a system call filter refuses it",
                                    name);
         case ENODEV:
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot attach region \"%s\": msharefs is not mounted on " MSHAREFS_PATH,
-                                   name);
+                return message_set(ret_message, r,
+                                   "Cannot attach region \"%s\": msharefs is not mounted on " MSHAREFS_PATH, name);
         case EEXIST:
-                return message_set(ret_message,
-                                   r,
+                return message_set(ret_message, r,
                                    "Cannot attach region \"%s\": this process already has something mapped in its "
                                    "window, %llu bytes at 0x%llx",
-                                   name,
-                                   (unsigned long long) region->lease.length,
+                                   name, (unsigned long long) region->lease.length,
                                    (unsigned long long) region->lease.address);
         case ENOENT:
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot attach region \"%s\": it was removed after the broker had leased it",
-                                   name);
+                return message_set(ret_message, r,
+                                   "Cannot attach region \"%s\": it was removed after the broker had leased it", name);
         case EPERM:
                 /* Of the kernel's own this is an answer to those who make regions, not to those who attach. */
-                return message_set(ret_message,
-                                   r,
+                return message_set(ret_message, r,
                                    "Cannot attach region \"%s\": this process may not call mshare(): a system call "
                                    "filter refuses it",
                                    name);
         case EROFS:
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot attach region \"%s\": " MSHAREFS_PATH " is read-only for this process; a unit "
+                return message_set(ret_message, r,
+                                   "Cannot attach region \"%s\": " MSHAREFS_PATH
+                                   " is read-only for this process; a unit "
                                    "with ProtectKernelTunables= needs ReadWritePaths=" MSHAREFS_PATH,
                                    name);
         case EACCES:
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot attach region \"%s\": its owner and mode do not allow %s access",
-                                   name,
+                return message_set(ret_message, r,
+                                   "Cannot attach region \"%s\": its owner and mode do not allow %s access", name,
                                    region->oflag == O_RDWR ? "read and write" : "read");
         default:
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot attach region \"%s\": %s",
-                                   name,
+                return message_set(ret_message, r, "Cannot attach region \"%s\": %s", name,
                                    message_errno(r, buf, sizeof(buf)));
         }
 }
 
 static int differs(const mshare_region *region, const struct mshare_info *info, char **ret_message) {
-        return message_set(ret_message,
-                           -ESTALE,
+        return message_set(ret_message, -ESTALE,
                            "Cannot verify region \"%s\": the broker said %llu bytes at 0x%llx, the kernel says "
                            "%llu bytes at 0x%llx",
-                           region->name,
-                           (unsigned long long) region->lease.length,
-                           (unsigned long long) region->lease.address,
-                           (unsigned long long) info->size,
+                           region->name, (unsigned long long) region->lease.length,
+                           (unsigned long long) region->lease.address, (unsigned long long) info->size,
                            (unsigned long long) info->start);
 }
 
@@ -88,10 +72,8 @@ static int verify_file(const mshare_region *region, int fd, const char *path, ch
 
         n = pread(fd, &info, sizeof(info), 0);
         if (n != sizeof(info))
-                return message_set(ret_message,
-                                   n < 0 ? -xerrno() : -EBADMSG,
-                                   "Cannot verify region \"%s\": %s does not tell where the region lies",
-                                   region->name,
+                return message_set(ret_message, n < 0 ? -xerrno() : -EBADMSG,
+                                   "Cannot verify region \"%s\": %s does not tell where the region lies", region->name,
                                    path);
         if (info.start != region->lease.address || info.size != region->lease.length)
                 return differs(region, &info, ret_message);
@@ -113,11 +95,7 @@ static int verify_name(const mshare_region *region, char **ret_message) {
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
         if (fd < 0) {
                 r = -xerrno();
-                return message_set(ret_message,
-                                   r,
-                                   "Cannot verify region \"%s\": %s: %s",
-                                   region->name,
-                                   path,
+                return message_set(ret_message, r, "Cannot verify region \"%s\": %s: %s", region->name, path,
                                    message_errno(r, buf, sizeof(buf)));
         }
         return verify_file(region, fd, path, ret_message);
@@ -139,7 +117,7 @@ static int attach_by_name(mshare_region *region, char **ret_message) {
 /* 1: done; 0: this kernel does not map regions' files. */
 static int attach_by_descriptor(mshare_region *region, char **ret_message) {
         int prot = region->oflag == O_RDWR ? PROT_READ | PROT_WRITE : PROT_READ, r;
-        struct mshare_info info = {.size = region->lease.length};
+        struct mshare_info info = { .size = region->lease.length };
         void *p;
 
         r = verify_file(region, region->lease.region.fd, "the descriptor from the broker", ret_message);
@@ -150,13 +128,11 @@ static int attach_by_descriptor(mshare_region *region, char **ret_message) {
         if (p == MAP_FAILED && errno == ENODEV)
                 return 0;
         if (p == MAP_FAILED && errno == EACCES)
-                return message_set(ret_message,
-                                   -EACCES,
+                return message_set(ret_message, -EACCES,
                                    "Cannot attach region \"%s\": the kernel does not allow %s access by the descriptor "
                                    "from the broker: the region is read-only for everyone, or a security module "
                                    "refuses it",
-                                   region->name,
-                                   region->oflag == O_RDWR ? "read and write" : "read");
+                                   region->name, region->oflag == O_RDWR ? "read and write" : "read");
         if (p == MAP_FAILED)
                 return attach_failed(region, -xerrno(), ret_message);
 

@@ -32,15 +32,12 @@ static int check_name(const char *name, char **ret_message) {
 
         n = strnlen(name, NAME_MAX + 1);
         if (n == 0 || n > NAME_MAX)
-                return message_set(ret_message,
-                                   -EINVAL,
-                                   "Cannot acquire a region: its name must have 1 to %d bytes, not %s",
-                                   NAME_MAX,
+                return message_set(ret_message, -EINVAL,
+                                   "Cannot acquire a region: its name must have 1 to %d bytes, not %s", NAME_MAX,
                                    n == 0 ? "none" : "more");
 
         if (strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-                return message_set(ret_message,
-                                   -EINVAL,
+                return message_set(ret_message, -EINVAL,
                                    "Cannot acquire region \"%s\": a name has no slash and is not \".\" or \"..\"",
                                    name);
         return 0;
@@ -50,26 +47,23 @@ static int check_name(const char *name, char **ret_message) {
  * Options come from programs built against an older or a newer header than ours: what an older one lacks is
  * zero, and what a newer one sets that we do not know must be refused, not ignored.
  */
-static int copy_options(const struct mshare_acquire_options *options,
-                        struct mshare_acquire_options *ret,
+static int copy_options(const struct mshare_acquire_options *options, struct mshare_acquire_options *ret,
                         char **ret_message) {
-        struct mshare_acquire_options copy = {.size = sizeof(copy)};
+        struct mshare_acquire_options copy = { .size = sizeof(copy) };
         const unsigned int known = MSHARE_ACQUIRE_INTERACTIVE | MSHARE_ACQUIRE_DETACHED;
         size_t i;
 
         if (options) {
                 if (options->size < offsetof(struct mshare_acquire_options, reserved) ||
                     options->size > OPTIONS_SIZE_MAX)
-                        return message_set(ret_message,
-                                           -EINVAL,
+                        return message_set(ret_message, -EINVAL,
                                            "Cannot acquire a region: the options' size is %zu, not "
                                            "sizeof(struct mshare_acquire_options)",
                                            options->size);
 
                 for (i = sizeof(copy); i < options->size; i++)
                         if (((const unsigned char *) options)[i] != 0)
-                                return message_set(ret_message,
-                                                   -E2BIG,
+                                return message_set(ret_message, -E2BIG,
                                                    "Cannot acquire a region: an option at byte %zu is newer "
                                                    "than this libmshare",
                                                    i);
@@ -78,8 +72,7 @@ static int copy_options(const struct mshare_acquire_options *options,
         }
 
         if (copy.flags & ~known || copy.reserved != 0)
-                return message_set(ret_message,
-                                   -EINVAL,
+                return message_set(ret_message, -EINVAL,
                                    "Cannot acquire a region: flags 0x%x are unknown to this libmshare",
                                    copy.reserved != 0 ? copy.reserved : copy.flags & ~known);
 
@@ -92,22 +85,16 @@ static int check_window(const mshare_region *region, char **ret_message) {
         const struct broker_lease *l = &region->lease;
 
         if (l->address == 0 || l->length == 0 || l->address > UINTPTR_MAX - l->length || l->size > l->length)
-                return message_set(ret_message,
-                                   -EBADMSG,
+                return message_set(ret_message, -EBADMSG,
                                    "Cannot acquire region \"%s\": the broker told an impossible window: "
                                    "address 0x%llx, length %llu, size %llu",
-                                   region->name,
-                                   (unsigned long long) l->address,
-                                   (unsigned long long) l->length,
+                                   region->name, (unsigned long long) l->address, (unsigned long long) l->length,
                                    (unsigned long long) l->size);
         return 0;
 }
 
-static int region_acquire(const char *name,
-                          int oflag,
-                          const struct mshare_acquire_options *options,
-                          mshare_region **ret,
-                          char **ret_message) {
+static int region_acquire(const char *name, int oflag, const struct mshare_acquire_options *options,
+                          mshare_region **ret, char **ret_message) {
         _cleanup_(region_freep) mshare_region *region = NULL;
         struct mshare_acquire_options o = {};
         int r;
@@ -120,10 +107,8 @@ static int region_acquire(const char *name,
                 return r;
 
         if (oflag != O_RDONLY && oflag != O_RDWR)
-                return message_set(ret_message,
-                                   -EINVAL,
-                                   "Cannot acquire region \"%s\": access 0x%x is neither O_RDONLY nor O_RDWR",
-                                   name,
+                return message_set(ret_message, -EINVAL,
+                                   "Cannot acquire region \"%s\": access 0x%x is neither O_RDONLY nor O_RDWR", name,
                                    (unsigned int) oflag);
 
         r = copy_options(options, &o, ret_message);
@@ -139,12 +124,8 @@ static int region_acquire(const char *name,
         if (!region->name)
                 return message_set(ret_message, -ENOMEM, "Cannot acquire region \"%s\": out of memory", name);
 
-        r = broker_acquire(name,
-                           oflag == O_RDWR ? "rw" : "r",
-                           o.timeout_usec,
-                           o.flags & MSHARE_ACQUIRE_INTERACTIVE,
-                           &region->lease,
-                           ret_message);
+        r = broker_acquire(name, oflag == O_RDWR ? "rw" : "r", o.timeout_usec, o.flags & MSHARE_ACQUIRE_INTERACTIVE,
+                           &region->lease, ret_message);
         if (r < 0)
                 return r;
 
@@ -162,11 +143,8 @@ static int region_acquire(const char *name,
         return 0;
 }
 
-_public_ int mshare_region_acquire(const char *name,
-                                   int oflag,
-                                   const struct mshare_acquire_options *options,
-                                   mshare_region **ret,
-                                   char **ret_message) {
+_public_ int mshare_region_acquire(const char *name, int oflag, const struct mshare_acquire_options *options,
+                                   mshare_region **ret, char **ret_message) {
         int saved = errno, r;
 
         if (ret_message)
@@ -184,8 +162,8 @@ _public_ int mshare_region_attach(mshare_region *region, char **ret_message) {
         if (!region)
                 return message_set(ret_message, -EINVAL, "Cannot attach a region: no handle is given");
         if (region->attached)
-                return message_set(
-                        ret_message, -EEXIST, "Cannot attach region \"%s\": it is attached already", region->name);
+                return message_set(ret_message, -EEXIST, "Cannot attach region \"%s\": it is attached already",
+                                   region->name);
 
         r = region_attach(region, ret_message);
         errno = saved;

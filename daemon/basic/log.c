@@ -63,7 +63,7 @@ void log_init(Log *log, int level) {
 
 void actor_done(Actor *actor) {
         free(actor->unit);
-        *actor = (Actor) {};
+        *actor = (Actor){};
 }
 
 #define FIELDS_MAX 8
@@ -83,7 +83,7 @@ static void add_field(Fields *f, const char *format, ...) {
         va_start(ap, format);
         (void) vsnprintf(f->text[f->n], sizeof(f->text[f->n]), format, ap);
         va_end(ap);
-        f->v[f->n] = (struct iovec) { f->text[f->n], strlen(f->text[f->n]) };
+        f->v[f->n] = (struct iovec){ f->text[f->n], strlen(f->text[f->n]) };
         f->n++;
 }
 
@@ -96,9 +96,9 @@ static void add_actor(char *text, size_t size, const Actor *by) {
                                        by->unit ? ", unit " : "", by->unit ?: "");
 }
 
-__attribute__((format(printf, 6, 0)))
-static void log_all(const Log *log, int level, const char *message_id, const char *region, const Actor *by,
-                    const char *format, va_list ap) {
+__attribute__((format(printf, 6, 0))) static void log_all(const Log *log, int level, const char *message_id,
+                                                          const char *region, const Actor *by, const char *format,
+                                                          va_list ap) {
         static const char prefix[] = "MESSAGE=";
         char text[1600] = "MESSAGE=", *message = text + sizeof(prefix) - 1;
         int saved = errno;
@@ -114,7 +114,7 @@ static void log_all(const Log *log, int level, const char *message_id, const cha
                 errno = saved;
                 return;
         }
-        f.v[f.n++] = (struct iovec) { text, strlen(text) };
+        f.v[f.n++] = (struct iovec){ text, strlen(text) };
         add_field(&f, "PRIORITY=%d", level);
         if (message_id)
                 add_field(&f, "MESSAGE_ID=%s", message_id);

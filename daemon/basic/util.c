@@ -55,7 +55,10 @@ int parse_u32(const char *s, unsigned base, uint32_t *ret) {
 
 int parse_bool(const char *s, bool *ret) {
         static const char *const words[][2] = {
-                { "no", "yes" }, { "false", "true" }, { "off", "on" }, { "0", "1" },
+                { "no", "yes" },
+                { "false", "true" },
+                { "off", "on" },
+                { "0", "1" },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(words); i++)

@@ -18,23 +18,23 @@
 #define _printf_(a, b) __attribute__((__format__(printf, a, b)))
 #define ELEMENTSOF(a) (sizeof(a) / sizeof((a)[0]))
 
-#define TAKE_PTR(p)                      \
-        ({                               \
-                __typeof__(p) _p = (p);  \
-                (p) = NULL;              \
-                _p;                      \
+#define TAKE_PTR(p)                                                                                                    \
+        ({                                                                                                             \
+                __typeof__(p) _p = (p);                                                                                \
+                (p) = NULL;                                                                                            \
+                _p;                                                                                                    \
         })
-#define TAKE_FD(fd)                      \
-        ({                               \
-                int _fd = (fd);          \
-                (fd) = -1;               \
-                _fd;                     \
+#define TAKE_FD(fd)                                                                                                    \
+        ({                                                                                                             \
+                int _fd = (fd);                                                                                        \
+                (fd) = -1;                                                                                             \
+                _fd;                                                                                                   \
         })
 
-#define DEFINE_CLEANUP(type, func)                 \
-        static inline void func##p(type **p) {     \
-                if (*p)                            \
-                        func(*p);                  \
+#define DEFINE_CLEANUP(type, func)                                                                                     \
+        static inline void func##p(type **p) {                                                                         \
+                if (*p)                                                                                                \
+                        func(*p);                                                                                      \
         }
 
 #define USEC_PER_SEC UINT64_C(1000000)

@@ -144,5 +144,6 @@ void manager_announce_removal(Manager *m, const char *name, const char *path) {
 
 void manager_announce_client(Manager *m, const char *member, const char *region, uid_t uid) {
         if (m->bus)
-                (void) sd_bus_emit_signal(m->bus, BUS_PATH, BUS_MANAGER_INTERFACE, member, "su", region, (uint32_t) uid);
+                (void) sd_bus_emit_signal(m->bus, BUS_PATH, BUS_MANAGER_INTERFACE, member, "su", region,
+                                          (uint32_t) uid);
 }

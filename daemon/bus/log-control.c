@@ -25,7 +25,7 @@ static int check_root(Manager *m, const char *what, const char *value, sd_bus_er
 
         if (!who || who->uid != 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED, "Only root may set the %s", what);
-        by = (Actor) { .uid = who->uid, .pid = who->pid };
+        by = (Actor){ .uid = who->uid, .pid = who->pid };
         log_change(&m->log, LOG_NOTICE, NULL, NULL, &by, "The %s is set to %s", what, value);
         return 0;
 }
@@ -41,9 +41,11 @@ static int set_level(sd_bus *bus, const char *path, const char *interface, const
                 return r;
         r = log_level_from_string(s);
         if (r < 0)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Invalid log level '%.100s': expected one of emerg, alert, crit, err, warning, "
-                                         "notice, info, debug", s);
+                return sd_bus_error_setf(
+                        error, SD_BUS_ERROR_INVALID_ARGS,
+                        "Invalid log level '%.100s': expected one of emerg, alert, crit, err, warning, "
+                        "notice, info, debug",
+                        s);
         k = check_root(m, "log level", s, error);
         if (k < 0)
                 return k;
@@ -51,13 +53,13 @@ static int set_level(sd_bus *bus, const char *path, const char *interface, const
         return 0;
 }
 
-static int get_target(sd_bus *bus, const char *path, const char *interface, const char *property,
-                      sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+static int get_target(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                      void *userdata, sd_bus_error *error) {
         return sd_bus_message_append(reply, "s", log_target_to_string(((Manager *) userdata)->log.target));
 }
 
-static int set_target(sd_bus *bus, const char *path, const char *interface, const char *property,
-                      sd_bus_message *value, void *userdata, sd_bus_error *error) {
+static int set_target(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *value,
+                      void *userdata, sd_bus_error *error) {
         Manager *m = userdata;
         const char *s;
         int r, k;
@@ -69,7 +71,8 @@ static int set_target(sd_bus *bus, const char *path, const char *interface, cons
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
                                          "Invalid log target '%.100s': expected one of journal, console, "
-                                         "null, auto", s);
+                                         "null, auto",
+                                         s);
         k = check_root(m, "log target", s, error);
         if (k < 0)
                 return k;

@@ -269,8 +269,8 @@ static int get_page_tables(sd_bus *bus, const char *path, const char *interface,
         return sd_bus_message_append(reply, "t", streq(property, "PageTableBytes") ? held : saved);
 }
 
-#define PROPERTY_LIMIT(name, limit)                                                                            \
-        SD_BUS_PROPERTY(name, "t", NULL, offsetof(Manager, config.limits.max) + (limit) * sizeof(uint64_t),   \
+#define PROPERTY_LIMIT(name, limit)                                                                                    \
+        SD_BUS_PROPERTY(name, "t", NULL, offsetof(Manager, config.limits.max) + (limit) * sizeof(uint64_t),            \
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
 
 static const sd_bus_vtable manager_vtable[] = {
@@ -288,8 +288,7 @@ static const sd_bus_vtable manager_vtable[] = {
         PROPERTY_LIMIT("LeasesPerRegionMax", LIMIT_REGION_LEASES),
         PROPERTY_LIMIT("LeasesPerUserMax", LIMIT_USER_LEASES),
         PROPERTY_LIMIT("PendingCallsPerUserMax", LIMIT_USER_PENDING),
-        SD_BUS_METHOD_WITH_ARGS("CreateRegion",
-                                SD_BUS_ARGS("s", name, "t", size, "u", mode, "a{sv}", options),
+        SD_BUS_METHOD_WITH_ARGS("CreateRegion", SD_BUS_ARGS("s", name, "t", size, "u", mode, "a{sv}", options),
                                 SD_BUS_RESULT("o", region, "t", address, "t", length), method_step,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("AcquireRegion", SD_BUS_ARGS("s", name, "s", access, "a{sv}", options),
@@ -300,8 +299,8 @@ static const sd_bus_vtable manager_vtable[] = {
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ReleaseRegion", SD_BUS_ARGS("s", name), SD_BUS_NO_RESULT, method_release,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("RemoveRegion", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_NO_RESULT,
-                                method_step, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("RemoveRegion", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_NO_RESULT, method_step,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("SetRegionMode", SD_BUS_ARGS("s", name, "u", mode), SD_BUS_NO_RESULT, method_step,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("SetRegionOwner", SD_BUS_ARGS("s", name, "u", uid, "u", gid), SD_BUS_NO_RESULT,

@@ -77,7 +77,8 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
 
         if (res->error == 0) {
                 (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
-                                         "The process that was creating region '%s' was killed (out of memory?)", record->name);
+                                         "The process that was creating region '%s' was killed (out of memory?)",
+                                         record->name);
                 return;
         }
         switch (res->stage) {
@@ -102,10 +103,11 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
                 else if (res->error == ENOSYS || res->error == ENODEV)
                         (void) sd_bus_error_setf(error, ERROR_KERNEL_UNSUPPORTED,
                                                  "The kernel cannot create regions (%s): is it Linux 6.12 with mshare, "
-                                                 "and is msharefs mounted?", text);
+                                                 "and is msharefs mounted?",
+                                                 text);
                 else
-                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "The kernel refused to create region '%s': %s",
-                                                 record->name, text);
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                                 "The kernel refused to create region '%s': %s", record->name, text);
                 return;
         case DONOR_FILE:
                 if (res->error == EBADF)
@@ -114,7 +116,8 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
                 else if (res->error == ERANGE)
                         (void) sd_bus_error_setf(error, ERROR_INVALID_SIZE,
                                                  "The file has %" PRIu64 " bytes, but the region needs %" PRIu64
-                                                 " bytes", res->value, record->size);
+                                                 " bytes",
+                                                 res->value, record->size);
                 else
                         (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot prepare %s memory: %s", backing,
                                                  text);
@@ -141,7 +144,8 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
                 (void) sd_bus_error_setf(error, SD_BUS_ERROR_NO_MEMORY,
                                          "Not enough memory to populate region '%s': %" PRIu64 " of %" PRIu64
                                          " bytes done, and the rest is not available (MemAvailable and SwapFree in "
-                                         "/proc/meminfo)", record->name, res->value, record->size);
+                                         "/proc/meminfo)",
+                                         record->name, res->value, record->size);
                 return;
         case DONOR_POPULATE:
                 (void) sd_bus_error_setf(error, res->error == ENOMEM ? SD_BUS_ERROR_NO_MEMORY : SD_BUS_ERROR_FAILED,
@@ -290,7 +294,7 @@ int creation_start(Region *region, Call *call, const CreateRequest *request) {
                 users_discharge(&m->users, call_identity(call)->uid, LIMIT_USER_PENDING, 1);
                 return -ENOMEM;
         }
-        *c = (Creation) { .region = region, .charged = true };
+        *c = (Creation){ .region = region, .charged = true };
         call_actor(call, &c->by);
         region->creation = c;
         /* Before the kernel knows the name, so that the broker recognizes the region after a crash. */

@@ -58,7 +58,8 @@ static int take_space(Manager *m, const CreateRequest *request, uint64_t length,
         }
         if (address_conflict(windows, (size_t) n, request->address, length))
                 return sd_bus_error_setf(error, ERROR_ADDRESS_IN_USE,
-                                         "Address %#" PRIx64 " with %" PRIu64 " bytes overlaps another region's window; "
+                                         "Address %#" PRIx64 " with %" PRIu64
+                                         " bytes overlaps another region's window; "
                                          "leave 'address' away to let the broker choose, or set another",
                                          request->address, length);
         *ret_address = request->address;
@@ -105,7 +106,8 @@ int manager_check_request(Manager *m, const CreateRequest *request, sd_bus_error
         if (manager_has_skipped(m, request->name))
                 return sd_bus_error_setf(error, ERROR_REGION_EXISTS,
                                          "Region '%s' already exists, but mshared could not read it when it "
-                                         "started; see its log", request->name);
+                                         "started; see its log",
+                                         request->name);
         r = address_round_up(request->size, m->kernel.granule, &length);
         if (r < 0 || length > ADDRESS_HIGH_END - m->kernel.granule)
                 return sd_bus_error_setf(error, ERROR_INVALID_SIZE,

@@ -30,7 +30,8 @@ static int adopt(Manager *m, const char *name, const KernelRegion *k) {
                 .gid = k->st.st_gid,
                 .creator = (uid_t) -1,
                 .backing = BACKING_UNKNOWN,
-                .created_usec = (uint64_t) k->st.st_ctim.tv_sec * USEC_PER_SEC + (uint64_t) k->st.st_ctim.tv_nsec / 1000,
+                .created_usec =
+                        (uint64_t) k->st.st_ctim.tv_sec * USEC_PER_SEC + (uint64_t) k->st.st_ctim.tv_nsec / 1000,
                 .inode = k->st.st_ino,
                 .ready = true,
         };
@@ -63,7 +64,7 @@ static int add_foreign(Manager *m, const KernelRegion *k) {
         if (!v)
                 return -ENOMEM;
         m->foreign = v;
-        v[m->n_foreign++] = (AddressRange) { k->address, k->length };
+        v[m->n_foreign++] = (AddressRange){ k->address, k->length };
         return 0;
 }
 
@@ -196,7 +197,8 @@ int manager_watch_kernel(Manager *m) {
                 r = sd_event_add_inotify(m->event, &m->watch, m->kernel.ops->root(),
                                          IN_CREATE | IN_DELETE | IN_ATTRIB | IN_MOVE | IN_ONLYDIR, on_inotify, m);
         if (r < 0)
-                log_message(&m->log, LOG_WARNING, "Cannot watch msharefs; changes by other processes are noticed only when a client asks: %s",
+                log_message(&m->log, LOG_WARNING,
+                            "Cannot watch msharefs; changes by other processes are noticed only when a client asks: %s",
                             strerror(-r));
         return 0;
 }

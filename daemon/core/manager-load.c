@@ -49,15 +49,15 @@ static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
                 return r;
         if (record->inode != 0 && record->inode != k.st.st_ino) {
                 log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, record->name,
-                           "Region %s does not match its saved state; discarding the state",
-                           record->name);
+                           "Region %s does not match its saved state; discarding the state", record->name);
                 return 0;
         }
         /* What the state file does not contain is taken from the kernel, as far as the kernel knows it. */
         if (!record->has_ready)
                 record->ready = (k.st.st_mode & 0777) != 0 || k.st.st_uid != geteuid();
         if (!record->has_created)
-                record->created_usec = (uint64_t) k.st.st_ctim.tv_sec * USEC_PER_SEC + (uint64_t) k.st.st_ctim.tv_nsec / 1000;
+                record->created_usec =
+                        (uint64_t) k.st.st_ctim.tv_sec * USEC_PER_SEC + (uint64_t) k.st.st_ctim.tv_nsec / 1000;
         if (!record->has_size)
                 record->size = k.length;
         if (!record->has_id)
@@ -71,8 +71,7 @@ static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
         /* Its mode is set, so only the last save is missing, unless the name now belongs to another region. */
         if (!record->ready && record->has_window && (k.address != record->address || k.length != record->length)) {
                 log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, record->name,
-                           "Region %s is not the one that was being created; discarding its state",
-                           record->name);
+                           "Region %s is not the one that was being created; discarding its state", record->name);
                 return 0;
         }
         record->ready = true;
@@ -95,7 +94,7 @@ static int skip(Manager *m, RegionRecord *record) {
                 return -ENOMEM;
         m->skipped = v;
         v[m->n_skipped++] = *record;
-        *record = (RegionRecord) {};
+        *record = (RegionRecord){};
         return 0;
 }
 
@@ -130,7 +129,8 @@ static int load_state(const char *name, void *userdata) {
                 return r;
         if (r > 0 || !streq(record.name, name)) {
                 log_region(&m->log, LOG_WARNING, NULL, name,
-                           "Cannot use all of the state file of region %s (%s); taking the rest from the kernel", name, reason);
+                           "Cannot use all of the state file of region %s (%s); taking the rest from the kernel", name,
+                           reason);
                 r = free_and_strdup(&record.name, name);
                 if (r < 0)
                         return r;
@@ -140,8 +140,8 @@ static int load_state(const char *name, void *userdata) {
         if (error_is_passing(r))
                 return r;
         if (r < 0) {
-                log_region(&m->log, LOG_ERR, NULL, name, "Cannot read region %s, keeping its state for the next start: %s",
-                           name, strerror(-r));
+                log_region(&m->log, LOG_ERR, NULL, name,
+                           "Cannot read region %s, keeping its state for the next start: %s", name, strerror(-r));
                 return skip(m, &record);
         }
         if (r == 0) {

@@ -84,8 +84,9 @@ int manager_new(Manager **ret) {
                 return r;
         }
         if (!m->kernel.supported)
-                log_region(&m->log, LOG_WARNING, MESSAGE_KERNEL_UNSUPPORTED, NULL,
-                           "This kernel has no mshare: a Linux 6.12 with the mshare patch and CONFIG_MSHARE=y is needed");
+                log_region(
+                        &m->log, LOG_WARNING, MESSAGE_KERNEL_UNSUPPORTED, NULL,
+                        "This kernel has no mshare: a Linux 6.12 with the mshare patch and CONFIG_MSHARE=y is needed");
         *ret = TAKE_PTR(m);
         return 0;
 }
@@ -160,11 +161,11 @@ ssize_t manager_windows(Manager *m, AddressRange **ret, size_t *ret_all) {
         if (!v)
                 return -ENOMEM;
         LIST_FOREACH(region, &m->regions, regions)
-                v[n++] = (AddressRange) { region->record.address, region->record.length };
+                v[n++] = (AddressRange){ region->record.address, region->record.length };
         for (size_t i = 0; i < m->n_foreign; i++)
                 v[n++] = m->foreign[i];
         for (size_t i = 0; i < m->n_skipped; i++)
-                v[n++] = (AddressRange) { m->skipped[i].address, m->skipped[i].length };
+                v[n++] = (AddressRange){ m->skipped[i].address, m->skipped[i].length };
         *ret_all = n;
         for (size_t i = 0; i < RECENT_WINDOWS; i++)
                 if (m->recent[i].length > 0)
@@ -187,7 +188,7 @@ static void forget_and_announce(Manager *m, Region *region) {
         _cleanup_(freep) char *name = NULL, *path = NULL;
         bool announced = region->announced;
 
-        m->recent[m->n_recent++ % RECENT_WINDOWS] = (AddressRange) { region->record.address, region->record.length };
+        m->recent[m->n_recent++ % RECENT_WINDOWS] = (AddressRange){ region->record.address, region->record.length };
         name = strdup(region->record.name);
         path = strdup(region->path);
         region_forget(region);

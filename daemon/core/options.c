@@ -225,11 +225,16 @@ static int read_label(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
 int options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus_error *error) {
         static const Option options[] = {
-                { "address", 't', read_address },     { "uid", 'u', read_uid },
-                { "gid", 'u', read_gid },             { "backing", 's', read_backing },
-                { "fd", 'h', read_fd },               { "populate", 'b', read_populate },
-                { "hugepages", 's', read_hugepages }, { "lifetime", 's', read_lifetime },
-                { "linger", 't', read_linger },       { "label", 's', read_label },
+                { "address", 't', read_address },
+                { "uid", 'u', read_uid },
+                { "gid", 'u', read_gid },
+                { "backing", 's', read_backing },
+                { "fd", 'h', read_fd },
+                { "populate", 'b', read_populate },
+                { "hugepages", 's', read_hugepages },
+                { "lifetime", 's', read_lifetime },
+                { "linger", 't', read_linger },
+                { "label", 's', read_label },
         };
 
         return read_options(m, options, ELEMENTSOF(options), request, error);

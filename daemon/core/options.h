@@ -24,7 +24,7 @@ typedef struct CreateRequest {
         char *label;
 } CreateRequest;
 
-#define CREATE_REQUEST_INIT \
+#define CREATE_REQUEST_INIT                                                                                            \
         { .uid = (uid_t) -1, .gid = (gid_t) -1, .fd = -1 }
 
 void create_request_done(CreateRequest *request);

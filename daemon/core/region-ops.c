@@ -48,7 +48,8 @@ static int check_lease_limits(Region *region, const Identity *who, sd_bus_error 
 
         if (stranger && !share_is_left(mine, region->n_leases - mine, limits->max[LIMIT_REGION_LEASES]))
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "User %" PRIu32 " has %" PRIu64 " of the %u leases of region '%s', and may have "
+                                         "User %" PRIu32 " has %" PRIu64
+                                         " of the %u leases of region '%s', and may have "
                                          "half of what others leave of %" PRIu64 "; see %s= in mshared.conf",
                                          (uint32_t) who->uid, mine, region->n_leases, region->record.name,
                                          limits->max[LIMIT_REGION_LEASES], limit_name(LIMIT_REGION_LEASES));
@@ -68,7 +69,7 @@ static int fill_record(Region *region, Call *call, Access access, LeaseRecord *r
         const Identity *who = call_identity(call);
         int r;
 
-        *record = (LeaseRecord) {
+        *record = (LeaseRecord){
                 .region_id = region->record.id,
                 .id = manager_random_id(region->manager),
                 .uid = who->uid,
@@ -110,8 +111,8 @@ static int open_file(Region *region, const Identity *who, Access access, int *re
         if (!region_admits_now(region, who, access, &st))
                 return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
                                          "Region '%s' does not admit user %" PRIu32 " any more with access '%s': its "
-                                         "owner or mode has just changed", rec->name, (uint32_t) who->uid,
-                                         access_to_string(access));
+                                         "owner or mode has just changed",
+                                         rec->name, (uint32_t) who->uid, access_to_string(access));
         *ret = TAKE_FD(fd);
         return 0;
 }
@@ -144,7 +145,8 @@ int region_acquire(Region *region, Call *call, const char *access_text, bool ope
         if (access == ACCESS_READ_WRITE && region->read_only)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
                                          "Region '%s' was created with O_CREAT|O_RDONLY and is read-only for everyone, "
-                                         "whatever its mode: use access 'r'", region->record.name);
+                                         "whatever its mode: use access 'r'",
+                                         region->record.name);
         if (!region_admits(region, who, access)) {
                 const RegionRecord *rec = &region->record;
 
@@ -220,8 +222,7 @@ int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
         if (region->creation) {
                 r = creation_cancel(region->creation, call_message(call));
                 if (r == -EALREADY)
-                        return sd_bus_error_setf(error, ERROR_REGION_NOT_READY,
-                                                 "Region '%s' is already being removed",
+                        return sd_bus_error_setf(error, ERROR_REGION_NOT_READY, "Region '%s' is already being removed",
                                                  rec->name);
                 return r;
         }
@@ -229,23 +230,25 @@ int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
                 if (region->n_leases > 0)
                         return sd_bus_error_setf(error, ERROR_REGION_BUSY,
                                                  "Region '%s' has %u clients; with 'force' they keep their mappings "
-                                                 "and new ones are refused", rec->name, region->n_leases);
+                                                 "and new ones are refused",
+                                                 rec->name, region->n_leases);
                 r = kernel_read_usage(&m->kernel, rec->name, &usage);
                 if (r < 0 && r != -ENOENT)
                         return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
                                                  "Cannot check whether region '%s' is in use: %s", rec->name,
                                                  strerror(-r));
                 if (r >= 0 && usage.sharers > 0)
-                        return sd_bus_error_setf(error, ERROR_REGION_BUSY,
-                                                 "Region '%s' has %" PRIu64 " processes attached, none of them with a "
-                                                 "lease; with 'force' they keep their mappings and new ones are refused",
-                                                 rec->name, usage.sharers);
+                        return sd_bus_error_setf(
+                                error, ERROR_REGION_BUSY,
+                                "Region '%s' has %" PRIu64 " processes attached, none of them with a "
+                                "lease; with 'force' they keep their mappings and new ones are refused",
+                                rec->name, usage.sharers);
         }
         call_actor(call, &by);
         r = manager_remove_region(m, region, force ? "by force" : "as asked", &by);
         if (r < 0)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot unlink region '%s': %s",
-                                         rec->name, strerror(-r));
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot unlink region '%s': %s", rec->name,
+                                         strerror(-r));
         r = sd_bus_reply_method_return(call_message(call), NULL);
         return r < 0 ? r : 1;
 }

@@ -14,7 +14,7 @@
 void call_actor(Call *call, Actor *ret) {
         const Identity *who = call_identity(call);
 
-        *ret = (Actor) { .uid = who->uid, .pid = who->pid };
+        *ret = (Actor){ .uid = who->uid, .pid = who->pid };
         if (who->pid > 0)
                 (void) sd_pid_get_unit(who->pid, &ret->unit);
 }
@@ -23,8 +23,9 @@ int authorize_region(Call *call, const char *action, const RegionRecord *record,
                      sd_bus_error *error) {
         char mode_text[8], uid_text[16], gid_text[16], size_text[24];
         const char *const details[] = {
-                "region", record->name, "mode", mode_text, "owner", uid_text, "group", gid_text,
-                "size", size_text, "backing", backing_to_string(record->backing), NULL,
+                "region", record->name, "mode", mode_text, "owner",   uid_text,
+                "group",  gid_text,     "size", size_text, "backing", backing_to_string(record->backing),
+                NULL,
         };
 
         (void) snprintf(mode_text, sizeof(mode_text), "%04o", (unsigned) mode);
@@ -88,12 +89,12 @@ int region_grant(Region *region, Call *call, Access access, AclBackup *ret_backu
                                          (unsigned) rec->mode, rec->name, (uint32_t) who->uid);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
-                                         "Cannot add user %" PRIu32 " to the access list of region '%s': %s", (uint32_t) who->uid,
-                                         rec->name, strerror(-r));
+                                         "Cannot add user %" PRIu32 " to the access list of region '%s': %s",
+                                         (uint32_t) who->uid, rec->name, strerror(-r));
         call_actor(call, &by);
         log_change(&region->manager->log, LOG_NOTICE, MESSAGE_ACCESS_GRANTED, rec->name, &by,
-                   "User %" PRIu32 " is admitted to region %s, access '%s', because polkit permits it", (uint32_t) who->uid,
-                   rec->name, access_to_string(access));
+                   "User %" PRIu32 " is admitted to region %s, access '%s', because polkit permits it",
+                   (uint32_t) who->uid, rec->name, access_to_string(access));
         return 0;
 }
 
@@ -219,7 +220,8 @@ int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_
 
         if (!group && !streq(kind, "user"))
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Invalid kind '%.100s' of access list entry: expected 'user' or 'group'", kind);
+                                         "Invalid kind '%.100s' of access list entry: expected 'user' or 'group'",
+                                         kind);
         if (call_identity(call)->uid != rec->uid) {
                 r = authorize_region(call, "org.mshare1.set-mode", rec, rec->mode, rec->uid, rec->gid, error);
                 if (r <= 0)

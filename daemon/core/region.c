@@ -34,7 +34,7 @@ int region_new(Manager *manager, RegionRecord *record, const char *path, Region 
                 return r;
         }
         region->record = *record;
-        *record = (RegionRecord) {};
+        *record = (RegionRecord){};
         /* The limit has been checked before. A region that exists counts in any case. */
         region->payer = region->record.creator != (uid_t) -1 ? region->record.creator : region->record.uid;
         if (users_charge_forced(&manager->users, region->payer, LIMIT_USER_REGIONS, 1) < 0 ||
@@ -194,6 +194,6 @@ void region_check_linger(Region *region) {
         r = sd_event_add_time_relative(m->event, &region->linger, CLOCK_MONOTONIC, region->record.linger_usec,
                                        10 * USEC_PER_MSEC, on_linger, region);
         if (r < 0)
-                log_region(&m->log, LOG_ERR, NULL, region->record.name, "Cannot start the linger timer of region %s: %s",
-                           region->record.name, strerror(-r));
+                log_region(&m->log, LOG_ERR, NULL, region->record.name,
+                           "Cannot start the linger timer of region %s: %s", region->record.name, strerror(-r));
 }

@@ -71,7 +71,8 @@ static int check_range(const DonorSpec *spec) {
         void *want = (void *) (uintptr_t) spec->address, *p;
         int e;
 
-        p = mmap(want, spec->length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+        p = mmap(want, spec->length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1,
+                 0);
         if (p == MAP_FAILED)
                 return failed(DONOR_RANGE, errno, 0);
         e = p == want ? 0 : ENOMEM;
@@ -196,7 +197,7 @@ static int parse_spec(char **argv, DonorSpec *ret) {
         int backing = backing_from_string(argv[2]), hugepages = hugepages_from_string(argv[3]);
         AddressRange window;
 
-        *ret = (DonorSpec) { .name = argv[0] };
+        *ret = (DonorSpec){ .name = argv[0] };
         if (parse_u64(argv[1], 10, &ret->size) < 0 || parse_bool(argv[4], &ret->populate) < 0 || backing < 0 ||
             hugepages < 0)
                 return -EINVAL;

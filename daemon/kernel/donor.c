@@ -112,9 +112,14 @@ static int move_fd(int fd) {
 static int spawn(const char *executable, const DonorSpec *spec, const DonorFds *fds, pid_t *ret) {
         char size[24];
         char *argv[] = {
-                (char *) "mshared", (char *) "--donor", (char *) spec->name, size,
-                (char *) backing_to_string(spec->backing), (char *) hugepages_to_string(spec->hugepages),
-                (char *) (spec->populate ? "yes" : "no"), NULL,
+                (char *) "mshared",
+                (char *) "--donor",
+                (char *) spec->name,
+                size,
+                (char *) backing_to_string(spec->backing),
+                (char *) hugepages_to_string(spec->hugepages),
+                (char *) (spec->populate ? "yes" : "no"),
+                NULL,
         };
         posix_spawn_file_actions_t actions;
         posix_spawnattr_t attributes;
@@ -153,8 +158,13 @@ static Donor *donor_new(sd_event *event, DonorProgress progress, DonorDone done,
         Donor *donor = calloc(1, sizeof(*donor));
 
         if (donor)
-                *donor = (Donor) {
-                        .fd = -1, .event = event, .progress = progress, .done = done, .userdata = userdata, .gone = true,
+                *donor = (Donor){
+                        .fd = -1,
+                        .event = event,
+                        .progress = progress,
+                        .done = done,
+                        .userdata = userdata,
+                        .gone = true,
                 };
         return donor;
 }

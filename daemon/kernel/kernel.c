@@ -35,7 +35,7 @@ int kernel_open(Kernel *kernel, const KernelOps *ops) {
         r = set_override(false);
         if (r < 0)
                 return r;
-        *kernel = (Kernel) { .ops = ops, .root_fd = -1 };
+        *kernel = (Kernel){ .ops = ops, .root_fd = -1 };
         r = ops->granule(&kernel->granule);
         if (r == -EOPNOTSUPP)
                 return 0;
@@ -228,7 +228,7 @@ int kernel_parse_fdinfo(const char *text, KernelUsage *ret) {
                 return -EBADMSG;
         if (resident > UINT64_MAX / 1024 || pgtables > UINT64_MAX / 1024)
                 return -EBADMSG;
-        *ret = (KernelUsage) { .sharers = sharers, .resident = resident * 1024, .pgtables = pgtables * 1024 };
+        *ret = (KernelUsage){ .sharers = sharers, .resident = resident * 1024, .pgtables = pgtables * 1024 };
         return 0;
 }
 

@@ -9,7 +9,7 @@
 
 void identity_done(Identity *who) {
         free(who->gids);
-        *who = (Identity) { .uid = (uid_t) -1, .gid = (gid_t) -1 };
+        *who = (Identity){ .uid = (uid_t) -1, .gid = (gid_t) -1 };
 }
 
 int identity_copy(const Identity *from, Identity *ret) {

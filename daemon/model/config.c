@@ -66,7 +66,8 @@ unsigned config_parse(const char *file, char *text, ConfigAssign assign, void *a
                 n = strlen(l);
                 if (*l == '[') {
                         if (l[n - 1] != ']') {
-                                (void) snprintf(message, sizeof(message), "'%.100s' opens a section but lacks the ']'", l);
+                                (void) snprintf(message, sizeof(message), "'%.100s' opens a section but lacks the ']'",
+                                                l);
                                 goto wrong;
                         }
                         l[n - 1] = 0;
@@ -80,7 +81,8 @@ unsigned config_parse(const char *file, char *text, ConfigAssign assign, void *a
                 }
                 *eq = 0;
                 if (!section) {
-                        (void) snprintf(message, sizeof(message), "'%.100s' stands before the first [Section]", strip(l));
+                        (void) snprintf(message, sizeof(message), "'%.100s' stands before the first [Section]",
+                                        strip(l));
                         goto wrong;
                 }
                 r = assign(section, strip(l), strip(eq + 1), assigned, &reason);
@@ -104,8 +106,7 @@ void config_set_defaults(Config *config) {
         config->log_level = LOG_INFO;
 }
 
-static int config_assign(const char *section, const char *key, const char *value, void *assigned,
-                         const char **reason) {
+static int config_assign(const char *section, const char *key, const char *value, void *assigned, const char **reason) {
         Config *config = assigned;
         int r;
 
@@ -205,7 +206,7 @@ static int dropins_collect(struct dropins *d, const char *dir) {
                 if (!v)
                         return -ENOMEM;
                 d->v = v;
-                v[d->n] = (struct dropin) { .name = strdup(de->d_name), .dir = dir };
+                v[d->n] = (struct dropin){ .name = strdup(de->d_name), .dir = dir };
                 if (!v[d->n].name)
                         return -ENOMEM;
                 d->n++;

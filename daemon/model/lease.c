@@ -15,7 +15,7 @@
 void lease_record_done(LeaseRecord *record) {
         free(record->sender);
         free(record->unit);
-        *record = (LeaseRecord) {};
+        *record = (LeaseRecord){};
 }
 
 char *lease_record_format(const LeaseRecord *r) {
@@ -71,7 +71,7 @@ int lease_record_parse(const char *name, LeaseRecord *ret) {
         if (*fields[7] && free_and_strdup(&record.unit, fields[7]) < 0)
                 return -ENOMEM;
         *ret = record;
-        record = (LeaseRecord) {};
+        record = (LeaseRecord){};
         return 0;
 }
 
@@ -111,7 +111,7 @@ static int lease_setup(int dirfd, const char *file, LeaseRecord *record, Lease *
         /* Pipe memory counts against our user: one page is plenty for a pipe that carries nothing. */
         (void) fcntl(w, F_SETPIPE_SZ, 4096);
         lease->record = *record;
-        *record = (LeaseRecord) {};
+        *record = (LeaseRecord){};
         if (ret_write_end)
                 *ret_write_end = TAKE_FD(w);
         *ret = TAKE_PTR(lease);

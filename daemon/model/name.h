@@ -6,7 +6,7 @@
 #define REGION_NAME_MAX 255
 
 /* What a name for a new region must be, as a half sentence for error messages. */
-#define REGION_NAME_RULE \
+#define REGION_NAME_RULE                                                                                               \
         "a name is 1 to 255 of the characters a-z A-Z 0-9 . _ : @ - and does not start with a dot or a dash"
 
 /*

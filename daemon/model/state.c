@@ -47,7 +47,7 @@ void region_record_done(RegionRecord *record) {
         free(record->name);
         free(record->label);
         free(record->others);
-        *record = (RegionRecord) {};
+        *record = (RegionRecord){};
 }
 
 char *region_record_format(const RegionRecord *r) {
@@ -73,14 +73,31 @@ char *region_record_format(const RegionRecord *r) {
 }
 
 enum Key {
-        KEY_VERSION, KEY_NAME, KEY_ID, KEY_ADDRESS, KEY_LENGTH, KEY_SIZE, KEY_MODE, KEY_UID, KEY_GID, KEY_CREATOR,
-        KEY_BACKING, KEY_HUGEPAGES, KEY_LIFETIME, KEY_LINGER, KEY_CREATED, KEY_INODE, KEY_LABEL, KEY_READY,
-        KEY_LEASED, _KEY_MAX,
+        KEY_VERSION,
+        KEY_NAME,
+        KEY_ID,
+        KEY_ADDRESS,
+        KEY_LENGTH,
+        KEY_SIZE,
+        KEY_MODE,
+        KEY_UID,
+        KEY_GID,
+        KEY_CREATOR,
+        KEY_BACKING,
+        KEY_HUGEPAGES,
+        KEY_LIFETIME,
+        KEY_LINGER,
+        KEY_CREATED,
+        KEY_INODE,
+        KEY_LABEL,
+        KEY_READY,
+        KEY_LEASED,
+        _KEY_MAX,
 };
 
 static const char *const keys[_KEY_MAX] = {
-        "VERSION", "NAME", "ID", "ADDRESS", "LENGTH", "SIZE", "MODE", "UID", "GID", "CREATOR",
-        "BACKING", "HUGEPAGES", "LIFETIME", "LINGER", "CREATED", "INODE", "LABEL", "READY", "LEASED",
+        "VERSION", "NAME",      "ID",       "ADDRESS", "LENGTH",  "SIZE",  "MODE",  "UID",   "GID",    "CREATOR",
+        "BACKING", "HUGEPAGES", "LIFETIME", "LINGER",  "CREATED", "INODE", "LABEL", "READY", "LEASED",
 };
 
 static int assign_enum(int value, unsigned *ret) {
@@ -233,6 +250,6 @@ int region_record_parse(char *text, RegionRecord *ret) {
         for (size_t i = 0; i < _KEY_MAX; i++)
                 wrong |= !seen[i];
         *ret = record;
-        record = (RegionRecord) {};
+        record = (RegionRecord){};
         return wrong;
 }

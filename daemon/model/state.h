@@ -60,7 +60,8 @@ typedef struct RegionRecord {
         bool ready; /* false while it is being made */
         bool leased; /* has had a client */
         char *others; /* lines with unknown keys, from a later version, which are kept; or NULL */
-        bool has_id, has_size, has_window, has_created, has_ready; /* after region_record_parse(): whether the text said so */
+        bool has_id, has_size, has_window, has_created,
+                has_ready; /* after region_record_parse(): whether the text said so */
 } RegionRecord;
 
 void region_record_done(RegionRecord *record);

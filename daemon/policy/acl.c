@@ -51,8 +51,10 @@ static int acl_read(int dirfd, const char *name, Acl *ret) {
                 return -EBADMSG;
         n = ((size_t) size - sizeof(wire.header)) / sizeof(wire.v[0]);
         for (size_t i = 0; i < n; i++)
-                ret->v[i] = (Entry) {
-                        .tag = le16toh(wire.v[i].e_tag), .perm = le16toh(wire.v[i].e_perm), .id = le32toh(wire.v[i].e_id),
+                ret->v[i] = (Entry){
+                        .tag = le16toh(wire.v[i].e_tag),
+                        .perm = le16toh(wire.v[i].e_perm),
+                        .id = le32toh(wire.v[i].e_id),
                 };
         ret->n = n;
         return 0;
@@ -96,7 +98,7 @@ static int set(Acl *acl, unsigned tag, uint32_t id, unsigned perm) {
         else {
                 if (acl->n == ACL_ENTRIES_MAX)
                         return -E2BIG;
-                acl->v[acl->n++] = (Entry) { tag, perm, id };
+                acl->v[acl->n++] = (Entry){ tag, perm, id };
                 qsort(acl->v, acl->n, sizeof(acl->v[0]), compare);
         }
         return 0;
@@ -104,9 +106,9 @@ static int set(Acl *acl, unsigned tag, uint32_t id, unsigned perm) {
 
 static void acl_from_mode(mode_t mode, Acl *ret) {
         ret->n = 3;
-        ret->v[0] = (Entry) { ACL_USER_OBJ, mode >> 6 & 7, (uint32_t) ACL_UNDEFINED_ID };
-        ret->v[1] = (Entry) { ACL_GROUP_OBJ, mode >> 3 & 7, (uint32_t) ACL_UNDEFINED_ID };
-        ret->v[2] = (Entry) { ACL_OTHER, mode & 7, (uint32_t) ACL_UNDEFINED_ID };
+        ret->v[0] = (Entry){ ACL_USER_OBJ, mode >> 6 & 7, (uint32_t) ACL_UNDEFINED_ID };
+        ret->v[1] = (Entry){ ACL_GROUP_OBJ, mode >> 3 & 7, (uint32_t) ACL_UNDEFINED_ID };
+        ret->v[2] = (Entry){ ACL_OTHER, mode & 7, (uint32_t) ACL_UNDEFINED_ID };
 }
 
 /* The file's list, or the one that says what its mode says. */
@@ -220,7 +222,7 @@ int acl_list(int dirfd, const char *name, AclGrant *grants, size_t max, size_t *
         apply_mask(&acl);
         for (size_t i = 0; i < acl.n && n < max; i++)
                 if (acl.v[i].tag == ACL_USER || acl.v[i].tag == ACL_GROUP)
-                        grants[n++] = (AclGrant) { acl.v[i].tag == ACL_GROUP, acl.v[i].id, acl.v[i].perm };
+                        grants[n++] = (AclGrant){ acl.v[i].tag == ACL_GROUP, acl.v[i].id, acl.v[i].perm };
         *ret = n;
         return 0;
 }

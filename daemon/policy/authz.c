@@ -85,8 +85,12 @@ static int question_new(Call *c, Question **ret) {
         q = calloc(1, sizeof(*q));
         if (!q)
                 return -ENOMEM;
-        *q = (Question) {
-                .authz = authz, .call = c, .uid = c->who.uid, .dialog = call_allows_dialog(c), .id = ++authz->last_id,
+        *q = (Question){
+                .authz = authz,
+                .call = c,
+                .uid = c->who.uid,
+                .dialog = call_allows_dialog(c),
+                .id = ++authz->last_id,
         };
         if (places_take(&authz->places, q->uid, q->dialog) < 0) {
                 free(q);
@@ -152,8 +156,13 @@ int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const
         authz = calloc(1, sizeof(*authz));
         if (!authz)
                 return -ENOMEM;
-        *authz = (Authz) {
-                .bus = bus, .log = log, .callers = callers, .users = users, .limits = limits, .n_leases = n_leases,
+        *authz = (Authz){
+                .bus = bus,
+                .log = log,
+                .callers = callers,
+                .users = users,
+                .limits = limits,
+                .n_leases = n_leases,
                 .places.users = users,
         };
         LIST_INIT(&authz->questions);
@@ -269,9 +278,10 @@ static int charge(Call *c, sd_bus_error *error) {
                 return 0;
         /* A call keeps the descriptors that came with it, whether the method takes any or not: up to 16 on the stock bus. */
         if (!descriptors_left_for_call(*c->authz->n_leases))
-                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "Waiting calls use all of their share of the broker's descriptors, a quarter of "
-                                         "LimitNOFILE= of mshared.service; try again later");
+                return sd_bus_error_setf(
+                        error, ERROR_LIMIT_EXCEEDED,
+                        "Waiting calls use all of their share of the broker's descriptors, a quarter of "
+                        "LimitNOFILE= of mshared.service; try again later");
         r = users_charge(c->authz->users, c->authz->limits, c->who.uid, LIMIT_USER_PENDING, 1);
         if (r > 0)
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
@@ -307,8 +317,7 @@ int call_authorize(Call *c, const char *action, uint64_t id, const char *const *
                 c->n_used++;
                 if (!streq(c->checks[i].action, action) || c->checks[i].id != id || !streq(c->checks[i].details, flat))
                         return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
-                                                 "The object of %s changed while polkit was asked; try again",
-                                                 action);
+                                                 "The object of %s changed while polkit was asked; try again", action);
                 if (i < c->n_granted)
                         return 1;
                 return sd_bus_error_copy(error, &c->verdict);
@@ -318,7 +327,7 @@ int call_authorize(Call *c, const char *action, uint64_t id, const char *const *
         r = charge(c, error);
         if (r < 0)
                 return r;
-        c->checks[c->n_checks++] = (Check) { .action = action, .id = id, .details = TAKE_PTR(flat) };
+        c->checks[c->n_checks++] = (Check){ .action = action, .id = id, .details = TAKE_PTR(flat) };
         c->queued = true;
         return 0;
 }
@@ -376,8 +385,9 @@ static void call_read_answer(Call *c, sd_bus_message *answer) {
         else if (authorized)
                 c->n_granted++;
         else if (challenge && !call_allows_dialog(c))
-                (void) sd_bus_error_setf(&c->verdict, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
-                                         "%s needs authentication, but the call did not allow interactive authorization", action);
+                (void) sd_bus_error_setf(
+                        &c->verdict, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
+                        "%s needs authentication, but the call did not allow interactive authorization", action);
         else
                 (void) sd_bus_error_setf(&c->verdict, SD_BUS_ERROR_ACCESS_DENIED,
                                          "polkit does not permit %s for user %" PRIu32, action, (uint32_t) c->who.uid);

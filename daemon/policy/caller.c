@@ -156,7 +156,7 @@ static int read_credentials(sd_bus_message *m, Identity *ret) {
                 return -ENODATA;
         find_primary_group(&who);
         *ret = who;
-        who = (Identity) {};
+        who = (Identity){};
         return 0;
 }
 
@@ -166,7 +166,8 @@ static void refuse(Caller *c, int error) {
 
         STAILQ_FOREACH(h, &c->held, held)
                 (void) sd_bus_reply_method_errorf(h->m, SD_BUS_ERROR_ACCESS_DENIED,
-                                                  "Cannot get the credentials of %s from the bus: %s", c->name, strerror(-error));
+                                                  "Cannot get the credentials of %s from the bus: %s", c->name,
+                                                  strerror(-error));
         caller_free(c);
 }
 
@@ -245,9 +246,10 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         }
         /* It is kept with all descriptors that have come with it. */
         if (!descriptors_left_for_caller(*callers->n_leases))
-                return sd_bus_reply_method_errorf(m, ERROR_LIMIT_EXCEEDED,
-                                                  "New connections use all of their share of the broker's descriptors, an "
-                                                  "eighth of LimitNOFILE= of mshared.service; try again later") < 0
+                return sd_bus_reply_method_errorf(
+                               m, ERROR_LIMIT_EXCEEDED,
+                               "New connections use all of their share of the broker's descriptors, an "
+                               "eighth of LimitNOFILE= of mshared.service; try again later") < 0
                                ? -EIO
                                : 1;
         r = hold(c, m);
@@ -283,7 +285,7 @@ int callers_new(sd_bus *bus, const Log *log, const unsigned *n_leases, CallerGon
         callers = calloc(1, sizeof(*callers));
         if (!callers)
                 return -ENOMEM;
-        *callers = (Callers) { .bus = bus, .log = log, .n_leases = n_leases, .gone = gone, .userdata = userdata };
+        *callers = (Callers){ .bus = bus, .log = log, .n_leases = n_leases, .gone = gone, .userdata = userdata };
         r = sd_bus_add_filter(bus, &callers->filter, filter, callers);
         /* One match for all connections: a match each would meet the bus's limit of 512. */
         if (r >= 0)

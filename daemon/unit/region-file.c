@@ -17,7 +17,7 @@ void region_file_done(RegionFile *file) {
         free(file->label);
         free(file->path);
         free(file->server);
-        *file = (RegionFile) {};
+        *file = (RegionFile){};
 }
 
 static int assign_word(int (*from_string)(const char *), const char *value, char **ret) {
@@ -125,6 +125,6 @@ int region_file_parse(const char *filename, char *text, bool quiet, RegionFile *
                 return -EBADMSG;
         }
         *ret = f;
-        f = (RegionFile) {};
+        f = (RegionFile){};
         return 0;
 }

@@ -110,7 +110,8 @@ static void ask_figures(Keeper *k) {
 
         if (k->disconnected || !k->s->bus)
                 return;
-        r = sd_bus_message_new_method_call(k->s->bus, &m, BUS_NAME, k->path, "org.freedesktop.DBus.Properties", "GetAll");
+        r = sd_bus_message_new_method_call(k->s->bus, &m, BUS_NAME, k->path, "org.freedesktop.DBus.Properties",
+                                           "GetAll");
         if (r >= 0)
                 r = sd_bus_message_set_auto_start(m, false);
         if (r >= 0)
@@ -163,7 +164,8 @@ static int subscribe(Keeper *k) {
         /* The name has no quotes, by the rule for names. */
         if (asprintf(&match,
                      "type='signal',sender='" BUS_NAME "',path='" BUS_PATH "',interface='" BUS_MANAGER_INTERFACE
-                     "',member='RegionRemoved',arg0='%s'", k->name) < 0) {
+                     "',member='RegionRemoved',arg0='%s'",
+                     k->name) < 0) {
                 match = NULL;
                 return -ENOMEM;
         }

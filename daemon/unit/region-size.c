@@ -115,8 +115,10 @@ int region_size_ask(const char *server, uint64_t *ret) {
         if (r < 0)
                 return r;
         if (version < VERSION_MIN) {
-                (void) fprintf(stderr, "For=%s: PostgreSQL %" PRIu32 " cannot say how much shared memory it needs, "
-                                       "only version %d and later can; set Size= to a number.\n", server, version, VERSION_MIN);
+                (void) fprintf(stderr,
+                               "For=%s: PostgreSQL %" PRIu32 " cannot say how much shared memory it needs, "
+                               "only version %d and later can; set Size= to a number.\n",
+                               server, version, VERSION_MIN);
                 return -EOPNOTSUPP;
         }
         if (asprintf(&program, "/usr/lib/postgresql/%" PRIu32 "/bin/postgres", version) < 0)
@@ -132,23 +134,27 @@ int region_size_ask(const char *server, uint64_t *ret) {
                 return r;
         }
         if (owner.st_uid == 0) {
-                (void) fprintf(stderr, "For=%s: the configuration %s belongs to root, but PostgreSQL does not run as root.\n",
+                (void) fprintf(stderr,
+                               "For=%s: the configuration %s belongs to root, but PostgreSQL does not run as root.\n",
                                server, directory);
                 return -EPERM;
         }
-        r = run(&owner, (char *[]) { program, (char *) "-D", directory, (char *) "-C", (char *) "shared_memory_size",
-                                     NULL }, answer, sizeof(answer));
+        r = run(&owner,
+                (char *[]){ program, (char *) "-D", directory, (char *) "-C", (char *) "shared_memory_size", NULL },
+                answer, sizeof(answer));
         /* The server counts in MiB, rounded up. */
         if (r >= 0 && (parse_u64(answer, 10, &mib) < 0 || mib == 0 || mib > UINT64_MAX >> 21))
                 r = -EBADMSG;
         if (r < 0) {
-                (void) fprintf(stderr, "For=%s: %s -D %s -C shared_memory_size did not print how much shared memory the "
-                                       "server needs; set Size= to a number.\n", server, program, directory);
+                (void) fprintf(stderr,
+                               "For=%s: %s -D %s -C shared_memory_size did not print how much shared memory the "
+                               "server needs; set Size= to a number.\n",
+                               server, program, directory);
                 return r;
         }
         /* A tenth more costs nothing as long as it is not touched, and a server may round up to huge pages. */
         *ret = (mib + mib / 10 + 1) << 20;
-        (void) fprintf(stderr, "%s needs %" PRIu64 " MiB of shared memory, so the region has %" PRIu64 " MiB.\n", server,
-                       mib, *ret >> 20);
+        (void) fprintf(stderr, "%s needs %" PRIu64 " MiB of shared memory, so the region has %" PRIu64 " MiB.\n",
+                       server, mib, *ret >> 20);
         return 0;
 }

@@ -77,10 +77,11 @@ static int check_takeover(const Existing *e, const RegionFile *f, const Owner *o
         if (e->creator != UINT32_MAX)
                 (void) snprintf(creator, sizeof(creator), "user %" PRIu32, e->creator);
         if ((e->uid != 0 && e->uid != owner->uid) || (e->creator != 0 && e->creator != owner->uid))
-                return sd_bus_error_setf(error, ERROR_REGION_EXISTS,
-                                         "it exists, its owner is user %" PRIu32 " and its creator is %s: only a region "
-                                         "that root or user %" PRIu32 " created and owns is taken over; remove it first",
-                                         e->uid, creator, owner->uid);
+                return sd_bus_error_setf(
+                        error, ERROR_REGION_EXISTS,
+                        "it exists, its owner is user %" PRIu32 " and its creator is %s: only a region "
+                        "that root or user %" PRIu32 " created and owns is taken over; remove it first",
+                        e->uid, creator, owner->uid);
         if (e->clients > 0 || e->sharers > 0)
                 return sd_bus_error_setf(error, ERROR_REGION_BUSY,
                                          "it exists and is in use, with %" PRIu32 " clients and %" PRIu64

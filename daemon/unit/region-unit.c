@@ -62,8 +62,10 @@ static int resolve(const RegionFile *file, Owner *ret) {
         if (file->user && parse_u32(file->user, 10, &owner.uid) < 0) {
                 pw = getpwnam(file->user);
                 if (!pw)
-                        return say(-ESRCH, "User=%s: there is no such user. (A user of DynamicUser= exists only while its "
-                                   "service runs, so it cannot own a region that is created before.)\n", file->user);
+                        return say(-ESRCH,
+                                   "User=%s: there is no such user. (A user of DynamicUser= exists only while its "
+                                   "service runs, so it cannot own a region that is created before.)\n",
+                                   file->user);
                 owner.uid = pw->pw_uid;
                 owner.gid = pw->pw_gid;
         }
@@ -163,11 +165,10 @@ static int start(Start *s, const char *name, const RegionFile *f, const Owner *o
                         sd_bus_error_free(error);
                         r = start_take_existing(s, name, f, owner, error);
                         /* It, or the broker, which answered before. */
-                        again = r < 0 && sd_bus_error_has_names(error, ERROR_NO_SUCH_REGION,
-                                                                SD_BUS_ERROR_UNKNOWN_OBJECT, SD_BUS_ERROR_NO_REPLY,
-                                                                SD_BUS_ERROR_SERVICE_UNKNOWN,
-                                                                SD_BUS_ERROR_NAME_HAS_NO_OWNER,
-                                                                "org.freedesktop.systemd1.NoSuchUnit");
+                        again = r < 0 && sd_bus_error_has_names(
+                                                 error, ERROR_NO_SUCH_REGION, SD_BUS_ERROR_UNKNOWN_OBJECT,
+                                                 SD_BUS_ERROR_NO_REPLY, SD_BUS_ERROR_SERVICE_UNKNOWN,
+                                                 SD_BUS_ERROR_NAME_HAS_NO_OWNER, "org.freedesktop.systemd1.NoSuchUnit");
                 }
                 if (!again || s->stopped || i >= TRIES_MAX)
                         return r;

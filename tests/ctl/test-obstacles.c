@@ -21,19 +21,19 @@
 #define MAPS_SMALL "7d0000000000-7d0000100000 rw-s 00000000 00:01 1026 /dev/zero (deleted)\n" /* 1 MiB */
 #define MAPS_SYSV "7c0000000000-7c0010000000 rw-s 00000000 00:01 3 /SYSV0052e2c1 (deleted)\n"
 #define MAPS_WINDOW "200000000000-208000000000 rw-s 00000000 00:2d 7 /sys/fs/mshare/pgdata\n"
-#define MAPS_OTHERS                                                                                           \
-        "7b0000000000-7b0010000000 r--s 00000000 00:01 4 /dev/zero (deleted)\n"                               \
-        "7a0000000000-7a0010000000 rw-p 00000000 00:00 0 \n"                                                  \
+#define MAPS_OTHERS                                                                                                    \
+        "7b0000000000-7b0010000000 r--s 00000000 00:01 4 /dev/zero (deleted)\n"                                        \
+        "7a0000000000-7a0010000000 rw-p 00000000 00:00 0 \n"                                                           \
         "790000000000-790010000000 rw-s 00000000 00:1a 5 /dev/shm/PostgreSQL.1 with space\n"
 
-#define STATUS                                                                                                \
-        "Name:\tpostgres\nUid:\t107\t107\t107\t107\nGid:\t115\t115\t115\t115\nGroups:\t114 115 \nVmPeak:\t  300000 kB\n"  \
+#define STATUS                                                                                                           \
+        "Name:\tpostgres\nUid:\t107\t107\t107\t107\nGid:\t115\t115\t115\t115\nGroups:\t114 115 \nVmPeak:\t  300000 kB\n" \
         "VmSize:\t  300000 kB\n"
-#define LIMITS                                                                                                \
-        "Limit                     Soft Limit           Hard Limit           Units     \n"                    \
+#define LIMITS                                                                                                         \
+        "Limit                     Soft Limit           Hard Limit           Units     \n"                             \
         "Max cpu time              unlimited            unlimited            seconds   \n"
-#define MOUNTS                                                                                                \
-        "22 27 0:21 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n"                                             \
+#define MOUNTS                                                                                                         \
+        "22 27 0:21 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n"                                                      \
         "40 22 0:45 / /sys/fs/mshare rw,relatime shared:20 - msharefs msharefs rw,mode=755\n"
 
 struct scene {
@@ -61,7 +61,7 @@ static void setup(struct scene *s, gconstpointer data) {
 }
 
 static void teardown(struct scene *s, gconstpointer data) {
-        static const char *const names[] = {"maps", "status", "limits", "mountinfo", "environ", ""};
+        static const char *const names[] = { "maps", "status", "limits", "mountinfo", "environ", "" };
         size_t i;
 
         for (i = 0; i < G_N_ELEMENTS(names); i++) {
@@ -143,8 +143,15 @@ static void test_process(struct scene *s, gconstpointer data) {
 
 /* As it should be, but for what a test makes of it. */
 static const struct target good = {
-        .name = "pgdata", .exists = true, .ready = true, .size = GIB, .length = 512 * GIB, .mode = 0600, .uid = 107,
-        .gid = 115, .acl = "",
+        .name = "pgdata",
+        .exists = true,
+        .ready = true,
+        .size = GIB,
+        .length = 512 * GIB,
+        .mode = 0600,
+        .uid = 107,
+        .gid = 115,
+        .acl = "",
 };
 
 /* The obstacles, one on a line. */
@@ -222,7 +229,7 @@ static void test_owner_and_mode(struct scene *s, gconstpointer data) {
 
 static void test_preload(struct scene *s, gconstpointer data) {
         static const char empty[] = "PATH=/bin", other[] = "PATH=/bin\0MSHARE_REGION=other";
-        struct target unnamed = {.acl = "", .length = 512 * GIB};
+        struct target unnamed = { .acl = "", .length = 512 * GIB };
 
         put(s, "environ", empty, sizeof(empty));
         expect_one(s, &good, "MSHARE_REGION is not in the server's environment");
@@ -273,7 +280,8 @@ static void test_all_at_once(struct scene *s, gconstpointer data) {
         put(s, "maps", MAPS_SMALL, -1);
         put(s, "status", STATUS "Seccomp:\t2\n", -1);
         put(s, "mountinfo", "", 0);
-        expect(s, &t, 64 * MIB, "^Mode 0000.*\nlibmshare-preload.so.*\nThe server has no mapping.*\n/sys/fs.*\nA system call.*\n$");
+        expect(s, &t, 64 * MIB,
+               "^Mode 0000.*\nlibmshare-preload.so.*\nThe server has no mapping.*\n/sys/fs.*\nA system call.*\n$");
 }
 
 int main(int argc, char *argv[]) {

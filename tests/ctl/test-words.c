@@ -29,7 +29,7 @@ static int user_entry(const char *symbol, const char *name, uid_t uid, struct pa
 
         *ret = NULL;
         if (big_entry(name, uid, size, &r)) {
-                *pw = (struct passwd){.pw_name = (char *) "big", .pw_uid = BIG_ID, .pw_gid = BIG_ID};
+                *pw = (struct passwd){ .pw_name = (char *) "big", .pw_uid = BIG_ID, .pw_gid = BIG_ID };
                 *ret = r == 0 ? pw : NULL;
                 return r;
         }
@@ -46,7 +46,7 @@ static int group_entry(const char *symbol, const char *name, gid_t gid, struct g
 
         *ret = NULL;
         if (big_entry(name, gid, size, &r)) {
-                *gr = (struct group){.gr_name = (char *) "big", .gr_gid = BIG_ID};
+                *gr = (struct group){ .gr_name = (char *) "big", .gr_gid = BIG_ID };
                 *ret = r == 0 ? gr : NULL;
                 return r;
         }
@@ -85,7 +85,7 @@ static void assert_parse(parser *parse, const char *s, int result, uint64_t valu
 }
 
 static void test_addresses(void) {
-        static const char *const bad[] = {"", "0x", "400000", "0x-1", "0x1g", "0x 1", "1x10", "0x0x10"};
+        static const char *const bad[] = { "", "0x", "400000", "0x-1", "0x1g", "0x 1", "1x10", "0x0x10" };
         size_t i;
 
         assert_parse(parse_address, "0x400000000000", 0, UINT64_C(0x400000000000));
@@ -101,9 +101,9 @@ static void test_modes(void) {
                 int result;
                 uint32_t mode;
         } cases[] = {
-                {"0", 0, 0},         {"600", 0, 0600},     {"0660", 0, 0660},      {"777", 0, 0777},
-                {"1777", -ERANGE, 0}, {"888", -EINVAL, 0}, {"", -EINVAL, 0},       {"-1", -EINVAL, 0},
-                {"u+w", -EINVAL, 0}, {"0660 ", -EINVAL, 0}, {"0x10", -EINVAL, 0}, {"f", -EINVAL, 0},
+                { "0", 0, 0 },          { "600", 0, 0600 },      { "0660", 0, 0660 },    { "777", 0, 0777 },
+                { "1777", -ERANGE, 0 }, { "888", -EINVAL, 0 },   { "", -EINVAL, 0 },     { "-1", -EINVAL, 0 },
+                { "u+w", -EINVAL, 0 },  { "0660 ", -EINVAL, 0 }, { "0x10", -EINVAL, 0 }, { "f", -EINVAL, 0 },
         };
         size_t i;
 
@@ -196,15 +196,19 @@ static void test_printable(void) {
         static const struct {
                 const char *s, *shown;
         } cases[] = {
-                {"a\tb\x1b[31m\x7fü", "a\\x09b\\x1b[31m\\x7fü"},
-                {"日本 \xf0\x9f\x90\x98 \xc2\xa0", "日本 \xf0\x9f\x90\x98 \xc2\xa0"},
+                { "a\tb\x1b[31m\x7fü", "a\\x09b\\x1b[31m\\x7fü" },
+                { "日本 \xf0\x9f\x90\x98 \xc2\xa0", "日本 \xf0\x9f\x90\x98 \xc2\xa0" },
                 /* CSI of C1, and text from right to left. */
-                {"\xc2\x9b" "31mRED", "\\xc2\\x9b31mRED"},
-                {"\xe2\x80\xaetxt.exe\xe2\x81\xa6", "\\xe2\\x80\\xaetxt.exe\\xe2\\x81\\xa6"},
+                { "\xc2\x9b"
+                  "31mRED",
+                  "\\xc2\\x9b31mRED" },
+                { "\xe2\x80\xaetxt.exe\xe2\x81\xa6", "\\xe2\\x80\\xaetxt.exe\\xe2\\x81\\xa6" },
                 /* No UTF-8: a lone CSI byte, a long form of it, one cut off. */
-                {"\x9b" "31m", "\\x9b31m"},
-                {"\xe0\x82\x9b", "\\xe0\\x82\\x9b"},
-                {"\xe2\x80", "\\xe2\\x80"},
+                { "\x9b"
+                  "31m",
+                  "\\x9b31m" },
+                { "\xe0\x82\x9b", "\\xe0\\x82\\x9b" },
+                { "\xe2\x80", "\\xe2\\x80" },
         };
         size_t i;
 

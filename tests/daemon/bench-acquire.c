@@ -92,8 +92,8 @@ int main(int argc, char **argv) {
         qsort(echoes, n, sizeof(*echoes), compare);
         qsort(acquires, n, sizeof(*acquires), compare);
         (void) printf("{\"acquire_p50\": %.1f, \"acquire_p99\": %.1f, \"echo_p50\": %.1f, \"echo_p99\": %.1f}\n",
-                      (double) acquires[n / 2] / 1e3, (double) acquires[n * 99 / 100] / 1e3, (double) echoes[n / 2] / 1e3,
-                      (double) echoes[n * 99 / 100] / 1e3);
+                      (double) acquires[n / 2] / 1e3, (double) acquires[n * 99 / 100] / 1e3,
+                      (double) echoes[n / 2] / 1e3, (double) echoes[n * 99 / 100] / 1e3);
         sd_bus_flush_close_unref(bus);
         free(echoes);
         free(acquires);

@@ -144,8 +144,9 @@ static void judge(sd_bus *bus, const char *region, uint32_t n, bool gone) {
         }
         (void) printf("differ: wanted %" PRIu32 "; broker: error '%s', clients %" PRIu32 ", listed %" PRIu32
                       ", sharers %" PRIu64 ", regions %u; kernel: sharers %" PRIu64 ", regions %u; files: leases %u, "
-                      "states %u\n", n, b.error < 0 ? strerror(-b.error) : "none", b.n_clients, b.n_listed, b.n_sharers,
-                      b.n_regions, b.kernel_sharers, b.n_files, b.n_leases, b.n_states);
+                      "states %u\n",
+                      n, b.error < 0 ? strerror(-b.error) : "none", b.n_clients, b.n_listed, b.n_sharers, b.n_regions,
+                      b.kernel_sharers, b.n_files, b.n_leases, b.n_states);
 }
 
 int main(void) {

@@ -198,7 +198,8 @@ int main(int argc, char **argv) {
 
         if (n == 0)
                 return 2;
-        shared = mmap(NULL, sizeof(Shared) + n * sizeof(Slot), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        shared = mmap(NULL, sizeof(Shared) + n * sizeof(Slot), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                      0);
         if (shared == MAP_FAILED || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || fcntl(0, F_SETFL, O_NONBLOCK) < 0)
                 return 2;
         (void) setvbuf(stdout, NULL, _IOLBF, 0);

@@ -26,8 +26,8 @@ static int acquire(sd_bus *bus, const char *region, int *ret_fd, sd_bus_error *e
         uint64_t address, length;
         int fd, r;
 
-        r = sd_bus_call_method(bus, "org.mshare1", "/org/mshare1", "org.mshare1.Manager", "AcquireRegion", error, &reply,
-                               "ssa{sv}", region, "rw", 0);
+        r = sd_bus_call_method(bus, "org.mshare1", "/org/mshare1", "org.mshare1.Manager", "AcquireRegion", error,
+                               &reply, "ssa{sv}", region, "rw", 0);
         if (r < 0)
                 return r;
         r = sd_bus_message_read(reply, "tth", &address, &length, &fd);
@@ -61,8 +61,8 @@ static void member(Score *score, const char *region, int gate) {
                 r = acquire(bus, region, &fd, &error);
                 if (r >= 0)
                         break;
-                if (sd_bus_error_is_set(&error) && sd_bus_error_has_names(&error, SD_BUS_ERROR_LIMITS_EXCEEDED,
-                                                                          "org.mshare1.Error.LimitExceeded")) {
+                if (sd_bus_error_is_set(&error) &&
+                    sd_bus_error_has_names(&error, SD_BUS_ERROR_LIMITS_EXCEEDED, "org.mshare1.Error.LimitExceeded")) {
                         atomic_fetch_add(&score->limits, 1);
                         (void) snprintf(score->error, sizeof(score->error), "%s", error.message);
                         return;
@@ -125,10 +125,11 @@ int main(int argc, char **argv) {
         (void) close(gate[1]);
         while (atomic_load(&score->leased) + atomic_load(&score->limits) + atomic_load(&score->failed) < n)
                 (void) usleep(1000);
-        (void) printf("{\"leased\": %u, \"limits\": %u, \"failed\": %u, \"refused_by_bus\": %u, \"ms\": %u, \"error\": \"%s\"}\n",
-                      atomic_load(&score->leased), atomic_load(&score->limits), atomic_load(&score->failed),
-                      atomic_load(&score->refused_by_bus), (unsigned) ((usec_now(CLOCK_MONOTONIC) - began) / 1000),
-                      score->error);
+        (void) printf(
+                "{\"leased\": %u, \"limits\": %u, \"failed\": %u, \"refused_by_bus\": %u, \"ms\": %u, \"error\": \"%s\"}\n",
+                atomic_load(&score->leased), atomic_load(&score->limits), atomic_load(&score->failed),
+                atomic_load(&score->refused_by_bus), (unsigned) ((usec_now(CLOCK_MONOTONIC) - began) / 1000),
+                score->error);
         (void) fflush(stdout);
         (void) !read(0, &c, 1);
         group = getpgrp();

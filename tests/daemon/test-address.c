@@ -27,7 +27,7 @@ static size_t fill(uint64_t length, AddressRange *windows, size_t max) {
                 g_assert_cmpint(r, ==, 0);
                 g_assert_cmpint(address_check(at, length, GRANULE), ==, 0);
                 g_assert_null(address_conflict(windows, n, at, length));
-                windows[n++] = (AddressRange) { at, length };
+                windows[n++] = (AddressRange){ at, length };
         }
         return n;
 }

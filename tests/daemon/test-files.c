@@ -17,7 +17,7 @@ static int parse_state(const char *text, RegionRecord *ret) {
 }
 
 static RegionRecord sample(void) {
-        return (RegionRecord) {
+        return (RegionRecord){
                 .name = g_strdup("pgdata"),
                 .id = UINT64_C(0xfedcba9876543210),
                 .address = UINT64_C(17) << 40,
@@ -76,13 +76,36 @@ static void replace(GString *s, const char *key, const char *value) {
 
 static void test_of_hostile_state_the_rest_is_taken(void) {
         static const char *const wrong[][2] = {
-                { "VERSION", "" }, { "NAME", "" }, { "NAME", "../../etc/passwd" }, { "NAME", ".." },
-                { "NAME", "a\\x2fb" }, { "NAME", "a\\x0ab" }, { "NAME", "\\" }, { "NAME", "\xff" }, { "ID", "xyz" },
-                { "ADDRESS", "-1" }, { "ADDRESS", "18446744073709551615" }, { "LENGTH", "0" }, { "LENGTH", "99999999999999999999" },
-                { "SIZE", "0" }, { "SIZE", "18446744073709551615" }, { "MODE", "7777" }, { "MODE", "rw" },
-                { "UID", "4294967295" }, { "UID", "-1" }, { "UID", "4294967296" }, { "GID", "x" }, { "CREATOR", "" },
-                { "BACKING", "cheese" }, { "HUGEPAGES", "1" }, { "LIFETIME", "" }, { "READY", "maybe" }, { "LEASED", "2" },
-                { "LINGER", "1e9" }, { "INODE", " 1" }, { "LABEL", "\\x" },
+                { "VERSION", "" },
+                { "NAME", "" },
+                { "NAME", "../../etc/passwd" },
+                { "NAME", ".." },
+                { "NAME", "a\\x2fb" },
+                { "NAME", "a\\x0ab" },
+                { "NAME", "\\" },
+                { "NAME", "\xff" },
+                { "ID", "xyz" },
+                { "ADDRESS", "-1" },
+                { "ADDRESS", "18446744073709551615" },
+                { "LENGTH", "0" },
+                { "LENGTH", "99999999999999999999" },
+                { "SIZE", "0" },
+                { "SIZE", "18446744073709551615" },
+                { "MODE", "7777" },
+                { "MODE", "rw" },
+                { "UID", "4294967295" },
+                { "UID", "-1" },
+                { "UID", "4294967296" },
+                { "GID", "x" },
+                { "CREATOR", "" },
+                { "BACKING", "cheese" },
+                { "HUGEPAGES", "1" },
+                { "LIFETIME", "" },
+                { "READY", "maybe" },
+                { "LEASED", "2" },
+                { "LINGER", "1e9" },
+                { "INODE", " 1" },
+                { "LABEL", "\\x" },
         };
         RegionRecord a = sample(), b = {};
         g_autofree char *text = region_record_format(&a);
@@ -152,7 +175,8 @@ static void dir_setup(Dir *d, gconstpointer unused) {
 static void dir_teardown(Dir *d, gconstpointer unused) {
         const char *argv[] = { "rm", "-rf", d->path, NULL };
 
-        g_assert_true(g_spawn_sync(NULL, (char **) argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL, NULL));
+        g_assert_true(
+                g_spawn_sync(NULL, (char **) argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL, NULL));
         close(d->fd);
         g_free(d->path);
 }
@@ -216,8 +240,9 @@ static void test_drop_ins_override_in_their_order(Dir *d, gconstpointer unused) 
         put(d, "etc/mshared.conf.d/notes.txt", "RegionsMax=1\n");
         config_set_defaults(&config);
         g_assert_cmpint(config_load(&config, dirs, note, said), ==, 6);
-        g_assert_cmpstr(said->str, ==,
-                        "60-wrong.conf:1 60-wrong.conf:2 60-wrong.conf:4 60-wrong.conf:5 60-wrong.conf:6 60-wrong.conf:8 ");
+        g_assert_cmpstr(
+                said->str, ==,
+                "60-wrong.conf:1 60-wrong.conf:2 60-wrong.conf:4 60-wrong.conf:5 60-wrong.conf:6 60-wrong.conf:8 ");
         g_assert_cmpuint(config.limits.max[LIMIT_REGIONS], ==, 10);
         g_assert_cmpuint(config.limits.max[LIMIT_USER_REGIONS], ==, 11);
         g_assert_cmpuint(config.limits.max[LIMIT_USER_BYTES], ==, UINT64_C(2) << 30);
@@ -245,10 +270,21 @@ static int parse_region(const char *text, RegionFile *ret) {
 
 static void test_region_files(void) {
         static const char *const wrong[] = {
-                "", "[Region]\n", "[Region]\nMode=0660\n", "[Region]\nSize=0\n", "[Region]\nSize=infinity\n",
-                "[Region]\nSize=1G\nMode=0999\n", "[Region]\nSize=1G\nBacking=cheese\n", "[Region]\nSize=1G\nColour=red\n",
-                "[Other]\nSize=1G\n", "Size=1G\n", "[Region]\nSize=1G\nUser=\n", "[Region]\nSize=1G\nPath=relative\n",
-                "[Region]\nSize=1G\nPopulate=perhaps\n", "[Region]\nSize=1G\nLingerSec=soon\n", "[Region]\nSize=1G\nAddress=0xZ\n",
+                "",
+                "[Region]\n",
+                "[Region]\nMode=0660\n",
+                "[Region]\nSize=0\n",
+                "[Region]\nSize=infinity\n",
+                "[Region]\nSize=1G\nMode=0999\n",
+                "[Region]\nSize=1G\nBacking=cheese\n",
+                "[Region]\nSize=1G\nColour=red\n",
+                "[Other]\nSize=1G\n",
+                "Size=1G\n",
+                "[Region]\nSize=1G\nUser=\n",
+                "[Region]\nSize=1G\nPath=relative\n",
+                "[Region]\nSize=1G\nPopulate=perhaps\n",
+                "[Region]\nSize=1G\nLingerSec=soon\n",
+                "[Region]\nSize=1G\nAddress=0xZ\n",
         };
         RegionFile f = {};
 
@@ -257,9 +293,12 @@ static void test_region_files(void) {
                         g_error("taken: %s", wrong[i]);
                 g_assert_null(f.user);
         }
-        g_assert_cmpint(parse_region("[Region]\nSize=300G\nMode=0660\nUser=postgres\nGroup=postgres\nBacking=anonymous\n"
-                                     "Populate=yes\nLifetime=while-leased\nLingerSec=1min\nAddress=0x200000000000\n"
-                                     "HugePages=advise\nLabel=main database\n", &f), ==, 0);
+        g_assert_cmpint(
+                parse_region("[Region]\nSize=300G\nMode=0660\nUser=postgres\nGroup=postgres\nBacking=anonymous\n"
+                             "Populate=yes\nLifetime=while-leased\nLingerSec=1min\nAddress=0x200000000000\n"
+                             "HugePages=advise\nLabel=main database\n",
+                             &f),
+                ==, 0);
         g_assert_cmpuint(f.size, ==, UINT64_C(300) << 30);
         g_assert_cmpint(f.mode, ==, 0660);
         g_assert_cmpstr(f.user, ==, "postgres");

@@ -25,14 +25,21 @@ static void teardown(Fixture *f, gconstpointer unused) {
 
         sd_event_unref(f->event);
         close(f->dirfd);
-        g_assert_true(g_spawn_sync(NULL, (char **) argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL, NULL));
+        g_assert_true(
+                g_spawn_sync(NULL, (char **) argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL, NULL));
         g_free(f->path);
 }
 
 static LeaseRecord record(uint64_t id) {
-        return (LeaseRecord) {
-                .region_id = 7, .id = id, .uid = 26, .pid = 4711, .access = ACCESS_READ_WRITE, .since_usec = 99,
-                .sender = g_strdup(":1.42"), .unit = g_strdup("postgresql@15-main.service"),
+        return (LeaseRecord){
+                .region_id = 7,
+                .id = id,
+                .uid = 26,
+                .pid = 4711,
+                .access = ACCESS_READ_WRITE,
+                .since_usec = 99,
+                .sender = g_strdup(":1.42"),
+                .unit = g_strdup("postgresql@15-main.service"),
         };
 }
 
@@ -88,12 +95,19 @@ static void test_the_name_says_it_all(void) {
 
 static void test_other_names_are_none(void) {
         static const char *const bad[] = {
-                "", ",", "a", ",,,,,,,", "0000000000000007,0000000000000001,26,1,rw,99,:1.1",
-                "0000000000000007,0000000000000001,26,1,rw,99,:1.1,u,x", "7,0000000000000001,26,1,rw,99,:1.1,u",
-                "000000000000000g,0000000000000001,26,1,rw,99,:1.1,u", "0000000000000007,0000000000000001,-1,1,rw,99,:1.1,u",
+                "",
+                ",",
+                "a",
+                ",,,,,,,",
+                "0000000000000007,0000000000000001,26,1,rw,99,:1.1",
+                "0000000000000007,0000000000000001,26,1,rw,99,:1.1,u,x",
+                "7,0000000000000001,26,1,rw,99,:1.1,u",
+                "000000000000000g,0000000000000001,26,1,rw,99,:1.1,u",
+                "0000000000000007,0000000000000001,-1,1,rw,99,:1.1,u",
                 "0000000000000007,0000000000000001,4294967295,1,rw,99,:1.1,u",
                 "0000000000000007,0000000000000001,26,4294967295,rw,99,:1.1,u",
-                "0000000000000007,0000000000000001,26,1,w,99,:1.1,u", "0000000000000007,0000000000000001,26,1,rw,x,:1.1,u",
+                "0000000000000007,0000000000000001,26,1,w,99,:1.1,u",
+                "0000000000000007,0000000000000001,26,1,rw,x,:1.1,u",
                 "0000000000000007,0000000000000001,26,1,rw,99,org.name,u",
         };
         LeaseRecord r = {};

@@ -33,7 +33,8 @@ static void teardown(Fixture *f, gconstpointer unused) {
 static sd_bus_message *begin(Fixture *f) {
         reset(f);
         g_assert_cmpint(sd_bus_message_new_method_call(f->bus, &f->m, "org.mshare1", "/org/mshare1",
-                                                       "org.mshare1.Manager", "CreateRegion"), >=, 0);
+                                                       "org.mshare1.Manager", "CreateRegion"),
+                        >=, 0);
         return f->m;
 }
 
@@ -61,10 +62,11 @@ static void test_an_empty_map_means_defaults(Fixture *f, gconstpointer unused) {
 }
 
 static void test_every_option_is_read(Fixture *f, gconstpointer unused) {
-        g_assert_cmpint(sd_bus_message_append(begin(f), "a{sv}", 9, "address", "t", UINT64_C(17) << 40, "uid", "u", 26, "gid",
-                                              "u", 27, "backing", "s", "memfd", "populate", "b", 1, "hugepages", "s",
-                                              "never", "lifetime", "s", "while-leased", "linger", "t", UINT64_C(5), "label",
-                                              "s", "text"), >=, 0);
+        g_assert_cmpint(sd_bus_message_append(begin(f), "a{sv}", 9, "address", "t", UINT64_C(17) << 40, "uid", "u", 26,
+                                              "gid", "u", 27, "backing", "s", "memfd", "populate", "b", 1, "hugepages",
+                                              "s", "never", "lifetime", "s", "while-leased", "linger", "t", UINT64_C(5),
+                                              "label", "s", "text"),
+                        >=, 0);
         g_assert_cmpint(finish(f), ==, 0);
         g_assert_true(f->request.address_set && f->request.populate);
         g_assert_cmpuint(f->request.address, ==, UINT64_C(17) << 40);

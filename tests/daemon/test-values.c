@@ -11,8 +11,9 @@
 
 static void test_names_for_new_regions(void) {
         static const char *const good[] = { "a", "pgdata", "pg-data_1.2@x:y-", "A", "9", "_", "_-", "@" };
-        static const char *const bad[] = { "",  ".",    "..",   ".a",      "a/b", "/",     "a b",  "a\tb",
-                                           "é", "a\nb", "a\\b", "a\x7f", "a,b", "\xff", "a*", "a%b", "a+b", "+", "-", "-x", "--help" };
+        static const char *const bad[] = { "",     ".",   "..",   ".a",   "a/b",   "/",   "a b",
+                                           "a\tb", "é",   "a\nb", "a\\b", "a\x7f", "a,b", "\xff",
+                                           "a*",   "a%b", "a+b",  "+",    "-",     "-x",  "--help" };
         char longest[REGION_NAME_MAX + 2];
 
         for (size_t i = 0; i < G_N_ELEMENTS(good); i++)
@@ -30,9 +31,21 @@ static void test_names_for_new_regions(void) {
 
 static void test_names_to_adopt_are_what_the_bus_can_carry(void) {
         static const char *const good[] = { "a", "a b", "é", "日本", "\xf0\x9f\x90\x98", ".hidden", "a*", "\xc2\xa0" };
-        static const char *const bad[] = { "",         ".",        "..",          "a/b",          ".#new",
-                                           "a\x1b",    "a\x7f",    "\xff",        "\xc3",         "\xc0\xaf",
-                                           "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xc2\x85", "\xe2\x82" };
+        static const char *const bad[] = { "",
+                                           ".",
+                                           "..",
+                                           "a/b",
+                                           ".#new",
+                                           "a\x1b",
+                                           "a\x7f",
+                                           "\xff",
+                                           "\xc3",
+                                           "\xc0\xaf",
+                                           "\xe0\x80\xaf",
+                                           "\xed\xa0\x80",
+                                           "\xf4\x90\x80\x80",
+                                           "\xc2\x85",
+                                           "\xe2\x82" };
 
         for (size_t i = 0; i < G_N_ELEMENTS(good); i++)
                 g_assert_true(region_name_is_adoptable(good[i]));
@@ -63,7 +76,8 @@ static void test_modes_and_booleans(void) {
 }
 
 static void test_lines_survive_escaping(void) {
-        static const char *const texts[] = { "", "plain", "a\nb", "\\", "\\x41", "tab\tand\x7f", "é\x01", "NAME=x\nUID=0" };
+        static const char *const texts[] = { "",      "plain",        "a\nb",  "\\",
+                                             "\\x41", "tab\tand\x7f", "é\x01", "NAME=x\nUID=0" };
 
         for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
                 g_autofree char *escaped = line_escape(texts[i]), *back = NULL;
@@ -145,23 +159,30 @@ static void test_figures_of_a_region_are_read_from_fdinfo(void) {
         KernelUsage usage = {};
         uint64_t bytes = 0;
 
-        g_assert_cmpint(kernel_parse_fdinfo("pos:\t0\nflags:\t0100000\nmshare-start:\t18691697672192\nmshare-size:\t549755813888\n"
-                                            "mshare-sharers:\t3\nmshare-resident-kb:\t4096\nmshare-pgtables-kb:\t12\n",
-                                            &usage), ==, 0);
+        g_assert_cmpint(kernel_parse_fdinfo(
+                                "pos:\t0\nflags:\t0100000\nmshare-start:\t18691697672192\nmshare-size:\t549755813888\n"
+                                "mshare-sharers:\t3\nmshare-resident-kb:\t4096\nmshare-pgtables-kb:\t12\n",
+                                &usage),
+                        ==, 0);
         g_assert_cmpuint(usage.sharers, ==, 3);
         g_assert_cmpuint(usage.resident, ==, 4096 * 1024);
         g_assert_cmpuint(usage.pgtables, ==, 12 * 1024);
         g_assert_cmpint(kernel_parse_fdinfo("", &usage), ==, -EBADMSG);
         g_assert_cmpint(kernel_parse_meminfo("MemTotal:        2007000 kB\nMemFree:         1700000 kB\n"
                                              "MemAvailable:    1800000 kB\nSwapTotal:          2048 kB\n"
-                                             "SwapFree:           1024 kB\n", &bytes), ==, 0);
+                                             "SwapFree:           1024 kB\n",
+                                             &bytes),
+                        ==, 0);
         g_assert_cmpuint(bytes, ==, 1801024 * 1024ULL);
         g_assert_cmpint(kernel_parse_meminfo("MemTotal:        2007000 kB\n", &bytes), ==, -EBADMSG);
         g_assert_cmpint(kernel_parse_fdinfo("mshare-sharers:\t3\nmshare-resident-kb:\t1\n", &usage), ==, -EBADMSG);
-        g_assert_cmpint(kernel_parse_fdinfo("mshare-sharers:\tx\nmshare-resident-kb:\t1\nmshare-pgtables-kb:\t1\n", &usage),
-                        ==, -EBADMSG);
+        g_assert_cmpint(
+                kernel_parse_fdinfo("mshare-sharers:\tx\nmshare-resident-kb:\t1\nmshare-pgtables-kb:\t1\n", &usage), ==,
+                -EBADMSG);
         g_assert_cmpint(kernel_parse_fdinfo("mshare-sharers:\t1\nmshare-resident-kb:\t18446744073709551615\n"
-                                            "mshare-pgtables-kb:\t1\n", &usage), ==, -EBADMSG);
+                                            "mshare-pgtables-kb:\t1\n",
+                                            &usage),
+                        ==, -EBADMSG);
         g_assert_cmpuint(usage.sharers, ==, 3);
         g_assert_true(kernel_fdinfo_is_read_only("mshare-pgtables-kb:\t1\nmshare-access:\tr\n"));
         g_assert_true(kernel_fdinfo_is_read_only("mshare-access:\tr"));

@@ -88,14 +88,16 @@ static int append_value(sd_bus_message *m, Bytes *b) {
 
 sd_bus_message *message_from_bytes(sd_bus *bus, const uint8_t *data, size_t size) {
         static const char *const keys[] = {
-                "address", "uid", "gid", "backing", "fd", "populate", "hugepages", "lifetime", "linger", "label", "force",
+                "address",   "uid",      "gid",    "backing", "fd",    "populate",
+                "hugepages", "lifetime", "linger", "label",   "force",
         };
         Bytes b = { data, size };
         sd_bus_message *m;
         char text[300];
         int r;
 
-        r = sd_bus_message_new_method_call(bus, &m, "org.mshare1", "/org/mshare1", "org.mshare1.Manager", "CreateRegion");
+        r = sd_bus_message_new_method_call(bus, &m, "org.mshare1", "/org/mshare1", "org.mshare1.Manager",
+                                           "CreateRegion");
         assert(r >= 0);
         r = sd_bus_message_open_container(m, 'a', "{sv}");
         assert(r >= 0);

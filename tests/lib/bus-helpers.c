@@ -20,8 +20,8 @@ void make_region(const char *name, uint64_t size, const char *option, const char
         int r;
 
         if (option)
-                r = sd_bus_call_method(
-                        bus, BROKER, "CreateRegion", &error, NULL, "stua{sv}", name, size, 0600, 1, option, "s", value);
+                r = sd_bus_call_method(bus, BROKER, "CreateRegion", &error, NULL, "stua{sv}", name, size, 0600, 1,
+                                       option, "s", value);
         else
                 r = sd_bus_call_method(bus, BROKER, "CreateRegion", &error, NULL, "stua{sv}", name, size, 0600, 0);
         if (r < 0)

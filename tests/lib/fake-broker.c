@@ -37,8 +37,7 @@ static int emit(struct fake *f, const char *signal, const struct fake_region *r,
         _cleanup_(freep) char *path = NULL;
 
         if (strncmp(signal, "Region", 6) != 0)
-                return sd_bus_emit_signal(
-                        f->bus, MANAGER, "org.mshare1.Manager", signal, "su", r->name, uid);
+                return sd_bus_emit_signal(f->bus, MANAGER, "org.mshare1.Manager", signal, "su", r->name, uid);
         if (sd_bus_path_encode(PREFIX, r->name, &path) < 0)
                 return -ENOMEM;
         return sd_bus_emit_signal(f->bus, MANAGER, "org.mshare1.Manager", signal, "so", r->name, path);
@@ -119,8 +118,7 @@ static int create_region(sd_bus_message *m, void *userdata, sd_bus_error *error)
         if (strcmp(name, "unsupported") == 0)
                 return sd_bus_error_set(error, ERROR("KernelUnsupported"), "This kernel has no mshare");
         if (strcmp(name, "askpass") == 0 && sd_bus_message_get_allow_interactive_authorization(m) == 0)
-                return sd_bus_error_set(
-                        error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, "A password is needed");
+                return sd_bus_error_set(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, "A password is needed");
         /* As while a password is asked for. */
         if (strcmp(name, "asking") == 0 && fake_region_find(f, name))
                 return 1;
@@ -165,8 +163,8 @@ static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error
         if (open && strncmp(name, "named", 5) == 0)
                 return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_METHOD, "Unknown method OpenRegion");
         if (strcmp(name, "denied") == 0)
-                return sd_bus_error_setf(
-                        error, SD_BUS_ERROR_ACCESS_DENIED, "Mode 0600 of region \"denied\" does not admit you");
+                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
+                                         "Mode 0600 of region \"denied\" does not admit you");
         if (strcmp(name, "unready") == 0)
                 return sd_bus_error_set(error, ERROR("RegionNotReady"), "Region \"unready\" is being made");
         if (strcmp(name, "unsupported") == 0)
@@ -174,8 +172,7 @@ static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error
         if (strcmp(name, "limited") == 0)
                 return sd_bus_error_set(error, ERROR("LimitExceeded"), "LeasesPerUser=7 is reached");
         if (strcmp(name, "askpass") == 0 && sd_bus_message_get_allow_interactive_authorization(m) == 0)
-                return sd_bus_error_set(
-                        error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, "A password is needed");
+                return sd_bus_error_set(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, "A password is needed");
         if (strcmp(name, "silent") == 0)
                 return 1;
 
@@ -192,9 +189,9 @@ static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error
         if (k < 0)
                 return k;
         (void) emit(f, "ClientAcquired", r, uid);
-        address = strcmp(name, "liar") == 0 || strcmp(name, "named-liar") == 0 ? r->address + FAKE_GRANULE :
-                strcmp(name, "nowhere") == 0                                   ? 0 :
-                                                                                 r->address;
+        address = strcmp(name, "liar") == 0 || strcmp(name, "named-liar") == 0 ? r->address + FAKE_GRANULE
+                  : strcmp(name, "nowhere") == 0                               ? 0
+                                                                               : r->address;
         length = r->length;
         if (!open)
                 return sd_bus_reply_method_return(m, "tth", address, length, fd);
@@ -235,8 +232,8 @@ static int remove_region(sd_bus_message *m, void *userdata, sd_bus_error *error)
         if (!r)
                 return no_such(error, name);
         if (fake_region_clients(r) > 0 && !force)
-                return sd_bus_error_setf(
-                        error, ERROR("RegionBusy"), "Region \"%s\" has %u clients", name, fake_region_clients(r));
+                return sd_bus_error_setf(error, ERROR("RegionBusy"), "Region \"%s\" has %u clients", name,
+                                         fake_region_clients(r));
         (void) emit(f, "RegionRemoved", r, 0);
         fake_region_remove(r);
         return sd_bus_reply_method_return(m, NULL);
@@ -292,17 +289,10 @@ static int list_regions(sd_bus_message *m, void *userdata, sd_bus_error *error) 
                         continue;
                 k = sd_bus_path_encode(PREFIX, r->name, &path);
                 if (k >= 0)
-                        k = sd_bus_message_append(reply,
-                                                  "(sottuuuus)",
-                                                  r->name,
-                                                  path,
+                        k = sd_bus_message_append(reply, "(sottuuuus)", r->name, path,
                                                   strcmp(r->name, "hidden") == 0 ? 0 : r->address,
-                                                  strcmp(r->name, "hidden") == 0 ? 0 : r->length,
-                                                  r->mode,
-                                                  r->uid,
-                                                  r->gid,
-                                                  fake_region_clients(r),
-                                                  r->ready ? "ready" : "creating");
+                                                  strcmp(r->name, "hidden") == 0 ? 0 : r->length, r->mode, r->uid,
+                                                  r->gid, fake_region_clients(r), r->ready ? "ready" : "creating");
         }
         if (k >= 0)
                 k = sd_bus_message_close_container(reply);
@@ -345,21 +335,16 @@ static int list_clients(sd_bus_message *m, void *userdata, sd_bus_error *error) 
                 const struct fake_client *c = f->clients + i;
 
                 if (c->region == r)
-                        k = sd_bus_message_append(
-                                reply, "(uusst)", c->uid, c->pid, "test.service", c->access, c->since);
+                        k = sd_bus_message_append(reply, "(uusst)", c->uid, c->pid, "test.service", c->access,
+                                                  c->since);
         }
         if (k >= 0)
                 k = sd_bus_message_close_container(reply);
         return k < 0 ? k : sd_bus_send(f->bus, reply, NULL);
 }
 
-static int property(sd_bus *bus,
-                    const char *path,
-                    const char *interface,
-                    const char *name,
-                    sd_bus_message *reply,
-                    void *userdata,
-                    sd_bus_error *error) {
+static int property(sd_bus *bus, const char *path, const char *interface, const char *name, sd_bus_message *reply,
+                    void *userdata, sd_bus_error *error) {
         struct fake_region *r = userdata;
 
         if (strcmp(name, "NClients") == 0)
@@ -381,33 +366,23 @@ static int property(sd_bus *bus,
         if (strcmp(name, "Lifetime") == 0)
                 return sd_bus_message_append(reply, "s", r->lifetime);
         if (strcmp(name, "Acl") == 0)
-                return strcmp(r->name, "listed") == 0 ?
-                        sd_bus_message_append(reply, "a(suu)", 2, "user", 1000U, 6U, "group", 7U, 4U) :
-                        sd_bus_message_append(reply, "a(suu)", 0);
+                return strcmp(r->name, "listed") == 0
+                               ? sd_bus_message_append(reply, "a(suu)", 2, "user", 1000U, 6U, "group", 7U, 4U)
+                               : sd_bus_message_append(reply, "a(suu)", 0);
         return sd_bus_message_append(reply, "s", r->options);
 }
 
 /* Where "hidden" lies is a secret. */
-static int place(sd_bus *bus,
-                 const char *path,
-                 const char *interface,
-                 const char *name,
-                 sd_bus_message *reply,
-                 void *userdata,
-                 sd_bus_error *error) {
+static int place(sd_bus *bus, const char *path, const char *interface, const char *name, sd_bus_message *reply,
+                 void *userdata, sd_bus_error *error) {
         const struct fake_region *r = userdata;
         uint64_t v = strcmp(name, "Address") == 0 ? r->address : r->length;
 
         return sd_bus_message_append(reply, "t", strcmp(r->name, "hidden") == 0 ? 0 : v);
 }
 
-static int manager_property(sd_bus *bus,
-                            const char *path,
-                            const char *interface,
-                            const char *name,
-                            sd_bus_message *reply,
-                            void *userdata,
-                            sd_bus_error *error) {
+static int manager_property(sd_bus *bus, const char *path, const char *interface, const char *name,
+                            sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         struct fake *f = userdata;
         uint32_t regions = 0, clients = 0;
         size_t i;
@@ -455,8 +430,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-#define FIELD(name, type, member)                                                                             \
-        SD_BUS_PROPERTY(name, type, NULL, offsetof(struct fake_region, member), 0)
+#define FIELD(name, type, member) SD_BUS_PROPERTY(name, type, NULL, offsetof(struct fake_region, member), 0)
 #define COMPUTED(name, type, flags) SD_BUS_PROPERTY(name, type, property, 0, flags)
 
 static const sd_bus_vtable region_vtable[] = {
@@ -483,8 +457,8 @@ static const sd_bus_vtable region_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-static int find_region(
-        sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret, sd_bus_error *error) {
+static int find_region(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret,
+                       sd_bus_error *error) {
         _cleanup_(freep) char *name = NULL;
         int k;
 
@@ -529,8 +503,8 @@ int main(int argc, char *argv[]) {
         if (k >= 0)
                 k = sd_bus_add_object_vtable(f.bus, NULL, MANAGER, "org.mshare1.Manager", manager_vtable, &f);
         if (k >= 0)
-                k = sd_bus_add_fallback_vtable(
-                        f.bus, NULL, PREFIX, "org.mshare1.Region", region_vtable, find_region, &f);
+                k = sd_bus_add_fallback_vtable(f.bus, NULL, PREFIX, "org.mshare1.Region", region_vtable, find_region,
+                                               &f);
         if (k >= 0)
                 k = sd_bus_add_object_manager(f.bus, NULL, MANAGER);
         if (k >= 0)

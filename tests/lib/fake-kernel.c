@@ -68,8 +68,8 @@ static int open_fdinfo(const char *number) {
 
         (void) snprintf(path, sizeof(path), "/proc/self/fd/%.16s", number);
         name = readlink(path, file, sizeof(file) - 1) > 0 ? strrchr(file, '/') : NULL;
-        if (!dir || broken || !name || (size_t) (name - file) != strlen(dir) ||
-            strncmp(file, dir, strlen(dir)) != 0 || !region_path(name + 1, ".mem", memory, sizeof(memory)))
+        if (!dir || broken || !name || (size_t) (name - file) != strlen(dir) || strncmp(file, dir, strlen(dir)) != 0 ||
+            !region_path(name + 1, ".mem", memory, sizeof(memory)))
                 return -1;
 
         proc = opendir("/proc");
@@ -121,16 +121,16 @@ static int open_memory(const char *path, size_t length, int oflag) {
         return fd;
 }
 
-#define OPEN_VARIADIC(function)                                                                               \
-        _public_ int function(const char *path, int flags, ...) {                                             \
-                mode_t mode = 0;                                                                              \
-                va_list ap;                                                                                   \
-                if (flags & (O_CREAT | O_TMPFILE)) {                                                          \
-                        va_start(ap, flags);                                                                  \
-                        mode = va_arg(ap, mode_t);                                                            \
-                        va_end(ap);                                                                           \
-                }                                                                                             \
-                return open_any(path, flags, mode);                                                           \
+#define OPEN_VARIADIC(function)                                                                                        \
+        _public_ int function(const char *path, int flags, ...) {                                                      \
+                mode_t mode = 0;                                                                                       \
+                va_list ap;                                                                                            \
+                if (flags & (O_CREAT | O_TMPFILE)) {                                                                   \
+                        va_start(ap, flags);                                                                           \
+                        mode = va_arg(ap, mode_t);                                                                     \
+                        va_end(ap);                                                                                    \
+                }                                                                                                      \
+                return open_any(path, flags, mode);                                                                    \
         }
 
 OPEN_VARIADIC(open)
@@ -151,8 +151,7 @@ _public_ int fstat(int fd, struct stat *st) {
         int r = (int) syscall(SYS_fstat, fd, st);
 
         (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-        if (r == 0 && dir && uid && readlink(path, file, sizeof(file) - 1) > 0 &&
-            strncmp(file, dir, strlen(dir)) == 0)
+        if (r == 0 && dir && uid && readlink(path, file, sizeof(file) - 1) > 0 && strncmp(file, dir, strlen(dir)) == 0)
                 st->st_uid = (uid_t) atoi(uid);
         return r;
 }

@@ -27,7 +27,7 @@ struct fake_region *fake_region_find(struct fake *f, const char *name) {
 }
 
 static int make_files(const struct fake_region *r) {
-        const struct mshare_info info = {.start = r->address, .size = r->length};
+        const struct mshare_info info = { .start = r->address, .size = r->length };
         _cleanup_(closep) int fd = -1, mem = -1;
         char path[4096];
 
@@ -125,13 +125,8 @@ uint32_t fake_region_clients(const struct fake_region *r) {
         return n;
 }
 
-int fake_client_add(struct fake_region *r,
-                    const char *access,
-                    uint32_t uid,
-                    uint32_t pid,
-                    const char *owner,
-                    sd_event_io_handler_t on_hup,
-                    int *ret_fd) {
+int fake_client_add(struct fake_region *r, const char *access, uint32_t uid, uint32_t pid, const char *owner,
+                    sd_event_io_handler_t on_hup, int *ret_fd) {
         struct fake *f = r->fake;
         struct fake_client *c;
         int fds[2], k;

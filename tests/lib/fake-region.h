@@ -53,13 +53,8 @@ int fake_region_open(const struct fake_region *r, const char *access);
 uint32_t fake_region_clients(const struct fake_region *r);
 
 /* Makes a lease; *ret_fd is the caller's to hand out and close. on_hup is called with the client. */
-int fake_client_add(struct fake_region *r,
-                    const char *access,
-                    uint32_t uid,
-                    uint32_t pid,
-                    const char *owner,
-                    sd_event_io_handler_t on_hup,
-                    int *ret_fd);
+int fake_client_add(struct fake_region *r, const char *access, uint32_t uid, uint32_t pid, const char *owner,
+                    sd_event_io_handler_t on_hup, int *ret_fd);
 void fake_client_remove(struct fake_client *c);
 
 #endif

@@ -72,7 +72,8 @@ static void acquire(struct client *c, const char *name, const char *access) {
                 return;
         }
         c->base = mshare_region_address(c->region);
-        (void) printf("ok %p %zu %zu\n", (void *) c->base, mshare_region_length(c->region), mshare_region_size(c->region));
+        (void) printf("ok %p %zu %zu\n", (void *) c->base, mshare_region_length(c->region),
+                      mshare_region_size(c->region));
 }
 
 static void attach_raw(struct client *c, const char *name, const char *access, uint64_t address, uint64_t length) {

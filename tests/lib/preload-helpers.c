@@ -20,8 +20,8 @@ bool is_zero(const char *p, size_t size) {
         return p[0] == 0 && memcmp(p, p + 1, size - 1) == 0;
 }
 
-int run_server(
-        void (*server)(void), const char *region, const char *fallback, const char *min_size, char **ret_stderr) {
+int run_server(void (*server)(void), const char *region, const char *fallback, const char *min_size,
+               char **ret_stderr) {
         char text[4096];
         size_t have = 0;
         ssize_t n;

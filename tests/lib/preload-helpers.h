@@ -14,12 +14,12 @@
 #define WINDOW_BASE UINT64_C(0x200000000000)
 
 /* In a server: anything wrong ends it, with the line as the reason on its stderr. */
-#define CHECK(condition)                                                                                      \
-        do {                                                                                                  \
-                if (!(condition)) {                                                                           \
-                        (void) dprintf(2, "line %d: %s (errno %d)\n", __LINE__, #condition, errno);           \
-                        _exit(100);                                                                           \
-                }                                                                                             \
+#define CHECK(condition)                                                                                               \
+        do {                                                                                                           \
+                if (!(condition)) {                                                                                    \
+                        (void) dprintf(2, "line %d: %s (errno %d)\n", __LINE__, #condition, errno);                    \
+                        _exit(100);                                                                                    \
+                }                                                                                                      \
         } while (0)
 
 char *map_shared(size_t size, int more);
@@ -27,8 +27,7 @@ bool in_region(const void *p);
 bool is_zero(const char *p, size_t size);
 
 /* Run server() with what these variables say; gives its exit status and what it wrote to stderr. */
-int run_server(
-        void (*server)(void), const char *region, const char *fallback, const char *min_size, char **ret_stderr);
+int run_server(void (*server)(void), const char *region, const char *fallback, const char *min_size, char **ret_stderr);
 
 /* It does what it should, and the library says that it placed memory that many times, and nothing else. */
 void expect(void (*server)(void), const char *region, const char *min_size, unsigned int placed);

@@ -29,7 +29,7 @@ static unsigned int take_places(sd_bus *places[PLACES]) {
 }
 
 static void patience_ends(uint64_t timeout_usec, gint64 least, gint64 most) {
-        const struct mshare_acquire_options o = {.size = sizeof(o), .timeout_usec = timeout_usec};
+        const struct mshare_acquire_options o = { .size = sizeof(o), .timeout_usec = timeout_usec };
         _cleanup_(freep) char *message = NULL;
         mshare_region *region = NULL;
         sd_bus *places[PLACES];

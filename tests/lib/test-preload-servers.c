@@ -47,7 +47,8 @@ static void test_several(void) {
 
         make_region("r", 3 * BIG, NULL, NULL);
         g_assert_cmpint(run_server(serve_several, "r", NULL, NULL, &text), ==, 0);
-        g_assert_nonnull(strstr(text, "Placed 67108864 bytes of shared memory in region \"r\", from byte 0 of its 201326592"));
+        g_assert_nonnull(
+                strstr(text, "Placed 67108864 bytes of shared memory in region \"r\", from byte 0 of its 201326592"));
         g_assert_nonnull(strstr(text, "Placed 67112960 bytes of shared memory in region \"r\", from byte 67108864 of"));
         g_assert_nonnull(strstr(text, "needs 134217728 more than the 134221824 that it and its processes have there"));
         drop_region("r");
@@ -201,9 +202,7 @@ static void test_trust(void) {
         /* Without a file from the broker it opens that in msharefs. */
         make_region("named", BIG, NULL, NULL);
         assert_refused("named", "FAKE_MSHARE_UID", "4711", "it belongs to user 4711, who could read");
-        assert_refused("named",
-                       "FAKE_MSHARE_READ_ONLY",
-                       "1",
+        assert_refused("named", "FAKE_MSHARE_READ_ONLY", "1",
                        "Cannot claim region \"named\": /sys/fs/mshare/named: Permission denied");
         drop_region("named");
 }
@@ -216,7 +215,7 @@ static int spawn(const char *path, char *const argv[], char **env) {
 }
 
 static void serve_environment(void) {
-        char *argv[] = {self, (char *) "environment", NULL};
+        char *argv[] = { self, (char *) "environment", NULL };
         char *p = map_shared(BIG, 0);
         pid_t pid;
 
@@ -228,7 +227,8 @@ static void serve_environment(void) {
         CHECK(spawn(self, argv, environ) == 0);
         pid = fork();
         if (pid == 0)
-                (void) execl("/bin/sh", "sh", "-c", "[ -z \"$MSHARE_REGION$LD_PRELOAD\" ] && [ -n \"$MSHARE_TAKEN\" ]", NULL);
+                (void) execl("/bin/sh", "sh", "-c", "[ -z \"$MSHARE_REGION$LD_PRELOAD\" ] && [ -n \"$MSHARE_TAKEN\" ]",
+                             NULL);
         CHECK(wait_child(pid) == 0);
         /* Its own program by a child, as nginx does: in no region, at once, and it says so. */
         pid = fork();
@@ -247,13 +247,14 @@ static void test_environment(void) {
 
         make_region("r", BIG, NULL, NULL);
         g_assert_cmpint(run_server(serve_environment, "r", NULL, NULL, &text), ==, 2);
-        g_assert_nonnull(strstr(text, "from which this one has its environment, has taken it; start the server afresh"));
+        g_assert_nonnull(
+                strstr(text, "from which this one has its environment, has taken it; start the server afresh"));
         drop_region("r");
 }
 
 static void serve_exec_ways(void) {
-        static const char *const ways[] = {"execl", "execlp", "execle", "execve", "execvp", "execvpe", "fexecve"};
-        char *argv[] = {self, (char *) "map-zero", NULL}, *empty[] = {(char *) ASAN_ORDER, NULL};
+        static const char *const ways[] = { "execl", "execlp", "execle", "execve", "execvp", "execvpe", "fexecve" };
+        char *argv[] = { self, (char *) "map-zero", NULL }, *empty[] = { (char *) ASAN_ORDER, NULL };
         pid_t pid;
         size_t i;
 
@@ -262,13 +263,27 @@ static void serve_exec_ways(void) {
                 if (pid == 0) {
                         CHECK(in_region(map_shared(BIG, 0)));
                         switch (i) {
-                        case 0: (void) execl(self, self, "map-zero", NULL); break;
-                        case 1: (void) execlp(self, self, "map-zero", NULL); break;
-                        case 2: (void) execle(self, self, "map-zero", NULL, environ); break;
-                        case 3: (void) execve(self, argv, environ); break;
-                        case 4: (void) execvp(self, argv); break;
-                        case 5: (void) execvpe(self, argv, environ); break;
-                        case 6: (void) fexecve(open(self, O_RDONLY | O_CLOEXEC), argv, environ); break;
+                        case 0:
+                                (void) execl(self, self, "map-zero", NULL);
+                                break;
+                        case 1:
+                                (void) execlp(self, self, "map-zero", NULL);
+                                break;
+                        case 2:
+                                (void) execle(self, self, "map-zero", NULL, environ);
+                                break;
+                        case 3:
+                                (void) execve(self, argv, environ);
+                                break;
+                        case 4:
+                                (void) execvp(self, argv);
+                                break;
+                        case 5:
+                                (void) execvpe(self, argv, environ);
+                                break;
+                        case 6:
+                                (void) fexecve(open(self, O_RDONLY | O_CLOEXEC), argv, environ);
+                                break;
                         }
                         CHECK(false);
                 }
@@ -285,8 +300,9 @@ static void serve_exec_ways(void) {
 
 /* With a second library, and with environments in which that has gone or another has come. */
 static void serve_exec_libraries(void) {
-        static const char *const environments[] = {NULL, "LD_PRELOAD=", "LD_PRELOAD=libm.so.6", "LD_PRELOAD=libdl.so.2 libc.so.6"};
-        char *argv[] = {self, (char *) "map-zero", NULL}, *envp[5] = {NULL, (char *) ASAN_ORDER};
+        static const char *const environments[] = { NULL, "LD_PRELOAD=", "LD_PRELOAD=libm.so.6",
+                                                    "LD_PRELOAD=libdl.so.2 libc.so.6" };
+        char *argv[] = { self, (char *) "map-zero", NULL }, *envp[5] = { NULL, (char *) ASAN_ORDER };
         g_autofree char *both = g_strdup_printf("libm.so.6:%s", g_getenv("TEST_PRELOAD"));
         g_autofree char *bus = g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", g_getenv("DBUS_SYSTEM_BUS_ADDRESS"));
         /* A sanitizer's dlopen() does not look where the library's own path says. */
@@ -335,11 +351,18 @@ static void serve_looking(void) {
 }
 
 static void test_looking(void) {
-        static const char *const yes[] = {"nginx -t", "/usr/sbin/nginx -q -t -g x", "nginx -qt", "nginx -c x -T",
-                                          "php-fpm8.2 -y x -t", "apache2 -f x -t", "postgres -D x -C shared_memory_size",
-                                          "postgres --describe-config"};
-        static const char *const no[] = {"nginx", "nginx -c t", "nginx -g -t", "nginx -ct", "php-fpm8.2 -F", "uwsgi -t",
-                                         "postgres -D -C", "postgres -D /t -p 1", "python3 -t", "apache2 -f t -k start"};
+        static const char *const yes[] = { "nginx -t",
+                                           "/usr/sbin/nginx -q -t -g x",
+                                           "nginx -qt",
+                                           "nginx -c x -T",
+                                           "php-fpm8.2 -y x -t",
+                                           "apache2 -f x -t",
+                                           "postgres -D x -C shared_memory_size",
+                                           "postgres --describe-config" };
+        static const char *const no[] = {
+                "nginx",    "nginx -c t",     "nginx -g -t",         "nginx -ct",  "php-fpm8.2 -F",
+                "uwsgi -t", "postgres -D -C", "postgres -D /t -p 1", "python3 -t", "apache2 -f t -k start"
+        };
         g_autofree char *text = NULL;
         pid_t pid;
         size_t i;
@@ -481,7 +504,8 @@ static void assert_told(void (*server)(void), const char *part, const char *endi
 
 static void test_told(void) {
         make_region("r", BIG, NULL, NULL);
-        assert_told(serve_small_then_fork, "the largest shared mapping has 20971520 bytes", "MSHARE_MIN_SIZE is 67108864");
+        assert_told(serve_small_then_fork, "the largest shared mapping has 20971520 bytes",
+                    "MSHARE_MIN_SIZE is 67108864");
         assert_told(serve_unfit, "asked for below 2 GiB (MAP_32BIT)", "where no window lies");
         assert_told(serve_insisting, "the server insists on huge pages of hugetlbfs for its 67108864 bytes", "");
         assert_told(serve_insisting, "/sys/kernel/mm/transparent_hugepage/shmem_enabled is advise or always", "");
@@ -494,7 +518,8 @@ static int main_server(const char *what) {
         char *p;
 
         if (strcmp(what, "environment") == 0)
-                return g_getenv("MSHARE_REGION") || (g_getenv("LD_PRELOAD") && strstr(g_getenv("LD_PRELOAD"), "mshare-preload"));
+                return g_getenv("MSHARE_REGION") ||
+                       (g_getenv("LD_PRELOAD") && strstr(g_getenv("LD_PRELOAD"), "mshare-preload"));
         if (strcmp(what, "insist") == 0)
                 return map_shared(BIG, MAP_HUGETLB) == MAP_FAILED;
         p = map_shared(BIG, 0);

@@ -292,7 +292,9 @@ static void test_failures(void) {
 }
 
 static void test_bad_settings(void) {
-        static const char *const sizes[] = {"0", "-1", "64X", "64MB", "M", " 5", "99999999999999999999", "18446744073709551615T"};
+        static const char *const sizes[] = {
+                "0", "-1", "64X", "64MB", "M", " 5", "99999999999999999999", "18446744073709551615T"
+        };
         g_autofree char *text = NULL;
         size_t i;
 

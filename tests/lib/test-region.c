@@ -23,12 +23,8 @@ static mshare_region *acquire(const char *name, int oflag) {
 }
 
 /* A failure leaves the handle alone, keeps errno and tells why, with every part of the sentence wanted. */
-static void assert_fails(const char *name,
-                         int oflag,
-                         const struct mshare_acquire_options *options,
-                         int wanted,
-                         const char *part1,
-                         const char *part2) {
+static void assert_fails(const char *name, int oflag, const struct mshare_acquire_options *options, int wanted,
+                         const char *part1, const char *part2) {
         _cleanup_(freep) char *message = NULL;
         mshare_region *region = (mshare_region *) 0x1;
         unsigned int fds = count_fds();
@@ -72,8 +68,8 @@ static void test_bad_options(void) {
         struct {
                 struct mshare_acquire_options o;
                 char more[8];
-        } newer = {.o.size = sizeof(newer)};
-        struct mshare_acquire_options o = {.size = sizeof(o)};
+        } newer = { .o.size = sizeof(newer) };
+        struct mshare_acquire_options o = { .size = sizeof(o) };
 
         o.size = 0;
         assert_fails("x", O_RDWR, &o, EINVAL, "size is 0", "sizeof");
@@ -105,7 +101,7 @@ static void test_no_place(void) {
 }
 
 static void test_broker_refuses(void) {
-        struct mshare_acquire_options o = {.size = sizeof(o), .timeout_usec = 200000};
+        struct mshare_acquire_options o = { .size = sizeof(o), .timeout_usec = 200000 };
 
         assert_fails("no-such", O_RDWR, NULL, ENOENT, "\"no-such\"", "There is no region");
         assert_fails("denied", O_RDWR, NULL, EACCES, "\"denied\"", "does not admit you");
@@ -163,20 +159,20 @@ static void assert_refusals(const char *variable, const struct refusal *cases, s
 
 static void test_kernel_refuses(void) {
         static const struct refusal by_descriptor[] = {
-                {"17", "already has something mapped", EEXIST},
-                {"2", "was removed", ENOENT},
-                {"13", "by the descriptor", EACCES},
-                {"12", "Cannot allocate memory", ENOMEM},
+                { "17", "already has something mapped", EEXIST },
+                { "2", "was removed", ENOENT },
+                { "13", "by the descriptor", EACCES },
+                { "12", "Cannot allocate memory", ENOMEM },
         };
         static const struct refusal by_name[] = {
-                {"38", "CONFIG_MSHARE", ENOSYS},
-                {"19", "not mounted", ENODEV},
-                {"17", "already has something mapped", EEXIST},
-                {"2", "was removed", ENOENT},
-                {"1", "filter", EPERM},
-                {"30", "ReadWritePaths=/sys/fs/mshare", EROFS},
-                {"13", "read and write", EACCES},
-                {"12", "Cannot allocate memory", ENOMEM},
+                { "38", "CONFIG_MSHARE", ENOSYS },
+                { "19", "not mounted", ENODEV },
+                { "17", "already has something mapped", EEXIST },
+                { "2", "was removed", ENOENT },
+                { "1", "filter", EPERM },
+                { "30", "ReadWritePaths=/sys/fs/mshare", EROFS },
+                { "13", "read and write", EACCES },
+                { "12", "Cannot allocate memory", ENOMEM },
         };
 
         assert_refusals("FAKE_MMAP_ERRNO", by_descriptor, G_N_ELEMENTS(by_descriptor));
@@ -430,7 +426,7 @@ static void test_killed_client_is_gone(void) {
 }
 
 static void test_detach_keeps_the_lease(void) {
-        const struct mshare_acquire_options o = {.size = sizeof(o), .flags = MSHARE_ACQUIRE_DETACHED};
+        const struct mshare_acquire_options o = { .size = sizeof(o), .flags = MSHARE_ACQUIRE_DETACHED };
         _cleanup_(freep) char *message = NULL;
         mshare_region *region = NULL;
         unsigned char vec;
@@ -463,7 +459,7 @@ static void test_detach_keeps_the_lease(void) {
 }
 
 static void test_removed_meanwhile(void) {
-        const struct mshare_acquire_options o = {.size = sizeof(o), .flags = MSHARE_ACQUIRE_DETACHED};
+        const struct mshare_acquire_options o = { .size = sizeof(o), .flags = MSHARE_ACQUIRE_DETACHED };
         _cleanup_(freep) char *message = NULL;
         mshare_region *region = NULL;
 
