@@ -252,7 +252,7 @@ static long tables_of_children(int n, char *at, size_t size)
 TEST_F_TIMEOUT(mshare, thousand_sharers_pagetables, 300)
 {
 	const char *env = getenv("MSHARE_FORKS");
-	int n = env ? atoi(env) : scaled(1000, 200);
+	int n = env ? atoi(env) : scaled(1000, 80);
 	size_t size = 64 * MEG;
 	long without, with, tables;
 

@@ -283,6 +283,42 @@ TEST_F_TIMEOUT(mshare, donate_few_swap_entries, 120)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
+/* Reverse mapping finds them in the region, when the donor's VMAs are gone. */
+TEST_F_TIMEOUT(mshare, donated_pages_swapped_without_donor, 120)
+{
+	int swap = swap_begin();
+	struct peer donor;
+	long i;
+
+	if (swap < 0)
+		SKIP(return, "no swap: %s", strerror(-swap));
+	ASSERT_EQ(0, peer_start(&donor));
+	ASSERT_EQ(0, peer_call(&donor, pf_map_anon, (long)self->addr,
+			       PAGES * PAGE, RW));
+	if (have_thp())
+		ASSERT_EQ(0, peer_call(&donor, pf_madvise, (long)self->addr,
+				       PAGES * PAGE, MADV_NOHUGEPAGE));
+	for (i = 0; i < PAGES; i++)
+		ASSERT_EQ(0, peer_store(&donor, self->addr + i * PAGE, i + 1));
+	ASSERT_EQ(0, peer_call(&donor, pf_mshare, (long)self->name,
+			       (long)self->addr, (long)self->len,
+			       O_CREAT | O_RDWR, 0600));
+	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len, O_RDWR, 0));
+	ASSERT_EQ(0, peer_stop(&donor));
+
+	ASSERT_TRUE(resident_is(self->name, PAGES * 4));
+	for (i = 0; i < 20; i++)
+		ASSERT_EQ(0, do_madvise(self->addr, PAGES * PAGE,
+					MADV_PAGEOUT));
+	EXPECT_GT(PAGES * 4 / 2, region_figure(self->name,
+					       "mshare-resident-kb"));
+	EXPECT_EQ(0, check(self->addr, PAGES, 1));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	if (swap)
+		EXPECT_EQ(0, swap_end());
+}
+
 static bool thp_on(void)
 {
 	char buf[128] = "";
@@ -391,7 +427,7 @@ PEER_FN(pf_donate_while_read)
 TEST_F_TIMEOUT(mshare, zero_page_comes_while_donated, 200)
 {
 	char *own = self->addr + 2 * self->granule;
-	long try, tries = scaled(30, 10), i;
+	long try, tries = scaled(30, 4), i;
 	struct peer p;
 
 	if (!thp_on())
@@ -535,7 +571,7 @@ TEST_F_TIMEOUT(mshare, donate_under_faulting_threads, 300)
 /* The counters are right in the end, or the kernel says "Bad rss-counter". */
 TEST_F_TIMEOUT(mshare, donate_under_pageout_loop, 300)
 {
-	long try, tries = scaled(10, 4);
+	long try, tries = scaled(10, 3);
 	int swap = swap_begin();
 	pthread_t thread[2];
 	struct storm s[2];

@@ -166,6 +166,8 @@ static void swap_out(struct __test_metadata *_metadata,
 {
 	long before = meminfo_kb("SwapFree"), got = 0, i;
 
+	/* Another test's region may still be on its way out. */
+	ASSERT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
 	ASSERT_EQ(0, remount("size=32m"));
 	MAKE_REGION();
 	ASSERT_EQ(0, shmem ? map_shmem(self->addr, 2 * LIMIT, RW) :

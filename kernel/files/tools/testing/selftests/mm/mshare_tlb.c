@@ -476,7 +476,7 @@ TEST_F_TIMEOUT(mshare, table_free_vs_gup_fast, 120)
 /* Few sharers or many, most of which sleep. */
 TEST_F_TIMEOUT(mshare, many_sharers_threshold, 120)
 {
-	static const int counts[] = { 5, 300 };
+	const int counts[] = { 5, scaled(300, 60) };
 	struct spin_test t;
 	struct spin *s;
 	long ret;
@@ -727,6 +727,98 @@ TEST_F_TIMEOUT(mshare, idle_reader_vs_mprotect, 60)
 	MAKE_SHARED();
 	ASSERT_EQ(0, peer_call(&p, pf_pin_to, cpu[1]));
 	EXPECT_EQ(rounds, idle_rounds(&p, self->addr, rounds));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/*
+ * A process that has run on a CPU before flushes that it had no part in, and
+ * shares the region then: what the CPU has of it is from before the flushes.
+ * That the kernel minds it shows on one that checks itself.
+ */
+TEST_F(mshare, attach_after_flushes)
+{
+	struct peer p;
+	int cpu[2], i;
+
+	if (!two_cpus(cpu))
+		SKIP(return, "needs two CPUs");
+	ASSERT_EQ(0, pin_to(cpu[0]));
+	ASSERT_EQ(0, peer_start(&p));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr, 7));
+	EXPECT_EQ(SIGSEGV, peer_load(&p, self->addr));
+	for (i = 0; i < 8; i++)
+		ASSERT_EQ(0, do_mprotect(self->addr, PAGE,
+					 i & 1 ? RW : PROT_READ));
+	ATTACH_PEER(&p, O_RDWR);
+	for (i = 0; i < 8; i++)
+		ASSERT_EQ(7, peer_see(&p, self->addr));
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+struct prober {
+	char *at;
+	long stop;
+	long found;		/* loads that gave what is there */
+	long missed;		/* and that found no window */
+	long wrong;		/* and what must not be */
+	int sig;		/* the last of these */
+};
+
+/* Loads, each on its own: a fault's look for a window may be one of them. */
+static void *probe_thread(void *arg)
+{
+	struct prober *p = arg;
+	long val = 0;
+	int sig;
+
+	probe_init();
+	while (!READ_ONCE(p->stop)) {
+		sig = probe_load(p->at, &val);
+		if (!sig && val == 7) {
+			WRITE_ONCE(p->found, p->found + 1);
+		} else if (sig == SIGSEGV) {
+			WRITE_ONCE(p->missed, p->missed + 1);
+		} else {
+			p->sig = sig;
+			p->wrong++;
+		}
+	}
+	return NULL;
+}
+
+/*
+ * A window comes while another thread's fault at the same place waits for the
+ * process's lock: it has found no window, and finds the window's placeholder.
+ */
+TEST_F_TIMEOUT(mshare, attach_vs_fault, 120)
+{
+	struct prober probe = { .at = self->addr };
+	int i, rounds = scaled(200, 50);
+	long found, missed;
+	pthread_t thread;
+	struct peer p;
+
+	MAKE_SHARED();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr, 7));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, probe_thread, &probe));
+	for (i = 0; i < rounds; i++) {
+		missed = READ_ONCE(probe.missed);
+		ASSERT_EQ(0, do_munmap(self->addr, self->len));
+		ASSERT_TRUE(WAIT_FOR(READ_ONCE(probe.missed) > missed, 20000));
+		found = READ_ONCE(probe.found);
+		ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len,
+					O_RDWR, 0));
+		ASSERT_TRUE(WAIT_FOR(READ_ONCE(probe.found) > found, 20000));
+	}
+	WRITE_ONCE(probe.stop, 1);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(0, probe.wrong)
+		TH_LOG("signal %d or a wrong value", probe.sig);
 	EXPECT_EQ(0, debug_check());
 	EXPECT_EQ(0, peer_stop(&p));
 }
