@@ -12,6 +12,7 @@ from harness import GAMES, LP, MAIL, MAN, NEWS, wait_until  # noqa: E402
 from promises import REGION_IFACE, equal, get_acl, main, refuses, set_acl, unit  # noqa: E402
 
 LEAVE = 2**32 - 1
+CAP_DAC_OVERRIDE = 1
 
 
 def questions(env):
@@ -316,6 +317,10 @@ def test_a_region_is_opened_for_who_may_acquire_it(env):
     refuses("NoSuchRegion", owner.open, "s", "r", contains="'s'")
     refuses("InvalidArgs", owner.open, "r", "w", contains="'w'")
     refuses("InvalidArgs", owner.manager, "OpenRegion", "ssa{sv}", "r", "r", {"wrong": "x"}, contains="wrong")
+    # The right to open any file is in force while that is done, and at no other time.
+    with open("/proc/%d/status" % env.daemon.pid, encoding="ascii") as f:
+        rights = {k: int(v, 16) for k, v in (line.split() for line in f if line.startswith("Cap"))}
+    equal((rights["CapPrm:"] & 1 << CAP_DAC_OVERRIDE, rights["CapEff:"] & 1 << CAP_DAC_OVERRIDE), (1 << CAP_DAC_OVERRIDE, 0))
 
 
 def test_each_has_an_open_file_of_his_own(env):
