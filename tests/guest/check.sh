@@ -52,7 +52,7 @@ unshared() {
 systemctl enable --now mshared 2> /dev/null
 if [ ! -d "$etc" ]; then pg_createcluster "$version" main > /dev/null; fi
 sed -i 's/^#\? *shared_buffers = .*/shared_buffers = 128MB/' "$etc/postgresql.conf"
-printf '%s\n' 'huge_pages = off' 'fsync = off' >> "$etc/postgresql.conf"
+printf '%s\n' 'huge_pages = off' 'fsync = off' 'autovacuum = off' >> "$etc/postgresql.conf"
 mkdir -p "$dropins" "$regions"
 sed 's/^Size=.*/Size=256M/' "$examples/pgdata.conf" > $regions/pgdata.conf
 cp "$examples/postgresql-mshare.conf" "$dropins/mshare.conf"
