@@ -197,32 +197,32 @@ refused() { # refused NAME STATUS WORDS ARGUMENTS...
 }
 machine
 refused 'no such cluster' 1 'no cluster 15 other: /etc/postgresql/15/other/postgresql.conf does not exist' enable 15 other
-refused 'too old a server' 1 'PostgreSQL 13 cannot say how much' enable 13 old
-refused 'no version' 2 "'main' is not a version" enable main 15
-refused 'a path for a cluster' 2 "'../x' cannot be used as the name of a cluster" enable 15 ../x
-refused 'no server' 2 'a server is named by VERSION and CLUSTER' enable
-refused 'no command' 2 "no command 'start'" start
-refused 'no such option' 2 'no option --frob' enable 15 main --frob
-refused 'a bad region' 1 "'a b' cannot be used as the name of a region" enable 15 main --region 'a b'
-refused 'a bad fallback' 2 '--fallback=maybe is neither yes nor no' enable 15 main --fallback=maybe
-refused 'cluster and unit' 2 "--unit=pg names a server, and so does '15 main'" enable 15 main --unit pg
+refused 'too old a server' 1 'PostgreSQL 13 cannot report how much' enable 13 old
+refused 'no version' 2 "Invalid version of PostgreSQL 'main'" enable main 15
+refused 'a path for a cluster' 2 "Invalid name of a cluster '../x'" enable 15 ../x
+refused 'no server' 2 'No server: give VERSION and CLUSTER' enable
+refused 'no command' 2 "Unknown command 'start'" start
+refused 'no such option' 2 'Unknown option --frob' enable 15 main --frob
+refused 'a bad region' 1 "'a b' is not a valid name of a region" enable 15 main --region 'a b'
+refused 'a bad fallback' 2 'Invalid --fallback=maybe: expected yes or no' enable 15 main --fallback=maybe
+refused 'cluster and unit' 2 "Both --unit=pg and '15 main' name a server" enable 15 main --unit pg
 refused 'a unit that is not there' 1 'There is no unit other.service' enable --unit=other
 refused 'a unit that is no service' 2 '--unit=x.mount is not a service' enable --unit=x.mount
 sed -i 's/^huge_pages .*/huge_pages on/' "$work/settings"
-refused 'huge pages' 1 'insists on huge pages' enable 15 main
+refused 'huge pages' 1 "huge_pages is 'on'" enable 15 main
 machine
 rm "$root/proc/sys/vm/mshare_size"
 refused 'a kernel without mshare' 1 'This kernel has no mshare' enable 15 main
 machine
 echo "MSHARE_REGION = 'mine'" >> "$root$etc/environment"
-refused 'set up by hand' 1 'has settings of mshare that this command has not made' enable 15 main
+refused 'set up by hand' 1 'has MSHARE_ settings that were not made by this command' enable 15 main
 machine
 mkdir -p "$root/etc/mshare/regions.d"
 echo '[Region]' > "$root$region"
-refused 'a region file by hand' 1 'is there, and not made by this command' enable 15 main
+refused 'a region file by hand' 1 'exists and was not made by this command' enable 15 main
 machine
 "$tool" enable 15 main > /dev/null
-refused 'the region of another' 1 'Region pg-15-main is that of postgresql@15-main.service' enable --unit=pg --region=pg-15-main
+refused 'the region of another' 1 'Region pg-15-main belongs to postgresql@15-main.service' enable --unit=pg --region=pg-15-main
 refused 'another region' 1 'is enabled with region pg-15-main: disable it first' enable 15 main --region=other
 sed -i '/^# mshare-postgresql: end/d' "$root$etc/environment"
 refused 'half of our lines' 1 "a line '# mshare-postgresql: begin' or" disable 15 main
@@ -245,7 +245,7 @@ sed -i 's/^Size=auto/Size=160M/; /^For/d' "$root$region"
 sed -i 's/^shared_memory_size .*/shared_memory_size 300/' "$work/settings"
 check 'a size that the administrator has set is kept' prepare 1 "The server needs $((300 << 20)) bytes of shared memory, and region pg-15-main has $((158 << 20))"
 : > "$work/settings"
-check 'a server that says nothing' prepare 1 'does not say how much shared memory the server needs'
+check 'a server that says nothing' prepare 1 'does not report how much shared memory the server needs'
 
 # A server that was built by hand.
 machine
