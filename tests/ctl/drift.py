@@ -46,6 +46,10 @@ for page in sorted((source / "man").glob("mshare_*.3")):
     described |= set(re.findall(r"^\.F[no] \"?(\w+)", page.read_text(encoding="utf-8").split(".Sh DESCRIPTION")[0], re.M))
 system_calls = set(re.findall(r"'(mshare\w*)\.2'", meson))
 check("exported symbols, symbol map, header", exported=nm, map=symbol_map, header=header)
+packaged = set(re.findall(r"^ (mshare\w*)@LIBMSHARE", read("debian/libmshare0.symbols"), re.M))
+check("symbols of the Debian package", map=symbol_map, package=packaged)
+check("version", meson=set(re.findall(r"version: '([0-9.]+)',", read("meson.build"))[:1]),
+      package=set(re.findall(r"^mshare \(([^)]*)\)", read("debian/changelog"))[:1]))
 check("every call has a manual page", exported=nm, pages=pages | system_calls,
       synopses=described | system_calls)
 listed = set(re.findall(r"^\.(?:It )?Xr (mshare\w*) [23]\b", read("man/libmshare.3"), re.M))
