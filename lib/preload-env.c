@@ -29,14 +29,14 @@ static bool is(const char *entry, const char *name) {
 /* Entries of LD_PRELOAD are separated by blanks or colons. */
 static bool without_library(const char *value) {
         _cleanup_(freep) char *copy = strdup(value), *others = NULL, *library = NULL;
-        char *word, *state = NULL;
+        char *word, *end, *state = NULL;
         size_t n = 0;
         Dl_info info;
 
         others = malloc(strlen(PRELOAD) + strlen(value) + 1);
         if (!copy || !others || dladdr((void *) &preload_env_settle, &info) == 0)
                 return false;
-        strcpy(others, PRELOAD);
+        end = stpcpy(others, PRELOAD);
 
         for (word = strtok_r(copy, ": ", &state); word; word = strtok_r(NULL, ": ", &state)) {
                 if (!library && strcmp(path_base(word), path_base(info.dli_fname)) == 0) {
@@ -46,8 +46,8 @@ static bool without_library(const char *value) {
                         continue;
                 }
                 if (n++ > 0)
-                        strcat(others, ":");
-                strcat(others, word);
+                        end = stpcpy(end, ":");
+                end = stpcpy(end, word);
         }
 
         settled.library = TAKE_PTR(library);
@@ -154,9 +154,12 @@ void preload_env_restore(char *const envp[], char *entries[], char *text) {
                         *entries++ = settled.library ? settled.preload : (char *) preload;
         } else {
                 /* The program has changed it since. */
-                stpcpy(stpcpy(stpcpy(text, PRELOAD), settled.library), preload && preload[strlen(PRELOAD)] ? ":" : "");
-                if (preload)
-                        strcat(text, preload + strlen(PRELOAD));
+                const char *others = preload ? preload + strlen(PRELOAD) : "";
+                char *end = stpcpy(stpcpy(text, PRELOAD), settled.library);
+
+                if (*others)
+                        end = stpcpy(end, ":");
+                stpcpy(end, others);
                 *entries++ = text;
         }
         *entries = NULL;
