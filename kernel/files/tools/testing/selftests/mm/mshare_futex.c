@@ -202,6 +202,17 @@ TEST_F_TIMEOUT(mshare, process_shared_mutex_and_condition, 120)
 	EXPECT_EQ((long)n * turns, shop->count);
 }
 
+static bool sleeps(int tid)
+{
+	char path[64], buf[512], *state;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
+	if (!tid || slurp(path, buf, sizeof(buf)) <= 0)
+		return false;
+	state = strrchr(buf, ')');
+	return state && !strncmp(state, ") S", 3);
+}
+
 /* A lock that hands its owner's priority on passes to the next when he dies. */
 TEST_F(mshare, pi_owner_dies)
 {
@@ -229,6 +240,8 @@ TEST_F(mshare, pi_owner_dies)
 		ASSERT_EQ(0, peer_post(&waiter, &lock));
 		EXPECT_TRUE(WAIT_FOR(READ_ONCE(*(unsigned int *)self->addr) &
 				     FUTEX_WAITERS, 8000));
+		/* Set before the owner is looked up: ESRCH, if it is gone. */
+		EXPECT_TRUE(WAIT_FOR(sleeps(waiter.pid), 8000));
 		EXPECT_EQ(SIGKILL, peer_kill(&owner));
 		EXPECT_EQ(0, peer_wait(&waiter));
 		word = READ_ONCE(*(unsigned int *)self->addr);
@@ -364,17 +377,6 @@ static void *sleep_on_word(void *arg)
 			     s->bitset));
 	WRITE_ONCE(s->done, true);
 	return NULL;
-}
-
-static bool sleeps(int tid)
-{
-	char path[64], buf[512], *state;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
-	if (!tid || slurp(path, buf, sizeof(buf)) <= 0)
-		return false;
-	state = strrchr(buf, ')');
-	return state && !strncmp(state, ") S", 3);
 }
 
 /*
