@@ -117,6 +117,8 @@ check 'many connections' as_postgres pgbench -n -c 50 -j 2 -t 10
 check 'the books agree' books_agree
 check '50 connections read it all' measure region
 
+times_ready() { said_words 'database system is ready to accept connections' | wc -l; }
+ready=$(times_ready)
 check 'a backend is killed' bash -c '
         cd /; s() { setpriv --reuid=postgres --regid=postgres --init-groups psql -XAtqc "$1"; }
         s "SELECT pg_sleep(60)" > /dev/null 2>&1 &
@@ -135,7 +137,20 @@ recovered() {
         done
         return 1
 }
-check 'the server recovers' recovered
+# A server that has not yet seen that a process of its own was killed answers, too.
+recovers() {
+        local _
+        for _ in $(seq 600); do
+                if [ "$(times_ready)" -gt "$ready" ]; then
+                        recovered
+                        return
+                fi
+                sleep 0.2
+        done
+        echo 'it was not ready once more'
+        return 1
+}
+check 'the server recovers' recovers
 check 'as the same postmaster' [ "$(postmaster)" = "$before" ]
 check 'in the region' shares "$(postmaster)"
 check 'with one client' is 1 stat_of NClients
@@ -145,8 +160,9 @@ check 'the broker restarts' systemctl restart mshared
 check 'the server goes on' answers
 check 'and is known' is 1 stat_of NClients
 kill -9 "$(systemctl show -P MainPID mshared)"
+ready=$(times_ready)
 check 'the broker is killed, and a backend after it' bash -c 'cd /; kill -9 $(setpriv --reuid=postgres --regid=postgres --init-groups psql -XAtqc "SELECT pid FROM pg_stat_activity WHERE backend_type = '"'walwriter'"'")'
-check 'the server recovers from that' recovered
+check 'the server recovers from that' recovers
 check 'in the region' shares "$(postmaster)"
 check 'the books agree' books_agree
 
