@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "message.h"
 #include "names.h"
@@ -114,17 +115,44 @@ static int attach_by_name(mshare_region *region, char **ret_message) {
         return r;
 }
 
+/*
+ * The broker has opened the file in a mount namespace of its own, which ends with the broker: /proc/PID/maps then shows the
+ * mapping as "/NAME". Where this process sees the same file, it opens it itself. The caller closes the descriptor; -1 if there
+ * is none.
+ */
+static int open_same(const mshare_region *region) {
+        _cleanup_(freep) char *path = NULL;
+        _cleanup_(closep) int fd = -1;
+        struct stat ours, theirs;
+        int ret;
+
+        if (asprintf(&path, MSHAREFS_PATH "/%s", region->name) < 0) {
+                path = NULL;
+                return -1;
+        }
+        fd = open(path, region->oflag | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
+        if (fd < 0 || fstat(fd, &ours) < 0 || fstat(region->lease.region.fd, &theirs) < 0 ||
+            ours.st_dev != theirs.st_dev || ours.st_ino != theirs.st_ino)
+                return -1;
+        ret = fd;
+        fd = -1;
+        return ret;
+}
+
 /* 1: done; 0: this kernel does not map regions' files. */
 static int attach_by_descriptor(mshare_region *region, char **ret_message) {
         int prot = region->oflag == O_RDWR ? PROT_READ | PROT_WRITE : PROT_READ, r;
         struct mshare_info info = { .size = region->lease.length };
+        _cleanup_(closep) int same = -1;
         void *p;
 
         r = verify_file(region, region->lease.region.fd, "the descriptor from the broker", ret_message);
         if (r < 0)
                 return r;
 
-        p = mmap(mshare_region_address(region), region->lease.length, prot, MAP_SHARED, region->lease.region.fd, 0);
+        same = open_same(region);
+        p = mmap(mshare_region_address(region), region->lease.length, prot, MAP_SHARED,
+                 same >= 0 ? same : region->lease.region.fd, 0);
         if (p == MAP_FAILED && errno == ENODEV)
                 return 0;
         if (p == MAP_FAILED && errno == EACCES)
