@@ -1,0 +1,78 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# A region in a container of an ordinary user: its own user, mount and process namespaces, no msharefs, and a system call
+# filter that answers ENOSYS to what it does not know, as container managers' filters do. And what a region maps.
+# limit: 600
+# long-kernel: debug
+# long-limit: 900
+# shellcheck disable=SC2016,SC2317
+set -u
+# shellcheck source=tests/guest/tap.bash
+. ./tap.bash
+
+client=/usr/libexec/mshare/tests/guest-client
+region=/sys/fs/mshare/box
+
+needs_mshare
+needs_program $client
+
+# What a container manager does, with what the guest has.
+cat > "$out/contain" << 'SH'
+#!/bin/bash
+exec unshare --user --map-root-user --mount --pid --fork --mount-proc bash -c 'mount -t tmpfs none /sys && exec "$@"' - "$@"
+SH
+chmod 755 "$out" "$out/contain"
+contained() { # contained COMMAND...
+        systemd-run --quiet --pipe --wait -p User=user1000 -p 'SystemCallFilter=@system-service @mount' \
+                -p SystemCallErrorNumber=ENOSYS "$out/contain" "$@"
+}
+window() { python3 -c 'import struct; print("%#x %#x" % struct.unpack("<QQ", open("/sys/fs/mshare/box", "rb").read()))'; }
+answers() { # answers PATTERN COMMAND...: of a client that is told what standard input says, the last line
+        local pattern=$1
+        shift
+        "$@" | tee "$out/said"
+        tail -n 1 "$out/said" | grep -Eq "$pattern"
+}
+
+systemctl enable --now mshared 2> /dev/null
+check 'a region' msharectl create -q box 64M --owner=1000:1000
+check 'a container has no msharefs' contained sh -c '! [ -e /sys/fs/mshare ]'
+check 'nor mshare()' answers '^error 38 ' contained $client <<< "raw box rw $(window)"
+check 'but the library attaches' answers '^ok word$' contained $client <<< $'acquire box rw\nput 4096 word\nget 4096'
+check 'the same memory as elsewhere' answers '^ok word$' setpriv --reuid=1000 --regid=1000 --clear-groups $client \
+        <<< $'acquire box r\nget 4096'
+msharectl create -q theirs 1M
+check "another user's region is refused there, too" answers '^error 13 ' contained $client <<< 'acquire theirs r'
+check 'a server with the preload library has its memory there' answers \
+        'Placed 16777216 bytes of shared memory in region "box", from byte 0' contained sh -c '
+                LD_PRELOAD=libmshare-preload.so MSHARE_REGION=box MSHARE_MIN_SIZE=1M \
+                        python3 -c "import mmap; mmap.mmap(-1, 16 << 20).write(b\"server\")" 2>&1'
+check 'and nobody is left in the region' is 0 msharectl show -p NSharers --value box
+
+# A descriptor that comes with the process, and no bus.
+exec 7<> $region
+check 'a descriptor that was handed on serves without the bus' setpriv --reuid=1000 --regid=1000 --clear-groups \
+        "$out/contain" env DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nowhere python3 -c '
+import ctypes, os, struct
+start, size = struct.unpack("<QQ", os.pread(7, 16, 0))
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+assert libc.mmap(None, size, 3, 1, 7, 0) == start
+assert ctypes.string_at(start, 6) == b"server"'
+exec 7>&-
+
+# What it maps.
+check 'what it maps' bash -c "
+        msharectl maps box
+        msharectl maps box --json=short | python3 -c '
+import json, struct, sys
+start, _ = struct.unpack(\"<QQ\", open(\"$region\", \"rb\").read())
+(m,) = json.load(sys.stdin)
+assert (m[\"start\"], m[\"end\"] - start, m[\"permissions\"]) == (start, 64 << 20, \"rw-s\"), m'"
+check 'is not for who may not read it' bash -c '
+        setpriv --reuid=65534 --regid=65534 --clear-groups msharectl maps box; [ $? = 4 ]'
+check 'and of no other region' bash -c 'msharectl maps nowhere; [ $? = 3 ]'
+check 'they go' msharectl remove box theirs
+
+echo "1..$count"
