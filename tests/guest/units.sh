@@ -156,6 +156,22 @@ systemctl stop db-Wants db-Requires
 rm -f /run/systemd/system/db-{Wants,Requires}.service
 systemctl daemon-reload
 
+# Figures for the textfile collector of node_exporter: the unit writes them, and the timer starts it again and again.
+collector=/var/lib/prometheus/node-exporter
+check 'without the collector there is nothing to write' systemctl start mshare-metrics.service
+check 'and its unit says so' is no systemctl show -P ConditionResult mshare-metrics.service
+mkdir -p $collector
+check 'the timer of the figures' systemctl start mshare-metrics.timer
+check 'has them written' is 1 grep -c '^mshare_up 1$' $collector/mshare.prom
+check 'for all to read' is '644 root root' stat -c '%a %U %G' $collector/mshare.prom
+check 'all of them' is '# EOF' tail -n 1 $collector/mshare.prom
+check 'and nothing else' is mshare.prom ls -A $collector
+rm -f $collector/mshare.prom
+check 'again' is active systemctl is-active mshare-metrics.timer
+check 'and again' sh -c "for _ in \$(seq 600); do [ ! -s $collector/mshare.prom ] || exit 0; sleep 0.1; done; exit 1"
+systemctl stop mshare-metrics.timer
+rm -r /var/lib/prometheus
+
 # A region's unit follows its region, and ends while broker and bus are there to be told.
 if [ "$MSHARE_PATCHED" = yes ]; then
         inactive() { ! systemctl is-active mshare-region@pgdata; }
@@ -163,6 +179,9 @@ if [ "$MSHARE_PATCHED" = yes ]; then
         printf '[Region]\nSize=64M\nUser=postgres\n' > /etc/mshare/regions.d/pgdata.conf
         check 'a region unit' systemctl start mshare-region@pgdata
         check 'has a process' sh -c '[ "$(systemctl show -P MainPID mshare-region@pgdata)" != 0 ]'
+        status() { systemctl show -P StatusText mshare-region@pgdata; }
+        check 'whose status are the figures' is '64M, 0B resident, 0 sharers, page tables: 4K held once, 0B saved' status
+        check 'as systemctl shows them' sh -c 'systemctl status mshare-region@pgdata | grep "Status: \"64M, 0B resident, 0 sharers"'
         check 'a restart of the broker' systemctl restart mshared
         check 'is none of it' is active systemctl is-active mshare-region@pgdata
         check 'its region removed by hand' msharectl remove pgdata
