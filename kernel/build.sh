@@ -25,6 +25,10 @@ kernel_needs() {
                 linux-source-6.12 gcc make flex bison bc libc6-dev libelf-dev libssl-dev kmod cpio rsync xz-utils lz4 ccache git
 }
 
+# bed_patches KIND: what that kind needs besides the series. These mend stock
+# code that our tests run into; they are no part of mshare.
+bed_patches() { if [ "$1" = debug ]; then printf '%s\n' "$KDIR"/bed/*.patch; fi; }
+
 is_patched() { [ "${1#labels-}" != stock ] && [ -s "$KDIR/series" ]; }
 
 # kernel_source: unpack the pristine source if need be; sets $KSRC.
@@ -75,6 +79,7 @@ kernel_key() {
                         # Selftests and documents do not enter the image.
                         grep -vE '^[0-9]+-(docs|selftests)-' "$KDIR/series"
                         if [ "$1" = mutants ]; then sha256sum < "$MUTATIONS/mutations.list"; fi
+                        bed_patches "$1" | xargs -r cat
                         (cd "$KDIR" && find patches files -type f -not -path 'files/tools/*' \
                                 -not -path 'files/Documentation/*' -not -name '[0-9]*-docs-*.patch' \
                                 -not -name '[0-9]*-selftests-*.patch' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
@@ -107,7 +112,7 @@ build_kernel() {
 
 # kernel_tree KIND: the build tree with the series applied and configured.
 kernel_tree() {
-        local kind=$1 tree=$CACHE/tree/$1/linux stage=$CACHE/tree/$1/stage
+        local kind=$1 tree=$CACHE/tree/$1/linux stage=$CACHE/tree/$1/stage patches
         if [ "$(cat "$CACHE/tree/$kind/source" 2> /dev/null)" != "$KSRC" ]; then
                 step "laying out a build tree for the $kind kernel"
                 rm -rf "$CACHE/tree/$kind"
@@ -117,7 +122,8 @@ kernel_tree() {
                 echo "$KSRC" > "$CACHE/tree/$kind/source"
         fi
         if is_patched "$kind"; then
-                "$KDIR/series.sh" stage "$KSRC" "$stage" || die "the patch series cannot be applied (see above)"
+                mapfile -t patches < <(bed_patches "$kind")
+                "$KDIR/series.sh" stage "$KSRC" "$stage" "${patches[@]}" || die "the patch series cannot be applied (see above)"
                 if [ "$kind" = mutants ]; then "$MUTATIONS/apply.py" apply "$stage" || die 'the mutations cannot be applied (see above)'; fi
         else
                 rm -rf "$stage"

@@ -4,10 +4,12 @@
 # kernel/patches and the files of kernel/files that enter the tree with it.
 #
 #   series.sh check            is every file named once, does every name exist?
-#   series.sh stage SRC OUT    the files that the series touches, as they are
+#   series.sh stage SRC OUT [PATCH...]
+#                              the files that the series touches, as they are
 #                              after it, into OUT (a git work tree whose first
 #                              commit holds them as they are in SRC);
-#                              OUT/.git/mshare-paths lists them
+#                              OUT/.git/mshare-paths lists them. PATCHes come
+#                              last; they are files outside the series
 #   series.sh mbox SRC         the series, new files and all, for git am
 #
 # SRC is a pristine kernel tree. MSHARE_SERIES_DIR stands in for kernel/ in tests.
@@ -77,10 +79,12 @@ plain_git() {
                 git -C "$out" -c core.autocrlf=false -c gc.auto=0 -c commit.gpgsign=false "$@"
 }
 
+# stage SRC OUT [PATCH...]; lenient=lenient as in check.
 stage() {
         local src=$1 out=$2 line patch file
+        shift 2
 
-        check "${3:-}"
+        check "${lenient:-}"
         rm -rf "$out"
         mkdir -p "$out"
         plain_git init -q -b series
@@ -89,6 +93,7 @@ stage() {
                         (cd / && git apply --numstat -- "$dir/patches/${line[0]}") | cut -f3-
                         for file in "${line[@]:1}"; do printf '%s\n' "$file"; done
                 done < <(entries)
+                for patch in "$@"; do (cd / && git apply --numstat -- "$patch") | cut -f3-; done
         } | LC_ALL=C sort -u > "$out/.git/mshare-paths"
 
         while read -r file; do
@@ -105,10 +110,7 @@ stage() {
                 for file in "${line[@]:1}"; do
                         [ ! -e "$src/$file" ] || fail "a file of kernel/files exists in the kernel already: $file"
                 done
-                plain_git am -q --keep-non-patch --whitespace=nowarn "$dir/patches/$patch" > "$out/.git/am.log" 2>&1 < /dev/null || {
-                        cat "$out/.git/am.log" >&2
-                        fail "$patch does not apply to this kernel source"
-                }
+                apply "$dir/patches/$patch"
                 [ ${#line[@]} -gt 1 ] || continue
                 for file in "${line[@]:1}"; do
                         mkdir -p "$out/$(dirname "$file")"
@@ -117,6 +119,15 @@ stage() {
                 done
                 plain_git commit -q --amend --no-edit
         done < <(entries)
+        for patch in "$@"; do apply "$patch"; done
+}
+
+# apply PATCH: onto what is in $out.
+apply() {
+        plain_git am -q --keep-non-patch --whitespace=nowarn "$1" > "$out/.git/am.log" 2>&1 < /dev/null || {
+                cat "$out/.git/am.log" >&2
+                fail "${1##*/} does not apply to this kernel source"
+        }
 }
 
 mbox() {
@@ -130,10 +141,10 @@ mbox() {
 
 case ${1:-} in
 check) check ;;
-stage) stage "$2" "$3" lenient ;;
+stage) lenient=lenient && stage "${@:2}" ;;
 mbox) mbox "$2" ;;
 *)
-        sed -n '3,15s/^# \{0,1\}//p' "$0" >&2
+        sed -n '3,17s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
 esac

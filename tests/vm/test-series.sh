@@ -67,6 +67,18 @@ result 'a right series is accepted' $?
 result 'the stage holds patched and new files' $?
 is "$(tr '\n' ' ' < "$work/stage/.git/mshare-paths")" 'include/mshare.h mm/Makefile mm/memory.c mm/mshare.c '
 result 'and nothing else' $?
+# A patch outside the series, for a file that the series leaves alone.
+printf '%s\n' 'From: a <a@a>' 'Subject: [PATCH] mm: mend' '' '---' '--- a/mm/other.c' '+++ b/mm/other.c' '@@ -1 +1 @@' -untouched +mended > "$work/bed.patch"
+"$tool" stage "$src" "$work/bed" "$work/bed.patch" && is "$(cat "$work/bed/mm/other.c")" mended &&
+        cmp -s "$work/bed/mm/memory.c" "$dev/mm/memory.c" && grep -qxF mm/other.c "$work/bed/.git/mshare-paths"
+result 'a patch outside the series comes last' $?
+"$tool" mbox "$src" | grep -qF mm/other.c
+is $? 1
+result 'and does not leave with it' $?
+sed -i 's/^-untouched/-touched/' "$work/bed.patch"
+"$tool" stage "$src" "$work/bed" "$work/bed.patch" 2> "$work/out"
+is "$? $(grep -c '^kernel/series: bed.patch does not apply' "$work/out")" '1 1'
+result 'one that does not apply is an error' $?
 
 "$tool" mbox "$src" > "$work/mbox"
 cp -r "$src" "$work/am"

@@ -261,11 +261,11 @@ lint_checkpatch() {
         export COMMON
         export -f checkpatch checkpatch_once
         # Several at once; those that are clean are then counted from the memo.
-        tree_files 'kernel/files/*.c' 'kernel/files/*.h' 'kernel/patches/*.patch' |
+        tree_files 'kernel/files/*.c' 'kernel/files/*.h' 'kernel/patches/*.patch' 'kernel/bed/*.patch' |
                 xargs -r -P "$JOBS" -n 1 bash -c 'checkpatch_once "$1" > /dev/null 2>&1' checkpatch || true
         while read -r file; do
                 check checkpatch "$file" checkpatch_once "$file"
-        done < <(tree_files 'kernel/files/*.c' 'kernel/files/*.h' 'kernel/patches/*.patch')
+        done < <(tree_files 'kernel/files/*.c' 'kernel/files/*.h' 'kernel/patches/*.patch' 'kernel/bed/*.patch')
 }
 
 checkpatch_once() {
