@@ -69,7 +69,7 @@ run_phase() {
 
 # run_phases: those of $chosen, each as soon as it may begin.
 run_phases() {
-        local logs i pid waiting rest
+        local logs i pid rc waiting rest
         local -A at_work=()
         logs=$(mktemp -d)
         waiting=" ${chosen[*]} "
@@ -82,8 +82,11 @@ run_phases() {
                 done
                 # Nothing can begin, and nothing goes on: two wait for each other.
                 [ ${#at_work[@]} -gt 0 ] || die "phases that wait for what never ends:$waiting"
-                wait -n -p pid "${!at_work[@]}" || true
+                rc=0
+                wait -n -p pid "${!at_work[@]}" || rc=$?
                 i=${at_work[$pid]}
+                # A phase counts its own failures. Its shell fails only if it is killed.
+                if [ $rc != 0 ]; then RESULTS=$logs/$i.results point "${PLAN_TITLES[i]}" 'the phase itself' fail "its shell ended with status $rc"; fi
                 unset "at_work[$pid]"
                 cat "$logs/$i" >&2
                 cat "$logs/$i.results" >> "$RESULTS"

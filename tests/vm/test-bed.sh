@@ -128,11 +128,14 @@ plan third Third 1 works third 0
 after first second
 plan second Second 1 meets second first
 plan fourth Fourth 1 bash -c 'exit 5'
-run_plan first second third fourth
+# Kills the shell that runs it, which is the parent of its own.
+killed() { local self=$BASHPID; check fifth name true; kill -9 "$(awk '/^PPid:/ { print $2 }' "/proc/$self/status")"; }
+plan fifth Fifth 1 killed
+run_plan first second third fourth fifth
 "$VM/report.py" sum "$RESULTS"
 EOF
 (cd "$vm/../.." && VM=$vm bash "$work/plan" "$work" > "$work/out" 2> "$work/err")
-[ $? = 1 ] && [ "$(tail -n 1 "$work/out")" = '3 passed, 1 failed, 0 skipped' ] && grep -q '^  Fourth: the phase itself' "$work/out" &&
+[ $? = 1 ] && [ "$(tail -n 1 "$work/out")" = '4 passed, 2 failed, 0 skipped' ] && [ "$(grep -c '^  \(Fourth\|Fifth\): the phase itself' "$work/out")" = 2 ] &&
         [ "$(grep -n 'begin third' "$work/cache/order" | cut -d: -f1)" -gt "$(grep -n 'end' "$work/cache/order" | sed -n '2s/:.*//p')" ]
 result 'phases run two at once, and after those they need' $?
 loop='import guest, os, sys
