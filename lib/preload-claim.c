@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,7 +34,6 @@ static int open_region(const char *name, int file, int *ret, struct stat *ret_st
                 return message_set(ret_message, -ENOMEM, "Cannot claim region \"%s\": out of memory", name);
         }
 
-        /* For writing, so that a process that may only read the region cannot keep the server out with a lock. */
         fd = file >= 0 ? fcntl(file, F_DUPFD_CLOEXEC, 3) : open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
         if (fd < 0 || fstat(fd, ret_st) < 0) {
                 r = -xerrno();
@@ -45,6 +43,29 @@ static int open_region(const char *name, int file, int *ret, struct stat *ret_st
 
         *ret = TAKE_FD(fd);
         return 0;
+}
+
+/*
+ * Locks the first byte of the file for writing, which needs a descriptor that is open for writing. flock() does not need one:
+ * with it a process that may only read the region could keep the server out. Such a process can still take a read lock. No
+ * server does, so we then go on without the lock. This is safe because the lock only makes servers wait for each other: what
+ * keeps them apart is the kernel's count of sharers, also where the other server has an older library. The lock belongs to the
+ * open file: processes that the server forks hold it, too, and what it executes does not. -EWOULDBLOCK: a process that may
+ * write the region has the lock.
+ */
+static int lock_file(int fd) {
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
+
+        if (fcntl(fd, F_OFD_SETLK, &lock) >= 0)
+                return 0;
+        if (errno != EAGAIN && errno != EACCES)
+                return -xerrno();
+
+        /* Only a write lock is in the way of a read lock. */
+        lock = (struct flock){ .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1 };
+        if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
+                return -xerrno();
+        return lock.l_type == F_UNLCK ? 0 : -EWOULDBLOCK;
 }
 
 int preload_claim_open(const char *name, int file, struct own_fd *ret, unsigned int *tries, char **ret_message) {
@@ -64,7 +85,7 @@ int preload_claim_open(const char *name, int file, struct own_fd *ret, unsigned 
                                    name, (unsigned int) st.st_uid, (unsigned int) geteuid());
 
         do
-                r = flock(fd, LOCK_EX | LOCK_NB) < 0 ? -xerrno() : 0;
+                r = lock_file(fd);
         while ((r == -EWOULDBLOCK || r == -EINTR) && preload_claim_wait(tries));
         if (r == -EWOULDBLOCK)
                 return message_set(ret_message, -EBUSY,
@@ -97,7 +118,7 @@ static int open_again(const char *name, int file, struct own_fd *claim, char **r
                                    name);
 
         /* A server that takes the lock from now on finds us among the sharers. */
-        (void) flock(fd, LOCK_EX | LOCK_NB);
+        (void) lock_file(fd);
         claim->fd = TAKE_FD(fd);
         return 0;
 }

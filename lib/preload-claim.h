@@ -6,9 +6,10 @@
 #include "own-fd.h"
 
 /*
- * Locks the region's file, so that no other server takes the region at the same time. file is that file, opened, or -1: then
- * it is opened in msharefs, which a container may not have. Waits for at most *tries tenths of a second. Refuses a region whose
- * owner is neither root nor the effective user: the owner could read the server's data. Negative errno and a message, or 0.
+ * Locks the region's file, so that servers that start at the same time take turns. A process that may only read the region
+ * cannot hold this lock. file is that file, opened for writing, or -1: then it is opened in msharefs, which a container may not
+ * have. Waits for at most *tries tenths of a second. Refuses a region whose owner is neither root nor the effective user: the
+ * owner could read the server's data. Negative errno and a message, or 0.
  */
 int preload_claim_open(const char *name, int file, struct own_fd *ret, unsigned int *tries, char **ret_message);
 

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
@@ -336,6 +337,43 @@ static void test_two_servers(void) {
         drop_region("r");
 }
 
+static int open_file(const char *region, int flags) {
+        g_autofree char *path = g_build_filename(g_getenv("FAKE_MSHARE"), region, NULL);
+        int fd = open(path, flags | O_CLOEXEC);
+
+        g_assert_cmpint(fd, >=, 0);
+        return fd;
+}
+
+static void test_locks(void) {
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+        g_autofree char *text = NULL;
+        int fd;
+
+        make_region("r", BIG, NULL, NULL);
+
+        /* Whoever may only read the region has these locks at most. */
+        fd = open_file("r", O_RDONLY);
+        g_assert_cmpint(fcntl(fd, F_OFD_SETLK, &lock), ==, -1);
+        g_assert_cmpint(errno, ==, EBADF);
+        g_assert_cmpint(flock(fd, LOCK_EX | LOCK_NB), ==, 0);
+        expect(serve_small, "r", "1M", 1);
+        lock.l_type = F_RDLCK;
+        g_assert_cmpint(fcntl(fd, F_OFD_SETLK, &lock), ==, 0);
+        expect(serve_small, "r", "1M", 1);
+        (void) close(fd);
+
+        /* A server that has the lock, and is about to attach. */
+        fd = open_file("r", O_RDWR);
+        lock.l_type = F_WRLCK;
+        g_assert_cmpint(fcntl(fd, F_OFD_SETLK, &lock), ==, 0);
+        wanted_errno = EBUSY;
+        g_assert_cmpint(run_server(serve_refused, "r", NULL, NULL, &text), ==, 0);
+        assert_sentence(text, "another server has its shared memory there", "MSHARE_FALLBACK is not yes");
+        (void) close(fd);
+        drop_region("r");
+}
+
 static void test_exec_drops(void) {
         int in[2];
         pid_t pid;
@@ -377,6 +415,7 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/preload/failures are told once and fall back or refuse", test_failures);
         g_test_add_func("/preload/bad settings are told", test_bad_settings);
         g_test_add_func("/preload/two servers never share a region", test_two_servers);
+        g_test_add_func("/preload/a reader's locks keep no server out", test_locks);
         g_test_add_func("/preload/exec drops the lease", test_exec_drops);
         return g_test_run();
 }
