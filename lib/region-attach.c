@@ -124,7 +124,6 @@ static int open_same(const mshare_region *region) {
         _cleanup_(freep) char *path = NULL;
         _cleanup_(closep) int fd = -1;
         struct stat ours, theirs;
-        int ret;
 
         if (asprintf(&path, MSHAREFS_PATH "/%s", region->name) < 0) {
                 path = NULL;
@@ -134,9 +133,7 @@ static int open_same(const mshare_region *region) {
         if (fd < 0 || fstat(fd, &ours) < 0 || fstat(region->lease.region.fd, &theirs) < 0 ||
             ours.st_dev != theirs.st_dev || ours.st_ino != theirs.st_ino)
                 return -1;
-        ret = fd;
-        fd = -1;
-        return ret;
+        return TAKE_FD(fd);
 }
 
 /* 1: done; 0: this kernel does not map regions' files. */
