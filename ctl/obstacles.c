@@ -13,6 +13,8 @@
 
 #define PRELOAD "libmshare-preload.so"
 #define BYTES_MAX 32
+/* What attaches by name. Otherwise the library maps the descriptor that the broker has opened. */
+#define FALLBACK "only if the broker or the kernel is too old to attach regions by descriptor"
 
 void obstacles_done(struct obstacles *o) {
         size_t i;
@@ -175,10 +177,11 @@ static int find_kernel_obstacles(const struct process *p, const struct target *t
                         "region's window of %s",
                         format_bytes(p->limit_as, b1, sizeof(b1)), format_bytes(t->length, b2, sizeof(b2)));
         if (r >= 0 && !p->mounted)
-                r = add(o, MSHAREFS_PATH " may be missing: the server does not see msharefs there");
+                r = add(o, "The server does not see msharefs on " MSHAREFS_PATH ", which it needs " FALLBACK);
         else if (r >= 0 && p->read_only)
-                r = add(o, MSHAREFS_PATH " may be needed and is read-only for the server: a unit with "
-                                         "ProtectKernelTunables= needs ReadWritePaths=" MSHAREFS_PATH);
+                r = add(o,
+                        MSHAREFS_PATH " is read-only for the server, which needs it writable " FALLBACK
+                                      "; then a unit with ProtectKernelTunables= needs ReadWritePaths=" MSHAREFS_PATH);
         if (r >= 0 && p->seccomp != 0)
                 r = add(o,
                         "A system call filter (SystemCallFilter=, seccomp) is active and may refuse what the library "

@@ -143,8 +143,8 @@ check "somebody else's region" unshared 'Mode 06[0-9]+ of region "pgdata".* does
 sed -i 's/^User=.*/User=postgres/' $regions/pgdata.conf
 systemctl stop "$unit" mshare-region@pgdata
 check 'LimitAS=' unshared 'address space is limited to 100G \(LimitAS=' LimitAS=100G
-check '/sys that is not there' unshared '/sys/fs/mshare may be missing' InaccessiblePaths=/sys
-check '/sys that is read-only' unshared '/sys/fs/mshare may be needed and is read-only' ReadOnlyPaths=/sys
+check '/sys that is not there' unshared 'does not see msharefs on /sys/fs/mshare, which it needs only if' InaccessiblePaths=/sys
+check '/sys that is read-only' unshared '/sys/fs/mshare is read-only for the server, which needs it writable only if' ReadOnlyPaths=/sys
 check 'a filter of system calls' unshared 'system call filter' SystemCallFilter=@system-service SystemCallErrorNumber=EPERM
 rm "$dropins/more.conf"
 sed -i 's/^shared_buffers = .*/shared_buffers = 16MB/' "$etc/postgresql.conf"
