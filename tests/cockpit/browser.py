@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../daemon"))
@@ -18,11 +19,11 @@ import harness  # noqa: E402
 WS = "/usr/lib/cockpit/cockpit-ws"
 TOOLS = {"chromium": "chromium", "chromedriver": "chromium-driver", "cockpit-bridge": "cockpit-bridge",
          "unshare": "util-linux", "setpriv": "util-linux"}
-# What is slow here is the machine. Nothing waits so long that has come.
+# For a slow machine: a wait ends as soon as what it waits for is there.
 TIMEOUT = 60
 
 
-def missing():
+def missing() -> str | None:
     """Why there can be no such test here, or None."""
     if os.getuid() != 0:
         return "only root can run a broker and clients under users of their own"
@@ -34,16 +35,16 @@ def missing():
     return "not installed: " + " ".join(sorted(set(packages))) if packages else None
 
 
-def free_port():
+def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+        return int(s.getsockname()[1])
 
 
 class Server:
     """cockpit-ws whose only session is one of that user, on the bus of env."""
 
-    def __init__(self, env, uid):
+    def __init__(self, env: harness.Env, uid: int) -> None:
         self.env = env
         self.port = free_port()
         share = os.path.join(env.top, "share/cockpit")
@@ -66,15 +67,15 @@ class Server:
             env=dict(env.environ(), XDG_CONFIG_DIRS=env.top), stdout=env.log, stderr=env.log, start_new_session=True)
         harness.wait_until(self.answers, timeout=TIMEOUT, what="cockpit-ws")
 
-    def answers(self):
+    def answers(self) -> bool:
         assert self.process.poll() is None, "cockpit-ws has gone"
         with socket.socket() as s:
             return s.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def url(self):
+    def url(self) -> str:
         return "http://127.0.0.1:%d/cockpit/@localhost/mshare/index.html" % self.port
 
-    def stop(self):
+    def stop(self) -> None:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -83,7 +84,7 @@ class Server:
 class Browser:
     """One for all tests; each has a page of its own."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
         self.profile = tempfile.mkdtemp(prefix="mshare-chromium-")
@@ -99,7 +100,7 @@ class Browser:
             shutil.rmtree(self.profile, ignore_errors=True)
             raise
 
-    def close(self):
+    def close(self) -> None:
         self.driver.quit()
         shutil.rmtree(self.profile, ignore_errors=True)
 
@@ -107,21 +108,21 @@ class Browser:
 class Page:
     """What is on the page, by CSS selectors."""
 
-    def __init__(self, browser, url):
+    def __init__(self, browser: Browser, url: str) -> None:
         self.driver = browser.driver
         self.driver.get_log("browser")  # what the last one left
         self.driver.get(url)
 
-    def all(self, css):
+    def all(self, css: str) -> Any:
         return self.driver.find_elements("css selector", css)
 
-    def text(self, css):
+    def text(self, css: str) -> Any:
         """Of the first such element as the document has it, shown or not; None if there is none."""
         return self.driver.execute_script(
             "const e = document.querySelector(arguments[0]); return e && e.textContent", css)
 
-    def wait_text(self, css, *parts):
-        def found():
+    def wait_text(self, css: str, *parts: str) -> None:
+        def found() -> bool:
             text = self.text(css)
             return text is not None and all(part in text for part in parts)
         try:
@@ -129,33 +130,33 @@ class Page:
         except AssertionError as e:
             raise AssertionError("%s, which has %r; page: %r; log: %r" % (e, self.text(css), self.text("body"), self.log())) from e
 
-    def wait_gone(self, css):
+    def wait_gone(self, css: str) -> None:
         harness.wait_until(lambda: not self.all(css), timeout=TIMEOUT, what="%s to go; it says %r" % (css, self.text(css)))
 
-    def click(self, css):
+    def click(self, css: str) -> None:
         harness.wait_until(lambda: any(e.is_displayed() and e.is_enabled() for e in self.all(css)[:1]),
                            timeout=TIMEOUT, what="%s to be there to click on" % css)
         self.all(css)[0].click()
 
-    def type(self, css, text):
+    def type(self, css: str, text: str) -> None:
         element = self.all(css)[0]
         element.clear()
         element.send_keys(text)
 
-    def cells(self, name):
+    def cells(self, name: str) -> Any:
         """Of a region's row, by their classes."""
         return self.driver.execute_script(
             "const cells = {}; for (const td of document.querySelectorAll('tbody[data-region=\"' + arguments[0] + '\"] > tr:first-child > td'))"
             " cells[td.dataset.label || 'actions'] = td.textContent; return cells", name)
 
-    def names(self):
+    def names(self) -> Any:
         return self.driver.execute_script(
             "return [...document.querySelectorAll('#regions > tbody')].map(body => body.dataset.region)")
 
-    def log(self):
+    def log(self) -> list[str]:
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
-    def shoot(self, path):
+    def shoot(self, path: str) -> None:
         height = self.driver.execute_script("return document.documentElement.scrollHeight")
         self.driver.set_window_size(1200, max(700, height + 150))
         self.driver.save_screenshot(path)

@@ -162,7 +162,7 @@ def test_authentication_is_asked_for_only_if_the_call_allows_it(env):
 def test_polkit_yes_admits_where_the_mode_does_not(env):
     env.start_polkit()
     env.start()
-    root, stranger, owner = env.client(0), env.client(MAIL), env.client(GAMES)
+    root, stranger = env.client(0), env.client(MAIL)
     path, address, length = root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
     set_acl(env.fs("r"), (1, 6, None), (4, 0, None), (32, 0, None))
     env.allow("org.mshare1.acquire-region")

@@ -6,10 +6,14 @@ import json
 import os
 import sys
 import time
+from typing import Any
 
 import dbus
 import dbus.bus
 import dbus.lowlevel
+
+# One line of standard input.
+Command = dict[str, Any]
 
 # The types of the options that are not strings.
 OPTION_TYPES = {
@@ -19,23 +23,24 @@ OPTION_TYPES = {
 
 
 class State:
-    def __init__(self):
-        self.bus = self.gio = None
-        self.fds = {}
+    def __init__(self) -> None:
+        self.bus: Any = None        # of python3-dbus
+        self.gio: Any = None        # of GLib
+        self.fds: dict[int, int] = {}
         self.n = 0
 
-    def connect(self):
+    def connect(self) -> Any:
         if not self.bus:
             self.bus = dbus.bus.BusConnection(os.environ["DBUS_SYSTEM_BUS_ADDRESS"])
         return self.bus
 
-    def keep(self, fd):
+    def keep(self, fd: int) -> int:
         self.n += 1
         self.fds[self.n] = fd
         return self.n
 
 
-def plain(state, v):
+def plain(state: State, v: Any) -> Any:
     if isinstance(v, dbus.types.UnixFd):
         fd = v.take()
         os.set_inheritable(fd, False)
@@ -53,7 +58,7 @@ def plain(state, v):
     return int(v)
 
 
-def option(state, key, value):
+def option(state: State, key: str, value: Any) -> Any:
     if isinstance(value, dict):  # a value of a type that is not right: {"type": ..., "value": ...}
         return getattr(dbus, value["type"])(value["value"])
     if key == "fd":
@@ -61,7 +66,7 @@ def option(state, key, value):
     return OPTION_TYPES.get(key, dbus.String)(value)
 
 
-def message(state, c):
+def message(state: State, c: Command) -> Any:
     m = dbus.lowlevel.MethodCallMessage(c.get("destination", "org.mshare1"), c["path"], c["interface"], c["member"])
     args = list(c.get("args", []))
     for i, a in enumerate(args):
@@ -74,13 +79,13 @@ def message(state, c):
     return m
 
 
-def do_call(state, c):
+def do_call(state: State, c: Command) -> Any:
     reply = state.connect().send_message_with_reply_and_block(message(state, c), c.get("timeout", 60))
     result = [plain(state, v) for v in reply.get_args_list()]
     return result[0] if len(result) == 1 else result
 
 
-def do_flood(state, c):
+def do_flood(state: State, c: Command) -> Any:
     """Sends a call many times without reading answers, then leaves the bus in the middle of it."""
     m = message(state, c)
     m.set_no_reply(True)
@@ -92,7 +97,7 @@ def do_flood(state, c):
     return True
 
 
-def do_send(state, c):
+def do_send(state: State, c: Command) -> Any:
     """Sends without waiting for the answer."""
     for _ in range(c.get("times", 1)):
         state.connect().send_message(message(state, c))
@@ -100,7 +105,7 @@ def do_send(state, c):
     return True
 
 
-def do_send_with_fds(state, c):
+def do_send_with_fds(state: State, c: Command) -> Any:
     """As do_send(), with descriptors that the call does not speak of; another library, as python3-dbus cannot do it."""
     from gi.repository import Gio, GLib
     if not state.gio:
@@ -124,9 +129,9 @@ def do_send_with_fds(state, c):
     return True
 
 
-def do_many(state, c):
+def do_many(state: State, c: Command) -> Any:
     """One call after the other; counts what came of it."""
-    counts = {}
+    counts: dict[str, int] = {}
     for _ in range(c["times"]):
         try:
             do_call(state, c)
@@ -137,35 +142,35 @@ def do_many(state, c):
     return counts
 
 
-def do_open(state, c):
+def do_open(state: State, c: Command) -> Any:
     return state.keep(os.open(c["file"], getattr(os, c.get("flags", "O_RDWR")) | os.O_CLOEXEC))
 
 
-def do_pipe(state, c):
+def do_pipe(state: State, c: Command) -> Any:
     return [state.keep(fd) for fd in os.pipe()]
 
 
-def do_close(state, c):
+def do_close(state: State, c: Command) -> Any:
     os.close(state.fds.pop(c["fd"]))
     return True
 
 
-def do_close_and_call(state, c):
+def do_close_and_call(state: State, c: Command) -> Any:
     os.close(state.fds.pop(c["fd"]))
     return do_call(state, c)
 
 
-def do_unique_name(state, _c):
+def do_unique_name(state: State, _c: Command) -> Any:
     return state.connect().get_unique_name()
 
 
-def do_disconnect(state, c):
+def do_disconnect(state: State, c: Command) -> Any:
     state.bus.close()
     state.bus = None
     return True
 
 
-def do_fork_hold(state, c):
+def do_fork_hold(state: State, c: Command) -> Any:
     """A child that has the lease by fork and nothing else of us."""
     pid = os.fork()
     if pid == 0:
@@ -176,7 +181,7 @@ def do_fork_hold(state, c):
     return pid
 
 
-def do_exec_hold(state, c):
+def do_exec_hold(state: State, c: Command) -> Any:
     """A child that has the lease by fork, then runs another program."""
     pid = os.fork()
     if pid == 0:
@@ -186,27 +191,27 @@ def do_exec_hold(state, c):
     return pid
 
 
-def do_kill_child(state, c):
+def do_kill_child(state: State, c: Command) -> Any:
     os.kill(c["pid"], 9)
     os.waitpid(c["pid"], 0)
     return True
 
 
-def do_describe(state, c):
+def do_describe(state: State, c: Command) -> Any:
     """What a descriptor is open on, and for what."""
     st = os.fstat(state.fds[c["fd"]])
     return {"inode": st.st_ino, "access": fcntl.fcntl(state.fds[c["fd"]], fcntl.F_GETFL) & os.O_ACCMODE}
 
 
-def do_read(state, c):
+def do_read(state: State, c: Command) -> Any:
     return list(os.read(state.fds[c["fd"]], c["bytes"]))
 
 
-def do_write(state, c):
+def do_write(state: State, c: Command) -> Any:
     return os.write(state.fds[c["fd"]], b"x" * c["bytes"])
 
 
-def main():
+def main() -> None:
     state = State()
     for line in sys.stdin:
         c = json.loads(line)

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Users that every Debian has: dbus-daemon turns away uids that have no name.
@@ -35,7 +37,7 @@ BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
 """
 
 
-def installed_policy():
+def installed_policy() -> str:
     """What is installed for the bus, for the user that the daemon has here."""
     with open(os.path.join(HERE, "../../dbus/org.mshare1.conf"), encoding="utf-8") as f:
         text = f.read()
@@ -49,16 +51,16 @@ class Skip(Exception):
 
 
 class BusError(Exception):
-    def __init__(self, name, message):
+    def __init__(self, name: str, message: str) -> None:
         super().__init__(name + ": " + message)
         self.name = name
         self.message = message
 
-    def is_(self, short):
+    def is_(self, short: str) -> bool:
         return self.name in ("org.mshare1.Error." + short, "org.freedesktop.DBus.Error." + short)
 
 
-def wait_until(condition, timeout=10, step=0.02, what="condition"):
+def wait_until(condition: Callable[[], Any], timeout: float = 10, step: float = 0.02, what: str = "condition") -> Any:
     end = time.monotonic() + timeout
     while True:
         value = condition()
@@ -69,7 +71,7 @@ def wait_until(condition, timeout=10, step=0.02, what="condition"):
         time.sleep(step)
 
 
-def as_user(uid, gid=None, groups=(), caps=""):
+def as_user(uid: int, gid: int | None = None, groups: Sequence[int] = (), caps: str = "") -> list[str]:
     gid = uid if gid is None else gid
     cmd = ["setpriv", "--reuid=%d" % uid, "--regid=%d" % gid]
     cmd += ["--groups=" + ",".join(map(str, groups))] if groups else ["--clear-groups"]
@@ -86,7 +88,7 @@ mount --make-private /proc && mount --rbind / /proc && mount --make-rprivate /pr
 """
 
 
-def unshared(script, *args):
+def unshared(script: str, *args: str) -> list[str]:
     """The command that runs this shell script with mounts of its own; the arguments are $1 and so on."""
     return ["unshare", "-m", "--propagation", "unchanged", "sh", "-c", UNSHARED, "sh", script, "sh", *args]
 
@@ -94,15 +96,15 @@ def unshared(script, *args):
 class Bus:
     """A private bus that takes every user, started as the system starts it."""
 
-    def __init__(self, kind, top):
+    def __init__(self, kind: str, top: str) -> None:
         self.kind = kind
         self.dir = os.path.join(top, "bus")
         os.mkdir(self.dir, 0o755)
         self.path = os.path.join(self.dir, "socket")
         self.address = "unix:path=" + self.path
         self.log = open(os.path.join(self.dir, "log"), "w+")
-        self.journal = None
-        self.process = None
+        self.journal: socket.socket | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self.policy = installed_policy()
         try:
             self.start()
@@ -110,7 +112,7 @@ class Bus:
             self.stop()
             raise
 
-    def start(self):
+    def start(self) -> None:
         config = os.path.join(self.dir, "bus.conf")
         with open(config, "w") as f:
             f.write(BUS_CONFIG % (self.path, self.policy))
@@ -120,9 +122,10 @@ class Bus:
             cmd = ["dbus-daemon", "--nofork", "--nopidfile", "--config-file=" + config]
         else:
             cmd = self.broker_command(config)
-        self.process = subprocess.Popen(cmd, stdout=self.log, stderr=self.log, start_new_session=True)
-        wait_until(lambda: os.path.exists(self.path) or self.process.poll() is not None, what="the bus socket")
-        if self.process.poll() is not None:
+        process = subprocess.Popen(cmd, stdout=self.log, stderr=self.log, start_new_session=True)
+        self.process = process
+        wait_until(lambda: os.path.exists(self.path) or process.poll() is not None, what="the bus socket")
+        if process.poll() is not None:
             self.does_not_run("")
         os.chmod(self.path, 0o666)
         # The socket has its name a moment before it listens.
@@ -130,18 +133,18 @@ class Bus:
             probe = subprocess.run(["busctl", "--address=" + self.address, "call", "org.freedesktop.DBus",
                                     "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId"],
                                    capture_output=True, text=True, timeout=20)
-            if "Connection refused" not in probe.stderr or self.process.poll() is not None:
+            if "Connection refused" not in probe.stderr or process.poll() is not None:
                 break
             time.sleep(0.1)
         if probe.returncode != 0:
             self.does_not_run(probe.stderr)
 
-    def does_not_run(self, why):
+    def does_not_run(self, why: str) -> NoReturn:
         self.stop()
         self.log.seek(0)
         raise Skip("%s does not run here: %s" % (self.kind, (self.log.read() or why).strip()[-200:]))
 
-    def broker_command(self, config):
+    def broker_command(self, config: str) -> list[str]:
         """dbus-broker's launcher wants a journal and a listening socket, both of which systemd gives it elsewhere."""
         for tool in ("dbus-broker-launch", "systemd-socket-activate", "unshare"):
             if not shutil.which(tool):
@@ -157,7 +160,7 @@ class Bus:
                  '--config-file="$3"'
         return unshared(script, run, self.path, config)
 
-    def stop(self):
+    def stop(self) -> None:
         if self.process and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGTERM)
             try:
@@ -171,19 +174,21 @@ class Bus:
 
 
 class Client:
-    """A process under another uid that does what it is told; see client.py."""
+    """A process under another uid that makes calls; see client.py."""
 
-    def __init__(self, env, uid, gid=None, groups=()):
+    def __init__(self, env: "Env", uid: int, gid: int | None = None, groups: Sequence[int] = ()) -> None:
         self.uid = uid
         environ = dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=env.bus.address)
         self.process = subprocess.Popen(as_user(uid, gid, groups) + ["/usr/bin/python3", env.script("client.py")],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ)
 
-    def send(self, what, **kwargs):
+    def send(self, what: str, **kwargs: Any) -> None:
+        assert self.process.stdin
         self.process.stdin.write(json.dumps(dict(kwargs, what=what)) + "\n")
         self.process.stdin.flush()
 
-    def receive(self):
+    def receive(self) -> Any:
+        assert self.process.stdout
         line = self.process.stdout.readline()
         if not line:
             raise AssertionError("the client process is gone")
@@ -192,45 +197,46 @@ class Client:
             raise BusError(answer["error"], answer["message"])
         return answer["result"]
 
-    def do(self, what, **kwargs):
+    def do(self, what: str, **kwargs: Any) -> Any:
         self.send(what, **kwargs)
         return self.receive()
 
-    def manager(self, member, signature="", *args, **kwargs):
+    def manager(self, member: str, signature: str = "", *args: Any, **kwargs: Any) -> Any:
         return self.do("call", path="/org/mshare1", interface="org.mshare1.Manager", member=member,
                        signature=signature, args=args, **kwargs)
 
-    def region(self, path, member, signature="", *args):
+    def region(self, path: str, member: str, signature: str = "", *args: Any) -> Any:
         return self.do("call", path=path, interface="org.mshare1.Region", member=member, signature=signature, args=args)
 
-    def get(self, path, interface, name):
+    def get(self, path: str, interface: str, name: str) -> Any:
         return self.do("call", path=path, interface="org.freedesktop.DBus.Properties", member="Get", signature="ss",
                        args=[interface, name])
 
-    def create(self, name, size=1 << 20, mode=0o600, **options):
+    def create(self, name: str, size: int = 1 << 20, mode: int = 0o600, **options: Any) -> Any:
         return self.manager("CreateRegion", "stua{sv}", name, size, mode, options)
 
-    def acquire(self, name, access="rw"):
+    def acquire(self, name: str, access: str = "rw") -> tuple[int, int, int]:
         address, length, lease = self.manager("AcquireRegion", "ssa{sv}", name, access, {})
         return address, length, lease
 
-    def open(self, name, access="rw"):
+    def open(self, name: str, access: str = "rw") -> tuple[int, int, int, int]:
         address, length, lease, file = self.manager("OpenRegion", "ssa{sv}", name, access, {})
         return address, length, lease, file
 
-    def remove(self, name, **options):
+    def remove(self, name: str, **options: Any) -> Any:
         return self.manager("RemoveRegion", "sa{sv}", name, options)
 
-    def list(self):
+    def list(self) -> dict[str, dict[str, Any]]:
         return {r[0]: dict(zip(("name", "path", "address", "length", "mode", "uid", "gid", "clients", "state"), r))
                 for r in self.manager("ListRegions")}
 
-    def close(self):
+    def close(self) -> None:
         if self.process.poll() is None:
+            assert self.process.stdin
             self.process.stdin.close()
             self.process.wait(20)
 
-    def kill(self):
+    def kill(self) -> None:
         self.process.kill()
         self.process.wait()
 
@@ -238,7 +244,7 @@ class Client:
 class Env:
     """One bus, one daemon, one pretended kernel."""
 
-    def __init__(self, binary, kind, wrapper=()):
+    def __init__(self, binary: str, kind: str, wrapper: Iterable[str] = ()) -> None:
         self.top = tempfile.mkdtemp(prefix="mshared-")
         try:
             self.fill(binary, kind, wrapper)
@@ -246,13 +252,12 @@ class Env:
             shutil.rmtree(self.top, ignore_errors=True)
             raise
 
-    def fill(self, binary, kind, wrapper):
+    def fill(self, binary: str, kind: str, wrapper: Iterable[str]) -> None:
         os.chmod(self.top, 0o755)
         self.wrapper = list(wrapper)
-        self.clients = []
-        self.daemon = None
-        self.polkit = None
-        self.bus = None
+        self.clients: list[Client] = []
+        self.daemon: subprocess.Popen[bytes] | None = None
+        self.polkit: subprocess.Popen[bytes] | None = None
         self.kernel = os.path.join(self.top, "kernel")
         self.runtime = os.path.join(self.top, "run")
         self.config = os.path.join(self.top, "etc")
@@ -270,15 +275,15 @@ class Env:
         self.log = open(os.path.join(self.top, "log"), "w+")
         self.bus = Bus(kind, self.top)
 
-    def script(self, name):
+    def script(self, name: str) -> str:
         return os.path.join(self.top, name)
 
-    def environ(self):
+    def environ(self) -> dict[str, str]:
         return dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.bus.address, RUNTIME_DIRECTORY=self.runtime,
                     CONFIGURATION_DIRECTORY=self.config, MSHARED_TEST_ROOT=self.kernel,
                     MSHARED_TEST_EXECUTABLE=self.binary)
 
-    def start(self, notify=False):
+    def start(self, notify: bool = False) -> float | None:
         environ = self.environ()
         notifier = None
         if notify:
@@ -301,18 +306,23 @@ class Env:
         self.wait_for_name()
         return None
 
-    def name_is_ours(self):
+    def name_is_ours(self) -> bool:
         r = subprocess.run(["busctl", "--address=" + self.bus.address, "call", "org.freedesktop.DBus",
                             "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetConnectionUnixProcessID", "s",
                             "org.mshare1"], capture_output=True, text=True)
-        return r.stdout.split() == ["u", str(self.daemon.pid)]
+        return r.stdout.split() == ["u", str(self.running().pid)]
 
-    def wait_for_name(self):
+    def wait_for_name(self) -> None:
         """Not by the name alone: the bus may not have noticed yet that the last one was killed."""
-        wait_until(lambda: self.daemon.poll() is not None or self.name_is_ours(), timeout=60, what="org.mshare1")
-        assert self.daemon.poll() is None, "the daemon has gone"
+        daemon = self.running()
+        wait_until(lambda: daemon.poll() is not None or self.name_is_ours(), timeout=60, what="org.mshare1")
+        assert daemon.poll() is None, "the daemon has gone"
 
-    def stop(self, sig=signal.SIGTERM, expect=0):
+    def running(self) -> "subprocess.Popen[bytes]":
+        assert self.daemon, "the daemon has not been started"
+        return self.daemon
+
+    def stop(self, sig: int = signal.SIGTERM, expect: int = 0) -> None:
         if not self.daemon:
             return
         if self.daemon.poll() is None:
@@ -322,11 +332,11 @@ class Env:
         if sig == signal.SIGTERM:
             assert status == expect, "the daemon exited with %d" % status
 
-    def restart(self, sig=signal.SIGTERM):
+    def restart(self, sig: int = signal.SIGTERM) -> None:
         self.stop(sig)
         self.start()
 
-    def start_polkit(self):
+    def start_polkit(self) -> None:
         template = os.path.join(HERE, "polkit_mock.py")
         self.polkit = subprocess.Popen(["/usr/bin/python3", "-m", "dbusmock", "--system", "--template", template],
                                        env=self.environ(), stdout=self.log, stderr=self.log)
@@ -335,7 +345,7 @@ class Env:
              "org.freedesktop.DBus", "NameHasOwner", "s", "org.freedesktop.PolicyKit1"],
             capture_output=True, text=True).stdout, timeout=20, what="the polkit mock")
 
-    def polkit_do(self, member, signature="", *args):
+    def polkit_do(self, member: str, signature: str = "", *args: Any) -> Any:
         """Talks to the mock; the result is JSON."""
         cmd = ["busctl", "--address=" + self.bus.address, "--json=short", "call", "org.freedesktop.PolicyKit1",
                "/org/freedesktop/PolicyKit1/Authority", "org.freedesktop.DBus.Mock", member]
@@ -345,50 +355,50 @@ class Env:
         assert r.returncode == 0, r.stderr
         return json.loads(r.stdout)["data"][0] if r.stdout.strip() else None
 
-    def allow(self, *actions):
+    def allow(self, *actions: str) -> None:
         self.polkit_do("SetAllowed", "as", len(actions), *actions)
 
-    def client(self, uid, gid=None, groups=()):
+    def client(self, uid: int, gid: int | None = None, groups: Sequence[int] = ()) -> Client:
         c = Client(self, uid, gid, groups)
         self.clients.append(c)
         return c
 
-    def usage(self, name, sharers, resident_kb=0, pgtables_kb=0):
+    def usage(self, name: str, sharers: int, resident_kb: int = 0, pgtables_kb: int = 0) -> None:
         # In one piece: the daemon may be reading it.
         new = os.path.join(self.kernel, "usage-" + name)
         with open(new, "w") as f:
             f.write("%d %d %d" % (sharers, resident_kb, pgtables_kb))
         os.rename(new, os.path.join(self.kernel, "usage", name))
 
-    def access(self, name, access):
+    def access(self, name: str, access: str) -> None:
         with open(os.path.join(self.kernel, "access", name), "w") as f:
             f.write(access)
 
-    def fs(self, name):
+    def fs(self, name: str) -> str:
         return os.path.join(self.kernel, "fs", name)
 
-    def leases(self):
+    def leases(self) -> list[str]:
         return os.listdir(os.path.join(self.runtime, "leases"))
 
-    def states(self):
+    def states(self) -> list[str]:
         return [f for f in os.listdir(os.path.join(self.runtime, "regions")) if not f.startswith(".#")]
 
-    def rss_kb(self):
-        with open("/proc/%d/status" % self.daemon.pid) as f:
+    def rss_kb(self) -> int:
+        with open("/proc/%d/status" % self.running().pid) as f:
             for line in f:
                 if line.startswith("VmRSS:"):
                     return int(line.split()[1])
         return 0
 
-    def read_log(self):
+    def read_log(self) -> str:
         self.log.flush()
         with open(os.path.join(self.top, "log")) as f:
             return f.read()
 
-    def close(self):
+    def close(self) -> None:
         for c in self.clients:
             c.kill()
-        error = None
+        error: Exception | None = None
         try:
             self.stop()
         except (AssertionError, subprocess.TimeoutExpired) as e:
@@ -396,8 +406,7 @@ class Env:
         if self.polkit:
             self.polkit.terminate()
             self.polkit.wait()
-        if self.bus:
-            self.bus.stop()
+        self.bus.stop()
         text = self.read_log()
         shutil.rmtree(self.top, ignore_errors=True)
         for sign in ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "ERROR SUMMARY: "):
@@ -408,9 +417,9 @@ class Env:
             raise error
 
 
-def run_tests(tests, make_env):
+def run_tests(tests: Sequence[Callable[[Env], object]], make_env: Callable[[], Env]) -> int:
     """Runs the functions; prints TAP. Each has its own bus and daemon. Returns the exit status."""
-    # What is told to stop clears away what it has: a test that takes too long is told so by Meson.
+    # Meson ends a test that takes too long with SIGTERM: what it has started ends, too.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda n, _frame: sys.exit(128 + n))
     print("1..%d" % len(tests))

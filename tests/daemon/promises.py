@@ -14,6 +14,8 @@ import shutil
 import struct
 import subprocess
 import time
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from harness import DAEMON_UID, GAMES, GRANULE, BusError, Env, Skip, run_tests, unshared, wait_until
 
@@ -23,7 +25,7 @@ SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file_
 SLOW = bool(os.environ.get("MSHARE_VALGRIND"))
 
 
-def refuses(short, f, *args, contains=(), **kwargs):
+def refuses(short: str, f: Callable[..., object], *args: Any, contains: str | Iterable[str] = (), **kwargs: Any) -> BusError:
     try:
         f(*args, **kwargs)
     except BusError as e:
@@ -34,42 +36,42 @@ def refuses(short, f, *args, contains=(), **kwargs):
     raise AssertionError("expected %s, got no error" % short)
 
 
-def equal(a, b):
+def equal(a: object, b: object) -> None:
     assert a == b, "%r is not %r" % (a, b)
 
 
 class Monitor:
     """All messages from and to the daemon."""
 
-    def __init__(self, env):
+    def __init__(self, env: Env) -> None:
         self.file = os.path.join(env.top, "monitor")
         with open(self.file, "w") as f:
             self.process = subprocess.Popen(["busctl", "--address=" + env.bus.address, "monitor", "--json=short",
                                              "org.mshare1"], stdout=f, stderr=subprocess.DEVNULL)
         time.sleep(0.5)
 
-    def signals(self, member, path):
+    def signals(self, member: str, path: str) -> list[dict[str, Any]]:
         """Those so far."""
         with open(self.file) as f:
             lines = [json.loads(line) for line in f.read().split("\n")[:-1]]
         return [m for m in lines if m.get("member") == member and m["path"] == path]
 
-    def changes(self, path, name):
+    def changes(self, path: str, name: str) -> list[Any]:
         """The values of a property that were told so far."""
         return [m["payload"]["data"][1][name]["data"] for m in self.signals("PropertiesChanged", path)
                 if name in m["payload"]["data"][1]]
 
-    def end(self):
+    def end(self) -> list[dict[str, Any]]:
         self.process.terminate()
         self.process.wait()
         with open(self.file) as f:
             return [json.loads(line) for line in f]
 
 
-def set_acl(path, *entries):
+def set_acl(path: str, *entries: tuple[int, int, int | None]) -> None:
     """Entries are (tag, permissions, id); 1 owner, 2 user, 4 group, 8 another group, 16 mask, 32 others."""
-    v = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, perm, 0xffffffff if who is None else who)
-                                        for tag, perm, who in entries)
+    v = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, perm, 0xffffffff if number is None else number)
+                                        for tag, perm, number in entries)
     try:
         os.setxattr(path, "system.posix_acl_access", v)
     except OSError as e:
@@ -78,7 +80,7 @@ def set_acl(path, *entries):
         raise
 
 
-def get_acl(path):
+def get_acl(path: str) -> set[tuple[Any, ...]] | None:
     """As a set of (tag, permissions, id), None if there is none."""
     try:
         v = os.getxattr(path, "system.posix_acl_access")
@@ -89,12 +91,12 @@ def get_acl(path):
     return {struct.unpack_from("<HHI", v, i) for i in range(4, len(v), 8)}
 
 
-def unit(env, verb, name):
+def unit(env: Env, verb: str, name: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([env.binary, "--region-" + verb, name], env=env.environ(), capture_output=True, text=True)
 
 
-def start_real_polkit(env, rules):
-    """polkitd itself, with our actions and these rules. What it reads lies in /etc and /usr: a mount namespace it is."""
+def start_real_polkit(env: Env, rules: str) -> None:
+    """polkitd itself, with our actions and these rules, in a mount namespace: it reads them from /etc and /usr."""
     polkitd = next((p for p in ("/usr/lib/polkit-1/polkitd", "/usr/libexec/polkitd") if os.path.exists(p)), None)
     if not polkitd or not shutil.which("unshare"):
         raise Skip("polkitd is not installed")
@@ -108,16 +110,16 @@ def start_real_polkit(env, rules):
         f.write(rules)
     script = 'mount --bind "$1/actions" /usr/share/polkit-1/actions && mount --bind "$1/rules.d" /etc/polkit-1/rules.d && ' \
              'exec "$2" --no-debug'
-    env.polkit = subprocess.Popen(unshared(script, env.top, polkitd), env=env.environ(),
-                                  stdout=env.log, stderr=env.log)
-    wait_until(lambda: env.polkit.poll() is not None or
+    process = subprocess.Popen(unshared(script, env.top, polkitd), env=env.environ(), stdout=env.log, stderr=env.log)
+    env.polkit = process
+    wait_until(lambda: process.poll() is not None or
                subprocess.run(["busctl", "--address=" + env.bus.address, "status", "org.freedesktop.PolicyKit1"],
                               capture_output=True).returncode == 0, what="polkitd")
-    if env.polkit.poll() is not None:
+    if process.poll() is not None:
         raise Skip("polkitd does not run here: " + env.read_log()[-200:])
 
 
-def make_by_hand(env, name, start, access=None, mode=0o666):
+def make_by_hand(env: Env, name: str, start: int, access: str | None = None, mode: int = 0o666) -> None:
     """A region as others make it; access is what the kernel says of it, if it does."""
     if access:
         env.access(name, access)
@@ -129,12 +131,12 @@ def make_by_hand(env, name, start, access=None, mode=0o666):
     os.rename(path + ".tmp", path)
 
 
-def binary():
+def binary() -> str:
     """The program under test."""
     return arguments().binary
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("binary")
     parser.add_argument("bus", choices=("dbus-daemon", "dbus-broker"))
@@ -142,10 +144,10 @@ def arguments():
     return parser.parse_args()
 
 
-def main(names):
+def main(names: dict[str, Any]) -> int:
     """Runs the tests among these names, a module's globals(). Returns the exit status."""
     args = arguments()
-    wrapper = ()
+    wrapper: tuple[str, ...] = ()
     if os.geteuid() != 0:
         print("1..0 # SKIP clients under other uids need root")
         return 0

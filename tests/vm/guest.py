@@ -19,11 +19,11 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import vm  # noqa: E402
 
 
-def on_off(text):
+def on_off(text: str) -> bool:
     return {"on": True, "off": False}[text]
 
 
-def parse():
+def parse() -> argparse.Namespace:
     ap = argparse.ArgumentParser()
     ap.add_argument("--kernel", required=True)
     ap.add_argument("--initrd")
@@ -45,7 +45,7 @@ def parse():
     return ap.parse_args()
 
 
-def log_path(cache):
+def log_path(cache: str) -> str:
     """A console log of its own for this run; the newest twenty stay."""
     folder = os.path.join(cache, "log")
     os.makedirs(folder, exist_ok=True)
@@ -58,7 +58,7 @@ def log_path(cache):
     return os.path.join(folder, f"console-{stamp}-{os.getpid()}.log")
 
 
-def make_machine(opts):
+def make_machine(opts: argparse.Namespace) -> tuple[vm.Machine, str]:
     machine = vm.Machine(opts.kernel)
     machine.initrd, machine.root = opts.initrd, opts.root
     machine.memory, machine.cpus, machine.append = opts.memory, opts.cpus, opts.append
@@ -77,12 +77,12 @@ def make_machine(opts):
     return machine, why
 
 
-def write_all(data):
+def write_all(data: bytes) -> None:
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
 
-def main():
+def main() -> int:
     opts = parse()
     if opts.die_with_parent:
         vm.die_with_parent(signal.SIGTERM)

@@ -32,6 +32,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterable
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import report  # noqa: E402
@@ -50,6 +51,10 @@ WORDED = re.compile(r"(?:Testing )?(\S.*?)(?:\.\.\.[. ]*| - )(?:\x1b\[\d+m)?(OK|
 WORDS = {"ok": "pass", "do": "pass", "fa": "fail", "ti": "fail", "sk": "skip"}
 ENDED = "its exit status"
 
+# (number of the invocation, name of the point), and what became of it: (outcome, why).
+Key = tuple[int, str]
+Verdict = tuple[str, str]
+
 # Succeeds on stock alone: the comparison has to notice.
 CONTROL = "test ! -d /sys/fs/mshare"
 
@@ -57,21 +62,22 @@ CONTROL = "test ! -d /sys/fs/mshare"
 class Invocation:
     """One command of the list."""
 
-    def __init__(self, number, line, limit, settings, command):
+    def __init__(self, number: int, line: str, limit: int, settings: dict[str, str], command: str) -> None:
         self.number, self.line, self.limit = number, line, limit
         self.settings, self.command = settings, command
 
 
-def expand(command):
+def expand(command: str) -> list[str]:
     """Braces as the shell's: one command for each choice."""
     parts = re.split(r"\{([^}]*)\}", command)
     choices = [part.split(",") if index % 2 else [part] for index, part in enumerate(parts)]
     return [" ".join("".join(words).split()) for words in itertools.product(*choices)]
 
 
-def read_list(path):
+def read_list(path: str) -> tuple[list[Invocation], set[str]]:
     """The invocations, and the programs that are left out on purpose."""
-    invocations, left_out = [], set()
+    invocations: list[Invocation] = []
+    left_out: set[str] = set()
     with open(path, encoding="utf-8") as file:
         for number, text in enumerate(file, 1):
             text, _, why = text.partition("#")
@@ -94,12 +100,12 @@ def read_list(path):
 class Outcome:
     """What one invocation came to: points by name, in their order."""
 
-    def __init__(self):
-        self.points = {}
-        self.lines = []
+    def __init__(self) -> None:
+        self.points: dict[str, str] = {}
+        self.lines: list[str] = []
         self.test = ""              # whose steps follow
 
-    def add(self, outcome, name):
+    def add(self, outcome: str, name: str) -> None:
         # Addresses, the names of temporary files and pagemap_ioctl's counts differ from run to run.
         name = re.sub(r"(Extra pages|extra thread faults) \d+( \([\d.]+%\))?", r"\1", name)
         name = re.sub(r"0x[0-9a-f]+|\bXXXXXX\b", "0x", re.sub(r"_[A-Za-z0-9]{6}\b(?=/)", "_X", name))
@@ -110,7 +116,7 @@ class Outcome:
             key = f"{name} ({count})"
         self.points[key] = outcome
 
-    def feed(self, line):
+    def feed(self, line: str) -> None:
         # What has been written over on a terminal is gone.
         line = line.rpartition("\r")[2]
         self.lines.append(line)
@@ -124,27 +130,27 @@ class Outcome:
         elif worded:
             self.add(WORDS[worded[2][:2].lower()], self.test + worded[1])
 
-    def end(self, status):
+    def end(self, status: int) -> None:
         self.add({0: "pass", 4: "skip"}.get(status, "fail"), ENDED)
 
 
 class Boot:
     """One guest, and what the invocations came to in it."""
 
-    def __init__(self, opts, kind, invocations):
+    def __init__(self, opts: argparse.Namespace, kind: str, invocations: list[Invocation]) -> None:
         self.opts, self.kind, self.invocations = opts, kind, invocations
-        self.outcomes = {}
-        self.now = None
+        self.outcomes: dict[int, Outcome] = {}
+        self.now: Outcome | None = None
         self.rest = b""
         self.over = False
         self.line_seconds = 0.0
         self.started = time.monotonic()
         self.until = 0.0            # when the guest is taken for dead, in seconds from its start
 
-    def alive(self, more):
+    def alive(self, more: float) -> None:
         self.until = time.monotonic() - self.started + more
 
-    def machine(self):
+    def machine(self) -> vm.Machine:
         machine = vm.Machine(getattr(self.opts, self.kind))
         machine.initrd, machine.root = self.opts.initrd, self.opts.disk
         machine.memory, machine.cpus, machine.append = MEMORY, CPUS, APPEND
@@ -152,7 +158,7 @@ class Boot:
         machine.accel, _ = vm.choose_accel(machine.kernel, self.opts.cache)
         return machine
 
-    def on_output(self, data):
+    def on_output(self, data: bytes) -> None:
         if self.opts.keep:
             with open(os.path.join(self.opts.keep, self.kind), "ab") as file:
                 file.write(data)
@@ -161,7 +167,7 @@ class Boot:
         for line in lines:
             self.on_line(line.decode("utf-8", "replace").rstrip("\r"))
 
-    def on_line(self, line):
+    def on_line(self, line: str) -> None:
         match = re.match(r"## (begin|end|over) ?(.*)$", line)
         if not match:
             if self.now:
@@ -172,6 +178,7 @@ class Boot:
             self.now = self.outcomes[int(fields[0])] = Outcome()
             self.alive(next(i.limit for i in self.invocations if i.number == int(fields[0])) + SPARE)
         elif match[1] == "end":
+            assert self.now, f"{line}: without its beginning"
             self.now.end(int(fields[1]))
             self.now = None
             self.alive(SPARE)
@@ -181,7 +188,7 @@ class Boot:
             self.over = True
             self.alive(SPARE)
 
-    def progress(self, number):
+    def progress(self, number: int) -> None:
         """A line when a line of the list is through."""
         here = [i for i in self.invocations if i.number in self.outcomes]
         last = here[-1]
@@ -192,7 +199,7 @@ class Boot:
         vm.note(f"      {last.line:<40} {report.words(points)} ({self.line_seconds:.1f} s)")
         self.line_seconds = 0.0
 
-    def run(self):
+    def run(self) -> vm.Result:
         guest = vm.Guest(self.machine(), log_path(self.opts.cache))
         shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), "guest", "mm-suite"), guest.job)
         guest.put("cmd", "exec sh /run/job/mm-suite <<'EOF'\n" + "".join(
@@ -206,17 +213,17 @@ class Boot:
 class Kernel:
     """All that is known of one of the two."""
 
-    def __init__(self, opts, kind):
+    def __init__(self, opts: argparse.Namespace, kind: str) -> None:
         self.opts, self.kind = opts, kind
-        self.complaints = {}        # without what differs from run to run: as they were
+        self.complaints: dict[str, str] = {}        # without what differs from run to run: as they were
         self.taint = 0
         self.lost = 0               # guests that did not come up
 
-    def run(self, invocations):
+    def run(self, invocations: list[Invocation]) -> dict[int, Outcome]:
         """Outcomes by number. A guest that dies takes one invocation with it, not
         those that come after. One that has not come up is started again, twice:
         a stock kernel was seen to hang in an emulator while it started CPUs."""
-        outcomes = {}
+        outcomes: dict[int, Outcome] = {}
         while invocations:
             vm.note(f"    {self.kind} kernel, {len(invocations)} invocations")
             boot = Boot(self.opts, self.kind, invocations)
@@ -238,7 +245,7 @@ class Kernel:
         return outcomes
 
 
-def judge(stock, mshare):
+def judge(stock: str | None, mshare: str | None) -> Verdict:
     """(outcome, why) of a point that came to these; None: there is none."""
     was = {"pass": "passes", "fail": "fails", "skip": "is skipped", None: "is missing"}
     if stock == "pass" and mshare != "pass" or mshare == "fail" and stock != "fail":
@@ -250,9 +257,9 @@ def judge(stock, mshare):
     return ("skip", "")
 
 
-def compare(stock, mshare):
+def compare(stock: dict[int, Outcome], mshare: dict[int, Outcome]) -> dict[Key, Verdict]:
     """{(number, point): (outcome, why)} of two kernels' outcomes."""
-    verdicts = {}
+    verdicts: dict[Key, Verdict] = {}
     for number in sorted(stock.keys() | mshare.keys()):
         ours = mshare[number].points if number in mshare else {}
         theirs = stock[number].points if number in stock else {}
@@ -261,23 +268,24 @@ def compare(stock, mshare):
     return verdicts
 
 
-def differing(verdicts):
+def differing(verdicts: dict[Key, Verdict]) -> set[Key]:
     return {key for key, (outcome, _) in verdicts.items() if outcome == "fail"}
 
 
-def times_seen(runs):
+def times_seen(runs: Iterable[dict[Key, Verdict]]) -> collections.Counter[Key]:
     """How often each point differed."""
     return collections.Counter(key for verdicts in runs for key in differing(verdicts))
 
 
-def show(outcome):
+def show(outcome: Outcome) -> None:
     for line in [line for line in outcome.lines if not line.startswith("ok ")][-40:]:
         vm.note(f"      | {line}")
 
 
-def points_of(verdicts, invocations):
+def points_of(verdicts: dict[Key, Verdict], invocations: list[Invocation]) -> list[tuple[str, str, str]]:
     """For the report; what both skip is one point for a line of the list."""
-    points, skipped = [], {}
+    points: list[tuple[str, str, str]] = []
+    skipped: dict[str, int] = {}
     for (number, name), (outcome, why) in verdicts.items():
         invocation = invocations[number]
         if outcome == "skip" and not why:
@@ -287,8 +295,8 @@ def points_of(verdicts, invocations):
     return points + [("skip", line, f"points that both kernels skip: {count}") for line, count in skipped.items()]
 
 
-def listed_points(opts, invocations, left_out):
-    """Nobody's program is forgotten, as the list is ours and they are not."""
+def listed_points(opts: argparse.Namespace, invocations: list[Invocation], left_out: set[str]) -> list[tuple[str, str, str]]:
+    """No program is forgotten: the list is ours, the programs are the kernel's."""
     words = {word.rpartition("/")[2] for i in invocations for word in i.command.split()}
     there = set(os.listdir(opts.programs)) - {"bash-static"}
     named = {word for i in invocations for word in i.command.split() if word.startswith("./")}
@@ -298,7 +306,7 @@ def listed_points(opts, invocations, left_out):
     return points or [("pass", "the list names every program, and no other", "")]
 
 
-def parse():
+def parse() -> argparse.Namespace:
     ap = argparse.ArgumentParser()
     for name in ("stock", "mshare", "initrd", "programs", "disk", "cache", "list"):
         ap.add_argument("--" + name, required=True)
@@ -307,7 +315,7 @@ def parse():
     return ap.parse_args()
 
 
-def main():
+def main() -> int:
     opts = parse()
     vm.die_with_parent(signal.SIGTERM)
     for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):

@@ -21,6 +21,10 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterable, Sequence
+
+# (outcome, name): what became of a test.
+PointOf = tuple[str, str]
 
 FAILED = 3
 
@@ -28,7 +32,7 @@ POINT = re.compile(r"(not )?ok\b\s*(\d+)?\s*-?\s*([^#]*?)\s*(?:#\s*(.*))?$", re.
 PLAN = re.compile(r"1\.\.(\d+)\s*(?:#\s*(.*))?$")
 
 
-def read_point(line):
+def read_point(line: str) -> tuple[str, str, str] | None:
     """(outcome, name, directive) of the line of a TAP point, None of any other."""
     match = POINT.match(line)
     if not match:
@@ -44,12 +48,12 @@ def read_point(line):
 class Tap:
     """Reads one TAP stream. Indented lines belong to inner tests and are not counted."""
 
-    def __init__(self):
-        self.points = []            # (outcome, name)
-        self.plan = None
-        self.bailed = None
+    def __init__(self) -> None:
+        self.points: list[PointOf] = []
+        self.plan: int | None = None
+        self.bailed: str | None = None
 
-    def feed(self, line):
+    def feed(self, line: str) -> None:
         line = line.rstrip("\r\n")
         match = PLAN.match(line)
         if match:
@@ -67,7 +71,7 @@ class Tap:
                 name += f" ({directive})"
             self.points.append((outcome, name))
 
-    def finish(self, status):
+    def finish(self, status: int) -> list[PointOf]:
         """All points, plus one failure for each way to be cut short."""
         points = list(self.points)
         failed = any(outcome == "fail" for outcome, _ in points)
@@ -84,11 +88,12 @@ class Tap:
         return points
 
 
-def counts(points):
+def counts(points: Sequence[PointOf]) -> list[int]:
+    """How many have passed, failed, been skipped."""
     return [sum(1 for outcome, _ in points if outcome == kind) for kind in ("pass", "fail", "skip")]
 
 
-def words(points):
+def words(points: Sequence[PointOf]) -> str:
     passed, failed, skipped = counts(points)
     text = f"{passed} passed"
     if failed:
@@ -98,20 +103,20 @@ def words(points):
     return text
 
 
-def append(results, phase, points):
+def append(results: str, phase: str, points: Iterable[PointOf]) -> None:
     with open(results, "a", encoding="utf-8") as file:
         for outcome, name in points:
             file.write(f"{outcome}\t{phase}\t{name}\n")
 
 
-def read_tap(lines, status):
+def read_tap(lines: Iterable[str], status: int) -> list[PointOf]:
     tap = Tap()
     for line in lines:
         tap.feed(line)
     return tap.finish(status)
 
 
-def show(results, lines):
+def show(results: str, lines: Iterable[str]) -> None:
     """What a failure had to say."""
     text = "".join(f"      | {line}\n" for line in lines)
     sys.stderr.write(text)
@@ -120,23 +125,23 @@ def show(results, lines):
         file.write(text)
 
 
-def from_tap(results, phase, status):
+def from_tap(results: str, phase: str, status: str) -> int:
     points = read_tap(sys.stdin, int(status))
     append(results, phase, points)
     print(f"    {phase}: {words(points)}", file=sys.stderr)
     return FAILED if counts(points)[1] else 0
 
 
-def said_by(lines):
+def said_by(lines: Sequence[str]) -> list[str]:
     """Failed points with what follows each, and the last lines whatever they are."""
     bad = [index for index, line in enumerate(lines) if line.startswith("not ok")]
     chosen = {index + k for index in bad for k in range(20)} | set(range(len(lines) - 10, len(lines)))
     return [lines[index] for index in sorted(chosen) if 0 <= index < len(lines)]
 
 
-def from_meson(results, phase, log):
+def from_meson(results: str, phase: str, log: str) -> int:
     """A meson test that speaks TAP counts by its points, another one as one."""
-    total = []
+    total: list[PointOf] = []
     with open(log, encoding="utf-8") as file:
         tests = [json.loads(line) for line in file if line.strip()]
     for test in tests:
@@ -157,7 +162,7 @@ def from_meson(results, phase, log):
     return FAILED if counts(total)[1] else 0
 
 
-def summary(results):
+def summary(results: str) -> int:
     points = []
     if os.path.exists(results):
         with open(results, encoding="utf-8") as file:
@@ -179,7 +184,7 @@ def summary(results):
     return 1 if failed or not passed else 0
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     verb, results, *rest = argv
     if verb == "tap":
         return from_tap(results, *rest)

@@ -40,8 +40,11 @@ import report  # noqa: E402
 import vm  # noqa: E402
 from guest import log_path  # noqa: E402
 
+# Of one run: its limit, memory, cpus and so on, as the comments say them.
+Wishes = dict[str, str]
 
-def parse():
+
+def parse() -> argparse.Namespace:
     ap = argparse.ArgumentParser()
     for name in ("root", "overlay", "cache", "results", "patched"):
         ap.add_argument("--" + name, required=True)
@@ -53,10 +56,10 @@ def parse():
     return ap.parse_args()
 
 
-def runs(path, long):
+def runs(path: str, long: bool) -> list[Wishes]:
     """Each run of a script that is asked for, as a dict of its wishes."""
-    plain = {"limit": "120", "memory": "2048", "cpus": "2", "kernel": "mshare", "append": "", "only": "", "env": None}
-    further = []
+    plain = {"limit": "120", "memory": "2048", "cpus": "2", "kernel": "mshare", "append": "", "only": "", "env": ""}
+    further: list[Wishes] = []
     with open(path, encoding="utf-8") as file:
         for line in file:
             if not line.startswith("#"):
@@ -66,11 +69,11 @@ def runs(path, long):
                 plain[match[2]] = match[3].strip()
             elif match:
                 if not further:
-                    further.append({"env": None})
+                    further.append({})
                 further[-1][match[2]] = match[3].strip()
             match = re.match(r"# long:\s*(.*)$", line)
             if match:
-                if not further or further[-1]["env"] is not None:
+                if not further or "env" in further[-1]:
                     further.append({})
                 further[-1]["env"] = match[1].strip()
     if not long:
@@ -80,9 +83,9 @@ def runs(path, long):
     return [{**plain, **run} for run in further]
 
 
-def run_script(opts, path, wishes):
+def run_script(opts: argparse.Namespace, path: str, wishes: Wishes) -> int:
     name = os.path.basename(path)
-    words = shlex.split(wishes["env"] or "")
+    words = shlex.split(wishes["env"])
     title = " ".join([name, *words] + ([f"on {wishes['kernel']}"] if wishes["kernel"] != "mshare" else []))
     kernel = {"mshare": opts.mshare, "debug": opts.debug, "stock": opts.stock}[wishes["kernel"]]
     if kernel is None:
@@ -104,7 +107,7 @@ def run_script(opts, path, wishes):
                          f"export MSHARE_PATCHED={opts.patched if wishes['kernel'] != 'stock' else 'no'}\n"
                          + "".join(f"export {shlex.quote(word)}\n" for word in words) +
                          f"cd /run/job/guest && exec bash ./{name}\n")
-        output = []
+        output: list[bytes] = []
         result = guest.run(float(wishes["limit"]), output.append)
     finally:
         guest.close()
@@ -126,7 +129,7 @@ def run_script(opts, path, wishes):
     return report.counts(points)[1]
 
 
-def main():
+def main() -> int:
     opts = parse()
     vm.die_with_parent(signal.SIGTERM)
     for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):

@@ -15,6 +15,7 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Iterable
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import report  # noqa: E402
@@ -26,18 +27,18 @@ DEFAULT_LIMIT = {"mshare": 60, "debug": 300, "lean": 300}
 
 
 class Program:
-    def __init__(self, name, limit, tags=()):
+    def __init__(self, name: str, limit: int, tags: Iterable[str] = ()) -> None:
         self.name = name
         self.limit = limit
         self.tags = tuple(tags)
-        self.points = None          # None: did not run
+        self.points: list[report.PointOf] | None = None     # None: did not run
 
     @property
-    def alone(self):
+    def alone(self) -> str | None:
         """The boot that it has to itself, or shares with those of the same word; None: the common one."""
         return self.name if "alone" in self.tags else self.tag("alone")
 
-    def tag(self, key):
+    def tag(self, key: str) -> str | None:
         """The value of "key=value" among the tags, or None."""
         for tag in self.tags:
             if tag.startswith(key + "="):
@@ -45,7 +46,12 @@ class Program:
         return None
 
 
-def read_list(path, kind):
+def tags(programs: Iterable[Program], key: str) -> list[str]:
+    """What these programs say for that key."""
+    return [value for value in (program.tag(key) for program in programs) if value]
+
+
+def read_list(path: str, kind: str) -> list[Program]:
     column = 1 if kind == "mshare" else 2
     programs = []
     with open(path, encoding="utf-8") as file:
@@ -60,7 +66,7 @@ def read_list(path, kind):
     return programs
 
 
-def add_unlisted(programs, sources, listed, kind):
+def add_unlisted(programs: list[Program], sources: str, listed: set[str], kind: str) -> None:
     """A test that somebody wrote and nobody listed runs all the same."""
     for entry in sorted(os.listdir(sources) if os.path.isdir(sources) else []):
         name, ext = os.path.splitext(entry)
@@ -76,41 +82,39 @@ def add_unlisted(programs, sources, listed, kind):
 class Boot:
     """One guest, the programs it runs, and what came of them."""
 
-    def __init__(self, opts, title, programs):
+    def __init__(self, opts: argparse.Namespace, title: str, programs: list[Program]) -> None:
         self.opts = opts
         self.title = title
         self.programs = programs
         self.by_name = {program.name: program for program in programs}
         self.rest = b""
-        self.tap = None
-        self.lines = []
-        self.leaks = None
+        self.tap: report.Tap | None = None
+        self.lines: list[str] = []
+        self.leaks: list[str] | None = None
         self.over = False
         self.has_mshare = False
 
-    def machine(self):
+    def machine(self) -> vm.Machine:
         opts = self.opts
         machine = vm.Machine(opts.kernel)
         machine.initrd = opts.initrd
         machine.swap_mib = 256
         machine.pti, machine.la57 = opts.pti, opts.la57
-        wishes = [program.tag("memory") for program in self.programs]
-        machine.memory = str(max([2048 if opts.kind != "mshare" else 1024]
-                                 + [int(wish) for wish in wishes if wish]))
-        machine.cpus = max([2] + [int(p.tag("cpus")) for p in self.programs if p.tag("cpus")])
-        machine.cpu_options = ",".join(p.tag("cpu") for p in self.programs if p.tag("cpu"))
+        machine.memory = str(max([2048 if opts.kind != "mshare" else 1024, *map(int, tags(self.programs, "memory"))]))
+        machine.cpus = max([2, *map(int, tags(self.programs, "cpus"))])
+        machine.cpu_options = ",".join(tags(self.programs, "cpu"))
         words = [tag[7:] for p in self.programs for tag in p.tags if tag.startswith("append=")]
         machine.append = " ".join(dict.fromkeys(words))
         machine.accel, _ = vm.choose_accel(opts.kernel, opts.cache)
         return machine
 
-    def on_output(self, data):
+    def on_output(self, data: bytes) -> None:
         lines = (self.rest + data).split(b"\n")
         self.rest = lines.pop()
         for line in lines:
             self.on_line(line.decode("utf-8", "replace"))
 
-    def on_line(self, line):
+    def on_line(self, line: str) -> None:
         if line.startswith("## "):
             _, word, *rest = line.split()
             if word == "begin":
@@ -129,25 +133,27 @@ class Boot:
             self.tap.feed(line)
             self.lines.append(line)
 
-    def end(self, name, status, begin, end):
-        program, status = self.by_name[name], int(status)
-        if status == 127 and not self.tap.points:
+    def end(self, name: str, exit_status: str, begin: str, end: str) -> None:
+        program, status, tap = self.by_name[name], int(exit_status), self.tap
+        assert tap, f"{name} has an end and no beginning"
+        if status == 127 and not tap.points:
             program.points = [("fail", "does not compile" if self.lines else "no such program in the guest")]
         elif status == 137:
-            program.points = self.tap.points + [("fail", f"killed: over its limit of {program.limit} s")]
+            program.points = tap.points + [("fail", f"killed: over its limit of {program.limit} s")]
         else:
-            program.points = self.tap.finish(status)
+            program.points = tap.finish(status)
         seconds = float(end) - float(begin)
         vm.note(f"      {name:<22} {report.words(program.points)} ({seconds:.1f} s)")
         if report.counts(program.points)[1]:
             self.show_failure()
         self.tap = None
 
-    def show_failure(self):
+    def show_failure(self) -> None:
         shown = [line for line in self.lines if not line.startswith(("ok ", "#  RUN", "#            OK"))]
         report.show(self.opts.results, shown[-60:])
 
-    def run(self):
+    def run(self) -> tuple[int, int]:
+        """How many points have passed and failed."""
         vm.note(f"    {self.title}")
         guest = vm.Guest(self.machine(), log_path(self.opts.cache))
         env = [tag[4:] for program in self.programs for tag in program.tags if tag.startswith("env=")]
@@ -173,7 +179,7 @@ class Boot:
         vm.note(f"    {self.title}: {report.words(points)} in {result.seconds:.0f} s")
         return passed, failed
 
-    def kernel_point(self, result):
+    def kernel_point(self, result: vm.Result) -> report.PointOf:
         if result.status == 0 and self.over:
             return ("pass", "the kernel had no complaint")
         vm.note(f"      {result.reason or 'the suite did not come to its end'}; console: {result.console}")
@@ -181,7 +187,7 @@ class Boot:
         return ("fail", result.reason or "the suite did not come to its end")
 
 
-def parse():
+def parse() -> argparse.Namespace:
     ap = argparse.ArgumentParser()
     for name in ("kernel", "initrd", "cache", "results", "list", "sources"):
         ap.add_argument("--" + name, required=True)
@@ -194,7 +200,7 @@ def parse():
     return ap.parse_args()
 
 
-def main():
+def main() -> int:
     opts = parse()
     vm.die_with_parent(signal.SIGTERM)
     for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -214,7 +220,7 @@ def main():
 
     boots = []
     if opts.which in ("alone", "only"):
-        groups = {}
+        groups: dict[str, list[Program]] = {}
         for program in programs:
             if program.alone:
                 groups.setdefault(program.alone, []).append(program)

@@ -72,6 +72,7 @@ test_plan() {
         if [ "$part" = long ]; then sanitized=''; fi
         if [ "$part" != quick ]; then plan_kernels; fi
         plan shell 'shell scripts' 10 lint_shell
+        plan python 'Python: pyflakes and mypy' 10 lint_python
         plan series-tool 'the patch series tool' 10 bed_script tests/vm/test-series.sh
         plan clang 'userspace: clang' 300 userspace clang clang --werror
         if [ "$part" != quick ]; then
@@ -115,6 +116,8 @@ test_begins() {
         need_packages 'run the tests' git clang g++ binutils procps systemd \
                 dbus-daemon dbus-broker polkitd python3-dbusmock python3-dbus python3-gi \
                 valgrind clang-tidy cppcheck shellcheck sparse mandoc man-db zsh e2fsprogs "$(clang_runtime)"
+        # Without these two, the phase that uses them is skipped and says so.
+        (need_packages 'check Python' pyflakes3 mypy) || true
         need_postgresql
 }
 
@@ -148,6 +151,32 @@ lint_shell() {
 
 # Sourced files are checked where they are sourced; paths start at the top.
 shellcheck_all() { cd "$ROOT" && shellcheck -x -P "$ROOT" "$@"; }
+
+python_files() {
+        tree_files | while read -r file; do
+                case $file in
+                *.py) echo "$file" ;;
+                *) if head -n 1 "$ROOT/$file" | grep -qE '^#!.*python'; then echo "$file"; fi ;;
+                esac
+        done
+}
+
+# pyflakes reads all Python. mypy reads what other files import or ./run starts,
+# where every function has its types.
+lint_python() {
+        local files engines tool
+        for tool in pyflakes3 mypy; do
+                if command -v $tool > /dev/null; then continue; fi
+                point python 'pyflakes and mypy' skip "$tool is not installed and cannot be"
+                return
+        done
+        mapfile -t files < <(python_files)
+        mapfile -t engines < <(printf '%s\n' "${files[@]}" | grep -E '^tests/(vm/.*|(daemon|cockpit)/[a-z_]+\.py)$')
+        check python "pyflakes: ${#files[@]} files" in_tree pyflakes3 "${files[@]}"
+        check python "mypy: ${#engines[@]} files" in_tree mypy --config-file tests/mypy.ini "${engines[@]}"
+}
+
+in_tree() { cd "$ROOT" && "$@"; }
 
 # bed_script SCRIPT ARGS...: a script of the test bed itself; speaks TAP.
 bed_script() {

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 
 # Console lines that go with a failure.
 CONTEXT = 50
@@ -47,34 +48,35 @@ TAINT_BAD = 1 << 5 | 1 << 7 | 1 << 9 | 1 << 14
 PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent(sig=signal.SIGKILL):
+def die_with_parent(sig: int = signal.SIGKILL) -> None:
     """Ask the kernel to kill this process when its parent dies, however it dies."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(sig))
 
 
-def note(text):
+def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
 class Machine:
     """What is booted: filled in by the caller, turned into QEMU's arguments here."""
 
-    def __init__(self, kernel):
+    def __init__(self, kernel: str) -> None:
         self.kernel = kernel        # directory with bzImage and release
-        self.initrd = None          # path; the selftest guest
-        self.root = None            # path of an ext4 image; the systemd guest
+        self.initrd: str | None = None      # path; the selftest guest
+        self.root: str | None = None        # path of an ext4 image; the systemd guest
         self.memory = "1024"        # MiB, or with a suffix, as for qemu -m
         self.cpus = 2
-        self.pti = None             # None: the kernel decides; else bool
-        self.la57 = None            # None or True: 5-level page tables where the CPU has them
+        self.pti: bool | None = None        # None: the kernel decides
+        self.la57: bool | None = None       # None or True: 5-level page tables where the CPU has them
         self.cpu_options = ""       # more of them for -cpu
         self.icount = False
         self.accel = "tcg"
         self.append = ""
-        self.mount = None           # host directory for /mnt/host
+        self.mount: str | None = None       # host directory for /mnt/host
         self.swap_mib = 0
 
-    def arguments(self, work):
+    def arguments(self, work: str) -> tuple[list[str], str]:
+        """QEMU's arguments, and the kernel's command line."""
         cpu = "max" if self.la57 is not False else "max,la57=off"
         if self.cpu_options:
             cpu += "," + self.cpu_options
@@ -132,43 +134,44 @@ class Machine:
 class Result:
     """The outcome of a run. status: the command's, or one of the test bed's own."""
 
-    def __init__(self):
+    def __init__(self, console: str) -> None:
         self.status = NO_RESULT
-        self.reason = None          # sentence, if the test bed decided
-        self.complaints = []        # console lines
-        self.context = []           # the first of them and what followed, or what the console said last
+        self.reason: str | None = None      # sentence, if the test bed decided
+        self.complaints: list[str] = []     # console lines
+        self.context: list[str] = []        # the first of them and what followed, or what the console said last
         self.taint = 0
         self.seconds = 0.0
-        self.console = None         # path of the console log
+        self.console = console      # path of the console log
 
 
 class Guest:
     """Runs one job in one machine."""
 
-    def __init__(self, machine, log):
+    def __init__(self, machine: Machine, log: str) -> None:
         self.machine = machine
         self.log = log
         self.work = tempfile.mkdtemp(prefix="mshare-vm-")
         self.job = os.path.join(self.work, "job")
         os.mkdir(self.job)
-        self.qemu = None
-        self.result = Result()
-        self.result.console = log
+        self.qemu: subprocess.Popen[bytes] | None = None
+        self.result = Result(log)
+        self.done: int | None = None        # the command's exit status, once it is known
         self._partial = b""
         self._ctl = b""
         self._said = 0
 
-    def put(self, name, content, mode=0o755):
+    def put(self, name: str, content: str, mode: int = 0o755) -> None:
         """A file of the job directory; content is text."""
         path = os.path.join(self.job, name)
         with open(path, "w", encoding="utf-8") as file:
             file.write(content)
         os.chmod(path, mode)
 
-    def command(self, argv):
+    def command(self, argv: Sequence[str]) -> None:
         self.put("cmd", "exec " + " ".join(shlex.quote(arg) for arg in argv) + "\n")
 
-    def run(self, timeout=None, on_output=None, interactive=False):
+    def run(self, timeout: float | Callable[[], float] | None = None, on_output: Callable[[bytes], None] | None = None,
+            interactive: bool = False) -> Result:
         """Boot, wait, judge. on_output gets the command's output in pieces. timeout:
         seconds from now, or a function that tells them, asked again and again."""
         begin = time.monotonic()
@@ -180,19 +183,20 @@ class Guest:
         self._judge()
         return self.result
 
-    def close(self):
+    def close(self) -> None:
         if self.qemu and self.qemu.poll() is None:
             self.qemu.kill()
             self.qemu.wait()
         shutil.rmtree(self.work, ignore_errors=True)
 
-    def _listen(self, name):
+    def _listen(self, name: str) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.bind(os.path.join(self.work, name + ".sock"))
         sock.listen(1)
         return sock
 
-    def _run(self, begin, timeout, on_output, interactive):
+    def _run(self, begin: float, timeout: float | Callable[[], float] | None, on_output: Callable[[bytes], None],
+             interactive: bool) -> None:
         listeners = {name: self._listen(name) for name in ("console", "out", "ctl")}
         args, line = self.machine.arguments(self.work)
         if interactive:
@@ -207,9 +211,11 @@ class Guest:
         handlers = {"console": self._on_console, "out": on_output, "ctl": self._on_ctl}
         with selectors.DefaultSelector() as sel, open(self.log, "wb") as self._file:
             for name, sock in listeners.items():
-                sel.register(sock, selectors.EVENT_READ, ("accept", name))
+                sel.register(sock, selectors.EVENT_READ, ("accept", name, sock))
             if not interactive:
-                sel.register(self.qemu.stdout, selectors.EVENT_READ, ("qemu", None))
+                pipe = self.qemu.stdout
+                assert pipe
+                sel.register(pipe, selectors.EVENT_READ, ("qemu", None, pipe))
             done_at = None
             while True:
                 now = time.monotonic()
@@ -227,20 +233,20 @@ class Guest:
                 if not events and self.qemu.poll() is not None:
                     break
                 for key, _ in events:
-                    kind, name = key.data
+                    kind, name, source = key.data
                     if kind == "accept":
-                        conn, _ = key.fileobj.accept()
-                        sel.unregister(key.fileobj)
-                        key.fileobj.close()
-                        sel.register(conn, selectors.EVENT_READ, ("read", name))
+                        conn, _ = source.accept()
+                        sel.unregister(source)
+                        source.close()
+                        sel.register(conn, selectors.EVENT_READ, ("read", name, conn))
                         continue
                     try:
-                        data = os.read(key.fileobj.fileno(), 1 << 16)
+                        data = os.read(source.fileno(), 1 << 16)
                     except ConnectionResetError:
                         data = b""
                     if not data:
-                        sel.unregister(key.fileobj)
-                        key.fileobj.close()
+                        sel.unregister(source)
+                        source.close()
                     elif kind == "qemu":
                         note("qemu: " + data.decode("utf-8", "replace").rstrip())
                     else:
@@ -248,9 +254,9 @@ class Guest:
             if self._partial:
                 self._check_line(self._partial)
             for key in list(sel.get_map().values()):
-                key.fileobj.close()
+                key.data[2].close()
 
-    def _on_console(self, data):
+    def _on_console(self, data: bytes) -> None:
         self._file.write(data)
         self._file.flush()
         lines = (self._partial + data).split(b"\n")
@@ -258,7 +264,7 @@ class Guest:
         for line in lines:
             self._check_line(line)
 
-    def _check_line(self, line):
+    def _check_line(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").strip()
         # The kernel repeats its command line, in which anything may stand.
         complains = COMPLAINT.search(line) and b"ommand line: " not in line
@@ -272,16 +278,14 @@ class Guest:
         if len(self.result.complaints) <= 5:
             note(f"guest kernel: {text}")
 
-    done = None
-
-    def _on_ctl(self, data):
+    def _on_ctl(self, data: bytes) -> None:
         self._ctl += data
         match = re.search(rb"^done (\d+) (\d+)$", self._ctl, re.M)
         if match and self.done is None:
             self.done = int(match[1])
             self.result.taint = int(match[2])
 
-    def _judge(self):
+    def _judge(self) -> None:
         result = self.result
         if result.complaints:
             result.status = KERNEL_COMPLAINT
@@ -296,13 +300,13 @@ class Guest:
                              f"(qemu exit status {self.qemu.returncode if self.qemu else '?'})")
 
 
-def qemu_version():
+def qemu_version() -> str:
     text = subprocess.run(["qemu-system-x86_64", "--version"], stdout=subprocess.PIPE,
                           check=False, text=True).stdout
     return (text.splitlines() or ["?"])[0]
 
 
-def kvm_boots(kernel, limit=8):
+def kvm_boots(kernel: str, limit: float = 8) -> tuple[bool, str]:
     """Whether KVM boots this very kernel: without a root file system it panics
     at the end of its start, which ends QEMU. A /dev/kvm that exists proves
     little: QEMU may abort on it, or the guest may hang in the firmware."""
@@ -326,7 +330,7 @@ def kvm_boots(kernel, limit=8):
     return False, "KVM does not boot this kernel: " + last[:100]
 
 
-def choose_accel(kernel, cache):
+def choose_accel(kernel: str, cache: str) -> tuple[str, str]:
     """("kvm" or "tcg", why). Probed once per boot of the host and kind of kernel."""
     forced = os.environ.get("MSHARE_ACCEL")
     if forced in ("kvm", "tcg"):
