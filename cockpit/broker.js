@@ -9,10 +9,10 @@ const MANAGER = "org.mshare1.Manager";
 const REGION = "org.mshare1.Region";
 const UNSUPPORTED = "org.mshare1.Error.KernelUnsupported";
 
-// Signals come in crowds when a server starts.
+// Many signals arrive at once when a server starts.
 const CROWD_MS = 100;
 
-// Whoever may ask an administrator for permission does.
+// polkit may ask the user for an administrator's password.
 const INTERACTIVE = { flags: "i" };
 
 function plain(properties) {
@@ -50,8 +50,8 @@ export class Broker {
         return regions.sort((a, b) => a.Name < b.Name ? -1 : 1);
     }
 
-    // Why no region can be made or used, as a sentence; or null. The broker tells those who ask for one, and as no
-    // region has no name, nothing comes of asking for that.
+    // Why no region can be created or used, as a sentence; or null. Only an answer to a request says that. No region
+    // has an empty name, so this request has no effect.
     async obstacle() {
         try {
             await this.call("AcquireRegion", ["", "r", {}]);
@@ -62,7 +62,7 @@ export class Broker {
         return null;
     }
 
-    // Brokers of before regions could change size have no such method.
+    // Older brokers cannot resize regions.
     async canResize() {
         const [xml] = await this.client.call(PATH, "org.freedesktop.DBus.Introspectable", "Introspect", []);
         return xml.includes("\"ResizeRegion\"");
@@ -91,7 +91,7 @@ export class Broker {
 const known = { passwd: new Map(), group: new Map() };
 
 async function lookUp(database, keys) {
-    // getent fails if one is missing, and says the others all the same.
+    // getent fails if one name is missing, but prints the others.
     const text = await cockpit.spawn(["getent", "--", database, ...keys], { err: "ignore" })
             .catch((_error, data) => data || "");
     return text.split("\n").filter(line => line).map(line => line.split(":"));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What is asked before a region is made, changed or removed. The broker and polkit decide; what they say is shown.
+// Dialogs that create, resize and remove a region. The broker and polkit decide, and their errors are shown.
 import { findGroup, findUser } from "./broker.js";
 import { alertBox, el, setText } from "./dom.js";
 import { counted, errorSentence, formatBytes, parseMode, parseSize } from "./model.js";
@@ -19,7 +19,7 @@ function checkBox(id, label, help) {
     return { input, row: el("div", { class: "field check" }, input, el("label", { for: id }, label), help ? el("p", { class: "help" }, help) : "") };
 }
 
-// A dialog that stays until act() has come to its end, or shows what act() throws.
+// A dialog that stays open until act() has succeeded. It shows an error that act() throws.
 function ask({ id, title, body, verb, kind, act, cancel }) {
     const problem = el("div");
     const submit = el("button", { type: "submit", class: "button " + kind }, verb);
@@ -61,11 +61,11 @@ function ask({ id, title, body, verb, kind, act, cancel }) {
     dialog.showModal();
 }
 
-// As msharectl create --owner= has it: what is new and a user's has that user's group, unless another is named.
+// As with msharectl create --owner=: the group is that of the user, unless another is named.
 async function ownerOptions(text) {
     const match = /^([^:]*)(?::([^:]*))?$/.exec(text);
     if (!match)
-        throw new Error(`Owner "${text}" has not the form USER, USER:GROUP or :GROUP`);
+        throw new Error(`Invalid owner "${text}": expected USER, USER:GROUP or :GROUP`);
     const options = {};
     if (match[1]) {
         const user = await findUser(match[1]);
@@ -83,14 +83,14 @@ async function ownerOptions(text) {
     return options;
 }
 
-// find(name): the region of that name as it was last seen, or undefined. watch(f): f() is called after each look.
+// find(name): the region of that name as it was last seen, or undefined. watch(f): f() is called after each update.
 export function askCreate(broker, find, watch) {
     const name = textInput("create-name", "");
     const size = textInput("create-size", "1G");
     const mode = textInput("create-mode", "0600");
     const owner = textInput("create-owner", "");
     const label = textInput("create-label", "");
-    const populate = checkBox("create-populate", "Find all the memory now", "Takes a while for a large region");
+    const populate = checkBox("create-populate", "Allocate all memory now", "This takes a while for a large region");
     let making = null;
 
     async function act(tell) {
@@ -108,7 +108,7 @@ export function askCreate(broker, find, watch) {
         if (populate.input.checked)
             options.populate = { t: "b", v: true };
         making = name.value.trim();
-        // One of that name that is there already is not what is being made.
+        // A region of that name that exists already is a different one.
         const old = find(making);
         const unwatch = watch(() => {
             const region = find(making);
@@ -131,14 +131,14 @@ export function askCreate(broker, find, watch) {
             field("create-name", "Name", name, "Letters, digits and . _ : @ -"),
             field("create-size", "Size", size, "In bytes, or with K, M, G, T or P"),
             field("create-mode", "Permissions", mode, "Octal, as for a file"),
-            field("create-owner", "Owner", owner, "USER or USER:GROUP; empty: the user that you act as"),
+            field("create-owner", "Owner", owner, "USER or USER:GROUP; empty: the user of this session"),
             field("create-label", "Note", label),
             populate.row,
         ],
         verb: "Create",
         kind: "primary",
         act,
-        // To remove a region that is being made is how its making ends.
+        // Removing a region that is being created cancels the creation.
         cancel: () => {
             const region = making !== null && find(making);
             if (region && region.State === "creating")
@@ -149,7 +149,7 @@ export function askCreate(broker, find, watch) {
 
 export function askResize(broker, region) {
     const size = textInput("resize-size", formatBytes(region.Size).includes(".") ? String(region.Size) : formatBytes(region.Size));
-    const force = checkBox("resize-force", "Even if clients lose memory that they use");
+    const force = checkBox("resize-force", "Shrink the region even if clients use that memory");
 
     ask({
         id: "resize-dialog",
@@ -170,7 +170,7 @@ export function askResize(broker, region) {
 }
 
 export function askRemove(broker, region) {
-    const force = checkBox("remove-force", "Remove it all the same",
+    const force = checkBox("remove-force", "Remove the region although it is in use",
                            "Processes that have it attached keep it until they leave; no others can attach");
 
     ask({

@@ -23,7 +23,7 @@ export function svg(tag, attributes = {}, ...children) {
     return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
-// Touch what is shown only where it differs: a selection or a screen reader's place is kept.
+// Change the element only if the text differs. This keeps a selection and a screen reader's position.
 export function setText(element, text) {
     if (element.textContent !== String(text))
         element.textContent = text;

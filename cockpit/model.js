@@ -39,7 +39,7 @@ export function counted(n, noun) {
     return n + " " + noun + (n === 1 ? "" : "s");
 }
 
-// What as many sharers would have spent on page tables of their own: the broker's sum counts so as well.
+// What the other sharers would have spent on page tables of their own. The broker's sum is computed in the same way.
 export function savedBytes(region) {
     return region.NSharers > 0 ? (region.NSharers - 1) * region.PageTableBytes : 0;
 }
@@ -54,8 +54,8 @@ export function totals(regions) {
     return sum;
 }
 
-// Regions that a server holds a lease on while no process has them attached. A server takes the lease a moment before
-// it attaches, so only those count that were so before.
+// Regions on which a server holds a lease while no process has them attached. A server acquires the lease a moment
+// before it attaches, so a region counts only if that was also the case in the update before.
 export function regionsOutside(regions, before) {
     const outside = region => region.State === "ready" && region.NClients > 0 && region.NSharers === 0;
     const wasOutside = new Set(before.filter(outside).map(region => region.path));

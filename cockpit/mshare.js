@@ -17,7 +17,7 @@ class Page {
     constructor() {
         this.broker = new Broker(() => this.look());
         this.regions = [];
-        // Of the last look at the period, not of those in between: that long a server may have a lease alone.
+        // Of the last periodic update, not of those in between: a server may hold a lease for that long before it attaches.
         this.before = [];
         this.canResize = false;
         this.history = new History();
@@ -40,7 +40,7 @@ class Page {
         return () => this.watchers.delete(f);
     }
 
-    // One look at a time; those that are asked for meanwhile are one more.
+    // One update at a time. All requests during an update lead to one more.
     async look(periodic) {
         this.periodic = this.periodic || periodic;
         if (this.looking) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What page tables take and what is saved, over the last minutes.
+// Memory in page tables and memory saved, over the last minutes.
 import { el, svg, setText } from "./dom.js";
 import { formatBytes } from "./model.js";
 
@@ -11,7 +11,7 @@ const LEFT = 56;
 const BOTTOM = 20;
 const TOP = 8;
 
-// Figures at times, no older than what is shown.
+// Figures with their times, no older than the plot shows.
 export class History {
     constructor() {
         this.points = [];
@@ -24,7 +24,7 @@ export class History {
     }
 }
 
-// The smallest of 1, 2, 4, 8 and so on that nothing exceeds: labels stay whole.
+// The smallest power of two above all figures, so that labels are whole numbers.
 function ceiling(points) {
     let top = 4096;
     for (const point of points)

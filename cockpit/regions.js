@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The table of regions. A region that is open shows who uses it and what it saved lately.
+// The table of regions. An open row shows the clients of the region and what it has saved lately.
 import { groupName, learnUsers, userName } from "./broker.js";
 import { el, setText } from "./dom.js";
 import { counted, errorSentence, formatBytes, formatMode, savedBytes } from "./model.js";
@@ -70,7 +70,7 @@ class Row {
         if (this.isOpen) {
             this.plot.show(this.history, now);
             setText(this.facts, `Mode ${formatMode(region.Mode)}${(region.Acl || []).length > 0 ? "+" : ""}, ` +
-                `backing ${region.Backing}, ${region.Lifetime}, made ${since(region.CreatedUSec)}`);
+                `backing ${region.Backing}, ${region.Lifetime}, created ${since(region.CreatedUSec)}`);
         }
     }
 
@@ -82,7 +82,7 @@ class Row {
             shown = clients.length === 0
                 ? [el("p", { class: "empty" }, "No process holds a lease on this region")]
                 : [el("table", { class: "compact" },
-                      el("caption", {}, `${counted(clients.length, "lease")}. Processes inherit a lease from the one that took it.`),
+                      el("caption", {}, `${counted(clients.length, "lease")}. Child processes inherit a lease from the process that acquired it.`),
                       el("thead", {}, el("tr", {}, ...["User", "Process", "Unit", "Access", "Since"].map(
                           title => el("th", { scope: "col" }, title)))),
                       el("tbody", {}, ...clients.map(client => el("tr", {}, ...[

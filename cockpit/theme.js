@@ -16,6 +16,6 @@ export function followTheme() {
         if (event.key === KEY)
             apply();
     });
-    // Cockpit's shell tells its own frames so.
+    // Cockpit's shell sends this event to its frames.
     window.addEventListener("cockpit-style", apply);
 }
