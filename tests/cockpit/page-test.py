@@ -19,7 +19,7 @@ binary = msharectl = shots = browser = None
 
 
 class Env(harness.Env):
-    """With a page of the user games, who is nobody special."""
+    """With a page of the user games, an ordinary user."""
 
     def __init__(self):
         self.server = None
