@@ -309,6 +309,7 @@ plan_long() {
         plan fuzz-1 'random operations, pti off, la57 on' 4000 fuzz 1001 off on
         plan fuzz-2 'random operations, pti on, la57 off' 4000 fuzz 2002 on off
         plan bare 'both commands in minimal roots of Debian 12 and 13' 14400 bed_script tests/vm/test-bare.sh
+        plan cockpit 'the page for Cockpit, in a browser' 300 bed_script tests/cockpit/in-root.sh
         plan packages 'Debian packages, on a bare server' 900 test_packages
         plan guest-scripts-long 'the system in the guest, at length' 10800 guest_scripts --long
 }
