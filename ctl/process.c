@@ -14,11 +14,6 @@
 #define GROUPS_MAX 65536
 #define ENVIRONMENT_MAX (4U << 20)
 
-static void fclosep(FILE **f) {
-        if (*f)
-                (void) fclose(*f);
-}
-
 void mappings_done(struct mappings *m) {
         size_t i;
 

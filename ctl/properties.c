@@ -10,11 +10,6 @@
 
 #define ACL "a(suu)"
 
-static void fclosep(FILE **f) {
-        if (*f)
-                (void) fclose(*f);
-}
-
 static void property_done(struct property *p) {
         free(p->name);
         free(p->string);

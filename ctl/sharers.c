@@ -24,15 +24,6 @@ static const struct column columns[] = {
         { "command", 0, NULL },
 };
 
-static void table_freep(struct table **t) {
-        *t = table_free(*t);
-}
-
-static void closedirp(DIR **d) {
-        if (*d)
-                (void) closedir(*d);
-}
-
 static int compare_pids(const void *a, const void *b) {
         pid_t x = *(const pid_t *) a, y = *(const pid_t *) b;
 

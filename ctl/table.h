@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "macro.h"
 #include "msharectl.h"
 
 enum column_flags {
@@ -23,6 +24,7 @@ struct table;
 
 int table_new(const struct column *columns, size_t n_columns, struct table **ret);
 struct table *table_free(struct table *t);
+DEFINE_CLEANUP(struct table, table_free)
 
 /*
  * Add the next cell, left to right, top to bottom. For people an empty or missing string is "-"; for programs

@@ -26,11 +26,6 @@ static bool has_suffix(const char *name) {
         return false;
 }
 
-static void fclosep(FILE **f) {
-        if (*f)
-                (void) fclose(*f);
-}
-
 static int first_of_cgroup(const char *cgroup, pid_t *ret) {
         _cleanup_(freep) char *path = NULL;
         _cleanup_(fclosep) FILE *f = NULL;

@@ -19,10 +19,6 @@ static const struct column columns[] = {
         { "since", 0, NULL },
 };
 
-static void table_freep(struct table **t) {
-        *t = table_free(*t);
-}
-
 static int add_client(struct table *t, sd_bus_message *m) {
         char user[64], since_text[64];
         const char *unit, *access;

@@ -27,10 +27,6 @@ static const struct column columns[] = {
         { "length", COLUMN_RIGHT, "window" },
 };
 
-static void table_freep(struct table **t) {
-        *t = table_free(*t);
-}
-
 static int add_bytes(struct table *t, uint64_t n) {
         char text[32];
 

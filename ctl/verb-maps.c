@@ -32,15 +32,6 @@ static const struct column columns[] = {
         { "path", 0, NULL },
 };
 
-static void table_freep(struct table **t) {
-        *t = table_free(*t);
-}
-
-static void fclosep(FILE **f) {
-        if (*f)
-                (void) fclose(*f);
-}
-
 static int failed(const char *name, int r) {
         if (r == -EACCES)
                 complain(

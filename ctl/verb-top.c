@@ -66,10 +66,6 @@ static void top_done(struct top *t) {
                 (void) close(t->signal_fd);
 }
 
-static void table_freep(struct table **t) {
-        *t = table_free(*t);
-}
-
 static uint64_t usec_now(void) {
         struct timespec ts;
 

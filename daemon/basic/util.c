@@ -221,7 +221,7 @@ int for_each_entry(int dirfd, int (*found)(const char *name, void *userdata), vo
         dir = fdopendir(fd);
         if (!dir) {
                 r = -errno;
-                close_fd(fd);
+                safe_close(fd);
                 return r;
         }
         for (;;) {

@@ -1,68 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "macro.h"
 #include "quantity.h"
-
-#define _cleanup_(f) __attribute__((__cleanup__(f)))
-#define _printf_(a, b) __attribute__((__format__(printf, a, b)))
-#define ELEMENTSOF(a) (sizeof(a) / sizeof((a)[0]))
-
-#define TAKE_PTR(p)                                                                                                    \
-        ({                                                                                                             \
-                __typeof__(p) _p = (p);                                                                                \
-                (p) = NULL;                                                                                            \
-                _p;                                                                                                    \
-        })
-#define TAKE_FD(fd)                                                                                                    \
-        ({                                                                                                             \
-                int _fd = (fd);                                                                                        \
-                (fd) = -1;                                                                                             \
-                _fd;                                                                                                   \
-        })
-
-#define DEFINE_CLEANUP(type, func)                                                                                     \
-        static inline void func##p(type **p) {                                                                         \
-                if (*p)                                                                                                \
-                        func(*p);                                                                                      \
-        }
 
 #define USEC_PER_SEC UINT64_C(1000000)
 #define USEC_PER_MSEC UINT64_C(1000)
-
-static inline void freep(void *p) {
-        free(*(void **) p);
-}
-
-static inline int close_fd(int fd) {
-        if (fd >= 0)
-                (void) close(fd);
-        return -1;
-}
-
-static inline void closep(int *fd) {
-        *fd = close_fd(*fd);
-}
-
-static inline void closedirp(DIR **d) {
-        if (*d)
-                (void) closedir(*d);
-}
-
-static inline void fclosep(FILE **f) {
-        if (*f)
-                (void) fclose(*f);
-}
 
 static inline bool streq(const char *a, const char *b) {
         return strcmp(a, b) == 0;

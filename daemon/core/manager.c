@@ -111,9 +111,9 @@ void manager_free(Manager *m) {
         for (size_t i = 0; i < m->n_skipped; i++)
                 region_record_done(m->skipped + i);
         free(m->skipped);
-        close_fd(m->leases_fd);
-        close_fd(m->regions_fd);
-        close_fd(m->runtime_fd);
+        safe_close(m->leases_fd);
+        safe_close(m->regions_fd);
+        safe_close(m->runtime_fd);
         free(m);
 }
 

@@ -22,7 +22,7 @@ typedef struct Option {
 void create_request_done(CreateRequest *request) {
         free(request->name);
         free(request->label);
-        close_fd(request->fd);
+        safe_close(request->fd);
         *request = (CreateRequest) CREATE_REQUEST_INIT;
 }
 

@@ -96,16 +96,16 @@ typedef struct DonorFds {
 } DonorFds;
 
 static void donor_fds_done(DonorFds *fds) {
-        fds->report = close_fd(fds->report);
-        fds->window = close_fd(fds->window);
-        fds->file = close_fd(fds->file);
+        fds->report = safe_close(fds->report);
+        fds->window = safe_close(fds->window);
+        fds->file = safe_close(fds->file);
 }
 
 /* Out of the way of the numbers that the child gets. Closes fd. */
 static int move_fd(int fd) {
         int moved = fcntl(fd, F_DUPFD_CLOEXEC, DONOR_FILE_FD + 1), r = moved < 0 ? -errno : moved;
 
-        close_fd(fd);
+        safe_close(fd);
         return r;
 }
 
@@ -177,9 +177,9 @@ static int open_window(const DonorSpec *spec) {
         if (pipe2(pipes, O_CLOEXEC) < 0)
                 return -errno;
         r = write(pipes[1], &window, sizeof(window)) == sizeof(window) ? 0 : -EIO;
-        close_fd(pipes[1]);
+        safe_close(pipes[1]);
         if (r < 0) {
-                close_fd(pipes[0]);
+                safe_close(pipes[0]);
                 return r;
         }
         return move_fd(pipes[0]);
@@ -259,6 +259,6 @@ void donor_free(Donor *donor) {
                         (void) waitpid(donor->pid, NULL, 0);
                 }
         }
-        close_fd(donor->fd);
+        safe_close(donor->fd);
         free(donor);
 }

@@ -48,7 +48,7 @@ int kernel_open(Kernel *kernel, const KernelOps *ops) {
 }
 
 void kernel_done(Kernel *kernel) {
-        kernel->root_fd = close_fd(kernel->root_fd);
+        kernel->root_fd = safe_close(kernel->root_fd);
 }
 
 int kernel_root(Kernel *kernel) {

@@ -169,7 +169,7 @@ void lease_free(Lease *lease) {
         if (lease->region)
                 LIST_REMOVE(lease, leases);
         sd_event_source_disable_unref(lease->source);
-        close_fd(lease->fd);
+        safe_close(lease->fd);
         lease_record_done(&lease->record);
         free(lease->file);
         free(lease);

@@ -88,11 +88,11 @@ static int run(const struct stat *owner, char *const *argv, char *ret, size_t si
                 (void) sigprocmask(SIG_SETMASK, &none, NULL);
                 become_and_run(owner, out, argv);
         }
-        out = close_fd(out);
+        out = safe_close(out);
         while (n < size - 1 && ((k = read(in, ret + n, size - 1 - n)) > 0 || (k < 0 && errno == EINTR)))
                 n += k > 0 ? (size_t) k : 0;
         ret[n] = 0;
-        in = close_fd(in);
+        in = safe_close(in);
         while (waitpid(pid, &status, 0) < 0)
                 if (errno != EINTR)
                         return -errno;
