@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kinds.h"
 #include "options.h"
 #include "util.h"
 
@@ -50,13 +51,13 @@ static const struct option_info infos[] = {
         { "value", NULL, "show", OPTION_FLAG, 0, INTO(value), "Show the value without the name" },
         { "mode", "MODE", "create", OPTION_TEXT, 0, INTO(mode), "Permissions, octal (default 0600)" },
         { "owner", "USER[:GROUP]", "create", OPTION_TEXT, 0, INTO(owner), "Owner and group (default: yours)" },
-        { "backing", "KIND", "create", OPTION_TEXT, 0, INTO(backing), "anonymous, memfd, hugetlb, file, empty" },
+        { "backing", "KIND", "create", OPTION_TEXT, 0, INTO(backing), BACKING_WORDS },
         { "file", "PATH", "create", OPTION_TEXT, 0, INTO(file), "The file of --backing=file" },
         { "populate", NULL, "create", OPTION_FLAG, 0, INTO(populate), "Fill it with memory before anybody uses it" },
-        { "lifetime", "KIND", "create", OPTION_TEXT, 0, INTO(lifetime), "persistent, while-leased" },
+        { "lifetime", "KIND", "create", OPTION_TEXT, 0, INTO(lifetime), LIFETIME_WORDS },
         { "linger", "TIME", "create", OPTION_TEXT, 0, INTO(linger), "How long it outlives its last lease" },
         { "address", "0xADDRESS", "create", OPTION_TEXT, 0, INTO(address), "Where its window is to lie" },
-        { "hugepages", "KIND", "create", OPTION_TEXT, 0, INTO(hugepages), "never, advise, always" },
+        { "hugepages", "KIND", "create", OPTION_TEXT, 0, INTO(hugepages), HUGEPAGES_WORDS },
         { "label", "TEXT", "create", OPTION_TEXT, 0, INTO(label), "A note for people" },
         { "force", NULL, "remove", OPTION_FLAG, 0, INTO(force), "Even if it has clients, who keep their mapping" },
         { "sharers", NULL, "clients", OPTION_FLAG, 0, INTO(sharers), "List the processes that have it attached" },

@@ -24,7 +24,9 @@ void regions_done(struct regions *regions);
 /* All regions, by name, in one call. Prints what goes wrong; returns an exit status. */
 int regions_get(sd_bus *bus, const struct arguments *a, const char *what, struct regions *ret);
 
-/* Whether that is a column to order by; and order by it: names from A on, numbers from the largest down. */
+/* The columns to sort by, for messages. */
+#define SORT_WORDS "name, size, resident, sharers, clients, tables, saved"
+/* Whether that is a column to sort by; and sort by it: names from A on, numbers from the largest down. */
 bool regions_sort_known(const char *column);
 void regions_sort(struct regions *regions, const char *column);
 

@@ -8,6 +8,7 @@
 #include "bus.h"
 #include "creation.h"
 #include "format.h"
+#include "kinds.h"
 #include "quantity.h"
 #include "words.h"
 #include "util.h"
@@ -22,10 +23,6 @@ struct wish {
         struct owner owner;
         int fd;
 };
-
-static bool one_of(const char *s, const char *choice1, const char *choice2, const char *choice3) {
-        return strcmp(s, choice1) == 0 || strcmp(s, choice2) == 0 || (choice3 && strcmp(s, choice3) == 0);
-}
 
 static int parse_words(const struct arguments *a, struct wish *w) {
         w->name = a->names[0];
@@ -42,24 +39,23 @@ static int parse_words(const struct arguments *a, struct wish *w) {
                 complain("--linger=%s is not " SPAN_FORM, a->linger);
                 return STATUS_USAGE;
         }
-        if (a->linger && (!a->lifetime || strcmp(a->lifetime, "while-leased") != 0)) {
+        if (a->linger && (!a->lifetime || lifetime_parse(a->lifetime) != LIFETIME_WHILE_LEASED)) {
                 complain("--linger= requires --lifetime=while-leased");
                 return STATUS_USAGE;
         }
-        if (a->lifetime && !one_of(a->lifetime, "persistent", "while-leased", NULL)) {
-                complain("--lifetime=%s is neither persistent nor while-leased", a->lifetime);
+        if (a->lifetime && lifetime_parse(a->lifetime) < 0) {
+                complain("--lifetime=%s is none of " LIFETIME_WORDS, a->lifetime);
                 return STATUS_USAGE;
         }
-        if (a->hugepages && !one_of(a->hugepages, "never", "advise", "always")) {
-                complain("--hugepages=%s is neither never nor advise nor always", a->hugepages);
+        if (a->hugepages && hugepages_parse(a->hugepages) < 0) {
+                complain("--hugepages=%s is none of " HUGEPAGES_WORDS, a->hugepages);
                 return STATUS_USAGE;
         }
-        if (a->backing && !one_of(a->backing, "anonymous", "memfd", "hugetlb") &&
-            !one_of(a->backing, "file", "empty", NULL)) {
-                complain("--backing=%s is none of anonymous, memfd, hugetlb, file and empty", a->backing);
+        if (a->backing && backing_parse(a->backing) < 0) {
+                complain("--backing=%s is none of " BACKING_WORDS, a->backing);
                 return STATUS_USAGE;
         }
-        if (!a->file != !(a->backing && strcmp(a->backing, "file") == 0)) {
+        if (!a->file != !(a->backing && backing_parse(a->backing) == BACKING_FILE)) {
                 complain("--backing=file and --file=PATH go together");
                 return STATUS_USAGE;
         }

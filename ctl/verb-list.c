@@ -76,7 +76,7 @@ int verb_list(const struct arguments *a) {
         int r;
 
         if (a->sort && !regions_sort_known(a->sort)) {
-                complain("--sort=%s is none of name, size, resident, sharers, clients, tables and saved", a->sort);
+                complain("--sort=%s is none of " SORT_WORDS, a->sort);
                 return STATUS_USAGE;
         }
 

@@ -235,7 +235,7 @@ static int parse_words(const struct arguments *a, struct top *top) {
         uint64_t n;
 
         if (a->sort && !regions_sort_known(a->sort)) {
-                complain("--sort=%s is none of name, size, resident, sharers, clients, tables and saved", a->sort);
+                complain("--sort=%s is none of " SORT_WORDS, a->sort);
                 return STATUS_USAGE;
         }
         if (a->delay && (parse_span(a->delay, &n) < 0 || n < DELAY_MIN_USEC)) {

@@ -144,31 +144,17 @@ static int read_word(sd_bus_message *m, const char *key, int (*from_string)(cons
         return 0;
 }
 
-static int backing_for_create(const char *s) {
-        int r = backing_from_string(s);
-
-        return r == BACKING_UNKNOWN ? -EINVAL : r;
-}
-
-static int hugepages_for_create(const char *s) {
-        int r = hugepages_from_string(s);
-
-        return r == HUGEPAGES_DEFAULT ? -EINVAL : r;
-}
-
 static int read_backing(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return read_word(m, "backing", backing_for_create, "anonymous, memfd, hugetlb, file, empty",
-                         &((CreateRequest *) userdata)->backing, error);
+        return read_word(m, "backing", backing_parse, BACKING_WORDS, &((CreateRequest *) userdata)->backing, error);
 }
 
 static int read_hugepages(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return read_word(m, "hugepages", hugepages_for_create, "never, advise, always",
-                         &((CreateRequest *) userdata)->hugepages, error);
+        return read_word(m, "hugepages", hugepages_parse, HUGEPAGES_WORDS, &((CreateRequest *) userdata)->hugepages,
+                         error);
 }
 
 static int read_lifetime(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return read_word(m, "lifetime", lifetime_from_string, "persistent, while-leased",
-                         &((CreateRequest *) userdata)->lifetime, error);
+        return read_word(m, "lifetime", lifetime_parse, LIFETIME_WORDS, &((CreateRequest *) userdata)->lifetime, error);
 }
 
 static int read_fd(sd_bus_message *m, void *userdata, sd_bus_error *error) {

@@ -8,41 +8,6 @@
 #include "model/name.h"
 #include "model/state.h"
 
-static const char *const backings[_BACKING_MAX] = { "anonymous", "memfd", "hugetlb", "file", "empty", "unknown" };
-static const char *const hugepages[_HUGEPAGES_MAX] = { "default", "never", "advise", "always" };
-static const char *const lifetimes[_LIFETIME_MAX] = { "persistent", "while-leased" };
-
-static int find(const char *const *table, size_t n, const char *s) {
-        for (size_t i = 0; i < n; i++)
-                if (streq(table[i], s))
-                        return (int) i;
-        return -EINVAL;
-}
-
-const char *backing_to_string(Backing b) {
-        return backings[b];
-}
-
-int backing_from_string(const char *s) {
-        return find(backings, _BACKING_MAX, s);
-}
-
-const char *hugepages_to_string(HugePages h) {
-        return hugepages[h];
-}
-
-int hugepages_from_string(const char *s) {
-        return find(hugepages, _HUGEPAGES_MAX, s);
-}
-
-const char *lifetime_to_string(Lifetime l) {
-        return lifetimes[l];
-}
-
-int lifetime_from_string(const char *s) {
-        return find(lifetimes, _LIFETIME_MAX, s);
-}
-
 void region_record_done(RegionRecord *record) {
         free(record->name);
         free(record->label);
@@ -66,9 +31,9 @@ char *region_record_format(const RegionRecord *r) {
                      "\nBACKING=%s\nHUGEPAGES=%s\nLIFETIME=%s\nLINGER=%" PRIu64 "\nCREATED=%" PRIu64 "\nINODE=%" PRIu64
                      "\nLABEL=%s\nREADY=%d\nLEASED=%d\n%s",
                      name, r->id, r->address, r->length, r->size, (unsigned) r->mode, (uint32_t) r->uid,
-                     (uint32_t) r->gid, (uint32_t) r->creator, backings[r->backing], hugepages[r->hugepages],
-                     lifetimes[r->lifetime], r->linger_usec, r->created_usec, r->inode, label, r->ready, r->leased,
-                     r->others ?: "");
+                     (uint32_t) r->gid, (uint32_t) r->creator, backing_to_string(r->backing),
+                     hugepages_to_string(r->hugepages), lifetime_to_string(r->lifetime), r->linger_usec,
+                     r->created_usec, r->inode, label, r->ready, r->leased, r->others ?: "");
         return k < 0 ? NULL : text;
 }
 
@@ -137,7 +102,7 @@ static int assign(RegionRecord *r, enum Key key, const char *value) {
         case KEY_HUGEPAGES:
                 return assign_enum(hugepages_from_string(value), &r->hugepages);
         case KEY_LIFETIME:
-                return assign_enum(lifetime_from_string(value), &r->lifetime);
+                return assign_enum(lifetime_parse(value), &r->lifetime);
         case KEY_LINGER:
                 return parse_u64(value, 10, &r->linger_usec);
         case KEY_CREATED:
@@ -156,7 +121,10 @@ static int assign(RegionRecord *r, enum Key key, const char *value) {
 }
 
 static int key_from_string(const char *s) {
-        return find(keys, _KEY_MAX, s);
+        for (int i = 0; i < _KEY_MAX; i++)
+                if (streq(keys[i], s))
+                        return i;
+        return -EINVAL;
 }
 
 /* Which of the values cannot be: they count as not read. */

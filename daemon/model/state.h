@@ -6,40 +6,10 @@
 #include <sys/types.h>
 
 #include "basic/util.h"
+#include "kinds.h"
 
 #define STATE_FILE_MAX (16 * 1024)
 #define LABEL_MAX 256
-
-typedef enum Backing {
-        BACKING_ANONYMOUS,
-        BACKING_MEMFD,
-        BACKING_HUGETLB,
-        BACKING_FILE,
-        BACKING_EMPTY,
-        BACKING_UNKNOWN, /* not made by us */
-        _BACKING_MAX,
-} Backing;
-
-typedef enum HugePages {
-        HUGEPAGES_DEFAULT, /* the system's setting */
-        HUGEPAGES_NEVER,
-        HUGEPAGES_ADVISE,
-        HUGEPAGES_ALWAYS,
-        _HUGEPAGES_MAX,
-} HugePages;
-
-typedef enum Lifetime {
-        LIFETIME_PERSISTENT,
-        LIFETIME_WHILE_LEASED,
-        _LIFETIME_MAX,
-} Lifetime;
-
-const char *backing_to_string(Backing b);
-int backing_from_string(const char *s);
-const char *hugepages_to_string(HugePages h);
-int hugepages_from_string(const char *s);
-const char *lifetime_to_string(Lifetime l);
-int lifetime_from_string(const char *s);
 
 /* What the broker must know about a region and the kernel does not keep. Each is a file in /run/mshared/regions/. */
 typedef struct RegionRecord {

@@ -44,9 +44,9 @@ static int assign(const char *section, const char *key, const char *value, void 
                 { "Mode", "expected permission bits in octal, 0000 to 0777" },
                 { "User", "expected the name or number of a user" },
                 { "Group", "expected the name or number of a group" },
-                { "Backing", "expected one of anonymous, memfd, hugetlb, file, empty" },
-                { "HugePages", "expected one of never, advise, always" },
-                { "Lifetime", "expected persistent or while-leased" },
+                { "Backing", "expected one of " BACKING_WORDS },
+                { "HugePages", "expected one of " HUGEPAGES_WORDS },
+                { "Lifetime", "expected one of " LIFETIME_WORDS },
                 { "LingerSec", "expected " SPAN_FORM },
                 { "Populate", "expected yes or no" },
                 { "Address", "expected bytes in decimal, or in hexadecimal after 0x" },
@@ -77,11 +77,11 @@ static int assign(const char *section, const char *key, const char *value, void 
         case 3:
                 return assign_text(value, &f->group);
         case 4:
-                return assign_word(backing_from_string, value, &f->backing);
+                return assign_word(backing_parse, value, &f->backing);
         case 5:
-                return assign_word(hugepages_from_string, value, &f->hugepages);
+                return assign_word(hugepages_parse, value, &f->hugepages);
         case 6:
-                return assign_word(lifetime_from_string, value, &f->lifetime);
+                return assign_word(lifetime_parse, value, &f->lifetime);
         case 7:
                 f->linger_set = true;
                 return parse_span(value, &f->linger_usec);

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The tables behind kinds.h. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "kinds.h"
+
+static const char *const backings[_BACKING_MAX] = { "anonymous", "memfd", "hugetlb", "file", "empty", "unknown" };
+static const char *const hugepages[_HUGEPAGES_MAX] = { "default", "never", "advise", "always" };
+static const char *const lifetimes[_LIFETIME_MAX] = { "persistent", "while-leased" };
+
+static int find(const char *const *table, int n, const char *s) {
+        for (int i = 0; i < n; i++)
+                if (strcmp(table[i], s) == 0)
+                        return i;
+        return -EINVAL;
+}
+
+const char *backing_to_string(Backing b) {
+        return backings[b];
+}
+
+int backing_from_string(const char *s) {
+        return find(backings, _BACKING_MAX, s);
+}
+
+int backing_parse(const char *s) {
+        int r = backing_from_string(s);
+
+        return r == BACKING_UNKNOWN ? -EINVAL : r;
+}
+
+const char *hugepages_to_string(HugePages h) {
+        return hugepages[h];
+}
+
+int hugepages_from_string(const char *s) {
+        return find(hugepages, _HUGEPAGES_MAX, s);
+}
+
+int hugepages_parse(const char *s) {
+        int r = hugepages_from_string(s);
+
+        return r == HUGEPAGES_DEFAULT ? -EINVAL : r;
+}
+
+const char *lifetime_to_string(Lifetime l) {
+        return lifetimes[l];
+}
+
+int lifetime_parse(const char *s) {
+        return find(lifetimes, _LIFETIME_MAX, s);
+}
