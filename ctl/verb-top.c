@@ -4,8 +4,10 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <termios.h>
 #include <time.h>
@@ -13,6 +15,7 @@
 #include "bus.h"
 #include "format.h"
 #include "quantity.h"
+#include "rates.h"
 #include "regions.h"
 #include "table.h"
 #include "util.h"
@@ -33,6 +36,8 @@ static const struct column columns[] = {
         { "clients", COLUMN_RIGHT, NULL },
         { "page_tables", COLUMN_RIGHT, "tables" },
         { "saved", COLUMN_RIGHT, NULL },
+        { "faults", COLUMN_RIGHT, "faults/s" },
+        { "flushes", COLUMN_RIGHT, "flushes/s" },
         { "state", 0, NULL },
 };
 
@@ -42,6 +47,14 @@ static const struct {
 } keys[] = {
         { 'n', "name" },    { 's', "size" },   { 'r', "resident" }, { 'p', "sharers" },
         { 'c', "clients" }, { 't', "tables" }, { 'v', "saved" },
+};
+
+/* A region's counters in the kernel. */
+struct counted {
+        char *name;
+        struct counters counters;
+        uint64_t usec, values[_COUNTER_MAX]; /* of the last time */
+        bool seen; /* this time */
 };
 
 struct top {
@@ -55,9 +68,21 @@ struct top {
         int signal_fd;
         struct regions before; /* of the last time */
         uint64_t before_usec;
+        struct counted *counted;
+        size_t n_counted;
 };
 
+static void counted_done(struct counted *c) {
+        free(c->name);
+        counters_close(&c->counters);
+}
+
 static void top_done(struct top *t) {
+        size_t i;
+
+        for (i = 0; i < t->n_counted; i++)
+                counted_done(t->counted + i);
+        free(t->counted);
         if (t->raw)
                 (void) tcsetattr(STDIN_FILENO, TCSANOW, &t->saved);
         regions_done(&t->before);
@@ -98,12 +123,78 @@ static int add_growth(struct table *t, const struct top *top, const struct regio
         return table_add_value(t, text, json);
 }
 
-static int add_region(struct table *t, const struct top *top, const struct region *region, uint64_t now) {
+/* The counters of a region, opened if it is new. NULL: they cannot be opened. */
+static struct counted *find_counted(struct top *top, const char *name) {
+        struct counted *list, new = {};
+        size_t i;
+
+        for (i = 0; i < top->n_counted; i++)
+                if (strcmp(top->counted[i].name, name) == 0)
+                        return top->counted + i;
+        /* This kernel's counters do not apply to regions of another machine. */
+        if (top->a->host || top->a->machine)
+                return NULL;
+        list = reallocarray(top->counted, top->n_counted + 1, sizeof(*list));
+        if (!list)
+                return NULL;
+        top->counted = list;
+        new.name = strdup(name);
+        if (!new.name || counters_open(TRACEFS_PATH, name, &new.counters) < 0) {
+                counted_done(&new);
+                return NULL;
+        }
+        list[top->n_counted] = new;
+        return list + top->n_counted++;
+}
+
+/* Close the counters of regions that are no longer shown. Their names may be used again. */
+static void forget_unseen(struct top *top) {
+        size_t i, n = 0;
+
+        for (i = 0; i < top->n_counted; i++) {
+                if (!top->counted[i].seen) {
+                        counted_done(top->counted + i);
+                        continue;
+                }
+                top->counted[i].seen = false;
+                top->counted[n++] = top->counted[i];
+        }
+        top->n_counted = n;
+}
+
+static int add_rate(struct table *t, uint64_t before, uint64_t now, uint64_t usec) {
+        char text[40];
+
+        (void) snprintf(text, sizeof(text), "%.0f", (double) (now - before) * 1e6 / (double) usec);
+        return table_add_value(t, text, text);
+}
+
+/* Faults and flushes per second; null the first time. */
+static int add_rates(struct table *t, struct top *top, const char *name) {
+        struct counted *c = find_counted(top, name);
+        uint64_t values[_COUNTER_MAX] = {}, now = usec_now();
+        bool counts = c && counters_read(&c->counters, values) >= 0;
+        bool known = counts && c->usec > 0 && now > c->usec;
+        size_t i;
+        int r = 0;
+
+        for (i = 0; i < _COUNTER_MAX && r >= 0; i++)
+                r = known ? add_rate(t, c->values[i], values[i], now - c->usec) : table_add_null(t);
+        if (c)
+                c->seen = true;
+        if (counts) {
+                memcpy(c->values, values, sizeof(values));
+                c->usec = now;
+        }
+        return r;
+}
+
+static int add_region(struct table *t, struct top *top, const struct region *region, uint64_t now) {
         if (table_add_string(t, region->name) < 0 || add_bytes(t, region->size) < 0 ||
             add_bytes(t, region->resident) < 0 || add_growth(t, top, region, now) < 0 ||
             table_add_number(t, region->sharers, NULL) < 0 || table_add_number(t, region->clients, NULL) < 0 ||
             add_bytes(t, region->page_tables) < 0 || add_bytes(t, region->saved) < 0 ||
-            table_add_string(t, region->state) < 0)
+            add_rates(t, top, region->name) < 0 || table_add_string(t, region->state) < 0)
                 return -ENOMEM;
         return 0;
 }
@@ -156,6 +247,7 @@ static int show(struct top *top) {
                 r = add_region(t, top, regions.list + i, now);
         if (r < 0)
                 return bus_out_of_memory();
+        forget_unseen(top);
 
         if (top->screen)
                 (void) fputs(CLEAR, stdout);
@@ -252,6 +344,16 @@ static int parse_words(const struct arguments *a, struct top *top) {
         return STATUS_OK;
 }
 
+/* The counters of a region need two descriptors for each CPU. */
+static void allow_descriptors(void) {
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        limit.rlim_cur = limit.rlim_max;
+        (void) setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int verb_top(const struct arguments *a) {
         _cleanup_(top_done) struct top top = {
                 .a = a,
@@ -267,6 +369,7 @@ int verb_top(const struct arguments *a) {
                 r = bus_connect(a, &top.bus);
         if (r != STATUS_OK)
                 return r;
+        allow_descriptors();
         r = open_terminal(&top);
         if (r < 0) {
                 complain("Cannot wait for signals: %s", strerror(-r));
