@@ -1,30 +1,16 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# How tests of msharectl look at it; sourced with the path of msharectl as the first argument. At the end the script
-# prints its plan from $count and exits with $failed.
+# Checks for tests of msharectl; sourced with the path of msharectl as the first argument.
 # shellcheck disable=SC2034,SC2317
 
+# shellcheck source=tests/tap.bash
+. "${BASH_SOURCE[0]%/*}/../tap.bash"
 ctl=$1
-count=0
-failed=0
 out=$(mktemp -d "${TMPDIR:-/tmp}/msharectl-test.XXXXXX")
+tap_log=$out/log
 trap 'rm -rf "$out"' EXIT
 export LC_ALL=C.UTF-8 TZ=UTC
 unset LD_PRELOAD
-
-# check DESCRIPTION COMMAND...: a test point; the command's output is shown if it fails.
-check() {
-        local what=$1
-        shift
-        count=$((count + 1))
-        if "$@" >"$out/log" 2>&1; then
-                echo "ok $count - $what"
-        else
-                echo "not ok $count - $what"
-                failed=1
-                sed 's/^/# /' "$out/log"
-        fi
-}
 
 # run STATUS STDOUT-PATTERN STDERR-PATTERN ARGUMENTS...: msharectl ends so, and each output matches the whole
 # of an extended regular expression, in which line feeds are spaces.

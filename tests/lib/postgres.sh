@@ -19,9 +19,9 @@ bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
 
 # Under 107 bytes, as names of sockets must be.
 work=$(mktemp -d "${TMPDIR:-/tmp}/pg.XXXXXX")
-data=$work/data log=$work/log
-count=0
-failed=0
+data=$work/data log=$work/log tap_log=$work/out
+# shellcheck source=tests/tap.bash
+. "$(dirname "$0")/../tap.bash"
 export PGHOST=$work PGDATABASE=postgres PGUSER=postgres
 
 cleanup() {
@@ -30,19 +30,7 @@ cleanup() {
 }
 trap cleanup EXIT
 
-check() {
-        local what=$1
-        shift
-        count=$((count + 1))
-        if "$@" >"$work/out" 2>&1; then
-                echo "ok $count - $what"
-        else
-                echo "not ok $count - $what"
-                failed=1
-                sed 's/^/# /' "$work/out"
-                tail -n 15 "$log" "$data"/log/* | sed 's/^/# log: /'
-        fi
-}
+on_failure() { tail -n 15 "$log" "$data"/log/* | sed 's/^/# log: /'; }
 
 # The server, as the settings in the environment say.
 start() {

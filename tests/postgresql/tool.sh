@@ -9,27 +9,17 @@ if [ -n "${MSHARE_VALGRIND:-}" ]; then
         echo '1..0 # SKIP a shell script has nothing for valgrind to find'
         exit 0
 fi
+# shellcheck source=tests/tap.bash
+. "$(dirname "$0")/../tap.bash"
 tool=$1 zsh=$2 bash=$3 page=$4
-count=0 failed=0
 work=$(mktemp -d "${TMPDIR:-/tmp}/mshare-postgresql.XXXXXX")
+tap_log=$work/log
 trap 'rm -rf "$work"' EXIT
 export MSHARE_POSTGRESQL_ROOT=$work/root PATH=$work/bin:$PATH LC_ALL=C.UTF-8
 root=$MSHARE_POSTGRESQL_ROOT
 owner=$(id -un)
 [ "$owner" != root ] || owner=nobody
 
-check() {
-        local what=$1
-        shift
-        count=$((count + 1))
-        if "$@" > "$work/log" 2>&1; then
-                echo "ok $count - $what"
-        else
-                echo "not ok $count - $what"
-                failed=1
-                sed 's/^/# /' "$work/log"
-        fi
-}
 # says STATUS WORDS ARGUMENTS...: the tool ends so, and says this.
 says() {
         local want=$1 words=$2 status=0
@@ -168,7 +158,7 @@ check 'and goes' says 0 "Changed $etc/environment" disable 15 main
 check 'again' test ! -e "$root$etc/environment"
 
 machine
-check 'running, it is told of the restart' bash -c "echo postgresql@15-main.service > $work/running"
+check 'if it is running, the restart is mentioned' bash -c "echo postgresql@15-main.service > $work/running"
 check 'that is needed' says 0 'is running: it goes into region pg-15-main when it is restarted' enable 15 main
 check 'or restarted' says 0 '' enable 15 main --now
 check 'indeed' called 'systemctl restart postgresql@15-main.service'
