@@ -11,7 +11,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import DAEMON_UID, GAMES, GRANULE, MAIL, MAN, NEWS, BusError, TiB, wait_until  # noqa: E402
-from promises import MANAGER_IFACE, REGION_IFACE, SLOW, Monitor, equal, main, refuses  # noqa: E402
+from promises import MANAGER_IFACE, REGION_IFACE, SLOW, Monitor, equal, file_of_zeroes, main, refuses  # noqa: E402
 
 
 def test_a_new_region_has_the_owner_mode_and_window_that_were_asked_for(env):
@@ -52,9 +52,7 @@ def test_the_creator_owns_a_region_unless_options_say_otherwise(env):
 def test_every_kind_of_backing_is_made(env):
     env.start()
     root = env.client(0)
-    file = os.path.join(env.top, "file")
-    with open(file, "wb") as f:
-        f.truncate(1 << 20)
+    file = file_of_zeroes(env, "file", 1 << 20)
     for kind in ("anonymous", "memfd", "empty"):
         root.create("b-" + kind, 1 << 20, backing=kind)
     root.create("b-populated", 3 << 20, backing="memfd", populate=True, hugepages="never")
@@ -69,9 +67,7 @@ def test_every_kind_of_backing_is_made(env):
 def test_what_cannot_be_made_leaves_nothing_behind(env):
     env.start()
     root = env.client(0)
-    file = os.path.join(env.top, "file")
-    with open(file, "wb") as f:
-        f.truncate(4096)
+    file = file_of_zeroes(env, "file", 4096)
     pipe = root.do("pipe")
     small = root.do("open", file=file)
     directory = root.do("open", file=env.top, flags="O_RDONLY")
@@ -247,13 +243,13 @@ def test_a_region_that_is_being_made_says_so_and_can_be_cancelled(env):
     assert time.monotonic() - began < 0.2, "ListRegions is held up by populating"
     path = "/org/mshare1/region/big"
     assert 0 <= other.get(path, REGION_IFACE, "Progress") < 1
-    # It is one of the regions by now, and an object, though nobody is told to come and use it.
+    # It is a region and an object by now, but no signal announces it before it is ready.
     assert path in other.do("call", path="/org/mshare1", interface="org.freedesktop.DBus.ObjectManager",
                             member="GetManagedObjects")
     wait_until(lambda: monitor.changes("/org/mshare1", "NRegions") == [1], what="the new number of regions")
     other.remove("big")
     refuses("NoSuchRegion", root.receive, contains="while it was being created")
-    wait_until(lambda: monitor.changes("/org/mshare1", "NRegions") == [1, 0], what="the number of regions to be told")
+    wait_until(lambda: monitor.changes("/org/mshare1", "NRegions") == [1, 0], what="the signal with the number of regions")
     equal([m["payload"]["data"] for m in monitor.signals("InterfacesRemoved", "/org/mshare1")],
           [[path, [REGION_IFACE]]])
     for member in ("InterfacesAdded", "RegionAdded", "RegionRemoved"):
@@ -274,7 +270,7 @@ def test_memory_that_is_not_there_is_not_populated(env):
 
     available(1 << 30)
     refuses("NoMemory", root.create, "r", 1 << 30, 0o600, populate=True, contains=(" 0 of ", str(1 << 30)))
-    # What is on its way back is waited for.
+    # The broker waits for memory that is being freed.
     available(0)
     root.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
               args=["r", 64 << 20, 0o600, {"populate": True}])
@@ -283,7 +279,7 @@ def test_memory_that_is_not_there_is_not_populated(env):
         available(n << 24)
     root.receive()
     root.remove("r")
-    # Nobody else has to pay for a size that is only wished for.
+    # Without "populate" no memory is needed.
     root.create("r", 1 << 40, 0o600)
     root.remove("r")
     available(4 << 30)
@@ -312,7 +308,7 @@ def start_donor(env, root, name="r"):
     return donor_of(env)[-1]
 
 
-def test_a_donor_tells_nobody_where_its_region_is(env):
+def test_a_donor_does_not_reveal_where_its_region_is(env):
     env.start()
     root, other = env.client(0), env.client(0)
     pid = start_donor(env, root)

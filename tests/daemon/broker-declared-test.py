@@ -11,7 +11,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import GAMES, GRANULE, LP, MAIL, MAN, NEWS, TiB, wait_until  # noqa: E402
-from promises import MANAGER_IFACE, REGION_IFACE, equal, main, refuses, unit  # noqa: E402
+from promises import MANAGER_IFACE, REGION_IFACE, equal, file_of_zeroes, main, refuses, unit  # noqa: E402
 
 
 def test_a_declared_region_is_made_changed_and_removed(env):
@@ -29,7 +29,7 @@ def test_a_declared_region_is_made_changed_and_removed(env):
     row = root.list()["pgdata"]
     equal((row["uid"], row["gid"], row["mode"]), (GAMES, MAN, 0o660))
     equal(root.get(row["path"], REGION_IFACE, "Size"), 8 << 20)
-    # Again, as after a crash of the machine's manager: it is there, and that is well.
+    # Again, as after a crash of the service manager: the region exists, and the start succeeds.
     equal(unit(env, "start", "pgdata").returncode, 0)
     write("[Region]\nSize=8M\nMode=0600\nUser=mail\n")
     equal(unit(env, "reload", "pgdata").returncode, 0)
@@ -56,7 +56,7 @@ def start_unit(env, name):
 
 
 class HeldDonor:
-    """What the broker makes while this is in force does not get done: its donor waits for memory, and is stopped then."""
+    """While this is in force, no creation is completed: the donor waits for memory and is then stopped."""
 
     def __init__(self, env):
         self.env = env
@@ -76,19 +76,25 @@ class HeldDonor:
         os.kill(self.pid, signal.SIGCONT)
 
 
+def start_that_is_held(env, root):
+    """The start of a unit for region "r" whose donor is stopped."""
+    donor = HeldDonor(env)
+    helper = start_unit(env, "r")
+    donor.stop(root, "r")
+    return helper
+
+
 def test_a_start_that_is_stopped_leaves_nothing(env):
     env.start()
     root = env.client(0)
     declare(env, "r")
     for sig in (signal.SIGTERM, signal.SIGINT):
-        donor = HeldDonor(env)
-        helper = start_unit(env, "r")
-        donor.stop(root, "r")
+        helper = start_that_is_held(env, root)
         helper.send_signal(sig)
         said = helper.communicate(timeout=20)[1]
         assert helper.returncode == 1 and "region r was not created" in said, (helper.returncode, said)
         equal((root.list(), env.states(), os.listdir(env.kernel + "/fs")), ({}, [], []))
-    # At any instant, a region is there exactly if the start says so.
+    # Whenever the start is stopped, the region exists exactly if the start has succeeded.
     declare(env, "s")
     for i in range(20):
         helper = start_unit(env, "s")
@@ -114,7 +120,7 @@ def test_a_start_that_is_stopped_takes_nothing_of_others_along(env):
     helper.send_signal(signal.SIGTERM)
     helper.communicate(timeout=20)
     equal((helper.returncode, root.list()["r"]["state"]), (1, "creating"))
-    # The broker is held as well: the start ends before it can be told that the name is taken.
+    # The broker is stopped as well: the start ends before it learns that the name is taken.
     for i in range(5):
         os.kill(env.daemon.pid, signal.SIGSTOP)
         helper = start_unit(env, "r")
@@ -148,7 +154,7 @@ def test_a_start_waits_for_a_region_that_is_being_made_already(env):
     row = root.list()["r"]
     equal((row["uid"], row["mode"]), (GAMES, 0o640))
     root.remove("r")
-    # If nothing comes of that one, it makes its own.
+    # If that creation fails, the unit creates its own region.
     donor = HeldDonor(env)
     maker.send("call", **call)
     donor.stop(root, "r")
@@ -167,9 +173,7 @@ def test_a_restart_of_the_broker_does_not_fail_a_start(env):
     root = env.client(0)
     declare(env, "r")
     for sig in (signal.SIGKILL, signal.SIGTERM):
-        donor = HeldDonor(env)
-        helper = start_unit(env, "r")
-        donor.stop(root, "r")
+        helper = start_that_is_held(env, root)
         env.stop(sig)
         time.sleep(0.5)
         env.start()
@@ -178,10 +182,8 @@ def test_a_restart_of_the_broker_does_not_fail_a_start(env):
         row = root.list()["r"]
         equal((row["uid"], row["mode"], row["state"]), (GAMES, 0o640, "ready"))
         equal(unit(env, "stop", "r").returncode, 0)
-    # A removal is meant.
-    donor = HeldDonor(env)
-    helper = start_unit(env, "r")
-    donor.stop(root, "r")
+    # A region that is removed stays removed: the start fails.
+    helper = start_that_is_held(env, root)
     root.remove("r")
     said = helper.communicate(timeout=20)[1]
     assert helper.returncode == 1 and "while it was being created" in said, said
@@ -197,14 +199,14 @@ def test_a_stop_does_not_pass_over_a_region_that_the_broker_cannot_see(env):
     env.start()
     r = unit(env, "stop", "r")
     assert r.returncode == 1 and "sys-fs-mshare.mount" in r.stderr, r.stderr
-    # Mounted too late: it is there, and the broker does not know it yet.
+    # Mounted too late: the region exists, but the broker does not know it yet.
     os.rename(env.kernel + "/later", env.kernel + "/fs")
     r = unit(env, "stop", "r")
     assert r.returncode == 1 and "mshared again" in r.stderr, r.stderr
     env.restart()
     equal(unit(env, "stop", "r").returncode, 0)
     equal(os.listdir(env.kernel + "/fs"), [])
-    # Where the kernel has no mshare there is none.
+    # On a kernel without mshare there is no region.
     open(env.kernel + "/unsupported", "w").close()
     env.restart()
     equal(unit(env, "stop", "r").returncode, 0)
@@ -213,9 +215,7 @@ def test_a_stop_does_not_pass_over_a_region_that_the_broker_cannot_see(env):
 def test_every_key_of_a_region_file_does_what_it_says(env):
     env.start()
     root = env.client(0)
-    backing = os.path.join(env.top, "backing")
-    with open(backing, "wb") as f:
-        f.truncate(1 << 20)
+    backing = file_of_zeroes(env, "backing", 1 << 20)
 
     def start(name, text):
         with open(os.path.join(env.regions_dir, name + ".conf"), "w") as f:

@@ -75,7 +75,7 @@ def test_release_drops_the_leases_of_that_connection_only(env):
     equal(root.list()["r"]["clients"], 0)
 
 
-def test_what_a_client_does_to_its_lease_hurts_nobody(env):
+def test_a_client_that_abuses_its_lease_harms_no_other(env):
     env.start()
     root, c = env.client(0), env.client(GAMES)
     root.create("r", mode=0o666)

@@ -55,32 +55,40 @@ def run_as(env, uid, program, *args):
                             env=env.environ(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
+def region_for_many(env):
+    """Starts the daemon; region "r" is for the user games. Returns a client of root."""
+    env.start()
+    root = env.client(0)
+    root.create("r", mode=0o660, uid=GAMES, gid=GAMES)
+    return root
+
+
+def wait_until_all_have_left(env, root):
+    wait_until(lambda: root.list()["r"]["clients"] == 0, what="all leases to be dropped")
+    equal(env.leases(), [])
+
+
 def test_a_herd_of_1500_gets_its_leases(env):
     if SLOW:
         raise Skip("no place for a herd")
     n = 1500
-    env.start()
-    root = env.client(0)
-    root.create("r", mode=0o660, uid=GAMES, gid=GAMES)
+    root = region_for_many(env)
     herd = run_as(env, GAMES, "herd", "r", str(n))
     result = json.loads(herd.stdout.readline())
     print("# %d processes of one user on %s: %s" % (n, env.bus.kind, json.dumps(result)))
     equal((result["leased"], result["limits"], result["failed"]), (n, 0, 0))
-    # One lease for those who have it by fork, and one for each of the others.
+    # One lease for the processes that have it by fork, and one for each of the others.
     equal(root.list()["r"]["clients"], n // 2 + 1)
     herd.stdin.close()
     herd.wait()
-    wait_until(lambda: root.list()["r"]["clients"] == 0, what="all leases to be dropped")
-    equal(env.leases(), [])
+    wait_until_all_have_left(env, root)
 
 
 def test_the_books_are_right_while_200_processes_come_and_go(env):
     if SLOW:
         raise Skip("no place for a storm")
     n = 200
-    env.start()
-    root = env.client(0)
-    root.create("r", mode=0o660, uid=GAMES, gid=GAMES)
+    root = region_for_many(env)
     storm = run_as(env, GAMES, "broker-storm-double", "r", str(n))
 
     def tell(word):
@@ -101,8 +109,7 @@ def test_the_books_are_right_while_200_processes_come_and_go(env):
     equal((word, wrong), ("over", "0"))
     assert int(cycles) > n, cycles
     storm.wait()
-    wait_until(lambda: root.list()["r"]["clients"] == 0, what="all leases to be dropped")
-    equal(env.leases(), [])
+    wait_until_all_have_left(env, root)
 
 
 def test_acquiring_costs_little_more_than_a_call(env):
@@ -110,8 +117,8 @@ def test_acquiring_costs_little_more_than_a_call(env):
         raise Skip("no place for measuring")
     env.start()
     env.client(0).create("r", mode=0o666)
-    # What would break it is a round trip to polkit, to the bus, or to the disk, each time. Three processes take turns
-    # here, and other work on the machine makes that dearer than an echo: the quietest of some runs counts.
+    # This would fail if each call needed a round trip to polkit, to the bus or to the disk. Three processes take turns
+    # here, and other work on the machine slows them more than an echo. So one good run of several is enough.
     for _ in range(6):
         out, _ = run_as(env, GAMES, "bench-acquire", "r", "2000").communicate(timeout=120)
         result = json.loads(out)

@@ -34,7 +34,7 @@ def test_mode_bits_decide_without_polkit(env):
     equal(root.list()["r"]["clients"], 5)
 
 
-def test_nobody_gets_to_write_where_the_kernel_lets_nobody(env):
+def test_no_caller_gets_to_write_where_the_kernel_refuses_it(env):
     env.start_polkit()
     make_by_hand(env, "early", 50 * TiB, "r")
     env.start()
@@ -45,7 +45,7 @@ def test_nobody_gets_to_write_where_the_kernel_lets_nobody(env):
     root.create("made", mode=0o666)
     wait_until(lambda: len(root.list()) == 5, what="the adoption")
     env.allow("org.mshare1.acquire-region")
-    # Nor after a restart, of which no state file need tell.
+    # The same after a restart, with or without a state file.
     for _ in range(2):
         for name in ("early", "late"):
             path = "/org/mshare1/region/" + name
@@ -97,7 +97,7 @@ def test_addresses_are_not_found_out_by_trying(env):
     equal(len(said), 1)
     root.create("all", 22 * TiB, backing="empty")
     refuses("AccessDenied", stranger.create, "s", 22 * TiB, 0o600)
-    # Whoever may make regions is told why one cannot be where he wants it.
+    # A caller that may create regions gets the reason why an address is refused.
     env.allow("org.mshare1.create-region")
     refuses("AddressInUse", stranger.create, "s", 4096, 0o600, address=44 * TiB, contains="another region")
     stranger.create("s", 4096, 0o600, address=44 * TiB + GRANULE)
@@ -170,7 +170,7 @@ def test_polkit_yes_admits_where_the_mode_does_not(env):
     assert (2, 4, MAIL) in get_acl(env.fs("r")), get_acl(env.fs("r"))
     env.allow()
     stranger.acquire("r", "r")
-    # Who may acquire it sees where it is, and nobody else does: the group's bits of the mode are the list's mask now.
+    # Only callers that may acquire it see its address: the group's bits of the mode are the list's mask now.
     equal(root.list()["r"]["mode"], 0o640)
     for c, want in ((stranger, address), (env.client(NEWS), 0), (env.client(LP, GAMES, (GAMES,)), 0)):
         equal(c.list()["r"]["address"], want)
@@ -183,7 +183,7 @@ def test_polkit_yes_admits_where_the_mode_does_not(env):
     stranger = env.client(MAIL)
     stranger.acquire("r", "r")
     refuses("AccessDenied", stranger.acquire, "r", "rw")
-    # A second permission adds to the first; nobody gets back what a mask had taken from him.
+    # A second permission adds to the first. Permissions that a mask has removed do not come back.
     set_acl(env.fs("r"), (1, 6, None), (2, 4, MAIL), (2, 6, LP), (4, 6, None), (16, 4, None), (32, 0, None))
     env.allow("org.mshare1.acquire-region")
     stranger.acquire("r", "rw")
@@ -220,7 +220,7 @@ def test_who_is_refused_by_a_limit_is_in_no_access_list(env):
     equal(root.list()["r"]["mode"], 0o600)
 
 
-def test_a_slow_or_hanging_polkit_holds_up_nobody_else(env):
+def test_a_slow_or_hanging_polkit_holds_up_no_other_caller(env):
     env.start_polkit()
     env.start()
     root, c, other = env.client(0), env.client(GAMES), env.client(MAIL)
@@ -234,7 +234,7 @@ def test_a_slow_or_hanging_polkit_holds_up_nobody_else(env):
         other.acquire("r")
         other.list()
     assert time.monotonic() - began < 2
-    # The region is made by somebody else while polkit thinks: what was asked does not hold any more.
+    # Another caller creates the region while polkit decides, so the request must be checked again.
     root.create("slow", 4096, 0o600)
     env.allow("org.mshare1.create-region")
     env.polkit_do("Release")
@@ -374,26 +374,26 @@ def test_a_polkit_that_hangs_is_not_asked_more_and_more(env):
     equal(sorted(late.list()), ["s"])
 
 
-def test_who_leaves_takes_his_questions_along(env):
+def test_questions_of_a_client_that_leaves_are_cancelled(env):
     env.start_polkit()
     env.start()
     env.polkit_do("SetHang", "b", "true")
-    for _ in range(3):
+
+    def asks_and_leaves():
         c = env.client(GAMES)
         c.do("send", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
              args=["r", 4096, 0o600, {}], times=100)
         wait_until(lambda: json.loads(env.polkit_do("Report"))["in_flight"] > 0)
         c.kill()
+
+    for _ in range(3):
+        asks_and_leaves()
         wait_until(lambda: len(json.loads(env.polkit_do("Report"))["cancelled"]) > 0, what="a cancellation")
     wait_until(lambda: json.loads(env.polkit_do("Report"))["in_flight"] == 0, what="all to be cancelled")
-    # Who leaves and comes again has no more places than who stays.
+    # A client that leaves and comes again may ask no more questions than a client that stays.
     env.polkit_do("SetDeaf", "b", "true")
     for _ in range(3):
-        c = env.client(GAMES)
-        c.do("send", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
-             args=["r", 4096, 0o600, {}], times=100)
-        wait_until(lambda: json.loads(env.polkit_do("Report"))["in_flight"] > 0)
-        c.kill()
+        asks_and_leaves()
     time.sleep(0.3)
     equal(json.loads(env.polkit_do("Report"))["in_flight"], 16)
     env.polkit_do("SetHang", "b", "false")
@@ -441,7 +441,7 @@ def test_the_example_rule_is_about_the_groups_own_regions(env):
     refuses("InteractiveAuthorizationRequired", dba.manager, "SetRegionMode", "su", "dba-pg", 0o666)
     refuses("InteractiveAuthorizationRequired", dba.remove, "dba-pg")
     refuses("InteractiveAuthorizationRequired", other.create, "dba-x", 4096, 0o600)
-    # A stranger's region is no business of theirs, whoever is to have it and in whatever mode.
+    # They may not touch regions of other users, whatever the new owner or mode.
     root.create("victim", 4096, 0o600, uid=NEWS, gid=NEWS)
     refuses("InteractiveAuthorizationRequired", dba.manager, "SetRegionMode", "su", "victim", 0o660)
     refuses("InteractiveAuthorizationRequired", dba.manager, "SetRegionOwner", "suu", "victim", MAIL, GAMES)

@@ -33,7 +33,7 @@ def test_a_restart_loses_nothing(env):
                  {n: root.do("call", path="/org/mshare1/region/" + n, interface="org.freedesktop.DBus.Properties",
                              member="GetAll", signature="s", args=[REGION_IFACE]) for n in "ab"})
         equal(after, before)
-    # Who leaves while nobody watches is missed at once afterwards.
+    # A client that has left while the broker was down is noticed at the start.
     env.stop(signal.SIGKILL)
     c.kill()
     env.start()
@@ -181,7 +181,7 @@ def test_of_damaged_state_is_kept_what_can_be_read(env):
         equal((root.get(path, REGION_IFACE, "Label"), root.get(path, REGION_IFACE, "Creator")), (label, creator))
         equal(root.get(path, REGION_IFACE, "Lifetime"), "while-leased" if label else "persistent")
     equal(env.read_log().count("Cannot use all of the state file of region r"), 4)
-    # Of a second one that has lost its id nothing tells whose lease it is: it is left to whoever holds it.
+    # If two regions have lost their ids, the broker cannot assign the leases: it keeps them.
     env.stop()
     for name in ("r", "s"):
         with open(os.path.join(env.runtime, "regions", name), "w") as f:
@@ -278,37 +278,31 @@ def test_the_end_of_the_bus_is_survived(env):
     root.create("r", mode=0o666)
     c = env.client(GAMES)
     c.acquire("r")
-    env.bus.stop()
-    equal(env.daemon.wait(10), 0)
-    env.daemon = None
-    env.bus.start()
-    env.start()
+    env.stop_bus()
+    env.start_bus()
     root = env.client(0)
     equal(root.list()["r"]["clients"], 1)
     c.kill()
     wait_until(lambda: root.list()["r"]["clients"] == 0)
 
 
-def test_a_name_of_an_earlier_bus_is_nobody_any_more(env):
+def test_a_name_of_an_earlier_bus_has_no_leases(env):
     env.start()
     root, c = env.client(0), env.client(GAMES)
     root.create("r", mode=0o666)
-    # Names are numbers: this one is to be far enough from the first for another connection to come by it,
-    # however many a slow start of the broker takes.
+    # Names are numbers. This one is far from the first, so that a connection of the next bus can get it, even if a
+    # slow start of the broker uses up some.
     for _ in range(500):
         c.do("unique_name")
         c.do("disconnect")
     name = c.do("unique_name")
     c.acquire("r")
-    env.bus.stop()
-    equal(env.daemon.wait(10), 0)
-    env.daemon = None
-    env.bus.start()
-    env.start()
+    env.stop_bus()
+    env.start_bus()
     equal(env.client(0).list()["r"]["clients"], 1)
     assert not [f for f in env.leases() if name in f.split(",")], env.leases()
     env.restart()
-    # Of the same user, even.
+    # A client of the same user gets that name.
     other = env.client(GAMES)
     while other.do("unique_name") != name:
         assert int(other.do("unique_name").split(".")[1]) < int(name.split(".")[1]), "the name is taken"

@@ -144,12 +144,18 @@ def test_who_is_in_the_list_is_shown_and_can_be_taken_out(env):
     refuses("InvalidArgs", owner.region, path, "Revoke", "su", "user", LP)
 
 
-def test_who_gets_no_lease_is_in_no_access_list(env):
+def region_of_games(env):
+    """A broker with polkit, region "r" of the user games without a further entry; clients of root and of another user."""
     env.start_polkit()
     env.start()
     root, stranger = env.client(0), env.client(MAIL)
     root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
     set_acl(env.fs("r"), (1, 6, None), (4, 0, None), (32, 0, None))
+    return root, stranger
+
+
+def test_a_caller_without_a_lease_is_in_no_access_list(env):
+    root, stranger = region_of_games(env)
     env.allow("org.mshare1.acquire-region")
     os.chmod(env.runtime + "/leases", 0o500)
     refuses("Failed", stranger.acquire, "r", "rw", contains="Cannot create a lease")
@@ -336,11 +342,7 @@ def test_each_has_an_open_file_of_his_own(env):
 
 
 def test_polkit_opens_what_the_mode_does_not(env):
-    env.start_polkit()
-    env.start()
-    root, stranger = env.client(0), env.client(MAIL)
-    root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
-    set_acl(env.fs("r"), (1, 6, None), (4, 0, None), (32, 0, None))
+    _, stranger = region_of_games(env)
     refuses("AccessDenied", stranger.open, "r", "r")
     equal(questions(env), ["acquire-region"])
     env.allow("org.mshare1.acquire-region")

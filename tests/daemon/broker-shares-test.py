@@ -9,7 +9,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import GAMES, GRANULE, LP, MAIL, MAN, NEWS, Skip, wait_until  # noqa: E402
-from promises import MANAGER_IFACE, REGION_IFACE, equal, main, refuses  # noqa: E402
+from promises import MANAGER_IFACE, REGION_IFACE, equal, file_of_zeroes, main, refuses  # noqa: E402
 
 ACQUIRE = {"path": "/org/mshare1", "interface": MANAGER_IFACE, "member": "AcquireRegion", "signature": "ssa{sv}"}
 CREATE = {"path": "/org/mshare1", "interface": MANAGER_IFACE, "member": "CreateRegion", "signature": "stua{sv}"}
@@ -100,7 +100,7 @@ def test_dialogs_do_not_keep_out_what_a_rule_answers(env):
     env.start_polkit()
     env.start()
     env.polkit_do("SetHang", "b", "true")
-    # Four dialogs of each user, and no more than 48, whoever many users there are.
+    # Four dialogs for each user, and at most 48 for all users.
     uids = (GAMES, MAN, LP, MAIL, 2, 3, 10, 13, 33, 34, 38, 39, 41)
     known = {int(line.split(":")[2]) for line in open("/etc/passwd")}
     uids = [uid for uid in uids if uid in known]
@@ -147,13 +147,11 @@ def test_descriptors_that_no_method_takes_do_not_come_in(env):
         send(GAMES, "SetRegionMode", "(su)", ["r", 0o400], fds)
         send(GAMES, "RemoveRegion", "(sa{sv})", ["r", {}], fds)
         send(GAMES, "SetMode", "(u)", [0o400], fds, "/org/mshare1/region/r", REGION_IFACE)
-    # Nothing of it was done, by order of the bus.
+    # The bus has not delivered any of them.
     equal(owner.list()["r"]["mode"], 0o600)
     assert open_fds(env) <= before, (open_fds(env), before)
-    # The one that takes one gets it, and not two.
-    with open(os.path.join(env.top, "backing"), "wb") as f:
-        f.truncate(1 << 20)
-    fd = root.do("open", file=f.name)
+    # A call that takes one descriptor is accepted with one, and not with two.
+    fd = root.do("open", file=file_of_zeroes(env, "backing", 1 << 20))
     root.create("file", 1 << 20, backing="file", fd=fd)
     for name, fds in (("two", 2), ("one", 1)):
         env.client(0).do("send_with_fds", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion",

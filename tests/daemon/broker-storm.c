@@ -19,7 +19,7 @@
  * releasing, by exit, by exec, by SIGKILL, or handing lease and window to a child. They try again as long as the broker is
  * away. On standard input:
  *
- *   freeze   nobody leaves any more; when all N have lease and window: "frozen HOLDERS"
+ *   freeze   no process leaves any more; when all N have lease and window: "frozen HOLDERS"
  *   thaw     go on: "thawed"
  *   end, or the end of the file: all leave, and so do we: "over CYCLES WRONG"
  *

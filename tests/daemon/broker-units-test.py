@@ -12,7 +12,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import GAMES, MAIL, Skip, wait_until  # noqa: E402
-from promises import MANAGER_IFACE, REGION_IFACE, equal, main, refuses  # noqa: E402
+from promises import MANAGER_IFACE, REGION_IFACE, equal, file_of_zeroes, main, refuses  # noqa: E402
 
 
 def declare(env, name, text="Size=8M\nMode=0640\nUser=games\n"):
@@ -90,12 +90,9 @@ def test_a_unit_outlives_broker_and_bus(env):
     for sig in (signal.SIGTERM, signal.SIGKILL):
         env.restart(sig)
         keeper.stays()
-    env.bus.stop()
-    env.daemon.wait(20)
-    env.daemon = None
+    env.stop_bus()
     keeper.stays()
-    env.bus.start()
-    env.start()
+    env.start_bus()
     keeper.stays()
     # What happens while the broker is away is seen when it is back.
     env.stop()
@@ -130,9 +127,7 @@ def test_a_stop_that_fails_says_so(env):
 
 def test_a_file_that_may_only_be_read_backs_a_region(env):
     env.start()
-    backing = os.path.join(env.top, "backing")
-    with open(backing, "wb") as f:
-        f.truncate(1 << 20)
+    backing = file_of_zeroes(env, "backing", 1 << 20)
     mount = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$2" --region-start r'
     declare(env, "r", "Size=1M\nBacking=file\nPath=%s\n" % backing)
     r = subprocess.run(["unshare", "-m", "--propagation", "unchanged", "sh", "-c",

@@ -82,7 +82,7 @@ def test_nothing_in_the_unit_forbids_what_the_daemon_needs():
     assert value("PrivateUsers") in ([], ["no"]), "owners would not be what they seem"
     assert value("CapabilityBoundingSet") == value("AmbientCapabilities")
     region = read("units/mshare-region@.service.in")
-    # What is told at the end of the system is told by way of the bus. And nobody unmounts all regions by hand.
+    # The units use the bus while the system shuts down. And the mount, with all regions, cannot be stopped by hand.
     for text in (unit, region):
         assert re.search(r"^After=.*\bdbus\.service\b", text, flags=re.M)
     assert "RefuseManualStop=yes" in read("units/sys-fs-mshare.mount")

@@ -336,6 +336,18 @@ class Env:
         self.stop(sig)
         self.start()
 
+    def stop_bus(self) -> None:
+        """The bus ends, and the daemon with it."""
+        self.bus.stop()
+        status = self.running().wait(20)
+        self.daemon = None
+        assert status == 0, "the daemon exited with %d" % status
+
+    def start_bus(self) -> None:
+        """Starts both again. Clients of the old bus have lost their connection."""
+        self.bus.start()
+        self.start()
+
     def start_polkit(self) -> None:
         template = os.path.join(HERE, "polkit_mock.py")
         self.polkit = subprocess.Popen(["/usr/bin/python3", "-m", "dbusmock", "--system", "--template", template],

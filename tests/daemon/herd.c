@@ -43,7 +43,7 @@ static void member(Score *score, const char *region, int gate) {
         int fd;
 
         atomic_fetch_add(&score->ready, 1);
-        /* The gate opens for all at once: nobody writes, the end of the pipe is closed. */
+        /* The gate opens for all at once, when the end of the pipe is closed. */
         (void) !read(gate, &c, 1);
         for (;;) {
                 _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;

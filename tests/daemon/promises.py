@@ -91,6 +91,14 @@ def get_acl(path: str) -> set[tuple[Any, ...]] | None:
     return {struct.unpack_from("<HHI", v, i) for i in range(4, len(v), 8)}
 
 
+def file_of_zeroes(env: Env, name: str, size: int) -> str:
+    """The path of such a file."""
+    path = os.path.join(env.top, name)
+    with open(path, "wb") as f:
+        f.truncate(size)
+    return path
+
+
 def unit(env: Env, verb: str, name: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([env.binary, "--region-" + verb, name], env=env.environ(), capture_output=True, text=True)
 
