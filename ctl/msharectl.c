@@ -23,16 +23,16 @@ static int verb_help(const struct arguments *a) {
 }
 
 const struct verb verbs[] = {
-        { "list", "", "List regions (this is what happens without a command)", 0, 0, false, verb_list },
+        { "list", "", "List regions (the default command)", 0, 0, false, verb_list },
         { "status", "[NAME...]", "Show the broker, or regions", 0, -1, false, verb_status },
         { "show", "[NAME...]", "Show properties, for programs", 0, -1, false, verb_show },
         { "top", "", "Show regions, updated continuously", 0, 0, false, verb_top },
         { "create", "NAME SIZE", "Create a region", 2, 2, false, verb_create },
         { "remove", "NAME...", "Remove regions", 1, -1, false, verb_remove },
-        { "chmod", "MODE NAME...", "Change who may attach", 2, -1, false, verb_chmod },
+        { "chmod", "MODE NAME...", "Change the permissions", 2, -1, false, verb_chmod },
         { "chown", "OWNER[:GROUP] NAME...", "Change owner and group", 2, -1, false, verb_chown },
         { "clients", "NAME", "List the clients of a region", 1, 1, false, verb_clients },
-        { "maps", "NAME", "List what a region maps", 1, 1, false, verb_maps },
+        { "maps", "NAME", "List the mappings of a region", 1, 1, false, verb_maps },
         { "check", "UNIT|PID [REGION]", "Check that a server's shared memory is in a region", 1, 2, false, verb_check },
         { "metrics", "", "Write all figures as OpenMetrics text", 0, 0, false, verb_metrics },
         { "monitor", "[NAME...]", "Show changes as they happen", 0, -1, false, verb_monitor },

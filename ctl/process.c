@@ -10,7 +10,7 @@
 #include "process.h"
 #include "util.h"
 
-/* Who has more groups is not asked to wait for an answer. */
+/* A user with more groups gets no answer. */
 #define GROUPS_MAX 65536
 #define ENVIRONMENT_MAX (4U << 20)
 

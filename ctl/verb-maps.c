@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a region maps. The kernel tells whoever may read the region's file; the broker is not needed. */
+/* What a region maps. This needs read permission for the region's file, and no broker. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -34,13 +34,11 @@ static const struct column columns[] = {
 
 static int failed(const char *name, int r) {
         if (r == -EACCES)
-                complain(
-                        "Cannot list what region \"%s\" maps: its mode does not admit you, and who may read it may see this",
-                        name);
+                complain("Cannot list the mappings of region \"%s\": its mode does not give you read permission", name);
         else if (r == -ENOTTY)
-                complain("Cannot list what region \"%s\" maps: this kernel's msharefs is too old for it", name);
+                complain("Cannot list the mappings of region \"%s\": this kernel's msharefs cannot do that", name);
         else
-                complain("Cannot list what region \"%s\" maps: %s", name, strerror(-r));
+                complain("Cannot list the mappings of region \"%s\": %s", name, strerror(-r));
         return r == -EACCES   ? STATUS_DENIED
                : r == -ENOTTY ? STATUS_UNSUPPORTED
                : r == -ENOENT ? STATUS_NO_REGION
@@ -97,11 +95,11 @@ int verb_maps(const struct arguments *a) {
         if (r != STATUS_OK)
                 return r;
         if (!place.mounted) {
-                complain("Cannot list what region \"%s\" maps: msharefs is not mounted on " MSHAREFS_PATH, name);
+                complain("Cannot list the mappings of region \"%s\": msharefs is not mounted on " MSHAREFS_PATH, name);
                 return STATUS_UNSUPPORTED;
         }
         if (place.missing) {
-                complain("Cannot list what region \"%s\" maps: there is no such region", name);
+                complain("Cannot list the mappings of region \"%s\": there is no such region", name);
                 return STATUS_NO_REGION;
         }
 

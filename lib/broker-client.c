@@ -125,7 +125,7 @@ static int call_acquire(sd_bus *bus, const char *member, const char *name, const
                  : sd_bus_message_read(reply, "tth", &lease->address, &lease->length, &fd);
         if (r < 0)
                 return message_set(ret_message, -EBADMSG,
-                                   "Cannot acquire region \"%s\": the broker's answer makes no sense", name);
+                                   "Cannot acquire region \"%s\": the broker's answer is invalid", name);
 
         r = keep_fd(&lease->lease, fd);
         if (r >= 0 && open)

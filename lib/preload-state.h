@@ -28,7 +28,7 @@ enum preload_answer {
  */
 enum preload_answer preload_decide(const struct preload_wish *wish, void **ret_start);
 
-/* Is a mapping of that size one that preload_decide() would try to place, as far as can be told without a word? */
+/* Would preload_decide() try to place a mapping of that size? Prints no messages, so this is a guess. */
 bool preload_may_place(size_t size);
 
 /* The process's one region, locked: for what happens to memory that was placed. Not to be called while inside. */

@@ -77,9 +77,9 @@ _public_ void *mmap64(void *addr, size_t length, int prot, int flags, int fd, of
         __attribute__((alias("mmap")));
 
 /*
- * Inside a window munmap() acts for all who share the region, but a server that unmaps its memory means itself
- * alone: a logger that needs none, a postmaster that starts afresh. So it is taken from this process's list, and the
- * whole window goes when a child has nothing more there.
+ * Inside a window munmap() acts for all sharers, but a server that unmaps its memory means only itself: a logger
+ * that needs none, a postmaster that starts again. So remove the mapping from this process's list. A child without
+ * any mapping detaches the whole window.
  */
 _public_ int munmap(void *addr, size_t length) {
         size_t page = (size_t) sysconf(_SC_PAGESIZE), size = (length + page - 1) & ~(page - 1);
@@ -92,7 +92,7 @@ _public_ int munmap(void *addr, size_t length) {
 
         region = preload_enter();
         m = preload_region_find(region, addr);
-        /* A part of it cannot be given back without taking it from everybody. */
+        /* Unmapping a part would unmap it in all sharers. */
         r = m && m->size == size && m->segment < 0 ? preload_region_unmap(region, m) : -EINVAL;
         preload_leave();
 

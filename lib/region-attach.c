@@ -36,7 +36,7 @@ static int attach_failed(const mshare_region *region, int r, char **ret_message)
                 return message_set(ret_message, r,
                                    "Cannot attach region \"%s\": it was removed after the broker had leased it", name);
         case EPERM:
-                /* Of the kernel's own this is an answer to those who make regions, not to those who attach. */
+                /* The kernel itself returns this only when a region is created, not when it is attached. */
                 return message_set(ret_message, r,
                                    "Cannot attach region \"%s\": this process may not call mshare(): a system call "
                                    "filter refuses it",

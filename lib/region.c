@@ -86,7 +86,7 @@ static int check_window(const mshare_region *region, char **ret_message) {
 
         if (l->address == 0 || l->length == 0 || l->address > UINTPTR_MAX - l->length || l->size > l->length)
                 return message_set(ret_message, -EBADMSG,
-                                   "Cannot acquire region \"%s\": the broker told an impossible window: "
+                                   "Cannot acquire region \"%s\": the broker returned an impossible window: "
                                    "address 0x%llx, length %llu, size %llu",
                                    region->name, (unsigned long long) l->address, (unsigned long long) l->length,
                                    (unsigned long long) l->size);

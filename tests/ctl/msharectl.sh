@@ -172,7 +172,7 @@ check 'a name that is no region' run 2 '' 'msharectl: "a/b" is not a name of a r
 check 'a unit where no systemd is' run 1 '' 'msharectl: Cannot find the process of unit nothing.service: .*' check nothing
 check 'a wait of no form' run 2 '' 'msharectl: --wait=long is not a number of seconds, .*' check $$ --wait=long
 check 'no sharers without msharefs' run 6 '' '.*msharefs is not mounted.*' clients a --sharers
-check 'nor a list of mappings' run 6 '' '.*"a" maps: msharefs is not mounted.*' maps a
+check 'nor a list of mappings' run 6 '' '.*mappings of region "a": msharefs is not mounted.*' maps a
 check 'which is of one region' run 2 '' '.*maps.*' maps a b
 check 'with a name' run 2 '' '.*"a/b".*' maps a/b
 check 'no clients' run 0 '0 clients listed. ' '' clients a

@@ -108,7 +108,7 @@ static void test_broker_refuses(void) {
         assert_fails("unready", O_RDWR, NULL, EAGAIN, "\"unready\"", "being made");
         assert_fails("unsupported", O_RDWR, NULL, ENOSYS, "\"unsupported\"", "no mshare");
         assert_fails("limited", O_RDWR, NULL, EDQUOT, "\"limited\"", "LeasesPerUser=7");
-        assert_fails("garbled", O_RDWR, NULL, EBADMSG, "\"garbled\"", "makes no sense");
+        assert_fails("garbled", O_RDWR, NULL, EBADMSG, "\"garbled\"", "answer is invalid");
         assert_fails("silent", O_RDWR, &o, ETIMEDOUT, "\"silent\"", "in time");
         assert_fails("askpass", O_RDWR, NULL, EACCES, "\"askpass\"", "password");
         o.flags = MSHARE_ACQUIRE_INTERACTIVE;
@@ -391,7 +391,7 @@ static void test_fork_keeps_exec_drops(void) {
                 (void) close(go[i][0]);
         }
 
-        /* One lease, whoever inherited it; the parent's own release does not end it. */
+        /* One lease, even if children inherit it; the parent's own release does not end it. */
         assert_clients("fork", 1);
         g_assert_cmpint(mshare_region_release(region), ==, 0);
         assert_clients("fork", 1);
@@ -505,8 +505,8 @@ static void test_threads(void) {
 
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
-        g_test_add_func("/region/a bad name is told and refused", test_bad_names);
-        g_test_add_func("/region/a bad access is told and refused", test_bad_access);
+        g_test_add_func("/region/a bad name is refused with a message", test_bad_names);
+        g_test_add_func("/region/a bad access is refused with a message", test_bad_access);
         g_test_add_func("/region/options of other versions", test_bad_options);
         g_test_add_func("/region/missing arguments are refused", test_no_place);
         g_test_add_func("/region/the broker's errors become errno and sentence", test_broker_refuses);
