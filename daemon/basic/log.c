@@ -2,7 +2,7 @@
 
 /*
  * Writes log messages to the journal or to standard error. A message about a region carries the region's name in a field, and
- * a change carries the user who asked for it.
+ * a change carries the user that requested it.
  */
 
 #include <errno.h>

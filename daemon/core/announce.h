@@ -11,7 +11,7 @@ void manager_mark(Manager *manager, unsigned dirty);
 void region_mark(Region *region, unsigned dirty);
 void manager_announce_region(Manager *manager, Region *region);
 void manager_announce_removal(Manager *manager, const char *name, const char *path);
-/* A region that never was announced: the end of an object that GetManagedObjects has told of. */
+/* A region that was never announced: the end of an object that GetManagedObjects has listed. */
 void manager_announce_end(Manager *manager, const char *path);
 void manager_announce_client(Manager *manager, const char *member, const char *region, uid_t uid);
 /* What "systemctl status" shows; with ready, that the start is over as well. */

@@ -53,8 +53,8 @@ static void drop_capabilities(void) {
 }
 
 /*
- * The broker is the last whom the kernel should kill for want of memory, and the donor inherits that. But who fills a region
- * that is too large for the machine must be the first: with it goes the region, with any other process nothing is gained.
+ * The kernel should kill the broker last when memory is short, and the donor inherits that. But a donor that populates a
+ * region that is too large for the machine must be killed first: this frees the region, while any other process frees little.
  */
 static void be_expendable(void) {
         _cleanup_(closep) int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
@@ -122,10 +122,9 @@ static int advise(const DonorSpec *spec, void *p) {
 }
 
 /*
- * The kernel finds memory for this process by killing others, once it has killed this one: what was populated belongs to
- * the region and not to us. So the end of it must not be reached. A file's pages can be written back, and huge pages have a
- * pool of their own. A region that was removed a moment ago gives its memory back little by little: as long as there is more
- * and more, it is waited for.
+ * If memory runs out, the kernel kills this process and then others, because the populated memory belongs to the region and
+ * is not freed with this process. So never use up all memory. A file's pages can be written back, and huge pages have a pool
+ * of their own. A region that was removed a moment ago is freed step by step: wait as long as the available memory grows.
  */
 static int wait_for_memory(const KernelOps *ops, const DonorSpec *spec, uint64_t done, uint64_t want) {
         uint64_t available, most = 0, since = usec_now(CLOCK_MONOTONIC);

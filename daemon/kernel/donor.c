@@ -74,9 +74,9 @@ static int on_orphan(sd_event_source *source, const siginfo_t *si, void *userdat
 }
 
 /*
- * Not once only, as is the default: libsystemd 252 then arms the process's descriptor for one event, and loses that if it
- * comes while it looks for more urgent ones. The exit would never be told. How the descriptor is armed is only seen to
- * when a source that is off is enabled.
+ * The default is a source that fires once. libsystemd 252 then arms the process's descriptor for one event, and loses that
+ * event if it arrives while libsystemd handles sources of a higher priority. The exit would never be reported. libsystemd
+ * sets up the descriptor only when a source that is off is enabled.
  */
 static int watch_exit(sd_event *event, sd_event_source **ret, pid_t pid, sd_event_child_handler_t callback,
                       void *userdata) {

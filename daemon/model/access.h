@@ -14,7 +14,7 @@ typedef enum Access {
 typedef struct Identity {
         uid_t uid;
         gid_t gid; /* the primary group */
-        gid_t *gids; /* all groups, the primary one included if the bus told it */
+        gid_t *gids; /* all groups, including the primary one if the bus has given it */
         size_t n_gids;
         pid_t pid; /* for people to read */
 } Identity;

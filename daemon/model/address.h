@@ -10,7 +10,7 @@ typedef struct AddressRange {
 
 /*
  * The end of what a window may use: the last page below 2^47 belongs to no process, and windows are whole granules,
- * so the last granule is out. Addresses beyond (five-level tables) are left to those who ask for them by number.
+ * so the last granule is out. Addresses beyond (five-level tables) are only used if a caller requests them explicitly.
  */
 #define ADDRESS_LOW_END (UINT64_C(1) << 47)
 #define ADDRESS_HIGH_END (UINT64_C(1) << 56)
@@ -26,8 +26,8 @@ int address_check(uint64_t start, uint64_t length, uint64_t granule);
 
 /*
  * Picks an address for a window of length bytes that overlaps none of ranges and that no usual process uses for its
- * own purposes, from all of those that are equally good; random, of which all 64 bits count, says which. So nobody who is not
- * told where a region lies knows it from the regions that he makes himself. Returns 0 or -ENOSPC.
+ * own purposes. Chooses among all equally good addresses by all 64 bits of random, so that a user cannot conclude from the
+ * addresses of its own regions where others are. Returns 0 or -ENOSPC.
  */
 int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t random,
                  uint64_t *ret);

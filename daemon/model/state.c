@@ -172,7 +172,7 @@ static int read_line(RegionRecord *record, char *line, bool *seen, bool *twice) 
                 return keep_line(record, line);
         }
         if (seen[key] || twice[key]) {
-                /* Neither is to be believed. */
+                /* The key occurs twice: use neither value. */
                 twice[key] = true;
                 return -EBADMSG;
         }

@@ -19,7 +19,7 @@ typedef struct RegionRecord {
         mode_t mode; /* the mode, or the future mode of a region that is being created */
         uid_t uid;
         gid_t gid;
-        uid_t creator; /* the user that created it, whoever owns it now; (uid_t) -1 if not known */
+        uid_t creator; /* the user that created it, even if another one owns it now; (uid_t) -1 if not known */
         Backing backing;
         HugePages hugepages;
         Lifetime lifetime;

@@ -160,7 +160,7 @@ int acl_replace_by_mode(int dirfd, const char *name, mode_t mode) {
         r = acl_read(dirfd, name, &acl);
         if (r < 0 && r != -ERANGE)
                 return r;
-        /* A list that says no more than a mode is one: the kernel sets that and drops the old list, at once. */
+        /* A list that is equivalent to a mode: the kernel sets that mode and drops the old list, atomically. */
         acl_from_mode(mode, &acl);
         return acl_write(dirfd, name, &acl);
 }

@@ -96,8 +96,8 @@ static int read_groups(sd_bus_message *m, Identity *who) {
 }
 
 /*
- * The bus tells all groups, sorted, and not which is the primary one. The process itself is asked, if it is still there;
- * since it may be another by now, it is believed only as far as it says nothing that the bus has not said.
+ * The bus gives all groups, sorted, but not which one is the primary group. So look at the process, if it still exists. Its
+ * PID may belong to another process by now, so use its group only if the bus has named that group as well.
  */
 static void find_primary_group(Identity *who) {
         _cleanup_(freep) char *text = NULL;

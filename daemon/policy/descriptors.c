@@ -24,7 +24,7 @@ static uint64_t get_open(void) {
         _cleanup_(closep) int next = -1;
         struct stat st;
 
-        /* The kernel tells the number since Linux 6.2. */
+        /* The number, since Linux 6.2. */
         if (stat("/proc/self/fd", &st) >= 0 && st.st_size > 0)
                 return (uint64_t) st.st_size;
         next = open("/", O_PATH | O_CLOEXEC);

@@ -96,9 +96,8 @@ int client_get_path(sd_bus *bus, const char *name, char **ret, sd_bus_error *err
 }
 
 /*
- * A broker without msharefs knows no regions, which says nothing about those that are there. It tells so when asked for
- * one, and nothing comes of asking for one without a name. On a kernel without mshare, which has no granule, there are
- * no regions indeed.
+ * A broker without msharefs lists no regions, but regions may exist. A request for a region fails with that error, and a
+ * request with an empty name has no other effect. A kernel without mshare, which has no granule, really has no regions.
  */
 static int check_msharefs(sd_bus *bus, sd_bus_error *error) {
         uint64_t granule = 0;

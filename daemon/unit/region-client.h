@@ -45,7 +45,7 @@ int start_wait(Start *s, uint64_t usec);
  */
 int start_take_existing(Start *s, const char *name, const RegionFile *f, const Owner *owner, sd_bus_error *error);
 /*
- * region-keep.c: tells systemd that the start is over, and stays until the region is gone, however that comes to pass. If the
+ * region-keep.c: tells systemd that the start is over, and returns when the region is gone, for whatever reason. If the
  * unit is stopped first, removes the region and sets *ret_removed. The bus and the broker may come and go meanwhile.
  */
 int start_keep(Start *s, const char *name, bool *ret_removed, sd_bus_error *error);

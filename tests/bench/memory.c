@@ -18,7 +18,7 @@ struct answer {
         uint64_t faults, nsec, own;
 };
 
-/* Counts and sums are all that is wanted; this keeps the reads from being optimized away. */
+/* Only counts and sums are used; this keeps the reads from being optimized away. */
 static volatile char sink;
 
 static char *make_buffer(const char *kind, size_t size) {

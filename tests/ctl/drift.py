@@ -12,7 +12,7 @@ points = []
 
 
 def check(what, **sets):
-    """Each named set equals the first; what is missing or too much is told."""
+    """Each named set equals the first; what is missing or too much is printed."""
     (first_name, first), *others = sets.items()
     problems = [] if first else [f"{first_name} is empty"]
     for name, one in others:

@@ -270,7 +270,7 @@ check 'and leaves alone what it did not make' run 0 '.*asking .*' '' list --no-l
 check 'a kernel without mshare' run 6 '' '.*This kernel has no mshare ' create unsupported 1M
 check 'a text that is not UTF-8' run 1 '' '.*UTF-8 ' create $'\xff' 1M
 check 'a reader that leaves' sh -c "'$ctl' --json=pretty | true"
-check 'a full disk is told' sh -c "! '$ctl' list >/dev/full"
+check 'a full disk is reported' sh -c "! '$ctl' list >/dev/full"
 
 # Its ssh is ours: it leads to this bus. The other end takes no address but on its command line.
 mkdir "$out/bin"

@@ -140,7 +140,7 @@ static void test_owners(void) {
         g_assert_cmpint(parse_owner("-1", &o), ==, -ESRCH);
         g_assert_cmpint(parse_owner("no-such-user", &o), ==, -ESRCH);
         g_assert_cmpint(parse_owner("root:no-such-group", &o), ==, -ESRCH);
-        /* Nobody has this number, so nobody knows its group. */
+        /* No user has this number, so its group is not known. */
         g_assert_cmpint(parse_owner("12345678:", &o), ==, -ESRCH);
 }
 

@@ -37,7 +37,7 @@ int main(int argc, char **argv) {
         DIR *d;
 
         if (argc != 2 || !(d = opendir(argv[1]))) {
-                (void) fprintf(stderr, "a directory with inputs is wanted\n");
+                (void) fprintf(stderr, "Expected a directory with inputs\n");
                 return 2;
         }
         while ((de = readdir(d))) {

@@ -12,7 +12,7 @@ set -u
 chmod 755 "$out"
 client=/usr/libexec/mshare/tests/guest-client
 manager=(org.mshare1 /org/mshare1 org.mshare1.Manager)
-# There is nobody at the console who could type a password.
+# No password can be typed at the console.
 ask=(busctl --allow-interactive-authorization=no call "${manager[@]}")
 as() { # as UID COMMAND...
         local uid=$1
@@ -61,7 +61,7 @@ check 'for whom it was asked' is 1000:1000:640 owner_and_mode made
 check 'all of it resident' is $((64 << 20)) region made ResidentBytes
 check 'with its page tables, once' bash -c \
         "[ \$(busctl get-property org.mshare1 /org/mshare1/region/made org.mshare1.Region PageTableBytes | cut -d' ' -f2) -le 200000 ]"
-check 'and nobody sharing them yet' is 0 region made NSharers
+check 'and they have no sharers yet' is 0 region made NSharers
 for backing in memfd empty; do
         check "backing $backing" call CreateRegion 'stua{sv}' "b-$backing" $((2 << 20)) 384 1 backing s $backing
         check 'removed again' call RemoveRegion 'sa{sv}' "b-$backing" 0
@@ -88,7 +88,7 @@ check 'a region larger than the memory is refused' refused 'Not enough memory to
 check 'leaves nothing' gone r
 check 'nor hurts the broker' is "$broker" systemctl show -P MainPID mshared
 check 'nor anybody else' kill -0 $bystander
-check 'and the kernel kills nobody' bash -c '! dmesg | grep "Out of memory: Killed"'
+check 'and the kernel kills no process' bash -c '! dmesg | grep "Out of memory: Killed"'
 kill $bystander
 
 # While a donor fills a region, everybody else is served as ever.
@@ -127,7 +127,7 @@ sed 's/^/# /' "$out/log"
 check 'which a removal ends' call RemoveRegion 'sa{sv}' big 0
 check 'and nothing is left of it' gone big
 wait "$creator"
-check 'as its creator is told' grep 'while it was being created' "$out/creator"
+check 'and its creator gets the reason' grep 'while it was being created' "$out/creator"
 
 # Two unrelated clients, and one who may not.
 mkfifo "$out/to" "$out/from"
@@ -157,12 +157,12 @@ PY
 check 'nor changes its mode' refused authenticat as 1001 "${ask[@]}" SetRegionMode su made 511
 check 'nor its owner' refused authenticat as 1001 "${ask[@]}" SetRegionOwner suu made 1001 1001
 check 'nor removes it' refused authenticat as 1001 "${ask[@]}" RemoveRegion 'sa{sv}' made 1 force b true
-check 'the owner lets nobody else in without asking' refused authenticat as 1000 "${ask[@]}" SetRegionMode su made $((0604))
+check 'the owner admits no other user without authentication' refused authenticat as 1000 "${ask[@]}" SetRegionMode su made $((0604))
 check 'but shuts others out' as 1000 "${ask[@]}" SetRegionMode su made $((0600))
 check 'root lets them in' call SetRegionMode su made $((0604))
 check 'so it is' is 1000:1000:604 owner_and_mode made
 check 'now the stranger may read' as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' made r 0
-check 'nobody makes regions without asking' refused authenticat \
+check 'no user creates regions without authentication' refused authenticat \
         as 1001 "${ask[@]}" CreateRegion 'stua{sv}' his 4096 384 0
 
 # What an administrator writes into a rule holds.
@@ -206,7 +206,7 @@ check 'who is in it goes on' tell 'put 0 still'
 check 'reading' tell 'get 0'
 exec {to}>&- {from}<&-
 
-# Permission by polkit where the mode gives none: the kernel is told, in an access list.
+# Permission by polkit where the mode gives none: it is entered in the file's access list.
 listing() { # listing UID: where that user sees the region
         as "$1" busctl -j call "${manager[@]}" ListRegions |
                 python3 -c 'import json, sys; print([r[2] for r in json.load(sys.stdin)["data"][0] if r[0] == "acl"][0])'
@@ -225,7 +225,7 @@ PY
 }
 check 'a region for one' call CreateRegion 'stua{sv}' acl $((2 << 20)) $((0600)) 2 uid u 1000 gid u 1000
 where=$(region acl Address)
-check 'nobody else is in' refused authenticat as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' acl r 0
+check 'no other user is in' refused authenticat as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' acl r 0
 cat > /etc/polkit-1/rules.d/10-mshare-test.rules << 'RULE'
 polkit.addRule(function(action, subject) {
     if (action.id == "org.mshare1.acquire-region" && subject.user == "user1001" && action.lookup("region") == "acl")
@@ -277,7 +277,7 @@ check 'and does not see where it is' is 0 listing 1001
 check 'and the group is in' attach 2 1000 r
 check 'it goes' call RemoveRegion 'sa{sv}' acl 1 force b true
 
-# Made by somebody else, read-only for everyone: the broker refuses what the kernel would, whatever the mode.
+# Created without the broker, read-only for everyone: the broker refuses what the kernel would, whatever the mode.
 makes_read_only() { # as a client of the kernel alone, and leaves
         python3 - << 'PY'
 import ctypes, os
@@ -296,9 +296,9 @@ check 'a region that is read-only for everyone' makes_read_only
 check 'is adopted' is '"r"' region sealed Access
 check 'with a mode that says otherwise' is 0:0:666 owner_and_mode sealed
 for turn in 'at first' 'after a restart'; do
-        check "nobody gets to write, $turn" refused 'Access denied' as 1000 "${ask[@]}" AcquireRegion 'ssa{sv}' sealed rw 0
+        check "no user gets to write, $turn" refused 'Access denied' as 1000 "${ask[@]}" AcquireRegion 'ssa{sv}' sealed rw 0
         check 'nor root' refused 'Access denied' call AcquireRegion 'ssa{sv}' sealed rw 0
-        check 'and one is told why' bash -c "echo 'acquire sealed rw' | $client |
+        check 'and the error gives the reason' bash -c "echo 'acquire sealed rw' | $client |
                 grep \"^error 13 .*Region 'sealed' was created with O_CREAT|O_RDONLY and is read-only for everyone\""
         check 'to read they do' is 'ok kept' bash -c "printf 'acquire sealed r\\nget 0\\n' |
                 setpriv --reuid=1001 --regid=1001 --clear-groups $client | tail -n 1"

@@ -139,7 +139,7 @@ check 'a region that is too small' bash -c "
 check 'is one' unshared 'Region "pgdata" is too small: it has 67108864 bytes'
 sed -i 's/^Size=.*/Size=256M/; s/^User=.*/User=root/' $regions/pgdata.conf
 systemctl stop "$unit" mshare-region@pgdata
-check "somebody else's region" unshared 'Mode 06[0-9]+ of region "pgdata".* does not admit postgres'
+check "another user's region" unshared 'Mode 06[0-9]+ of region "pgdata".* does not admit postgres'
 sed -i 's/^User=.*/User=postgres/' $regions/pgdata.conf
 systemctl stop "$unit" mshare-region@pgdata
 check 'LimitAS=' unshared 'address space is limited to 100G \(LimitAS=' LimitAS=100G

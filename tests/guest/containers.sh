@@ -27,7 +27,7 @@ contained() { # contained COMMAND...
                 -p SystemCallErrorNumber=ENOSYS "$out/contain" "$@"
 }
 window() { python3 -c 'import struct; print("%#x %#x" % struct.unpack("<QQ", open("/sys/fs/mshare/box", "rb").read()))'; }
-answers() { # answers PATTERN COMMAND...: of a client that is told what standard input says, the last line
+answers() { # answers PATTERN COMMAND...: the last line of a client that does what standard input says
         local pattern=$1
         shift
         "$@" | tee "$out/said"
@@ -47,7 +47,7 @@ check 'a server with the preload library has its memory there' answers \
         'Placed 16777216 bytes of shared memory in region "box", from byte 0' contained sh -c '
                 LD_PRELOAD=libmshare-preload.so MSHARE_REGION=box MSHARE_MIN_SIZE=1M \
                         python3 -c "import mmap; mmap.mmap(-1, 16 << 20).write(b\"server\")" 2>&1'
-check 'and nobody is left in the region' is 0 msharectl show -p NSharers --value box
+check 'and no sharer is left in the region' is 0 msharectl show -p NSharers --value box
 
 # A descriptor that comes with the process, and no bus.
 exec 7<> $region

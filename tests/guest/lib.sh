@@ -16,7 +16,7 @@ size=$((64 << 20))
 needs_mshare
 needs_program $client
 
-# Clients are processes with a number; what they are told and answer goes through two pipes each.
+# Clients are processes with a number. Each gets its commands from one pipe and answers on another.
 declare -A to from pid
 start() { # start N USER
         local fd
@@ -144,7 +144,7 @@ check 'a client of a region that is removed by force' tell 5 'acquire shared rw'
 check 'removed' msharectl remove --force shared
 check 'keeps it' says 5 'get 4096' 'ok !ack'
 start 6 1000 > /dev/null
-check 'nobody new gets it' refuses 6 'acquire shared rw' 2 shared
+check 'no new client gets it' refuses 6 'acquire shared rw' 2 shared
 end 5
 end 6
 check 'and it is gone' sh -c '! [ -e /sys/fs/mshare/shared ]'
@@ -156,7 +156,7 @@ denied() { # denied ARGUMENTS...: msharectl says that it may not, with the statu
         [ $? = 4 ]
 }
 check 'a user may not make regions without a word from polkit' denied create his 1M --no-ask-password
-check 'nor with a question that nobody answers' denied create his 1M
+check 'nor with a question that is not answered' denied create his 1M
 msharectl create -q his 1M --owner=1000:1000
 check 'nor give his own away' denied chown root his
 check 'but close and open it to himself' as_user msharectl chmod 0400 his

@@ -187,7 +187,7 @@ printf '[Unit]\nStopWhenUnneeded=yes\n' > /etc/systemd/system/mshare-region@pgda
 systemctl daemon-reload
 check 'it starts again, region and all' systemctl start "$unit"
 check 'it shares' shares "$(postmaster)"
-check 'stopping the server stops a region that nobody needs' systemctl stop "$unit"
+check 'stopping the server stops a region that no unit needs' systemctl stop "$unit"
 gone() {
         local _
         for _ in $(seq 100); do
@@ -210,7 +210,7 @@ fails() {
 sed -i 's/^Size=.*/Size=64M/' /etc/mshare/regions.d/pgdata.conf
 check 'too small a region' fails 'libmshare-preload: Cannot use region "pgdata": it has 67108864 bytes, and the server needs'
 sed -i "s/^Size=.*/Size=$((need * 11 / 10))M/; s/^User=.*/User=root/" /etc/mshare/regions.d/pgdata.conf
-check "somebody else's region" fails 'libmshare-preload: Cannot acquire region "pgdata"'
+check "another user's region" fails 'libmshare-preload: Cannot acquire region "pgdata"'
 sed -i "s/^MSHARE_REGION.*/MSHARE_REGION = 'wrong'/" "$etc/environment"
 check 'a wrong name' fails "There is no region 'wrong'"
 echo "MSHARE_FALLBACK = 'yes'" >> "$etc/environment"

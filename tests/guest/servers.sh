@@ -154,7 +154,7 @@ check 'and leaves no segment' is '' awk -v id="$segment" '$2 == id' /proc/sysvip
 
 setting 'shared_buffers = 16MB' 'max_connections = 20' 'shared_memory_type = mmap'
 check 'shared_buffers below the threshold' start
-check 'are told' said 'Nothing is in region "pg" so far: the largest shared mapping has '
+check 'are reported' said 'Nothing is in region "pg" so far: the largest shared mapping has '
 stop > /dev/null
 setting 'shared_buffers = 129MB'
 msharectl chown root pg

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The broker on a kernel without mshare: it runs, says so, and leaves nobody waiting.
+# The broker on a kernel without mshare: it runs, says so, and lets no caller wait.
 # limit: 300
 # kernel: stock
 # only: long
@@ -31,15 +31,15 @@ check 'nor a granule' is 't 0' property Granule
 check 'the journal has an explanation' sh -c 'journalctl --update-catalog; journalctl --sync
         journalctl -x -u mshared | grep -q "Subject: This kernel has no mshare"'
 systemctl stop mshared
-check 'who calls a broker that is not there starts it, and is told' ends 1 "$why" \
+check 'a call starts the broker, and fails with the reason' ends 1 "$why" \
         busctl call "${manager[@]}" CreateRegion 'stua{sv}' r 4096 384 0
-check 'so is who wants in' ends 1 "$why" busctl call "${manager[@]}" AcquireRegion 'ssa{sv}' r r 0
+check 'so does a call to acquire a region' ends 1 "$why" busctl call "${manager[@]}" AcquireRegion 'ssa{sv}' r r 0
 check 'there is nothing to remove' ends 1 'no region' busctl call "${manager[@]}" RemoveRegion 'sa{sv}' r 0
 check 'msharectl status' ends 6 "$why" msharectl status
 check 'msharectl create' ends 6 "$why" msharectl create r 1M
 check 'msharectl run' ends 125 "$why" msharectl run r -- true
 check 'msharectl list' ends 0 '0 regions' msharectl
-check 'nobody is asked for a password in vain' ends 1 "$why" setpriv --reuid=1000 --regid=1000 --clear-groups \
+check 'no password is required in vain' ends 1 "$why" setpriv --reuid=1000 --regid=1000 --clear-groups \
         busctl call "${manager[@]}" CreateRegion 'stua{sv}' r 4096 384 0
 
 printf '[Region]\nSize=1M\n' > /etc/mshare/regions.d/r.conf

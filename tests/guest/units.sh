@@ -15,7 +15,7 @@ access=rw
 user=user1000
 by=library
 main_pid() { systemctl show -P MainPID "$1"; }
-# In a unit of its own with these settings, what a client is told when it acquires the region, writes and reads.
+# The answers to a client that acquires the region, writes and reads, in a unit of its own with these settings.
 client_in() { # client_in SETTING...
         local settings=()
         while [ $# -gt 0 ]; do

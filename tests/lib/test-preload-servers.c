@@ -551,6 +551,6 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/servers/one that only looks", test_looking);
         g_test_add_func("/servers/System V segments", test_segments);
         g_test_add_func("/servers/a region of exactly that size", test_exact);
-        g_test_add_func("/servers/what is not placed is told", test_told);
+        g_test_add_func("/servers/what is not placed is reported", test_told);
         return g_test_run();
 }

@@ -215,7 +215,7 @@ static void serve_parts(void) {
         CHECK(mremap(p, BIG, 2 * BIG, MREMAP_MAYMOVE) == MAP_FAILED && errno == EINVAL);
         CHECK(mremap(p, 0, BIG, MREMAP_MAYMOVE) == MAP_FAILED && errno == EINVAL);
         CHECK(p[0] == 7 && p[4096] == 7);
-        /* Just before the window is nobody's business. */
+        /* The library does not handle the range just before the window. */
         CHECK(munmap(p - 4096, 4096) == 0);
         CHECK(munmap(p, BIG) == 0);
 }
@@ -412,8 +412,8 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/preload/re-creation after a crash, without the broker", test_recreation);
         g_test_add_func("/preload/a child that unmaps leaves alone", test_child_leaves);
         g_test_add_func("/preload/a part is not given back", test_parts);
-        g_test_add_func("/preload/failures are told once and fall back or refuse", test_failures);
-        g_test_add_func("/preload/bad settings are told", test_bad_settings);
+        g_test_add_func("/preload/failures are reported once and fall back or refuse", test_failures);
+        g_test_add_func("/preload/bad settings are reported", test_bad_settings);
         g_test_add_func("/preload/two servers never share a region", test_two_servers);
         g_test_add_func("/preload/a reader's locks keep no server out", test_locks);
         g_test_add_func("/preload/exec drops the lease", test_exec_drops);

@@ -54,7 +54,7 @@ sign_packages() {
 }
 
 # The root and the machine have the cache in common, and nothing else. Where the
-# cache lies in the root, build-packages is told by the environment, as ./run is.
+# cache is in the root, build-packages and ./run know from the environment.
 build_packages() {
         rm -rf "$made"
         mkdir -p "${made%/*}" "${PACKAGES%/*}"

@@ -6,7 +6,7 @@
 PLAN_KEYS=() PLAN_TITLES=() PLAN_SECONDS=() PLAN_COMMANDS=()
 
 # plan KEY TITLE SECONDS COMMAND...: SECONDS is what it takes on two quiet CPUs.
-# Where it has run on this machine, its last time is told instead.
+# If it has run on this machine, its last time is shown instead.
 plan() {
         local seconds
         seconds=$(awk -v key="$1" '$1 == key { last = $2 } END { if (last != "") print last }' "$CACHE/phases" 2> /dev/null || true)

@@ -12,9 +12,10 @@ and the sum is the run's last line.
   report.py point RESULTS PHASE NAME pass|fail|skip [WHY]
   report.py sum RESULTS                   lists failures, prints the last line
 
-The exit status is 3 where a failure was counted, and 1 or 2 where counting itself
-went wrong; that of sum is 1 if there was a failure. What failures had to say is shown at once and, as CI keeps the end of
-a long output only, once more with the sum: it is in RESULTS.said.
+The exit status is 3 if a failure was counted, and 1 or 2 if counting itself went
+wrong. That of sum is 1 if there was a failure. The output of failures is shown at
+once, and again with the sum, because CI keeps only the end of a long output. It is
+in RESULTS.said.
 """
 
 import json

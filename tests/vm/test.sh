@@ -307,8 +307,8 @@ checkpatch_once() {
 
 # CAMELCASE: names of the selftest harness. FILE_PATH_CHANGES: there is no
 # MAINTAINERS entry outside the kernel's own tree. ENOSYS: a test that looks for
-# it is how a kernel without mshare is told. MISSING_SIGN_OFF: only a person may
-# certify the origin of a patch, and the one who sends the series does.
+# it recognizes a kernel without mshare that way. MISSING_SIGN_OFF: only a person
+# may certify the origin of a patch, and the person that sends the series does.
 checkpatch() {
         local ignore=CAMELCASE,FILE_PATH_CHANGES,ENOSYS,MISSING_SIGN_OFF
         # TRACE_EVENT() is written so everywhere.

@@ -9,7 +9,7 @@ userspace_needs() {
 }
 
 # library_dir: where Debian's loader looks for libraries. Meson asks
-# dpkg-architecture and takes lib64 where that is not installed, so it is told.
+# dpkg-architecture and takes lib64 where that is not installed, so the folder is given.
 library_dir() {
         local triplet
         # The multiarch name is in each Debian gcc, whatever compiler builds.
