@@ -32,7 +32,7 @@ struct arguments {
         int n_names;
         char **command; /* what stands after "--", NULL-terminated; NULL if "--" does not */
 
-        const char *mode, *owner, *backing, *lifetime, *linger, *address, *hugepages, *label, *file;
+        const char *mode, *owner, *backing, *lifetime, *linger, *address, *hugepages, *numa, *label, *file;
         const char *fallback, *min_size, *sort, *wait, *output, *delay, *iterations, *host, *machine;
         bool populate, force, batch, addresses, sharers, value, help, version;
         const char **properties; /* those that were asked for; none: all */

@@ -58,6 +58,7 @@ static const struct option_info infos[] = {
         { "linger", "TIME", "create", OPTION_TEXT, 0, INTO(linger), "How long it outlives its last lease" },
         { "address", "0xADDRESS", "create", OPTION_TEXT, 0, INTO(address), "The address of its window" },
         { "hugepages", "KIND", "create", OPTION_TEXT, 0, INTO(hugepages), HUGEPAGES_WORDS },
+        { "numa", "POLICY", "create", OPTION_TEXT, 0, INTO(numa), "default, interleave, bind:NODES" },
         { "label", "TEXT", "create", OPTION_TEXT, 0, INTO(label), "A note" },
         { "force", NULL, "remove", OPTION_FLAG, 0, INTO(force), "Even if it has clients, which keep their mappings" },
         { "sharers", NULL, "clients", OPTION_FLAG, 0, INTO(sharers), "List the processes that have it attached" },

@@ -9,6 +9,7 @@
 #include "creation.h"
 #include "format.h"
 #include "kinds.h"
+#include "numa.h"
 #include "quantity.h"
 #include "words.h"
 #include "util.h"
@@ -25,6 +26,8 @@ struct wish {
 };
 
 static int parse_words(const struct arguments *a, struct wish *w) {
+        NumaPolicy policy;
+
         w->name = a->names[0];
 
         if (parse_amount(a->names[1], &w->size) < 0) {
@@ -49,6 +52,10 @@ static int parse_words(const struct arguments *a, struct wish *w) {
         }
         if (a->hugepages && hugepages_parse(a->hugepages) < 0) {
                 complain("--hugepages=%s is none of " HUGEPAGES_WORDS, a->hugepages);
+                return STATUS_USAGE;
+        }
+        if (a->numa && numa_parse(a->numa, &policy) < 0) {
+                complain("--numa=%s is not a memory policy: expected " NUMA_FORM, a->numa);
                 return STATUS_USAGE;
         }
         if (a->backing && backing_parse(a->backing) < 0) {
@@ -80,6 +87,8 @@ static int append_options(sd_bus_message *m, const struct arguments *a, const st
                 r = sd_bus_message_append(m, "{sv}", "populate", "b", 1);
         if (r >= 0 && a->hugepages)
                 r = sd_bus_message_append(m, "{sv}", "hugepages", "s", a->hugepages);
+        if (r >= 0 && a->numa)
+                r = sd_bus_message_append(m, "{sv}", "numa", "s", a->numa);
         if (r >= 0 && a->lifetime)
                 r = sd_bus_message_append(m, "{sv}", "lifetime", "s", a->lifetime);
         if (r >= 0 && a->linger)

@@ -97,6 +97,8 @@ static int print_region(struct properties *p) {
                 line("Window", "%s at 0x%" PRIx64, format_bytes(length, b1, sizeof(b1)), address);
         line("Size", "%s, %s", format_bytes(properties_number(p, "Size"), b1, sizeof(b1)),
              properties_string(p, "Backing"));
+        if (properties_string(p, "NUMA")[0] && strcmp(properties_string(p, "NUMA"), "default") != 0)
+                line("NUMA", "%s", properties_string(p, "NUMA"));
         line("Mode", "%04" PRIo64 "%s", properties_number(p, "Mode") & 0777,
              properties_number(p, "Acl") > 0 ? "+" : "");
         if (properties_number(p, "Acl") > 0)

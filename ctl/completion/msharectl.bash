@@ -20,7 +20,7 @@ _msharectl() {
         local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i n=0
         local verbs='list status show top create remove chmod chown clients maps check metrics monitor run help'
         local options='-h --help --version --json= --no-pager --no-legend --no-ask-password -H --host= -M --machine= -q --quiet'
-        local create='--mode= --owner= --backing= --file= --populate --lifetime= --linger= --address= --hugepages= --label='
+        local create='--mode= --owner= --backing= --file= --populate --lifetime= --linger= --address= --hugepages= --numa= --label='
 
         COMPREPLY=()
         # readline splits at "=": bring option and value together again.
@@ -34,6 +34,7 @@ _msharectl() {
         --backing) words='anonymous memfd hugetlb file empty' ;;
         --lifetime) words='persistent while-leased' ;;
         --hugepages) words='never advise always' ;;
+        --numa) words='default interleave' ;;
         --fallback) words='yes no' ;;
         --sort) words='name size resident sharers clients tables saved' ;;
         --property | -p) words=$(msharectl show --no-ask-password 2>/dev/null | sed 's/=.*//') ;;

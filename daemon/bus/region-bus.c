@@ -39,6 +39,13 @@ static int get_word(sd_bus *bus, const char *path, const char *interface, const 
         return sd_bus_message_append(reply, "s", s);
 }
 
+static int get_numa(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                    void *userdata, sd_bus_error *error) {
+        char policy[NUMA_TEXT_MAX];
+
+        return sd_bus_message_append(reply, "s", numa_format(&((Region *) userdata)->record.numa, policy));
+}
+
 /* The kernel's counters. They are 0 for a region that is being created or was just removed. */
 static int get_usage(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
                      void *userdata, sd_bus_error *error) {
@@ -148,6 +155,7 @@ static const sd_bus_vtable region_vtable[] = {
         SD_BUS_PROPERTY("Acl", "a(suu)", get_acl, 0, 0),
         SD_BUS_PROPERTY("Access", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Backing", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("NUMA", "s", get_numa, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Lifetime", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("LingerUSec", "t", NULL, offsetof(Region, record.linger_usec), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Label", "s", NULL, offsetof(Region, record.label), SD_BUS_VTABLE_PROPERTY_CONST),

@@ -74,6 +74,7 @@ static const char *file_type(uint64_t mode) {
 static void error_from_donor(const Region *region, const DonorResult *res, sd_bus_error *error) {
         const RegionRecord *record = &region->record;
         const char *backing = backing_to_string(record->backing), *text = strerror(res->error);
+        char numa[NUMA_TEXT_MAX];
 
         if (res->error == 0) {
                 (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
@@ -94,6 +95,27 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
                                                  "A window of %" PRIu64 " bytes at address %#" PRIx64
                                                  " does not fit in this machine's address space: %s",
                                                  record->length, record->address, text);
+                return;
+        case DONOR_NODES:
+                if (res->error == EOPNOTSUPP)
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_NOT_SUPPORTED,
+                                                 "Option 'numa' is '%.100s', but the kernel was built without NUMA",
+                                                 numa_format(&record->numa, numa));
+                else if (res->error == EINVAL)
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                                 "Option 'numa' is '%.100s', but node %" PRIu64
+                                                 " is not among those with memory that the broker may use (see "
+                                                 "/sys/devices/system/node/has_memory)",
+                                                 numa_format(&record->numa, numa), res->value);
+                else
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                                 "Cannot find out which nodes have memory, for option 'numa': %s",
+                                                 text);
+                return;
+        case DONOR_POLICY:
+                (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                         "The kernel refused the memory policy '%.100s' for region '%s': %s",
+                                         numa_format(&record->numa, numa), record->name, text);
                 return;
         case DONOR_MSHARE:
                 if (res->error == EEXIST)
@@ -143,9 +165,12 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
         case DONOR_MEMORY:
                 (void) sd_bus_error_setf(error, SD_BUS_ERROR_NO_MEMORY,
                                          "Not enough memory to populate region '%s': %" PRIu64 " of %" PRIu64
-                                         " bytes done, and the rest is not available (MemAvailable and SwapFree in "
-                                         "/proc/meminfo)",
-                                         record->name, res->value, record->size);
+                                         " bytes done, and the rest is not available (%s)",
+                                         record->name, res->value, record->size,
+                                         record->numa.mode == NUMA_BIND
+                                                 ? "on the nodes of its memory policy: MemFree in "
+                                                   "/sys/devices/system/node/node*/meminfo"
+                                                 : "MemAvailable and SwapFree in /proc/meminfo");
                 return;
         case DONOR_POPULATE:
                 (void) sd_bus_error_setf(error, res->error == ENOMEM ? SD_BUS_ERROR_NO_MEMORY : SD_BUS_ERROR_FAILED,
@@ -277,6 +302,7 @@ static int start_donor(Manager *m, Creation *c, const CreateRequest *request) {
                 .size = record->size,
                 .backing = record->backing,
                 .hugepages = record->hugepages,
+                .numa = record->numa,
                 .populate = request->populate,
                 .fd = request->fd,
         };

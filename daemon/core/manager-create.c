@@ -147,6 +147,7 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
                 .creator = who->uid,
                 .backing = request->backing,
                 .hugepages = request->hugepages,
+                .numa = request->numa,
                 .lifetime = request->lifetime,
                 .linger_usec = request->linger_usec,
                 .created_usec = usec_now(CLOCK_REALTIME),

@@ -153,6 +153,18 @@ static int read_hugepages(sd_bus_message *m, void *userdata, sd_bus_error *error
                          error);
 }
 
+static int read_numa(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *text;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &text);
+        if (r < 0)
+                return r;
+        if (numa_parse(text, &((CreateRequest *) userdata)->numa) < 0)
+                return invalid(error, "Option 'numa' is '%.100s': expected " NUMA_FORM, text);
+        return 0;
+}
+
 static int read_lifetime(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return read_word(m, "lifetime", lifetime_parse, LIFETIME_WORDS, &((CreateRequest *) userdata)->lifetime, error);
 }
@@ -211,16 +223,10 @@ static int read_label(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
 int options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus_error *error) {
         static const Option options[] = {
-                { "address", 't', read_address },
-                { "uid", 'u', read_uid },
-                { "gid", 'u', read_gid },
-                { "backing", 's', read_backing },
-                { "fd", 'h', read_fd },
-                { "populate", 'b', read_populate },
-                { "hugepages", 's', read_hugepages },
-                { "lifetime", 's', read_lifetime },
-                { "linger", 't', read_linger },
-                { "label", 's', read_label },
+                { "address", 't', read_address },     { "uid", 'u', read_uid },     { "gid", 'u', read_gid },
+                { "backing", 's', read_backing },     { "fd", 'h', read_fd },       { "populate", 'b', read_populate },
+                { "hugepages", 's', read_hugepages }, { "numa", 's', read_numa },   { "lifetime", 's', read_lifetime },
+                { "linger", 't', read_linger },       { "label", 's', read_label },
         };
 
         return read_options(m, options, ELEMENTSOF(options), request, error);
@@ -248,6 +254,7 @@ int options_read_none(sd_bus_message *m, sd_bus_error *error) {
 }
 
 int create_request_check(const CreateRequest *request, sd_bus_error *error) {
+        char numa[NUMA_TEXT_MAX];
         int flags;
 
         if (request->backing == BACKING_FILE && request->fd < 0)
@@ -261,6 +268,12 @@ int create_request_check(const CreateRequest *request, sd_bus_error *error) {
             request->backing != BACKING_MEMFD)
                 return invalid(error, "Option 'hugepages' requires backing 'anonymous' or 'memfd', not '%s'",
                                backing_to_string(request->backing));
+        /* Pages of a file in a file system are everybody's, and the kernel places them without asking for a policy. */
+        if (request->numa.mode != NUMA_DEFAULT && request->backing != BACKING_ANONYMOUS &&
+            request->backing != BACKING_MEMFD)
+                return invalid(error,
+                               "Option 'numa' is '%.100s', which requires backing 'anonymous' or 'memfd', not '%s'",
+                               numa_format(&request->numa, numa), backing_to_string(request->backing));
         if (request->linger_usec > 0 && request->lifetime != LIFETIME_WHILE_LEASED)
                 return invalid(error, "Option 'linger' requires lifetime 'while-leased'");
         if (request->fd >= 0) {

@@ -19,6 +19,7 @@ typedef struct CreateRequest {
         int fd; /* for BACKING_FILE: ours to close */
         bool populate;
         HugePages hugepages;
+        NumaPolicy numa;
         Lifetime lifetime;
         uint64_t linger_usec;
         char *label;

@@ -121,6 +121,30 @@ static int advise(const DonorSpec *spec, void *p) {
         return failed(DONOR_ADVISE, errno, 0);
 }
 
+/* The kernel would leave out nodes that it cannot use, and say nothing. */
+static int check_nodes(const KernelOps *ops, const DonorSpec *spec) {
+        NumaNodes nodes;
+        int node, r;
+
+        if (spec->numa.mode == NUMA_DEFAULT)
+                return 0;
+        r = ops->nodes(&nodes);
+        if (r < 0)
+                return failed(DONOR_NODES, -r, 0);
+        node = spec->numa.mode == NUMA_BIND ? numa_first_missing(&spec->numa.nodes, &nodes) : -1;
+        return node < 0 ? 0 : failed(DONOR_NODES, EINVAL, (uint64_t) node);
+}
+
+/* The policy belongs to the region's memory: it holds for whoever touches a page first. */
+static int set_policy(const KernelOps *ops, const DonorSpec *spec, void *p) {
+        int r;
+
+        if (spec->numa.mode == NUMA_DEFAULT)
+                return 0;
+        r = ops->set_policy(p, spec->size, &spec->numa);
+        return r < 0 ? failed(DONOR_POLICY, -r, 0) : 0;
+}
+
 /*
  * If memory runs out, the kernel kills this process and then others, because the populated memory belongs to the region and
  * is not freed with this process. So never use up all memory. A file's pages can be written back, and huge pages have a pool
@@ -132,7 +156,8 @@ static int wait_for_memory(const KernelOps *ops, const DonorSpec *spec, uint64_t
         if (spec->backing == BACKING_FILE || spec->backing == BACKING_HUGETLB)
                 return 0;
         for (;;) {
-                if (ops->available(&available) < 0 || (want <= available && available - want >= POPULATE_RESERVE))
+                if (ops->available(&spec->numa, &available) < 0 ||
+                    (want <= available && available - want >= POPULATE_RESERVE))
                         return 0;
                 if (available > most) {
                         most = available;
@@ -187,6 +212,8 @@ static int map_backing(const KernelOps *ops, const DonorSpec *spec) {
         if (p == MAP_FAILED)
                 return failed(DONOR_MMAP, errno, 0);
         r = advise(spec, p);
+        if (r >= 0)
+                r = set_policy(ops, spec, p);
         if (r < 0 || !spec->populate)
                 return r;
         return populate(ops, spec, p, prot);
@@ -197,8 +224,8 @@ static int parse_spec(char **argv, DonorSpec *ret) {
         AddressRange window;
 
         *ret = (DonorSpec){ .name = argv[0] };
-        if (parse_u64(argv[1], 10, &ret->size) < 0 || parse_bool(argv[4], &ret->populate) < 0 || backing < 0 ||
-            hugepages < 0)
+        if (parse_u64(argv[1], 10, &ret->size) < 0 || numa_parse(argv[4], &ret->numa) < 0 ||
+            parse_bool(argv[5], &ret->populate) < 0 || backing < 0 || hugepages < 0)
                 return -EINVAL;
         if (read(DONOR_WINDOW_FD, &window, sizeof(window)) != sizeof(window))
                 return -EINVAL;
@@ -214,7 +241,7 @@ int donor_main(const KernelOps *ops, int argc, char **argv) {
         DonorSpec spec;
         int r;
 
-        if (argc != 5 || fcntl(DONOR_REPORT_FD, F_GETFD) < 0 || parse_spec(argv, &spec) < 0) {
+        if (argc != 6 || fcntl(DONOR_REPORT_FD, F_GETFD) < 0 || parse_spec(argv, &spec) < 0) {
                 (void) fprintf(stderr, "mshared --donor is for internal use by mshared.\n");
                 return 2;
         }
@@ -223,7 +250,7 @@ int donor_main(const KernelOps *ops, int argc, char **argv) {
         /* A parent that is gone before this is noticed at the first report. */
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
 
-        if (check_range(&spec) < 0)
+        if (check_nodes(ops, &spec) < 0 || check_range(&spec) < 0)
                 return EXIT_FAILURE;
         /* Mode 0: no other process can attach until the daemon has set owner and mode. */
         r = ops->mshare(spec.name, spec.address, spec.length, O_CREAT | O_EXCL | O_RDWR, 0);

@@ -110,7 +110,7 @@ static int move_fd(int fd) {
 }
 
 static int spawn(const char *executable, const DonorSpec *spec, const DonorFds *fds, pid_t *ret) {
-        char size[24];
+        char size[24], numa[NUMA_TEXT_MAX];
         char *argv[] = {
                 (char *) "mshared",
                 (char *) "--donor",
@@ -118,6 +118,7 @@ static int spawn(const char *executable, const DonorSpec *spec, const DonorFds *
                 size,
                 (char *) backing_to_string(spec->backing),
                 (char *) hugepages_to_string(spec->hugepages),
+                (char *) numa_format(&spec->numa, numa),
                 (char *) (spec->populate ? "yes" : "no"),
                 NULL,
         };

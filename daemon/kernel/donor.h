@@ -13,11 +13,13 @@
  */
 typedef enum DonorStage {
         DONOR_START, /* the process itself */
+        DONOR_NODES, /* check that all nodes of the memory policy can be used */
         DONOR_RANGE, /* check that the window is free in a new process */
         DONOR_MSHARE, /* mshare(2) */
         DONOR_FILE, /* memfd_create(2), or checks of the file that was passed */
         DONOR_MMAP,
         DONOR_ADVISE, /* huge pages */
+        DONOR_POLICY, /* mbind(2) */
         DONOR_MEMORY, /* check that there is enough memory to go on populating */
         DONOR_POPULATE,
         _DONOR_STAGE_MAX,
@@ -26,7 +28,7 @@ typedef enum DonorStage {
 typedef enum DonorReportKind {
         DONOR_CREATED, /* the name exists now */
         DONOR_PROGRESS, /* value: bytes populated */
-        /* stage and error; value: for DONOR_FILE with ERANGE the file's size, with EBADF its mode; of populating what was */
+        /* stage and error; value: for DONOR_FILE with ERANGE the file's size, with EBADF its mode; for DONOR_NODES with EINVAL the node; of populating what was */
         DONOR_FAILED,
         DONOR_DONE,
 } DonorReportKind;
@@ -43,6 +45,7 @@ typedef struct DonorSpec {
         uint64_t address, length, size; /* bytes */
         Backing backing;
         HugePages hugepages;
+        NumaPolicy numa;
         bool populate;
         int fd; /* for BACKING_FILE; borrowed */
 } DonorSpec;

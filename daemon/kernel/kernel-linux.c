@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <sys/syscall.h>
 
 #include "kernel/kernel.h"
 #include "mshare.h"
@@ -54,12 +56,72 @@ static int linux_fdinfo(int fd, char **ret) {
         return read_file(AT_FDCWD, path, 4096, ret, NULL);
 }
 
-static int linux_available(uint64_t *ret) {
+/* What the nodes have, without swap. */
+static int available_on(const NumaNodes *nodes, uint64_t *ret) {
+        uint64_t sum = 0, bytes;
+        char path[64];
+        int r;
+
+        for (unsigned node = 0; node < NUMA_NODES_MAX; node++) {
+                _cleanup_(freep) char *text = NULL;
+
+                if (!numa_has_node(nodes, node))
+                        continue;
+                (void) snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/meminfo", node);
+                r = read_file(AT_FDCWD, path, 16384, &text, NULL);
+                if (r >= 0)
+                        r = kernel_parse_node_meminfo(text, &bytes);
+                if (r < 0)
+                        return r;
+                sum += bytes;
+        }
+        *ret = sum;
+        return 0;
+}
+
+static int linux_available(const NumaPolicy *numa, uint64_t *ret) {
         _cleanup_(freep) char *text = NULL;
+        uint64_t all, swap, bound;
         int r;
 
         r = read_file(AT_FDCWD, "/proc/meminfo", 16384, &text, NULL);
-        return r < 0 ? r : kernel_parse_meminfo(text, ret);
+        if (r >= 0)
+                r = kernel_parse_meminfo(text, &all, &swap);
+        if (r < 0)
+                return r;
+        *ret = all;
+        /* Interleaving goes on elsewhere when a node is full. */
+        if (numa->mode != NUMA_BIND)
+                return 0;
+        r = available_on(&numa->nodes, &bound);
+        if (r < 0)
+                return r;
+        if (bound + swap < all)
+                *ret = bound + swap;
+        return 0;
+}
+
+static int linux_nodes(NumaNodes *ret) {
+        *ret = (NumaNodes){};
+        if (syscall(SYS_get_mempolicy, NULL, ret->bits, (unsigned long) NUMA_NODES_MAX, NULL,
+                    (unsigned long) MPOL_F_MEMS_ALLOWED) < 0)
+                return errno == ENOSYS ? -EOPNOTSUPP : -errno;
+        return 0;
+}
+
+static int linux_set_policy(void *p, uint64_t size, const NumaPolicy *numa) {
+        NumaNodes nodes = numa->nodes;
+        int mode = MPOL_BIND, r;
+
+        if (numa->mode == NUMA_INTERLEAVE) {
+                mode = MPOL_INTERLEAVE;
+                r = linux_nodes(&nodes);
+                if (r < 0)
+                        return r;
+        }
+        /* The kernel takes one bit less than it is told. */
+        return syscall(SYS_mbind, p, size, (long) mode, nodes.bits, (unsigned long) NUMA_NODES_MAX + 1, 0L) < 0 ? -errno
+                                                                                                                : 0;
 }
 
 /* Not by its path: after an upgrade that would be another version. */
@@ -76,6 +138,8 @@ const KernelOps *kernel_ops(void) {
                 .executable = linux_executable,
                 .fdinfo = linux_fdinfo,
                 .available = linux_available,
+                .nodes = linux_nodes,
+                .set_policy = linux_set_policy,
         };
 
         return &ops;

@@ -240,12 +240,31 @@ bool kernel_fdinfo_is_read_only(const char *text) {
         return access && n == 1 && *access == 'r';
 }
 
-int kernel_parse_meminfo(const char *text, uint64_t *ret) {
+int kernel_parse_meminfo(const char *text, uint64_t *ret, uint64_t *ret_swap) {
         uint64_t available, swap;
 
         if (parse_line(text, "MemAvailable", &available) < 0 || parse_line(text, "SwapFree", &swap) < 0 ||
             available > UINT64_MAX / 2048 || swap > UINT64_MAX / 2048)
                 return -EBADMSG;
         *ret = (available + swap) * 1024;
+        *ret_swap = swap * 1024;
+        return 0;
+}
+
+int kernel_parse_node_meminfo(const char *text, uint64_t *ret) {
+        static const char *const keys[] = { " MemFree:", " Active(file):", " Inactive(file):" };
+        uint64_t sum = 0, n;
+        char digits[24];
+        const char *p;
+
+        for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
+                /* Each line begins with "Node N". */
+                p = strstr(text, keys[i]);
+                if (!p || sscanf(p + strlen(keys[i]), " %23[0-9]", digits) != 1 || parse_u64(digits, 10, &n) < 0 ||
+                    n > UINT64_MAX / 8192)
+                        return -EBADMSG;
+                sum += n;
+        }
+        *ret = sum * 1024;
         return 0;
 }

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "basic/util.h"
+#include "numa.h"
 
 /* The live figures of a region, from its file's fdinfo. */
 typedef struct KernelUsage {
@@ -28,8 +29,12 @@ typedef struct KernelOps {
         const char *(*executable)(void);
         /* The fdinfo text of an open region file. */
         int (*fdinfo)(int fd, char **ret);
-        /* Memory in bytes that can be had without killing anybody: free, reclaimable, or by swapping. */
-        int (*available)(uint64_t *ret);
+        /* Memory in bytes that can be had without killing anybody: free, reclaimable, or by swapping; where the policy allows it. */
+        int (*available)(const NumaPolicy *numa, uint64_t *ret);
+        /* The nodes with memory that this process may use. -EOPNOTSUPP: the kernel was built without NUMA. */
+        int (*nodes)(NumaNodes *ret);
+        /* Set the policy, which is not the default, of size bytes of memory that are mapped at p. */
+        int (*set_policy)(void *p, uint64_t size, const NumaPolicy *numa);
 } KernelOps;
 
 /* Defined once per program. */
@@ -77,5 +82,10 @@ int kernel_list(Kernel *kernel, int (*found)(const char *name, void *userdata), 
 int kernel_parse_fdinfo(const char *text, KernelUsage *ret);
 /* Whether such a text tells of a region that is read-only for everyone. One of a kernel that does not tell, does not. */
 bool kernel_fdinfo_is_read_only(const char *text);
-/* MemAvailable and SwapFree of /proc/meminfo, in bytes. -EBADMSG if they are not there. */
-int kernel_parse_meminfo(const char *text, uint64_t *ret);
+/* Of /proc/meminfo, in bytes: MemAvailable and SwapFree together, and SwapFree. -EBADMSG if they are not there. */
+int kernel_parse_meminfo(const char *text, uint64_t *ret, uint64_t *ret_swap);
+/*
+ * Free memory and cached files of /sys/devices/system/node/nodeN/meminfo, in bytes: what can be had there without swapping.
+ * -EBADMSG if they are not there.
+ */
+int kernel_parse_node_meminfo(const char *text, uint64_t *ret);

@@ -17,7 +17,7 @@ void region_record_done(RegionRecord *record) {
 
 char *region_record_format(const RegionRecord *r) {
         _cleanup_(freep) char *name = NULL, *label = NULL;
-        char *text;
+        char *text, numa[NUMA_TEXT_MAX];
         int k;
 
         name = line_escape(r->name);
@@ -28,12 +28,12 @@ char *region_record_format(const RegionRecord *r) {
                      "# This is private data of mshared. Do not parse.\n"
                      "VERSION=1\nNAME=%s\nID=%016" PRIx64 "\nADDRESS=%" PRIu64 "\nLENGTH=%" PRIu64 "\nSIZE=%" PRIu64
                      "\nMODE=%03o\nUID=%" PRIu32 "\nGID=%" PRIu32 "\nCREATOR=%" PRIu32
-                     "\nBACKING=%s\nHUGEPAGES=%s\nLIFETIME=%s\nLINGER=%" PRIu64 "\nCREATED=%" PRIu64 "\nINODE=%" PRIu64
-                     "\nLABEL=%s\nREADY=%d\nLEASED=%d\n%s",
+                     "\nBACKING=%s\nHUGEPAGES=%s\nNUMA=%s\nLIFETIME=%s\nLINGER=%" PRIu64 "\nCREATED=%" PRIu64
+                     "\nINODE=%" PRIu64 "\nLABEL=%s\nREADY=%d\nLEASED=%d\n%s",
                      name, r->id, r->address, r->length, r->size, (unsigned) r->mode, (uint32_t) r->uid,
                      (uint32_t) r->gid, (uint32_t) r->creator, backing_to_string(r->backing),
-                     hugepages_to_string(r->hugepages), lifetime_to_string(r->lifetime), r->linger_usec,
-                     r->created_usec, r->inode, label, r->ready, r->leased, r->others ?: "");
+                     hugepages_to_string(r->hugepages), numa_format(&r->numa, numa), lifetime_to_string(r->lifetime),
+                     r->linger_usec, r->created_usec, r->inode, label, r->ready, r->leased, r->others ?: "");
         return k < 0 ? NULL : text;
 }
 
@@ -50,6 +50,7 @@ enum Key {
         KEY_CREATOR,
         KEY_BACKING,
         KEY_HUGEPAGES,
+        KEY_NUMA,
         KEY_LIFETIME,
         KEY_LINGER,
         KEY_CREATED,
@@ -61,8 +62,8 @@ enum Key {
 };
 
 static const char *const keys[_KEY_MAX] = {
-        "VERSION", "NAME",      "ID",       "ADDRESS", "LENGTH",  "SIZE",  "MODE",  "UID",   "GID",    "CREATOR",
-        "BACKING", "HUGEPAGES", "LIFETIME", "LINGER",  "CREATED", "INODE", "LABEL", "READY", "LEASED",
+        "VERSION", "NAME",      "ID",   "ADDRESS",  "LENGTH", "SIZE",    "MODE",  "UID",   "GID",   "CREATOR",
+        "BACKING", "HUGEPAGES", "NUMA", "LIFETIME", "LINGER", "CREATED", "INODE", "LABEL", "READY", "LEASED",
 };
 
 static int assign_enum(int value, unsigned *ret) {
@@ -101,6 +102,8 @@ static int assign(RegionRecord *r, enum Key key, const char *value) {
                 return assign_enum(backing_from_string(value), &r->backing);
         case KEY_HUGEPAGES:
                 return assign_enum(hugepages_from_string(value), &r->hugepages);
+        case KEY_NUMA:
+                return numa_parse(value, &r->numa);
         case KEY_LIFETIME:
                 return assign_enum(lifetime_parse(value), &r->lifetime);
         case KEY_LINGER:
@@ -206,6 +209,8 @@ int region_record_parse(char *text, RegionRecord *ret) {
                 record.backing = BACKING_UNKNOWN;
         if (!seen[KEY_HUGEPAGES])
                 record.hugepages = HUGEPAGES_DEFAULT;
+        if (!seen[KEY_NUMA])
+                record.numa = (NumaPolicy){};
         if (!seen[KEY_LIFETIME])
                 record.lifetime = LIFETIME_PERSISTENT;
         if (!seen[KEY_INODE])
@@ -215,8 +220,9 @@ int region_record_parse(char *text, RegionRecord *ret) {
         record.has_window = seen[KEY_LENGTH];
         record.has_created = seen[KEY_CREATED];
         record.has_ready = seen[KEY_READY];
+        /* Earlier versions did not write this one. */
         for (size_t i = 0; i < _KEY_MAX; i++)
-                wrong |= !seen[i];
+                wrong |= !seen[i] && i != KEY_NUMA;
         *ret = record;
         record = (RegionRecord){};
         return wrong;

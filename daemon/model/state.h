@@ -7,6 +7,7 @@
 
 #include "basic/util.h"
 #include "kinds.h"
+#include "numa.h"
 
 #define STATE_FILE_MAX (16 * 1024)
 #define LABEL_MAX 256
@@ -22,6 +23,7 @@ typedef struct RegionRecord {
         uid_t creator; /* the user that created it, even if another one owns it now; (uid_t) -1 if not known */
         Backing backing;
         HugePages hugepages;
+        NumaPolicy numa;
         Lifetime lifetime;
         uint64_t linger_usec;
         uint64_t created_usec; /* CLOCK_REALTIME */

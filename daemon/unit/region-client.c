@@ -54,6 +54,8 @@ int client_append_options(sd_bus_message *m, const RegionFile *f, const Owner *o
                 r = append_option(m, "backing", "s", f->backing);
         if (r >= 0 && f->hugepages)
                 r = append_option(m, "hugepages", "s", f->hugepages);
+        if (r >= 0 && f->numa)
+                r = append_option(m, "numa", "s", f->numa);
         if (r >= 0 && f->lifetime)
                 r = append_option(m, "lifetime", "s", f->lifetime);
         if (r >= 0 && f->linger_set)

@@ -13,6 +13,7 @@ void region_file_done(RegionFile *file) {
         free(file->group);
         free(file->backing);
         free(file->hugepages);
+        free(file->numa);
         free(file->lifetime);
         free(file->label);
         free(file->path);
@@ -28,6 +29,15 @@ static int assign_word(int (*from_string)(const char *), const char *value, char
 
 static int assign_text(const char *value, char **ret) {
         return *value ? free_and_strdup(ret, value) : -EINVAL;
+}
+
+/* In the broker's own form, so that the two can be compared. */
+static int assign_numa(const char *value, char **ret) {
+        char text[NUMA_TEXT_MAX];
+        NumaPolicy policy;
+        int r = numa_parse(value, &policy);
+
+        return r < 0 ? r : free_and_strdup(ret, numa_format(&policy, text));
 }
 
 static int assign_server(const char *value, char **ret) {
@@ -46,6 +56,7 @@ static int assign(const char *section, const char *key, const char *value, void 
                 { "Group", "expected the name or number of a group" },
                 { "Backing", "expected one of " BACKING_WORDS },
                 { "HugePages", "expected one of " HUGEPAGES_WORDS },
+                { "NUMA", "expected " NUMA_FORM },
                 { "Lifetime", "expected one of " LIFETIME_WORDS },
                 { "LingerSec", "expected " SPAN_FORM },
                 { "Populate", "expected yes or no" },
@@ -81,19 +92,21 @@ static int assign(const char *section, const char *key, const char *value, void 
         case 5:
                 return assign_word(hugepages_parse, value, &f->hugepages);
         case 6:
-                return assign_word(lifetime_parse, value, &f->lifetime);
+                return assign_numa(value, &f->numa);
         case 7:
+                return assign_word(lifetime_parse, value, &f->lifetime);
+        case 8:
                 f->linger_set = true;
                 return parse_span(value, &f->linger_usec);
-        case 8:
-                return parse_bool(value, &f->populate);
         case 9:
+                return parse_bool(value, &f->populate);
+        case 10:
                 f->address_set = true;
                 return strncmp(value, "0x", 2) == 0 ? parse_u64(value + 2, 16, &f->address)
                                                     : parse_u64(value, 10, &f->address);
-        case 10:
-                return *value == '/' ? free_and_strdup(&f->path, value) : -EINVAL;
         case 11:
+                return *value == '/' ? free_and_strdup(&f->path, value) : -EINVAL;
+        case 12:
                 return text_is_printable(value) ? assign_text(value, &f->label) : -EINVAL;
         default:
                 return assign_server(value, &f->server);

@@ -32,7 +32,7 @@ static int wait_until_ready(Start *s, const char *path, sd_bus_error *error) {
 
 /* What is there under the declared name. */
 typedef struct Existing {
-        char *path, *backing;
+        char *path, *backing, *numa;
         uint64_t size, sharers;
         uint32_t uid, creator, mode, clients;
 } Existing;
@@ -40,6 +40,7 @@ typedef struct Existing {
 static void existing_done(Existing *e) {
         free(e->path);
         free(e->backing);
+        free(e->numa);
 }
 
 static int look_at(sd_bus *bus, const char *name, Existing *e, sd_bus_error *error) {
@@ -59,7 +60,15 @@ static int look_at(sd_bus *bus, const char *name, Existing *e, sd_bus_error *err
                                                 error, numbers[i].type, numbers[i].ret);
         if (r < 0 || e->backing)
                 return r;
-        return sd_bus_get_property_string(bus, BUS_NAME, e->path, BUS_REGION_INTERFACE, "Backing", error, &e->backing);
+        r = sd_bus_get_property_string(bus, BUS_NAME, e->path, BUS_REGION_INTERFACE, "Backing", error, &e->backing);
+        if (r < 0)
+                return r;
+        r = sd_bus_get_property_string(bus, BUS_NAME, e->path, BUS_REGION_INTERFACE, "NUMA", error, &e->numa);
+        if (r >= 0 || !sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_PROPERTY))
+                return r;
+        /* A broker of before it had policies. */
+        sd_bus_error_free(error);
+        return free_and_strdup(&e->numa, "default");
 }
 
 /*
@@ -74,6 +83,12 @@ static int check_takeover(const Existing *e, const RegionFile *f, const Owner *o
                                          "it exists with %" PRIu64 " bytes of backing '%s', but the file says %" PRIu64
                                          " bytes of '%s'; remove it first",
                                          e->size, e->backing, f->size, f->backing ?: "anonymous");
+        if (!streq(e->numa, f->numa ?: "default"))
+                return sd_bus_error_setf(
+                        error, ERROR_REGION_EXISTS,
+                        "it exists with the memory policy '%.100s', but the file says '%.100s'; remove "
+                        "it first",
+                        e->numa, f->numa ?: "default");
         if (e->creator != UINT32_MAX)
                 (void) snprintf(creator, sizeof(creator), "user %" PRIu32, e->creator);
         if ((e->uid != 0 && e->uid != owner->uid) || (e->creator != 0 && e->creator != owner->uid))

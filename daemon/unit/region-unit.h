@@ -21,7 +21,7 @@ typedef struct RegionFile {
         char *server; /* the server to ask for the size; or NULL */
         mode_t mode;
         char *user, *group; /* names or numbers; NULL: root */
-        char *backing, *hugepages, *lifetime, *label; /* words of the bus interface, or NULL */
+        char *backing, *hugepages, *numa, *lifetime, *label; /* words of the bus interface, or NULL */
         char *path; /* for Backing=file */
         bool populate, linger_set, address_set;
         uint64_t linger_usec, address;

@@ -98,6 +98,7 @@ check 'populate' create_with o 'populate=1 ' --populate
 check 'lifetime and linger' create_with o 'lifetime=while-leased linger=300000000 ' --lifetime=while-leased --linger=5min
 check 'address' create_with o 'address=70368744177664 ' --address=0x400000000000
 check 'hugepages' create_with o 'hugepages=always ' --hugepages=always
+check 'numa' create_with o 'numa=bind:0,2-3 ' --numa=bind:0,2-3
 check 'label' create_with o 'label=f\303\274r \"Z\" ' '--label=für "Z"'
 
 check 'a size of nothing' run 2 '' 'msharectl: Size "0" .* ' create x 0
@@ -117,6 +118,7 @@ check 'linger without its lifetime' run 2 '' 'msharectl: --linger= requires --li
 check 'a linger of no form' run 2 '' 'msharectl: --linger=5y .* ' create x 1M --lifetime=while-leased --linger=5y
 check 'an address without 0x' run 2 '' 'msharectl: --address=4000 .* ' create x 1M --address=4000
 check 'unknown hugepages' run 2 '' 'msharectl: --hugepages=some .* ' create x 1M --hugepages=some
+check 'an unknown memory policy' run 2 '' 'msharectl: --numa=bind:2-1 is not .* bind:NODES, .* ' create x 1M --numa=bind:2-1
 check 'nothing was made by any of these' run 0 '' '' list --no-legend
 
 check 'an unknown command' run 2 '' "msharectl: There is no command \"frob\" Try .*" frob

@@ -64,6 +64,45 @@ def test_every_kind_of_backing_is_made(env):
     equal(root.get("/org/mshare1/region/b_2dfile", REGION_IFACE, "Backing"), "file")
 
 
+def test_memory_comes_from_the_nodes_that_were_asked_for(env):
+    env.start()
+    root = env.client(0)
+
+    def nodes(text):
+        with open(os.path.join(env.kernel, "nodes"), "w", encoding="ascii") as f:
+            f.write(text)
+
+    def policy(name):
+        return root.get("/org/mshare1/region/" + name, REGION_IFACE, "NUMA")
+
+    called = os.path.join(env.kernel, "policy")
+    with open(called, "w", encoding="ascii"):
+        os.chmod(called, 0o666)
+    nodes("0-1,3")
+    root.create("plain", numa="default")
+    equal(policy("plain"), "default")
+    equal(os.path.getsize(called), 0)
+    for name, backing, text, wants in (("spread", "anonymous", "interleave", "interleave"),
+                                       ("bound", "memfd", "bind:3,0,1", "bind:0-1,3")):
+        _, address, _ = root.create(name, 3 << 20, backing=backing, numa=text, populate=True)
+        equal(policy(name), wants)
+        with open(called, encoding="ascii") as f:
+            equal(f.read(), "%#x %d %s" % (address, 3 << 20, wants))
+    env.restart()
+    equal([policy(name) for name in ("plain", "spread", "bound")], ["default", "interleave", "bind:0-1,3"])
+    for name in ("plain", "spread", "bound"):
+        root.remove(name)
+
+    refuses("InvalidArgs", root.create, "x", numa="bind:0-2", contains=("'bind:0-2'", "node 2 ", "has_memory"))
+    refuses("InvalidArgs", root.create, "x", numa="bind:x", contains=("'bind:x'", "bind:NODES"))
+    refuses("InvalidArgs", root.create, "x", numa="interleave", backing="empty", contains=("'interleave'", "'empty'"))
+    nodes("")
+    refuses("NotSupported", root.create, "x", numa="interleave", contains=("'interleave'", "without NUMA"))
+    root.create("y", numa="default")
+    root.remove("y")
+    equal((root.list(), os.listdir(env.kernel + "/fs"), env.states()), ({}, [], []))
+
+
 def test_what_cannot_be_made_leaves_nothing_behind(env):
     env.start()
     root = env.client(0)

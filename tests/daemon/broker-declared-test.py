@@ -231,9 +231,9 @@ def test_every_key_of_a_region_file_does_what_it_says(env):
           {"Size": 4096, "Mode": 0o600, "UID": 0, "GID": 0, "Backing": "anonymous", "Lifetime": "persistent",
            "LingerUSec": 0, "Label": "", "Length": GRANULE})
     p = start("all", "Size=2G\nMode=0751\nUser=%d\nGroup=mail\nBacking=memfd\nHugePages=never\nPopulate=no\n"
-                     "Lifetime=while-leased\nLingerSec=2min\nAddress=0x%x\nLabel=some text\n" % (LP, 44 * TiB))
-    equal({k: p[k] for k in ("Size", "Mode", "UID", "GID", "Backing", "Lifetime", "LingerUSec", "Label", "Address")},
-          {"Size": 2 << 30, "Mode": 0o751, "UID": LP, "GID": MAIL, "Backing": "memfd", "Lifetime": "while-leased",
+                     "NUMA=bind:0\nLifetime=while-leased\nLingerSec=2min\nAddress=0x%x\nLabel=some text\n" % (LP, 44 * TiB))
+    equal({k: p[k] for k in ("Size", "Mode", "UID", "GID", "Backing", "NUMA", "Lifetime", "LingerUSec", "Label", "Address")},
+          {"Size": 2 << 30, "Mode": 0o751, "UID": LP, "GID": MAIL, "Backing": "memfd", "NUMA": "bind:0", "Lifetime": "while-leased",
            "LingerUSec": 120 * 10**6, "Label": "some text", "Address": 44 * TiB})
     p = start("file", "Size=1M\nBacking=file\nPath=%s\nPopulate=yes\nAddress=%d\n" % (backing, 45 * TiB))
     equal((p["Backing"], p["Address"]), ("file", 45 * TiB))
@@ -251,7 +251,8 @@ def test_a_wrong_declaration_is_refused_by_line(env):
     for text, wants in (("[Region]\nSize=big\n", ":2: Size=big"), ("[Region]\nMode=0660\n", "Size= is missing"),
                         ("[Region]\nSize=1M\nColour=red\n", ":3: unknown key 'Colour'"),
                         ("Size=1M\n", ":1:"), ("[Region]\nSize=1M\nUser=no-such-user\n", "no such user"),
-                        ("[Region]\nSize=1M\nMode=999\n", ":3: Mode=999")):
+                        ("[Region]\nSize=1M\nMode=999\n", ":3: Mode=999"),
+                        ("[Region]\nSize=1M\nNUMA=bind:2-1\n", ":3: NUMA=bind:2-1")):
         with open(os.path.join(env.regions_dir, "r.conf"), "w") as f:
             f.write(text)
         r = unit(env, "start", "r")

@@ -220,6 +220,13 @@ def test_a_declared_region_cannot_be_squatted(env):
     declare(env, "s", "Size=512G\nMode=0600\nUser=games\nBacking=anonymous\n")
     does_not_start(env, "s", "it exists with")
     root.remove("s")
+    # Nor one whose memory comes from elsewhere.
+    root.create("s", 8 << 20, 0o600, numa="interleave")
+    declare(env, "s")
+    does_not_start(env, "s", "memory policy 'interleave'", "the file says 'default'", "remove it first")
+    declare(env, "s", "Size=8M\nMode=0600\nUser=games\nNUMA=interleave\n")
+    starts(env, "s")
+    root.remove("s")
     equal(starts(env, "r"), "")
     equal((root.get(path, REGION_IFACE, "Creator"), root.list()["r"]["uid"]), (0, GAMES))
 

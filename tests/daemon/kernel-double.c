@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 
 #include "kernel/kernel.h"
 #include "mshare.h"
@@ -12,6 +13,8 @@
  *   usage/NAME    "SHARERS RESIDENT-KB PGTABLES-KB" of a region; without it all are 0
  *   access/NAME   "r" or "rw", what fdinfo says of its access; without it fdinfo has no such line, as on older kernels
  *   available     bytes of memory that can be had, in decimal; without it there is no end
+ *   nodes         the NUMA nodes with memory, as in 0,2-3; empty: a kernel without NUMA; without it there is node 0
+ *   policy        if there: set_policy() writes address, size and policy into it
  *   refuse        an errno in decimal: mshare() fails with it
  *   unsupported   if there: this kernel has no mshare
  */
@@ -96,7 +99,7 @@ static int double_fdinfo(int fd, char **ret) {
         return 0;
 }
 
-static int double_available(uint64_t *ret) {
+static int double_available(const NumaPolicy *numa, uint64_t *ret) {
         _cleanup_(freep) char *text = NULL;
         _cleanup_(closep) int root = open_root();
 
@@ -104,6 +107,29 @@ static int double_available(uint64_t *ret) {
         if (root < 0 || read_file(root, "available", 32, &text, NULL) < 0)
                 return 0;
         return parse_u64(text, 10, ret);
+}
+
+static int double_nodes(NumaNodes *ret) {
+        _cleanup_(freep) char *text = NULL;
+        _cleanup_(closep) int root = open_root();
+
+        if (root < 0 || read_file(root, "nodes", 4096, &text, NULL) < 0)
+                return numa_parse_nodes("0", ret);
+        return *text ? numa_parse_nodes(text, ret) : -EOPNOTSUPP;
+}
+
+static int double_set_policy(void *p, uint64_t size, const NumaPolicy *numa) {
+        _cleanup_(closep) int root = open_root(), fd = -1;
+        char policy[NUMA_TEXT_MAX];
+
+        if (root < 0)
+                return root;
+        fd = openat(root, "policy", O_WRONLY | O_TRUNC | O_CLOEXEC);
+        if (fd < 0)
+                return errno == ENOENT ? 0 : -errno;
+        return dprintf(fd, "%#" PRIx64 " %" PRIu64 " %s", (uint64_t) (uintptr_t) p, size, numa_format(numa, policy)) < 0
+                       ? -EIO
+                       : 0;
 }
 
 /* Under valgrind /proc/self/exe is valgrind. */
@@ -120,6 +146,8 @@ const KernelOps *kernel_ops(void) {
                 .executable = double_executable,
                 .fdinfo = double_fdinfo,
                 .available = double_available,
+                .nodes = double_nodes,
+                .set_policy = double_set_policy,
         };
 
         return &ops;

@@ -57,15 +57,16 @@ static void test_an_empty_map_means_defaults(Fixture *f, gconstpointer unused) {
         g_assert_cmpint(f->request.backing, ==, BACKING_ANONYMOUS);
         g_assert_cmpint(f->request.lifetime, ==, LIFETIME_PERSISTENT);
         g_assert_cmpint(f->request.hugepages, ==, HUGEPAGES_DEFAULT);
+        g_assert_cmpint(f->request.numa.mode, ==, NUMA_DEFAULT);
         g_assert_cmpuint(f->request.uid, ==, (uid_t) -1);
         g_assert_false(f->request.populate || f->request.address_set);
 }
 
 static void test_every_option_is_read(Fixture *f, gconstpointer unused) {
-        g_assert_cmpint(sd_bus_message_append(begin(f), "a{sv}", 9, "address", "t", UINT64_C(17) << 40, "uid", "u", 26,
+        g_assert_cmpint(sd_bus_message_append(begin(f), "a{sv}", 10, "address", "t", UINT64_C(17) << 40, "uid", "u", 26,
                                               "gid", "u", 27, "backing", "s", "memfd", "populate", "b", 1, "hugepages",
                                               "s", "never", "lifetime", "s", "while-leased", "linger", "t", UINT64_C(5),
-                                              "label", "s", "text"),
+                                              "label", "s", "text", "numa", "s", "bind:1,5"),
                         >=, 0);
         g_assert_cmpint(finish(f), ==, 0);
         g_assert_true(f->request.address_set && f->request.populate);
@@ -74,6 +75,8 @@ static void test_every_option_is_read(Fixture *f, gconstpointer unused) {
         g_assert_cmpuint(f->request.gid, ==, 27);
         g_assert_cmpint(f->request.backing, ==, BACKING_MEMFD);
         g_assert_cmpint(f->request.hugepages, ==, HUGEPAGES_NEVER);
+        g_assert_cmpint(f->request.numa.mode, ==, NUMA_BIND);
+        g_assert_cmpuint(f->request.numa.nodes.bits[0], ==, 0x22);
         g_assert_cmpint(f->request.lifetime, ==, LIFETIME_WHILE_LEASED);
         g_assert_cmpuint(f->request.linger_usec, ==, 5);
         g_assert_cmpstr(f->request.label, ==, "text");
@@ -105,6 +108,10 @@ static void test_wrong_options_are_named(Fixture *f, gconstpointer unused) {
         expect(f, "'colour'");
         (void) sd_bus_message_append(begin(f), "a{sv}", 1, "force", "b", 1);
         expect(f, "'force'");
+        (void) sd_bus_message_append(begin(f), "a{sv}", 1, "numa", "s", "bind:1024");
+        expect(f, "'bind:1024'");
+        (void) sd_bus_message_append(begin(f), "a{sv}", 2, "numa", "s", "bind:0", "backing", "s", "empty");
+        expect(f, "'numa' is 'bind:0', which requires backing");
         (void) sd_bus_message_append(begin(f), "a{sv}", 2, "uid", "u", 1, "uid", "u", 2);
         expect(f, "twice");
         (void) sd_bus_message_append(begin(f), "a{sv}", 1, "uid", "t", UINT64_C(1));

@@ -157,7 +157,7 @@ static void test_limits_have_names(void) {
 
 static void test_figures_of_a_region_are_read_from_fdinfo(void) {
         KernelUsage usage = {};
-        uint64_t bytes = 0;
+        uint64_t bytes = 0, swap = 0;
 
         g_assert_cmpint(kernel_parse_fdinfo(
                                 "pos:\t0\nflags:\t0100000\nmshare-start:\t18691697672192\nmshare-size:\t549755813888\n"
@@ -171,10 +171,20 @@ static void test_figures_of_a_region_are_read_from_fdinfo(void) {
         g_assert_cmpint(kernel_parse_meminfo("MemTotal:        2007000 kB\nMemFree:         1700000 kB\n"
                                              "MemAvailable:    1800000 kB\nSwapTotal:          2048 kB\n"
                                              "SwapFree:           1024 kB\n",
-                                             &bytes),
+                                             &bytes, &swap),
                         ==, 0);
         g_assert_cmpuint(bytes, ==, 1801024 * 1024ULL);
-        g_assert_cmpint(kernel_parse_meminfo("MemTotal:        2007000 kB\n", &bytes), ==, -EBADMSG);
+        g_assert_cmpuint(swap, ==, 1024 * 1024);
+        g_assert_cmpint(kernel_parse_meminfo("MemTotal:        2007000 kB\n", &bytes, &swap), ==, -EBADMSG);
+        g_assert_cmpint(
+                kernel_parse_node_meminfo("Node 0 MemTotal:        2007000 kB\nNode 0 MemFree:            1000 kB\n"
+                                          "Node 0 Active:               9 kB\nNode 0 Active(file):       200 kB\n"
+                                          "Node 0 Inactive(file):      30 kB\nNode 0 FilePages:         5000 kB\n",
+                                          &bytes),
+                ==, 0);
+        g_assert_cmpuint(bytes, ==, 1230 * 1024);
+        g_assert_cmpint(kernel_parse_node_meminfo("Node 0 MemFree: 1 kB\nNode 0 Active(file): 1 kB\n", &bytes), ==,
+                        -EBADMSG);
         g_assert_cmpint(kernel_parse_fdinfo("mshare-sharers:\t3\nmshare-resident-kb:\t1\n", &usage), ==, -EBADMSG);
         g_assert_cmpint(
                 kernel_parse_fdinfo("mshare-sharers:\tx\nmshare-resident-kb:\t1\nmshare-pgtables-kb:\t1\n", &usage), ==,

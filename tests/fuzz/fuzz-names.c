@@ -11,14 +11,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_(lease_record_done) LeaseRecord a = {}, b = {};
         _cleanup_(freep) char *text = NULL, *name = NULL, *escaped = NULL, *back = NULL;
         KernelUsage usage;
-        uint64_t bytes;
+        uint64_t bytes, swap;
         int r;
 
         text = fuzz_text(data, size);
         assert(text);
         (void) kernel_parse_fdinfo(text, &usage);
         (void) kernel_fdinfo_is_read_only(text);
-        (void) kernel_parse_meminfo(text, &bytes);
+        (void) kernel_parse_meminfo(text, &bytes, &swap);
+        (void) kernel_parse_node_meminfo(text, &bytes);
         /* What may be made may be adopted. */
         assert(!region_name_is_valid(text) || region_name_is_adoptable(text));
         escaped = line_escape(text);

@@ -89,7 +89,7 @@ static int append_value(sd_bus_message *m, Bytes *b) {
 sd_bus_message *message_from_bytes(sd_bus *bus, const uint8_t *data, size_t size) {
         static const char *const keys[] = {
                 "address",   "uid",      "gid",    "backing", "fd",    "populate",
-                "hugepages", "lifetime", "linger", "label",   "force",
+                "hugepages", "lifetime", "linger", "label",   "force", "numa",
         };
         Bytes b = { data, size };
         sd_bus_message *m;
@@ -102,7 +102,7 @@ sd_bus_message *message_from_bytes(sd_bus *bus, const uint8_t *data, size_t size
         r = sd_bus_message_open_container(m, 'a', "{sv}");
         assert(r >= 0);
         while (b.left > 0) {
-                unsigned k = take(&b) % 12;
+                unsigned k = take(&b) % 13;
 
                 r = sd_bus_message_open_container(m, 'e', "sv");
                 assert(r >= 0);

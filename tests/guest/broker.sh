@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The broker as installed, on the real kernel, bus, polkit and systemd, through its public face.
 # limit: 1000
+# append: numa=fake=2
 # long-kernel: debug
 # long-limit: 1200
 # shellcheck disable=SC2016,SC2317
@@ -165,6 +166,34 @@ check 'now the stranger may read' as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' ma
 check 'no user creates regions without authentication' refused authenticat \
         as 1001 "${ask[@]}" CreateRegion 'stua{sv}' his 4096 384 0
 
+# Memory from certain nodes, of which this machine has two.
+placed() { # placed NAME: write to its first 256 pages, and print policy and nodes as the kernel shows them
+        python3 - "/sys/fs/mshare/$1" << 'PY'
+import ctypes, os, re, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long
+fd = os.open(sys.argv[1], os.O_RDWR)
+start, size = struct.unpack("<QQ", os.pread(fd, 16, 0))
+assert libc.mmap(start, size, 3, 1, fd, 0) == start, ctypes.get_errno()
+for page in range(256):
+    ctypes.memset(start + page * 4096, 1, 1)
+with open("/proc/self/numa_maps", encoding="ascii") as maps:
+    words = [line.split() for line in maps if line.startswith("%x " % start)][0]
+print(words[1], *[word for word in words if re.match("N[0-9]+=", word)])
+PY
+}
+check 'memory from all nodes in turn' call CreateRegion 'stua{sv}' spread $((1 << 20)) $((0600)) 1 numa s interleave
+check 'comes from there' is 'interleave:0-1 N0=128 N1=128' placed spread
+check 'memory from one node' call CreateRegion 'stua{sv}' bound $((1 << 20)) $((0600)) 1 numa s bind:1
+check 'comes from that' is 'bind:1 N1=256' placed bound
+check 'also if the broker populates it' call CreateRegion 'stua{sv}' filled $((1 << 20)) $((0600)) 2 numa s bind:1 populate b true
+check 'whoever touches it afterwards' is 'bind:1 N1=256' placed filled
+check 'a node that is not there' refused 'node 2 is not among' call CreateRegion 'stua{sv}' x 4096 384 1 numa s bind:2
+check 'more than a node has' refused 'on the nodes of its memory policy' call CreateRegion 'stua{sv}' x $((1100 << 20)) 384 2 \
+        numa s bind:1 populate b true
+check 'leaves nothing' gone x
+
 # polkit reads its rules again some time after they have changed: what it says of user1001 now, "yes" or "no".
 # No function: it has to be the process itself.
 setpriv --reuid=1001 --regid=1001 --clear-groups sleep infinity &
@@ -217,6 +246,9 @@ check 'kill -9' kill -9 "$(systemctl show -P MainPID mshared)"
 check 'and knows it again' is 1 region made NClients
 check 'the region is what it was' is 1001:1001:604 owner_and_mode made
 check 'and is as big' is $((64 << 20)) region made Size
+check 'policies are known' is '"bind:1"' region bound NUMA
+check 'all of them' is '"interleave"' region spread NUMA
+for name in spread bound filled; do call RemoveRegion 'sa{sv}' $name 0; done
 check 'the bus restarts' systemctl restart dbus
 check 'the broker comes back' is active state mshared
 check 'with its client' is 1 region made NClients

@@ -363,6 +363,8 @@ static int property(sd_bus *bus, const char *path, const char *interface, const 
                 return sd_bus_message_append(reply, "s", strcmp(r->name, "readonly") == 0 ? "r" : "rw");
         if (strcmp(name, "Backing") == 0)
                 return sd_bus_message_append(reply, "s", r->backing);
+        if (strcmp(name, "NUMA") == 0)
+                return sd_bus_message_append(reply, "s", strcmp(r->name, "bound") == 0 ? "bind:0-1" : "default");
         if (strcmp(name, "Lifetime") == 0)
                 return sd_bus_message_append(reply, "s", r->lifetime);
         if (strcmp(name, "Acl") == 0)
@@ -446,6 +448,7 @@ static const sd_bus_vtable region_vtable[] = {
         COMPUTED("Access", "s", 0),
         COMPUTED("Acl", "a(suu)", 0),
         COMPUTED("Backing", "s", 0),
+        COMPUTED("NUMA", "s", 0),
         COMPUTED("Lifetime", "s", 0),
         COMPUTED("NClients", "u", 0),
         COMPUTED("NSharers", "t", 0),

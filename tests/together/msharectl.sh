@@ -18,8 +18,8 @@ check 'in JSON' json 'd["Name"] == "pgdata" and d["Size"] == 300 << 30 and d["La
 check 'every kind of backing but file' sh -ec "for b in anonymous memfd empty; do '$ctl' create -q b 1M --backing=\$b; '$ctl' status b | grep -q \"Size: 1M, \$b\"; '$ctl' remove b; done"
 truncate -s 1M "$out/file"
 check 'and that' run 0 '' '' create -q f 1M --backing=file --file="$out/file"
-check 'all options' run 0 '' '' create -q o 2M --populate --lifetime=while-leased --linger=500ms --hugepages=never --address=0x580000000000
-check 'are there' run 0 '.*Window: 512G at 0x580000000000 .*Lifetime: while-leased, lingers 0\.5s .*' '' status o
+check 'all options' run 0 '' '' create -q o 2M --populate --lifetime=while-leased --linger=500ms --hugepages=never --numa=bind:0 --address=0x580000000000
+check 'are there' run 0 '.*Window: 512G at 0x580000000000 .*NUMA: bind:0 .*Lifetime: while-leased, lingers 0\.5s .*' '' status o
 echo 1 >"$FAKE_MSHARE_MEM/available"
 for signal in INT TERM; do
         "$ctl" create cancelled 1G --populate 2>"$out/cancelled" </dev/null &
