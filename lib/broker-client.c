@@ -61,6 +61,12 @@ static int call_failed(const char *name, int r, const sd_bus_error *error, char 
                                    "Cannot acquire region \"%s\": the system bus has no room for another "
                                    "connection or call of this user",
                                    name);
+        /* What becomes of a call on a connection that the bus has closed. */
+        if (r == -ENOTCONN)
+                return message_set(ret_message, r,
+                                   "Cannot acquire region \"%s\": the system bus has closed the connection; "
+                                   "dbus-daemon does that to users of DynamicUser=, see mshared(8)",
+                                   name);
         if (r == -EHOSTDOWN)
                 return message_set(ret_message, r,
                                    "Cannot acquire region \"%s\": the broker is not running "

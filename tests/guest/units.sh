@@ -234,4 +234,19 @@ if [ "$MSHARE_PATCHED" = yes ]; then
         rm -f /etc/mshare/regions.d/{pgdata,ro,auto}.conf /run/systemd/system/db.service
         systemctl daemon-reload
 fi
+
+# dbus-daemon turns dynamic users away, dbus-broker does not. This is the end of the script, as the bus is another one then.
+if [ "$MSHARE_PATCHED" = yes ]; then
+        check "a group's region" msharectl create shared 64M --mode=0660 --owner=root:mail
+        told() { works "$@" || grep -q '^error 107 .*DynamicUser=' "$out/said"; }
+        user='' check 'a dynamic user is told why he does not get in' told DynamicUser=yes SupplementaryGroups=mail
+        systemctl enable dbus-broker.service 2> /dev/null
+        systemctl daemon-reload
+        systemctl stop dbus.service 2> /dev/null
+        check 'another bus' systemctl start dbus.socket dbus.service
+        check 'is dbus-broker' is dbus-broker.service systemctl show -P Id dbus.service
+        check 'the broker is on it' systemctl restart mshared
+        user='' check 'a dynamic user of that group gets it' works DynamicUser=yes SupplementaryGroups=mail
+        user='' check 'and no other' fails '13 ' DynamicUser=yes
+fi
 echo "1..$count"
