@@ -161,13 +161,13 @@ msharectl create -q his 1M --owner=1000:1000
 check 'nor give his own away' denied chown root his
 check 'but close and open it to himself' as_user msharectl chmod 0400 his
 check 'and see it' bash -c '[ "$(msharectl list --no-legend | grep -c "^his .* 0400 user1000:user1000 ")" = 1 ]'
-as_user msharectl monitor > "$out/events" 2> /dev/null &
+as_user msharectl monitor > "$out/events" 2> "$out/monitor" &
 monitor=$!
-sleep 1
+# It says so when the bus has its matches.
+check 'and watch' is 1 grep -c '^Monitoring regions' "$out/monitor"
 check 'and remove it' as_user msharectl remove his
-sleep 1
+check 'which others hear of' is 1 grep -c 'RegionRemoved his$' "$out/events"
 kill $monitor
-check 'which others hear of' grep -q 'RegionRemoved his$' "$out/events"
 check 'the manual is installed' bash -c 'ls /usr/share/man/man1/msharectl.1* /usr/share/man/man3/mshare_region_attach.3* /usr/share/man/man7/mshare-postgresql.7*'
 
 echo "1..$count"
