@@ -4,7 +4,8 @@
 #
 #   $CACHE/src/linux-VERSION       pristine source of the Debian package
 #   $CACHE/tree/KIND/linux         one build tree per kind, kept for the next build
-#   $CACHE/kernel/KIND-KEY/        bzImage, config, release: what guests boot
+#   $CACHE/kernel/KIND-KEY/        bzImage, config, release: what guests boot;
+#                                  of the coverage kind also gcov's notes
 #
 # KEY hashes all that goes in, so a finished kernel is never built twice. A
 # build tree starts as hard links to the pristine source; only files that the
@@ -14,7 +15,7 @@
 KDIR=$ROOT/kernel
 MUTATIONS=$ROOT/tests/kernel/mutations
 # shellcheck disable=SC2034 # for run
-KERNEL_KINDS=(mshare stock debug lean mutants)
+KERNEL_KINDS=(mshare stock debug lean mutants coverage)
 
 # The same in every build, so that ccache hits and images are comparable.
 export KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 2026' KBUILD_BUILD_USER=mshare KBUILD_BUILD_HOST=mshare
@@ -27,7 +28,7 @@ kernel_needs() {
 
 # bed_patches KIND: what that kind needs besides the series. These mend stock
 # code that our tests run into; they are no part of mshare.
-bed_patches() { if [ "$1" = debug ]; then printf '%s\n' "$KDIR"/bed/*.patch; fi; }
+bed_patches() { case $1 in debug | coverage) printf '%s\n' "$KDIR"/bed/*.patch ;; esac; }
 
 is_patched() { [ "${1#labels-}" != stock ] && [ -s "$KDIR/series" ]; }
 
@@ -59,11 +60,11 @@ unpack_source() {
 # kernel_fragments KIND: the config fragments of that kind, weakest first.
 kernel_fragments() {
         printf '%s\n' "$KDIR/config/guest.config"
-        if [ "$1" = debug ]; then printf '%s\n' "$KDIR/config/debug.config"; fi
+        case $1 in debug | coverage) printf '%s\n' "$KDIR/config/debug.config" ;; esac
         if is_patched "$1"; then
                 printf '%s\n' "$KDIR/config/mshare.config"
-                case $1 in debug | lean | mutants) printf '%s\n' "$KDIR/config/mshare-debug.config" ;; esac
-                case $1 in lean | off) printf '%s\n' "$KDIR/config/$1.config" ;; esac
+                case $1 in debug | lean | mutants | coverage) printf '%s\n' "$KDIR/config/mshare-debug.config" ;; esac
+                case $1 in lean | off | coverage) printf '%s\n' "$KDIR/config/$1.config" ;; esac
         fi
         case $1 in labels-*) printf '%s\n' "$KDIR/config/labels.config" ;; esac
 }
@@ -106,6 +107,7 @@ build_kernel() {
         cp "$tree/arch/x86/boot/bzImage" "$tree/System.map" "$KERNEL.partial/"
         cp "$tree/.config" "$KERNEL.partial/config"
         cp "$tree/include/config/kernel.release" "$KERNEL.partial/release"
+        if [ "$kind" = coverage ]; then cp "$tree"/mm/mshare*.gcno "$KERNEL.partial/"; fi
         mv "$KERNEL.partial" "$KERNEL"
         keep_newest 4 "$CACHE/kernel/$kind"-*
 }
@@ -188,22 +190,26 @@ $missed"
 
 # kernel_make KIND TARGET...: with a line of progress; the log stays in the tree.
 kernel_make() {
-        local kind=$1 dir=$CACHE/tree/$1 begin expect usually rc=0
+        local kind=$1 dir=$CACHE/tree/$1 begin expect usually rc=0 counting=()
         shift
+        # All that is compiled of ours, and nothing else.
+        if [ "$kind" = coverage ]; then
+                mapfile -t counting < <(cd "$KDIR/files/mm" && printf '%s\n' mshare*.c | sed 's/\(.*\)\.c$/GCOV_PROFILE_\1.o=y/')
+        fi
         begin=$(date +%s)
         case $kind in
-        debug) usually='6 to 9 minutes on 2 CPUs from nothing' ;;
+        debug | coverage) usually='6 to 9 minutes on 2 CPUs from nothing' ;;
         *) usually='4 to 9 minutes on 2 CPUs from nothing' ;;
         esac
         expect=$(cat "$dir/objects" 2> /dev/null || echo 0)
         if [ "$expect" = 0 ]; then
-                expect=$([ "$kind" = debug ] && echo 1560 || echo 1510)
+                expect=$([[ $kind == @(debug|coverage) ]] && echo 1560 || echo 1510)
                 step "building the $kind kernel ($usually)"
         else
                 step "building the $kind kernel (only what has changed; $usually)"
         fi
 
-        make -C "$dir/linux" -j"$JOBS" CC='ccache gcc' HOSTCC='ccache gcc' LOCALVERSION="-$kind" "$@" 2>&1 < /dev/null |
+        make -C "$dir/linux" -j"$JOBS" CC='ccache gcc' HOSTCC='ccache gcc' LOCALVERSION="-$kind" "${counting[@]}" "$@" 2>&1 < /dev/null |
                 progress "$expect" "$dir/build.log" || rc=1
         if [ $rc != 0 ]; then
                 grep -E -A8 'error|Error|warning:' "$dir/build.log" | head -n 60 >&2 || true

@@ -2,16 +2,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Kernel selftests in guests: the programs of tests/kernel/selftests.list.
 
-  suite.py --kernel DIR --kind mshare|debug|lean --initrd FILE --cache DIR --list FILE
+  suite.py --kernel DIR --kind mshare|debug|lean|coverage --initrd FILE --cache DIR --list FILE
            --sources DIR --results FILE --which shared|tables|rest|alone|only [--only NAMES]
-           --patched yes|no [--pti on|off] [--la57 on|off]
+           --patched yes|no [--pti on|off] [--la57 on|off] [--coverage DIR]
 
 One boot runs every program of the list, a program tagged "alone" gets its own,
 those with the same "alone=WORD" share one.
 Every TAP point counts; so does, once per boot, whether the kernel stayed quiet.
+What a kernel of kind coverage has counted goes to DIR, in a folder for each boot.
 """
 
 import argparse
+import base64
 import os
 import signal
 import sys
@@ -23,7 +25,7 @@ import vm  # noqa: E402
 from guest import log_path, on_off  # noqa: E402
 
 # Limits in seconds for a program that the list does not name yet.
-DEFAULT_LIMIT = {"mshare": 60, "debug": 300, "lean": 300}
+DEFAULT_LIMIT = {"mshare": 60, "debug": 300, "lean": 300, "coverage": 300}
 
 
 class Program:
@@ -91,6 +93,8 @@ class Boot:
         self.tap: report.Tap | None = None
         self.lines: list[str] = []
         self.leaks: list[str] | None = None
+        self.coverage: dict[str, list[str]] = {}        # name of a file: its lines, in base64
+        self.counted: list[str] | None = None           # the last of these
         self.over = False
         self.has_mshare = False
 
@@ -125,8 +129,12 @@ class Boot:
                 self.has_mshare = rest[0] == "yes"
             elif word == "leaks":
                 self.leaks = []
+            elif word == "coverage":
+                self.counted = self.coverage[rest[0]] = []
             elif word == "over":
                 self.over = True
+        elif self.counted is not None:
+            self.counted.append(line)
         elif self.leaks is not None:
             self.leaks.append(line)
         elif self.tap:
@@ -174,10 +182,19 @@ class Boot:
             points.append(("fail", "kmemleak found lost memory") if self.leaks
                           else ("pass", "kmemleak found no lost memory"))
             report.show(self.opts.results, self.leaks[:60])
+        if self.opts.coverage:
+            self.save_coverage()
         report.append(self.opts.results, self.title, points)
         passed, failed, _ = report.counts(points)
         vm.note(f"    {self.title}: {report.words(points)} in {result.seconds:.0f} s")
         return passed, failed
+
+    def save_coverage(self) -> None:
+        folder = os.path.join(self.opts.coverage, str(len(os.listdir(self.opts.coverage))))
+        os.mkdir(folder)
+        for name, lines in self.coverage.items():
+            with open(os.path.join(folder, name), "wb") as file:
+                file.write(base64.b64decode("".join(lines)))
 
     def kernel_point(self, result: vm.Result) -> report.PointOf:
         if result.status == 0 and self.over:
@@ -191,11 +208,12 @@ def parse() -> argparse.Namespace:
     ap = argparse.ArgumentParser()
     for name in ("kernel", "initrd", "cache", "results", "list", "sources"):
         ap.add_argument("--" + name, required=True)
-    ap.add_argument("--kind", choices=("mshare", "debug", "lean"), required=True)
+    ap.add_argument("--kind", choices=tuple(DEFAULT_LIMIT), required=True)
     ap.add_argument("--pti", type=on_off)
     ap.add_argument("--la57", type=on_off)
     ap.add_argument("--patched", choices=("yes", "no"), required=True)
     ap.add_argument("--which", choices=("shared", "tables", "rest", "alone", "only"), required=True)
+    ap.add_argument("--coverage")
     ap.add_argument("--only", default="", help="names of programs, with blanks between them")
     return ap.parse_args()
 

@@ -290,6 +290,25 @@ fuzz() {
         return $rc
 }
 
+# coverage: the lines of the kernel half that its selftests reach, in all boots
+# of one corner together.
+coverage() {
+        local counts which rc=0
+        guests_need
+        kernel coverage
+        initramfs
+        counts=$(mktemp -d)
+        for which in shared alone; do
+                counted "$VM/suite.py" --kernel "$KERNEL" --kind coverage --initrd "$INITRD" --cache "$CACHE" \
+                        --list "$ROOT/tests/kernel/selftests.list" --sources "$SELFTESTS" --results "$RESULTS" \
+                        --which $which --patched yes --pti off --la57 on --coverage "$counts" || rc=$?
+        done
+        bed_script tests/kernel/coverage.py --notes "$KERNEL" --data "$counts" \
+                --list "$ROOT/tests/kernel/uncovered.list" || rc=$?
+        rm -rf "$counts"
+        return $rc
+}
+
 # What continuous integration has no time for. The fuzzing's four halves are a
 # million operations.
 plan_long() {
@@ -303,6 +322,9 @@ plan_long() {
                         selftests debug rest --pti "${corner% *}" --la57 "${corner#* }"
         done
         plan off-kernel 'the kernel with mshare switched off' "$(built off 360)" build_kind off
+        plan coverage-kernel 'the kernel that counts the lines it executes' "$(built coverage 480)" build_kind coverage
+        plan coverage 'lines of the kernel half that the selftests reach' 1500 coverage
+        after coverage-kernel
         plan lean-kernel 'the lean kernel' "$(built lean 360)" build_kind lean
         plan lean 'kernel selftests on lean' 180 selftests lean shared
         plan mm-selftests "the kernel's own mm selftests, stock against mshare" 3600 bed_script tests/vm/mm-selftests.sh
