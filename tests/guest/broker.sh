@@ -94,10 +94,13 @@ kill $bystander
 
 # While a donor fills a region, everybody else is served as ever.
 serves_while_populating() {
-        call CreateRegion 'stua{sv}' big $((1 << 30)) 384 1 populate b true > "$out/creator" 2>&1 &
+        {
+                until [ -e "$out/go" ]; do sleep 0.1; done
+                call CreateRegion 'stua{sv}' big $((1 << 30)) 384 1 populate b true
+        } > "$out/creator" 2>&1 &
         creator=$!
-        python3 - << 'PY'
-import ctypes, statistics, time
+        python3 - "$out/go" << 'PY'
+import ctypes, statistics, sys, time
 sd = ctypes.CDLL("libsystemd.so.0")
 bus = ctypes.c_void_p()
 assert sd.sd_bus_open_system(ctypes.byref(bus)) >= 0
@@ -114,16 +117,20 @@ def list_regions():
     assert r >= 0, r
     return (time.monotonic() - began) * 1000
 
+idle = statistics.median(list_regions() for _ in range(50))
+with open(sys.argv[1], "w"):
+    pass
 end = time.monotonic() + 30
 while state() != b"creating":
     assert time.monotonic() < end
 took = [list_regions() for _ in range(50)]
 assert state() == b"creating", "it was over before it was measured"
-print("ListRegions: median %.1f ms, at most %.1f ms" % (statistics.median(took), max(took)))
-assert statistics.median(took) < 20 and max(took) < 500, took
+print("ListRegions: median %.1f ms, at most %.1f ms; before it was %.1f ms" % (statistics.median(took), max(took), idle))
+# Against what this machine takes anyway. The donor fills 16 pieces: calls that had to wait for one would outlast it.
+assert statistics.median(took) < 10 * idle, took
 PY
 }
-check 'ListRegions takes milliseconds while a region is populated' serves_while_populating
+check 'ListRegions takes no longer while a region is populated' serves_while_populating
 sed 's/^/# /' "$out/log"
 check 'which a removal ends' call RemoveRegion 'sa{sv}' big 0
 check 'and nothing is left of it' gone big
