@@ -11,7 +11,9 @@ initramfs() {
         local inputs
         need_packages 'make the selftest guest' busybox-static cpio gcc libc6-dev
         [ -n "${KSRC:-}" ] || kernel_source
-        inputs=("$VM/initramfs.sh" "$VM"/guest/init "$VM"/guest/agent "$VM"/guest/suite /bin/busybox)
+        inputs=("$VM/initramfs.sh" "$VM"/guest/init "$VM"/guest/agent "$VM"/guest/suite /bin/busybox
+                "$ROOT"/tests/kernel/tracing{.sh,-load.c,-rates.c} "$ROOT/doc/tracing.md"
+                "$ROOT"/ctl/rates.{c,h} "$ROOT/lib/util.h" "$ROOT/base/macro.h")
         mapfile -t -O ${#inputs[@]} inputs < <(
                 find "$SELFTESTS" "$KDIR/files/include/uapi" -name '*.[ch]' 2> /dev/null | LC_ALL=C sort)
         INITRD=$CACHE/initramfs/$(content_hash "${inputs[@]}").cpio
@@ -42,6 +44,8 @@ build_initramfs() {
         install -m 755 "$VM/guest/init" "$tree/init"
         install -m 755 "$VM/guest/agent" "$tree/lib/agent"
         install -m 755 "$VM/guest/suite" "$tree/tests/suite"
+        install -m 755 "$ROOT/tests/kernel/tracing.sh" "$tree/tests/tracing"
+        install -m 644 "$ROOT/doc/tracing.md" "$tree/tests/tracing.md"
 
         step 'compiling the kernel selftests (about 30 s)'
         # A file without main() is a part of the others, not a program.
@@ -50,20 +54,22 @@ build_initramfs() {
         # shellcheck disable=SC2016 # the inner shell expands it
         grep -lE 'TEST_HARNESS_MAIN|\bmain[[:space:]]*\(' "$SELFTESTS"/mshare_*.c 2> /dev/null |
                 xargs -r -P "$JOBS" -n 1 bash -c 'selftest_cc "$1" "$0/tests/$(basename "$1" .c)"' "$tree" || true
+        selftest_cc "$ROOT/tests/kernel/tracing-load.c" "$tree/tests/tracing-load"
+        selftest_cc "$ROOT/tests/kernel/tracing-rates.c" "$tree/tests/tracing-rates" -I"$ROOT/base" -I"$ROOT/lib" -I"$ROOT/ctl"
 
         (cd "$tree" && find . -print0 | LC_ALL=C sort -z | cpio -0 -o -H newc -R 0:0 --quiet) > "$INITRD.partial"
         mv "$INITRD.partial" "$INITRD"
         keep_newest 5 "$CACHE"/initramfs/*.cpio
 }
 
-# selftest_cc SOURCE OUTPUT: static, so that the guest needs no library. The
+# selftest_cc SOURCE OUTPUT [OPTION...]: static, so that the guest needs no library. The
 # project's uapi header comes first, then the harness of the pristine tree. One
 # broken test must not keep the others from running: the suite reports the
 # missing program, with what the compiler said in OUTPUT.err.
 selftest_cc() {
         if ! ccache gcc -c -O2 -Wall -pthread -D_GNU_SOURCE= -DKSFT_SKIP=4 \
                 -I"$KDIR/files/include/uapi" -I"$KSRC/tools/testing/selftests" -I"$SELFTESTS" \
-                -o "$2.o" "$1" 2> "$2.err" || ! gcc -static -s -pthread -o "$2" "$2.o" 2>> "$2.err"; then
+                "${@:3}" -o "$2.o" "$1" 2> "$2.err" || ! gcc -static -s -pthread -o "$2" "$2.o" 2>> "$2.err"; then
                 printf 'warning: this kernel selftest does not compile: %s\n' "${1##*/}" >&2
         fi
         rm -f "$2.o"

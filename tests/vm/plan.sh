@@ -145,7 +145,7 @@ test_some() {
         case $word in
         kernel)
                 for name in "$@"; do
-                        [ -f "$SELFTESTS/$name.c" ] || usage_error "test: kernel: no such selftest: '$name'; see: run test --list"
+                        [ -f "$SELFTESTS/$name.c" ] || [ -f "$ROOT/tests/kernel/$name.sh" ] || usage_error "test: kernel: no such selftest: '$name'; see: run test --list"
                 done
                 ;;
         broker)
