@@ -3,6 +3,7 @@
  * mshare: the listing of what a region maps, which an ioctl of its file opens.
  */
 #include "mshare_helpers.h"
+#include "mshare_failnth.h"
 #include <sys/ioctl.h>
 
 #ifndef MSHARE_IOC_MAPS
@@ -261,6 +262,35 @@ TEST_F(mshare, who_may_attach_may_list)
 	close(fd);
 	EXPECT_EQ(0, peer_stop(&p));
 	EXPECT_EQ(0, peer_stop(&q));
+}
+
+/* Whatever allocation fails, no descriptor is left behind. */
+TEST_F(mshare, open_fails_whole)
+{
+	int arm = failnth_open(), fd, maps, free, n;
+	bool hit = true;
+
+	if (arm < 0)
+		SKIP(return, "the kernel cannot fail on purpose");
+	MAKE_REGION();
+	fd = region_open(self->name, O_RDONLY);
+	ASSERT_LE(0, fd);
+	free = dup(fd);
+	ASSERT_EQ(0, close(free));
+	for (n = 1; hit && n < FAILNTH_MAX; n++) {
+		failnth_arm(arm, n);
+		maps = neg(ioctl(fd, MSHARE_IOC_MAPS));
+		hit = failnth_hit(arm);
+		EXPECT_TRUE(maps == free || maps == -ENOMEM)
+			TH_LOG("allocation %d: %d", n, maps);
+		if (maps >= 0)
+			close(maps);
+	}
+	/* The file and what it remembers. */
+	EXPECT_LE(3, n);
+	EXPECT_FALSE(hit);
+	close(fd);
+	close(arm);
 }
 
 /*

@@ -407,6 +407,32 @@ TEST_F(mshare, options)
 	EXPECT_GE(half / 4, labs(total - half));
 }
 
+/* Owner and mode of the root; and what all is set to stands in /proc/mounts. */
+TEST_F(mshare, options_shown)
+{
+	static char mounts[1 << 16];
+	char back[128];
+	struct stat st;
+
+	ASSERT_EQ(0, neg(stat(MSHARE_DIR, &st)));
+	snprintf(back, sizeof(back), "uid=%u,gid=%u,mode=%o", st.st_uid,
+		 st.st_gid, st.st_mode & 07777);
+	EXPECT_EQ(-EINVAL, remount("mode=10000"));
+	EXPECT_EQ(-EINVAL, remount("mode=9"));
+	EXPECT_EQ(-EINVAL, remount("uid=x"));
+	ASSERT_EQ(0, remount("uid=1,gid=2,mode=1770,size=64m,nr_regions=77"));
+	ASSERT_EQ(0, neg(stat(MSHARE_DIR, &st)));
+	EXPECT_EQ(1U, st.st_uid);
+	EXPECT_EQ(2U, st.st_gid);
+	EXPECT_EQ(01770U, st.st_mode & 07777);
+	ASSERT_LT(0, slurp("/proc/mounts", mounts, sizeof(mounts)));
+	EXPECT_TRUE(strstr(mounts,
+			   ",uid=1,gid=2,mode=1770,size=65536k,nr_regions=77"))
+		TH_LOG("%s", mounts);
+	EXPECT_EQ(0, remount(back));
+	EXPECT_EQ(0, no_limit());
+}
+
 TEST_F(mshare, nr_regions_enospc_and_back)
 {
 	char options[64];
