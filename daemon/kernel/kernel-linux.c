@@ -119,7 +119,7 @@ static int linux_set_policy(void *p, uint64_t size, const NumaPolicy *numa) {
                 if (r < 0)
                         return r;
         }
-        /* The kernel takes one bit less than it is told. */
+        /* mbind() reads one bit less than it is given. */
         return syscall(SYS_mbind, p, size, (long) mode, nodes.bits, (unsigned long) NUMA_NODES_MAX + 1, 0L) < 0 ? -errno
                                                                                                                 : 0;
 }

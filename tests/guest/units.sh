@@ -239,7 +239,7 @@ fi
 if [ "$MSHARE_PATCHED" = yes ]; then
         check "a group's region" msharectl create shared 64M --mode=0660 --owner=root:mail
         told() { works "$@" || grep -q '^error 107 .*DynamicUser=' "$out/said"; }
-        user='' check 'a dynamic user is told why he does not get in' told DynamicUser=yes SupplementaryGroups=mail
+        user='' check 'a dynamic user gets an explanation of the refusal' told DynamicUser=yes SupplementaryGroups=mail
         systemctl enable dbus-broker.service 2> /dev/null
         systemctl daemon-reload
         systemctl stop dbus.service 2> /dev/null
