@@ -28,7 +28,10 @@ typedef enum DonorStage {
 typedef enum DonorReportKind {
         DONOR_CREATED, /* the name exists now */
         DONOR_PROGRESS, /* value: bytes populated */
-        /* stage and error; value: for DONOR_FILE with ERANGE the file's size, with EBADF its mode; for DONOR_NODES with EINVAL the node; of populating what was */
+        /*
+         * stage and error; value: for DONOR_FILE with ERANGE the file's size, with EBADF its mode; for DONOR_NODES with
+         * EINVAL the node; for DONOR_MEMORY and DONOR_POPULATE the bytes populated so far
+         */
         DONOR_FAILED,
         DONOR_DONE,
 } DonorReportKind;
