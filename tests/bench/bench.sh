@@ -5,7 +5,10 @@
 # are there into tables and the plot.
 
 BENCH=$ROOT/tests/bench
-BENCHES='tables faults unused postgres flush bound broker'
+BENCHES='sga tables faults unused postgres flush bound broker'
+# Those whose counts must not change unnoticed.
+# shellcheck disable=SC2034 # for run
+BENCHES_CHECKED='tables faults'
 
 # bench DIRECTORY NAME...: without names, all.
 bench() {
@@ -32,6 +35,12 @@ bench() {
         say "==> results: $RESULTS_DIR/results.md"
 }
 
+# bench_check DIRECTORY NAME...: measure again and compare the counts with those in the tree.
+bench_check() {
+        bench "$@"
+        "$BENCH/report.py" check "$ROOT/doc/results" "$@"
+}
+
 bench_commit() {
         local commit dirty=
         commit=$(git -C "$ROOT" rev-parse --short=12 HEAD 2> /dev/null || echo unknown)
@@ -56,7 +65,7 @@ bench_guest() {
         guest_arguments "$kind" selftest
         "$VM/guest.py" "${GUEST_ARGS[@]}" --memory "$memory" --timeout 3600 --die-with-parent \
                 --put "$ROOT/build-run/bench/$program" "${@:1:$#-1}" \
-                sh -c "cp /run/job/$program /tmp; ${*: -1}"
+                sh -c "cp /run/job/$program /tmp; export EXTRA_FAULTS=${MSHARE_BENCH_EXTRA_FAULTS:-}; ${*: -1}"
 }
 
 # Everything that a kind of buffer needs beforehand.
@@ -64,19 +73,28 @@ bench_guest() {
 BENCH_KINDS='
         buffer() { # buffer KIND MIB COUNT...
                 case $1 in
-                thp) echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled ;;
+                thp | region-thp) echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled ;;
                 hugetlb) echo $(($2 / 2)) > /proc/sys/vm/nr_hugepages ;;
                 esac
                 /tmp/memory "$@" || exit
                 echo 0 > /proc/sys/vm/nr_hugepages
         }'
 
+# The server of the first series' cover letter: 300 GiB in the page tables of 1500
+# processes. Plain goes as far as the guest's memory, and says so.
+bench_sga() {
+        bench_cc sga "$BENCH/sga.c"
+        bench_guest mshare 6144 sga -- '
+                echo 1 > /proc/sys/vm/overcommit_memory
+                /tmp/sga region 1 10 100 500 1000 1500 && /tmp/sga plain 1 2 3 4 5 6 7 8'
+}
+
 # Page tables of one buffer of 256 MiB against the number of its users.
 bench_tables() {
         bench_cc memory "$BENCH/memory.c"
         # shellcheck disable=SC2016
         bench_guest mshare 3072 memory -- "$BENCH_KINDS"'
-                for kind in plain thp hugetlb region; do buffer $kind 256 1 10 50 100 250 500 1000 1500; done'
+                for kind in plain thp hugetlb region region-thp; do buffer $kind 256 1 10 50 100 250 500 1000 1500; done'
 }
 
 # What the N-th process needs to touch 1 GiB; nanoseconds are instructions.
@@ -84,7 +102,7 @@ bench_faults() {
         bench_cc memory "$BENCH/memory.c"
         # shellcheck disable=SC2016
         bench_guest mshare 3072 memory --icount -- "$BENCH_KINDS"'
-                for kind in plain thp hugetlb region; do buffer $kind 1024 1 2 10; done'
+                for kind in plain thp hugetlb region region-thp; do buffer $kind 1024 1 2 10; done'
 }
 
 # The stock kernel against the patched one, for a process that has no region.

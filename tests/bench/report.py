@@ -3,7 +3,8 @@
 """Results of ./run bench: records into JSON, JSON into tables and the plot.
 
 report.py record DIRECTORY NAME KERNEL COMMIT    raw/NAME -> NAME.json
-report.py summary DIRECTORY                      *.json -> results.md, pagetables.svg
+report.py summary DIRECTORY                      *.json -> results.md, sga.svg, pagetables.svg
+report.py check RECORDED DIRECTORY NAME...       counts of NAME.json in both; status 1 if they differ
 """
 
 import json
@@ -13,7 +14,8 @@ import sys
 import time
 
 MIB = 1 << 20
-ORDER = ["tables", "faults", "unused", "postgres", "flush", "bound", "broker"]
+GIB = 1 << 30
+ORDER = ["sga", "tables", "faults", "unused", "postgres", "flush", "bound", "broker"]
 
 
 def value(text):
@@ -40,6 +42,10 @@ def machine():
     return f"{len(names)} x {names[0]}"
 
 
+def compiler():
+    return subprocess.run(["gcc", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[0]
+
+
 def record(folder, name, kernel, commit):
     with open(os.path.join(kernel, "release"), encoding="ascii") as file:
         release = file.read().strip()
@@ -51,6 +57,7 @@ def record(folder, name, kernel, commit):
         "load": round(os.getloadavg()[0], 1),
         "guest": accel or "emulated by QEMU where KVM does not boot the kernel",
         "kernel": release,
+        "compiler": compiler(),
         "commit": commit,
         "records": records(os.path.join(folder, "raw", name)),
     }
@@ -75,11 +82,68 @@ def pick(rows, **wanted):
 
 
 KINDS = {"plain": "plain", "thp": "transparent huge pages", "hugetlb": "hugetlb pages", "huge": "hugetlb pages",
-         "region": "region"}
+         "region": "region", "region-thp": "region with transparent huge pages"}
 
 
 def kinds_of(rows):
     return list(dict.fromkeys(row["kind"] for row in rows))
+
+
+class Plain:
+    """Plain's page tables in the benchmark sga: measured as far as memory went, and a line through that."""
+
+    def __init__(self, rows):
+        self.measured = {row["processes"]: row["table_bytes"] for row in rows
+                         if row["kind"] == "plain" and "processes" in row}
+        first, self.last = min(self.measured), max(self.measured)
+        self.slope = (self.measured[self.last] - self.measured[first]) / (self.last - first)
+
+    def bytes(self, processes):
+        return self.measured[self.last] + self.slope * (processes - self.last)
+
+    def limit(self, size):
+        """The number of processes whose tables do not fit in that many bytes."""
+        return int(self.last + (size - self.measured[self.last]) / self.slope) + 1
+
+
+def show_sga(rows):
+    plain = Plain(rows)
+    made = pick([row for row in rows if "processes" in row], kind="region", processes=0)
+    region = [row for row in rows if row["kind"] == "region" and row.get("processes")]
+    begun = [row for row in rows if row["kind"] == "plain" and "processes" in row]
+    ended = next(row for row in rows if row["kind"] == "region" and "ended" in row)
+    checked = {row["processes"] for row in region}
+    yield f"### Page tables of the cover letter's server: {made['mib'] // 1024} GiB that N processes map"
+    yield ""
+    body = []
+    for count in sorted(checked | set(plain.measured)):
+        cells = [f"{count:,}"]
+        cells.append(f"{mib(plain.measured[count])}" if count in plain.measured else f"({mib(plain.bytes(count))})")
+        if count in checked:
+            row = pick(region, processes=count)
+            cells += [mib(row["table_bytes"]), f"{row['own_bytes'] // 1024}", f"{row['faults']:,}"]
+        else:
+            cells += ["-", "-", "-"]
+        body.append(cells)
+    yield from table(["N", "plain, MiB", "region, MiB", "the N-th process's own, KiB", "its faults"], body)
+    yield ""
+    yield (f"Plain is measured up to {plain.last} processes, where the guest's memory ends. Figures in brackets are "
+           f"extrapolated by the slope of those measured, {mib(plain.slope)} MiB for each process: they pass 512 GiB "
+           f"with process {plain.limit(512 * GIB):,}. The region is measured throughout; its own tables are "
+           f"{made['table_bytes'] // 1024:,} kB. The buffer is a file of 1 GiB that is mapped {made['mib'] // 1024} "
+           "times in a row. The first process checks the contents of every page, the others of one page in every "
+           "16 MiB, or 2 MiB in rows of this table.")
+    yield ""
+    touch, fill = begun[-1]["read_nsec"], begun[0]["read_nsec"]
+    yield (f"Emulated, so only ratios mean something. To populate the region once took {made['populate_nsec'] / fill:.1f} "
+           "times as long as it took the first plain process to read all pages, and each plain process does that again. "
+           f"To attach took {region[-1]['attach_nsec'] / (begun[-1]['attach_nsec'] or 1):.2f} times as long as the "
+           f"{made['mib'] // 1024} mmap() calls of a plain process; to read one page of every 2 MiB, "
+           f"{region[-1]['read_nsec'] / touch:.2f} times as long as plain. "
+           f"All {ended['ended']:,} processes were gone after {ended['exit_nsec'] / 1e9:.1f} s, mshare_unlink() took "
+           f"{ended['unlink_nsec'] / 1e6:.1f} ms, and the tables were free {ended['tables_gone_nsec'] / 1e9:.1f} s "
+           "later. A worker of the kernel frees them, and neither the exit of the last process nor mshare_unlink() "
+           "waits for it. So a unit's stop does not wait either.")
 
 
 def show_tables(rows):
@@ -182,6 +246,32 @@ def origin(result):
             f"load at the end {result['load']}." + (" " + result["note"] if "note" in result else ""))
 
 
+def gnuplot(lines):
+    subprocess.run(["gnuplot"], input="\n".join(lines) + "\n", text=True, check=True)
+
+
+def plot_sga(folder, rows):
+    """The cover letter's server: page tables against processes, and the memory that it had."""
+    plain = Plain(rows)
+    curve = [row for row in rows if row["kind"] == "region" and "processes" in row]
+    last = curve[-1]["processes"]
+    size = curve[0]["mib"] // 1024
+    gnuplot(["set terminal svg size 760,440 dynamic font 'sans-serif,13' background rgb 'white'",
+             f"set output '{os.path.join(folder, 'sga.svg')}'",
+             f"set title 'Page tables of processes that map a buffer of {size} GiB'",
+             "set xlabel 'processes'", "set ylabel 'GiB'", "set key left top", "set grid lc rgb '#dddddd'",
+             f"set xrange [0:{last}]", "set yrange [0:1000]", "$measured << EOD"] +
+            [f"{n} {size_ / GIB:.4f}" for n, size_ in sorted(plain.measured.items())] +
+            ["EOD", "$line << EOD", f"{plain.last} {plain.measured[plain.last] / GIB:.4f}",
+             f"{last} {plain.bytes(last) / GIB:.4f}", "EOD", "$region << EOD"] +
+            [f"{row['processes']} {row['table_bytes'] / GIB:.4f}" for row in curve] +
+            ["EOD",
+             f"plot $measured with linespoints lw 2.5 pt 7 ps 0.4 lc rgb '#c0392b' title 'plain, measured (1 to {plain.last})', "
+             "$line with lines lw 2.5 dt 2 lc rgb '#c0392b' title 'plain, extrapolated by its own slope', "
+             "512 with lines lw 1.5 dt 4 lc rgb '#333333' title 'memory of that server, 512 GiB', "
+             "$region with linespoints lw 2.5 pt 7 ps 0.5 lc rgb '#2471a3' title 'region, measured'"])
+
+
 def plot(folder, rows):
     """Page tables against connections, from the curves of the PostgreSQL benchmark."""
     script = ["set terminal svg size 760,440 dynamic font 'sans-serif,13' background rgb 'white'",
@@ -197,7 +287,61 @@ def plot(folder, rows):
         script.append("EOD")
         curves.append(f"$c{number} with lines ls {number} title '{KINDS[row['kind']]}'")
     script.append("plot " + ", ".join(curves))
-    subprocess.run(["gnuplot"], input="\n".join(script) + "\n", text=True, check=True)
+    gnuplot(script)
+
+
+def read(folder, name):
+    with open(os.path.join(folder, name + ".json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+# What identifies a record, and what is compared. Bytes of page tables are the whole guest's: its other
+# processes come and go.
+IDENTITY = ["kind", "mib", "processes"]
+COUNTS = {"table_bytes": 64 << 10, "own_bytes": 0, "faults": 0}
+INSTRUCTIONS = {"faults": ["nsec"]}
+TOLERANCE = 0.01
+
+
+def by_identity(rows):
+    return {" ".join(f"{key}={row[key]}" for key in IDENTITY if key in row): row for row in rows}
+
+
+def differences(name, recorded, measured):
+    """One line for each count that is off by more than 1 %, in either direction."""
+    slack = dict(COUNTS)
+    if recorded.get("compiler") == measured.get("compiler"):
+        slack.update({key: 0 for key in INSTRUCTIONS.get(name, [])})
+    old, new = by_identity(recorded["records"]), by_identity(measured["records"])
+    for key in old.keys() - new.keys():
+        yield f"{name}: {key}: recorded, but not measured"
+    for key in new.keys() - old.keys():
+        yield f"{name}: {key}: measured, but not recorded"
+    for key in [key for key in old if key in new]:
+        for count, least in slack.items():
+            was, now = old[key].get(count), new[key].get(count)
+            if (was is None) != (now is None):
+                yield f"{name}: {key}: {count} is {now}, recorded is {was}"
+            elif was is not None and abs(now - was) > max(TOLERANCE * abs(was), least):
+                what = "instructions" if count == "nsec" else count
+                yield f"{name}: {key}: {what} is {now:,}, recorded is {was:,}"
+
+
+def check(recorded, folder, *names):
+    bad = 0
+    for name in names:
+        old, new = read(recorded, name), read(folder, name)
+        if name in INSTRUCTIONS and old.get("compiler") != new.get("compiler"):
+            print(f"{name}: instructions are not compared: recorded with {old.get('compiler')}, "
+                  f"now it is {new.get('compiler')}")
+        for line in differences(name, old, new):
+            print(line)
+            bad += 1
+    print(f"{bad} counts differ by more than {TOLERANCE * 100:.0f} % from those recorded in {recorded}" if bad else
+          f"counts are those recorded in {recorded}: {' '.join(names)}")
+    if bad:
+        print("If that is intended, remake them: ./run bench --out doc/results " + " ".join(names))
+    sys.exit(1 if bad else 0)
 
 
 def summary(folder):
@@ -207,9 +351,10 @@ def summary(folder):
         path = os.path.join(folder, name + ".json")
         if not os.path.exists(path):
             continue
-        with open(path, encoding="utf-8") as file:
-            result = json.load(file)
+        result = read(folder, name)
         text += list(shows[name](result["records"])) + ["", origin(result), ""]
+        if name == "sga":
+            plot_sga(folder, result["records"])
         if name == "postgres":
             plot(folder, result["records"])
     with open(os.path.join(folder, "results.md"), "w", encoding="utf-8") as file:
@@ -218,7 +363,7 @@ def summary(folder):
 
 def main():
     verb, args = sys.argv[1], sys.argv[2:]
-    {"record": record, "summary": summary}[verb](*args)
+    {"record": record, "summary": summary, "check": check}[verb](*args)
 
 
 if __name__ == "__main__":

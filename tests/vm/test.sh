@@ -74,6 +74,7 @@ test_plan() {
         plan shell 'shell scripts' 10 lint_shell
         plan python 'Python: pyflakes and mypy' 10 lint_python
         plan series-tool 'the patch series tool' 10 bed_script tests/vm/test-series.sh
+        plan bench-tool 'what compares counts of benchmarks' 2 bed_script tests/bench/check-test.py
         plan clang 'userspace: clang' 300 userspace clang clang --werror
         if [ "$part" != quick ]; then
                 plan_guests

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""report.py check on records made up here. Speaks TAP."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+REPORT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "report.py")
+PAGES = 1024 * 256
+RECORDED = {"benchmark": "faults", "compiler": "gcc 12", "records": [
+    {"kind": "plain", "mib": 1024, "processes": 0, "table_bytes": 2076672},
+    {"kind": "plain", "mib": 1024, "processes": 10, "table_bytes": 23367680, "own_bytes": 2129920, "faults": 16388,
+     "nsec": 108194849},
+    {"kind": "region", "mib": 1024, "processes": 10, "table_bytes": 2367680, "own_bytes": 36864, "faults": 3,
+     "nsec": 1579715}]}
+failed = 0
+number = 0
+
+
+def run(measured):
+    with tempfile.TemporaryDirectory() as folder:
+        for part, content in (("old", RECORDED), ("new", measured)):
+            os.mkdir(os.path.join(folder, part))
+            with open(os.path.join(folder, part, "faults.json"), "w", encoding="utf-8") as file:
+                json.dump(content, file)
+        return subprocess.run([REPORT, "check", os.path.join(folder, "old"), os.path.join(folder, "new"), "faults"],
+                              stdout=subprocess.PIPE, text=True, check=False)
+
+
+def case(what, status, words, change):
+    """change() alters the measured result; then the check ends with status and says words."""
+    global failed, number
+    measured = copy.deepcopy(RECORDED)
+    change(measured, measured["records"])
+    result = run(measured)
+    number += 1
+    good = result.returncode == status and words in result.stdout
+    failed += not good
+    print(f"{'ok' if good else 'not ok'} {number} - {what}")
+    if not good:
+        print(f"# status {result.returncode}, wanted {status} and {words!r}:")
+        for line in result.stdout.splitlines():
+            print("# " + line)
+
+
+def setting(row, key, number_):
+    return lambda result, rows: rows[row].update({key: number_})
+
+
+case("the same counts pass", 0, "counts are those recorded", lambda result, rows: None)
+case("an extra fault per page is found", 1, "kind=region mib=1024 processes=10: faults is 262,147, recorded is 3",
+     setting(2, "faults", 3 + PAGES))
+case("one fault more than three is found", 1, "faults is 4, recorded is 3", setting(2, "faults", 4))
+case("less than 1 % passes", 0, "", setting(1, "faults", 16388 + 163))
+case("more than 1 % is found", 1, "faults is 16,552", setting(1, "faults", 16388 + 164))
+case("an improvement has to be recorded, too", 1, "faults is 16,000", setting(1, "faults", 16000))
+case("instructions are counted", 1, "instructions is 1,600,000", setting(2, "nsec", 1600000))
+case("the guest's other page tables may differ a little", 0, "", setting(2, "table_bytes", 2367680 + 65536))
+case("tables that grow are found", 1, "table_bytes is 2,433,217", setting(2, "table_bytes", 2367680 + 65537))
+case("a process's own tables have no slack", 1, "own_bytes is 40,960", setting(2, "own_bytes", 40960))
+case("a missing record is found", 1, "processes=0: recorded, but not measured", lambda result, rows: rows.pop(0))
+case("a new record is found", 1, "kind=new mib=1 processes=1: measured, but not recorded",
+     lambda result, rows: rows.append({"kind": "new", "mib": 1, "processes": 1, "table_bytes": 1}))
+case("a missing count is found", 1, "faults is None, recorded is 3", lambda result, rows: rows[2].pop("faults"))
+case("with another compiler instructions are not compared, and it says so", 0, "instructions are not compared",
+     lambda result, rows: (result.update(compiler="gcc 14"), rows[2].update(nsec=2000000)))
+case("but faults are", 1, "faults is 4",
+     lambda result, rows: (result.update(compiler="gcc 14"), rows[2].update(faults=4)))
+print(f"1..{number}")
+sys.exit(failed > 0)
