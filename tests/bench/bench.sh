@@ -6,9 +6,10 @@
 
 BENCH=$ROOT/tests/bench
 BENCHES='sga tables faults unused postgres flush bound broker'
-# Those whose counts must not change unnoticed.
+# Those whose counts must not change unnoticed. Not tables: addresses are randomized, and a
+# process needs a page of tables more or less for that, times 1500.
 # shellcheck disable=SC2034 # for run
-BENCHES_CHECKED='tables faults'
+BENCHES_CHECKED='faults'
 
 # bench DIRECTORY NAME...: without names, all.
 bench() {

@@ -9,8 +9,8 @@
  * only one page of every 16 MiB. Which page that is depends on the process.
  *
  * For each COUNT, which must rise, prints a record of the machine's page tables since before the buffer was made, and
- * of the newest process. Plain ends early when the next process might not find room for its tables, and says so in a
- * record: that is a measurement, too. At the end, prints how long the processes take to go, and the tables.
+ * of the newest process. Plain ends early when the next process might not find room for its tables: then records of
+ * higher counts are missing. At the end, prints how long the processes take to go, and the tables.
  *
  * SGA_MIB in the environment maps only that much, for a quick look.
  */
@@ -178,7 +178,7 @@ int main(int argc, char *argv[]) {
                 make_region(before);
 
         for (int i = 2; i < argc; i++) {
-                size_t target = strtoul(argv[i], NULL, 10);
+                size_t target = strtoul(argv[i], NULL, 10), reached = count;
 
                 while (count < target) {
                         pid_t parent = getpid(), pid;
@@ -201,6 +201,8 @@ int main(int argc, char *argv[]) {
                                 errx(1, "process %zu has not answered", count + 1);
                         count++;
                 }
+                if (count == reached)
+                        break;
                 printf("kind=%s mib=%zu processes=%zu table_bytes=%lld own_bytes=%llu faults=%llu attach_nsec=%llu read_nsec=%llu\n",
                        argv[1],
                        length >> 20,
