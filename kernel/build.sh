@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Building the kernels; sourced after tests/vm/lib.sh.
+# Building the kernels; sourced after bed/lib.sh.
 #
 #   $CACHE/src/linux-VERSION       pristine source of the Debian package
 #   $CACHE/tree/KIND/linux         one build tree per kind, kept for the next build

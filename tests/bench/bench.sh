@@ -64,7 +64,7 @@ bench_guest() {
         local kind=$1 memory=$2 program=$3
         shift 3
         guest_arguments "$kind" selftest
-        "$VM/guest.py" "${GUEST_ARGS[@]}" --memory "$memory" --timeout 3600 --die-with-parent \
+        "$BED/guest.py" "${GUEST_ARGS[@]}" --memory "$memory" --timeout 3600 --die-with-parent \
                 --put "$ROOT/build-run/bench/$program" "${@:1:$#-1}" \
                 sh -c "cp /run/job/$program /tmp; export EXTRA_FAULTS=${MSHARE_BENCH_EXTRA_FAULTS:-}; ${*: -1}"
 }
@@ -117,7 +117,7 @@ bench_unused() {
 
 bench_postgres() {
         guest_arguments mshare systemd
-        "$VM/guest.py" "${GUEST_ARGS[@]}" --memory 4096 --timeout 3600 --die-with-parent \
+        "$BED/guest.py" "${GUEST_ARGS[@]}" --memory 4096 --timeout 3600 --die-with-parent \
                 --put "$BENCH/postgres.sh" --put "$ROOT/tests/demo/server.sh" --put "$ROOT/tests/demo/load.py" \
                 -- sh -c "bash /run/job/postgres.sh ${MSHARE_BENCH_CONNECTIONS:-200}"
 }
@@ -145,7 +145,7 @@ bench_broker() {
         gcc -O2 -Wall -Wextra -D_GNU_SOURCE -I"$ROOT/lib" -o "$ROOT/build-run/bench/broker" "$BENCH/broker.c" \
                 $(pkg-config --cflags --libs libsystemd)
         guest_arguments mshare systemd
-        "$VM/guest.py" "${GUEST_ARGS[@]}" --memory 4096 --timeout 3600 --die-with-parent \
+        "$BED/guest.py" "${GUEST_ARGS[@]}" --memory 4096 --timeout 3600 --die-with-parent \
                 --put "$ROOT/build-run/bench/broker" -- bash -c '
                 set -e
                 cp /run/job/broker /tmp

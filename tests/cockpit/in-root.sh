@@ -5,14 +5,14 @@
 # Speaks TAP; skips where no such root can be made.
 set -euo pipefail
 
-# shellcheck source=tests/vm/lib.sh
-. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../vm/lib.sh"
-# shellcheck source=tests/vm/userspace.sh
-. "$ROOT/tests/vm/userspace.sh"
+# shellcheck source=bed/lib.sh
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../../bed/lib.sh"
+# shellcheck source=bed/userspace.sh
+. "$ROOT/bed/userspace.sh"
 
 if [ "${1:-}" != --inside ]; then
         rc=0
-        "$ROOT/tests/vm/bare-root" tests/cockpit/in-root.sh --inside || rc=$?
+        "$ROOT/bed/bare-root" tests/cockpit/in-root.sh --inside || rc=$?
         if [ $rc = 77 ]; then
                 echo '1..0 # SKIP no minimal root can be made here'
                 exit 0

@@ -62,11 +62,11 @@ known_sources() {
         debian_sources
 }
 
-guest_packages() { sed -e 's/#.*//' "$VM/packages" | xargs -n 1; }
+guest_packages() { sed -e 's/#.*//' "$BED/packages" | xargs -n 1; }
 
 # rootfs: build the systemd guest's image if need be; sets $ROOTFS.
 rootfs() {
-        local inputs=("$VM/make-rootfs" "$VM/packages" "$VM"/guest/{agent,preinit,setup}) sources=$CACHE/sources.$BASHPID
+        local inputs=("$BED/make-rootfs" "$BED/packages" "$BED"/guest/{agent,preinit,setup}) sources=$CACHE/sources.$BASHPID
         need_packages 'make the systemd guest' mmdebstrap e2fsprogs python3
         known_sources > "$sources"
         [ -s "$sources" ] || die 'apt knows no Debian archive: see /etc/apt/sources.list.d'
@@ -96,7 +96,7 @@ build_rootfs() {
                 done
         done
         rm -f "$ROOTFS.partial"
-        if ! as_root "$VM/make-rootfs" "$ROOTFS.partial" "$ROOTFS.sources" "${packages[@]}" \
+        if ! as_root "$BED/make-rootfs" "$ROOTFS.partial" "$ROOTFS.sources" "${packages[@]}" \
                 > "$CACHE/rootfs/log" 2>&1 < /dev/null; then
                 tail -n 30 "$CACHE/rootfs/log" >&2
                 die "the guest cannot be made; whole log: $CACHE/rootfs/log"

@@ -3,7 +3,8 @@
 # What every script of the test bed shares: messages, the cache, packages.
 
 # shellcheck disable=SC2034 # used by those who source this
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BED=$ROOT/bed
 CACHE=${MSHARE_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/mshare}
 NO_INSTALL=${NO_INSTALL:-}
 JOBS=${JOBS:-$(nproc)}

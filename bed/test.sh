@@ -4,7 +4,7 @@
 # stops the run: what it finds goes to $RESULTS, and the sum comes last.
 
 # point PHASE NAME pass|fail|skip [WHY]
-point() { "$VM/report.py" point "$RESULTS" "$@"; }
+point() { "$BED/report.py" point "$RESULTS" "$@"; }
 
 # counted COMMAND...: one that counts its failures itself, and then exits with 3.
 # With anything else but 0 it did not come to that.
@@ -73,7 +73,7 @@ test_plan() {
         if [ "$part" != quick ]; then plan_kernels; fi
         plan shell 'shell scripts' 10 lint_shell
         plan python 'Python: pyflakes and mypy' 10 lint_python
-        plan series-tool 'the patch series tool' 10 bed_script tests/vm/test-series.sh
+        plan series-tool 'the patch series tool' 10 bed_script tests/bed/test-series.sh
         plan bench-tool 'what compares counts of benchmarks' 2 bed_script tests/bench/check-test.py
         plan clang 'userspace: clang' 300 userspace clang clang --werror
         if [ "$part" != quick ]; then
@@ -102,7 +102,7 @@ test_all() {
         begin=$(date +%s)
         run_plan "$@"
         say "==> all phases: $(($(date +%s) - begin)) s"
-        "$VM/report.py" sum "$RESULTS"
+        "$BED/report.py" sum "$RESULTS"
 }
 
 # test_begins: what each run of tests needs; sets $RESULTS.
@@ -172,7 +172,7 @@ lint_python() {
                 return
         done
         mapfile -t files < <(python_files)
-        mapfile -t engines < <(printf '%s\n' "${files[@]}" | grep -E '^tests/(vm/.*|(daemon|cockpit)/[a-z_]+\.py)$')
+        mapfile -t engines < <(printf '%s\n' "${files[@]}" | grep -E '^(bed/.*|tests/((daemon|cockpit)/[a-z_]+|kernel/mm-selftests)\.py)$')
         check python "pyflakes: ${#files[@]} files" in_tree pyflakes3 "${files[@]}"
         check python "mypy: ${#engines[@]} files" in_tree mypy --config-file tests/mypy.ini "${engines[@]}"
 }
@@ -184,7 +184,7 @@ bed_script() {
         local log rc=0
         log=$(mktemp)
         "$ROOT/$1" "${@:2}" > "$log" || rc=$?
-        "$VM/report.py" tap "$RESULTS" "${1##*/}" "$rc" < "$log" || {
+        "$BED/report.py" tap "$RESULTS" "${1##*/}" "$rc" < "$log" || {
                 rc=$?
                 grep -vE '^ok ' "$log" | show
                 rm -f "$log"
@@ -203,7 +203,7 @@ meson_test() {
         local log
         log=$(find "$dir/meson-logs" -name 'testlog*.json' 2> /dev/null | head -n 1)
         if [ -s "$log" ]; then
-                "$VM/report.py" meson "$RESULTS" "$phase" "$log" || { [ $? = 3 ]; return; }
+                "$BED/report.py" meson "$RESULTS" "$phase" "$log" || { [ $? = 3 ]; return; }
         elif grep -qE 'No tests defined|No suitable tests' "$dir/test.log"; then
                 say '    there are no such tests: nothing counted'
                 return 0
@@ -230,7 +230,7 @@ under_valgrind() {
         point gcc 'builds without a warning' pass
         # Programs of the build and their children, not the system's own.
         MSHARE_VALGRIND=1 meson_test gcc valgrind -t 10 --wrap \
-                "valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect --trace-children=yes --trace-children-skip=/usr/*,/bin/*,/sbin/* --gen-suppressions=all --suppressions=$VM/valgrind.supp"
+                "valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect --trace-children=yes --trace-children-skip=/usr/*,/bin/*,/sbin/* --gen-suppressions=all --suppressions=$BED/valgrind.supp"
 }
 
 # The analysers look at what is shipped; tests meet the compilers' warnings,
@@ -317,5 +317,5 @@ checkpatch() {
         (cd "$KSRC" && perl scripts/checkpatch.pl --strict --terse -q --no-summary --ignore "$ignore" "$@")
 }
 
-. "$ROOT/tests/vm/plan.sh"
-. "$ROOT/tests/vm/test-guests.sh"
+. "$ROOT/bed/plan.sh"
+. "$ROOT/bed/test-guests.sh"

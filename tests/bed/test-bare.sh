@@ -8,7 +8,7 @@
 # --cold: without the cache of kernels; hours, on two CPUs.
 set -u
 
-vm=$(cd "$(dirname "$0")" && pwd)
+bed=$(cd "$(dirname "$0")/../../bed" && pwd)
 cold=()
 if [ "${1:-}" = --cold ]; then
         cold=(--cold)
@@ -22,7 +22,7 @@ count=0
 bare() { # bare NAME LAST-LINE SWITCHES... COMMAND...: passes, and says so
         local name=$1 last=$2 rc=0 begin=$SECONDS
         shift 2
-        "$vm/bare-root" "${cold[@]}" "$@" > "$work/out" 2> "$work/err" < /dev/null || rc=$?
+        "$bed/bare-root" "${cold[@]}" "$@" > "$work/out" 2> "$work/err" < /dev/null || rc=$?
         count=$((count + 1))
         if [ $rc = 77 ]; then
                 echo "ok $count - $name # SKIP $(grep -m 1 'no minimal root' "$work/err")"

@@ -171,7 +171,7 @@ test_some() {
                 phase 'the system in the guest' 'as long as it takes' guest_scripts "${names[@]}"
                 ;;
         esac
-        "$VM/report.py" sum "$RESULTS"
+        "$BED/report.py" sum "$RESULTS"
 }
 
 some_selftests() {

@@ -34,7 +34,8 @@ import sys
 import time
 from collections.abc import Iterable
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+BED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bed")
+sys.path.insert(0, BED)
 import report  # noqa: E402
 import vm  # noqa: E402
 from guest import log_path  # noqa: E402
@@ -201,7 +202,7 @@ class Boot:
 
     def run(self) -> vm.Result:
         guest = vm.Guest(self.machine(), log_path(self.opts.cache))
-        shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), "guest", "mm-suite"), guest.job)
+        shutil.copy(os.path.join(BED, "guest", "mm-suite"), guest.job)
         guest.put("cmd", "exec sh /run/job/mm-suite <<'EOF'\n" + "".join(
             f"{i.number} {i.limit} {i.settings['hugepages']} {i.settings['overcommit']} {i.command}\n"
             for i in self.invocations) + "EOF\n")

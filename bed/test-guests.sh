@@ -23,7 +23,7 @@ plan_guests() {
                 plan "guest-${script%.sh}" "the system in the guest: $script" 120 guest_scripts "$ROOT/tests/guest/$script"
                 after mshare-kernel rootfs
         done
-        plan bed 'the test bed itself' 150 bed_script tests/vm/test-bed.sh
+        plan bed 'the test bed itself' 150 bed_script tests/bed/test-bed.sh
         after mshare-kernel debug-kernel rootfs
         for kind in debug mshare; do
                 plan "alone-$kind" "kernel selftests that need a boot of their own, on $kind" 60 selftests "$kind" alone
@@ -57,7 +57,7 @@ selftests() {
         guests_need
         kernel "$kind"
         initramfs
-        counted "$VM/suite.py" --kernel "$KERNEL" --kind "$kind" --initrd "$INITRD" --cache "$CACHE" \
+        counted "$BED/suite.py" --kernel "$KERNEL" --kind "$kind" --initrd "$INITRD" --cache "$CACHE" \
                 --list "$ROOT/tests/kernel/selftests.list" --sources "$SELFTESTS" \
                 --results "$RESULTS" --which "$which" \
                 --patched "$(is_patched "$kind" && echo yes || echo no)" "$@"
@@ -217,7 +217,7 @@ builds() {
         local dir=${2%/*} list
         list=$SPARSE/$1-${dir//\//_}
         if [ ! -e "$list" ]; then
-                make -s -C "$CACHE/tree/$1/linux" -f "$VM/objects.mk" dir="$dir" 2> /dev/null < /dev/null > "$list" || true
+                make -s -C "$CACHE/tree/$1/linux" -f "$BED/objects.mk" dir="$dir" 2> /dev/null < /dev/null > "$list" || true
         fi
         grep -qxF -- "$2" "$list"
 }
@@ -249,7 +249,7 @@ guest_scripts() {
         rootfs
         overlay
         if [ ${#long[@]} -gt 0 ]; then overlay_long; fi
-        counted "$VM/scripts.py" "${long[@]}" "${args[@]}" --root "$ROOTFS" --overlay "$OVERLAY" --cache "$CACHE" \
+        counted "$BED/scripts.py" "${long[@]}" "${args[@]}" --root "$ROOTFS" --overlay "$OVERLAY" --cache "$CACHE" \
                 --patched "$(is_patched mshare && echo yes || echo no)" \
                 --results "$RESULTS" "${scripts[@]}"
 }
@@ -283,7 +283,7 @@ fuzz() {
         kernel debug
         initramfs
         # No sources: nothing but what the list names.
-        counted "$VM/suite.py" --kernel "$KERNEL" --kind debug --initrd "$INITRD" --cache "$CACHE" \
+        counted "$BED/suite.py" --kernel "$KERNEL" --kind debug --initrd "$INITRD" --cache "$CACHE" \
                 --list "$list" --sources /nonexistent --results "$RESULTS" --which shared --patched yes \
                 --pti "$2" --la57 "$3" || rc=$?
         rm -f "$list"
@@ -299,7 +299,7 @@ coverage() {
         initramfs
         counts=$(mktemp -d)
         for which in shared alone; do
-                counted "$VM/suite.py" --kernel "$KERNEL" --kind coverage --initrd "$INITRD" --cache "$CACHE" \
+                counted "$BED/suite.py" --kernel "$KERNEL" --kind coverage --initrd "$INITRD" --cache "$CACHE" \
                         --list "$ROOT/tests/kernel/selftests.list" --sources "$SELFTESTS" --results "$RESULTS" \
                         --which $which --patched yes --pti off --la57 on --coverage "$counts" || rc=$?
         done
@@ -329,10 +329,10 @@ plan_long() {
         after coverage-kernel
         plan lean-kernel 'the lean kernel' "$(built lean 360)" build_kind lean
         plan lean 'kernel selftests on lean' 180 selftests lean shared
-        plan mm-selftests "the kernel's own mm selftests, stock against mshare" 3600 bed_script tests/vm/mm-selftests.sh
+        plan mm-selftests "the kernel's own mm selftests, stock against mshare" 3600 bed_script tests/kernel/mm-selftests.sh
         plan fuzz-1 'random operations, pti off, la57 on' 4000 fuzz 1001 off on
         plan fuzz-2 'random operations, pti on, la57 off' 4000 fuzz 2002 on off
-        plan bare 'both commands in minimal roots of Debian 12 and 13' 14400 bed_script tests/vm/test-bare.sh
+        plan bare 'both commands in minimal roots of Debian 12 and 13' 14400 bed_script tests/bed/test-bare.sh
         plan cockpit 'the page for Cockpit, in a browser' 300 bed_script tests/cockpit/in-root.sh
         plan packages 'Debian packages, on a bare server' 900 test_packages
         plan guest-scripts-long 'the system in the guest, at length' 10800 guest_scripts --long

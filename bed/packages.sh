@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Debian packages of the userspace half; sourced by run after its libraries.
-# tests/vm/build-packages makes them, in a minimal root of their release.
+# bed/build-packages makes them, in a minimal root of their release.
 
 verb_packages() {
         local release='' key=''
@@ -58,7 +58,7 @@ sign_packages() {
 build_packages() {
         rm -rf "$made"
         mkdir -p "${made%/*}" "${PACKAGES%/*}"
-        "$VM/bare-root" --release "$release" tests/vm/build-packages "$release" < /dev/null >&2 || return 1
+        "$BED/bare-root" --release "$release" bed/build-packages "$release" < /dev/null >&2 || return 1
         [ -s "$made/Packages" ] || {
                 say "run: no packages in $made"
                 return 1
@@ -103,10 +103,10 @@ test_packages() {
         cp "$ROOT/tests/packages/server.sh" "$ROOT/tests/guest/tap.bash" "$work/"
         for bus in dbus-daemon dbus-broker; do
                 rc=0
-                "$VM/guest.py" --cache "$CACHE" --kernel "$KERNEL" --root "$ROOTFS" --mount "$work" --memory 3072 --timeout 1500 \
+                "$BED/guest.py" --cache "$CACHE" --kernel "$KERNEL" --root "$ROOTFS" --mount "$work" --memory 3072 --timeout 1500 \
                         "--append=mshare.bus=${bus#dbus-}" -- env MSHARE_PATCHED="$(is_patched mshare && echo yes || echo no)" \
                         bash /mnt/host/server.sh /mnt/host > "$work/$bus.log" || rc=$?
-                counted "$VM/report.py" tap "$RESULTS" "packages on $bus" "$rc" < "$work/$bus.log" ||
+                counted "$BED/report.py" tap "$RESULTS" "packages on $bus" "$rc" < "$work/$bus.log" ||
                         { grep -vE '^ok ' "$work/$bus.log" | show; }
         done
         rm -rf "$work"

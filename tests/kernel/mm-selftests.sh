@@ -5,9 +5,9 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
-. "$root/tests/vm/lib.sh"
+. "$root/bed/lib.sh"
 . "$ROOT/kernel/build.sh"
-. "$ROOT/tests/vm/initramfs.sh"
+. "$ROOT/bed/initramfs.sh"
 
 # mm_selftests: compile them if need be; sets $MM to a directory that holds the
 # programs and a disk with them.
@@ -15,7 +15,7 @@ mm_selftests() {
         need_packages "compile the kernel's own mm selftests" gcc make rsync libc6-dev \
                 libcap-dev libnuma-dev liburing-dev bash-static e2fsprogs
         kernel_source
-        MM=$CACHE/mm-selftests/$(content_hash "$ROOT/tests/vm/mm-selftests.sh" \
+        MM=$CACHE/mm-selftests/$(content_hash "$ROOT/tests/kernel/mm-selftests.sh" \
                 "$KSRC"/tools/testing/selftests/*.* "$KSRC"/tools/testing/selftests/mm/*)
         if [ ! -d "$MM" ]; then with_lock mm-selftests build_mm_selftests; fi
         touch "$MM"
@@ -51,5 +51,5 @@ stock=$KERNEL
 kernel mshare
 initramfs
 mm_selftests
-exec "$VM/mm-selftests.py" --stock "$stock" --mshare "$KERNEL" --initrd "$INITRD" --programs "$MM/files/mm" \
+exec "$ROOT/tests/kernel/mm-selftests.py" --stock "$stock" --mshare "$KERNEL" --initrd "$INITRD" --programs "$MM/files/mm" \
         --disk "$MM/disk" --cache "$CACHE" --list "$ROOT/tests/kernel/mm-selftests.list" "$@"

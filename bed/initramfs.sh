@@ -3,7 +3,6 @@
 # The selftest guest: an initramfs of busybox, the agent and the kernel
 # selftests in /tests; sourced after lib.sh and kernel/build.sh.
 
-VM=$ROOT/tests/vm
 SELFTESTS=$ROOT/kernel/files/tools/testing/selftests/mm
 
 # initramfs: build it if need be; sets $INITRD.
@@ -11,7 +10,7 @@ initramfs() {
         local inputs
         need_packages 'make the selftest guest' busybox-static cpio gcc libc6-dev
         [ -n "${KSRC:-}" ] || kernel_source
-        inputs=("$VM/initramfs.sh" "$VM"/guest/init "$VM"/guest/agent "$VM"/guest/suite /bin/busybox
+        inputs=("$BED/initramfs.sh" "$BED"/guest/init "$BED"/guest/agent "$BED"/guest/suite /bin/busybox
                 "$ROOT"/tests/kernel/tracing{.sh,-load.c,-rates.c} "$ROOT/doc/tracing.md"
                 "$ROOT"/ctl/rates.{c,h} "$ROOT/lib/util.h" "$ROOT/base/macro.h")
         mapfile -t -O ${#inputs[@]} inputs < <(
@@ -41,9 +40,9 @@ build_initramfs() {
         printf '%s\n' root:x:0:0:root:/root:/bin/sh nobody:x:65534:65534:nobody:/:/bin/sh \
                 user:x:1000:1000:user:/tmp:/bin/sh > "$tree/etc/passwd"
         printf '%s\n' root:x:0: tty:x:5: nogroup:x:65534: user:x:1000: > "$tree/etc/group"
-        install -m 755 "$VM/guest/init" "$tree/init"
-        install -m 755 "$VM/guest/agent" "$tree/lib/agent"
-        install -m 755 "$VM/guest/suite" "$tree/tests/suite"
+        install -m 755 "$BED/guest/init" "$tree/init"
+        install -m 755 "$BED/guest/agent" "$tree/lib/agent"
+        install -m 755 "$BED/guest/suite" "$tree/tests/suite"
         install -m 755 "$ROOT/tests/kernel/tracing.sh" "$tree/tests/tracing"
         install -m 644 "$ROOT/doc/tracing.md" "$tree/tests/tracing.md"
 

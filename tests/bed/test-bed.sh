@@ -8,7 +8,7 @@ set -u
 
 run=$(cd "$(dirname "$0")/../.." && pwd)/run
 work=$(mktemp -d)
-vm=$(cd "$(dirname "$0")" && pwd)
+bed=$(cd "$(dirname "$0")/../../bed" && pwd)
 # Everything of a guest that could be left behind carries this name.
 export TMPDIR=$work
 trap 'rm -rf "$work"' EXIT
@@ -98,8 +98,8 @@ rm -rf "$work"/mshare-vm-*
 
 # --- and is counted
 cat > "$work/count" << 'EOF'
-. tests/vm/lib.sh
-. tests/vm/test.sh
+. bed/lib.sh
+. bed/test.sh
 RESULTS=$1/results
 : > "$RESULTS"
 failed() { point here name fail; echo why | show; return 3; }
@@ -108,15 +108,15 @@ phase two '' counted failed
 phase three '' counted false
 both() { point here other fail; counted false; }
 phase four '' both
-"$VM/report.py" sum "$RESULTS"
+"$BED/report.py" sum "$RESULTS"
 EOF
-(cd "$vm/../.." && VM=$vm bash "$work/count" "$work" > "$work/out" 2> "$work/err")
+(cd "$bed/.." && BED=$bed bash "$work/count" "$work" > "$work/out" 2> "$work/err")
 [ $? = 1 ] && [ "$(tail -n 1 "$work/out")" = '0 passed, 4 failed, 0 skipped' ] &&
         [ "$(grep -c '^  \(three\|four\): the phase itself' "$work/out")" = 2 ] && grep -q '| why$' "$work/out"
 result 'a phase that ends early is a failure, whatever else failed' $?
 cat > "$work/plan" << 'EOF'
-. tests/vm/lib.sh
-. tests/vm/test.sh
+. bed/lib.sh
+. bed/test.sh
 CACHE=$1/cache RESULTS=$1/results PHASES_AT_ONCE=2
 : > "$RESULTS"
 # Each says when it begins and when it is over; both is over once the other has begun.
@@ -132,9 +132,9 @@ plan fourth Fourth 1 bash -c 'exit 5'
 killed() { local self=$BASHPID; check fifth name true; kill -9 "$(awk '/^PPid:/ { print $2 }' "/proc/$self/status")"; }
 plan fifth Fifth 1 killed
 run_plan first second third fourth fifth
-"$VM/report.py" sum "$RESULTS"
+"$BED/report.py" sum "$RESULTS"
 EOF
-(cd "$vm/../.." && VM=$vm bash "$work/plan" "$work" > "$work/out" 2> "$work/err")
+(cd "$bed/.." && BED=$bed bash "$work/plan" "$work" > "$work/out" 2> "$work/err")
 [ $? = 1 ] && [ "$(tail -n 1 "$work/out")" = '4 passed, 2 failed, 0 skipped' ] && [ "$(grep -c '^  \(Fourth\|Fifth\): the phase itself' "$work/out")" = 2 ] &&
         [ "$(grep -n 'begin third' "$work/cache/order" | cut -d: -f1)" -gt "$(grep -n 'end' "$work/cache/order" | sed -n '2s/:.*//p')" ]
 result 'phases run two at once, and after those they need' $?
@@ -144,7 +144,7 @@ for n in range(300):
     open(guest.log_path(sys.argv[1]), "w").close()'
 pids=()
 for n in 1 2 3; do
-        PYTHONPATH=$vm python3 -B -c "$loop" "$work" "$n" >> "$work/err" 2>&1 &
+        PYTHONPATH=$bed python3 -B -c "$loop" "$work" "$n" >> "$work/err" 2>&1 &
         pids+=($!)
 done
 bad=0

@@ -12,11 +12,11 @@ demo() {
         if [ -n "${1:-}" ]; then
                 [ -t 0 ] || die 'demo --shell wants a terminal'
                 demo_overlay
-                "$VM/guest.py" "${GUEST_ARGS[@]}" "${args[@]}" --overlay "$DEMO_OVERLAY" || rc=$?
+                "$BED/guest.py" "${GUEST_ARGS[@]}" "${args[@]}" --overlay "$DEMO_OVERLAY" || rc=$?
                 rm -f "$DEMO_OVERLAY"
                 return $rc
         fi
-        "$VM/guest.py" "${GUEST_ARGS[@]}" "${args[@]}" --timeout 600 --die-with-parent \
+        "$BED/guest.py" "${GUEST_ARGS[@]}" "${args[@]}" --timeout 600 --die-with-parent \
                 -- bash /run/job/demo.sh < /dev/null || rc=$?
         say "==> $(($(date +%s) - begin)) s in all"
         return $rc
