@@ -1245,6 +1245,14 @@ static struct ctl_table mshare_sysctls[] = {
 	},
 };
 
+/* See struct mm_struct: a context switch reads no cache line for mshare alone. */
+#if defined(CONFIG_MEMBARRIER) && !defined(CONFIG_RANDSTRUCT)
+#define mm_cache_line(field) \
+	(offsetof(struct mm_struct, field) / SMP_CACHE_BYTES)
+static_assert(mm_cache_line(mshare_attached) == mm_cache_line(pgd) ||
+	      mm_cache_line(mshare_attached) == mm_cache_line(membarrier_state));
+#endif
+
 static int __init mshare_init(void)
 {
 	/* Freeing a region helps against a shortage of memory: have a rescuer. */

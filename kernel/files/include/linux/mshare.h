@@ -151,7 +151,6 @@ unsigned long mshare_get_unmapped_area(struct mm_struct *host,
 				       unsigned long addr, unsigned long len,
 				       unsigned long flags);
 int mshare_may_map(struct file *file, unsigned long flags);
-bool mshare_may_replace(struct file *file);
 bool mshare_vma_ok(struct vm_area_struct *vma);
 int mshare_adopt(struct mm_struct *host, struct file *file);
 
@@ -317,11 +316,6 @@ mshare_get_unmapped_area(struct mm_struct *host, unsigned long addr,
 static inline int mshare_may_map(struct file *file, unsigned long flags)
 {
 	return 0;
-}
-
-static inline bool mshare_may_replace(struct file *file)
-{
-	return true;
 }
 
 static inline bool mshare_vma_ok(struct vm_area_struct *vma)
