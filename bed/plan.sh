@@ -82,8 +82,9 @@ run_phases() {
                 done
                 # Nothing can begin, and nothing goes on: two wait for each other.
                 [ ${#at_work[@]} -gt 0 ] || die "phases that wait for what never ends:$waiting"
+                pid=$(ended_phase "${!at_work[@]}")
                 rc=0
-                wait -n -p pid "${!at_work[@]}" || rc=$?
+                wait "$pid" || rc=$?
                 i=${at_work[$pid]}
                 # A phase counts its own failures. Its shell fails only if it is killed.
                 if [ $rc != 0 ]; then RESULTS=$logs/$i.results point "${PLAN_TITLES[i]}" 'the phase itself' fail "its shell ended with status $rc"; fi
@@ -97,6 +98,22 @@ run_phases() {
                 if [ -n "$rest" ]; then say "    about $(minutes $((left > 0 ? left / PHASES_AT_ONCE : 0))) left; at work: ${rest#, }"; fi
         done
         rm -rf "$logs"
+}
+
+# ended_phase PID...: waits until one of these children is over. Not "wait -n": bash
+# 5.2 forgets a child that a signal killed while the shell waited for another
+# command, and then waits for the others, or for nothing.
+ended_phase() {
+        local pid
+        while true; do
+                for pid in "$@"; do
+                        if ! kill -0 "$pid" 2> /dev/null; then
+                                echo "$pid"
+                                return
+                        fi
+                done
+                sleep 0.2
+        done
 }
 
 # next_phase: the first of $waiting that needs nothing of what waits or is at work.

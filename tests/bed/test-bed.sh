@@ -128,14 +128,18 @@ plan third Third 1 works third 0
 after first second
 plan second Second 1 meets second first
 plan fourth Fourth 1 bash -c 'exit 5'
-# Kills the shell that runs it, which is the parent of its own.
-killed() { local self=$BASHPID; check fifth name true; kill -9 "$(awk '/^PPid:/ { print $2 }' "/proc/$self/status")"; }
+# Kills the shell that runs it, which is the parent of its own, while the shell
+# that waits for phases shows what another one printed.
+killed() { local self=$BASHPID; check fifth name true; until [ -e "$CACHE/shown" ]; do sleep 0.1; done; kill -9 "$(awk '/^PPid:/ { print $2 }' "/proc/$self/status")"; }
 plan fifth Fifth 1 killed
-run_plan first second third fourth fifth
+plan sixth Sixth 1 works sixth 0
+run_plan first second third fourth
+cat() { command cat "$@"; : > "$CACHE/shown"; sleep 1; }
+run_plan fifth sixth
 "$BED/report.py" sum "$RESULTS"
 EOF
-(cd "$bed/.." && BED=$bed bash "$work/plan" "$work" > "$work/out" 2> "$work/err")
-[ $? = 1 ] && [ "$(tail -n 1 "$work/out")" = '4 passed, 2 failed, 0 skipped' ] && [ "$(grep -c '^  \(Fourth\|Fifth\): the phase itself' "$work/out")" = 2 ] &&
+(cd "$bed/.." && BED=$bed timeout 60 bash "$work/plan" "$work" > "$work/out" 2> "$work/err")
+[ $? = 1 ] && [ "$(tail -n 1 "$work/out")" = '5 passed, 2 failed, 0 skipped' ] && [ "$(grep -c '^  \(Fourth\|Fifth\): the phase itself' "$work/out")" = 2 ] &&
         [ "$(grep -n 'begin third' "$work/cache/order" | cut -d: -f1)" -gt "$(grep -n 'end' "$work/cache/order" | sed -n '2s/:.*//p')" ]
 result 'phases run two at once, and after those they need' $?
 loop='import guest, os, sys
