@@ -4,6 +4,7 @@
 
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -427,7 +428,9 @@ def test_the_example_rule_is_about_the_groups_own_regions(env):
     start_real_polkit(env, rules.replace('isInGroup("dba")', 'isInGroup("games")')
                       .replace("postgres = 26;", "postgres = %d;" % MAIL))
     env.start()
-    root, dba, other = env.client(0), env.client(GAMES), env.client(NEWS)
+    # Older versions of polkit look up the groups of the user, newer ones take those of the process: both are the same here.
+    group = pwd.getpwuid(GAMES).pw_gid
+    root, dba, other = env.client(0), env.client(GAMES, group, (group,)), env.client(NEWS)
     dba.create("dba-own", 4096, 0o660)
     dba.create("dba-pg", 64 << 30, 0o660, uid=MAIL, gid=MAIL)
     dba.manager("SetRegionMode", "su", "dba-pg", 0o640)
