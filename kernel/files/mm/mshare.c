@@ -235,6 +235,7 @@ struct mshare_region *mshare_region_create(const char *name,
 		set_bit(MSHARE_REGION_RO, &region->flags);
 	refcount_set(&region->holders, 1);
 	atomic_set(&region->nr_sharers, 0);
+	atomic_set(&region->nr_writers, 0);
 	spin_lock_init(&region->lock);
 	spin_lock_init(&region->count_lock);
 	init_waitqueue_head(&region->poll);
@@ -758,6 +759,8 @@ static void mshare_publish_flush(struct mshare_attach *att)
 	struct mm_struct *mm = att->mm;
 
 	atomic_inc(&region->nr_sharers);
+	if (att->writable)
+		atomic_inc(&region->nr_writers);
 	spin_lock(&region->lock);
 	list_add_tail_rcu(&att->region_node, &region->sharers);
 	spin_unlock(&region->lock);
@@ -1022,6 +1025,8 @@ void mshare_unlink_window(struct vm_area_struct *vma)
 	spin_lock(&region->lock);
 	list_del_rcu(&att->region_node);
 	spin_unlock(&region->lock);
+	if (att->writable)
+		atomic_dec(&region->nr_writers);
 	atomic_dec(&region->nr_sharers);
 	mshare_sharers_changed(region);
 	trace_mshare_detach(region, atomic_read(&region->nr_sharers));

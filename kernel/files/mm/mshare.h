@@ -53,6 +53,7 @@ struct mshare_region {
 
 	refcount_t holders ____cacheline_aligned_in_smp;
 	atomic_t nr_sharers;		/* raised before, lowered after */
+	atomic_t nr_writers;		/* those with a writable window */
 	spinlock_t lock;		/* writers of what follows; a leaf */
 	struct list_head sharers;	/* mshare_attach; RCU readers */
 	struct list_head lockers;	/* whose limit locked memory counts against */

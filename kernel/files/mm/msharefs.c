@@ -184,6 +184,8 @@ static void msharefs_show_fdinfo(struct seq_file *m, struct file *file)
 		   mm_pgtables_bytes(host) >> 10);
 	seq_printf(m, "mshare-access:\t%s\n",
 		   test_bit(MSHARE_REGION_RO, &region->flags) ? "r" : "rw");
+	seq_printf(m, "mshare-writers:\t%d\n",
+		   atomic_read(&region->nr_writers));
 }
 
 static const struct file_operations msharefs_file_operations = {

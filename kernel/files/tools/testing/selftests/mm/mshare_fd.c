@@ -57,6 +57,7 @@ TEST_F(mshare, rw_and_ro_by_descriptor)
 			       a + 2 * len, len, PROT_READ, O_RDWR));
 	EXPECT_EQ(a, ro.val);
 	EXPECT_EQ(3, region_figure(self->name, "mshare-sharers"));
+	EXPECT_EQ(2, region_figure(self->name, "mshare-writers"));
 	EXPECT_EQ(5, peer_see(&rw, self->addr));
 	EXPECT_EQ(5, peer_see(&ro, self->addr));
 	EXPECT_EQ(0, peer_store(&rw, self->addr, 6));

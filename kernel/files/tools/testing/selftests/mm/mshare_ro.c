@@ -766,6 +766,55 @@ TEST_F(mshare, fdinfo_access)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
+/* The child counts as its parent does. Return: -ECHILD if it does not. */
+PEER_FN(pf_writers_with_child)
+{
+	int status;
+	pid_t pid;
+
+	PEER_UNUSED();
+	pid = fork();
+	if (!pid)
+		_exit(region_figure((char *)a, "mshare-sharers") != b ||
+		      region_figure((char *)a, "mshare-writers") != c);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -errno;
+	return status ? -ECHILD : 0;
+}
+
+TEST_F(mshare, fdinfo_writers)
+{
+	struct peer ro, rw;
+	long name = (long)self->name;
+
+	ASSERT_EQ(0, peer_start(&ro));
+	ASSERT_EQ(0, peer_start(&rw));
+	MAKE_REGION();
+	EXPECT_EQ(1, region_figure(self->name, "mshare-writers"));
+	ATTACH_PEER(&ro, O_RDONLY);
+	EXPECT_EQ(2, region_figure(self->name, "mshare-sharers"));
+	EXPECT_EQ(1, region_figure(self->name, "mshare-writers"));
+	EXPECT_EQ(0, peer_call(&ro, pf_writers_with_child, name, 3, 1));
+	/* Asking to write does not make a reader a writer. */
+	EXPECT_EQ(-EACCES, peer_call(&ro, pf_mprotect, (long)self->addr, PAGE,
+				     RW));
+	EXPECT_EQ(1, region_figure(self->name, "mshare-writers"));
+	ATTACH_PEER(&rw, O_RDWR);
+	EXPECT_EQ(2, region_figure(self->name, "mshare-writers"));
+	EXPECT_EQ(0, peer_call(&rw, pf_writers_with_child, name, 4, 3));
+	ASSERT_EQ(0, do_munmap(self->addr, self->len));
+	EXPECT_EQ(1, region_figure(self->name, "mshare-writers"));
+	EXPECT_EQ(0, peer_stop(&rw));
+	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
+	EXPECT_EQ(0, region_figure(self->name, "mshare-writers"));
+	/* What a maker donates does not count twice. */
+	ASSERT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(0, peer_stop(&ro));
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	MAKE_REGION();
+	EXPECT_EQ(1, region_figure(self->name, "mshare-writers"));
+}
+
 PEER_FN(pf_fork_store)
 {
 	int status;
