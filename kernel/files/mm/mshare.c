@@ -4,10 +4,9 @@
  *
  * The mappings and page tables of a region belong to a host mm that no task
  * ever runs on. A sharer has one placeholder VMA per window, and its own
- * top-level entries there point at the host's tables. Whoever wants to do
- * something in a window finds the host and works on that, under the host's
- * locks: vma->vm_mm is always the mm whose lock is held and whose tables and
- * counters change.
+ * top-level entries there point at the host's tables. Code that acts on a
+ * window looks up the host and works on it, under the host's locks: vma->vm_mm
+ * is always the mm whose lock is held and whose tables and counters change.
  *
  * See Documentation/mm/mshare.rst.
  */
@@ -59,10 +58,10 @@ static p4d_t *mshare_p4d_offset(struct mm_struct *mm, unsigned long addr)
  */
 
 /*
- * Free the tables of all granules of a range in which there is no VMA: exit_mmap()
- * goes by VMAs and would leave them. None straddles the range's border. A run of
- * such granules has to go in one call, as the first call that finds nothing
- * around it frees the P4D table too.
+ * Free the tables of all granules of a range that contain no VMA: exit_mmap()
+ * goes by VMAs and would leave them. No VMA straddles the border of the range.
+ * Adjacent granules must be freed in one call, as the first call that finds
+ * nothing around its range frees the P4D table too.
  */
 static void mshare_free_empty_granules(struct mm_struct *mm,
 				       unsigned long range_start,
@@ -93,8 +92,8 @@ static void mshare_free_empty_granules(struct mm_struct *mm,
 }
 
 /*
- * poll() is told of sharers that come and go no more often than this: whoever
- * may attach could keep others busy by doing just that.
+ * poll() reports changes of the number of sharers at most this often. Otherwise
+ * a process could keep others busy by attaching and detaching all the time.
  */
 #define MSHARE_TELL_INTERVAL	msecs_to_jiffies(20)
 
@@ -116,14 +115,14 @@ static void mshare_tell_work(struct work_struct *work)
 				 tell));
 }
 
-/* Neither holders nor pins are left, and so no sharer. Cannot fail. */
+/* There are no holders and no pins any more, hence no sharers. Cannot fail. */
 static void mshare_teardown(struct work_struct *work)
 {
 	struct mshare_region *region = container_of(work, struct mshare_region,
 						    teardown);
 	struct mm_struct *host = region->mm;
 
-	/* No sharer comes or goes any more, and POLLHUP does not wait. */
+	/* The number of sharers is final, and POLLHUP must not be delayed. */
 	cancel_delayed_work_sync(&region->tell);
 	mshare_tell(region);
 
@@ -133,8 +132,8 @@ static void mshare_teardown(struct work_struct *work)
 	mmap_write_unlock(host);
 
 	/*
-	 * swapoff may hold the host longer, and an inode its mm_struct;
-	 * __mmdrop() frees the region.
+	 * swapoff may keep the host longer, and an inode may keep its
+	 * mm_struct. __mmdrop() frees the region.
 	 */
 	mmgrab(host);
 	mmput(host);
@@ -159,7 +158,7 @@ void __mshare_mm_free(struct mm_struct *mm)
 	kfree_rcu(region, rcu);
 }
 
-/* The last pin may go in a place where freeing 300 GiB is not on. */
+/* The last pin may be dropped in a context that must not free 300 GiB. */
 static void mshare_unpinned(struct percpu_ref *pin)
 {
 	struct mshare_region *region = container_of(pin, struct mshare_region,
@@ -168,7 +167,7 @@ static void mshare_unpinned(struct percpu_ref *pin)
 	queue_work(mshare_wq, &region->teardown);
 }
 
-/* A host has the tables that sharers link to from its creation on. */
+/* Allocate the tables that sharers will link to. */
 static int mshare_alloc_host_tables(struct mm_struct *host,
 				    unsigned long start, unsigned long end)
 {
@@ -188,12 +187,13 @@ static int mshare_alloc_host_tables(struct mm_struct *host,
 
 /**
  * mshare_region_create - make a region without a name or a sharer
- * @name: what it will be called
+ * @name: its future name
  * @start: first byte, aligned to P4D_SIZE
  * @end: one behind its last byte, aligned to P4D_SIZE
- * @readonly: for everyone, for good
+ * @readonly: no sharer can ever write to it
  *
- * May sleep. Return: the region with one hold, for mshare_drop(), or an ERR_PTR().
+ * May sleep. Return: the region, held once by the caller (see mshare_drop()),
+ * or an ERR_PTR().
  */
 struct mshare_region *mshare_region_create(const char *name,
 					   unsigned long start,
@@ -217,11 +217,11 @@ struct mshare_region *mshare_region_create(const char *name,
 	if (!host)
 		goto err_pin;
 
-	/* mm_alloc() makes an mm for the caller: take the caller out again. */
+	/* mm_alloc() makes the caller the owner: undo that. */
 #ifdef CONFIG_MEMCG
 	RCU_INIT_POINTER(host->owner, NULL);
 #endif
-	/* PR_SET_THP_DISABLE holds on in what its caller makes, as with fork(). */
+	/* The new mm inherits PR_SET_THP_DISABLE, as with fork(). */
 	host->flags = MMF_DUMP_FILTER_DEFAULT |
 		      (current->mm->flags & MMF_DISABLE_THP_MASK);
 	host->def_flags = 0;
@@ -248,7 +248,7 @@ struct mshare_region *mshare_region_create(const char *name,
 
 	host->mshare_host = region;
 
-	/* Whoever checks all regions waits until this one has its tables. */
+	/* A check of all regions waits until this one has its tables. */
 	mmap_write_lock(host);
 	mshare_debug_add(region);
 	err = mshare_alloc_host_tables(host, start, end);
@@ -267,15 +267,15 @@ err_region:
 	return ERR_PTR(err);
 }
 
-/* A name or a window more. Return: false if the contents are gone, or going. */
+/* Count a new name or window. Return: false if the contents are being freed. */
 bool mshare_hold(struct mshare_region *region)
 {
 	return refcount_inc_not_zero(&region->holders);
 }
 
 /*
- * After the last one no pin can be had, and with the last pin the contents go:
- * not at once, but after the grace period in which pins are counted.
+ * After the last hold no new pin can be taken. When the last pin is dropped,
+ * the contents are freed, after the grace period that percpu_ref_kill() needs.
  */
 void mshare_drop(struct mshare_region *region)
 {
@@ -285,7 +285,7 @@ void mshare_drop(struct mshare_region *region)
 
 void __mshare_put(struct mshare_region *region)
 {
-	/* Whatever the pin was for may have changed how much there is. */
+	/* What the pin was taken for may have changed the amount of memory. */
 	mshare_count(region, false);
 	percpu_ref_put(&region->pin);
 }
@@ -314,8 +314,9 @@ bool __mshare_tables_pinned(struct mm_struct *mm)
 }
 
 /*
- * Looking up windows. Attachments come and go under mm->page_table_lock, a
- * detach even when mmap_lock is only held for read: hence RCU throughout.
+ * Looking up windows. The list of attachments changes under
+ * mm->page_table_lock. A detach may hold mmap_lock for reading only: hence all
+ * readers use RCU.
  */
 
 struct mshare_region *__mshare_get(struct mm_struct *mm, unsigned long addr,
@@ -328,7 +329,7 @@ struct mshare_region *__mshare_get(struct mm_struct *mm, unsigned long addr,
 	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node) {
 		if (addr < att->start || addr >= att->end)
 			continue;
-		/* Not yet, or no more. */
+		/* Being attached or detached. */
 		if (!smp_load_acquire(&att->linked))
 			break;
 		if (percpu_ref_tryget_live(&att->region->pin)) {
@@ -378,7 +379,7 @@ struct mm_struct *__mshare_redirect(struct mm_struct *mm, unsigned long start,
 
 	*regionp = NULL;
 
-	/* An empty range stands for its first byte; the caller judges it. */
+	/* Treat an empty range as its first byte; the caller decides on it. */
 	if (check_add_overflow(start, max(len, 1UL), &end))
 		end = ULONG_MAX;
 
@@ -441,7 +442,7 @@ unsigned long mshare_get_unmapped_area(struct mm_struct *host,
 	if (flags & MAP_FIXED) {
 		if (offset_in_page(addr))
 			return -EINVAL;
-		/* The host has no VMA at the border that could stop it. */
+		/* No VMA of the host marks the border of the region. */
 		if (!mshare_region_holds(region, addr, len))
 			return -EINVAL;
 	} else {
@@ -459,14 +460,14 @@ unsigned long mshare_get_unmapped_area(struct mm_struct *host,
 }
 
 /*
- * The kinds of files that a region may map. A page of such a file can be had
- * without the help of a program or of another machine: else whoever runs that
- * could hold up the sharers, who need not know of the file. A list of what is
- * right, as new kinds of files keep coming.
+ * The kinds of files that a region may map. Reading a page of such a file needs
+ * no help from a program or another machine. Otherwise that program could block
+ * the sharers, which may not even know of the file. This lists what is allowed,
+ * not what is forbidden, as new kinds of files keep coming.
  */
 static bool mshare_file_ok(struct file *file)
 {
-	/* An overlay's file is what lies below it. */
+	/* For overlayfs, look at the underlying file. */
 	struct inode *inode = d_real_inode(file->f_path.dentry);
 	struct super_block *sb = inode->i_sb;
 
@@ -475,12 +476,12 @@ static bool mshare_file_ok(struct file *file)
 	if (shmem_mapping(inode->i_mapping) || sb->s_magic == RAMFS_MAGIC)
 		return true;
 
-	/* On a local disk. FUSE may have one, and a program between. */
+	/* On a local disk. FUSE may have one too, but a program serves it. */
 	return (sb->s_type->fs_flags & FS_REQUIRES_DEV) &&
 	       sb->s_magic != FUSE_SUPER_MAGIC;
 }
 
-/* Before anything has changed: what can be said from the arguments alone. */
+/* What the arguments alone can tell, before anything has changed. */
 int mshare_may_map(struct file *file, unsigned long flags)
 {
 	if (flags & (MAP_GROWSDOWN | MAP_HUGETLB))
@@ -494,8 +495,8 @@ int mshare_may_map(struct file *file, unsigned long flags)
 }
 
 /*
- * After ->mmap(): a driver whose operations keep state per VMA has not been
- * written for a VMA that no process owns.
+ * To be called after ->mmap(). A driver that keeps state per VMA does not
+ * expect a VMA that no process owns.
  */
 bool mshare_vma_ok(struct vm_area_struct *vma)
 {
@@ -505,7 +506,7 @@ bool mshare_vma_ok(struct vm_area_struct *vma)
 			     VM_GROWSDOWN | VM_SHADOW_STACK | VM_DROPPABLE |
 			     VM_DONTEXPAND | VM_MSHARE))
 		return false;
-	/* Of the file that ->mmap() has put in its place, too. */
+	/* ->mmap() may have replaced the file. */
 	if (!vma_is_anonymous(vma) && vma->vm_file &&
 	    !mshare_file_ok(vma->vm_file))
 		return false;
@@ -516,11 +517,11 @@ bool mshare_vma_ok(struct vm_area_struct *vma)
 }
 
 /*
- * The rest of mmap() for a caller who has windows: its mmap_lock is held for
- * writing and is dropped here, and the LSM has agreed.
+ * The rest of mmap() for a caller that has windows. Its mmap_lock is held for
+ * writing and is dropped here. The LSM has been asked.
  *
- * Only a caller who insists on an address gets into a window. A hint is a wish:
- * runtimes give one for each arena, and expect private memory.
+ * Only a fixed address maps into a window, a hint never does: runtimes give a
+ * hint for each arena, and expect private memory.
  */
 unsigned long mshare_mmap(struct file *file, unsigned long addr,
 			  unsigned long len, unsigned long prot,
@@ -560,7 +561,7 @@ bool mshare_vma_writable(struct vm_area_struct *vma)
 	return att && att->writable;
 }
 
-/* NULL for the half-made child of a fork() that has failed. */
+/* NULL for the incomplete child of a fork() that has failed. */
 struct mm_struct *mshare_vma_host(struct vm_area_struct *vma)
 {
 	struct mshare_attach *att = vma->vm_private_data;
@@ -568,7 +569,7 @@ struct mm_struct *mshare_vma_host(struct vm_area_struct *vma)
 	return att ? att->region->mm : NULL;
 }
 
-/* fork() copies vm_private_data, which is the parent's: mshare_fork() sets it. */
+/* fork() copies the parent's vm_private_data; mshare_fork() sets its own. */
 static void mshare_vm_open(struct vm_area_struct *vma)
 {
 	vma->vm_private_data = NULL;
@@ -612,7 +613,7 @@ static void mshare_attach_free(struct work_struct *work)
 	kfree(att);
 }
 
-/* Return: the attachment, or -ENOMEM, or -ENOENT if the region is gone, or going. */
+/* Return: the attachment, -ENOMEM, or -ENOENT if the region is being freed. */
 static struct mshare_attach *mshare_attach_alloc(struct mm_struct *mm,
 						 struct mshare_region *region,
 						 bool writable)
@@ -639,7 +640,7 @@ static struct mshare_attach *mshare_attach_alloc(struct mm_struct *mm,
 	return att;
 }
 
-/* Undo mshare_attach_alloc() for what was never published. */
+/* Undo mshare_attach_alloc(), before the attachment has been published. */
 static void mshare_attach_abort(struct mshare_attach *att)
 {
 	mshare_drop(att->region);
@@ -647,7 +648,7 @@ static void mshare_attach_abort(struct mshare_attach *att)
 	kfree(att);
 }
 
-/* With five levels, make the P4D tables that will hold a window's entries. */
+/* With five levels, allocate the P4D tables for the entries of a window. */
 static int mshare_alloc_slots(struct mm_struct *mm, unsigned long start,
 			      unsigned long end)
 {
@@ -675,11 +676,11 @@ static bool mshare_slots_empty(struct mm_struct *mm, unsigned long start,
 	return true;
 }
 
-/* Tell whoever polls the region's file: at once, if the last news are old. */
+/* Wake those that poll the region's file, but not too often. */
 static void mshare_sharers_changed(struct mshare_region *region)
 {
 	atomic_inc(&region->changes);
-	/* The change before the look for work that will see it, and tell. */
+	/* Make the change visible before looking for work that reports it. */
 	smp_mb__after_atomic();
 	if (delayed_work_pending(&region->tell))
 		return;
@@ -711,10 +712,10 @@ static bool mshare_mm_shares(struct mm_struct *mm, struct mshare_region *region)
 }
 
 /*
- * The CPUs whose TLBs may hold entries of a region: each enters itself before
- * it runs a sharer, and takes itself out when it has flushed all and runs none.
- * Nobody else writes its bit, and it does so with interrupts off, in one go
- * with what the bit says.
+ * The CPUs whose TLBs may hold entries of a region. A CPU sets its bit before
+ * it runs a sharer, and clears it when it has flushed everything and runs none.
+ * No other CPU writes this bit. The CPU keeps interrupts off for the write and
+ * for what the bit stands for.
  */
 static void mshare_enter_cpu(struct mshare_region *region)
 {
@@ -724,7 +725,7 @@ static void mshare_enter_cpu(struct mshare_region *region)
 		cpumask_set_cpu(cpu, &region->cpus);
 }
 
-/* This CPU is about to load @mm. Loading it orders the bits before all walks. */
+/* This CPU is about to load @mm: the load orders the bits before all walks. */
 void __mshare_switch_in(struct mm_struct *mm)
 {
 	struct mshare_attach *att;
@@ -735,7 +736,7 @@ void __mshare_switch_in(struct mm_struct *mm)
 	rcu_read_unlock();
 }
 
-/* An mm that this CPU may have loaded has become a sharer. */
+/* On each CPU that may have loaded an mm that becomes a sharer. */
 static void mshare_enter_loaded(void *info)
 {
 	struct mshare_attach *att = info;
@@ -747,11 +748,12 @@ static void mshare_enter_loaded(void *info)
 }
 
 /*
- * From here on flushes of the host reach the mm: CPUs that switch to it find it
- * on its own list, those that have it loaded are told, and what others have of
- * it is out of date. That is before its entries are set: a flusher that misses a
- * CPU has changed its PTE before the entries appear, and a walk through them
- * then sees the new PTE. Pairs with the barrier in mshare_flush_tlb().
+ * Make flushes of the host reach the mm. A CPU that switches to the mm finds
+ * the window on the mm's list, a CPU that has it loaded gets an IPI, and what
+ * other CPUs have cached of it becomes stale. All this happens before the
+ * entries are set: if a flush misses a CPU, its PTE was changed before the
+ * entries appeared, and a walk through them sees the new PTE. Pairs with the
+ * barrier in mshare_flush_tlb().
  */
 static void mshare_publish_flush(struct mshare_attach *att)
 {
@@ -773,21 +775,21 @@ static void mshare_publish_flush(struct mshare_attach *att)
 	smp_mb();
 	on_each_cpu_mask(mm_cpumask(mm), mshare_enter_loaded, att, true);
 	/*
-	 * Who has not got it loaded, or is just about to load another, has not
-	 * been told, but may have entries of a donor's in another PCID, or get
-	 * some by speculation until then. Raise the mm's generation, after its
+	 * A CPU that does not have the mm loaded, or is about to load another,
+	 * got no IPI. It may have entries of a donor in another PCID, or may
+	 * still get some by speculation. Raise the mm's generation, after its
 	 * cpumask has been read: such a CPU flushes when it switches to the mm
 	 * again.
 	 */
 	flush_tlb_mm(mm);
 
-	/* The lists and the CPUs before the entries; see above. */
+	/* Order the lists and the CPUs before the entries; see above. */
 	smp_mb();
 }
 
 /*
- * And from here on it is a sharer. A donor's entries point at tables of its own
- * until then; @puds is where they are left.
+ * Set the entries: the mm is a sharer now. Until here the entries of a donor
+ * point at its own tables, which are returned in @puds.
  */
 static void mshare_publish_entries(struct mshare_attach *att, pud_t **puds)
 {
@@ -806,7 +808,7 @@ static void mshare_publish_entries(struct mshare_attach *att, pud_t **puds)
 		pud = p4d_pgtable(*mshare_p4d_offset(host, addr));
 		arch_mshare_link(p4d, pud, att->writable);
 	}
-	/* The entries before the word that they are there; see __mshare_get(). */
+	/* Order the entries before @linked; see __mshare_get(). */
 	smp_store_release(&att->linked, true);
 	spin_unlock(&mm->page_table_lock);
 
@@ -822,8 +824,8 @@ static void mshare_publish(struct mshare_attach *att)
 }
 
 /*
- * Put the placeholder where a donor's VMAs are, which move into the host. The
- * last step that can fail is the preallocation.
+ * Move the VMAs of a donor into the host and put the placeholder in their
+ * place. After the preallocation nothing can fail.
  */
 static int mshare_replace_vmas(struct vm_area_struct *vma,
 			       struct mshare_donation *donation)
@@ -852,8 +854,8 @@ static int mshare_replace_vmas(struct vm_area_struct *vma,
 }
 
 /*
- * Each switch to an mm looks at all its windows, with interrupts off, and so
- * does each flush: a process can have but so many.
+ * Each switch to an mm, and each flush, walks all its windows with interrupts
+ * off: limit their number.
  */
 static bool mshare_windows_full(struct mm_struct *mm)
 {
@@ -871,11 +873,11 @@ static bool mshare_windows_full(struct mm_struct *mm)
 /**
  * mshare_attach - make @mm a sharer of @region
  * @mm: locked for writing
- * @region: kept by @file, its contents by nobody
+ * @region: @file keeps the struct, but nothing keeps the contents
  * @file: an open file of the region
  * @writable: whether stores through the window are allowed
- * @donation: what @mm has in the range, prepared, and the host locked for
- *	writing; or NULL, and then the range must be empty
+ * @donation: prepared mappings of @mm in the range, with the host locked for
+ *	writing; or NULL, in which case the range must be empty
  *
  * May sleep. Return: 0 or an error, with nothing changed; -ENOENT if the region
  * has lost its last name and sharer.
@@ -892,10 +894,10 @@ int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 
 	mmap_assert_write_locked(mm);
 
-	/* For the error; mshare_attach_alloc() makes sure. */
+	/* For the right error; the final check is in mshare_attach_alloc(). */
 	if (!refcount_read(&region->holders))
 		return -ENOENT;
-	/* Nobody would tell a secondary MMU of changes in the host. */
+	/* A secondary MMU would not learn of changes in the host. */
 	if (mm_has_notifiers(mm))
 		return -EBUSY;
 	if (!donation && find_vma_intersection(mm, region->start, region->end))
@@ -978,7 +980,7 @@ int mshare_fork(struct vm_area_struct *dst, struct vm_area_struct *src)
 	struct mm_struct *mm = dst->vm_mm;
 	struct mshare_attach *att;
 
-	/* The parent's window cannot go, its mm is locked for writing. */
+	/* The parent's mm is locked for writing, so its window stays. */
 	att = mshare_attach_alloc(mm, parent->region, parent->writable);
 	if (IS_ERR(att))
 		return PTR_ERR(att);
@@ -997,9 +999,9 @@ int mshare_fork(struct vm_area_struct *dst, struct vm_area_struct *src)
  * The unmap phase of a placeholder. mmap_lock is held for writing, or for
  * reading (exit, or a munmap() that has downgraded it).
  *
- * The mm stays on the region's list until its TLBs hold nothing of the region:
- * a flush that comes in between reaches it. The flush has to be a full one
- * that counts as freeing tables: what goes is an entry above the PUD level,
+ * The mm stays on the region's list until no TLB holds entries of the region by
+ * way of it: flushes of the host reach it until then. The flush must be a full
+ * one that counts as freeing tables, as an entry above the PUD level goes away
  * and lazy CPUs must not keep it in their paging-structure caches.
  */
 void mshare_unlink_window(struct vm_area_struct *vma)
@@ -1033,7 +1035,7 @@ void mshare_unlink_window(struct vm_area_struct *vma)
 
 	vma->vm_private_data = NULL;
 	queue_rcu_work(mshare_wq, &att->free);
-	/* Only now, when no CPU has anything of the region by this mm. */
+	/* Not earlier: now no CPU can reach the region by way of this mm. */
 	mshare_drop(region);
 }
 
@@ -1065,10 +1067,10 @@ int mshare_detach(struct mm_struct *mm, struct mshare_region *region)
 /**
  * mshare_find_window_of - a region that @mm is a sharer of
  * @mm: need not be locked
- * @name: of the region that is looked for, if @region is NULL
- * @region: the one that is looked for, or NULL
+ * @name: the name to look for, if @region is NULL
+ * @region: the region to look for, or NULL
  *
- * Return: the region, which the caller has to mshare_put(), or NULL.
+ * Return: the region, which the caller must mshare_put(), or NULL.
  */
 struct mshare_region *mshare_find_window_of(struct mm_struct *mm,
 					    const char *name,
@@ -1106,16 +1108,16 @@ int mshare_nr_cpus(struct mshare_region *region)
 }
 
 struct mshare_flush {
-	struct mshare_region *region;	/* NULL: of several */
-	unsigned long start, end;	/* end == TLB_FLUSH_ALL: of everything */
+	struct mshare_region *region;	/* NULL: several regions */
+	unsigned long start, end;	/* end == TLB_FLUSH_ALL: everything */
 	unsigned int stride_shift;
-	int cpu;			/* whose flush it is */
+	int cpu;			/* that asked for the flush */
 };
 
 /*
- * Who shares the region is looked at before the flush: an mm that is found to
- * share nothing any more has had its entries cleared, and none can come in
- * again. To leave the region a CPU must have flushed everything.
+ * Check whether the loaded mm shares the region before the flush: if it does
+ * not any more, its entries have been cleared and cannot come back. A CPU must
+ * flush everything before it leaves the region's mask.
  */
 static void mshare_flush_cpu(void *info)
 {
@@ -1143,11 +1145,11 @@ static void mshare_flush_cpus(const struct cpumask *cpus,
 
 /**
  * mshare_batch_add - reclaim has changed PTEs of @host and will flush later
- * @host: not locked, or by whoever reclaims its pages
- * @cpus: those of the batch; the region's are added
- * @region: of the batch, which holds it: that of @host, or NULL from the second
- *	region on
- * @first: there has been none in the batch yet
+ * @host: need not be locked
+ * @cpus: CPUs of the batch, to which those of the region are added
+ * @region: the region of the batch, pinned by it: that of @host, or NULL if the
+ *	batch has pages of several regions
+ * @first: this is the first host in the batch
  */
 void mshare_batch_add(struct mm_struct *host, struct cpumask *cpus,
 		      struct mshare_region **region, bool first)
@@ -1155,24 +1157,24 @@ void mshare_batch_add(struct mm_struct *host, struct cpumask *cpus,
 	struct mshare_region *new = host->mshare_host;
 
 	if (first) {
-		/* One that is being freed has nobody who could stay. */
+		/* A region that is being freed has no sharers. */
 		*region = percpu_ref_tryget_live(&new->pin) ? new : NULL;
 	} else if (*region != new) {
 		mshare_put(*region);
 		*region = NULL;
 	}
 
-	/* The changed PTEs before the CPUs, as in mshare_flush_tlb(). */
+	/* Order the changed PTEs before the CPUs, as in mshare_flush_tlb(). */
 	smp_mb();
 	cpumask_or(cpus, cpus, &new->cpus);
 }
 
 /**
- * mshare_batch_flush - the end of such a batch
- * @cpus: of the batch
- * @region: of the batch, which no longer holds it; or NULL
+ * mshare_batch_flush - flush what mshare_batch_add() has put off
+ * @cpus: CPUs of the batch
+ * @region: the region of the batch, or NULL; its pin is dropped
  *
- * Return: whether it has been flushed.
+ * Return: false if flushes are skipped on purpose; see mshare_debug.c.
  */
 bool mshare_batch_flush(const struct cpumask *cpus,
 			struct mshare_region *region)
@@ -1199,7 +1201,7 @@ void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 		return;
 
 	seq = mshare_debug_begin_flush();
-	/* The changed PTEs before the CPUs; pairs with mshare_publish_flush(). */
+	/* Order the PTEs before the CPUs; pairs with mshare_publish_flush(). */
 	smp_mb();
 
 	nr = atomic_read(&region->nr_sharers);
@@ -1220,8 +1222,8 @@ void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 	}
 
 	/*
-	 * If there is only one, its own flush knows ranges. A second that
-	 * comes now has set its entries after our PTEs changed.
+	 * A single sharer's own flush is limited to the range. A second sharer
+	 * that appears now sets its entries after our PTEs have changed.
 	 */
 	rcu_read_lock();
 	att = list_first_or_null_rcu(&region->sharers, struct mshare_attach,
@@ -1234,9 +1236,8 @@ void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 }
 
 /*
- * The granule. With five levels a PGD entry spans 256 TiB, more than all that
- * processes usually get: the unit is the P4D entry, which is the PGD entry
- * where there are four.
+ * The granule is what a P4D entry spans. With four levels that is a PGD entry.
+ * With five, a PGD entry spans 256 TiB, more than processes usually get.
  */
 static unsigned long mshare_size = P4D_SIZE;
 
@@ -1250,7 +1251,7 @@ static struct ctl_table mshare_sysctls[] = {
 	},
 };
 
-/* See struct mm_struct: a context switch reads no cache line for mshare alone. */
+/* A context switch must read no cache line for mshare alone; see mm_struct. */
 #if defined(CONFIG_MEMBARRIER) && !defined(CONFIG_RANDSTRUCT)
 #define mm_cache_line(field) \
 	(offsetof(struct mm_struct, field) / SMP_CACHE_BYTES)
@@ -1260,7 +1261,7 @@ static_assert(mm_cache_line(mshare_attached) == mm_cache_line(pgd) ||
 
 static int __init mshare_init(void)
 {
-	/* Freeing a region helps against a shortage of memory: have a rescuer. */
+	/* Freeing a region frees memory, so the queue needs a rescuer. */
 	mshare_wq = alloc_workqueue("mshare", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!mshare_wq)
 		return -ENOMEM;

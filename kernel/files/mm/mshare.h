@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * mshare's own structures. See Documentation/mm/mshare.rst for life times and
- * the order of locks.
+ * mshare's own structures. See Documentation/mm/mshare.rst for their lifetimes
+ * and the order of locks.
  */
 #ifndef _MM_MSHARE_H
 #define _MM_MSHARE_H
@@ -23,26 +23,26 @@
 struct file;
 struct inode;
 
-/* Of one process; more would have to be found by something else than a list. */
+/* Per process. More windows would need a better look-up than a list. */
 #define MSHARE_MAX_WINDOWS	64
 
 /* Bits of mshare_region.flags */
 enum {
-	MSHARE_REGION_RO,	/* created O_RDONLY: for everyone, for good */
+	MSHARE_REGION_RO,	/* created O_RDONLY: can never be written to */
 	MSHARE_REGION_NAMED,	/* has a name, or an inode that will get one */
 	MSHARE_REGION_READY,	/* its creation has succeeded */
-	MSHARE_REGION_FAILED,	/* or has not */
+	MSHARE_REGION_FAILED,	/* its creation has failed */
 	MSHARE_REGION_DYING,	/* teardown: the tables are no longer pinned */
 };
 
 /*
- * Three counts, each of another kind of life. @holders, the name and the
- * windows: without them the contents go, whoever has a file open. @pin, faults
- * and system calls under way: the contents wait for these. The host's mm_count,
- * for the inode as well: as long as that, this struct and the mm_struct stay.
+ * There are three counts. @holders counts the name and the windows: without
+ * them the contents are freed, even if a file is open. @pin counts faults and
+ * system calls in progress: the contents stay until these are over. The host's
+ * mm_count, also raised by the inode, keeps this struct and the mm_struct.
  *
- * What each fault reads comes first, and apart from what changes as sharers
- * come and go.
+ * The fields that each fault reads come first, in cache lines that attaching
+ * and detaching do not write to.
  */
 struct mshare_region {
 	struct mm_struct *mm;		/* the host; one mm_users is ours */
@@ -54,31 +54,31 @@ struct mshare_region {
 	refcount_t holders ____cacheline_aligned_in_smp;
 	atomic_t nr_sharers;		/* raised before, lowered after */
 	atomic_t nr_writers;		/* those with a writable window */
-	spinlock_t lock;		/* writers of what follows; a leaf */
+	spinlock_t lock;		/* for writing what follows; a leaf */
 	struct list_head sharers;	/* mshare_attach; RCU readers */
-	struct list_head lockers;	/* whose limit locked memory counts against */
+	struct list_head lockers;	/* users charged for locked memory */
 	atomic_t changes;		/* of nr_sharers, without the lock */
-	int told;			/* how many of them poll() knows of */
-	unsigned long told_at;		/* and since when, in jiffies */
-	struct delayed_work tell;	/* it of later ones */
+	int told;			/* the changes that poll() reports */
+	unsigned long told_at;		/* when told was set, in jiffies */
+	struct delayed_work tell;	/* sets told again */
 	wait_queue_head_t poll;
 	spinlock_t count_lock;		/* a leaf */
-	s64 counted;			/* anonymous pages that the limits know of */
+	s64 counted;			/* anonymous pages counted in limits */
 	struct mshare_limits *limits;	/* of its file system; NULL at first */
 
-	/* May have entries in their TLBs. */
+	/* CPUs that may have TLB entries of the region. */
 	struct cpumask cpus ____cacheline_aligned_in_smp;
 
 	struct work_struct teardown;
 	struct rcu_head rcu;
 #ifdef CONFIG_MSHARE_DEBUG
 	struct list_head all;
-	atomic64_t flushed;		/* the newest flush that is over */
+	atomic64_t flushed;		/* number of the last finished flush */
 #endif
 	char name[NAME_MAX + 1];
 };
 
-/* What all regions of an msharefs may have; outlives its super block. */
+/* Limits for all regions of an msharefs. May outlive the super block. */
 struct mshare_limits {
 	refcount_t users;		/* super block, regions, shmem objects */
 	struct percpu_counter used;	/* pages */
@@ -90,7 +90,7 @@ struct mshare_limits {
 /* One window of one mm. */
 struct mshare_attach {
 	struct mm_struct *mm;		/* mmgrab()ed */
-	struct mshare_region *region;	/* a hold of it is ours */
+	struct mshare_region *region;	/* held by us, see mshare_hold() */
 	unsigned long start;
 	unsigned long end;
 	bool writable;
@@ -100,11 +100,11 @@ struct mshare_attach {
 	struct rcu_work free;
 };
 
-/* The mappings of a region's maker on their way into the region. */
+/* The mappings that a donor moves into its new region. */
 struct mshare_donation {
 	int nr;				/* VMAs */
 	unsigned long pages;
-	unsigned long locked;		/* pages, charged to the maker */
+	unsigned long locked;		/* pages, charged to the donor's user */
 	struct vm_area_struct **old;	/* the donor's */
 	pud_t **puds;			/* its PUD tables, or NULL, by granule */
 };
@@ -202,7 +202,7 @@ unsigned long mshare_mmap_file(struct file *file, unsigned long addr,
 			       unsigned long len, unsigned long prot,
 			       unsigned long flags, unsigned long pgoff);
 
-/* mmap() of a region's file is mshare_mmap_file()'s. */
+/* mmap() of a region's file goes to mshare_mmap_file(). */
 static inline bool mshare_is_region_file(struct file *file)
 {
 #ifdef CONFIG_MSHARE
@@ -214,8 +214,8 @@ static inline bool mshare_is_region_file(struct file *file)
 }
 
 /*
- * Fast GUP goes by the leaf entries, which say what the host may do. A
- * read-only sharer's own entry denies writing; nobody else's denies anything.
+ * Fast GUP looks at the leaf entries, which say what the host may do. Only the
+ * P4D entry of a read-only sharer denies writing.
  */
 static inline bool mshare_p4d_permits(p4d_t p4d, bool write)
 {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: work on a region in pieces, and its lock for others in between.
+ * mshare: work on a region in pieces, and let others take its lock in between.
  *
- * What a sharer calls for, and what reads its files in /proc, must not keep the
- * other sharers out for a time that grows with the region. kernel/README.md of
+ * System calls of a sharer, and reads of its files in /proc, must not lock out
+ * the other sharers for a time that grows with the region. kernel/README.md of
  * the project lists every such path with its bound.
  */
 #include <linux/delay.h>
@@ -19,31 +19,31 @@
 #include "mshare.h"
 #include "vma.h"
 
-/* Entries that may be passed over in a piece because they are empty. */
+/* Empty entries that a piece may skip. */
 #define MSHARE_PIECE_EMPTY	512
 
-/* VMAs that may be unmapped in a piece, if they are small. */
+/* VMAs that may be unmapped in a piece. */
 #define MSHARE_PIECE_VMAS	64
 
 /*
- * How long who has given up the lock waits for others to take it, in
- * nanoseconds: a task that is woken needs as long until it runs.
+ * How long to wait for others to take the lock that was dropped, in
+ * nanoseconds. A task needs about as long from its wake-up until it runs.
  */
 #define MSHARE_GIVE_WAY_NS	20000
 
 /**
  * __mshare_piece_end - the end of the piece that begins at an address
- * @host: locked for reading, and the range lies in a VMA; or for writing
+ * @host: locked for reading, if the range lies in a VMA, or for writing
  * @addr: first byte
- * @end: one behind the last byte of all
+ * @end: one behind the last byte of the whole range
  * @entries: how many filled PMD entries make a piece
  *
- * The end is that of a PMD entry, so that no huge page is split for its sake,
- * or @end. What is empty costs little and does not count, or a reserved range
+ * A piece ends at @end or at the end of a PMD entry, so that it splits no huge
+ * page. Empty entries cost little and do not count. Otherwise a reserved range
  * of 512 GiB would have 262,144 pieces.
  *
- * The upper tables stay: those of a VMA are freed under the lock for writing,
- * or when it has been taken out under that lock.
+ * The upper tables cannot go away: the tables of a VMA are freed with the lock
+ * held for writing, or after the VMA has been removed with that lock held.
  *
  * Return: more than @addr, at most @end.
  */
@@ -67,7 +67,7 @@ unsigned long __mshare_piece_end(struct mm_struct *host, unsigned long addr,
 			addr = pud_addr_end(addr, end);
 			continue;
 		}
-		/* Every entry of the PMD table counts against both. */
+		/* A filled entry of a PMD table counts against both limits. */
 		if (!pmd_none(pmdp_get_lockless(pmd_offset(pud, addr))) &&
 		    !--entries)
 			return pmd_addr_end(addr, end);
@@ -78,8 +78,8 @@ unsigned long __mshare_piece_end(struct mm_struct *host, unsigned long addr,
 }
 
 /*
- * Does anybody wait for the lock? A writer that spins until the owner lets go
- * is not on the list of those who wait.
+ * Does a task wait for the lock? A writer that spins is not on the lock's list
+ * of waiters.
  */
 static bool mshare_contended(struct mm_struct *host)
 {
@@ -98,13 +98,13 @@ bool __mshare_wanted(struct mm_struct *host)
 }
 
 /**
- * mshare_give_way - let those have a host's lock who wait for it
+ * mshare_give_way - let waiting tasks take the lock of a host
  * @host: not locked by the caller
  *
- * Who asks for a lock again as soon as it has given it up mostly gets it: the
- * one that waits has been woken, but does not run yet, and a reader may take
- * the lock before a writer that sleeps. So wait a little, and if that was not
- * enough, sleep a little. May sleep.
+ * A task that drops a lock and takes it again at once mostly gets it: the
+ * waiter has been woken, but does not run yet, and a reader may overtake a
+ * sleeping writer. So wait a little, and if that was not enough, sleep a
+ * little. May sleep.
  */
 void mshare_give_way(struct mm_struct *host)
 {
@@ -133,12 +133,12 @@ int mshare_read_lock_host(struct mm_struct *host)
 }
 
 /**
- * mshare_relax - give up a host's lock for a moment
+ * mshare_relax - drop a host's lock for a moment
  * @host: locked
- * @write: how: for writing or for reading
+ * @write: locked for writing, not for reading
  *
- * May sleep. Return: 0, locked in the same way as before; or -EINTR on a fatal
- * signal, and not locked.
+ * May sleep. Return: 0 with the lock held as before, or -EINTR on a fatal
+ * signal with the lock not held.
  */
 int mshare_relax(struct mm_struct *host, bool write)
 {
@@ -155,7 +155,7 @@ int mshare_relax(struct mm_struct *host, bool write)
 		       mmap_read_lock_killable(host);
 }
 
-/* Walks of an object's swap go by what it holds, mapped or not. */
+/* A walk of an object's swap costs by what it holds, mapped or not. */
 static bool mshare_walk_is_dense(struct vm_area_struct *vma)
 {
 	return vma->vm_file && shmem_mapping(vma->vm_file->f_mapping) &&
@@ -167,10 +167,11 @@ static bool mshare_walk_is_dense(struct vm_area_struct *vma)
  * @host: not locked
  * @start: first byte
  * @end: one behind the last
- * @fn: what to call; it must not drop the lock
+ * @fn: the function; it must not drop the lock
  * @arg: for @fn
  *
- * What changes meanwhile is seen as it is when its turn comes. May sleep.
+ * The range may change during the walk. Each piece is seen as it is when the
+ * walk reaches it. May sleep.
  *
  * Return: 0; -EINTR on a fatal signal; or what @fn has returned, if not 0.
  */
@@ -207,15 +208,16 @@ int mshare_walk_pieces(struct mm_struct *host, unsigned long start,
 }
 
 /**
- * mshare_find_again - go on with a walk for writing, after mshare_relax()
- * @vmi: set up anew
+ * mshare_find_again - continue a walk for writing, after mshare_relax()
+ * @vmi: initialized here
  * @host: locked for writing
- * @start: where the walk was
- * @end: one behind the last byte of all
- * @prev: set to what is before @start, or to the VMA itself if @start is within
+ * @start: where to continue
+ * @end: one behind the last byte of the whole range
+ * @prev: set to the VMA before @start, or to the VMA that @start is in the middle
+ *	of
  *
- * Return: the VMA that holds @start, which vma_find() then finds once more; or
- * NULL if there is a hole now.
+ * Return: the VMA that holds @start, which vma_find() will find again; or NULL
+ * if there is a hole now.
  */
 struct vm_area_struct *mshare_find_again(struct vma_iterator *vmi,
 					 struct mm_struct *host,
@@ -236,7 +238,7 @@ struct vm_area_struct *mshare_find_again(struct vma_iterator *vmi,
 	return vma;
 }
 
-/* As __mshare_piece_end(), for what is to be unmapped; locked for writing. */
+/* Like __mshare_piece_end(), for unmapping. @host is locked for writing. */
 static unsigned long mshare_unmap_end(struct mm_struct *host,
 				      unsigned long start, unsigned long end)
 {
@@ -253,7 +255,7 @@ static unsigned long mshare_unmap_end(struct mm_struct *host,
 	return end;
 }
 
-/* Have a VMA end at @addr, if there is one. */
+/* If @addr is in the middle of a VMA, split the VMA there. */
 static int mshare_split_at(struct mm_struct *host, unsigned long addr)
 {
 	struct vm_area_struct *vma = find_vma(host, addr);
@@ -271,12 +273,12 @@ static int mshare_split_at(struct mm_struct *host, unsigned long addr)
  * @start: first byte
  * @len: bytes, rounded up to pages
  *
- * A range of more than a piece goes in pieces, from below. What can fail for
- * want of memory is done before the first of them: unless others map something
- * across the end meanwhile, it fails with nothing changed or not at all. May
- * sleep.
+ * A large range is unmapped in pieces, in ascending order. What can fail for
+ * lack of memory is done first: unless others map something across the end
+ * meanwhile, an error means that nothing has changed. May sleep.
  *
- * Return: 0 or an error; -EINTR on a fatal signal, and then a part may be gone.
+ * Return: 0 or an error; -EINTR on a fatal signal, in which case a part may
+ * have been unmapped.
  */
 int mshare_munmap(struct mm_struct *host, unsigned long start, size_t len)
 {
@@ -292,7 +294,7 @@ int mshare_munmap(struct mm_struct *host, unsigned long start, size_t len)
 	end = start + len;
 
 	next = mshare_unmap_end(host, start, end);
-	/* All at once needs no split that could fail in the middle. */
+	/* If that fails, unmap all at once, which needs no further splits. */
 	if (next < end && mshare_split_at(host, end))
 		next = end;
 
@@ -320,7 +322,7 @@ int mshare_munmap(struct mm_struct *host, unsigned long start, size_t len)
 	}
 }
 
-/* What would refuse a mapping in the place of others, when they are gone. */
+/* Check in advance what could refuse the new mapping after the unmapping. */
 static int mshare_may_make_room(struct mm_struct *host, struct file *file,
 				unsigned long start, unsigned long end,
 				vm_flags_t vm_flags)
@@ -357,17 +359,17 @@ static int mshare_may_make_room(struct mm_struct *host, struct file *file,
 
 /**
  * mshare_make_room - unmap in pieces what is in the way of a mapping
- * @host: locked for writing; is unlocked and locked again if that is much
- * @file: what is to be mapped, or NULL
- * @addr: where, first byte
- * @len: bytes, in pages
+ * @host: locked for writing; unlocked and locked again between pieces
+ * @file: the file to be mapped, or NULL
+ * @addr: first byte
+ * @len: bytes, a multiple of the page size
  * @vm_flags: of the new mapping
  *
- * Leaves what is one piece or less to the caller, who replaces it in one step.
- * May sleep.
+ * Leaves the last piece to the caller, which replaces it in one step. May
+ * sleep.
  *
- * Return: 0; an error with nothing changed; or -EINTR on a fatal signal, and
- * then a part may be gone. @host is locked in any case.
+ * Return: 0; an error with nothing changed; or -EINTR on a fatal signal, in
+ * which case a part may have been unmapped. @host is locked in any case.
  */
 int mshare_make_room(struct mm_struct *host, struct file *file,
 		     unsigned long addr, unsigned long len,
@@ -387,7 +389,7 @@ int mshare_make_room(struct mm_struct *host, struct file *file,
 						   vm_flags);
 			if (err)
 				return err;
-			/* The caller finds out the same, or does it at once. */
+			/* Let the caller fail, or replace all in one step. */
 			if (mshare_split_at(host, end))
 				return 0;
 		}

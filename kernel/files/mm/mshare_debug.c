@@ -3,14 +3,14 @@
  * mshare's debugging aids, in /sys/kernel/debug/mshare:
  *
  * regions		one line for each region that has not been freed
- * check		walks them all; "ok", or the first thing that is wrong
- * skip_tlb_fanout	1: flushes of a host mm reach nobody
- * skip_table_pin	1: a host's upper tables go when their last VMA goes
+ * check		checks all regions: "ok", or the first fault found
+ * skip_tlb_fanout	1: flushes of a host mm reach no CPU
+ * skip_table_pin	1: a host's upper tables are freed with their last VMA
  * gup_fast_ignore_ro	1: fast GUP writes through read-only windows
- * always_relax		1: after each piece of work the lock is given up
+ * always_relax		1: drop the lock after each piece of work
  *
- * Those that skip or ignore break what they name, so that a test of it can show
- * that it would notice. They are not for machines that hold data.
+ * Switches that skip or ignore something break it, so that a test can show that
+ * it notices. Do not use them on machines that hold data.
  */
 #include <linux/debugfs.h>
 #include <linux/mm.h>
@@ -46,8 +46,8 @@ void mshare_debug_del(struct mshare_region *region)
 }
 
 /*
- * Flushes of regions are numbered, and what is flushed of a CPU's TLB is as new
- * as the newest flush that has begun by then. See arch/x86/mm/tlb.c. Batched
+ * Flushes of regions are numbered. When a CPU flushes an ASID, it notes the
+ * number of the newest flush that has begun; see arch/x86/mm/tlb.c. Batched
  * flushes have no number.
  */
 static atomic64_t mshare_seq;
@@ -70,14 +70,14 @@ void mshare_debug_end_flush(struct mshare_region *region, u64 seq)
 		;
 }
 
-/* This CPU is to use what it has of @mm, which was last flushed at @seq. */
+/* This CPU will use its TLB entries of @mm, last flushed at @seq. */
 void mshare_debug_check_seq(struct mm_struct *mm, u64 seq)
 {
 	struct mshare_attach *att;
 
 	rcu_read_lock();
 	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node)
-		/* Not while it is being attached: its flush is to come. */
+		/* While a window is being attached, the flush comes later. */
 		WARN_ONCE(smp_load_acquire(&att->linked) &&
 			  atomic64_read(&att->region->flushed) > seq,
 			  "mshare: an ASID is used without a flush it needs\n");
@@ -103,7 +103,7 @@ static int regions_show(struct seq_file *m, void *v)
 }
 DEFINE_SHOW_ATTRIBUTE(regions);
 
-/* The host's side: VMAs, counters, tables. @region->mm is locked. */
+/* Check the host: VMAs, counters, tables. @region->mm is locked. */
 static const char *check_host(struct mshare_region *region)
 {
 	struct mm_struct *host = region->mm;
@@ -141,8 +141,9 @@ static const char *check_host(struct mshare_region *region)
 }
 
 /*
- * A sharer's side: each of its entries is the host's, with its own access.
- * Under page_table_lock an attachment has all its entries or is not linked.
+ * Check a sharer: each of its entries must point at the host's table, with the
+ * access of the sharer. Under page_table_lock an attachment either has all its
+ * entries or is not linked.
  */
 static const char *check_attach(struct mshare_attach *att)
 {
@@ -183,8 +184,8 @@ static const char *check_region(struct mshare_region *region)
 	const char *what;
 
 	/*
-	 * The caller has pinned the region. For writing: an munmap() that has
-	 * downgraded its lock has taken VMAs out and not yet counted them.
+	 * The caller has pinned the region. Lock for writing, as an munmap()
+	 * with a downgraded lock has removed VMAs, but not yet counted them.
 	 */
 	mmap_write_lock(host);
 	what = test_bit(MSHARE_REGION_DYING, &region->flags) ?
@@ -208,7 +209,7 @@ static int check_show(struct seq_file *m, void *v)
 	struct mshare_region *region, *last = NULL;
 	const char *what = NULL;
 
-	/* Regions are pinned one at a time; new ones are added at the tail. */
+	/* Pin one region at a time. New regions are added at the tail. */
 	spin_lock(&mshare_all_lock);
 	list_for_each_entry(region, &mshare_all, all) {
 		if (!percpu_ref_tryget_live(&region->pin))

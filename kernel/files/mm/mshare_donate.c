@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Donation: the mappings that a region's maker has in its range move into the
- * region, page tables and all.
+ * Donation: move the mappings that the creator of a region has in its range
+ * into the region, including their page tables.
  *
- * No PTE is touched and no page changes hands: the host's PUD tables take over
- * the donor's entries. VMAs are made anew, as lookups without mmap_lock go by a
- * VMA's address and the mm that it says it is of; what hangs on a VMA (file,
- * policy, anon_vma chain) is handed over. Until the hand-over of a VMA, reverse
- * mapping finds the old one, from then on the new one, each with an mm whose
- * tables hold the page, whose counters include it and whose flush reaches the
- * donor: it is done, and the pages are counted, under that VMA's rmap locks.
+ * No PTE and no page is touched: the host's PUD tables take over the entries of
+ * the donor's. The VMAs are new ones, as lookups without mmap_lock rely on a
+ * VMA's address and on its vm_mm. What belongs to a VMA (file, policy, anon_vma
+ * chain) is handed over. This happens under the rmap locks of the VMA, and its
+ * pages are counted there as well. So reverse mapping finds the old VMA before
+ * the hand-over and the new one after it. Both have an mm whose tables hold the
+ * page, whose counters include it and whose flush reaches the donor.
  */
 #include <linux/khugepaged.h>
 #include <linux/mm.h>
@@ -41,8 +41,8 @@ struct donate_count {
 };
 
 /*
- * May @vma move? Its kind has to be one that a region may hold, and nothing
- * must be tied to the process: keys, userfaultfd, what fork() is to do with it.
+ * May @vma move? It must be of a kind that a region may hold. It must not
+ * depend on the process by protection keys, userfaultfd or flags for fork().
  */
 static int donate_check_vma(struct mm_struct *mm, struct vm_area_struct *vma)
 {
@@ -52,12 +52,12 @@ static int donate_check_vma(struct mm_struct *mm, struct vm_area_struct *vma)
 		return -EOPNOTSUPP;
 	if (vma->vm_flags & (VM_DONTCOPY | VM_WIPEONFORK | VM_MERGEABLE))
 		return -EOPNOTSUPP;
-	/* The kernel itself looks for these in the process. */
+	/* The kernel itself expects heap and stack in the process. */
 	if (vma->vm_end > mm->start_brk && vma->vm_start < mm->brk)
 		return -EOPNOTSUPP;
 	if (vma->vm_start <= mm->start_stack && vma->vm_end > mm->start_stack)
 		return -EOPNOTSUPP;
-	/* There may be a breakpoint in it. */
+	/* It may contain a breakpoint. */
 	if (vma->vm_file && (vma->vm_flags & VM_MAYEXEC) &&
 	    test_bit(MMF_HAS_UPROBES, &mm->flags))
 		return -EOPNOTSUPP;
@@ -66,14 +66,14 @@ static int donate_check_vma(struct mm_struct *mm, struct vm_area_struct *vma)
 }
 
 /**
- * mshare_donate_check - look at what @mm has in a range
+ * mshare_donate_check - check the mappings that @mm has in a range
  * @mm: locked for writing
  * @start: first byte
  * @end: one behind the last
- * @donation: told how much there is
+ * @donation: its number of VMAs and pages are set
  *
- * Return: 0; -EINVAL if a mapping straddles the border; -EOPNOTSUPP or -EPERM if
- * one is of a kind that cannot move; -ENOMEM if they are too many.
+ * Return: 0; -EINVAL if a mapping straddles the border; -EOPNOTSUPP or -EPERM
+ * if a mapping is of a kind that cannot move; -ENOMEM if there are too many.
  */
 int mshare_donate_check(struct mm_struct *mm, unsigned long start,
 			unsigned long end, struct mshare_donation *donation)
@@ -84,7 +84,7 @@ int mshare_donate_check(struct mm_struct *mm, unsigned long start,
 
 	vma_iter_init(&vmi, mm, start);
 	for_each_vma_range(vmi, vma, end) {
-		/* Whatever else is wrong: this the caller can see for itself. */
+		/* Report this first, as the caller can avoid it. */
 		if (vma->vm_start < start || vma->vm_end > end)
 			return -EINVAL;
 		if (!err)
@@ -125,8 +125,8 @@ void mshare_donate_abort(struct mm_struct *host,
 static long donate_count_anon(struct vm_area_struct *vma);
 
 /*
- * Is there room for what is to move? That is looked at only as closely as need
- * be: what is mapped, or what the donor has, may be little enough.
+ * Is there room for what will move? Counting is expensive. It is not needed if
+ * even the size of the mappings, or all that the donor has, would fit.
  */
 static int donate_check_limits(struct mm_struct *host, struct mm_struct *mm,
 			       struct mshare_donation *donation)
@@ -140,7 +140,7 @@ static int donate_check_limits(struct mm_struct *host, struct mm_struct *mm,
 		vma = donation->old[i];
 		if (vma->anon_vma)
 			most += vma_pages(vma);
-		/* An object that mprotect() has made two VMAs of is one. */
+		/* Count an object once if mprotect() has split its VMA. */
 		if (vma->vm_file && vma->vm_file != last)
 			shmem += mshare_adopt_pages(vma->vm_file);
 		last = vma->vm_file;
@@ -163,16 +163,16 @@ static int donate_check_limits(struct mm_struct *host, struct mm_struct *mm,
 }
 
 /**
- * mshare_donate_prepare - what of a donation can fail
- * @host: the new region's, locked for writing, without VMAs
+ * mshare_donate_prepare - do everything of a donation that can fail
+ * @host: host of the new region, locked for writing, without VMAs
  * @mm: the donor, locked for writing, checked
  * @start: first byte
  * @end: one behind the last
  * @donation: as mshare_donate_check() left it
  *
- * Makes the host's VMAs, which own nothing yet, and keeps off faults that go by
- * the old ones' own locks: what these tables need of their mm, an anon_vma or
- * the huge zero page, is as it is until mmap_lock is dropped. Return: 0, or an
+ * Create the host's VMAs, which own nothing yet. Write-lock the old VMAs, so
+ * that no fault under a per-VMA lock can add what the tables need, like an
+ * anon_vma or the huge zero page, until mmap_lock is dropped. Return: 0, or an
  * error with nothing left.
  */
 int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
@@ -217,14 +217,14 @@ int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
 	if (err)
 		goto err;
 
-	/* The donor's own count gets it back when the mappings move. */
+	/* The donor's locked_vm decreases when the mappings move. */
 	err = mshare_charge_locked(host, locked);
 	if (err)
 		goto err;
 	donation->locked = locked;
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
-	/* The huge zero page counts the mms that have it. */
+	/* The huge zero page is reference-counted per mm. */
 	if (test_bit(MMF_HUGE_ZERO_PAGE, &mm->flags) &&
 	    !mm_get_huge_zero_folio(host)) {
 		err = -ENOMEM;
@@ -240,8 +240,8 @@ err:
 }
 
 /*
- * May a pin of what is mapped here be one for writing? What a private mapping of
- * a file shows unchanged is never pinned so: it is copied first.
+ * May @folio be pinned for writing? Unmodified pages of a private file mapping
+ * never are, as they would be copied first.
  */
 static bool donate_pinned(struct vm_area_struct *vma, struct folio *folio)
 {
@@ -284,13 +284,14 @@ static int donate_pin_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
 }
 
 /**
- * mshare_donate_check_pins - does anything still write to what becomes read-only?
- * @mm: the donor, locked for writing, its write_protect_seq as well
+ * mshare_donate_check_pins - check for pins of what becomes read-only
+ * @mm: the donor, locked for writing, write_protect_seq as well
  * @donation: prepared
  *
- * A pin that was taken for writing, as for a buffer that is registered with
- * io_uring, needs no page table any more. Return: 0, or -EBUSY if a page may be
- * pinned; others may have pinned it, or only to read it.
+ * With a pin for writing, like that of a buffer that is registered with
+ * io_uring, pages can be written to without page tables. Return: 0, or -EBUSY
+ * if a page may be pinned. The pin may be another process's, or one for
+ * reading.
  */
 int mshare_donate_check_pins(struct mm_struct *mm,
 			     struct mshare_donation *donation)
@@ -343,8 +344,8 @@ static void count_pte(struct donate_count *count, struct vm_area_struct *vma,
 }
 
 /*
- * Which counter all pages of @vma are in, or -1 if that takes a look at each:
- * a private mapping of a file holds the file's and its own.
+ * The counter that all pages of @vma are in, or -1 if this depends on the page:
+ * a private file mapping has pages of the file and anonymous pages.
  */
 static int count_kind(struct vm_area_struct *vma)
 {
@@ -355,7 +356,7 @@ static int count_kind(struct vm_area_struct *vma)
 	return vma_is_shmem(vma) ? MM_SHMEMPAGES : MM_FILEPAGES;
 }
 
-/* A huge page. An anonymous mapping keeps a PTE table in reserve for it. */
+/* Count a huge page. An anonymous mapping has a PTE table deposited for it. */
 static bool count_huge_pmd(struct donate_count *count,
 			   struct vm_area_struct *vma, pmd_t *pmdp)
 {
@@ -382,9 +383,9 @@ static bool count_huge_pmd(struct donate_count *count,
 }
 
 /*
- * [addr, end) lies in one PMD entry and in @vma. With both mmap_locks and the
- * VMA's rmap locks held for writing, nobody changes these entries but the CPU,
- * which sets the accessed and dirty bits, and nobody frees their table.
+ * [addr, end) lies in one PMD entry and in @vma. Both mmap_locks and the VMA's
+ * rmap locks are held for writing. So nothing changes these entries except the
+ * CPU, which sets accessed and dirty bits, and nothing frees their table.
  */
 static void count_pmd(struct donate_count *count, struct vm_area_struct *vma,
 		      pmd_t *pmdp, unsigned long addr, unsigned long end,
@@ -418,7 +419,7 @@ static void count_vma(struct donate_count *count, struct vm_area_struct *vma)
 	for (addr = vma->vm_start; addr < end; addr = next) {
 		pgd = pgd_offset(vma->vm_mm, addr);
 		next = pud_addr_end(addr, end);
-		/* A donor need not have any tables here. */
+		/* A donor may have no tables here. */
 		if (pgd_none(*pgd))
 			continue;
 		p4d = p4d_offset(pgd, addr);
@@ -434,7 +435,7 @@ static void count_vma(struct donate_count *count, struct vm_area_struct *vma)
 	}
 }
 
-/* The anonymous pages of @vma, of a donor, and those of its that are in swap. */
+/* The anonymous pages of a donor's @vma, including those in swap. */
 static long donate_count_anon(struct vm_area_struct *vma)
 {
 	struct address_space *mapping = NULL;
@@ -443,7 +444,7 @@ static long donate_count_anon(struct vm_area_struct *vma)
 	if (!vma->anon_vma)
 		return 0;
 
-	/* As in hand_over_vma(): the entries stay as they are. */
+	/* As in hand_over_vma(): the locks keep the entries stable. */
 	if (vma->vm_file) {
 		mapping = vma->vm_file->f_mapping;
 		i_mmap_lock_write(mapping);
@@ -475,8 +476,8 @@ static void move_counts(struct mm_struct *host, struct mm_struct *mm,
 }
 
 /*
- * Reverse mapping goes to @new from here on. The counts move in the same breath:
- * whoever unmaps a page by reverse mapping takes it off the mm that it finds.
+ * Make reverse mapping find @new. The counts move under the same locks, as an
+ * unmap by reverse mapping decreases the counters of the mm that it finds.
  */
 static void hand_over_vma(struct mm_struct *host, struct mm_struct *mm,
 			  struct vm_area_struct *old,
@@ -495,7 +496,7 @@ static void hand_over_vma(struct mm_struct *host, struct mm_struct *mm,
 	if (anon_vma)
 		anon_vma_lock_write(anon_vma);
 
-	/* Reclaim may have put off a flush, of which the host knows nothing. */
+	/* Reclaim may have put off a flush, which only the donor knows of. */
 	flush_tlb_batched_pending(mm);
 
 	count_vma(&count, new);
@@ -526,7 +527,7 @@ static void hand_over_vma(struct mm_struct *host, struct mm_struct *mm,
 	vm_stat_account(host, new->vm_flags, pages);
 }
 
-/* The host's PUD table takes over the entries of the donor's. */
+/* Copy the entries of the donor's PUD table to the host's. */
 static void copy_pud_entries(struct mm_struct *host, struct mm_struct *mm,
 			     unsigned long addr)
 {
@@ -545,8 +546,8 @@ static void copy_pud_entries(struct mm_struct *host, struct mm_struct *mm,
 }
 
 /*
- * The tables that no single VMA owns: PMD tables, and PTE tables that are not
- * wholly covered by one VMA. Nobody can free them without an mmap_lock.
+ * Count the tables that no single VMA owns: PMD tables, and PTE tables that are
+ * not wholly covered by one VMA. They cannot be freed without an mmap_lock.
  */
 static void move_other_tables(struct mm_struct *host, struct mm_struct *mm,
 			      unsigned long start, unsigned long end)
@@ -589,8 +590,9 @@ static void move_other_tables(struct mm_struct *host, struct mm_struct *mm,
  * @end: one behind the last
  * @donation: prepared
  *
- * The donor has to be on the region's list of sharers: a flush of the host has
- * to reach it from the first VMA on. Its entries are still its own tables'.
+ * The donor must be on the region's list of sharers already, as flushes of the
+ * host must reach it from the first VMA on. Its P4D entries still point at its
+ * own tables.
  */
 void mshare_donate_commit(struct mm_struct *host, struct mm_struct *mm,
 			  unsigned long start, unsigned long end,
@@ -601,7 +603,7 @@ void mshare_donate_commit(struct mm_struct *host, struct mm_struct *mm,
 	unsigned long addr;
 	int i;
 
-	/* What it once had is not to be forgotten. */
+	/* Keep the donor's peak RSS. */
 	update_hiwater_rss(mm);
 
 	for (addr = start; addr < end; addr += P4D_SIZE)
@@ -620,8 +622,8 @@ void mshare_donate_commit(struct mm_struct *host, struct mm_struct *mm,
 	mshare_count(host->mshare_host, true);
 
 	/*
-	 * By this list swapoff finds the mms that have swap entries. The count
-	 * of these is a sum over CPUs and would not tell of a few.
+	 * swapoff finds the mms that have swap entries by this list. Do not
+	 * look at the counter: it is summed up over CPUs and may miss a few.
 	 */
 	spin_lock(&mmlist_lock);
 	if (!list_empty(&mm->mmlist) && list_empty(&host->mmlist))
@@ -637,12 +639,12 @@ static void free_pud_table(struct mmu_gather *tlb, pud_t *pud,
 }
 
 /**
- * mshare_donate_finish - clear up, once the window has taken their place
- * @host: of the new region
+ * mshare_donate_finish - free the old VMAs and tables, after the window is set
+ * @host: host of the new region
  * @mm: the donor
  * @start: first byte
  * @end: one behind the last
- * @donation: committed, with the donor's own PUD tables, which nothing links to
+ * @donation: committed, with the donor's own PUD tables, now unlinked
  */
 void mshare_donate_finish(struct mm_struct *host, struct mm_struct *mm,
 			  unsigned long start, unsigned long end,
@@ -655,8 +657,8 @@ void mshare_donate_finish(struct mm_struct *host, struct mm_struct *mm,
 	int i;
 
 	/*
-	 * No page has moved, but the access may have become less, and flushes
-	 * that reclaim has put off are noted in the donor.
+	 * No page has moved, but the window may be read-only, and flushes that
+	 * reclaim has put off are noted in the donor.
 	 */
 	flush_tlb_mm_range(mm, 0, TLB_FLUSH_ALL, 0, true);
 

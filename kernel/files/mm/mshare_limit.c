@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How much a region may take, and who answers for what it has taken.
+ * Limits for the memory of regions, and the OOM killer's view of it.
  */
 #include <linux/mm.h>
 #include <linux/mshare.h>
@@ -14,9 +14,9 @@
 /*
  * The OOM killer
  *
- * What a region has is in no process's counters. It is shared out among the
- * sharers, so that those who fill it come before those who have nothing to do
- * with it, and a thousand of them do not count it a thousand times.
+ * The memory of a region is in the counters of no process. Divide it among the
+ * sharers. So they are killed before processes that do not share the region,
+ * and the region counts once, however many sharers it has.
  */
 
 static unsigned long mshare_part_of(struct mshare_region *region)
@@ -31,13 +31,13 @@ static unsigned long mshare_part_of(struct mshare_region *region)
 }
 
 /**
- * mshare_oom_points - what @mm has by its windows
+ * mshare_oom_points - the part of @mm in the memory of regions
  * @mm: of a task that is locked by task_lock()
  *
- * Takes no lock, and may be called under spinlocks. A host is freed without a
- * grace period: it is looked at with its region held.
+ * Takes no lock, and may be called under spinlocks. Pins the regions, as a host
+ * is freed without a grace period.
  *
- * Return: pages, to be added to those that @mm has itself.
+ * Return: pages, in addition to those of @mm itself.
  */
 unsigned long __mshare_oom_points(struct mm_struct *mm)
 {
@@ -59,28 +59,28 @@ unsigned long __mshare_oom_points(struct mm_struct *mm)
 /*
  * The size of msharefs
  *
- * It bounds what nothing else does: the anonymous pages of all regions, their
- * swap entries, and the blocks of shared-memory objects without a limit of
- * their own, as shared anonymous memory and memfds are. Files of a disk or of a
- * tmpfs that has a size are not counted.
+ * It limits what has no other limit: the anonymous pages of all regions, their
+ * swap entries, and the blocks of shared-memory objects that have no limit of
+ * their own, like shared anonymous memory and memfds. Files on a disk or in a
+ * tmpfs with a size are not counted.
  *
- * Anonymous pages are counted by the host as in any mm. A region adds what has
- * changed since it last did so when a pin on it is given back, that is after
- * every fault and every call that changes it, if that is MSHARE_COUNT_SLACK
- * pages or more. The check at the limit itself is as exact as the host's
- * counters can be read.
+ * The host counts anonymous pages as in any mm. When a pin is dropped, that is
+ * after every fault and every call that changes the region, the change since
+ * the last time is added to the file system's count, if it is
+ * MSHARE_COUNT_SLACK pages or more. Near the limit, the host's counters are
+ * read exactly.
  *
- * A shared-memory object is adopted when it is first mapped into a region, and
- * counts until it is evicted: it keeps its pages as long, mapped or not.
+ * A shared-memory object is adopted when it is first mapped into a region. It
+ * counts until it is evicted, as it keeps its pages until then, mapped or not.
  */
 
-/* Pages that a region may have changed by before it says so. */
+/* A change of fewer pages need not be counted yet. */
 #define MSHARE_COUNT_SLACK	16
-/* How near to the limit the host's counters are asked in earnest. */
+/* This near to the limit, read the host's counters exactly. */
 #define MSHARE_COUNT_NEAR	(MSHARE_COUNT_SLACK + \
 				 2 * percpu_counter_batch * num_online_cpus())
 
-/* Regions by default: one per that many pages of memory, and never more than. */
+/* Default for nr_regions=: one per that many pages of memory, and a maximum. */
 #define MSHARE_PAGES_PER_REGION	64
 #define MSHARE_MANY_REGIONS	65536
 
@@ -121,7 +121,7 @@ void mshare_limits_put(struct mshare_limits *limits)
 	}
 }
 
-/* A new region takes one of the places that nr_regions= allows. */
+/* Count a new region against nr_regions=. Return: false at the limit. */
 bool mshare_limits_enter(struct mshare_limits *limits,
 			 struct mshare_region *region)
 {
@@ -152,9 +152,9 @@ void mshare_limits_leave(struct mshare_region *region)
 }
 
 /**
- * mshare_count - make known what the anonymous memory of @region has become
+ * mshare_count - update the count of the anonymous memory of @region
  * @region: held by the caller
- * @exact: ask every CPU; else only if it seems to be worth while
+ * @exact: sum up over all CPUs; otherwise only count larger changes
  *
  * May be called under spinlocks, and in any context if not @exact.
  */
@@ -177,7 +177,7 @@ void mshare_count(struct mshare_region *region, bool exact)
 		if (abs(pages - READ_ONCE(region->counted)) <
 		    MSHARE_COUNT_SLACK)
 			return;
-		/* Somebody else is at it. */
+		/* Another task is counting already. */
 		if (!spin_trylock_irqsave(&region->count_lock, flags))
 			return;
 	}
@@ -191,13 +191,13 @@ static bool mshare_fits(struct mshare_limits *limits, long pages)
 {
 	s64 max = READ_ONCE(limits->max_pages);
 
-	/* As exact as need be: it asks every CPU when the limit is near. */
+	/* Exact where it matters: sums up over all CPUs near the limit. */
 	return !max || percpu_counter_compare(&limits->used, max - pages) <= 0;
 }
 
 /*
- * May @host get that many anonymous pages more? Nothing is taken yet: each CPU
- * that asks at the same time may be one folio over.
+ * May @host get that many more anonymous pages? Nothing is reserved, so each
+ * CPU that asks at the same time may exceed the limit by one folio.
  */
 bool __mshare_may_grow(struct mm_struct *host, long pages)
 {
@@ -228,7 +228,7 @@ static bool mshare_limits_charge(struct mshare_limits *limits, long pages)
 	return true;
 }
 
-/* An object that is in a region, or has been, gets more blocks. */
+/* Charge new blocks of an object that is, or has been, in a region. */
 bool __mshare_charge_blocks(struct inode *inode, long pages)
 {
 	struct shmem_inode_info *info = SHMEM_I(inode);
@@ -241,8 +241,9 @@ bool __mshare_charge_blocks(struct inode *inode, long pages)
 }
 
 /*
- * ... and gives some back. Those that were on their way into it when it was
- * adopted have not been charged: the rest is what has been.
+ * Uncharge freed blocks of such an object. Blocks that were being added when
+ * the object was adopted have not been charged. So never uncharge more than the
+ * object has been charged for.
  */
 void __mshare_uncharge_blocks(struct inode *inode, long pages)
 {
@@ -259,7 +260,7 @@ void __mshare_uncharge_blocks(struct inode *inode, long pages)
 	percpu_counter_sub(&info->mshare_limits->used, less);
 }
 
-/* The object is evicted: nobody else has it. */
+/* The object is being evicted, so there are no other users. */
 void __mshare_release_blocks(struct inode *inode)
 {
 	struct shmem_inode_info *info = SHMEM_I(inode);
@@ -271,7 +272,7 @@ void __mshare_release_blocks(struct inode *inode)
 	mshare_limits_put(limits);
 }
 
-/* The object that @file is, if it will count once it is in a region. */
+/* The object of @file, if mapping it into a region would adopt it. */
 static struct shmem_inode_info *mshare_adoptable(struct file *file)
 {
 	struct shmem_sb_info *sbinfo;
@@ -282,14 +283,14 @@ static struct shmem_inode_info *mshare_adoptable(struct file *file)
 
 	inode = file->f_mapping->host;
 	sbinfo = inode->i_sb->s_fs_info;
-	/* Its own file system has a size. */
+	/* Its own file system has a limit. */
 	if (sbinfo->max_blocks)
 		return NULL;
 
 	return shmem_mshare_limits(SHMEM_I(inode)) ? NULL : SHMEM_I(inode);
 }
 
-/* The pages by which mshare_adopt() would bring a region nearer to the limit. */
+/* The pages that mshare_adopt() would charge. */
 unsigned long mshare_adopt_pages(struct file *file)
 {
 	struct shmem_inode_info *info = mshare_adoptable(file);
@@ -298,12 +299,12 @@ unsigned long mshare_adopt_pages(struct file *file)
 }
 
 /**
- * mshare_adopt - a file is about to be mapped into a region
+ * mshare_adopt - charge a file that is about to be mapped into a region
  * @host: of the region
  * @file: any, or NULL
  *
- * An object that is adopted stays so if it is not mapped after all. Does not
- * sleep. Return: 0, or -ENOSPC if it is too large.
+ * An object stays adopted even if the mapping fails later. Does not sleep.
+ * Return: 0, or -ENOSPC if it is too large.
  */
 int mshare_adopt(struct mm_struct *host, struct file *file)
 {
@@ -316,13 +317,13 @@ int mshare_adopt(struct mm_struct *host, struct file *file)
 
 	spin_lock(&info->lock);
 	if (info->mshare_limits) {
-		/* Somebody else was faster. */
+		/* Another task has adopted it meanwhile. */
 	} else if (!mshare_limits_charge(limits, info->alloced)) {
 		err = -ENOSPC;
 	} else {
 		atomic_long_set(&info->mshare_charged, info->alloced);
 		refcount_inc(&limits->users);
-		/* What is charged before who it is charged to. */
+		/* Order the charge before shmem_mshare_limits() sees it. */
 		smp_store_release(&info->mshare_limits, limits);
 	}
 	spin_unlock(&info->lock);

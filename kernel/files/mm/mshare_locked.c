@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: whose limit the locked memory of a region counts against.
+ * mshare: charge the locked memory of regions to users.
  *
- * A process's RLIMIT_MEMLOCK goes by its own mm, and a region belongs to no
- * process. So it counts as what SHM_LOCK locks does: in the ucounts of the user
- * who locks it, over all regions and processes of his, until it is unlocked or
- * freed. A region has a ledger of who has locked how much of it. Which page is
- * whose is not recorded, so that VMAs can be split and merged: what is unlocked
- * is taken off the one who does it first, and then off whoever locked first.
+ * RLIMIT_MEMLOCK limits a process's own mm, and a region belongs to no process.
+ * So locked memory is charged like that of SHM_LOCK: in the ucounts of the user
+ * that locks it, over all regions and processes of the user, until it is
+ * unlocked or freed. A region has a ledger of the pages that each user has
+ * locked. Which pages these are is not recorded, so that VMAs can be split and
+ * merged. What is unlocked is uncharged from the user that unlocks it, and then
+ * from the user that locked first.
  *
- * The ledger is under the host's mmap_lock held for writing, and its sum is the
- * host's locked_vm whenever that lock is given up.
+ * The ledger is protected by the host's mmap_lock, held for writing. Its sum
+ * equals the host's locked_vm whenever that lock is dropped.
  */
 #include <linux/capability.h>
 #include <linux/cred.h>
@@ -28,7 +29,7 @@ struct mshare_locker {
 	unsigned long pages;
 };
 
-/* The caller's entry, made if need be. */
+/* The caller's entry in the ledger, which is added if missing. */
 static struct mshare_locker *mshare_find_locker(struct mshare_region *region,
 						gfp_t gfp)
 {
@@ -63,7 +64,7 @@ static void mshare_take_off(struct mshare_locker *locker, unsigned long pages)
 	kfree(locker);
 }
 
-/* What the caller may have locked, in pages. */
+/* The caller's limit, in pages. */
 static unsigned long mshare_lock_limit(void)
 {
 	unsigned long limit = rlimit(RLIMIT_MEMLOCK);
@@ -72,8 +73,8 @@ static unsigned long mshare_lock_limit(void)
 }
 
 /*
- * Might the caller lock so much more? For those who want to know before they
- * begin; mshare_charge_locked() decides.
+ * Could the caller lock that many more pages? For an early error. The final
+ * check is in mshare_charge_locked().
  */
 bool mshare_may_lock(unsigned long pages)
 {
@@ -87,10 +88,10 @@ bool mshare_may_lock(unsigned long pages)
  * __mshare_charge_locked - count pages against the caller's RLIMIT_MEMLOCK
  * @host: locked for writing
  * @pages: how many are about to be locked in it
- * @limited: false: they have been counted before, and are to be again
+ * @limited: false: charge again what has been charged before, which cannot fail
  *
- * CAP_IPC_LOCK lifts the limit, and then they count all the same. May sleep.
- * Return: 0; -ENOMEM if that is too much, or for want of memory.
+ * With CAP_IPC_LOCK there is no limit, but pages are counted all the same. May
+ * sleep. Return: 0; -ENOMEM if that exceeds the limit, or for lack of memory.
  */
 int __mshare_charge_locked(struct mm_struct *host, unsigned long pages,
 			   bool limited)
@@ -106,7 +107,7 @@ int __mshare_charge_locked(struct mm_struct *host, unsigned long pages,
 	locker = mshare_find_locker(host->mshare_host, limited ?
 				    GFP_KERNEL_ACCOUNT :
 				    GFP_KERNEL | __GFP_NOFAIL);
-	/* Without an entry when its user's count is full: which is no limit. */
+	/* Also if the reference count of the ucounts is at its maximum. */
 	if (!locker)
 		return -ENOMEM;
 
@@ -122,7 +123,7 @@ int __mshare_charge_locked(struct mm_struct *host, unsigned long pages,
 	return 0;
 }
 
-/* The opposite: @pages of @host, locked for writing, no longer are. */
+/* Uncharge @pages that are no longer locked. @host is locked for writing. */
 void __mshare_uncharge_locked(struct mm_struct *host, unsigned long pages)
 {
 	struct mshare_region *region = host->mshare_host;
@@ -152,7 +153,7 @@ void __mshare_uncharge_locked(struct mm_struct *host, unsigned long pages)
 	WARN_ON_ONCE(pages);
 }
 
-/* The region is gone, and all that was locked in it. */
+/* Uncharge everything: the region is being freed. */
 void mshare_free_lockers(struct mshare_region *region)
 {
 	struct mshare_locker *locker, *next;

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a region maps, in the form of /proc/PID/maps.
+ * List what a region maps, in the format of /proc/PID/maps.
  *
- * A process's own maps file shows a window as one line. The listing is read
- * from a file of its own, which an ioctl of the region's file opens: the
- * region's file has a content already, and a name per listing in msharefs would
- * be one that no region can have. Who could open the region's file for reading
- * may attach it, and sees there what is listed here.
+ * A process's own maps file shows a window as one line. The listing is a file
+ * of its own, which an ioctl of the region's file opens. The region's file has
+ * other contents already, and a second file in msharefs would take a name away
+ * from regions. A process that can read the region's file may attach the
+ * region, and then sees what is listed here. So no other permission is needed.
  *
- * The listing keeps the region's file open, and no more of the region than that
- * does. The host's lock is held for MSHARE_MAPS_PIECE mappings at most; then it
- * goes on by address, so that what changes meanwhile is seen or not, and the
- * rest is right.
+ * The listing keeps the region's file open, which does not keep the contents of
+ * the region. The host's lock is held for at most MSHARE_MAPS_PIECE mappings.
+ * The listing then continues by address. Changes made meanwhile may be missed,
+ * but all other mappings are listed correctly.
  */
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
@@ -28,7 +28,7 @@
 struct mshare_maps {
 	struct file *file;		/* of the region */
 	struct mshare_region *region;	/* while the host is locked, else NULL */
-	unsigned int nr;		/* listed in this hold */
+	unsigned int nr;		/* listed since the lock was taken */
 };
 
 static int mshare_maps_lock(struct mshare_maps *maps)
@@ -56,7 +56,7 @@ static void mshare_maps_unlock(struct mshare_maps *maps)
 	mshare_put(region);
 }
 
-/* The first mapping that ends behind *@pos, an address. */
+/* The first mapping that ends behind the address *@pos. */
 static struct vm_area_struct *mshare_maps_find(struct mshare_maps *maps,
 					       loff_t *pos)
 {
@@ -74,7 +74,7 @@ static void *mshare_maps_start(struct seq_file *m, loff_t *pos)
 	struct mshare_maps *maps = m->private;
 	int err = mshare_maps_lock(maps);
 
-	/* Of a region that is gone nothing is mapped. */
+	/* If the region is gone, the listing is empty. */
 	if (err)
 		return err == -ENOENT ? NULL : ERR_PTR(err);
 
@@ -125,7 +125,7 @@ static int mshare_maps_release(struct inode *inode, struct file *file)
 	struct seq_file *m = file->private_data;
 	struct mshare_maps *maps;
 
-	/* It could not be made whole. */
+	/* mshare_maps_open() has failed half-way. */
 	if (!m)
 		return 0;
 
@@ -144,7 +144,7 @@ static const struct file_operations mshare_maps_operations = {
  * mshare_maps_open - open the listing of what a region maps
  * @region_file: an open file of the region
  *
- * May sleep. Return: a new descriptor of the caller's, which is closed on exec;
+ * May sleep. Return: a new descriptor of the caller, with O_CLOEXEC set;
  * -EBADF if @region_file is not open for reading, -EMFILE, -ENFILE or -ENOMEM.
  */
 int mshare_maps_open(struct file *region_file)

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * NUMA: policies and pages of a region are the host's.
+ * NUMA: policies and pages of a region belong to the host.
  *
- * A policy of a host's VMA, or of the object that it maps, counts for whoever
- * faults; without one it is that of the faulting task. The system calls that set
- * and ask for policies go to the host by mshare_redirect(). Those that look at
- * single pages find the host's VMA here, inside the sharer's lock.
+ * The policy of a host's VMA, or of the object that it maps, applies to faults
+ * of all sharers. Without one, the policy of the faulting task applies. System
+ * calls that set or query policies go to the host by mshare_redirect(). Those
+ * that look at single pages find the host's VMA here, with the sharer's lock
+ * held.
  */
 #include <linux/mm.h>
 #include <linux/mshare.h>
@@ -15,13 +16,13 @@
 
 /**
  * mshare_page_vma - the VMA that really maps a page
- * @window: of a process whose mmap_lock the caller holds, or any other VMA
- * @addr: in it
- * @modify: the page is to be moved
+ * @window: any VMA of a process, whose mmap_lock the caller holds
+ * @addr: an address in @window
+ * @modify: the page will be moved
  *
- * Return: @window itself if it is none; else the host's VMA, with the host's
- * lock held for mshare_page_vma_done(); NULL if nothing is mapped there; -EACCES
- * if the process may only read the region, or -EINTR.
+ * Return: @window itself if it is no window; otherwise the host's VMA, with the
+ * host's lock held until mshare_page_vma_done(); NULL if nothing is mapped at
+ * the address; -EACCES if the process may only read the region, or -EINTR.
  */
 struct vm_area_struct *__mshare_page_vma(struct vm_area_struct *window,
 					 unsigned long addr, bool modify)
@@ -49,9 +50,9 @@ struct vm_area_struct *__mshare_page_vma(struct vm_area_struct *window,
  * @fn: called with the host's lock held for reading, for [start, end) of a VMA
  * @arg: for @fn
  *
- * The host's lock is dropped between pieces for whoever waits for it, so that
- * the size of a region is not how long it is held. What changes meanwhile is
- * seen or not. Return: 0, or -EINTR.
+ * The host's lock is dropped between pieces if others wait for it, so that the
+ * time it is held does not grow with the region. Changes made meanwhile may be
+ * missed. Return: 0, or -EINTR.
  */
 int mshare_for_pieces(struct vm_area_struct *window,
 		      void (*fn)(struct vm_area_struct *vma,

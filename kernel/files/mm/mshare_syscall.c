@@ -25,7 +25,7 @@
 #define MSHAREFS_PATH	"/sys/fs/mshare"
 #define MSHARE_OFLAGS	(O_ACCMODE | O_CREAT | O_EXCL)
 
-/* What a caller of mshare() asks for, once it has been found to make sense. */
+/* The arguments of mshare(), after they have been checked. */
 struct mshare_request {
 	const char *name;
 	int name_len;
@@ -36,8 +36,9 @@ struct mshare_request {
 };
 
 /*
- * What a window gives, for the LSM. A sharer that may write executes what anyone
- * maps executable, and may map it so itself; a read-only window executes nothing.
+ * The access that a window gives, for the LSM. A sharer that may write can also
+ * execute what any sharer, or the sharer itself, maps executable. In a
+ * read-only window nothing can be executed.
  */
 static unsigned long window_prot(bool writable)
 {
@@ -49,7 +50,7 @@ static bool request_writable(const struct mshare_request *req)
 	return (req->oflag & O_ACCMODE) == O_RDWR;
 }
 
-/* A name is one component of a path. Return: the name, for kfree(). */
+/* A name is one component of a path. Return: the name, to be kfree()d. */
 static char *mshare_get_name(const char __user *uname, int *ret_len)
 {
 	char *name;
@@ -77,8 +78,8 @@ static char *mshare_get_name(const char __user *uname, int *ret_len)
 }
 
 /*
- * The root of msharefs as the caller sees it: mount namespaces and chroot()
- * hide it like anything else.
+ * The root of msharefs as the caller sees it. Mount namespaces and chroot() may
+ * hide it.
  */
 static int mshare_get_root(struct path *root)
 {
@@ -99,7 +100,7 @@ static int mshare_get_root(struct path *root)
 	return 0;
 }
 
-/* A positive dentry, without the directory's lock. */
+/* Look up an existing name, without the directory's lock. */
 static struct dentry *mshare_lookup(const struct path *root, const char *name,
 				    int len)
 {
@@ -113,7 +114,7 @@ static struct dentry *mshare_lookup(const struct path *root, const char *name,
 	return lookup_positive_unlocked(name, root->dentry, len);
 }
 
-/* Killable: readdir() writes to its caller's memory while it holds this lock. */
+/* Killable, as readdir() writes to user memory while it holds this lock. */
 static int mshare_lock_dir(struct inode *dir)
 {
 	return down_write_killable_nested(&dir->i_rwsem, I_MUTEX_PARENT) ?
@@ -121,9 +122,10 @@ static int mshare_lock_dir(struct inode *dir)
 }
 
 /*
- * A name appears before it is known whether its maker succeeds: wait for that.
- * It may take long, as the maker's memory may. Return: 0; -ENOENT if there is
- * to be no such region; -EINTR on a fatal signal.
+ * A name appears before its creator has succeeded. Wait until the creator has
+ * succeeded or failed. This may take long, as faults on the creator's memory
+ * may take long. Return: 0; -ENOENT if the creation has failed; -EINTR on a
+ * fatal signal.
  */
 static int mshare_wait_made(struct mshare_region *region)
 {
@@ -138,21 +140,21 @@ static int mshare_wait_made(struct mshare_region *region)
 	return test_bit(MSHARE_REGION_READY, flags) ? 0 : -ENOENT;
 }
 
-/* The maker of @region is done with it. Pairs with mshare_wait_made(). */
+/* The creation of @region is complete. Pairs with mshare_wait_made(). */
 static void mshare_made(struct mshare_region *region, int outcome)
 {
-	/* All that has been made before the word that it is. */
+	/* Order everything that has been created before the flag. */
 	smp_mb__before_atomic();
 	set_bit(outcome, &region->flags);
-	/* The word before the look for whoever waits for it. */
+	/* Order the flag before the check for waiters. */
 	smp_mb__after_atomic();
 	wake_up_var(&region->flags);
 }
 
 /*
- * Make the caller a sharer of the region that @file is of, which it may be: who
- * opened the file, and how, has been looked at. Return: 0 or an error; -ENOENT if
- * the region is gone, or has never come to be.
+ * Make the caller a sharer of the region of @file. Permissions have been
+ * checked. Return: 0 or an error; -ENOENT if the region is gone, or its
+ * creation has failed.
  */
 static int mshare_attach_file(struct mshare_region *region, struct file *file,
 			      bool writable)
@@ -175,8 +177,8 @@ static int mshare_attach_file(struct mshare_region *region, struct file *file,
 }
 
 /*
- * Attach to a region that has a name. Return: 0 or an error; -ENOENT if it turns
- * out not to exist.
+ * Attach to a region that has a name. Return: 0 or an error; -ENOENT if the
+ * region is gone, or its creation has failed.
  */
 static int mshare_attach_existing(const struct path *root,
 				  struct dentry *dentry,
@@ -209,7 +211,7 @@ static int mshare_attach_existing(const struct path *root,
 	return err;
 }
 
-/* What mmap() of a region's file may be given; what makes no sense is refused. */
+/* Check the arguments of mmap() of a region's file. */
 static int mshare_check_mmap(struct mshare_region *region, struct file *file,
 			     unsigned long addr, unsigned long len,
 			     unsigned long prot, unsigned long flags,
@@ -227,11 +229,11 @@ static int mshare_check_mmap(struct mshare_region *region, struct file *file,
 	}
 	if (flags & (MAP_GROWSDOWN | MAP_HUGETLB))
 		return -EINVAL;
-	/* A window locks nothing: better to say so than to seem to. */
+	/* A window locks nothing, so do not accept the flag. */
 	if ((flags & MAP_LOCKED) || !arch_mshare_supported())
 		return -EOPNOTSUPP;
 
-	/* There is one place where it can be. A hint elsewhere is but a hint. */
+	/* A region has one address. A hint for another one is ignored. */
 	if (pgoff || len != region->end - region->start)
 		return -EINVAL;
 	if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) &&
@@ -240,10 +242,10 @@ static int mshare_check_mmap(struct mshare_region *region, struct file *file,
 	if (region->end > TASK_SIZE)
 		return -EINVAL;
 
-	/* As on all that is mounted without exec. */
+	/* As in every file system that is mounted noexec. */
 	if (prot & PROT_EXEC)
 		return -EPERM;
-	/* Not to be had. */
+	/* A window is always readable. */
 	if (!(prot & PROT_READ))
 		return -EINVAL;
 	if (!(file->f_mode & FMODE_READ))
@@ -257,9 +259,10 @@ static int mshare_check_mmap(struct mshare_region *region, struct file *file,
 }
 
 /*
- * mmap() of a region's file attaches the region. The descriptor is the right: it
- * may have come from another process, and its file need not be in sight. Comes in
- * before do_mmap(), which unmaps what is in the way before it asks a file.
+ * mmap() of a region's file attaches the region. The descriptor alone gives the
+ * right: it may come from another process, and the caller need not see the
+ * file. This runs in place of do_mmap(), which unmaps what is in the way before
+ * it calls into the file.
  *
  * Return: the region's address, or an error, with nothing changed.
  */
@@ -288,8 +291,8 @@ static int mshare_attach_donor(struct mm_struct *mm,
 		return mshare_attach(mm, region, file, writable, donation);
 
 	/*
-	 * Fast GUP takes no lock. As in fork(), this sends it to the slow way,
-	 * and makes it undo a pin that it is just taking.
+	 * Fast GUP takes no lock. As in fork(), this makes it take the slow
+	 * path, and undo a pin that it is just taking.
 	 */
 	raw_write_seqcount_begin(&mm->write_protect_seq);
 	err = mshare_donate_check_pins(mm, donation);
@@ -301,8 +304,8 @@ static int mshare_attach_donor(struct mm_struct *mm,
 }
 
 /*
- * Make the caller the first sharer of a new region, and what it has mapped in
- * the range the region's. Return: 0 or an error, with nothing changed.
+ * Make the caller the first sharer of a new region, and move its mappings in
+ * the range into the region. Return: 0 or an error, with nothing changed.
  */
 static int mshare_attach_maker(struct mshare_region *region, struct file *file,
 			       bool writable)
@@ -345,9 +348,9 @@ out:
 }
 
 /*
- * Give the region its name, if that is free. The directory is locked for no
- * longer than this: what follows may wait for whatever the maker's memory is.
- * Return: the dentry, or -EEXIST or another error.
+ * Give the region its name, if the name is free. Unlock the directory
+ * afterwards, as what follows may wait for the memory of the creator. Return:
+ * the dentry, or -EEXIST or another error.
  */
 static struct dentry *mshare_reserve_name(const struct path *root,
 					  const struct mshare_request *req,
@@ -382,13 +385,13 @@ static struct dentry *mshare_reserve_name(const struct path *root,
 	err = security_inode_create(dir, dentry, inode->i_mode);
 	if (err)
 		goto out_dput;
-	/* There is nowhere to keep a label but the inode. */
+	/* A label can only be kept in the inode. */
 	err = security_inode_init_security(inode, dir, &dentry->d_name, NULL,
 					   NULL);
 	if (err && err != -EOPNOTSUPP)
 		goto out_dput;
 
-	/* As simple_unlink() expects it: the name holds a reference. */
+	/* The name holds a reference, as simple_unlink() expects. */
 	ihold(inode);
 	d_instantiate(dentry, inode);
 	dget(dentry);
@@ -405,7 +408,7 @@ out_write:
 	return err ? ERR_PTR(err) : dentry;
 }
 
-/* The maker has failed: take the name back, if nobody else has. */
+/* The creation has failed: remove the name, if it is still there. */
 static void mshare_remove_reserved(const struct path *root,
 				   struct dentry *dentry)
 {
@@ -419,7 +422,7 @@ static void mshare_remove_reserved(const struct path *root,
 	inode_unlock(dir);
 }
 
-/* Make the maker a sharer of the region that it has a name for. */
+/* Attach the creator to its region, which has a name now. */
 static int mshare_attach_first(const struct path *root, struct dentry *dentry,
 			       struct mshare_region *region, bool writable)
 {
@@ -441,8 +444,8 @@ static int mshare_attach_first(const struct path *root, struct dentry *dentry,
 }
 
 /*
- * Make a region and attach its maker. Return: 0; -EEXIST if there is one of that
- * name, made or being made; or another error, with nothing changed.
+ * Create a region and attach the creator. Return: 0; -EEXIST if a region of
+ * that name exists or is being created; or another error, with nothing changed.
  */
 static int mshare_create(const struct path *root,
 			 const struct mshare_request *req)
@@ -454,11 +457,11 @@ static int mshare_create(const struct path *root,
 	struct inode *inode;
 	int err;
 
-	/* Again, and for good, when the directory is locked. */
+	/* For an early error; checked again when the directory is locked. */
 	err = inode_permission(mnt_idmap(root->mnt), dir, MAY_WRITE | MAY_EXEC);
 	if (err)
 		return err;
-	/* Whom the directory admits since a moment ago only: see mshare(). */
+	/* The permission was granted after mshare() had checked it. */
 	if (!static_key_enabled(&mshare_key))
 		return -EACCES;
 
@@ -490,12 +493,12 @@ static int mshare_create(const struct path *root,
 out_inode:
 	iput(inode);
 out_region:
-	/* Until here: the name may be taken away while its maker is at it. */
+	/* Held until here, as another process may remove the name meanwhile. */
 	mshare_drop(region);
 	return err;
 }
 
-/* The range that a region may have. Tagged addresses are refused, not cleaned. */
+/* Check the range of a region. Tagged addresses are refused. */
 static int mshare_check_geometry(unsigned long addr, size_t len)
 {
 	unsigned long end;
@@ -512,8 +515,8 @@ static int mshare_check_geometry(unsigned long addr, size_t len)
 }
 
 /*
- * Find or make. Return: 0, or an error; -EAGAIN if with O_CREAT the name came or
- * went meanwhile.
+ * Attach to an existing region or create one. Return: 0 or an error; -EAGAIN if
+ * with O_CREAT the name appeared or disappeared meanwhile.
  */
 static int mshare_open(const struct path *root,
 		       const struct mshare_request *req)
@@ -572,15 +575,16 @@ SYSCALL_DEFINE5(mshare, const char __user *, uname, unsigned long, addr,
 		goto out_name;
 
 	/*
-	 * Before any lock: it takes the one against CPU hotplug. Who may not
-	 * create can but find a region, and its maker has been here.
+	 * Do this before taking any lock, as it takes the CPU hotplug lock. A
+	 * caller that may not create can only find an existing region, and the
+	 * creator of that has enabled the key.
 	 */
 	if ((oflag & O_CREAT) && !path_permission(&root, MAY_WRITE | MAY_EXEC))
 		static_branch_enable(&mshare_key);
 
 	do {
 		err = mshare_open(&root, &req);
-		/* A name that was there when it was looked for, or was not. */
+		/* Retry if the name has appeared or disappeared meanwhile. */
 	} while (err == -EAGAIN && !fatal_signal_pending(current));
 	if (err == -EAGAIN)
 		err = -EINTR;
@@ -592,8 +596,8 @@ out_name:
 }
 
 /*
- * Remove the name, if it still is that of @region (any, if NULL) and, should
- * @unless_shared be set, if nobody shares it.
+ * Remove the name, if it is still the name of @region (or of any region, if
+ * that is NULL). If @unless_shared is set, keep it if the region has sharers.
  */
 static int mshare_remove_name(const struct path *root, const char *name,
 			      int len, struct mshare_region *region,
@@ -642,9 +646,10 @@ out_write:
 }
 
 /*
- * Which region is meant: the one of that name, or if the caller does not share
- * that, or the name is gone, one that bore it and that the caller still shares.
- * Return: it, for mshare_put(), if the caller is a sharer of it, else NULL.
+ * Find the region of that name that the caller shares. If the name is gone, or
+ * belongs to a region that the caller does not share, find a region that used
+ * to have the name and that the caller still shares. Return: the region, for
+ * mshare_put(), or NULL.
  */
 static struct mshare_region *mshare_find_attached(const struct path *root,
 						  const char *name, int len)
@@ -664,7 +669,7 @@ static struct mshare_region *mshare_find_attached(const struct path *root,
 			return region;
 	}
 
-	/* Leaving needs no permission, not even to look the name up. */
+	/* Detaching needs no permission, not even to look up the name. */
 	return mshare_find_window_of(current->mm, name, NULL);
 }
 
@@ -672,7 +677,7 @@ static int mshare_leave(struct mshare_region *region)
 {
 	int err = mshare_detach(current->mm, region);
 
-	/* Another thread was faster: it is gone, as was asked for. */
+	/* Another thread has removed the window meanwhile, which is fine. */
 	return err == -ENOENT ? 0 : err;
 }
 
@@ -689,7 +694,7 @@ SYSCALL_DEFINE1(mshare_unlink, const char __user *, uname)
 
 	err = mshare_get_root(&root);
 	if (err) {
-		/* Attached by a descriptor, from where there is no msharefs. */
+		/* Without msharefs, it may have attached by a descriptor. */
 		region = mshare_find_window_of(current->mm, name, NULL);
 		if (region) {
 			err = mshare_leave(region);

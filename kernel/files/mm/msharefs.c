@@ -3,9 +3,9 @@
  * msharefs: the names, owners and modes of mshare regions.
  *
  * There is one instance, mounted on /sys/fs/mshare, with one file per region
- * and no directory below its root. mshare() makes the files. What a region holds
- * lives by its name and by its windows. An open file of it keeps a shell: the
- * structs, without mappings, tables or memory.
+ * and no directory below its root. mshare() creates the files. The contents of
+ * a region exist as long as it has a name or a window. An open file keeps only
+ * the structs, without mappings, tables or memory.
  */
 #include <linux/ctype.h>
 #include <linux/fs.h>
@@ -37,7 +37,7 @@ struct msharefs_options {
 	umode_t mode;
 	unsigned long max_pages;
 	unsigned int max_regions;
-	/* Which of them were given: a second mount may change the first's. */
+	/* Which options were given: a second mount changes only these. */
 	bool has_uid;
 	bool has_gid;
 	bool has_mode;
@@ -72,8 +72,9 @@ struct mshare_region *msharefs_region(struct inode *inode)
 }
 
 /*
- * What the opener knows of: later changes are news. Two who poll one open file
- * at once share the news between them, as with /proc/self/mounts.
+ * Remember the changes until now: poll() reports only later ones. If two tasks
+ * poll the same open file, only one of them gets each report, as with
+ * /proc/self/mounts.
  */
 static int msharefs_open(struct inode *inode, struct file *file)
 {
@@ -92,7 +93,7 @@ static __poll_t msharefs_poll(struct file *file, poll_table *wait)
 
 	poll_wait(file, &region->poll, wait);
 
-	/* The opener may know of changes that poll() has not been told of yet. */
+	/* open() may have seen changes that poll() does not report yet. */
 	told = READ_ONCE(region->told);
 	known = (unsigned long)READ_ONCE(file->private_data);
 	if ((poll_requested_events(wait) & EPOLLPRI) && told - known > 0) {
@@ -105,7 +106,7 @@ static __poll_t msharefs_poll(struct file *file, poll_table *wait)
 	return mask;
 }
 
-/* Not ->read(): the kernel itself reads files only by ->read_iter(). */
+/* Not ->read(), as the kernel itself reads files only by ->read_iter(). */
 static ssize_t msharefs_read_iter(struct kiocb *iocb, struct iov_iter *to)
 {
 	struct inode *inode = file_inode(iocb->ki_filp);
@@ -146,8 +147,8 @@ static long msharefs_ioctl(struct file *file, unsigned int cmd,
 }
 
 /*
- * Whoever maps it by another way than mmap(), which is mshare_mmap_file()'s. The
- * address is asked for first, before what is in the way is unmapped.
+ * Refuse mappings by other ways than mmap(), which mshare_mmap_file() handles.
+ * This is called before existing mappings are unmapped.
  */
 static unsigned long msharefs_get_unmapped_area(struct file *file,
 						unsigned long addr,
@@ -159,8 +160,8 @@ static unsigned long msharefs_get_unmapped_area(struct file *file,
 }
 
 /*
- * Exact, unlike get_mm_rss(), which leaves out what the CPUs have not yet
- * handed in: on a large machine that can be more than a small region.
+ * Exact, unlike get_mm_rss(), which leaves out what is still in the counters of
+ * the CPUs. On a large machine that can be more than a small region has.
  */
 static unsigned long msharefs_resident_pages(struct mm_struct *host)
 {
@@ -246,7 +247,7 @@ static const struct inode_operations msharefs_file_inode_operations = {
  * The root
  */
 
-/* Without this, open(O_CREAT) would say EACCES, as if a mode could help. */
+/* Without this, open(O_CREAT) would fail with EACCES, which misleads. */
 static int msharefs_create(struct mnt_idmap *idmap, struct inode *dir,
 			   struct dentry *dentry, umode_t mode, bool excl)
 {
@@ -264,7 +265,7 @@ int msharefs_unlink(struct inode *dir, struct dentry *dentry)
 	struct mshare_region *region = msharefs_region(d_inode(dentry));
 	int err;
 
-	/* The caller's dentry keeps the inode, and that the struct. */
+	/* The caller's dentry keeps the inode, which keeps @region. */
 	err = simple_unlink(dir, dentry);
 	msharefs_drop_name(region);
 	wake_up_interruptible(&region->poll);
@@ -289,11 +290,10 @@ static struct mshare_limits *msharefs_limits(struct super_block *sb)
 /**
  * msharefs_new_inode - an inode for a region
  * @dir: the root of msharefs
- * @mode: permissions, before the umask, for which @dir may have a default ACL
+ * @mode: permissions, before the umask or the default ACL of @dir is applied
  * @region: held by the caller; the inode gets a hold of its own, for its name
  *
- * May sleep. Return: the inode, -ENOSPC if there are as many regions as there
- * may be, or -ENOMEM.
+ * May sleep. Return: the inode, -ENOSPC if nr_regions= is reached, or -ENOMEM.
  */
 struct inode *msharefs_new_inode(struct inode *dir, umode_t mode,
 				 struct mshare_region *region)
@@ -334,7 +334,7 @@ static void msharefs_evict_inode(struct inode *inode)
 	if (!region)
 		return;
 
-	/* umount() does not unlink the names that are left. */
+	/* umount() does not unlink the remaining names. */
 	msharefs_drop_name(region);
 	mmdrop(mshare_region_mm(region));
 }
@@ -352,7 +352,7 @@ static int msharefs_statfs(struct dentry *dentry, struct kstatfs *buf)
 	if (err)
 		return err;
 
-	/* As tmpfs: without a limit nothing is said. */
+	/* As in tmpfs: report nothing if there is no limit. */
 	if (max_pages) {
 		buf->f_blocks = max_pages;
 		buf->f_bfree = max_pages - min_t(u64, used, max_pages);
@@ -401,8 +401,8 @@ static const struct super_operations msharefs_super_operations = {
  */
 
 /*
- * A number with a suffix, or without. memparse() would do, but takes what does
- * not fit modulo 2^64. Return: what follows it, or NULL if it is none.
+ * Parse a number with an optional suffix. Not memparse(), which takes numbers
+ * modulo 2^64. Return: what follows the number, or NULL if there is none.
  */
 static const char *msharefs_parse_number(const char *text, u64 *number)
 {
@@ -411,7 +411,7 @@ static const char *msharefs_parse_number(const char *text, u64 *number)
 	const char *rest, *suffix;
 	unsigned int shift = 0;
 
-	/* So that no digits can overflow. */
+	/* 18 digits cannot overflow. */
 	if (!digits || digits > 18)
 		return NULL;
 	for (*number = 0, rest = text; rest < text + digits; rest++)
@@ -429,7 +429,7 @@ static const char *msharefs_parse_number(const char *text, u64 *number)
 	return rest;
 }
 
-/* "10g", "50%": in pages. */
+/* Parse "10g" or "50%" into pages. */
 static bool msharefs_parse_size(const char *text, unsigned long *pages)
 {
 	const char *rest;
@@ -495,7 +495,7 @@ static int msharefs_parse_param(struct fs_context *fc,
 	return 0;
 }
 
-/* What is there already cannot be taken away. The root is locked. */
+/* A limit cannot be less than what is in use. The root is locked. */
 static int msharefs_apply_limits(struct fs_context *fc,
 				 struct mshare_limits *limits,
 				 const struct msharefs_options *opts)
@@ -517,7 +517,7 @@ static int msharefs_apply_limits(struct fs_context *fc,
 	return 0;
 }
 
-/* Of a first mount, a further one, and a remount. */
+/* For the first mount, later mounts, and remounts. */
 static int msharefs_apply_options(struct fs_context *fc)
 {
 	const struct msharefs_options *opts = fc->fs_private;
@@ -535,7 +535,7 @@ static int msharefs_apply_options(struct fs_context *fc)
 		root->i_gid = opts->gid;
 	if (opts->has_mode) {
 		root->i_mode = S_IFDIR | opts->mode;
-		/* As chmod() does, or an access list goes on saying otherwise. */
+		/* As chmod() does: an ACL must agree with the mode. */
 		err = posix_acl_chmod(&nop_mnt_idmap, sb->s_root, root->i_mode);
 	}
 	if (opts->has_uid || opts->has_gid || opts->has_mode)
@@ -571,7 +571,7 @@ static int msharefs_fill_super(struct super_block *sb, struct fs_context *fc)
 	simple_inode_init_ts(root);
 	root->i_op = &msharefs_dir_inode_operations;
 	root->i_fop = &simple_dir_operations;
-	/* There is none, and none is listed. */
+	/* There is no ACL yet, and listxattr() must not list one. */
 	cache_no_acl(root);
 	set_nlink(root, 2);
 
@@ -623,8 +623,8 @@ static int msharefs_init_fs_context(struct fs_context *fc)
 }
 
 /*
- * Regions are freed by a worker, to whom they are given after a grace period;
- * umount() is over when they are gone.
+ * A worker frees the regions, after a grace period. Wait for both, so that all
+ * regions are gone when umount() returns.
  */
 static void msharefs_kill_sb(struct super_block *sb)
 {

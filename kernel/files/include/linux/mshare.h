@@ -17,24 +17,24 @@ struct seq_file;
 
 struct inode;
 
-/* For shmem: blocks of an object that is in a region, or has been in one. */
+/* For shmem: blocks of an object that is, or has been, in a region. */
 bool __mshare_charge_blocks(struct inode *inode, long pages);
 void __mshare_uncharge_blocks(struct inode *inode, long pages);
 void __mshare_release_blocks(struct inode *inode);
 
-/* A line of /proc/PID/maps; in fs/proc, which is where its form is decided. */
+/* Print a line of /proc/PID/maps. Defined in fs/proc. */
 void show_map_vma(struct seq_file *m, struct vm_area_struct *vma);
 
-/* What a system call is about to do in a window; see mshare_redirect(). */
+/* What a system call will do in a window; see mshare_redirect(). */
 #define MSHARE_OP_READ_LOCKED	0x1	/* mmap_lock held for read, not write */
 #define MSHARE_OP_MODIFY	0x2	/* changes the region: needs O_RDWR */
-#define MSHARE_OP_DETACH	0x4	/* a whole window may go: leave it */
+#define MSHARE_OP_DETACH	0x4	/* detaches a window if it covers it */
 
 #ifdef CONFIG_MSHARE
 
 DECLARE_STATIC_KEY_FALSE(mshare_key);
 
-/* The placeholder that stands for a window in a sharer's own tree of VMAs. */
+/* Is @vma the placeholder of a window in a sharer's VMA tree? */
 static inline bool vma_is_mshare(const struct vm_area_struct *vma)
 {
 	return vma->vm_flags & VM_MSHARE;
@@ -45,7 +45,7 @@ static inline bool mm_is_mshare_host(const struct mm_struct *mm)
 	return static_branch_unlikely(&mshare_key) && mm->mshare_host;
 }
 
-/* Has @mm windows at all? Stable for a holder of its mmap_lock. */
+/* Does @mm have any windows? Stable while its mmap_lock is held. */
 static inline bool mm_has_mshare_windows(const struct mm_struct *mm)
 {
 	return static_branch_unlikely(&mshare_key) &&
@@ -76,7 +76,7 @@ void __mshare_put(struct mshare_region *region);
 
 /*
  * The region whose window in @mm holds @addr, or NULL. Takes no lock. The
- * caller has to mshare_put() the result, and until then may use the host mm.
+ * caller must mshare_put() the result, and may use the host mm until then.
  */
 static inline struct mshare_region *mshare_get(struct mm_struct *mm,
 					       unsigned long addr,
@@ -165,7 +165,7 @@ mshare_page_vma(struct vm_area_struct *vma, unsigned long addr, bool modify)
 		__mshare_page_vma(vma, addr, modify) : vma;
 }
 
-/* @vma is what mshare_page_vma() made of a VMA of @mm, or an error. */
+/* @vma is what mshare_page_vma() returned for a VMA of @mm. */
 static inline void mshare_page_vma_done(struct mm_struct *mm,
 					struct vm_area_struct *vma)
 {
@@ -173,7 +173,7 @@ static inline void mshare_page_vma_done(struct mm_struct *mm,
 		mmap_read_unlock(vma->vm_mm);
 }
 
-/* How much of a region is looked at before others are let in: a huge page. */
+/* Process this much of a region, a huge page, between drops of the lock. */
 #define MSHARE_NUMA_PIECE	PMD_SIZE
 
 int mshare_for_pieces(struct vm_area_struct *window,
@@ -183,7 +183,7 @@ int mshare_for_pieces(struct vm_area_struct *window,
 
 bool __mshare_may_grow(struct mm_struct *host, long pages);
 
-/* May @mm, if it is a host, get that many anonymous pages more? */
+/* If @mm is a host, may it get that many more anonymous pages? */
 static inline bool mshare_may_grow(struct mm_struct *mm, long pages)
 {
 	return !mm_is_mshare_host(mm) || __mshare_may_grow(mm, pages);
@@ -192,7 +192,7 @@ static inline bool mshare_may_grow(struct mm_struct *mm, long pages)
 /* Hooks of the core. */
 bool __mshare_tables_pinned(struct mm_struct *mm);
 
-/* Must the tables that sharers' top-level entries point at stay in @mm? */
+/* Must @mm keep the tables that top-level entries of sharers point at? */
 static inline bool mshare_tables_pinned(struct mm_struct *mm)
 {
 	return mm_is_mshare_host(mm) && __mshare_tables_pinned(mm);
@@ -204,14 +204,14 @@ void mshare_unlink_window(struct vm_area_struct *vma);
 int mshare_fork(struct vm_area_struct *dst, struct vm_area_struct *src);
 
 /*
- * The choke point of TLB flushes: flush_tlb_mm_range() on a host mm ends here.
- * Same arguments, same context: may be called under page-table locks.
+ * All TLB flushes of a host mm end here, by way of flush_tlb_mm_range(). Same
+ * arguments, same context: may be called under page-table locks.
  */
 void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 		      unsigned long end, unsigned int stride_shift,
 		      bool freed_tables);
 
-/* The same, put off: where, for each change; and at the end of the batch. */
+/* Batched flushes: for each change, and at the end of the batch. */
 void mshare_batch_add(struct mm_struct *host, struct cpumask *cpus,
 		      struct mshare_region **region, bool first);
 bool mshare_batch_flush(const struct cpumask *cpus,
@@ -231,7 +231,7 @@ int mshare_nr_sharers(struct mm_struct *host);
 
 unsigned long __mshare_oom_points(struct mm_struct *mm);
 
-/* For the OOM killer: the pages that @mm has by its windows. */
+/* For the OOM killer: the part of @mm in the memory of regions, in pages. */
 static inline unsigned long mshare_oom_points(struct mm_struct *mm)
 {
 	return mm_has_mshare_windows(mm) ? __mshare_oom_points(mm) : 0;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * mshare: how much work is done in one hold of a region's locks.
+ * mshare: bound the work that is done with a region's locks held.
  *
- * A region may be very large, and whoever shares it may call for work on all of
- * it. Such work goes in pieces: between two of them the host's mmap_lock is
- * given to those who wait for it, and then everything that was found under it
- * has to be looked up again. A process's own mm keeps the kernel's ways: all
- * this does nothing to it.
+ * A region may be very large, and each sharer may ask for work on all of it.
+ * Such work is done in pieces. Between two pieces, waiting tasks can take the
+ * host's mmap_lock, and everything that was found under it must be looked up
+ * again. All this applies to hosts only, not to a process's own mm.
  */
 #ifndef _LINUX_MSHARE_BOUND_H
 #define _LINUX_MSHARE_BOUND_H
@@ -15,9 +14,9 @@
 #include <linux/mshare.h>
 
 /*
- * Sizes of pieces, by what is done to them. In pages, what may cost a fault for
- * each, and what is looked up for each; the others in filled entries of PMD
- * tables, of 2 MiB, as less than one would cut huge pages.
+ * Sizes of pieces, by what is done to them: in pages for work that may fault in
+ * each page or looks up each page; otherwise in filled entries of PMD tables,
+ * of 2 MiB each, as smaller pieces would split huge pages.
  */
 #define MSHARE_PIECE_FAULT	16
 #define MSHARE_PIECE_LOOKUP	128
@@ -26,7 +25,7 @@
 #define MSHARE_PIECE_PROT	1
 #define MSHARE_PIECE_COLLAPSE	16
 
-/* A mapping that is larger is not moved: that cannot be done in pieces. */
+/* Larger mappings are not moved, as a move cannot be done in pieces. */
 #define MSHARE_MOVE_MAX		(64UL << 20)
 
 struct vma_iterator;
@@ -50,7 +49,7 @@ int mshare_make_room(struct mm_struct *host, struct file *file,
 		     vm_flags_t vm_flags);
 
 /*
- * Where the piece that begins at @addr ends: @end at most. The range lies in a
+ * The end of the piece that begins at @addr, at most @end. The range lies in a
  * VMA of @mm, or @mm is locked for writing.
  */
 static inline unsigned long mshare_piece_end(struct mm_struct *mm,
@@ -62,7 +61,7 @@ static inline unsigned long mshare_piece_end(struct mm_struct *mm,
 	       __mshare_piece_end(mm, addr, end, entries) : end;
 }
 
-/* The same for what may fault in each page. */
+/* The same for work that may fault in each page. */
 static inline unsigned long mshare_fault_end(struct mm_struct *mm,
 					     unsigned long addr,
 					     unsigned long end)
@@ -71,7 +70,7 @@ static inline unsigned long mshare_fault_end(struct mm_struct *mm,
 	       min(end, addr + MSHARE_PIECE_FAULT * PAGE_SIZE) : end;
 }
 
-/* The same for what costs something where there is no entry, too. */
+/* The same for work that costs something even where there is no entry. */
 static inline unsigned long mshare_dense_end(struct mm_struct *mm,
 					     unsigned long addr,
 					     unsigned long end)
@@ -81,8 +80,8 @@ static inline unsigned long mshare_dense_end(struct mm_struct *mm,
 }
 
 /*
- * Is it time to give up @mm's mmap_lock for a moment? Only if it is a host's.
- * Followed by mshare_relax().
+ * Should the caller drop @mm's mmap_lock for a moment, by mshare_relax()? Only
+ * ever true for a host.
  */
 static inline bool mshare_wanted(struct mm_struct *mm)
 {
@@ -104,8 +103,8 @@ int __mshare_charge_locked(struct mm_struct *host, unsigned long pages,
 void __mshare_uncharge_locked(struct mm_struct *host, unsigned long pages);
 
 /*
- * Count @pages that are about to be locked in @mm, if it is a host, against the
- * limit of the caller's user. Return: 0, or -ENOMEM if that is too much.
+ * If @mm is a host, charge @pages that are about to be locked to the caller's
+ * user. Return: 0, or -ENOMEM if that exceeds the limit.
  */
 static inline int mshare_charge_locked(struct mm_struct *mm,
 				       unsigned long pages)
@@ -114,7 +113,7 @@ static inline int mshare_charge_locked(struct mm_struct *mm,
 				       0;
 }
 
-/* The same for what may not fail, as it has been counted already. */
+/* The same for pages that have been charged before. Must not fail. */
 static inline void mshare_recharge_locked(struct mm_struct *mm,
 					  unsigned long pages)
 {
@@ -122,7 +121,7 @@ static inline void mshare_recharge_locked(struct mm_struct *mm,
 		__mshare_charge_locked(mm, pages, false);
 }
 
-/* They no longer are: unlocked, unmapped, or not locked after all. */
+/* Uncharge pages that were unlocked, unmapped, or not locked after all. */
 static inline void mshare_uncharge_locked(struct mm_struct *mm,
 					  unsigned long pages)
 {

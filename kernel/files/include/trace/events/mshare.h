@@ -8,7 +8,7 @@
 #include <linux/mshare.h>
 #include <linux/tracepoint.h>
 
-/* A process has become a sharer: by mshare(), as a maker's, or by fork(). */
+/* A process has become a sharer: by mshare(), mmap() or fork(). */
 TRACE_EVENT(mshare_attach,
 
 	TP_PROTO(struct mshare_region *region, bool writable, int sharers),
@@ -31,7 +31,7 @@ TRACE_EVENT(mshare_attach,
 		  __entry->writable ? "rw" : "ro", __entry->sharers)
 );
 
-/* A process has ceased to be one: its window and its TLBs are empty. */
+/* A process is no longer a sharer: no TLB has entries of its window. */
 TRACE_EVENT(mshare_detach,
 
 	TP_PROTO(struct mshare_region *region, int sharers),
@@ -51,7 +51,7 @@ TRACE_EVENT(mshare_detach,
 	TP_printk("region=%s sharers=%d", __get_str(name), __entry->sharers)
 );
 
-/* A page fault in a window, before the host is asked. */
+/* A page fault in a window, before the host handles it. */
 TRACE_EVENT(mshare_fault,
 
 	TP_PROTO(struct mshare_region *region, unsigned long address,
@@ -76,8 +76,9 @@ TRACE_EVENT(mshare_fault,
 );
 
 /*
- * A flush of TLBs on its way to the sharers, and how many CPUs may have to take
- * part in it. Flushes at the end of a batch of reclaim's are not told.
+ * A TLB flush of a host, before it is sent to the CPUs of the sharers. @cpus is
+ * the number of CPUs that may have to flush. Flushes at the end of a reclaim
+ * batch are not traced.
  */
 TRACE_EVENT(mshare_flush,
 

@@ -7,14 +7,14 @@
 #include <linux/pgtable.h>
 
 /*
- * The P4D entry of a sharer that points at the host's PUD table. With four
- * levels it is a PGD entry, and set_p4d() keeps page-table isolation's user
- * copy in step.
+ * Set the P4D entry of a sharer, so that it points at the host's PUD table.
+ * With four levels this is a PGD entry, and set_p4d() also updates the user
+ * copy of page-table isolation.
  *
- * The entry is built anew, never copied from the host's: isolation sets NX in
- * the kernel's copy of an entry. x86 takes the logical AND of the right to write
- * over all levels, and so of the right to execute: a read-only window gives
- * neither, whatever the leaves below say.
+ * Build the entry from scratch instead of copying the host's, as isolation sets
+ * NX in the kernel's copy of an entry. On x86 all levels must allow writing,
+ * and all levels must allow execution. So a read-only window allows neither,
+ * whatever the entries below say.
  */
 static inline void arch_mshare_link(p4d_t *p4d, pud_t *pud, bool writable)
 {
@@ -31,7 +31,7 @@ static inline bool arch_mshare_p4d_writable(p4d_t p4d)
 	return p4d_flags(p4d) & _PAGE_RW;
 }
 
-/* The entry that counts in user mode, where isolation has not added NX. */
+/* The entry that is used in user mode, where isolation does not add NX. */
 static inline p4d_t arch_mshare_user_p4d(p4d_t *p4dp)
 {
 #ifdef CONFIG_MITIGATION_PAGE_TABLE_ISOLATION
@@ -41,7 +41,7 @@ static inline p4d_t arch_mshare_user_p4d(p4d_t *p4dp)
 	return *p4dp;
 }
 
-/* Does @p4dp let a sharer execute exactly if it may write? */
+/* Does @p4dp allow execution if and only if the sharer may write? */
 static inline bool arch_mshare_nx_ok(p4d_t *p4dp, bool writable)
 {
 	bool nx = p4d_flags(arch_mshare_user_p4d(p4dp)) & _PAGE_NX;
@@ -54,7 +54,7 @@ struct mm_struct *arch_mshare_loaded_mm(void);
 void arch_mshare_flush_local(unsigned long start, unsigned long end,
 			     unsigned int stride_shift, bool remote);
 
-/* Xen PV pins page tables and would have to be told of a shared one. */
+/* Xen PV pins page tables, and does not know about shared ones. */
 static inline bool arch_mshare_supported(void)
 {
 	return !cpu_feature_enabled(X86_FEATURE_XENPV);

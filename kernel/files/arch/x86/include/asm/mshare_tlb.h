@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What arch/x86/mm/tlb.c and mm/mshare*.c alone have to tell each other.
+ * Private interface between arch/x86/mm/tlb.c and mm/mshare*.c.
  */
 #ifndef _ASM_X86_MSHARE_TLB_H
 #define _ASM_X86_MSHARE_TLB_H
@@ -13,7 +13,7 @@ struct mm_struct;
 void arch_mshare_note_loaded(void);
 
 #ifdef CONFIG_MSHARE_DEBUG
-/* Is an ASID used that has missed a flush? See mm/mshare_debug.c. */
+/* Warn if an ASID is used that has missed a flush; see mm/mshare_debug.c. */
 u64 mshare_debug_flush_seq(void);
 void mshare_debug_check_seq(struct mm_struct *mm, u64 seq);
 #endif
