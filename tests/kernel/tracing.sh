@@ -74,7 +74,12 @@ shrank() {
 
 [ -e /proc/sys/vm/mshare_size ] || skip_all 'the kernel has no mshare'
 [ -d /sys/kernel/tracing ] || skip_all 'the kernel has no tracing: CONFIG_FTRACE'
-mount -t tracefs tracefs /sys/kernel/tracing || skip_all 'tracefs cannot be mounted'
+# A test before this one may have mounted it: a second time is EBUSY.
+mounted=
+if [ ! -e /sys/kernel/tracing/trace ]; then
+        mount -t tracefs tracefs /sys/kernel/tracing || exit 1
+        mounted=1
+fi
 [ -d /sys/kernel/tracing/events/mshare ] || skip_all 'the kernel has no tracepoints of mshare'
 
 sleep() { $load $region work; }
@@ -128,6 +133,6 @@ $load $region unlink
 rmdir $group
 # Only now, as the region is gone and nothing has to be read back.
 swapoff /dev/swap 2> /dev/null
-umount /sys/kernel/tracing
+[ -z "$mounted" ] || umount /sys/kernel/tracing
 rm -rf "$out"
 echo "1..$count"
