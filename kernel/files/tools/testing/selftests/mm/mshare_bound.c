@@ -599,8 +599,8 @@ TEST_F_TIMEOUT(mshare, munmap_fails_whole, 200)
 /* What is refused is refused before anything has been unmapped. */
 TEST_F(mshare, refused_mapping_over_a_large_one)
 {
+	struct rlimit was, none = {}, space;
 	int fd = temp_file(BIG), ro, proc;
-	struct rlimit was, none = {};
 	char path[64];
 
 	ASSERT_LE(0, fd);
@@ -625,6 +625,13 @@ TEST_F(mshare, refused_mapping_over_a_large_one)
 			    MAP_LOCKED, -1, 0));
 	ASSERT_EQ(0, setresuid(-1, 0, -1));
 	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &was));
+	/* A region may not be larger than the address space of the one that maps. */
+	ASSERT_EQ(0, getrlimit(RLIMIT_AS, &was));
+	space = was;
+	space.rlim_cur = 2 * BIG;
+	ASSERT_EQ(0, setrlimit(RLIMIT_AS, &space));
+	EXPECT_EQ(-ENOMEM, map_anon(BIG_AT, 4 * BIG, RW));
+	ASSERT_EQ(0, setrlimit(RLIMIT_AS, &was));
 	EXPECT_EQ(BIG / 1024, region_figure(self->name, "mshare-resident-kb"));
 
 	/* And what is not refused takes the place of all of it. */

@@ -312,6 +312,58 @@ TEST_F_TIMEOUT(mshare, donation_over_size_enospc, 90)
 	EXPECT_EQ(0, no_limit());
 }
 
+/*
+ * Near the limit the pages of a donation are counted one by one: those of a
+ * private mapping of a file, and none where a mapping has no tables at all.
+ */
+TEST_F_TIMEOUT(mshare, donation_near_size, 90)
+{
+	char *other = self->addr + self->granule, *at[2];
+	int fd = temp_file(8 * MEG), i;
+
+	ASSERT_LE(0, fd);
+	/* More than the limit, so that what the donor has is no answer. */
+	ASSERT_EQ(0, map_anon(other, 8 * MEG, RW));
+	do_madvise(other, 8 * MEG, MADV_NOHUGEPAGE);
+	ASSERT_EQ(1024, fill(other, 1024));
+	ASSERT_EQ(0, remount("size=1m"));
+
+	/*
+	 * Parts without pages come alone, but with an anon_vma: first to where
+	 * five levels need a top-level entry more, if there are so many.
+	 */
+	at[0] = (char *)(1UL << 50);
+	at[1] = self->addr;
+	for (i = 0; i < 2; i++) {
+		if (do_mremap(other + (4 + 2 * i) * MEG, 2 * MEG, 2 * MEG,
+			      MREMAP_MAYMOVE | MREMAP_FIXED, at[i]) < 0) {
+			ASSERT_EQ(0, i);
+			continue;
+		}
+		ASSERT_EQ(0, sys_mshare(self->name, at[i], self->len,
+					O_CREAT | O_EXCL | O_RDWR, 0600));
+		EXPECT_EQ(0, used_pages(NULL));
+		EXPECT_EQ(16, fill(at[i], 16));
+		EXPECT_EQ(0, sys_mshare_unlink(self->name));
+		ASSERT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
+	}
+
+	ASSERT_EQ(0, map_fd(self->addr, 8 * MEG, RW, MAP_PRIVATE, fd, 0));
+	ASSERT_EQ(512, fill(self->addr, 512));
+	EXPECT_EQ(-ENOSPC, sys_mshare(self->name, self->addr, self->len,
+				      O_CREAT | O_RDWR, 0600));
+	ASSERT_EQ(0, do_madvise(self->addr + 16 * PAGE, 8 * MEG - 16 * PAGE,
+				MADV_DONTNEED));
+	MAKE_REGION();
+	EXPECT_EQ(16, used_pages(NULL));
+	EXPECT_EQ(16, load(self->addr + 15 * PAGE));
+	EXPECT_EQ(0, load(self->addr + 16 * PAGE));
+	close(fd);
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
+	EXPECT_EQ(0, no_limit());
+}
+
 /* Small pages where a large one does not fit. */
 TEST_F_TIMEOUT(mshare, huge_pages_respect_size, 90)
 {

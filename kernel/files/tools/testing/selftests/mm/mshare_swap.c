@@ -4,6 +4,7 @@
  */
 #include "mshare_helpers.h"
 #include "mshare_work.h"
+#include <sys/statvfs.h>
 
 #define PAGES 1024L
 #define IDLE 128L
@@ -159,7 +160,20 @@ TEST_F_TIMEOUT(mshare, swapoff_under_sharers, 240)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* swapoff holds the host of a region that goes meanwhile. */
+/* Pages that count against size= of msharefs. */
+static long counted_pages(void)
+{
+	struct statvfs st;
+
+	return statvfs(MSHARE_DIR, &st) ? -errno :
+					  (long)(st.f_blocks - st.f_bfree);
+}
+
+/*
+ * swapoff holds the host of a region that goes meanwhile. So its pages are freed
+ * when the region has already said how many it has, and nothing may be left of
+ * them in the count.
+ */
 TEST_F_TIMEOUT(mshare, swapoff_vs_unlink, 240)
 {
 	int swap = swap_begin(), round, status;
@@ -190,7 +204,35 @@ TEST_F_TIMEOUT(mshare, swapoff_vs_unlink, 240)
 		ASSERT_EQ(0, status);
 		EXPECT_TRUE(WAIT_FOR(debug_regions() <= self->regions_before,
 				     10000));
+		EXPECT_TRUE(WAIT_FOR(!counted_pages(), 10000))
+			TH_LOG("%ld pages are still counted", counted_pages());
 	}
+}
+
+/* smaps goes by what an object has in swap, which no table shows. */
+TEST_F_TIMEOUT(mshare, smaps_of_swapped_shmem, 60)
+{
+	int swap = swap_begin();
+	long rss, swapped;
+
+	if (swap < 0)
+		SKIP(return, "no swap: %s", strerror(-swap));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_shmem(self->addr, PAGES * PAGE, RW));
+	ASSERT_EQ(0, fill(self->addr, PAGES));
+	EXPECT_EQ(0, smaps_kb(getpid(), self->addr, "Swap"));
+	ASSERT_EQ(0, push_out(self->name, self->addr));
+	/* Some pages may be in memory and in swap for a while. */
+	rss = smaps_kb(getpid(), self->addr, "Rss");
+	swapped = smaps_kb(getpid(), self->addr, "Swap");
+	EXPECT_GE(PAGES, rss);
+	EXPECT_LE(PAGES * 2, swapped);
+	EXPECT_GE(PAGES * 4, swapped);
+	EXPECT_EQ(0, pf_check((long)self->addr, PAGES, 0, 0, 0, 0));
+	EXPECT_LE(PAGES * 3, smaps_kb(getpid(), self->addr, "Rss"));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	if (swap)
+		EXPECT_EQ(0, swap_end());
 }
 
 /* What is on swap goes with the region. */
