@@ -110,7 +110,7 @@ static int run(void) {
         (void) sd_notify(false, "STOPPING=1");
         if (r < 0)
                 log_message(&m->log, LOG_ERR, "The event loop failed: %s", strerror(-r));
-        manager_end_creations(m);
+        manager_end_donors(m);
         if (r >= 0)
                 manager_flush(m);
         return r;

@@ -48,6 +48,8 @@ static void tell_region(Manager *m, Region *region) {
         }
         if (region->dirty & REGION_DIRTY_STATE)
                 add(&names, "State");
+        if (region->dirty & REGION_DIRTY_SIZE)
+                add(&names, "Size");
         if (region->dirty & REGION_DIRTY_PROGRESS)
                 add(&names, "Progress");
         region->dirty = 0;

@@ -94,6 +94,21 @@ static int step_open(Call *call, void *userdata, sd_bus_error *error) {
         return acquire(call, userdata, true, error);
 }
 
+static int step_resize(Call *call, void *userdata, sd_bus_error *error) {
+        sd_bus_message *m = call_message(call);
+        ResizeRequest request = {};
+        const char *name;
+        Region *region;
+        int r;
+
+        r = sd_bus_message_read(m, "st", &name, &request.size);
+        if (r >= 0)
+                r = options_read_resize(m, &request, error);
+        if (r >= 0)
+                r = region_find_for(userdata, name, &region, error);
+        return r < 0 ? r : region_resize(region, call, &request, error);
+}
+
 static int step_remove(Call *call, void *userdata, sd_bus_error *error) {
         sd_bus_message *m = call_message(call);
         const char *name;
@@ -134,16 +149,13 @@ static int step_set_owner(Call *call, void *userdata, sd_bus_error *error) {
 }
 
 static const FaceStep steps[] = {
-        { "CreateRegion", step_create },
-        { "AcquireRegion", step_acquire },
-        { "OpenRegion", step_open },
-        { "RemoveRegion", step_remove },
-        { "SetRegionMode", step_set_mode },
-        { "SetRegionOwner", step_set_owner },
-        {},
+        { "CreateRegion", step_create },      { "AcquireRegion", step_acquire },
+        { "OpenRegion", step_open },          { "ResizeRegion", step_resize },
+        { "RemoveRegion", step_remove },      { "SetRegionMode", step_set_mode },
+        { "SetRegionOwner", step_set_owner }, {},
 };
 
-/* All calls that may have to ask polkit, or to wait for a creation. */
+/* All calls that may have to ask polkit, or to wait for a donor. */
 static int method_step(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return authz_run(((Manager *) userdata)->authz, m, face_find_step(steps, m), userdata, error);
 }
@@ -297,6 +309,8 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("OpenRegion", SD_BUS_ARGS("s", name, "s", access, "a{sv}", options),
                                 SD_BUS_RESULT("t", address, "t", length, "h", lease, "h", region), method_step,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ResizeRegion", SD_BUS_ARGS("s", name, "t", size, "a{sv}", options), SD_BUS_NO_RESULT,
+                                method_step, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ReleaseRegion", SD_BUS_ARGS("s", name), SD_BUS_NO_RESULT, method_release,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("RemoveRegion", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_NO_RESULT, method_step,

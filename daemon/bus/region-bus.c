@@ -91,6 +91,16 @@ static int step_remove(Call *call, void *userdata, sd_bus_error *error) {
         return r < 0 ? r : region_remove(userdata, call, force, error);
 }
 
+static int step_resize(Call *call, void *userdata, sd_bus_error *error) {
+        ResizeRequest request = {};
+        int r;
+
+        r = sd_bus_message_read(call_message(call), "t", &request.size);
+        if (r >= 0)
+                r = options_read_resize(call_message(call), &request, error);
+        return r < 0 ? r : region_resize(userdata, call, &request, error);
+}
+
 static int step_set_mode(Call *call, void *userdata, sd_bus_error *error) {
         uint32_t mode;
         int r;
@@ -117,13 +127,10 @@ static int step_revoke(Call *call, void *userdata, sd_bus_error *error) {
 }
 
 static const FaceStep steps[] = {
-        { "Acquire", step_acquire },
-        { "Open", step_open },
-        { "Remove", step_remove },
-        { "SetMode", step_set_mode },
-        { "SetOwner", step_set_owner },
-        { "Revoke", step_revoke },
-        {},
+        { "Acquire", step_acquire },  { "Open", step_open },
+        { "Resize", step_resize },    { "Remove", step_remove },
+        { "SetMode", step_set_mode }, { "SetOwner", step_set_owner },
+        { "Revoke", step_revoke },    {},
 };
 
 /* All calls that may have to ask polkit. */
@@ -147,7 +154,7 @@ static const sd_bus_vtable region_vtable[] = {
         SD_BUS_PROPERTY("Name", "s", NULL, offsetof(Region, record.name), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Address", "t", get_where, 0, 0),
         SD_BUS_PROPERTY("Length", "t", get_where, 0, 0),
-        SD_BUS_PROPERTY("Size", "t", NULL, offsetof(Region, record.size), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Size", "t", NULL, offsetof(Region, record.size), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Mode", "u", NULL, offsetof(Region, record.mode), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("UID", "u", NULL, offsetof(Region, record.uid), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("GID", "u", NULL, offsetof(Region, record.gid), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
@@ -171,6 +178,8 @@ static const sd_bus_vtable region_vtable[] = {
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Open", SD_BUS_ARGS("s", access, "a{sv}", options),
                                 SD_BUS_RESULT("t", address, "t", length, "h", lease, "h", region), method_step,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Resize", SD_BUS_ARGS("t", size, "a{sv}", options), SD_BUS_NO_RESULT, method_step,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Remove", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_step,
                                 SD_BUS_VTABLE_UNPRIVILEGED),

@@ -78,6 +78,11 @@ int manager_check_kernel(Manager *m, sd_bus_error *error) {
         return 0;
 }
 
+/* Of the window, in bytes. 0 or -ERANGE. */
+static int window_length(const Manager *m, const CreateRequest *request, uint64_t *ret) {
+        return address_round_up(request->maximum_set ? request->maximum : request->size, m->kernel.granule, ret);
+}
+
 int manager_check_request(Manager *m, const CreateRequest *request, sd_bus_error *error) {
         Region *region;
         uint64_t length;
@@ -108,11 +113,11 @@ int manager_check_request(Manager *m, const CreateRequest *request, sd_bus_error
                                          "Region '%s' already exists, but mshared could not read it when it "
                                          "started; see its log",
                                          request->name);
-        r = address_round_up(request->size, m->kernel.granule, &length);
+        r = window_length(m, request, &length);
         if (r < 0 || length > ADDRESS_HIGH_END - m->kernel.granule)
                 return sd_bus_error_setf(error, ERROR_INVALID_SIZE,
                                          "%" PRIu64 " bytes are more than a process's address space holds",
-                                         request->size);
+                                         request->maximum_set ? request->maximum : request->size);
         return check_address(m, request, length, error);
 }
 
@@ -161,7 +166,7 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
         r = check_limits(m, who->uid, record.size, error);
         if (r < 0)
                 return r;
-        r = address_round_up(record.size, m->kernel.granule, &record.length);
+        r = window_length(m, request, &record.length);
         if (r >= 0)
                 r = take_space(m, request, record.length, &record.address, error);
         if (r < 0)

@@ -11,6 +11,7 @@
 #include "basic/messages.h"
 #include "core/manager-load.h"
 #include "core/manager.h"
+#include "core/resize.h"
 #include "model/name.h"
 
 /* A temporary file of write_file_atomic(), left by a run that was killed before it renamed the file. */
@@ -80,6 +81,8 @@ static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
         record->length = k.length;
         if (record->size > record->length)
                 record->size = record->length;
+        if (record->extent > record->length)
+                record->extent = record->length;
         (void) region_record_follow(record, &k.st, &dirty);
         *ret_read_only = k.read_only;
         return 1;
@@ -186,7 +189,9 @@ int manager_load(Manager *m) {
                 log_message(&m->log, LOG_ERR, "Cannot restore the state of the last run: %s", strerror(-r));
                 return r;
         }
-        LIST_FOREACH(region, &m->regions, regions)
+        LIST_FOREACH(region, &m->regions, regions) {
+                resize_finish(region);
                 region_check_linger(region);
+        }
         return 0;
 }

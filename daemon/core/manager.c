@@ -11,6 +11,7 @@
 #include "core/announce.h"
 #include "core/creation.h"
 #include "core/manager.h"
+#include "core/resize.h"
 #include "errors.h"
 
 static void complain(const char *file, unsigned line, const char *message, void *userdata) {
@@ -117,13 +118,15 @@ void manager_free(Manager *m) {
         free(m);
 }
 
-void manager_end_creations(Manager *m) {
+void manager_end_donors(Manager *m) {
         Region *region, *next;
 
         for (region = LIST_FIRST(&m->regions); region; region = next) {
                 next = LIST_NEXT(region, regions);
                 if (region->creation)
                         creation_end(region->creation);
+                else if (region->resize)
+                        resize_end(region->resize);
         }
 }
 

@@ -60,8 +60,8 @@ DEFINE_CLEANUP(Manager, manager_free)
 /* Reads mshared.conf and its drop-ins (again). */
 int manager_load_config(Manager *manager);
 
-/* Cancels and rolls back all creations. To be called before manager_free(), while the bus connection is open. */
-void manager_end_creations(Manager *manager);
+/* Cancels and rolls back all creations, and stops what changes sizes: the next run finishes that. To be called before manager_free(), while the bus connection is open. */
+void manager_end_donors(Manager *manager);
 
 /* manager-load.c: restores regions and leases from state files and msharefs. 0 or negative errno, logged. */
 int manager_load(Manager *manager);
@@ -101,6 +101,12 @@ int region_find_for(Manager *manager, const char *name, Region **ret, sd_bus_err
 /* With open, the answer has the region's file in it, too, opened for that access. */
 int region_acquire(Region *region, Call *call, const char *access, bool open, sd_bus_error *error);
 int region_remove(Region *region, Call *call, bool force, sd_bus_error *error);
+
+/* Fails with RegionBusy if the region has clients or sharers; what: what they keep or lose with the option 'force'. */
+int region_check_unused(Region *region, const char *what, sd_bus_error *error);
+
+/* resize.c: a step of authz_run(), too. */
+int region_resize(Region *region, Call *call, const ResizeRequest *request, sd_bus_error *error);
 
 /* region-rights.c: operations on permissions, and checks of them. The first three are steps of authz_run(), too. */
 int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);

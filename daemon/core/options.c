@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads the options map of CreateRegion and RemoveRegion and checks the options against each other. */
+/* Reads the options maps of CreateRegion, ResizeRegion and RemoveRegion, and checks the options against each other. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -110,6 +110,13 @@ static int read_address(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         return sd_bus_message_read(m, "t", &request->address);
 }
 
+static int read_maximum(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        CreateRequest *request = userdata;
+
+        request->maximum_set = true;
+        return sd_bus_message_read(m, "t", &request->maximum);
+}
+
 static int read_id(sd_bus_message *m, const char *key, uint32_t *ret, sd_bus_error *error) {
         int r;
 
@@ -184,14 +191,18 @@ static int read_fd(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 0;
 }
 
-static int read_populate(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+static int read_yes_no(sd_bus_message *m, bool *ret) {
         int b, r;
 
         r = sd_bus_message_read(m, "b", &b);
         if (r < 0)
                 return r;
-        ((CreateRequest *) userdata)->populate = b;
+        *ret = b;
         return 0;
+}
+
+static int read_populate(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return read_yes_no(m, &((CreateRequest *) userdata)->populate);
 }
 
 static int read_linger(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -226,20 +237,31 @@ int options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus_error 
                 { "address", 't', read_address },     { "uid", 'u', read_uid },     { "gid", 'u', read_gid },
                 { "backing", 's', read_backing },     { "fd", 'h', read_fd },       { "populate", 'b', read_populate },
                 { "hugepages", 's', read_hugepages }, { "numa", 's', read_numa },   { "lifetime", 's', read_lifetime },
-                { "linger", 't', read_linger },       { "label", 's', read_label },
+                { "linger", 't', read_linger },       { "label", 's', read_label }, { "maximum", 't', read_maximum },
         };
 
         return read_options(m, options, ELEMENTSOF(options), request, error);
 }
 
 static int read_force(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        int b, r;
+        return read_yes_no(m, userdata);
+}
 
-        r = sd_bus_message_read(m, "b", &b);
-        if (r < 0)
-                return r;
-        *(bool *) userdata = b;
-        return 0;
+static int read_resize_force(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return read_yes_no(m, &((ResizeRequest *) userdata)->force);
+}
+
+static int read_resize_populate(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return read_yes_no(m, &((ResizeRequest *) userdata)->populate);
+}
+
+int options_read_resize(sd_bus_message *m, ResizeRequest *request, sd_bus_error *error) {
+        static const Option options[] = {
+                { "force", 'b', read_resize_force },
+                { "populate", 'b', read_resize_populate },
+        };
+
+        return read_options(m, options, ELEMENTSOF(options), request, error);
 }
 
 int options_read_remove(sd_bus_message *m, bool *ret_force, sd_bus_error *error) {
@@ -274,6 +296,14 @@ int create_request_check(const CreateRequest *request, sd_bus_error *error) {
                 return invalid(error,
                                "Option 'numa' is '%.100s', which requires backing 'anonymous' or 'memfd', not '%s'",
                                numa_format(&request->numa, numa), backing_to_string(request->backing));
+        if (request->maximum_set && request->maximum < request->size)
+                return invalid(error,
+                               "Option 'maximum' is %" PRIu64 " bytes: expected at least the size, %" PRIu64 " bytes",
+                               request->maximum, request->size);
+        if (request->maximum_set && request->backing != BACKING_ANONYMOUS && request->backing != BACKING_MEMFD)
+                return invalid(error,
+                               "Option 'maximum' requires backing 'anonymous' or 'memfd', not '%s', which cannot grow",
+                               backing_to_string(request->backing));
         if (request->linger_usec > 0 && request->lifetime != LIFETIME_WHILE_LEASED)
                 return invalid(error, "Option 'linger' requires lifetime 'while-leased'");
         if (request->fd >= 0) {

@@ -10,6 +10,8 @@
 typedef struct CreateRequest {
         char *name;
         uint64_t size; /* bytes */
+        bool maximum_set;
+        uint64_t maximum; /* bytes that the region can grow to */
         mode_t mode;
         bool address_set;
         uint64_t address;
@@ -25,6 +27,12 @@ typedef struct CreateRequest {
         char *label;
 } CreateRequest;
 
+/* What ResizeRegion was asked for. */
+typedef struct ResizeRequest {
+        uint64_t size; /* bytes */
+        bool force, populate;
+} ResizeRequest;
+
 #define CREATE_REQUEST_INIT                                                                                            \
         { .uid = (uid_t) -1, .gid = (gid_t) -1, .fd = -1 }
 
@@ -37,6 +45,7 @@ void create_request_done(CreateRequest *request);
  */
 int options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus_error *error);
 int options_read_remove(sd_bus_message *m, bool *ret_force, sd_bus_error *error);
+int options_read_resize(sd_bus_message *m, ResizeRequest *request, sd_bus_error *error);
 int options_read_none(sd_bus_message *m, sd_bus_error *error);
 
 /* What the options are to each other: file needs fd, linger needs while-leased, and so on. */

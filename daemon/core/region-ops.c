@@ -206,12 +206,31 @@ int region_acquire(Region *region, Call *call, const char *access_text, bool ope
         return 1;
 }
 
+int region_check_unused(Region *region, const char *what, sd_bus_error *error) {
+        const RegionRecord *rec = &region->record;
+        KernelUsage usage;
+        int r;
+
+        if (region->n_leases > 0)
+                return sd_bus_error_setf(error, ERROR_REGION_BUSY, "Region '%s' has %u clients; with 'force' %s",
+                                         rec->name, region->n_leases, what);
+        r = kernel_read_usage(&region->manager->kernel, rec->name, &usage);
+        if (r < 0 && r != -ENOENT)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot check whether region '%s' is in use: %s",
+                                         rec->name, strerror(-r));
+        if (r >= 0 && usage.sharers > 0)
+                return sd_bus_error_setf(error, ERROR_REGION_BUSY,
+                                         "Region '%s' has %" PRIu64 " processes attached, none of them with a "
+                                         "lease; with 'force' %s",
+                                         rec->name, usage.sharers, what);
+        return 0;
+}
+
 int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
         const RegionRecord *rec = &region->record;
         const Identity *who = call_identity(call);
         _cleanup_(actor_done) Actor by = {};
         Manager *m = region->manager;
-        KernelUsage usage;
         int r;
 
         if (who->uid != rec->uid && !(region->creation && who->uid == rec->creator)) {
@@ -226,23 +245,13 @@ int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
                                                  rec->name);
                 return r;
         }
+        if (!force && region->resize)
+                return sd_bus_error_setf(error, ERROR_REGION_BUSY,
+                                         "Region '%s' is being resized; with 'force' that is cancelled", rec->name);
         if (!force) {
-                if (region->n_leases > 0)
-                        return sd_bus_error_setf(error, ERROR_REGION_BUSY,
-                                                 "Region '%s' has %u clients; with 'force' they keep their mappings "
-                                                 "and new ones are refused",
-                                                 rec->name, region->n_leases);
-                r = kernel_read_usage(&m->kernel, rec->name, &usage);
-                if (r < 0 && r != -ENOENT)
-                        return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
-                                                 "Cannot check whether region '%s' is in use: %s", rec->name,
-                                                 strerror(-r));
-                if (r >= 0 && usage.sharers > 0)
-                        return sd_bus_error_setf(
-                                error, ERROR_REGION_BUSY,
-                                "Region '%s' has %" PRIu64 " processes attached, none of them with a "
-                                "lease; with 'force' they keep their mappings and new ones are refused",
-                                rec->name, usage.sharers);
+                r = region_check_unused(region, "they keep their mappings and new ones are refused", error);
+                if (r < 0)
+                        return r;
         }
         call_actor(call, &by);
         r = manager_remove_region(m, region, force ? "by force" : "as asked", &by);

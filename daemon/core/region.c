@@ -9,6 +9,7 @@
 #include "core/announce.h"
 #include "core/creation.h"
 #include "core/manager.h"
+#include "core/resize.h"
 
 /* How long to wait before checking again whether a region without leases still has sharers. Doubled each time. */
 #define LOOK_AGAIN_USEC (1 * USEC_PER_SEC)
@@ -37,8 +38,9 @@ int region_new(Manager *manager, RegionRecord *record, const char *path, Region 
         *record = (RegionRecord){};
         /* The limit has been checked before. A region that exists counts in any case. */
         region->payer = region->record.creator != (uid_t) -1 ? region->record.creator : region->record.uid;
+        region->bytes_charged = region_record_held(&region->record);
         if (users_charge_forced(&manager->users, region->payer, LIMIT_USER_REGIONS, 1) < 0 ||
-            users_charge_forced(&manager->users, region->payer, LIMIT_USER_BYTES, region->record.size) < 0) {
+            users_charge_forced(&manager->users, region->payer, LIMIT_USER_BYTES, region->bytes_charged) < 0) {
                 region_free(region);
                 return -ENOMEM;
         }
@@ -63,6 +65,7 @@ void region_free(Region *region) {
                 return;
         m = region->manager;
         creation_free(region->creation);
+        resize_free(region->resize);
         while ((lease = LIST_FIRST(&region->leases))) {
                 forget_lease(region, lease);
                 lease_free(lease);
@@ -70,7 +73,7 @@ void region_free(Region *region) {
         sd_event_source_disable_unref(region->linger);
         if (region->charged) {
                 users_discharge(&m->users, region->payer, LIMIT_USER_REGIONS, 1);
-                users_discharge(&m->users, region->payer, LIMIT_USER_BYTES, region->record.size);
+                users_discharge(&m->users, region->payer, LIMIT_USER_BYTES, region->bytes_charged);
         }
         users_done(&region->users);
         LIST_REMOVE(region, regions);
@@ -147,7 +150,7 @@ int region_in_use(Region *region) {
         KernelUsage usage;
         int r;
 
-        if (region->n_leases > 0)
+        if (region->n_leases > 0 || region->resize)
                 return 1;
         r = kernel_read_usage(&region->manager->kernel, region->record.name, &usage);
         if (r < 0)

@@ -10,6 +10,7 @@
 
 typedef struct Manager Manager;
 typedef struct Creation Creation;
+typedef struct Resize Resize;
 
 /* Properties that have changed since the last signal: bits of Region.dirty. */
 #define REGION_DIRTY_CLIENTS (1u << 0)
@@ -17,6 +18,7 @@ typedef struct Creation Creation;
 #define REGION_DIRTY_OWNER (1u << 2)
 #define REGION_DIRTY_STATE (1u << 3)
 #define REGION_DIRTY_PROGRESS (1u << 4)
+#define REGION_DIRTY_SIZE (1u << 5)
 
 struct Region {
         LIST_ENTRY(Region) regions;
@@ -27,12 +29,14 @@ struct Region {
         unsigned n_leases;
         Users users; /* of those leases, by user: LIMIT_USER_LEASES is counted here, too */
         Creation *creation; /* while it is being made; owned */
+        Resize *resize; /* while its size changes; owned */
         double progress; /* 0 to 1 */
         bool read_only; /* for everyone and for good; the kernel says so, hence not in the state file */
         sd_event_source *linger;
         uint64_t linger_usec; /* the current time between checks of a region without leases */
         unsigned dirty;
         bool announced, charged;
+        uint64_t bytes_charged;
         bool id_is_new; /* its leases have another ID, which was in a state file that could not be read */
         uid_t payer; /* the user that the region is charged to, if charged */
 };
@@ -62,5 +66,5 @@ void region_drop_lease(Region *region, Lease *lease);
 /* Starts the linger timer if the lifetime is while-leased and the last lease has gone. */
 void region_check_linger(Region *region);
 
-/* 1 if the region has leases or sharers, 0 if not, negative errno if the kernel cannot tell. */
+/* 1 if the region has leases or sharers, or is being resized, 0 if not, negative errno if the kernel cannot tell. */
 int region_in_use(Region *region);

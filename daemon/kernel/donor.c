@@ -110,7 +110,7 @@ static int move_fd(int fd) {
 }
 
 static int spawn(const char *executable, const DonorSpec *spec, const DonorFds *fds, pid_t *ret) {
-        char size[24], numa[NUMA_TEXT_MAX];
+        char size[24], keep[24], extent[24], numa[NUMA_TEXT_MAX];
         char *argv[] = {
                 (char *) "mshared",
                 (char *) "--donor",
@@ -120,6 +120,8 @@ static int spawn(const char *executable, const DonorSpec *spec, const DonorFds *
                 (char *) hugepages_to_string(spec->hugepages),
                 (char *) numa_format(&spec->numa, numa),
                 (char *) (spec->populate ? "yes" : "no"),
+                keep,
+                extent,
                 NULL,
         };
         posix_spawn_file_actions_t actions;
@@ -128,6 +130,8 @@ static int spawn(const char *executable, const DonorSpec *spec, const DonorFds *
         int r;
 
         (void) snprintf(size, sizeof(size), "%" PRIu64, spec->size);
+        (void) snprintf(keep, sizeof(keep), "%" PRIu64, spec->keep);
+        (void) snprintf(extent, sizeof(extent), "%" PRIu64, spec->extent);
         (void) sigemptyset(&none);
 
         r = posix_spawn_file_actions_init(&actions);
@@ -206,7 +210,7 @@ int donor_start(sd_event *event, const char *executable, const DonorSpec *spec, 
         fds.window = open_window(spec);
         if (fds.window < 0)
                 return fds.window;
-        if (spec->backing == BACKING_FILE) {
+        if (spec->fd >= 0) {
                 fds.file = fcntl(spec->fd, F_DUPFD_CLOEXEC, DONOR_FILE_FD + 1);
                 if (fds.file < 0)
                         return -errno;

@@ -8,8 +8,8 @@
 #include "model/state.h"
 
 /*
- * The donor: a short-lived child process that makes a region, maps its memory and populates it. The daemon itself never
- * maps a region's memory, and so never sleeps in a page fault or holds a sharer's place.
+ * The donor: a short-lived child process that makes a region, maps its memory and populates it, or changes how much of a region
+ * is mapped. The daemon itself never maps a region's memory, and so never sleeps in a page fault or holds a sharer's place.
  */
 typedef enum DonorStage {
         DONOR_START, /* the process itself */
@@ -22,15 +22,18 @@ typedef enum DonorStage {
         DONOR_POLICY, /* mbind(2) */
         DONOR_MEMORY, /* check that there is enough memory to go on populating */
         DONOR_POPULATE,
+        DONOR_ATTACH, /* mmap(2) of the region's file, to resize it */
+        DONOR_CUT, /* unmap what is beyond the new size, and give its memory back */
         _DONOR_STAGE_MAX,
 } DonorStage;
 
 typedef enum DonorReportKind {
-        DONOR_CREATED, /* the name exists now */
+        DONOR_CREATED, /* the name exists now; of a resize: the region's mappings change from now on */
         DONOR_PROGRESS, /* value: bytes populated */
         /*
          * stage and error; value: for DONOR_FILE with ERANGE the file's size, with EBADF its mode; for DONOR_NODES with
-         * EINVAL the node; for DONOR_MEMORY and DONOR_POPULATE the bytes populated so far
+         * EINVAL the node; for DONOR_MEMORY and DONOR_POPULATE the bytes populated so far; for DONOR_MMAP of a resize with
+         * EEXIST how far from the region's start the place begins that is not free
          */
         DONOR_FAILED,
         DONOR_DONE,
@@ -46,16 +49,21 @@ typedef struct DonorReport {
 typedef struct DonorSpec {
         const char *name;
         uint64_t address, length, size; /* bytes */
+        /*
+         * To resize a region: what is mapped up to keep stays, unless that is beyond size; what is mapped from there to extent
+         * goes. extent is 0 for a creation.
+         */
+        uint64_t keep, extent; /* bytes */
         Backing backing;
         HugePages hugepages;
         NumaPolicy numa;
         bool populate;
-        int fd; /* for BACKING_FILE; borrowed */
+        int fd; /* the file of BACKING_FILE, or of the region that is resized, or -1; borrowed */
 } DonorSpec;
 
 typedef struct DonorResult {
         bool done; /* all went well */
-        bool created; /* the name was made */
+        bool created; /* the name was made, or the resize has begun to change mappings */
         DonorStage stage; /* where it failed */
         int error; /* positive errno, 0 if the process was killed */
         uint64_t value;
@@ -79,7 +87,7 @@ void donor_end(Donor *donor);
 void donor_free(Donor *donor);
 DEFINE_CLEANUP(Donor, donor_free)
 
-/* The process's side: main() of "mshared --donor". */
+/* The process's side, main() of "mshared --donor": donor-child.c, and donor-resize.c for what it maps in a region. */
 int donor_main(const KernelOps *ops, int argc, char **argv);
 
 #define DONOR_REPORT_FD 3

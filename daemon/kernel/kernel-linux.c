@@ -5,11 +5,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mempolicy.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "kernel/kernel.h"
 #include "mshare.h"
 #include "names.h"
+
+/* Of <linux/mshare.h>, which C libraries' headers do not have. */
+#ifndef MSHARE_IOC_MAPS
+#define MSHARE_IOC_MAPS _IO(0xBA, 0x00)
+#endif
 
 static const char *linux_root(void) {
         return MSHAREFS_PATH;
@@ -47,6 +54,23 @@ static int linux_check_root(int root_fd) {
 
 static int linux_mshare(const char *name, uint64_t address, uint64_t length, int oflag, mode_t mode) {
         return mshare(name, (void *) (uintptr_t) address, length, oflag, mode) < 0 ? -errno : 0;
+}
+
+static int linux_attach(int fd, uint64_t address, uint64_t length) {
+        /* Attached until the process exits. */
+        const void *p = mmap((void *) (uintptr_t) address, length, PROT_READ | PROT_WRITE,
+                             MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+
+        return p == MAP_FAILED ? -errno : 0;
+}
+
+static int linux_listing(int fd, int *ret) {
+        int listing = ioctl(fd, MSHARE_IOC_MAPS);
+
+        if (listing < 0)
+                return -errno;
+        *ret = listing;
+        return 0;
 }
 
 static int linux_fdinfo(int fd, char **ret) {
@@ -135,6 +159,8 @@ const KernelOps *kernel_ops(void) {
                 .granule = linux_granule,
                 .check_root = linux_check_root,
                 .mshare = linux_mshare,
+                .attach = linux_attach,
+                .listing = linux_listing,
                 .executable = linux_executable,
                 .fdinfo = linux_fdinfo,
                 .available = linux_available,

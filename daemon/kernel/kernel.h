@@ -25,6 +25,10 @@ typedef struct KernelOps {
         int (*check_root)(int root_fd);
         /* mshare(2). Attaches the caller. */
         int (*mshare)(const char *name, uint64_t address, uint64_t length, int oflag, mode_t mode);
+        /* mmap(2) of an open region file, for reading and writing. Attaches the caller. */
+        int (*attach)(int fd, uint64_t address, uint64_t length);
+        /* What the region of an open region file maps, as a file like /proc/PID/maps; to be closed. */
+        int (*listing)(int fd, int *ret);
         /* The program that knows "--donor": this one. */
         const char *(*executable)(void);
         /* The fdinfo text of an open region file. */

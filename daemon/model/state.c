@@ -17,23 +17,25 @@ void region_record_done(RegionRecord *record) {
 
 char *region_record_format(const RegionRecord *r) {
         _cleanup_(freep) char *name = NULL, *label = NULL;
-        char *text, numa[NUMA_TEXT_MAX];
+        char *text, numa[NUMA_TEXT_MAX], extent[40] = "";
         int k;
 
         name = line_escape(r->name);
         label = line_escape(r->label ?: "");
         if (!name || !label)
                 return NULL;
+        if (r->extent > 0)
+                (void) snprintf(extent, sizeof(extent), "EXTENT=%" PRIu64 "\n", r->extent);
         k = asprintf(&text,
                      "# This is private data of mshared. Do not parse.\n"
                      "VERSION=1\nNAME=%s\nID=%016" PRIx64 "\nADDRESS=%" PRIu64 "\nLENGTH=%" PRIu64 "\nSIZE=%" PRIu64
                      "\nMODE=%03o\nUID=%" PRIu32 "\nGID=%" PRIu32 "\nCREATOR=%" PRIu32
                      "\nBACKING=%s\nHUGEPAGES=%s\nNUMA=%s\nLIFETIME=%s\nLINGER=%" PRIu64 "\nCREATED=%" PRIu64
-                     "\nINODE=%" PRIu64 "\nLABEL=%s\nREADY=%d\nLEASED=%d\n%s",
+                     "\nINODE=%" PRIu64 "\nLABEL=%s\nREADY=%d\nLEASED=%d\n%s%s",
                      name, r->id, r->address, r->length, r->size, (unsigned) r->mode, (uint32_t) r->uid,
                      (uint32_t) r->gid, (uint32_t) r->creator, backing_to_string(r->backing),
                      hugepages_to_string(r->hugepages), numa_format(&r->numa, numa), lifetime_to_string(r->lifetime),
-                     r->linger_usec, r->created_usec, r->inode, label, r->ready, r->leased, r->others ?: "");
+                     r->linger_usec, r->created_usec, r->inode, label, r->ready, r->leased, extent, r->others ?: "");
         return k < 0 ? NULL : text;
 }
 
@@ -58,12 +60,14 @@ enum Key {
         KEY_LABEL,
         KEY_READY,
         KEY_LEASED,
+        KEY_EXTENT,
         _KEY_MAX,
 };
 
 static const char *const keys[_KEY_MAX] = {
-        "VERSION", "NAME",      "ID",   "ADDRESS",  "LENGTH", "SIZE",    "MODE",  "UID",   "GID",   "CREATOR",
-        "BACKING", "HUGEPAGES", "NUMA", "LIFETIME", "LINGER", "CREATED", "INODE", "LABEL", "READY", "LEASED",
+        "VERSION", "NAME",    "ID",      "ADDRESS", "LENGTH",    "SIZE",   "MODE",
+        "UID",     "GID",     "CREATOR", "BACKING", "HUGEPAGES", "NUMA",   "LIFETIME",
+        "LINGER",  "CREATED", "INODE",   "LABEL",   "READY",     "LEASED", "EXTENT",
 };
 
 static int assign_enum(int value, unsigned *ret) {
@@ -118,6 +122,8 @@ static int assign(RegionRecord *r, enum Key key, const char *value) {
                 return parse_bool(value, &r->ready);
         case KEY_LEASED:
                 return parse_bool(value, &r->leased);
+        case KEY_EXTENT:
+                return parse_u64(value, 10, &r->extent);
         default:
                 return -EINVAL;
         }
@@ -147,6 +153,8 @@ static void check(RegionRecord *r, bool *seen) {
                 seen[KEY_ADDRESS] = seen[KEY_LENGTH] = false;
         if (r->size == 0 || (seen[KEY_LENGTH] && r->size > r->length))
                 seen[KEY_SIZE] = false;
+        if (!seen[KEY_SIZE] || r->extent <= r->size || (seen[KEY_LENGTH] && r->extent > r->length))
+                seen[KEY_EXTENT] = false;
 }
 
 static int keep_line(RegionRecord *r, const char *line) {
@@ -215,14 +223,16 @@ int region_record_parse(char *text, RegionRecord *ret) {
                 record.lifetime = LIFETIME_PERSISTENT;
         if (!seen[KEY_INODE])
                 record.inode = 0;
+        if (!seen[KEY_EXTENT])
+                record.extent = 0;
         record.has_id = seen[KEY_ID];
         record.has_size = seen[KEY_SIZE];
         record.has_window = seen[KEY_LENGTH];
         record.has_created = seen[KEY_CREATED];
         record.has_ready = seen[KEY_READY];
-        /* Earlier versions did not write this one. */
+        /* Earlier versions did not write the first, and the second is there only while the size changes. */
         for (size_t i = 0; i < _KEY_MAX; i++)
-                wrong |= !seen[i] && i != KEY_NUMA;
+                wrong |= !seen[i] && i != KEY_NUMA && i != KEY_EXTENT;
         *ret = record;
         record = (RegionRecord){};
         return wrong;

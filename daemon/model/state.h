@@ -17,6 +17,8 @@ typedef struct RegionRecord {
         char *name;
         uint64_t id; /* distinguishes this region's leases from those of an earlier region with the same name */
         uint64_t address, length, size; /* bytes */
+        uint64_t
+                extent; /* while the size changes, up to where there may be mappings: more than size, in bytes; else 0 */
         mode_t mode; /* the mode, or the future mode of a region that is being created */
         uid_t uid;
         gid_t gid;
@@ -35,6 +37,11 @@ typedef struct RegionRecord {
         bool has_id, has_size, has_window, has_created,
                 has_ready; /* after region_record_parse(): whether the text said so */
 } RegionRecord;
+
+/* What the region may take, and so what is charged for it, in bytes. */
+static inline uint64_t region_record_held(const RegionRecord *record) {
+        return record->extent > record->size ? record->extent : record->size;
+}
 
 void region_record_done(RegionRecord *record);
 

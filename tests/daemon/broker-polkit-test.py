@@ -247,7 +247,7 @@ def test_an_answer_holds_for_what_was_asked_about_only(env):
     env.start()
     root, stranger = env.client(0), env.client(MAIL)
     env.allow("org.mshare1.set-mode", "org.mshare1.set-owner", "org.mshare1.remove-region",
-              "org.mshare1.acquire-region")
+              "org.mshare1.acquire-region", "org.mshare1.resize-region")
 
     def remake():
         root.remove("r", force=True)
@@ -260,6 +260,7 @@ def test_an_answer_holds_for_what_was_asked_about_only(env):
     for change in (remake, give_away):
         for member, signature, args in (("SetRegionMode", "su", ["r", 0o666]), ("RemoveRegion", "sa{sv}", ["r", {}]),
                                         ("SetRegionOwner", "suu", ["r", MAIL, 2**32 - 1]),
+                                        ("ResizeRegion", "sta{sv}", ["r", 1 << 21, {}]),
                                         ("AcquireRegion", "ssa{sv}", ["r", "r", {}])):
             env.polkit_do("SetHang", "b", "true")
             stranger.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member=member, signature=signature,
@@ -284,16 +285,17 @@ def test_what_is_done_to_regions_is_asked_with_details(env):
     for action, changed, members in (
             ("set-mode", {"mode": "0604"}, (("SetMode", "u", 0o604),)),
             ("set-owner", {"owner": str(LP)}, (("SetOwner", "uu", LP, 2**32 - 1),)),
+            ("resize-region", {"size": "4096"}, (("Resize", "ta{sv}", 4096, {}),)),
             ("remove-region", {}, (("Remove", "a{sv}", {"force": True}),)),
             ("acquire-region", {}, (("Acquire", "sa{sv}", "r", {}),))):
         for member, signature, *args in members:
             refuses("AccessDenied", c.region, path, member, signature, *args, contains="org.mshare1." + action)
             name = "AcquireRegion" if member == "Acquire" else member.replace("Set", "SetRegion").replace(
-                "Remove", "RemoveRegion")
+                "Remove", "RemoveRegion").replace("Resize", "ResizeRegion")
             refuses("AccessDenied", c.manager, name, "s" + signature, "r", *args, contains="org.mshare1." + action)
         for q in json.loads(env.polkit_do("Report"))["questions"][-2:]:
             equal((q["action"], q["details"]), ("org.mshare1." + action, dict(details, **changed)))
-    equal(len(json.loads(env.polkit_do("Report"))["questions"]), 8)
+    equal(len(json.loads(env.polkit_do("Report"))["questions"]), 10)
 
 
 def test_a_region_that_goes_while_polkit_is_asked_leaves_no_call(env):

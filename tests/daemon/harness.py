@@ -223,6 +223,9 @@ class Client:
         address, length, lease, file = self.manager("OpenRegion", "ssa{sv}", name, access, {})
         return address, length, lease, file
 
+    def resize(self, name: str, size: int, **options: Any) -> Any:
+        return self.manager("ResizeRegion", "sta{sv}", name, size, options)
+
     def remove(self, name: str, **options: Any) -> Any:
         return self.manager("RemoveRegion", "sa{sv}", name, options)
 
@@ -262,7 +265,7 @@ class Env:
         self.runtime = os.path.join(self.top, "run")
         self.config = os.path.join(self.top, "etc")
         self.regions_dir = os.path.join(self.config, "regions.d")
-        for d in (self.kernel, self.kernel + "/fs", self.kernel + "/usage", self.kernel + "/access", self.runtime, self.config,
+        for d in (self.kernel, self.kernel + "/fs", self.kernel + "/usage", self.kernel + "/access", self.kernel + "/maps", self.runtime, self.config,
                   self.config + "/mshared.conf.d", self.regions_dir):
             os.mkdir(d, 0o755)
         for d in (self.runtime, self.kernel + "/fs"):

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sys/mman.h>
 
 #include "kernel/kernel.h"
 #include "mshare.h"
@@ -15,7 +16,10 @@
  *   available     bytes of memory that can be had, in decimal; without it there is no end
  *   nodes         the NUMA nodes with memory, as in 0,2-3; empty: a kernel without NUMA; without it there is node 0
  *   policy        if there: set_policy() writes address, size and policy into it
- *   refuse        an errno in decimal: mshare() fails with it
+ *   refuse        an errno in decimal: mshare() and attach() fail with it
+ *   maps/NAME     what a region maps, as /proc/PID/maps has it; without it nothing. attach() maps anonymous memory there
+ *   hold          if there: attach() waits until it has gone
+ *   attached      if there: attach() appends address and length to it
  *   unsupported   if there: this kernel has no mshare
  */
 static const char *test_root(void) {
@@ -74,11 +78,9 @@ static int double_mshare(const char *name, uint64_t address, uint64_t length, in
         return linkat(AT_FDCWD, path, fs, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }
 
-static int double_fdinfo(int fd, char **ret) {
-        char path[64], target[4096], file[4200];
-        _cleanup_(closep) int root = open_root();
-        _cleanup_(freep) char *text = NULL, *access = NULL;
-        unsigned sharers = 0, resident = 0, pgtables = 0;
+/* The region's name is that of its file. */
+static int name_of(int fd, char *ret, size_t size) {
+        char path[64], target[4096];
         ssize_t n;
 
         (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
@@ -86,11 +88,70 @@ static int double_fdinfo(int fd, char **ret) {
         if (n < 0)
                 return -errno;
         target[n] = 0;
-        (void) snprintf(file, sizeof(file), "usage/%s", strrchr(target, '/') + 1);
+        (void) snprintf(ret, size, "%s", strrchr(target, '/') + 1);
+        return 0;
+}
+
+static int double_listing(int fd, int *ret) {
+        _cleanup_(closep) int root = open_root();
+        char name[256], file[300];
+        int r;
+
+        r = root < 0 ? root : name_of(fd, name, sizeof(name));
+        if (r < 0)
+                return r;
+        (void) snprintf(file, sizeof(file), "maps/%s", name);
+        *ret = openat(root, file, O_RDONLY | O_CLOEXEC);
+        if (*ret < 0 && errno == ENOENT)
+                *ret = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        return *ret < 0 ? -errno : 0;
+}
+
+static int double_attach(int fd, uint64_t address, uint64_t length) {
+        _cleanup_(closep) int root = open_root(), log = -1;
+        _cleanup_(freep) char *refuse = NULL, *line = NULL;
+        _cleanup_(fclosep) FILE *f = NULL;
+        uint64_t start, end;
+        size_t size = 0;
+        int listing, r;
+        uint32_t e;
+
+        if (root < 0)
+                return root;
+        while (faccessat(root, "hold", F_OK, 0) == 0)
+                (void) usleep(10000);
+        if (read_file(root, "refuse", 16, &refuse, NULL) >= 0 && parse_u32(refuse, 10, &e) >= 0)
+                return -(int) e;
+        log = openat(root, "attached", O_WRONLY | O_APPEND | O_CLOEXEC);
+        if (log >= 0 && dprintf(log, "%#" PRIx64 " %" PRIu64 "\n", address, length) < 0)
+                return -EIO;
+        r = double_listing(fd, &listing);
+        if (r < 0)
+                return r;
+        f = fdopen(listing, "r");
+        while (f && getline(&line, &size, f) > 0)
+                if (sscanf(line, "%" SCNx64 "-%" SCNx64, &start, &end) != 2 ||
+                    mmap((void *) (uintptr_t) start, end - start, PROT_READ | PROT_WRITE,
+                         MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED)
+                        return -EBADMSG;
+        return 0;
+}
+
+static int double_fdinfo(int fd, char **ret) {
+        char name[256], file[300];
+        _cleanup_(closep) int root = open_root();
+        _cleanup_(freep) char *text = NULL, *access = NULL;
+        unsigned sharers = 0, resident = 0, pgtables = 0;
+        int r;
+
+        r = name_of(fd, name, sizeof(name));
+        if (r < 0)
+                return r;
+        (void) snprintf(file, sizeof(file), "usage/%s", name);
         if (read_file(root, file, 256, &text, NULL) >= 0 &&
             sscanf(text, "%u %u %u", &sharers, &resident, &pgtables) != 3)
                 return -EBADMSG;
-        (void) snprintf(file, sizeof(file), "access/%s", strrchr(target, '/') + 1);
+        (void) snprintf(file, sizeof(file), "access/%s", name);
         (void) read_file(root, file, 16, &access, NULL);
         if (asprintf(ret, "pos:\t0\nmshare-sharers:\t%u\nmshare-resident-kb:\t%u\nmshare-pgtables-kb:\t%u\n%s%s%s",
                      sharers, resident, pgtables, access ? "mshare-access:\t" : "", access ?: "",
@@ -143,6 +204,8 @@ const KernelOps *kernel_ops(void) {
                 .granule = double_granule,
                 .check_root = double_check_root,
                 .mshare = double_mshare,
+                .attach = double_attach,
+                .listing = double_listing,
                 .executable = double_executable,
                 .fdinfo = double_fdinfo,
                 .available = double_available,

@@ -40,6 +40,42 @@ static RegionRecord sample(void) {
         };
 }
 
+static void test_state_of_a_resize(void) {
+        static const struct {
+                const char *extent;
+                uint64_t want;
+                int parsed;
+        } lines[] = {
+                { "23456", 23456, 0 },
+                /* No more than the window, and more than the size. */
+                { "549755813888", UINT64_C(1) << 39, 0 },
+                { "549755813889", 0, 0 },
+                { "12345", 0, 0 },
+                { "0", 0, 0 },
+                { "-1", 0, 1 },
+                { "", 0, 1 },
+        };
+        RegionRecord a = sample(), b;
+        g_autofree char *settled = region_record_format(&a), *text = NULL;
+
+        g_assert_null(strstr(settled, "EXTENT="));
+        for (size_t i = 0; i < G_N_ELEMENTS(lines); i++) {
+                g_autofree char *more = g_strconcat(settled, "EXTENT=", lines[i].extent, "\n", NULL);
+
+                g_assert_cmpint(parse_state(more, &b), ==, lines[i].parsed);
+                g_assert_cmpuint(b.extent, ==, lines[i].want);
+                g_assert_cmpuint(region_record_held(&b), ==, lines[i].want ?: a.size);
+                region_record_done(&b);
+        }
+        a.extent = 23456;
+        text = region_record_format(&a);
+        g_assert_cmpint(parse_state(text, &b), ==, 0);
+        g_assert_cmpuint(b.size, ==, a.size);
+        g_assert_cmpuint(b.extent, ==, a.extent);
+        region_record_done(&a);
+        region_record_done(&b);
+}
+
 static void test_state_survives_the_file(void) {
         RegionRecord a = sample(), b;
         g_autofree char *text = region_record_format(&a);
@@ -328,6 +364,7 @@ static void test_region_files(void) {
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/state/round-trip", test_state_survives_the_file);
+        g_test_add_func("/state/resize", test_state_of_a_resize);
         g_test_add_func("/state/hostile", test_of_hostile_state_the_rest_is_taken);
         g_test_add("/file/read-write", Dir, NULL, dir_setup, test_files_are_read_whole_or_not, dir_teardown);
         g_test_add("/config/drop-ins", Dir, NULL, dir_setup, test_drop_ins_override_in_their_order, dir_teardown);

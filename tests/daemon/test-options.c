@@ -142,6 +142,21 @@ static void test_removal_knows_force_alone(Fixture *f, gconstpointer unused) {
         g_assert_nonnull(strstr(f->error.message, "force"));
 }
 
+static void test_a_resize_knows_force_and_populate(Fixture *f, gconstpointer unused) {
+        ResizeRequest request = {};
+
+        (void) sd_bus_message_append(begin(f), "a{sv}", 2, "force", "b", 1, "populate", "b", 1);
+        (void) sd_bus_message_seal(f->m, 1, 0);
+        (void) sd_bus_message_rewind(f->m, true);
+        g_assert_cmpint(options_read_resize(f->m, &request, &f->error), >=, 0);
+        g_assert_true(request.force && request.populate);
+        (void) sd_bus_message_append(begin(f), "a{sv}", 1, "force", "s", "yes");
+        (void) sd_bus_message_seal(f->m, 1, 0);
+        (void) sd_bus_message_rewind(f->m, true);
+        g_assert_cmpint(options_read_resize(f->m, &request, &f->error), <, 0);
+        g_assert_nonnull(strstr(f->error.message, "force"));
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add("/options/defaults", Fixture, NULL, setup, test_an_empty_map_means_defaults, teardown);
@@ -149,5 +164,6 @@ int main(int argc, char **argv) {
         g_test_add("/options/file", Fixture, NULL, setup, test_a_file_is_kept_open, teardown);
         g_test_add("/options/wrong", Fixture, NULL, setup, test_wrong_options_are_named, teardown);
         g_test_add("/options/remove", Fixture, NULL, setup, test_removal_knows_force_alone, teardown);
+        g_test_add("/options/resize", Fixture, NULL, setup, test_a_resize_knows_force_and_populate, teardown);
         return g_test_run();
 }

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Changes how much of a region's window is mapped. While that is under way the record holds both sizes: `size` is the smaller
+ * one, which is mapped in any case, and `extent` the larger one, up to which something may be mapped. So whenever the broker
+ * ends, the next one knows what to unmap.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "basic/messages.h"
+#include "core/announce.h"
+#include "core/manager.h"
+#include "core/resize.h"
+#include "errors.h"
+#include "kernel/donor.h"
+
+struct Resize {
+        Region *region;
+        Donor *donor;
+        sd_bus_message *m; /* the call that waits for it, or NULL */
+        Actor by;
+        uint64_t old_size, old_extent, size; /* bytes: before, and as asked for */
+        bool populate, pending;
+        bool trim; /* nothing is to be added: a broker has ended in between, or growing has failed */
+        bool ending;
+        sd_bus_error error; /* the answer after trimming */
+};
+
+static void answer(Resize *r) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = TAKE_PTR(r->m);
+
+        if (!m)
+                return;
+        if (sd_bus_error_is_set(&r->error))
+                (void) sd_bus_reply_method_error(m, &r->error);
+        else
+                (void) sd_bus_reply_method_return(m, NULL);
+}
+
+static void resize_done(Resize *r) {
+        r->region->resize = NULL;
+        donor_free(r->donor);
+        if (r->pending)
+                users_discharge(&r->region->manager->users, r->by.uid, LIMIT_USER_PENDING, 1);
+        actor_done(&r->by);
+        sd_bus_message_unref(r->m);
+        sd_bus_error_free(&r->error);
+        free(r);
+}
+
+void resize_free(Resize *r) {
+        if (!r)
+                return;
+        if (r->m && !sd_bus_error_is_set(&r->error))
+                (void) sd_bus_error_setf(&r->error, ERROR_NO_SUCH_REGION,
+                                         "Region '%s' was removed while it was being resized", r->region->record.name);
+        answer(r);
+        resize_done(r);
+}
+
+void resize_end(Resize *r) {
+        /* No answer: the bus reports the broker's exit to the caller. */
+        r->m = sd_bus_message_unref(r->m);
+        r->ending = true;
+        donor_end(r->donor);
+}
+
+/* Writes both sizes, and counts what the region may take now. 0 or negative errno with nothing changed. */
+static int set_sizes(Region *region, uint64_t size, uint64_t extent) {
+        RegionRecord *rec = &region->record;
+        uint64_t old_size = rec->size, old_extent = rec->extent, held;
+        Manager *m = region->manager;
+        int r = 0;
+
+        rec->size = size;
+        rec->extent = extent > size ? extent : 0;
+        held = region_record_held(rec);
+        if (held > region->bytes_charged)
+                r = users_charge_forced(&m->users, region->payer, LIMIT_USER_BYTES, held - region->bytes_charged);
+        if (r < 0) {
+                rec->size = old_size;
+                rec->extent = old_extent;
+                return r;
+        }
+        r = region_save(region);
+        if (r < 0) {
+                rec->size = old_size;
+                rec->extent = old_extent;
+                if (held > region->bytes_charged)
+                        users_discharge(&m->users, region->payer, LIMIT_USER_BYTES, held - region->bytes_charged);
+                return r;
+        }
+        if (held < region->bytes_charged)
+                users_discharge(&m->users, region->payer, LIMIT_USER_BYTES, region->bytes_charged - held);
+        region->bytes_charged = held;
+        if (size != old_size)
+                region_mark(region, REGION_DIRTY_SIZE);
+        return 0;
+}
+
+static void error_from_donor(const Resize *r, const DonorResult *res, sd_bus_error *error) {
+        static const char *const attempts[_DONOR_STAGE_MAX] = {
+                [DONOR_START] = "start",
+                [DONOR_NODES] = "use the nodes of its memory policy",
+                [DONOR_FILE] = "make more memory",
+                [DONOR_MMAP] = "map more memory",
+                [DONOR_ADVISE] = "set its huge pages for more memory",
+                [DONOR_POLICY] = "set its memory policy for more memory",
+                [DONOR_MEMORY] = "populate more memory, because it is not available",
+                [DONOR_POPULATE] = "populate more memory",
+                [DONOR_ATTACH] = "attach to it",
+                [DONOR_CUT] = "unmap its end",
+        };
+        const char *name = r->region->record.name, *attempt = attempts[res->stage];
+
+        if (res->error == 0)
+                (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                         "The process that was resizing region '%s' was killed (out of memory?)", name);
+        else if (res->stage == DONOR_MMAP && res->error == EEXIST)
+                (void) sd_bus_error_setf(error, ERROR_REGION_BUSY,
+                                         "Region '%s' cannot grow to %" PRIu64
+                                         " bytes: a process has mapped something of its own in its window, %" PRIu64
+                                         " bytes from the start; see \"msharectl maps\"",
+                                         name, r->size, res->value);
+        else
+                (void) sd_bus_error_setf(error, res->error == ENOMEM ? SD_BUS_ERROR_NO_MEMORY : SD_BUS_ERROR_FAILED,
+                                         "Region '%s' cannot be resized to %" PRIu64
+                                         " bytes: the broker's helper cannot %s: %s",
+                                         name, r->size, attempt ?: "go on", strerror(res->error));
+}
+
+static int start_donor(Resize *r);
+
+/* What is mapped beyond the size goes, then the answer is sent. */
+static void start_trim(Resize *r) {
+        Region *region = r->region;
+        int k;
+
+        donor_free(r->donor);
+        r->donor = NULL;
+        r->trim = true;
+        k = start_donor(r);
+        if (k >= 0)
+                return;
+        log_region(&region->manager->log, LOG_ERR, NULL, region->record.name,
+                   "Cannot unmap what is beyond the size of region %s, %" PRIu64 " bytes, before the next start: %s",
+                   region->record.name, region->record.size, strerror(-k));
+        answer(r);
+        resize_done(r);
+}
+
+static void fail(Resize *r, const DonorResult *result) {
+        Region *region = r->region;
+        Manager *m = region->manager;
+        int k;
+
+        error_from_donor(r, result, &r->error);
+        log_change(&m->log, LOG_NOTICE, NULL, region->record.name, &r->by, "Cannot resize region %s: %s",
+                   region->record.name, r->error.message ?: r->error.name);
+        if (result->created || result->error == 0) {
+                start_trim(r);
+                return;
+        }
+        /* It has not begun. */
+        k = set_sizes(region, r->old_size, r->old_extent);
+        if (k < 0)
+                log_region(&m->log, LOG_ERR, NULL, region->record.name, "Cannot save the state of region %s: %s",
+                           region->record.name, strerror(-k));
+        answer(r);
+        resize_done(r);
+}
+
+static void trimmed(Resize *r, const DonorResult *result) {
+        Region *region = r->region;
+        Manager *m = region->manager;
+        int k = result->done ? set_sizes(region, region->record.size, 0) : result->error ? -result->error : -EINTR;
+
+        if (k < 0)
+                log_region(&m->log, LOG_ERR, NULL, region->record.name,
+                           "Something may still be mapped beyond the size of region %s, %" PRIu64
+                           " bytes; the next resize or the next start of the broker unmaps it: %s",
+                           region->record.name, region->record.size, strerror(-k));
+        answer(r);
+        resize_done(r);
+}
+
+static void donor_progress(uint64_t bytes, void *userdata) {
+}
+
+static void donor_done(const DonorResult *result, void *userdata) {
+        Resize *r = userdata;
+        Region *region = r->region;
+        Manager *m = region->manager;
+        int k;
+
+        if (r->ending) {
+                resize_done(r);
+                return;
+        }
+        if (r->trim) {
+                trimmed(r, result);
+                return;
+        }
+        if (!result->done) {
+                fail(r, result);
+                return;
+        }
+        k = set_sizes(region, r->size, 0);
+        if (k < 0) {
+                /* The next broker would unmap what is new, and not tell its users. */
+                (void) sd_bus_error_setf(&r->error, SD_BUS_ERROR_FAILED, "Cannot save the state of region '%s': %s",
+                                         region->record.name, strerror(-k));
+                start_trim(r);
+                return;
+        }
+        log_change(&m->log, LOG_NOTICE, MESSAGE_SIZE_SET, region->record.name, &r->by,
+                   "Size of region %s set from %" PRIu64 " to %" PRIu64 " bytes", region->record.name, r->old_size,
+                   r->size);
+        answer(r);
+        resize_done(r);
+}
+
+static int start_donor(Resize *r) {
+        const RegionRecord *rec = &r->region->record;
+        Manager *m = r->region->manager;
+        _cleanup_(closep) int fd = -1;
+        DonorSpec spec = {
+                .name = rec->name,
+                .address = rec->address,
+                .length = rec->length,
+                .size = r->trim ? rec->size : r->size,
+                .keep = r->trim ? rec->size : r->old_size,
+                .extent = r->trim || r->size < r->old_size ? region_record_held(rec)
+                          : r->old_extent > 0              ? r->old_extent
+                                                           : r->old_size,
+                .backing = rec->backing,
+                .hugepages = rec->hugepages,
+                .numa = rec->numa,
+                .populate = r->populate && !r->trim,
+        };
+        struct stat st;
+        int k;
+
+        k = kernel_open_region(&m->kernel, rec->name, true, &fd, &st);
+        if (k >= 0 && rec->inode != 0 && st.st_ino != rec->inode)
+                k = -ESTALE;
+        if (k < 0)
+                return k;
+        spec.fd = fd;
+        return donor_start(m->event, m->kernel.ops->executable(), &spec, donor_progress, donor_done, r, &r->donor);
+}
+
+static Resize *resize_new(Region *region, uint64_t size) {
+        Resize *r = calloc(1, sizeof(*r));
+
+        if (!r)
+                return NULL;
+        *r = (Resize){
+                .region = region,
+                .old_size = region->record.size,
+                .old_extent = region->record.extent,
+                .size = size,
+                .by = { .uid = (uid_t) -1 },
+        };
+        region->resize = r;
+        return r;
+}
+
+void resize_finish(Region *region) {
+        const RegionRecord *rec = &region->record;
+        Resize *r;
+
+        if (rec->extent <= rec->size || region->resize)
+                return;
+        log_region(&region->manager->log, LOG_NOTICE, NULL, rec->name,
+                   "Region %s was left in the middle of a resize; unmapping what is beyond %" PRIu64 " bytes",
+                   rec->name, rec->size);
+        r = resize_new(region, rec->size);
+        if (r)
+                start_trim(r);
+        else
+                log_message(&region->manager->log, LOG_ERR, "Out of memory");
+}
+
+static int check_window(const RegionRecord *rec, uint64_t size, sd_bus_error *error) {
+        if (size <= rec->length)
+                return 0;
+        return sd_bus_error_setf(error, ERROR_INVALID_SIZE,
+                                 "%" PRIu64 " bytes do not fit in the window of region '%s', which has %" PRIu64
+                                 " bytes; a region keeps its window, so make a new one with the option 'maximum'",
+                                 size, rec->name, rec->length);
+}
+
+static int check_backing(const RegionRecord *rec, uint64_t size, sd_bus_error *error) {
+        switch (rec->backing) {
+        case BACKING_ANONYMOUS:
+        case BACKING_MEMFD:
+                return 0;
+        case BACKING_FILE:
+                if (size <= rec->size)
+                        return 0;
+                return sd_bus_error_setf(error, SD_BUS_ERROR_NOT_SUPPORTED,
+                                         "Region '%s' has backing 'file' and %" PRIu64 " bytes, so it cannot grow to "
+                                         "%" PRIu64
+                                         ": the broker does not keep the file; a region with a file can only shrink",
+                                         rec->name, rec->size, size);
+        default:
+                return sd_bus_error_setf(error, SD_BUS_ERROR_NOT_SUPPORTED,
+                                         "Region '%s' has backing '%s', which cannot be resized: expected 'anonymous', "
+                                         "'memfd' or 'file'",
+                                         rec->name, backing_to_string(rec->backing));
+        }
+}
+
+/* The region's creator pays for what is added. */
+static int check_limit(Region *region, const Identity *who, uint64_t size, sd_bus_error *error) {
+        Manager *m = region->manager;
+        uint64_t max = m->config.limits.max[LIMIT_USER_BYTES];
+        uint64_t bytes = users_count(&m->users, region->payer, LIMIT_USER_BYTES), more;
+
+        if (who->uid == 0 || region->payer == 0 || size <= region->bytes_charged)
+                return 0;
+        more = size - region->bytes_charged;
+        if (bytes <= max && more <= max - bytes)
+                return 0;
+        return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                 "%" PRIu64 " bytes more for region '%s' are too many: of %" PRIu64 " %s, user %" PRIu32
+                                 ", %" PRIu64 " are in use; %s= in mshared.conf sets the limit",
+                                 more, region->record.name, max, limit_meaning(LIMIT_USER_BYTES),
+                                 (uint32_t) region->payer, bytes, limit_name(LIMIT_USER_BYTES));
+}
+
+static int start(Region *region, Call *call, const ResizeRequest *request, sd_bus_error *error) {
+        const RegionRecord *rec = &region->record;
+        uint64_t held = region_record_held(rec);
+        Resize *r;
+        int k;
+
+        r = resize_new(region, request->size);
+        if (!r)
+                return -ENOMEM;
+        r->populate = request->populate;
+        call_actor(call, &r->by);
+        k = call_take_charge(call, error);
+        if (k < 0) {
+                resize_done(r);
+                return k;
+        }
+        r->pending = true;
+        /* Before anything changes in the kernel. */
+        k = set_sizes(region, request->size < rec->size ? request->size : rec->size,
+                      request->size > held ? request->size : held);
+        if (k >= 0) {
+                k = start_donor(r);
+                if (k < 0)
+                        (void) set_sizes(region, r->old_size, r->old_extent);
+        }
+        if (k < 0) {
+                resize_done(r);
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                         "Cannot start resizing region '%s' to %" PRIu64 " bytes: %s", rec->name,
+                                         request->size, strerror(-k));
+        }
+        r->m = sd_bus_message_ref(call_message(call));
+        return 1;
+}
+
+int region_resize(Region *region, Call *call, const ResizeRequest *request, sd_bus_error *error) {
+        const RegionRecord *rec = &region->record;
+        const Identity *who = call_identity(call);
+        bool less = request->size < rec->size;
+        int r;
+
+        if (request->size == 0)
+                return sd_bus_error_setf(error, ERROR_INVALID_SIZE,
+                                         "Invalid size of 0 bytes: expected at least 1; to remove the region, use "
+                                         "RemoveRegion");
+        /* The window is not for everyone to know. */
+        if (who->uid == rec->uid || who->uid == 0 || region_admits(region, who, ACCESS_READ)) {
+                r = check_window(rec, request->size, error);
+                if (r < 0)
+                        return r;
+        }
+        r = check_backing(rec, request->size, error);
+        if (r < 0)
+                return r;
+        /* The owner may remove the region, and so may give back a part of it. */
+        if (who->uid != rec->uid || request->size > rec->size) {
+                RegionRecord asked = *rec;
+
+                asked.size = request->size;
+                r = authorize_region(call, "org.mshare1.resize-region", &asked, rec->mode, rec->uid, rec->gid, error);
+                if (r <= 0)
+                        return r;
+        }
+        r = check_window(rec, request->size, error);
+        if (r >= 0)
+                r = region_check_ready(region, error);
+        if (r < 0)
+                return r;
+        if (region->resize)
+                return sd_bus_error_setf(error, ERROR_REGION_BUSY, "Region '%s' is already being resized", rec->name);
+        if (less && !request->force) {
+                r = region_check_unused(region, "they get SIGBUS where they use the end that is cut off", error);
+                if (r < 0)
+                        return r;
+        }
+        r = check_limit(region, who, request->size, error);
+        if (r < 0)
+                return r;
+        if (request->size == rec->size && rec->extent == 0) {
+                r = sd_bus_reply_method_return(call_message(call), NULL);
+                return r < 0 ? r : 1;
+        }
+        return start(region, call, request, error);
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "core/region.h"
+
+/*
+ * Gives back what is mapped beyond the size of a region whose record says that there may be something: the broker ended while
+ * the size changed. Does nothing for other regions. What fails is logged.
+ */
+void resize_finish(Region *region);
+/* The region goes, or the manager: answers the call that waits with an error. Takes NULL. */
+void resize_free(Resize *resize);
+/* Stops because the broker exits; waits for the donor to exit. The call is not answered, and the next run gives back the rest. */
+void resize_end(Resize *resize);
