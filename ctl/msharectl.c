@@ -28,6 +28,7 @@ const struct verb verbs[] = {
         { "show", "[NAME...]", "Show properties, for programs", 0, -1, false, verb_show },
         { "top", "", "Show regions, updated continuously", 0, 0, false, verb_top },
         { "create", "NAME SIZE", "Create a region", 2, 2, false, verb_create },
+        { "resize", "NAME SIZE", "Map more or less memory in a region", 2, 2, false, verb_resize },
         { "remove", "NAME...", "Remove regions", 1, -1, false, verb_remove },
         { "chmod", "MODE NAME...", "Change the permissions", 2, -1, false, verb_chmod },
         { "chown", "OWNER[:GROUP] NAME...", "Change owner and group", 2, -1, false, verb_chown },

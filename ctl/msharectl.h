@@ -33,6 +33,7 @@ struct arguments {
         char **command; /* what stands after "--", NULL-terminated; NULL if "--" does not */
 
         const char *mode, *owner, *backing, *lifetime, *linger, *address, *hugepages, *numa, *label, *file;
+        const char *maximum;
         const char *fallback, *min_size, *sort, *wait, *output, *delay, *iterations, *host, *machine;
         bool populate, force, batch, addresses, sharers, value, help, version;
         const char **properties; /* those that were asked for; none: all */
@@ -50,6 +51,7 @@ int verb_maps(const struct arguments *a);
 int verb_metrics(const struct arguments *a);
 int verb_monitor(const struct arguments *a);
 int verb_remove(const struct arguments *a);
+int verb_resize(const struct arguments *a);
 int verb_run(const struct arguments *a);
 int verb_show(const struct arguments *a);
 int verb_status(const struct arguments *a);

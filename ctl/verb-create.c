@@ -19,7 +19,7 @@
 /* Turns the words of the command line into the broker's options. */
 struct wish {
         const char *name;
-        uint64_t size, address, linger;
+        uint64_t size, maximum, address, linger;
         uint32_t mode;
         struct owner owner;
         int fd;
@@ -32,6 +32,10 @@ static int parse_words(const struct arguments *a, struct wish *w) {
 
         if (parse_amount(a->names[1], &w->size) < 0) {
                 complain("Size \"%s\" is not " AMOUNT_FORM, a->names[1]);
+                return STATUS_USAGE;
+        }
+        if (a->maximum && parse_amount(a->maximum, &w->maximum) < 0) {
+                complain("--maximum=%s is not " AMOUNT_FORM, a->maximum);
                 return STATUS_USAGE;
         }
         if (a->address && parse_address(a->address, &w->address) < 0) {
@@ -85,6 +89,8 @@ static int append_options(sd_bus_message *m, const struct arguments *a, const st
                 r = sd_bus_message_append(m, "{sv}", "fd", "h", w->fd);
         if (r >= 0 && a->populate)
                 r = sd_bus_message_append(m, "{sv}", "populate", "b", 1);
+        if (r >= 0 && a->maximum)
+                r = sd_bus_message_append(m, "{sv}", "maximum", "t", w->maximum);
         if (r >= 0 && a->hugepages)
                 r = sd_bus_message_append(m, "{sv}", "hugepages", "s", a->hugepages);
         if (r >= 0 && a->numa)

@@ -85,7 +85,10 @@ const char *mshare_region_name(const mshare_region *region);
 void *mshare_region_address(const mshare_region *region);
 /* Bytes of the window, a multiple of the granule. */
 size_t mshare_region_length(const mshare_region *region);
-/* Bytes from the start of the window that the region's creator asked for; beyond them nothing need be mapped. */
+/*
+ * Bytes from the start of the window that the region had when it was acquired; beyond them nothing need be mapped. A region that
+ * is resized later has another size, which the broker's property Size tells.
+ */
 size_t mshare_region_size(const mshare_region *region);
 /* The kind of memory: "anonymous", "memfd", "hugetlb", "file", "empty"; the handle owns the string. */
 const char *mshare_region_backing(const mshare_region *region);

@@ -18,9 +18,9 @@ __msharectl_units() {
 
 _msharectl() {
         local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i n=0
-        local verbs='list status show top create remove chmod chown clients maps check metrics monitor run help'
+        local verbs='list status show top create resize remove chmod chown clients maps check metrics monitor run help'
         local options='-h --help --version --json= --no-pager --no-legend --no-ask-password -H --host= -M --machine= -q --quiet'
-        local create='--mode= --owner= --backing= --file= --populate --lifetime= --linger= --address= --hugepages= --numa= --label='
+        local create='--mode= --owner= --backing= --file= --populate --maximum= --lifetime= --linger= --address= --hugepages= --numa= --label='
 
         COMPREPLY=()
         # readline splits at "=": bring option and value together again.
@@ -41,7 +41,7 @@ _msharectl() {
         --owner) COMPREPLY=($(compgen -u -- "$cur")) && return ;;
         --host | -H) COMPREPLY=($(compgen -A hostname -- "$cur")) && return ;;
         --file | --output) COMPREPLY=($(compgen -f -- "$cur")) && return ;;
-        --mode | --linger | --address | --label | --min-size | --wait | --delay | -d | --iterations | -n | --machine | -M) return ;;
+        --mode | --linger | --address | --label | --min-size | --maximum | --wait | --delay | -d | --iterations | -n | --machine | -M) return ;;
         esac
         if [[ $words ]]; then
                 COMPREPLY=($(compgen -W "$words" -- "$cur"))
@@ -70,6 +70,7 @@ _msharectl() {
                 top) options+=' -b --batch -n --iterations= -d --delay= --sort=' ;;
                 show) options+=' -p --property= --value' ;;
                 create) options+=" $create" ;;
+                resize) options+=' --force --populate' ;;
                 remove) options+=' --force' ;;
                 run) options+=' --fallback= --min-size= --' ;;
                 esac
@@ -82,7 +83,7 @@ _msharectl() {
         '') words=$verbs ;;
         help) [[ $n == 0 ]] && words=$verbs ;;
         status | show | remove | monitor) words=$(__msharectl_regions) ;;
-        clients | maps) [[ $n == 0 ]] && words=$(__msharectl_regions) ;;
+        clients | maps | resize) [[ $n == 0 ]] && words=$(__msharectl_regions) ;;
         check) if [[ $n == 0 ]]; then words=$(__msharectl_units); elif [[ $n == 1 ]]; then words=$(__msharectl_regions); fi ;;
         run) if [[ $n == 0 ]]; then words=$(__msharectl_regions); else words='--'; fi ;;
         chmod) if [[ $n == 0 ]]; then words='0600 0640 0660 0644 0666'; else words=$(__msharectl_regions); fi ;;

@@ -28,7 +28,7 @@ completes() {
         fi
 }
 
-completes 'list status show top create remove chmod chown clients maps check metrics monitor run help' ''
+completes 'list status show top create resize remove chmod chown clients maps check metrics monitor run help' ''
 completes 'status' sta
 completes 'show' help sh
 completes 'saved' list --sort = sa
@@ -40,6 +40,11 @@ completes '--backing=' create x 5M --ba
 completes 'anonymous memfd hugetlb file empty' create x 5M --backing =
 completes 'while-leased' create x 5M --lifetime = w
 completes '--force' remove --f
+completes '--force' resize x --f
+completes '--populate' resize x 5M --p
+completes 'pgdata' resize pg
+completes '' resize pgdata ''
+completes '--maximum=' create x 5M --max
 completes '' status --f
 completes 'status' -H other sta
 completes '--host=' list --ho

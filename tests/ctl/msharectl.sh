@@ -95,6 +95,17 @@ check 'every backing' sh -ec "for b in anonymous memfd hugetlb empty; do '$ctl' 
 touch "$out/file"
 check 'a file is handed over open' create_with o "backing=file fd=0 " --backing=file "--file=$out/file"
 check 'populate' create_with o 'populate=1 ' --populate
+check 'maximum' create_with o 'maximum=1099511627776 ' --maximum=1T
+check 'a maximum that is none' run 2 '' 'msharectl: --maximum=big is not a number of bytes .*' create o 1M --maximum=big
+"$ctl" create -q sized 1M
+check 'resize' run 0 '' '' resize sized 2G
+check 'the size' run 0 '2147483648 ' '' show -p Size --value sized
+check 'without options' options_are sized ''
+check 'resize with all options' run 0 '' '' resize sized 1M --force --populate
+check 'which the broker gets' options_are sized 'force=1 populate=1 '
+check 'a size that is none, as a word' run 2 '' 'msharectl: Size "much" is not a number of bytes .*' resize sized much
+check 'resize a missing region' run 3 '' 'msharectl: Cannot resize the region: There is no region "z" ' resize z 1M
+"$ctl" remove sized
 check 'lifetime and linger' create_with o 'lifetime=while-leased linger=300000000 ' --lifetime=while-leased --linger=5min
 check 'address' create_with o 'address=70368744177664 ' --address=0x400000000000
 check 'hugepages' create_with o 'hugepages=always ' --hugepages=always

@@ -239,6 +239,24 @@ static int remove_region(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return sd_bus_reply_method_return(m, NULL);
 }
 
+static int resize_region(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        struct fake_region *r;
+        const char *name;
+        uint64_t size;
+        int k;
+
+        k = sd_bus_message_read(m, "st", &name, &size);
+        if (k < 0)
+                return k;
+        r = fake_region_find(userdata, name);
+        if (!r)
+                return no_such(error, name);
+        r->size = size;
+        r->options[0] = '\0';
+        k = read_options(m, r, error);
+        return k < 0 ? k : sd_bus_reply_method_return(m, NULL);
+}
+
 static int set_mode(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         struct fake_region *r;
         const char *name;
@@ -412,6 +430,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD("CreateRegion", "stua{sv}", "ott", create_region, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("AcquireRegion", "ssa{sv}", "tth", acquire_region, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("OpenRegion", "ssa{sv}", "tthh", acquire_region, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("ResizeRegion", "sta{sv}", "", resize_region, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("RemoveRegion", "sa{sv}", "", remove_region, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("SetRegionMode", "su", "", set_mode, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("SetRegionOwner", "suu", "", set_owner, SD_BUS_VTABLE_UNPRIVILEGED),
