@@ -125,7 +125,7 @@ static int help(void) {
                       "                             and wait until it is removed\n"
                       "     --region-start NAME     Create it and exit\n"
                       "     --region-stop NAME      Remove that region\n"
-                      "     --region-reload NAME    Set the mode and owner that the file has now\n\n"
+                      "     --region-reload NAME    Set the mode, owner and size that the file has now\n\n"
                       "The last four are what mshare-region@NAME.service runs. See mshared(8).\n");
         return EXIT_SUCCESS;
 }

@@ -64,6 +64,8 @@ int client_append_options(sd_bus_message *m, const RegionFile *f, const Owner *o
                 r = append_option(m, "label", "s", f->label);
         if (r >= 0 && f->address_set)
                 r = append_option(m, "address", "t", f->address);
+        if (r >= 0 && f->maximum > 0)
+                r = append_option(m, "maximum", "t", f->maximum);
         if (r >= 0 && f->populate)
                 r = append_option(m, "populate", "b", 1);
         if (r >= 0 && fd >= 0)

@@ -16,6 +16,13 @@ typedef struct Owner {
         uint32_t uid, gid;
 } Owner;
 
+/* region-unit.c: reads the file of the region's unit. 0, or negative errno after saying on standard error what is wrong. */
+int unit_load_file(const char *name, RegionFile *ret);
+/* The owner that the file names; errors as above. */
+int unit_resolve(const RegionFile *file, Owner *ret);
+/* The exit status of a command that ends with r; says what failed. */
+int unit_finish(const char *what, const char *name, int r, const sd_bus_error *error);
+
 /* Calls a method of the manager; the first argument is the region's name. */
 int client_call(sd_bus *bus, sd_bus_error *error, sd_bus_message **reply, const char *method, const char *types, ...);
 /* The options of CreateRegion. fd is for Backing=file and is borrowed, or is -1. */

@@ -63,6 +63,7 @@ static int assign(const char *section, const char *key, const char *value, void 
                 { "Address", "expected bytes in decimal, or in hexadecimal after 0x" },
                 { "Path", "expected an absolute path" },
                 { "Label", "expected some text without control characters" },
+                { "MaximumSize", "expected " AMOUNT_FORM },
                 { "For", "expected postgresql:VERSION/CLUSTER" },
         };
         RegionFile *f = assigned;
@@ -108,6 +109,8 @@ static int assign(const char *section, const char *key, const char *value, void 
                 return *value == '/' ? free_and_strdup(&f->path, value) : -EINVAL;
         case 12:
                 return text_is_printable(value) ? assign_text(value, &f->label) : -EINVAL;
+        case 13:
+                return parse_amount(value, &f->maximum);
         default:
                 return assign_server(value, &f->server);
         }
@@ -132,6 +135,8 @@ int region_file_parse(const char *filename, char *text, bool quiet, RegionFile *
                 wrong = "Size=auto needs For=, which names the server to ask";
         else if (!f.size_auto && f.server)
                 wrong = "For= requires Size=auto";
+        else if (f.maximum > 0 && !f.size_auto && f.maximum < f.size)
+                wrong = "MaximumSize= is less than Size=";
         if (wrong) {
                 if (!quiet)
                         (void) fprintf(stderr, "%s: %s.\n", filename, wrong);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The commands that mshare-region@.service runs: start, run, stop and reload. */
+/* The commands that mshare-region@.service runs: start, run and stop. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +30,7 @@ static int say(int r, const char *format, ...) {
         return r;
 }
 
-static int load_file(const char *name, RegionFile *ret) {
+int unit_load_file(const char *name, RegionFile *ret) {
         const char *dirs[] = { getenv("CONFIGURATION_DIRECTORY") ?: "/etc/mshare", "/run/mshare", "/usr/lib/mshare" };
         int r;
 
@@ -54,7 +54,7 @@ static int load_file(const char *name, RegionFile *ret) {
                    name);
 }
 
-static int resolve(const RegionFile *file, Owner *ret) {
+int unit_resolve(const RegionFile *file, Owner *ret) {
         const struct passwd *pw;
         const struct group *gr;
         Owner owner = {};
@@ -182,7 +182,7 @@ static int start(Start *s, const char *name, const RegionFile *f, const Owner *o
         }
 }
 
-static int finish(const char *what, const char *name, int r, const sd_bus_error *error) {
+int unit_finish(const char *what, const char *name, int r, const sd_bus_error *error) {
         if (r >= 0)
                 return EXIT_SUCCESS;
         (void) fprintf(stderr, "Cannot %s region %s: %s.\n", what, name,
@@ -206,7 +206,7 @@ static int start_declared(Start *s, const char *name, sd_bus_error *error) {
         Owner owner = {};
         int r;
 
-        if (load_file(name, &f) < 0 || resolve(&f, &owner) < 0)
+        if (unit_load_file(name, &f) < 0 || unit_resolve(&f, &owner) < 0)
                 return EXIT_FAILURE;
         if (f.size_auto && region_size_ask(f.server, &f.size) < 0)
                 return EXIT_FAILURE;
@@ -220,7 +220,7 @@ static int start_declared(Start *s, const char *name, sd_bus_error *error) {
                 r = start(s, name, &f, &owner, fd, error);
         if (r == -ECANCELED && s->stopped)
                 return say(EXIT_FAILURE, "The start was cancelled, and region %s was not created.\n", name);
-        return finish("make", name, r, error);
+        return unit_finish("make", name, r, error);
 }
 
 int region_unit_start(const char *name) {
@@ -240,7 +240,7 @@ int region_unit_run(const char *name) {
         if (r != EXIT_SUCCESS)
                 return r;
         r = start_keep(&s, name, &removed, &error);
-        return finish(removed ? "remove" : "follow", name, r, &error);
+        return unit_finish(removed ? "remove" : "follow", name, r, &error);
 }
 
 int region_unit_stop(const char *name) {
@@ -251,23 +251,5 @@ int region_unit_stop(const char *name) {
         r = sd_bus_open_system(&bus);
         if (r >= 0)
                 r = client_remove_region(bus, name, &error);
-        return finish("remove", name, r, &error);
-}
-
-int region_unit_reload(const char *name) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        _cleanup_(region_file_done) RegionFile f = {};
-        _cleanup_(freep) char *path = NULL;
-        Owner owner = {};
-        int r;
-
-        if (load_file(name, &f) < 0 || resolve(&f, &owner) < 0)
-                return EXIT_FAILURE;
-        r = sd_bus_open_system(&bus);
-        if (r >= 0)
-                r = client_get_path(bus, name, &path, &error);
-        if (r >= 0)
-                r = client_apply(bus, name, path, f.mode, &owner, &error);
-        return finish("change", name, r, &error);
+        return unit_finish("remove", name, r, &error);
 }

@@ -12,11 +12,13 @@ int region_unit_start(const char *name);
 /* As region_unit_start(), and then waits until the region is removed. SIGTERM and SIGINT remove it. */
 int region_unit_run(const char *name);
 int region_unit_stop(const char *name);
+/* Gives the region the mode, owner and size that the file has now; names on standard error what has changed besides. */
 int region_unit_reload(const char *name);
 
 /* What the file says. */
 typedef struct RegionFile {
         uint64_t size; /* bytes; 0: not given, or to be asked */
+        uint64_t maximum; /* bytes that the region can grow to; 0: not given */
         bool size_auto;
         char *server; /* the server to ask for the size; or NULL */
         mode_t mode;

@@ -51,6 +51,49 @@ def declare(env, name, text="Size=8M\nMode=0640\nUser=games\nPopulate=yes\n"):
         f.write("[Region]\n" + text)
 
 
+def test_a_reload_resizes_and_names_what_it_ignores(env):
+    env.start()
+    root = env.client(0)
+    path = "/org/mshare1/region/r"
+
+    def size():
+        return root.get(path, REGION_IFACE, "Size")
+
+    declare(env, "less", "Size=8M\nMaximumSize=4M\n")
+    r = unit(env, "start", "less")
+    assert r.returncode == 1 and "MaximumSize= is less than Size=" in r.stderr, r.stderr
+    declare(env, "r", "Size=8M\nMaximumSize=600G\nLabel=mine\n")
+    equal(unit(env, "start", "r").returncode, 0)
+    equal(root.list()["r"]["length"], 2 * GRANULE)
+    # Nothing has changed, nothing is said.
+    r = unit(env, "reload", "r")
+    equal((r.returncode, r.stderr), (0, ""))
+    declare(env, "r", "Size=16M\nMaximumSize=600G\nLabel=mine\nPopulate=yes\n")
+    r = unit(env, "reload", "r")
+    equal((r.returncode, r.stderr), (0, "Region r has 16777216 bytes now; it had 8388608.\n"))
+    equal(size(), 16 << 20)
+    # Not under those who use it; mode and owner are as declared in any case.
+    root.manager("SetRegionMode", "su", "r", 0o666)
+    lease = env.client(MAIL).acquire("r")
+    assert lease
+    declare(env, "r", "Size=1M\nMaximumSize=600G\nLabel=mine\nMode=0640\n")
+    r = unit(env, "reload", "r")
+    assert r.returncode == 1 and "1 clients" in r.stderr and "force" in r.stderr, r.stderr
+    equal((size(), root.list()["r"]["mode"]), (16 << 20, 0o640))
+    declare(env, "r", "Size=2048G\nMaximumSize=2048G\n")
+    r = unit(env, "reload", "r")
+    assert r.returncode == 1 and str(2 * GRANULE) in r.stderr, r.stderr
+    declare(env, "r", "Size=16M\nMaximumSize=2T\nBacking=memfd\nNUMA=interleave\nLifetime=while-leased\nLingerSec=5\n"
+            "Address=0x400000000000\nLabel=yours\n")
+    r = unit(env, "reload", "r")
+    equal(r.returncode, 0)
+    said = r.stderr.splitlines()
+    equal([line.split("=")[0] for line in said],
+          ["Backing", "NUMA", "Lifetime", "Label", "LingerSec", "Address", "MaximumSize"])
+    equal(said[1], "NUMA=interleave is ignored: region r has 'default', and only a restart of its unit changes that.")
+    equal((size(), root.get(path, REGION_IFACE, "Backing")), (16 << 20, "anonymous"))
+
+
 def start_unit(env, name):
     return subprocess.Popen([env.binary, "--region-start", name], env=env.environ(), stderr=subprocess.PIPE, text=True)
 
