@@ -7,7 +7,7 @@
 #include "policy/caller.h"
 
 /*
- * Asks polkit, without waiting for it.
+ * Calls that need polkit's permission. The broker never waits for polkit:
  *
  *   1. A method handler calls authz_run() with a step function. The step checks its arguments and looks up its objects,
  *      changing nothing, and calls call_authorize() for each thing that needs permission.
@@ -18,17 +18,10 @@
  *   4. The step acts only when it has all it needs, and answers the message or arranges for a later answer; it
  *      returns 1, or a negative errno with *error set.
  *
- * Questions under way are limited, as the bus limits the replies that a connection may wait for, and shared out: see places.h.
- * Others wait in the order of their coming. No polkit, an error of it, or no answer in time, mean no.
- *
- * A question that no call waits for any more is cancelled, but it counts until polkit has answered it, because the bus counts
- * it, too. If polkit has not answered AUTHZ_GRACE_USEC later, the question is lost. If all places of a user, or all places, are
- * lost, polkit hangs, and further calls are refused at once.
+ * Calls whose question has no place yet wait in the order of their coming: see polkit.h.
  */
 typedef struct Authz Authz;
 typedef struct Call Call;
-
-#define AUTHZ_GRACE_USEC (5 * USEC_PER_SEC)
 
 typedef int (*CallStep)(Call *call, void *userdata, sd_bus_error *error);
 

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <sys/queue.h>
+#include <systemd/sd-bus.h>
+
+#include "basic/log.h"
+#include "policy/places.h"
+
+/*
+ * Questions to polkit: each is one CheckAuthorization call whose answer is not waited for.
+ *
+ * Questions under way are limited, as the bus limits the replies that a connection may wait for, and shared out: see places.h.
+ * No polkit, an error of it, or no answer in time, mean no.
+ *
+ * A question that is cancelled counts until polkit has answered it, because the bus counts it, too. If polkit has not answered
+ * POLKIT_GRACE_USEC later, the question is lost. If all places of a user, or all places, are lost, polkit hangs.
+ */
+typedef struct Question Question;
+
+#define POLKIT_GRACE_USEC (5 * USEC_PER_SEC)
+
+typedef struct Polkit {
+        sd_bus *bus;
+        const Log *log;
+        Places places;
+        uint64_t last_id;
+        LIST_HEAD(QuestionList, Question) questions;
+        void (*place_freed)(void *userdata); /* called last, after an answer or a timeout */
+        void *userdata;
+} Polkit;
+
+/* The question is over. Unless polkit has granted the action, verdict says why not; the function may move it. */
+typedef void (*QuestionDone)(void *userdata, bool granted, sd_bus_error *verdict);
+
+/* Borrows all. */
+void polkit_init(Polkit *polkit, sd_bus *bus, const Log *log, Users *users, void (*place_freed)(void *userdata),
+                 void *userdata);
+/* Forgets all questions, without calling QuestionDone and without cancelling: polkit sees us leave. */
+void polkit_done(Polkit *polkit);
+
+/* 1: there is a place for a question about this call; 0: not now; -EHOSTDOWN: polkit hangs. */
+int polkit_has_place(const Polkit *polkit, sd_bus_message *call, uid_t uid);
+
+/*
+ * Asks whether the sender of the call, a process of uid, may do the action. details is a NULL-terminated list of keys and values
+ * in turn. Borrows the action until the question is over. Does not block. 0 or negative errno.
+ */
+int polkit_ask(Polkit *polkit, sd_bus_message *call, uid_t uid, const char *action, char *const *details,
+               QuestionDone done, void *userdata, Question **ret);
+
+/* The answer is not needed any more: closes the dialog. QuestionDone is not called. */
+void question_cancel(Question *question);
+
+/* Sets the verdict "ACTION needs polkit's permission, and WHY". */
+void polkit_refuse(sd_bus_error *verdict, const char *action, const char *why);
