@@ -6,10 +6,16 @@
 #include <string.h>
 
 #include "kinds.h"
+#include "macro.h"
 
 static const char *const backings[_BACKING_MAX] = { "anonymous", "memfd", "hugetlb", "file", "empty", "unknown" };
 static const char *const hugepages[_HUGEPAGES_MAX] = { "default", "never", "advise", "always" };
 static const char *const lifetimes[_LIFETIME_MAX] = { "persistent", "while-leased" };
+
+static const struct {
+        Access access;
+        const char *word;
+} accesses[] = { { ACCESS_READ, "r" }, { ACCESS_READ_WRITE, "rw" } };
 
 static int find(const char *const *table, int n, const char *s) {
         for (int i = 0; i < n; i++)
@@ -52,4 +58,18 @@ const char *lifetime_to_string(Lifetime l) {
 
 int lifetime_parse(const char *s) {
         return find(lifetimes, _LIFETIME_MAX, s);
+}
+
+const char *access_to_string(Access access) {
+        for (size_t i = 0; i < ELEMENTSOF(accesses); i++)
+                if (accesses[i].access == access)
+                        return accesses[i].word;
+        return NULL;
+}
+
+int access_from_string(const char *s) {
+        for (size_t i = 0; i < ELEMENTSOF(accesses); i++)
+                if (strcmp(accesses[i].word, s) == 0)
+                        return (int) accesses[i].access;
+        return -EINVAL;
 }

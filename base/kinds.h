@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The words of CreateRegion's options, org.mshare1(5), and of the properties with the same names: the bus, region files, state files
- * and the command line use them.
+ * The words of the bus, org.mshare1(5): those of CreateRegion's options and of the properties with the same names, and those for
+ * access. Region files, state files, leases and the command line use them, too.
  */
 
 typedef enum Backing {
@@ -30,19 +30,28 @@ typedef enum Lifetime {
         _LIFETIME_MAX,
 } Lifetime;
 
+/* The values are the permission bits that it takes. */
+typedef enum Access {
+        ACCESS_READ = 4,
+        ACCESS_READ_WRITE = 6,
+} Access;
+
 /* The words that users may give, for messages and help. */
 #define BACKING_WORDS "anonymous, memfd, hugetlb, file, empty"
 #define HUGEPAGES_WORDS "never, advise, always"
 #define LIFETIME_WORDS "persistent, while-leased"
+#define ACCESS_WORDS "'r' or 'rw'"
 
 /* The word for a value, which is static. */
 const char *backing_to_string(Backing b);
 const char *hugepages_to_string(HugePages h);
 const char *lifetime_to_string(Lifetime l);
+const char *access_to_string(Access access);
 
 /* The value of any word, also of those that only the broker writes. -EINVAL if there is no such word. */
 int backing_from_string(const char *s);
 int hugepages_from_string(const char *s);
+int access_from_string(const char *s);
 
 /* The value of a word that a user may give, else -EINVAL. */
 int backing_parse(const char *s);

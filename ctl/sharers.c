@@ -7,6 +7,7 @@
 
 #include "bus.h"
 #include "format.h"
+#include "kinds.h"
 #include "place.h"
 #include "process.h"
 #include "sharers.h"
@@ -85,7 +86,8 @@ static int add_sharer(struct table *t, pid_t pid, const struct mapping *window) 
         read_command(pid, command, sizeof(command));
         if (table_add_string(t, format_uid(st.st_uid, user, sizeof(user))) < 0 ||
             table_add_number(t, st.st_uid, NULL) < 0 || table_add_number(t, (uint64_t) pid, NULL) < 0 ||
-            table_add_string(t, unit) < 0 || table_add_string(t, window->perms[1] == 'w' ? "rw" : "r") < 0 ||
+            table_add_string(t, unit) < 0 ||
+            table_add_string(t, access_to_string(window->perms[1] == 'w' ? ACCESS_READ_WRITE : ACCESS_READ)) < 0 ||
             table_add_string(t, command) < 0)
                 return -ENOMEM;
         return 0;

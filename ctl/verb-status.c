@@ -7,6 +7,7 @@
 #include "bus.h"
 #include "errors.h"
 #include "format.h"
+#include "kinds.h"
 #include "pager.h"
 #include "regions.h"
 #include "util.h"
@@ -37,7 +38,7 @@ static int find_obstacle(sd_bus *bus, char **ret) {
         int r;
 
         r = sd_bus_call_method(bus, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "AcquireRegion", &error, NULL, "ssa{sv}",
-                               "", "r", 0);
+                               "", access_to_string(ACCESS_READ), 0);
         if (r >= 0 || !sd_bus_error_has_name(&error, ERROR_KERNEL_UNSUPPORTED))
                 return STATUS_OK;
         *ret = strdup(error.message ?: error.name);
@@ -103,7 +104,7 @@ static int print_region(struct properties *p) {
              properties_number(p, "Acl") > 0 ? "+" : "");
         if (properties_number(p, "Acl") > 0)
                 line("Admits", "%s", properties_string(p, "Acl"));
-        if (strcmp(properties_string(p, "Access"), "r") == 0)
+        if (access_from_string(properties_string(p, "Access")) == ACCESS_READ)
                 line("Access", "read-only for everyone, whatever the mode");
         line("Owner", "%s:%s", format_uid((uint32_t) properties_number(p, "UID"), user, sizeof(user)),
              format_gid((uint32_t) properties_number(p, "GID"), group, sizeof(group)));

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "kinds.h"
 #include "message.h"
 #include "region.h"
 #include "util.h"
@@ -124,8 +125,8 @@ static int region_acquire(const char *name, int oflag, const struct mshare_acqui
         if (!region->name)
                 return message_set(ret_message, -ENOMEM, "Cannot acquire region \"%s\": out of memory", name);
 
-        r = broker_acquire(name, oflag == O_RDWR ? "rw" : "r", o.timeout_usec, o.flags & MSHARE_ACQUIRE_INTERACTIVE,
-                           &region->lease, ret_message);
+        r = broker_acquire(name, access_to_string(oflag == O_RDWR ? ACCESS_READ_WRITE : ACCESS_READ), o.timeout_usec,
+                           o.flags & MSHARE_ACQUIRE_INTERACTIVE, &region->lease, ret_message);
         if (r < 0)
                 return r;
 

@@ -139,7 +139,7 @@ int region_acquire(Region *region, Call *call, const char *access_text, bool ope
         r = access_from_string(access_text);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Invalid access '%.100s': expected 'r' or 'rw'", access_text);
+                                         "Invalid access '%.100s': expected " ACCESS_WORDS, access_text);
         access = (Access) r;
         /* Before mode, access list and polkit: the kernel refuses even root. */
         if (access == ACCESS_READ_WRITE && region->read_only)

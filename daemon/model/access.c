@@ -37,18 +37,6 @@ bool identity_in_group(const Identity *who, gid_t gid) {
         return false;
 }
 
-int access_from_string(const char *s) {
-        if (streq(s, "r"))
-                return ACCESS_READ;
-        if (streq(s, "rw"))
-                return ACCESS_READ_WRITE;
-        return -EINVAL;
-}
-
-const char *access_to_string(Access access) {
-        return access == ACCESS_READ ? "r" : "rw";
-}
-
 bool access_by_mode(const Identity *who, Access access, uid_t uid, gid_t gid, mode_t mode) {
         mode_t bits;
 

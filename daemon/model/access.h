@@ -5,10 +5,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-typedef enum Access {
-        ACCESS_READ = 4,
-        ACCESS_READ_WRITE = 6, /* the values are the permission bits that it takes */
-} Access;
+#include "kinds.h"
 
 /* A caller, as identified by the bus. */
 typedef struct Identity {
@@ -22,10 +19,6 @@ typedef struct Identity {
 void identity_done(Identity *who);
 int identity_copy(const Identity *from, Identity *ret);
 bool identity_in_group(const Identity *who, gid_t gid);
-
-/* "r" and "rw"; -EINVAL for anything else. */
-int access_from_string(const char *s);
-const char *access_to_string(Access access);
 
 /*
  * Whether the kernel would admit the identity by owner, group and mode alone: the first class that matches decides, as

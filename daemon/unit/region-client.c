@@ -7,6 +7,7 @@
 #include <signal.h>
 
 #include "errors.h"
+#include "kinds.h"
 #include "unit/region-client.h"
 
 int client_call(sd_bus *bus, sd_bus_error *error, sd_bus_message **reply, const char *method, const char *types, ...) {
@@ -111,7 +112,7 @@ static int check_msharefs(sd_bus *bus, sd_bus_error *error) {
                                         &granule);
         if (r < 0 || granule == 0)
                 return r;
-        r = client_call(bus, error, NULL, "AcquireRegion", "ssa{sv}", "", "r", 0);
+        r = client_call(bus, error, NULL, "AcquireRegion", "ssa{sv}", "", access_to_string(ACCESS_READ), 0);
         if (r < 0 && sd_bus_error_has_name(error, ERROR_KERNEL_UNSUPPORTED))
                 return r;
         sd_bus_error_free(error);

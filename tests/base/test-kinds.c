@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The words of backings, huge pages and lifetimes: the lists that messages show are the words that are accepted. */
+/* The words of backings, huge pages, lifetimes and access: the lists that messages show are the words that are accepted. */
 #include <errno.h>
 #include <glib.h>
 
@@ -47,9 +47,21 @@ static void test_brokers_own(void) {
         g_assert_cmpint(hugepages_parse("default"), ==, -EINVAL);
 }
 
+static void test_access(void) {
+        g_assert_cmpint(access_from_string("r"), ==, ACCESS_READ);
+        g_assert_cmpint(access_from_string("rw"), ==, ACCESS_READ_WRITE);
+        g_assert_cmpstr(access_to_string(ACCESS_READ), ==, "r");
+        g_assert_cmpstr(access_to_string(ACCESS_READ_WRITE), ==, "rw");
+        g_assert_cmpstr(ACCESS_WORDS, ==, "'r' or 'rw'");
+        g_assert_cmpint(access_from_string("w"), ==, -EINVAL);
+        g_assert_cmpint(access_from_string("rw "), ==, -EINVAL);
+        g_assert_cmpint(access_from_string(""), ==, -EINVAL);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/kinds/messages list the words that are accepted", test_lists);
         g_test_add_func("/kinds/words of the broker are no input", test_brokers_own);
+        g_test_add_func("/kinds/access", test_access);
         return g_test_run();
 }
