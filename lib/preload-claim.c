@@ -49,7 +49,7 @@ static int open_region(const char *name, int file, int *ret, struct stat *ret_st
  * Locks the first byte of the file for writing, which needs a descriptor that is open for writing. flock() does not need one:
  * with it a process that may only read the region could keep the server out. Such a process can still take a read lock. No
  * server does, so we then go on without the lock. This is safe because the lock only makes servers wait for each other: what
- * keeps them apart is the kernel's count of sharers, also where the other server has an older library. The lock belongs to the
+ * keeps them apart is the kernel's count of writers, also where the other server has an older library. The lock belongs to the
  * open file: processes that the server forks hold it, too, and what it executes does not. -EWOULDBLOCK: a process that may
  * write the region has the lock.
  */
@@ -117,16 +117,23 @@ static int open_again(const char *name, int file, struct own_fd *claim, char **r
                                    "another",
                                    name);
 
-        /* A server that takes the lock from now on finds us among the sharers. */
+        /* A server that takes the lock from now on finds us among the writers. */
         (void) lock_file(fd);
         claim->fd = TAKE_FD(fd);
         return 0;
 }
 
-int preload_claim_sharers(const char *name, int file, struct own_fd *claim, unsigned int *ret, char **ret_message) {
-        static const char key[] = "mshare-sharers:";
-        char path[64], text[1024], *p = NULL;
+static int read_count(const char *text, const char *key, unsigned int *ret) {
+        const char *p = strstr(text, key);
+
+        return p && sscanf(p + strlen(key), "%u", ret) == 1 ? 0 : -ENODATA;
+}
+
+int preload_claim_count(const char *name, int file, struct own_fd *claim, unsigned int *ret, char **ret_message) {
+        unsigned int sharers = 0, writers = 0;
+        char path[64], text[1024] = "", buf[128];
         _cleanup_(closep) int fd = -1;
+        struct stat st = {};
         ssize_t n = -1;
         int r;
 
@@ -135,19 +142,27 @@ int preload_claim_sharers(const char *name, int file, struct own_fd *claim, unsi
                 if (r < 0)
                         return r;
         }
+        if (fstat(claim->fd, &st) < 0) {
+                r = -xerrno();
+                return message_set(ret_message, r, "Cannot claim region \"%s\": %s", name,
+                                   message_errno(r, buf, sizeof(buf)));
+        }
 
         (void) snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", claim->fd);
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
         if (fd >= 0)
                 n = read(fd, text, sizeof(text) - 1);
-        if (n > 0) {
-                text[n] = '\0';
-                p = strstr(text, key);
-        }
-        if (!p || sscanf(p + strlen(key), "%u", ret) != 1)
+        text[n > 0 ? n : 0] = '\0';
+        if (read_count(text, "mshare-sharers:", &sharers) < 0)
                 return message_set(ret_message, -ENODATA,
                                    "Cannot use region \"%s\": %s does not tell how many processes share it, and it "
                                    "must not be cleared under another server",
                                    name, path);
+        /* A kernel without this line: any sharer may be a writer. */
+        if (read_count(text, "mshare-writers:", &writers) < 0)
+                writers = sharers;
+
+        /* The group's bits are the mask of an access list, so they are set if it admits a reader. */
+        *ret = st.st_mode & (S_IRGRP | S_IROTH) ? writers : sharers;
         return 0;
 }

@@ -14,11 +14,12 @@
 int preload_claim_open(const char *name, int file, struct own_fd *ret, unsigned int *tries, char **ret_message);
 
 /*
- * How many processes have the region attached, by the kernel's own count: the claim that outlives the lock, which
- * is lost with a descriptor that a server may close. Opens the file again if that has happened.
- * Negative errno and a sentence, or 0.
+ * How many processes keep a server out of the region, by the kernel's own count: the claim that outlives the lock, which
+ * is lost with a descriptor that a server may close. Those are the processes that may write to it. Of processes that can
+ * only read it, the mode decides: they count if it admits no user but the owner now, as they attached when it did.
+ * Opens the file again if the server has closed it. Negative errno and a sentence, or 0.
  */
-int preload_claim_sharers(const char *name, int file, struct own_fd *claim, unsigned int *ret, char **ret_message);
+int preload_claim_count(const char *name, int file, struct own_fd *claim, unsigned int *ret, char **ret_message);
 
 /* Uses up a try and waits a tenth of a second; false if none is left. */
 bool preload_claim_wait(unsigned int *tries);

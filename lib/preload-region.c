@@ -126,15 +126,17 @@ static int zero(const struct preload_region *r, size_t offset, size_t size, int 
 }
 
 /*
- * Attach, and make sure that this process is then the only sharer. Check for other sharers first: attaching and detaching again would
- * disturb a server that is checking at the same time.
+ * Attach, and make sure that this process is then the only one that can write. Processes that the region admits as readers may be
+ * attached: if they kept a server out, each of them could. They see the memory cleared, and then what they may see anyway, as
+ * readers that attach later do. Check before attaching: attaching and detaching again would disturb a server that is checking at the
+ * same time.
  */
 static int attach_alone(struct preload_region *r, unsigned int *tries, char **ret_message) {
         unsigned int n;
         int k;
 
         for (;;) {
-                k = preload_claim_sharers(r->name, r->api.fd(r->handle), &r->claim, &n, ret_message);
+                k = preload_claim_count(r->name, r->api.fd(r->handle), &r->claim, &n, ret_message);
                 if (k < 0)
                         return k;
                 if (n == 0) {
@@ -142,7 +144,7 @@ static int attach_alone(struct preload_region *r, unsigned int *tries, char **re
                         if (k < 0)
                                 return k;
                         r->attached = true;
-                        k = preload_claim_sharers(r->name, r->api.fd(r->handle), &r->claim, &n, ret_message);
+                        k = preload_claim_count(r->name, r->api.fd(r->handle), &r->claim, &n, ret_message);
                         if (k < 0)
                                 return k;
                         if (n == 1)
@@ -155,8 +157,9 @@ static int attach_alone(struct preload_region *r, unsigned int *tries, char **re
                 if (!preload_claim_wait(tries))
                         return message_set(ret_message, -EBUSY,
                                            "Cannot use region \"%s\": another server has its shared memory there, or "
-                                           "processes that it left behind; number of processes that share it: %u",
-                                           r->name, n);
+                                           "processes that it left behind; number of processes that share it: %u "
+                                           "(msharectl clients --sharers %s lists them)",
+                                           r->name, n, r->name);
         }
 }
 
@@ -202,7 +205,7 @@ static int choose(struct preload_region *r, size_t size, int flags, unsigned int
         int k;
 
         for (;;) {
-                k = preload_claim_sharers(r->name, r->api.fd(r->handle), &r->claim, &n, ret_message);
+                k = preload_claim_count(r->name, r->api.fd(r->handle), &r->claim, &n, ret_message);
                 if (k < 0)
                         return k;
                 if (n == 1 && used > 0) {

@@ -56,6 +56,8 @@ static int get_usage(sd_bus *bus, const char *path, const char *interface, const
         (void) kernel_read_usage(&region->manager->kernel, region->record.name, &usage);
         if (streq(property, "NSharers"))
                 v = usage.sharers;
+        else if (streq(property, "NWriters"))
+                v = usage.writers;
         else if (streq(property, "PageTableBytes"))
                 v = usage.pgtables;
         else
@@ -171,6 +173,7 @@ static const sd_bus_vtable region_vtable[] = {
         SD_BUS_PROPERTY("Progress", "d", NULL, offsetof(Region, progress), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("NClients", "u", NULL, offsetof(Region, n_leases), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("NSharers", "t", get_usage, 0, 0),
+        SD_BUS_PROPERTY("NWriters", "t", get_usage, 0, 0),
         SD_BUS_PROPERTY("PageTableBytes", "t", get_usage, 0, 0),
         SD_BUS_PROPERTY("ResidentBytes", "t", get_usage, 0, 0),
         SD_BUS_METHOD_WITH_ARGS("Acquire", SD_BUS_ARGS("s", access, "a{sv}", options),

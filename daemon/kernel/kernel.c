@@ -221,14 +221,18 @@ static int parse_line(const char *text, const char *key, uint64_t *ret) {
 }
 
 int kernel_parse_fdinfo(const char *text, KernelUsage *ret) {
-        uint64_t sharers, resident, pgtables;
+        uint64_t sharers, writers, resident, pgtables;
 
         if (parse_line(text, "mshare-sharers", &sharers) < 0 || parse_line(text, "mshare-resident-kb", &resident) < 0 ||
             parse_line(text, "mshare-pgtables-kb", &pgtables) < 0)
                 return -EBADMSG;
         if (resident > UINT64_MAX / 1024 || pgtables > UINT64_MAX / 1024)
                 return -EBADMSG;
-        *ret = (KernelUsage){ .sharers = sharers, .resident = resident * 1024, .pgtables = pgtables * 1024 };
+        if (parse_line(text, "mshare-writers", &writers) < 0)
+                writers = sharers;
+        *ret = (KernelUsage){
+                .sharers = sharers, .writers = writers, .resident = resident * 1024, .pgtables = pgtables * 1024
+        };
         return 0;
 }
 

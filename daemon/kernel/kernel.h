@@ -9,7 +9,7 @@
 
 /* The live figures of a region, from its file's fdinfo. */
 typedef struct KernelUsage {
-        uint64_t sharers;
+        uint64_t sharers, writers; /* a kernel that does not tell the writers: all sharers */
         uint64_t resident, pgtables; /* bytes */
 } KernelUsage;
 

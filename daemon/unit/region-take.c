@@ -33,14 +33,56 @@ static int wait_until_ready(Start *s, const char *path, sd_bus_error *error) {
 /* What is there under the declared name. */
 typedef struct Existing {
         char *path, *backing, *numa;
-        uint64_t size, sharers;
-        uint32_t uid, creator, mode, clients;
+        uint64_t size, sharers, writers;
+        uint32_t uid, gid, creator, mode, clients, writing_clients;
+        bool acl;
 } Existing;
 
 static void existing_done(Existing *e) {
         free(e->path);
         free(e->backing);
         free(e->numa);
+}
+
+/* NClients counts those that lease it for reading, too. */
+static int count_writing_clients(sd_bus *bus, const char *name, uint32_t *ret, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const char *access;
+        uint32_t n = 0;
+        int r;
+
+        r = client_call(bus, error, &reply, "ListClients", "s", name);
+        if (r >= 0)
+                r = sd_bus_message_enter_container(reply, 'a', "(uusst)");
+        while (r >= 0 && (r = sd_bus_message_read(reply, "(uusst)", NULL, NULL, NULL, &access, NULL)) > 0)
+                n += !streq(access, "r");
+        *ret = n;
+        return r;
+}
+
+static int has_acl(sd_bus *bus, const char *path, bool *ret, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
+
+        r = sd_bus_get_property(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "Acl", error, &reply, "a(suu)");
+        if (r >= 0)
+                r = sd_bus_message_enter_container(reply, 'a', "(suu)");
+        if (r >= 0)
+                *ret = sd_bus_message_at_end(reply, 0) == 0;
+        return r;
+}
+
+/* A broker of before there was this property cannot tell, so that each sharer may be a writer. */
+static int count_writers(sd_bus *bus, Existing *e, sd_bus_error *error) {
+        int r;
+
+        r = sd_bus_get_property_trivial(bus, BUS_NAME, e->path, BUS_REGION_INTERFACE, "NWriters", error, 't',
+                                        &e->writers);
+        if (r >= 0 || !sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_PROPERTY))
+                return r;
+        sd_bus_error_free(error);
+        e->writers = e->sharers;
+        return 0;
 }
 
 static int look_at(sd_bus *bus, const char *name, Existing *e, sd_bus_error *error) {
@@ -51,6 +93,7 @@ static int look_at(sd_bus *bus, const char *name, Existing *e, sd_bus_error *err
         } numbers[] = {
                 { "Size", 't', &e->size },       { "NSharers", 't', &e->sharers }, { "UID", 'u', &e->uid },
                 { "Creator", 'u', &e->creator }, { "Mode", 'u', &e->mode },        { "NClients", 'u', &e->clients },
+                { "GID", 'u', &e->gid },
         };
         int r;
 
@@ -58,6 +101,13 @@ static int look_at(sd_bus *bus, const char *name, Existing *e, sd_bus_error *err
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(numbers); i++)
                 r = sd_bus_get_property_trivial(bus, BUS_NAME, e->path, BUS_REGION_INTERFACE, numbers[i].property,
                                                 error, numbers[i].type, numbers[i].ret);
+        if (r >= 0)
+                r = count_writers(bus, e, error);
+        /* The second look is at a region whose mode was set to 0, which empties the list. */
+        if (r >= 0 && !e->backing)
+                r = has_acl(bus, e->path, &e->acl, error);
+        if (r >= 0)
+                r = count_writing_clients(bus, name, &e->writing_clients, error);
         if (r < 0 || e->backing)
                 return r;
         r = sd_bus_get_property_string(bus, BUS_NAME, e->path, BUS_REGION_INTERFACE, "Backing", error, &e->backing);
@@ -73,9 +123,13 @@ static int look_at(sd_bus *bus, const char *name, Existing *e, sd_bus_error *err
 
 /*
  * The creator or an earlier owner of the region may still be attached and wait for the new owner's data. So a region is taken over
- * only if root or the new owner has created and owned it all the time, and only if it has no sharers.
+ * only if root or the new owner has created and owned it all the time, and only if no process may write to it. Processes that
+ * can only read it do not matter if owner and mode stay as they are: else each of them could keep the unit from starting. If these
+ * change, or an access list goes, a reader may have had its right by the old ones only. before: the region's mode, which is 0 at the second look.
  */
-static int check_takeover(const Existing *e, const RegionFile *f, const Owner *owner, sd_bus_error *error) {
+static int check_takeover(const Existing *e, const RegionFile *f, const Owner *owner, uint32_t before,
+                          sd_bus_error *error) {
+        bool same = e->uid == owner->uid && e->gid == owner->gid && before == f->mode && !e->acl;
         char creator[32] = "unknown";
 
         if (e->size != f->size || !streq(e->backing, f->backing ?: "anonymous"))
@@ -97,10 +151,17 @@ static int check_takeover(const Existing *e, const RegionFile *f, const Owner *o
                         "it exists, its owner is user %" PRIu32 " and its creator is %s: only a region "
                         "that root or user %" PRIu32 " created and owns is taken over; remove it first",
                         e->uid, creator, owner->uid);
-        if (e->clients > 0 || e->sharers > 0)
+        if (e->writing_clients > 0 || e->writers > 0)
                 return sd_bus_error_setf(error, ERROR_REGION_BUSY,
                                          "it exists and is in use, with %" PRIu32 " clients and %" PRIu64
                                          " processes attached: only an unused region is taken over",
+                                         e->clients, e->sharers);
+        if ((e->clients > 0 || e->sharers > 0) && !same)
+                return sd_bus_error_setf(error, ERROR_REGION_BUSY,
+                                         "it exists and is in use, with %" PRIu32 " clients and %" PRIu64
+                                         " processes attached, which can only read; but its owner, mode or access "
+                                         "list is not what the file says, so the new owner may not admit them; "
+                                         "remove it first",
                                          e->clients, e->sharers);
         return 0;
 }
@@ -120,7 +181,7 @@ int start_take_existing(Start *s, const char *name, const RegionFile *f, const O
         if (r >= 0)
                 r = look_at(bus, name, &e, error);
         if (r >= 0)
-                r = check_takeover(&e, f, owner, error);
+                r = check_takeover(&e, f, owner, e.mode, error);
         if (r < 0)
                 return r;
         /* With mode 0 no process can attach between this check and the next. */
@@ -130,7 +191,7 @@ int start_take_existing(Start *s, const char *name, const RegionFile *f, const O
                 r = look_at(bus, name, &e, error);
         if (r < 0)
                 return r;
-        r = check_takeover(&e, f, owner, error);
+        r = check_takeover(&e, f, owner, before, error);
         if (r < 0) {
                 (void) client_call(bus, NULL, NULL, "SetRegionMode", "su", name, before);
                 return r;

@@ -75,13 +75,15 @@ def test_usage_comes_from_the_kernel(env):
     env.usage("r", 10, 4096, 12)
     env.usage("s", 1, 0, 8)
     path = "/org/mshare1/region/r"
-    equal(root.get(path, REGION_IFACE, "NSharers"), 10)
+    equal((root.get(path, REGION_IFACE, "NSharers"), root.get(path, REGION_IFACE, "NWriters")), (10, 10))
     equal(root.get(path, REGION_IFACE, "ResidentBytes"), 4096 * 1024)
     equal(root.get(path, REGION_IFACE, "PageTableBytes"), 12 * 1024)
     equal(root.get("/org/mshare1", MANAGER_IFACE, "PageTableBytes"), 20 * 1024)
     equal(root.get("/org/mshare1", MANAGER_IFACE, "PageTableBytesSaved"), 9 * 12 * 1024)
     equal(root.get("/org/mshare1", MANAGER_IFACE, "Granule"), GRANULE)
     equal(root.get("/org/mshare1", MANAGER_IFACE, "KernelSupport"), True)
+    env.usage("r", 10, 4096, 12, writers=3)
+    equal((root.get(path, REGION_IFACE, "NSharers"), root.get(path, REGION_IFACE, "NWriters")), (10, 3))
     # The broker may read the figures of regions that do not admit it.
     root.manager("SetRegionMode", "su", "r", 0)
     equal(root.get(path, REGION_IFACE, "NSharers"), 10)

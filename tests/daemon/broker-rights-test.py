@@ -248,6 +248,34 @@ def test_a_region_in_use_is_not_taken_over(env):
     assert "taken over for user %d" % GAMES in said, said
 
 
+def test_a_reader_keeps_no_region_from_being_taken_over(env):
+    env.start()
+    root, reader = env.client(0), env.client(MAN)
+    declare(env, "r", "Size=8M\nMode=0644\nUser=games\n")
+    starts(env, "r")
+    gid = root.list()["r"]["gid"]
+    reader.acquire("r", "r")
+    env.usage("r", 2, writers=0)
+    said = starts(env, "r")
+    assert "taken over for user %d" % GAMES in said, said
+    env.usage("r", 2, writers=1)
+    does_not_start(env, "r", "is in use, with 1 clients and 2 processes")
+    env.usage("r", 2, writers=0)
+    # It was admitted by a mode, an owner or an access list that the file does not have.
+    why = "with 1 clients and 2 processes attached, which can only read"
+    declare(env, "r", "Size=8M\nMode=0640\nUser=games\n")
+    does_not_start(env, "r", why)
+    equal((root.list()["r"]["uid"], root.list()["r"]["mode"]), (GAMES, 0o644))
+    declare(env, "r", "Size=8M\nMode=0644\nUser=games\nGroup=%d\n" % MAN)
+    does_not_start(env, "r", why)
+    equal(root.list()["r"]["gid"], gid)
+    declare(env, "r", "Size=8M\nMode=0644\nUser=games\n")
+    set_acl(env.fs("r"), (1, 6, None), (2, 4, MAIL), (4, 4, None), (16, 4, None), (32, 4, None))
+    does_not_start(env, "r", why)
+    root.manager("SetRegionMode", "su", "r", 0o644)
+    starts(env, "r")
+
+
 def test_a_region_of_root_or_the_declared_user_is_taken_over_with_a_word(env):
     env.start_polkit()
     env.start()

@@ -378,11 +378,15 @@ class Env:
         self.clients.append(c)
         return c
 
-    def usage(self, name: str, sharers: int, resident_kb: int = 0, pgtables_kb: int = 0) -> None:
+    # Without writers the kernel is one that does not tell how many there are.
+    def usage(self, name: str, sharers: int, resident_kb: int = 0, pgtables_kb: int = 0,
+              writers: int | None = None) -> None:
         # In one piece: the daemon may be reading it.
         new = os.path.join(self.kernel, "usage-" + name)
         with open(new, "w") as f:
             f.write("%d %d %d" % (sharers, resident_kb, pgtables_kb))
+            if writers is not None:
+                f.write(" %d" % writers)
         os.rename(new, os.path.join(self.kernel, "usage", name))
 
     def access(self, name: str, access: str) -> None:

@@ -141,20 +141,25 @@ static int double_fdinfo(int fd, char **ret) {
         char name[256], file[300];
         _cleanup_(closep) int root = open_root();
         _cleanup_(freep) char *text = NULL, *access = NULL;
-        unsigned sharers = 0, resident = 0, pgtables = 0;
+        unsigned sharers = 0, resident = 0, pgtables = 0, writers = 0;
+        char line[48] = "";
         int r;
 
         r = name_of(fd, name, sizeof(name));
         if (r < 0)
                 return r;
         (void) snprintf(file, sizeof(file), "usage/%s", name);
-        if (read_file(root, file, 256, &text, NULL) >= 0 &&
-            sscanf(text, "%u %u %u", &sharers, &resident, &pgtables) != 3)
-                return -EBADMSG;
+        if (read_file(root, file, 256, &text, NULL) >= 0) {
+                r = sscanf(text, "%u %u %u %u", &sharers, &resident, &pgtables, &writers);
+                if (r < 3)
+                        return -EBADMSG;
+                if (r == 4)
+                        (void) snprintf(line, sizeof(line), "mshare-writers:\t%u\n", writers);
+        }
         (void) snprintf(file, sizeof(file), "access/%s", name);
         (void) read_file(root, file, 16, &access, NULL);
-        if (asprintf(ret, "pos:\t0\nmshare-sharers:\t%u\nmshare-resident-kb:\t%u\nmshare-pgtables-kb:\t%u\n%s%s%s",
-                     sharers, resident, pgtables, access ? "mshare-access:\t" : "", access ?: "",
+        if (asprintf(ret, "pos:\t0\nmshare-sharers:\t%u\nmshare-resident-kb:\t%u\nmshare-pgtables-kb:\t%u\n%s%s%s%s",
+                     sharers, resident, pgtables, line, access ? "mshare-access:\t" : "", access ?: "",
                      access ? "\n" : "") < 0)
                 return -ENOMEM;
         return 0;

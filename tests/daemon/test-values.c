@@ -162,8 +162,14 @@ static void test_figures_of_a_region_are_read_from_fdinfo(void) {
                                 &usage),
                         ==, 0);
         g_assert_cmpuint(usage.sharers, ==, 3);
+        g_assert_cmpuint(usage.writers, ==, 3);
         g_assert_cmpuint(usage.resident, ==, 4096 * 1024);
         g_assert_cmpuint(usage.pgtables, ==, 12 * 1024);
+        g_assert_cmpint(kernel_parse_fdinfo("mshare-sharers:\t3\nmshare-resident-kb:\t1\nmshare-pgtables-kb:\t1\n"
+                                            "mshare-access:\trw\nmshare-writers:\t2\n",
+                                            &usage),
+                        ==, 0);
+        g_assert_cmpuint(usage.writers, ==, 2);
         g_assert_cmpint(kernel_parse_fdinfo("", &usage), ==, -EBADMSG);
         g_assert_cmpint(kernel_parse_meminfo("MemTotal:        2007000 kB\nMemFree:         1700000 kB\n"
                                              "MemAvailable:    1800000 kB\nSwapTotal:          2048 kB\n"

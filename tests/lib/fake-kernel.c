@@ -34,23 +34,27 @@ static bool region_path(const char *name, const char *suffix, char *buf, size_t 
         return dir && (size_t) snprintf(buf, size, "%s/%s%s", dir, name, suffix) < size;
 }
 
-/* Does that process have a window of the region? It is mapped from one of the two files. */
-static bool is_sharer(const char *pid, const char *file, const char *memory) {
+/* Does that process have a window of the region, and may it write there? It is mapped from one of the two files. */
+static bool is_sharer(const char *pid, const char *file, const char *memory, bool *ret_writer) {
         char path[64], line[4096 + 256], *nl;
-        bool found = false;
+        bool found = false, same;
         FILE *maps;
         int fd;
 
         (void) snprintf(path, sizeof(path), "/proc/%.32s/maps", pid);
         fd = (int) syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
         maps = fd >= 0 ? fdopen(fd, "r") : NULL;
-        while (maps && !found && fgets(line, sizeof(line), maps)) {
+        *ret_writer = false;
+        while (maps && fgets(line, sizeof(line), maps)) {
                 char *name = strchr(line, '/');
 
                 nl = strchr(line, '\n');
                 if (nl)
                         *nl = '\0';
-                found = name && (strcmp(name, file) == 0 || strcmp(name, memory) == 0);
+                same = name && (strcmp(name, file) == 0 || strcmp(name, memory) == 0);
+                found |= same;
+                /* The window of an empty region has no access, whoever attached it. */
+                *ret_writer |= same && !strstr(line, " r--");
         }
         if (maps)
                 (void) fclose(maps);
@@ -61,8 +65,9 @@ static bool is_sharer(const char *pid, const char *file, const char *memory) {
 static int open_fdinfo(const char *number) {
         const char *dir = getenv("FAKE_MSHARE"), *broken = getenv("FAKE_MSHARE_NO_FDINFO");
         char path[64], file[4096] = "", memory[4096], *name;
-        unsigned int n = 0;
+        unsigned int n = 0, writers = 0;
         struct dirent *d;
+        bool writer;
         DIR *proc;
         int fd;
 
@@ -74,13 +79,17 @@ static int open_fdinfo(const char *number) {
 
         proc = opendir("/proc");
         while (proc && (d = readdir(proc)))
-                if (d->d_name[0] >= '1' && d->d_name[0] <= '9')
-                        n += is_sharer(d->d_name, file, memory);
+                if (d->d_name[0] >= '1' && d->d_name[0] <= '9' && is_sharer(d->d_name, file, memory, &writer)) {
+                        n++;
+                        writers += writer;
+                }
         if (proc)
                 (void) closedir(proc);
 
         fd = memfd_create("fdinfo", MFD_CLOEXEC);
-        if (fd >= 0 && (dprintf(fd, "pos:\t0\nmshare-sharers:\t%u\n", n) < 0 || lseek(fd, 0, SEEK_SET) < 0))
+        if (fd >= 0 && (dprintf(fd, "pos:\t0\nmshare-sharers:\t%u\n", n) < 0 ||
+                        (!getenv("FAKE_MSHARE_NO_WRITERS") && dprintf(fd, "mshare-writers:\t%u\n", writers) < 0) ||
+                        lseek(fd, 0, SEEK_SET) < 0))
                 return safe_close(fd);
         return fd;
 }

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "bus-helpers.h"
@@ -374,6 +376,92 @@ static void test_locks(void) {
         drop_region("r");
 }
 
+/* Until *ret_go is closed, the first page of the region is mapped there, as a sharer that reads has it. */
+static pid_t start_reader(const char *region, int *ret_go) {
+        g_autofree char *path = g_strdup_printf("%s/%s.mem", g_getenv("FAKE_MSHARE_MEM"), region);
+        int go[2], ready[2];
+        pid_t pid;
+        char c;
+
+        g_assert_cmpint(pipe2(go, O_CLOEXEC), ==, 0);
+        g_assert_cmpint(pipe2(ready, O_CLOEXEC), ==, 0);
+        pid = fork();
+        if (pid == 0) {
+                int fd = open(path, O_RDONLY | O_CLOEXEC);
+                /* Not mmap(), which here attaches all of a region. */
+                char *p = (char *) syscall(SYS_mmap, 0L, 4096L, (long) PROT_READ, (long) MAP_SHARED, (long) fd, 0L);
+
+                CHECK(p != MAP_FAILED && p[0] == 7 && close(fd) == 0);
+                (void) close(go[1]);
+                CHECK(write(ready[1], "x", 1) == 1);
+                (void) !read(go[0], &c, 1);
+                /* The server that has started meanwhile has cleared what was there. */
+                _exit(p[0] == 0 ? 0 : 1);
+        }
+        (void) close(go[0]);
+        (void) close(ready[1]);
+        g_assert_cmpint(read(ready[0], &c, 1), ==, 1);
+        (void) close(ready[0]);
+        *ret_go = go[1];
+        return pid;
+}
+
+static void serve_seven(void) {
+        char *p = map_shared(BIG, 0);
+
+        CHECK(in_region(p) && is_zero(p, BIG));
+        p[0] = 7;
+}
+
+static void serve_zero(void) {
+        char *p = map_shared(BIG, 0);
+
+        CHECK(in_region(p) && is_zero(p, BIG));
+}
+
+static void set_region_mode(const char *region, mode_t mode) {
+        g_autofree char *path = g_build_filename(g_getenv("FAKE_MSHARE"), region, NULL);
+
+        g_assert_cmpint(chmod(path, mode), ==, 0);
+}
+
+static void test_readers(void) {
+        static const mode_t modes[] = { 0640, 0604, 0644 };
+        g_autofree char *text = NULL;
+        pid_t pid;
+        size_t i;
+        int go;
+
+        for (i = 0; i < G_N_ELEMENTS(modes); i++) {
+                make_region("r", BIG, NULL, NULL);
+                set_region_mode("r", modes[i]);
+                expect(serve_seven, "r", NULL, 1);
+                pid = start_reader("r", &go);
+                expect(serve_zero, "r", NULL, 1);
+                (void) close(go);
+                g_assert_cmpint(wait_child(pid), ==, 0);
+                drop_region("r");
+        }
+
+        /* One that attached before the owner took its right away; and a kernel that does not tell who can write. */
+        make_region("r", BIG, NULL, NULL);
+        expect(serve_seven, "r", NULL, 1);
+        pid = start_reader("r", &go);
+        wanted_errno = EBUSY;
+        g_assert_cmpint(run_server(serve_refused, "r", NULL, NULL, &text), ==, 0);
+        assert_sentence(text, "number of processes that share it: 1", "MSHARE_FALLBACK is not yes");
+        g_clear_pointer(&text, g_free);
+        set_region_mode("r", 0640);
+        g_setenv("FAKE_MSHARE_NO_WRITERS", "1", true);
+        g_assert_cmpint(run_server(serve_refused, "r", NULL, NULL, &text), ==, 0);
+        g_unsetenv("FAKE_MSHARE_NO_WRITERS");
+        assert_sentence(text, "number of processes that share it: 1", "MSHARE_FALLBACK is not yes");
+        expect(serve_zero, "r", NULL, 1);
+        (void) close(go);
+        g_assert_cmpint(wait_child(pid), ==, 0);
+        drop_region("r");
+}
+
 static void test_exec_drops(void) {
         int in[2];
         pid_t pid;
@@ -416,6 +504,7 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/preload/bad settings are reported", test_bad_settings);
         g_test_add_func("/preload/two servers never share a region", test_two_servers);
         g_test_add_func("/preload/a reader's locks keep no server out", test_locks);
+        g_test_add_func("/preload/nor does a reader that has attached", test_readers);
         g_test_add_func("/preload/exec drops the lease", test_exec_drops);
         return g_test_run();
 }
