@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "bus/faces.h"
+#include "bus/options.h"
 #include "core/manager.h"
 #include "errors.h"
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "bus/faces.h"
+#include "bus/options.h"
 #include "core/manager.h"
 #include "errors.h"
 
@@ -20,7 +21,15 @@ static int get_where(sd_bus *bus, const char *path, const char *interface, const
 
 static int get_acl(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
                    void *userdata, sd_bus_error *error) {
-        return region_append_acl(userdata, reply);
+        AclGrant grants[ACL_ENTRIES_MAX];
+        size_t n = region_list_grants(userdata, grants);
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'a', "(suu)");
+        for (size_t i = 0; r >= 0 && i < n; i++)
+                r = sd_bus_message_append(reply, "(suu)", grants[i].group ? "group" : "user", grants[i].id,
+                                          (uint32_t) grants[i].access);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
 static int get_word(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,

@@ -10,6 +10,7 @@
 
 #include "basic/messages.h"
 #include "core/announce.h"
+#include "core/answer.h"
 #include "core/creation.h"
 #include "core/manager.h"
 #include "errors.h"
@@ -19,8 +20,8 @@
 struct Creation {
         Region *region;
         Donor *donor;
-        sd_bus_message *m; /* the call that waits for it */
-        sd_bus_message *remover; /* the call that has cancelled it */
+        Answer *answer; /* to the call that waits for it; NULL if the broker exits */
+        Answer *removed; /* to the call that has cancelled it */
         Actor by;
         bool charged;
 };
@@ -35,21 +36,21 @@ void creation_free(Creation *c) {
         if (c->charged)
                 users_discharge(&m->users, c->by.uid, LIMIT_USER_PENDING, 1);
         actor_done(&c->by);
-        sd_bus_message_unref(c->m);
-        sd_bus_message_unref(c->remover);
+        answer_drop(c->answer);
+        answer_drop(c->removed);
         free(c);
 }
 
 void creation_end(Creation *c) {
         /* No answer: the bus reports the broker's exit to the caller, which can then ask the next broker. */
-        c->m = sd_bus_message_unref(c->m);
+        c->answer = answer_drop(c->answer);
         donor_end(c->donor);
 }
 
-int creation_cancel(Creation *c, sd_bus_message *m) {
-        if (c->remover)
+int creation_cancel(Creation *c, Call *call) {
+        if (c->removed)
                 return -EALREADY;
-        c->remover = sd_bus_message_ref(m);
+        c->removed = answer_later(call);
         /* The rest is done when the process has exited: until then it may still create the name. */
         donor_kill(c->donor);
         return 1;
@@ -185,8 +186,7 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
 
 /* Remove all traces of a region that could not be created. Frees region and creation. */
 static void roll_back(Region *region, bool created, const sd_bus_error *error) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = TAKE_PTR(region->creation->m);
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *remover = TAKE_PTR(region->creation->remover);
+        Answer *answer = TAKE_PTR(region->creation->answer), *removed = TAKE_PTR(region->creation->removed);
         Manager *m = region->manager;
 
         log_change(&m->log, LOG_NOTICE, MESSAGE_REGION_FAILED, region->record.name, &region->creation->by,
@@ -196,10 +196,8 @@ static void roll_back(Region *region, bool created, const sd_bus_error *error) {
         manager_announce_end(m, region->path);
         region_forget(region);
         /* Only now: after the answer, the caller must find nothing. */
-        if (message)
-                (void) sd_bus_reply_method_error(message, error);
-        if (remover)
-                (void) sd_bus_reply_method_return(remover, NULL);
+        answer_error(answer, error);
+        answer_done(removed);
         manager_mark(m, MANAGER_DIRTY_REGIONS);
 }
 
@@ -255,10 +253,10 @@ static void donor_done(const DonorResult *result, void *userdata) {
         Manager *m = region->manager;
         bool created = result->created;
 
-        if (!result->done || c->remover) {
-                if (!c->m)
+        if (!result->done || c->removed) {
+                if (!c->answer)
                         (void) sd_bus_error_setf(&error, SD_BUS_ERROR_FAILED, "The broker was stopped");
-                else if (c->remover)
+                else if (c->removed)
                         (void) sd_bus_error_setf(&error, ERROR_NO_SUCH_REGION,
                                                  "Region '%s' was removed while it was being created",
                                                  region->record.name);
@@ -288,7 +286,7 @@ static void donor_done(const DonorResult *result, void *userdata) {
         manager_announce_region(m, region);
         manager_mark(m, MANAGER_DIRTY_REGIONS);
         region_mark(region, REGION_DIRTY_STATE | REGION_DIRTY_PROGRESS);
-        (void) sd_bus_reply_method_return(c->m, "ott", region->path, region->record.address, region->record.length);
+        answer_created(TAKE_PTR(c->answer), region);
         region->creation = NULL;
         creation_free(c);
 }
@@ -328,6 +326,6 @@ int creation_start(Region *region, Call *call, const CreateRequest *request) {
         if (r >= 0)
                 r = start_donor(m, c, request);
         if (r >= 0)
-                c->m = sd_bus_message_ref(call_message(call));
+                c->answer = answer_later(call);
         return r;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "core/options.h"
+#include "core/request.h"
 #include "core/region.h"
 #include "policy/authz.h"
 
@@ -13,5 +13,5 @@ int creation_start(Region *region, Call *call, const CreateRequest *request);
 void creation_free(Creation *creation);
 /* Rolls back a creation, and frees region and creation, because the broker exits. Waits for the donor to exit. */
 void creation_end(Creation *creation);
-/* Cancels a creation; `m` is answered when nothing is left of the region. 1, or -EALREADY. */
-int creation_cancel(Creation *creation, sd_bus_message *m);
+/* Cancels a creation; `call` is answered when nothing is left of the region. 1, or -EALREADY. */
+int creation_cancel(Creation *creation, Call *call);

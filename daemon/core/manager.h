@@ -5,7 +5,7 @@
 #include <systemd/sd-event.h>
 
 #include "basic/log.h"
-#include "core/options.h"
+#include "core/request.h"
 #include "core/region.h"
 #include "kernel/kernel.h"
 #include "model/access.h"
@@ -127,5 +127,5 @@ bool region_admits_now(const Region *region, const Identity *who, Access access,
  */
 int region_grant(Region *region, Call *call, Access access, AclBackup *ret_backup, sd_bus_error *error);
 void region_undo_grant(Region *region, Call *call, const AclBackup *backup);
-/* The property Acl. */
-int region_append_acl(Region *region, sd_bus_message *reply);
+/* Who is in the region's access list. Returns how many; an access list that cannot be read is logged and counts as none. */
+size_t region_list_grants(Region *region, AclGrant grants[static ACL_ENTRIES_MAX]);

@@ -10,6 +10,7 @@
 #include <systemd/sd-login.h>
 
 #include "core/announce.h"
+#include "core/answer.h"
 #include "core/creation.h"
 #include "core/manager.h"
 #include "errors.h"
@@ -77,7 +78,7 @@ static int fill_record(Region *region, Call *call, Access access, LeaseRecord *r
                 .access = access,
                 .since_usec = usec_now(CLOCK_REALTIME),
         };
-        r = free_and_strdup(&record->sender, sd_bus_message_get_sender(call_message(call)));
+        r = free_and_strdup(&record->sender, call_sender(call));
         if (r < 0)
                 return r;
         /* Only for display: the process may have exited, and its PID may have been reused. */
@@ -115,14 +116,6 @@ static int open_file(Region *region, const Identity *who, Access access, int *re
                                          rec->name, (uint32_t) who->uid, access_to_string(access));
         *ret = TAKE_FD(fd);
         return 0;
-}
-
-static int answer(const Region *region, sd_bus_message *m, int lease, int file) {
-        const RegionRecord *rec = &region->record;
-
-        if (file >= 0)
-                return sd_bus_reply_method_return(m, "tthh", rec->address, rec->length, lease, file);
-        return sd_bus_reply_method_return(m, "tth", rec->address, rec->length, lease);
 }
 
 int region_acquire(Region *region, Call *call, const char *access_text, bool open, sd_bus_error *error) {
@@ -189,7 +182,7 @@ int region_acquire(Region *region, Call *call, const char *access_text, bool ope
         if (r >= 0)
                 r = region_add_lease(region, lease);
         if (r >= 0)
-                r = answer(region, call_message(call), fd, file);
+                r = call_answer_lease(call, &region->record, fd, file);
         if (r < 0) {
                 if (lease->region)
                         region_drop_lease(region, TAKE_PTR(lease));
@@ -239,7 +232,7 @@ int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
                         return r;
         }
         if (region->creation) {
-                r = creation_cancel(region->creation, call_message(call));
+                r = creation_cancel(region->creation, call);
                 if (r == -EALREADY)
                         return sd_bus_error_setf(error, ERROR_REGION_NOT_READY, "Region '%s' is already being removed",
                                                  rec->name);
@@ -258,6 +251,5 @@ int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot unlink region '%s': %s", rec->name,
                                          strerror(-r));
-        r = sd_bus_reply_method_return(call_message(call), NULL);
-        return r < 0 ? r : 1;
+        return call_answer(call);
 }

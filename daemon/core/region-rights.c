@@ -7,6 +7,7 @@
 #include <systemd/sd-login.h>
 
 #include "basic/messages.h"
+#include "core/answer.h"
 #include "core/manager.h"
 #include "errors.h"
 #include "policy/acl.h"
@@ -129,12 +130,10 @@ int region_check_ready(const Region *region, sd_bus_error *error) {
 /* Takes over what the kernel has been told, and answers. */
 static int changed(Region *region, Call *call, sd_bus_error *error) {
         _cleanup_(freep) char *name = strdup(region->record.name);
-        int r;
 
         if (!manager_follow_change(region->manager, region))
                 return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "Region '%s' no longer exists", name ?: "");
-        r = sd_bus_reply_method_return(call_message(call), NULL);
-        return r < 0 ? r : 1;
+        return call_answer(call);
 }
 
 /* Whether that mode admits group or others to anything that they do not have now. */
@@ -245,20 +244,15 @@ int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_
         return changed(region, call, error);
 }
 
-int region_append_acl(Region *region, sd_bus_message *reply) {
-        AclGrant grants[ACL_ENTRIES_MAX];
+size_t region_list_grants(Region *region, AclGrant grants[static ACL_ENTRIES_MAX]) {
         size_t n = 0;
         int r;
 
         if (region->record.ready) {
-                r = acl_list(region_dir(region), region->record.name, grants, ELEMENTSOF(grants), &n);
+                r = acl_list(region_dir(region), region->record.name, grants, ACL_ENTRIES_MAX, &n);
                 if (r < 0 && !has_no_list(r) && r != -ENOENT)
                         log_region(&region->manager->log, LOG_WARNING, NULL, region->record.name,
                                    "Cannot read the access list of region %s: %s", region->record.name, strerror(-r));
         }
-        r = sd_bus_message_open_container(reply, 'a', "(suu)");
-        for (size_t i = 0; r >= 0 && i < n; i++)
-                r = sd_bus_message_append(reply, "(suu)", grants[i].group ? "group" : "user", grants[i].id,
-                                          (uint32_t) grants[i].access);
-        return r < 0 ? r : sd_bus_message_close_container(reply);
+        return n;
 }

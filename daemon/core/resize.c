@@ -11,6 +11,7 @@
 
 #include "basic/messages.h"
 #include "core/announce.h"
+#include "core/answer.h"
 #include "core/manager.h"
 #include "core/resize.h"
 #include "errors.h"
@@ -19,7 +20,7 @@
 struct Resize {
         Region *region;
         Donor *donor;
-        sd_bus_message *m; /* the call that waits for it, or NULL */
+        Answer *answer; /* to the call that waits for it, or NULL */
         Actor by;
         uint64_t old_size, old_extent, size; /* bytes: before, and as asked for */
         bool populate, pending;
@@ -29,14 +30,10 @@ struct Resize {
 };
 
 static void answer(Resize *r) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = TAKE_PTR(r->m);
-
-        if (!m)
-                return;
         if (sd_bus_error_is_set(&r->error))
-                (void) sd_bus_reply_method_error(m, &r->error);
+                answer_error(TAKE_PTR(r->answer), &r->error);
         else
-                (void) sd_bus_reply_method_return(m, NULL);
+                answer_done(TAKE_PTR(r->answer));
 }
 
 static void resize_done(Resize *r) {
@@ -45,7 +42,7 @@ static void resize_done(Resize *r) {
         if (r->pending)
                 users_discharge(&r->region->manager->users, r->by.uid, LIMIT_USER_PENDING, 1);
         actor_done(&r->by);
-        sd_bus_message_unref(r->m);
+        answer_drop(r->answer);
         sd_bus_error_free(&r->error);
         free(r);
 }
@@ -53,7 +50,7 @@ static void resize_done(Resize *r) {
 void resize_free(Resize *r) {
         if (!r)
                 return;
-        if (r->m && !sd_bus_error_is_set(&r->error))
+        if (r->answer && !sd_bus_error_is_set(&r->error))
                 (void) sd_bus_error_setf(&r->error, ERROR_NO_SUCH_REGION,
                                          "Region '%s' was removed while it was being resized", r->region->record.name);
         answer(r);
@@ -62,7 +59,7 @@ void resize_free(Resize *r) {
 
 void resize_end(Resize *r) {
         /* No answer: the bus reports the broker's exit to the caller. */
-        r->m = sd_bus_message_unref(r->m);
+        r->answer = answer_drop(r->answer);
         r->ending = true;
         donor_end(r->donor);
 }
@@ -363,7 +360,7 @@ static int start(Region *region, Call *call, const ResizeRequest *request, sd_bu
                                          "Cannot start resizing region '%s' to %" PRIu64 " bytes: %s", rec->name,
                                          request->size, strerror(-k));
         }
-        r->m = sd_bus_message_ref(call_message(call));
+        r->answer = answer_later(call);
         return 1;
 }
 
@@ -410,9 +407,7 @@ int region_resize(Region *region, Call *call, const ResizeRequest *request, sd_b
         r = check_limit(region, who, request->size, error);
         if (r < 0)
                 return r;
-        if (request->size == rec->size && rec->extent == 0) {
-                r = sd_bus_reply_method_return(call_message(call), NULL);
-                return r < 0 ? r : 1;
-        }
+        if (request->size == rec->size && rec->extent == 0)
+                return call_answer(call);
         return start(region, call, request, error);
 }

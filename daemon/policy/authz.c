@@ -98,6 +98,10 @@ sd_bus_message *call_message(Call *c) {
         return c->m;
 }
 
+const char *call_sender(Call *c) {
+        return sd_bus_message_get_sender(c->m);
+}
+
 const Identity *call_identity(Call *c) {
         return &c->who;
 }

@@ -38,6 +38,7 @@ void authz_drop(Authz *authz, sd_bus_message *m);
 void authz_forget(Authz *authz, const char *sender);
 
 sd_bus_message *call_message(Call *call);
+const char *call_sender(Call *call);
 const Identity *call_identity(Call *call);
 
 /*

@@ -172,7 +172,7 @@ def test_manual_pages_name_every_member_error_and_setting():
                 assert re.search(r"\b%s\b" % member.get("name"), text), member.get("name")
     for name in re.findall(r'"org\.mshare1\.Error\.(\w+)"', read("base/errors.h")):
         assert name in text, name
-    for key in re.findall(r'\{ "(\w+)", \'\w\', read_', read("daemon/core/options.c")):
+    for key in re.findall(r'\{ "(\w+)", \'\w\', read_', read("daemon/bus/options.c")):
         assert re.search(r"\b%s\b" % key, text), key
     conf = read("man", "mshared.conf.5")
     for key in re.findall(r"^#(\w+)=", read("units/mshared.conf"), flags=re.M):

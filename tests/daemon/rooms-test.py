@@ -21,6 +21,9 @@ MAY_INCLUDE = {
 }
 # Rooms that do not know the bus.
 NO_BUS = {"basic", "model", "kernel"}
+# Rooms that know errors of the bus, but no messages.
+NO_MESSAGES = {"core"}
+MESSAGES = re.compile(r"\bsd_bus_(message_|message \*|reply|emit|call|send)")
 OPENING = re.compile(r"/\* SPDX-License-Identifier: \S+ \*/\n\n/\*\s")
 
 
@@ -42,6 +45,8 @@ def complaints():
                 found["includes"].append("%s: %s/ must not include %s" % (name, room, header))
         if room in NO_BUS and "systemd/sd-bus.h" in text:
             found["bus"].append("%s: %s/ must not know the bus" % (name, room))
+        if room in NO_MESSAGES and MESSAGES.search(text):
+            found["bus"].append("%s: %s/ must not know messages; see core/answer.h and core/announce.h" % (name, room))
         if path.suffix == ".c" and not OPENING.match(text):
             found["openings"].append("%s: say below the license line what the file is for" % name)
     rooms = {room for room in MAY_INCLUDE if room != "."}
@@ -54,7 +59,7 @@ def main():
     titles = {
         "rooms": "daemon/README.md describes every room",
         "includes": "includes between rooms go one way",
-        "bus": "tools, values and kernel do not know the bus",
+        "bus": "tools, values and kernel do not know the bus, and the core no messages",
         "openings": "each source file says what it is for",
     }
     found = complaints()

@@ -4,7 +4,7 @@
 #include <glib.h>
 
 #include "../fuzz/options-message.h"
-#include "core/options.h"
+#include "bus/options.h"
 
 typedef struct Fixture {
         sd_bus *bus;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <assert.h>
 
-#include "core/options.h"
+#include "bus/options.h"
 #include "fuzz.h"
 #include "options-message.h"
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads the options maps of CreateRegion, ResizeRegion and RemoveRegion, and checks the options against each other. */
+/* Reads the options maps of CreateRegion, ResizeRegion and RemoveRegion into requests. */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 
-#include "core/options.h"
+#include "bus/options.h"
 #include "errors.h"
 #include "model/name.h"
 
@@ -18,13 +18,6 @@ typedef struct Option {
         char type;
         int (*read)(sd_bus_message *m, void *userdata, sd_bus_error *error);
 } Option;
-
-void create_request_done(CreateRequest *request) {
-        free(request->name);
-        free(request->label);
-        safe_close(request->fd);
-        *request = (CreateRequest) CREATE_REQUEST_INIT;
-}
 
 static int invalid(sd_bus_error *error, const char *format, ...) _printf_(2, 3);
 
@@ -273,46 +266,4 @@ int options_read_remove(sd_bus_message *m, bool *ret_force, sd_bus_error *error)
 
 int options_read_none(sd_bus_message *m, sd_bus_error *error) {
         return read_options(m, NULL, 0, NULL, error);
-}
-
-int create_request_check(const CreateRequest *request, sd_bus_error *error) {
-        char numa[NUMA_TEXT_MAX];
-        int flags;
-
-        if (request->backing == BACKING_FILE && request->fd < 0)
-                return invalid(error, "Backing 'file' requires the option 'fd', an open file descriptor");
-        if (request->backing != BACKING_FILE && request->fd >= 0)
-                return invalid(error, "Option 'fd' requires backing 'file', not '%s'",
-                               backing_to_string(request->backing));
-        if (request->backing == BACKING_EMPTY && request->populate)
-                return invalid(error, "Option 'populate' with backing 'empty': there is nothing to populate");
-        if (request->hugepages != HUGEPAGES_DEFAULT && request->backing != BACKING_ANONYMOUS &&
-            request->backing != BACKING_MEMFD)
-                return invalid(error, "Option 'hugepages' requires backing 'anonymous' or 'memfd', not '%s'",
-                               backing_to_string(request->backing));
-        /* Pages of a file in a file system are everybody's, and the kernel places them without asking for a policy. */
-        if (request->numa.mode != NUMA_DEFAULT && request->backing != BACKING_ANONYMOUS &&
-            request->backing != BACKING_MEMFD)
-                return invalid(error,
-                               "Option 'numa' is '%.100s', which requires backing 'anonymous' or 'memfd', not '%s'",
-                               numa_format(&request->numa, numa), backing_to_string(request->backing));
-        if (request->maximum_set && request->maximum < request->size)
-                return invalid(error,
-                               "Option 'maximum' is %" PRIu64 " bytes: expected at least the size, %" PRIu64 " bytes",
-                               request->maximum, request->size);
-        if (request->maximum_set && request->backing != BACKING_ANONYMOUS && request->backing != BACKING_MEMFD)
-                return invalid(error,
-                               "Option 'maximum' requires backing 'anonymous' or 'memfd', not '%s', which cannot grow",
-                               backing_to_string(request->backing));
-        if (request->linger_usec > 0 && request->lifetime != LIFETIME_WHILE_LEASED)
-                return invalid(error, "Option 'linger' requires lifetime 'while-leased'");
-        if (request->fd >= 0) {
-                /* More about the file is found out by the donor: looking at it may sleep. */
-                flags = fcntl(request->fd, F_GETFL);
-                if (flags < 0)
-                        return -errno;
-                if ((flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY)
-                        return invalid(error, "Option 'fd' is not open for reading, so it cannot be mapped");
-        }
-        return 0;
 }

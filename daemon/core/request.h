@@ -38,15 +38,5 @@ typedef struct ResizeRequest {
 
 void create_request_done(CreateRequest *request);
 
-/*
- * Read the options map at the message's position. Unknown, repeated and ill-typed keys, and values outside their
- * range, fail with an error that names them; *request may then hold part of them. Return 0 or negative errno with
- * *error set.
- */
-int options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus_error *error);
-int options_read_remove(sd_bus_message *m, bool *ret_force, sd_bus_error *error);
-int options_read_resize(sd_bus_message *m, ResizeRequest *request, sd_bus_error *error);
-int options_read_none(sd_bus_message *m, sd_bus_error *error);
-
-/* What the options are to each other: file needs fd, linger needs while-leased, and so on. */
+/* What the members are to each other: file needs fd, linger needs while-leased, and so on. 0, or -EINVAL with *error set. */
 int create_request_check(const CreateRequest *request, sd_bus_error *error);

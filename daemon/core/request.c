@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What callers ask the manager for, checked for contradictions. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+
+#include "basic/util.h"
+#include "core/request.h"
+
+void create_request_done(CreateRequest *request) {
+        free(request->name);
+        free(request->label);
+        safe_close(request->fd);
+        *request = (CreateRequest) CREATE_REQUEST_INIT;
+}
+
+int create_request_check(const CreateRequest *request, sd_bus_error *error) {
+        char numa[NUMA_TEXT_MAX];
+        int flags;
+
+        if (request->backing == BACKING_FILE && request->fd < 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Backing 'file' requires the option 'fd', an open file descriptor");
+        if (request->backing != BACKING_FILE && request->fd >= 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Option 'fd' requires backing 'file', not '%s'",
+                                         backing_to_string(request->backing));
+        if (request->backing == BACKING_EMPTY && request->populate)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Option 'populate' with backing 'empty': there is nothing to populate");
+        if (request->hugepages != HUGEPAGES_DEFAULT && request->backing != BACKING_ANONYMOUS &&
+            request->backing != BACKING_MEMFD)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Option 'hugepages' requires backing 'anonymous' or 'memfd', not '%s'",
+                                         backing_to_string(request->backing));
+        /* Pages of a file in a file system are everybody's, and the kernel places them without asking for a policy. */
+        if (request->numa.mode != NUMA_DEFAULT && request->backing != BACKING_ANONYMOUS &&
+            request->backing != BACKING_MEMFD)
+                return sd_bus_error_setf(
+                        error, SD_BUS_ERROR_INVALID_ARGS,
+                        "Option 'numa' is '%.100s', which requires backing 'anonymous' or 'memfd', not '%s'",
+                        numa_format(&request->numa, numa), backing_to_string(request->backing));
+        if (request->maximum_set && request->maximum < request->size)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Option 'maximum' is %" PRIu64 " bytes: expected at least the size, %" PRIu64
+                                         " bytes",
+                                         request->maximum, request->size);
+        if (request->maximum_set && request->backing != BACKING_ANONYMOUS && request->backing != BACKING_MEMFD)
+                return sd_bus_error_setf(
+                        error, SD_BUS_ERROR_INVALID_ARGS,
+                        "Option 'maximum' requires backing 'anonymous' or 'memfd', not '%s', which cannot grow",
+                        backing_to_string(request->backing));
+        if (request->linger_usec > 0 && request->lifetime != LIFETIME_WHILE_LEASED)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Option 'linger' requires lifetime 'while-leased'");
+        if (request->fd >= 0) {
+                /* More about the file is found out by the donor: looking at it may sleep. */
+                flags = fcntl(request->fd, F_GETFL);
+                if (flags < 0)
+                        return -errno;
+                if ((flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY)
+                        return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                                 "Option 'fd' is not open for reading, so it cannot be mapped");
+        }
+        return 0;
+}
