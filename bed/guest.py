@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import os
 import shutil
-import signal
 import sys
 import termios
 import time
@@ -84,10 +83,7 @@ def write_all(data: bytes) -> None:
 
 def main() -> int:
     opts = parse()
-    if opts.die_with_parent:
-        vm.die_with_parent(signal.SIGTERM)
-    for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(sig, lambda number, _frame: sys.exit(128 + number))
+    vm.clean_up_on_signals(and_without_parent=opts.die_with_parent)
 
     machine, why = make_machine(opts)
     if not opts.quiet:

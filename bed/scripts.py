@@ -32,7 +32,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -101,7 +100,9 @@ def run_script(opts: argparse.Namespace, path: str, wishes: Wishes) -> int:
 
     guest = vm.Guest(machine, log_path(opts.cache))
     try:
-        shutil.copytree(os.path.dirname(os.path.abspath(path)), os.path.join(guest.job, "guest"))
+        folder = os.path.dirname(os.path.abspath(path))
+        shutil.copytree(folder, os.path.join(guest.job, "guest"))
+        shutil.copy(os.path.join(os.path.dirname(folder), "tap.bash"), guest.job)
         shutil.copy(opts.overlay, os.path.join(guest.job, "overlay.tar"))
         guest.put("cmd", f"export MSHARE_RELEASE={release} MSHARE_CONFIG_SHA256={config}\n"
                          f"export MSHARE_PATCHED={opts.patched if wishes['kernel'] != 'stock' else 'no'}\n"
@@ -131,9 +132,7 @@ def run_script(opts: argparse.Namespace, path: str, wishes: Wishes) -> int:
 
 def main() -> int:
     opts = parse()
-    vm.die_with_parent(signal.SIGTERM)
-    for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(sig, lambda number, _frame: sys.exit(128 + number))
+    vm.clean_up_on_signals(and_without_parent=True)
     return report.FAILED if sum([run_script(opts, path, wishes)
                      for path in opts.scripts for wishes in runs(path, opts.long)]) else 0
 

@@ -15,7 +15,6 @@ What a kernel of kind coverage has counted goes to DIR, in a folder for each boo
 import argparse
 import base64
 import os
-import signal
 import sys
 from collections.abc import Iterable
 
@@ -220,9 +219,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     opts = parse()
-    vm.die_with_parent(signal.SIGTERM)
-    for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(sig, lambda number, _frame: sys.exit(128 + number))
+    vm.clean_up_on_signals(and_without_parent=True)
 
     listed = {program.name for kind in DEFAULT_LIMIT for program in read_list(opts.list, kind)}
     programs = read_list(opts.list, opts.kind)

@@ -53,6 +53,14 @@ def die_with_parent(sig: int = signal.SIGKILL) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(sig))
 
 
+def clean_up_on_signals(and_without_parent: bool) -> None:
+    """Let signals that end a program end it by an exception, so that guests are stopped and files removed."""
+    if and_without_parent:
+        die_with_parent(signal.SIGTERM)
+    for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(sig, lambda number, _frame: sys.exit(128 + number))
+
+
 def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 

@@ -29,7 +29,6 @@ import itertools
 import os
 import re
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterable
@@ -318,9 +317,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     opts = parse()
-    vm.die_with_parent(signal.SIGTERM)
-    for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(sig, lambda number, _frame: sys.exit(128 + number))
+    vm.clean_up_on_signals(and_without_parent=True)
 
     invocations, left_out = read_list(opts.list)
     points = listed_points(opts, invocations, left_out)
