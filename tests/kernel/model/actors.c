@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who changes the host's page tables and waits for CPUs: reclaim, munmap(), the
- * region's end. After mshare_flush_tlb(), flush_tlb_mm_range() and the batched
- * flush of reclaim. One step is one access to what others see; what a lock
- * covers may be one step.
+ * The actors: they change the host's page tables and wait for CPUs. These are
+ * reclaim, munmap() and the end of the region, modelled on mshare_flush_tlb(),
+ * flush_tlb_mm_range() and the batched flush of reclaim. One step is one access
+ * to shared state. What happens under a lock may be one step.
  */
 #include "tlb.h"
 
@@ -51,7 +51,7 @@ static void send(struct state *s, unsigned a) {
 
                 switch (actor->kind) {
                 case KIND_REGION:
-                        /* The end of a batch has gathered its CPUs before. */
+                        /* A batch has collected its CPUs before its end. */
                         in = a == F && actor->op == OP_BATCH ? cpu->in_batch : cpu->in_region;
                         if (mutant(M_REGION_SPARES_LAZY))
                                 what = IPI_MAYBE;
@@ -122,8 +122,8 @@ static void flush_step(struct search *search, const struct state *s, unsigned a)
 }
 
 /*
- * What has just become free or forbidden is used by no CPU; what others have of
- * it in PCIDs that are not loaded they must not meet again.
+ * No CPU uses what has just become free or forbidden. CPUs must not use what they
+ * have of it in PCIDs that are not loaded.
  */
 static bool has(union slot slot, enum gone gone) {
         switch (gone) {
@@ -160,7 +160,7 @@ bool bury(struct search *search, struct state *s, enum gone gone, unsigned mm) {
 
                         if (!has(slot, gone) || (gone == GONE_WRITING && slot.ctx != mm + 1))
                                 continue;
-                        /* Tables are walked by speculation, too: on behalf of nobody. */
+                        /* Speculation walks tables, too, on behalf of no process. */
                         if (j == cpu->asid && (user || gone > GONE_WRITING)) {
                                 search_violation(search, what[gone]);
                                 return false;
@@ -257,7 +257,7 @@ static void f_step(struct search *search, const struct state *s) {
                                 next.cpu[i].in_batch = 1;
                 next.world.batched |= 1U << next.world.owner;
                 next.world.rmap_lock = 0;
-                /* Whose batch it is: a donor's pages may be the host's by its end. */
+                /* The owner now: a donor's pages may belong to the host at the end. */
                 f->behind = host;
                 f->pc = F_END_BATCH;
                 search_found(search, &next, "F: adds the page to its batch", -1, -1);
@@ -326,7 +326,7 @@ static void u_step(struct search *search, const struct state *s) {
         }
 }
 
-/* The region's name is gone, and with the last sharer all of its tables go. */
+/* The region has no name, so its tables are freed with the last sharer. */
 static void teardown(struct search *search, const struct state *s) {
         struct state next = *s;
 
@@ -339,7 +339,7 @@ static void teardown(struct search *search, const struct state *s) {
         next.world.torn_down = 1;
         next.world.pte = 0;
         next.world.host_pud = 0;
-        /* Nothing begins any more. */
+        /* No operation begins from here on. */
         next.actor[F].left = next.actor[U].left = next.actor[W0].left = next.actor[W1].left = 0;
         search_found(search, &next, "the region is freed", -1, -1);
 }

@@ -5,7 +5,7 @@
  * series applied.
  *
  * Left out: that a CPU leaves the cpumask of the mm that it switches from before
- * it loads CR3, some instructions earlier than here. The kernel has that without
+ * it loads CR3, some instructions earlier than here. The kernel does that without
  * regions, too.
  */
 #include "tlb.h"
@@ -79,7 +79,7 @@ static void enter_region(union cpu *cpu) { cpu->in_region = 1; }
 
 /*
  * The end of switch_mm_irqs_off(): CR3 is loaded with @next under @asid. Return:
- * false if the CPU would then use what it must not.
+ * false if the CPU would then use a stale entry.
  */
 static bool load(const struct state *s, union cpu *cpu, unsigned next, unsigned asid, unsigned behind) {
         unsigned old = cpu->asid;
@@ -117,7 +117,7 @@ static bool load(const struct state *s, union cpu *cpu, unsigned next, unsigned 
         return true;
 }
 
-/* May choose_new_asid() take @asid for @mm? If none is the mm's, any will do. */
+/* May choose_new_asid() take @asid for @mm? Any, if none belongs to the mm. */
 static bool may_choose(union cpu cpu, unsigned mm, unsigned asid) {
         unsigned i;
 
@@ -139,7 +139,7 @@ static void flush_local(union cpu *cpu, bool partial) {
                 if (mutant(M_BITS_WITHOUT_ZEROING))
                         slot.window = 0;
                 else if (!mutant(M_NO_ZEROING))
-                        /* What it has left is flushed before it is used. */
+                        /* The other entries are flushed before they are used. */
                         slot.raw = 0;
                 slot_set(cpu, i, slot);
         }
@@ -241,7 +241,7 @@ static void walk(const struct state *s, union cpu *cpu) {
                 slot.donor_pud = 1;
         else if (entry == ENTRY_HOST)
                 slot.host_pud = 1;
-        /* A walk may go on from what is cached of a level above. */
+        /* A walk may start from a cached entry of a higher level. */
         if (slot.donor_pud)
                 slot.lower = slot.lower_rw = 1;
         if (slot.host_pud && s->world.host_pud) {

@@ -17,7 +17,7 @@ enum {
         INIT = 3, /* init_mm, where an mm is named */
 };
 
-/* Who changes page tables and waits for CPUs. */
+/* The actors: they change page tables and wait for CPUs. */
 enum actor_id {
         F,  /* changes the host's entries: reclaim, munmap */
         W0, /* attaches and detaches mm 0 */
@@ -104,7 +104,7 @@ struct world {
         uint64_t entries : 6;  /* two bits for each mm, enum entry */
         uint64_t pte : 1;
         uint64_t host_pud : 1; /* the host's PUD table points at the lower table */
-        uint64_t owner : 1;    /* whom reverse mapping finds, enum owner */
+        uint64_t owner : 1;    /* the owner that reverse mapping finds, enum owner */
         uint64_t rmap_lock : 1;
         uint64_t host_lock : 1;
         uint64_t ready : 1;    /* others may attach */
@@ -152,7 +152,7 @@ struct mutation {
         bool redundant;       /* ... or must not: something else does it as well */
 };
 
-/* What the search asks of the model. */
+/* The interface from the search to the model. */
 struct search;
 void model_begin(struct state *s, const struct scenario *scenario);
 /* What happens by itself, in each state; then its successors. */

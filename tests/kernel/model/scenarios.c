@@ -8,8 +8,8 @@
 #define BATCH (1U << OP_BATCH)
 
 /*
- * Without "donate", mm 0 is a sharer at the beginning and may leave; mm 1 comes
- * and goes. With it, mm 1 makes the region of what it has; mm 0 may come later.
+ * Without "donate", mm 0 is a sharer at the beginning and may detach; mm 1 attaches
+ * and detaches. With it, mm 1 donates its memory; mm 0 may attach later.
  * mm 2, where there is one, has no window.
  */
 #define SHAPE(c, sl, m) .cpus = c, .slots = sl, .mms = m

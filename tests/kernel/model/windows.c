@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Windows come and go: attach, donation and detach, after mm/mshare.c and
- * mm/mshare_donate.c. The mutations that stand beside a step leave it out or
- * put it where it must not be.
+ * Attach, donation and detach, modelled on mm/mshare.c and mm/mshare_donate.c.
+ * A mutation beside a step leaves the step out or moves it to a wrong place.
  */
 #include "tlb.h"
 
@@ -104,7 +103,7 @@ void window_successors(struct search *search, const struct state *s, unsigned mm
                 what = "flushes mm";
                 break;
         case W_COPY:
-                /* The host's lock is held: what is there stays, but for the page. */
+                /* The host's lock is held: only the page may change. */
                 next.world.host_pud = 1;
                 w->pc = W_HAND_OVER;
                 what = "gives its lower table: mm";

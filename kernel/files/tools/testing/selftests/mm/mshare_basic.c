@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: creating, attaching, reading, unlinking; what lives how long.
+ * mshare: creating, attaching, reading, unlinking, and lifetimes.
  */
 #include "mshare_helpers.h"
 
@@ -42,7 +42,7 @@ TEST_F(mshare, sample_from_cover_letter)
 	ret = sys_mshare(self->name, self->addr, self->len, O_CREAT | O_RDWR,
 			 0600);
 	if (ret == -EOPNOTSUPP) {
-		/* A refusal leaves everything as it was. */
+		/* A refused call changes nothing. */
 		EXPECT_EQ(0, strcmp(self->addr, TEXT));
 		self->addr[MEG] = 1;
 		EXPECT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
@@ -70,7 +70,7 @@ TEST_F(mshare, create_excl_exists)
 	EXPECT_EQ(-EEXIST, peer_call(&p, pf_mshare, (long)self->name,
 				     (long)self->addr, (long)self->len,
 				     O_CREAT | O_EXCL | O_RDWR, 0600));
-	/* O_CREAT alone attaches when the name is there, as with open(). */
+	/* O_CREAT alone attaches if the name exists, as with open(). */
 	EXPECT_EQ(0, peer_call(&p, pf_mshare, (long)self->name,
 			       (long)self->addr, (long)self->len,
 			       O_CREAT | O_RDWR, 0600));
@@ -116,7 +116,7 @@ TEST_F(mshare, attach_range_in_use_eexist)
 
 	ASSERT_EQ(0, peer_start(&p));
 	MAKE_REGION();
-	/* The maker is a sharer already. */
+	/* The creator is a sharer already. */
 	EXPECT_EQ(-EEXIST, sys_mshare(self->name, self->addr, self->len,
 				      O_RDWR, 0));
 	/* One page somewhere in the range is one too many. */
@@ -180,7 +180,7 @@ TEST_F(mshare, sysctl_mshare_size)
 	EXPECT_EQ(self->granule, granule_size());
 }
 
-/* The name goes when the caller may remove it and nobody shares, or it is not a sharer. */
+/* The last sharer removes the name, or a non-sharer with permission. */
 TEST_F(mshare, unlink_removes_name)
 {
 	char path[512];
@@ -203,7 +203,7 @@ TEST_F(mshare, unlink_removes_name)
 	EXPECT_EQ(NULL, self_maps_line(self->addr));
 	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
 
-	/* By a non-sharer: the name goes, the sharer stays. */
+	/* By a non-sharer: the name is removed, the sharer stays. */
 	EXPECT_EQ(0, sys_mshare_unlink(self->name));
 	EXPECT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
 	EXPECT_EQ(SIGBUS, peer_load(&p, self->addr));
@@ -297,11 +297,11 @@ TEST_F(mshare, unlink_while_attached_keeps_memory)
 	ASSERT_EQ(0, probe_store(self->addr, 1));
 	EXPECT_EQ(0, peer_call(&late, pf_unlink, (long)self->name));
 
-	/* Nobody new ... */
+	/* Nothing can attach any more ... */
 	EXPECT_EQ(-ENOENT, peer_call(&late, pf_mshare, (long)self->name,
 				     (long)self->addr, (long)self->len,
 				     O_RDWR));
-	/* ... but those who are in go on, */
+	/* ... but the sharers continue, */
 	EXPECT_EQ(0, peer_store(&p, self->addr + PAGE, 2));
 	EXPECT_EQ(2, load(self->addr + PAGE));
 	EXPECT_EQ(0, peer_call(&p, pf_map_anon, (long)self->addr + 8 * MEG,
@@ -331,7 +331,7 @@ TEST_F(mshare, unlink_while_attached_keeps_memory)
 	EXPECT_EQ(0, peer_stop(&late));
 }
 
-/* The name is somebody else's by now: what is meant is what one is in. */
+/* Another region has the name now: the caller means its own region. */
 TEST_F(mshare, unlink_leaves_region_of_old_name)
 {
 	char *other = self->addr + 2 * self->granule;
@@ -346,7 +346,7 @@ TEST_F(mshare, unlink_leaves_region_of_old_name)
 			       0600));
 	EXPECT_EQ(0, sys_mshare_unlink(self->name));
 	EXPECT_EQ(SIGSEGV, probe_byte(self->addr));
-	/* The new one has its name still, and loses it to who is in none. */
+	/* The new region still has its name, until a non-sharer removes it. */
 	EXPECT_EQ(0, access(self->path, F_OK));
 	EXPECT_EQ(0, peer_munmap(&p, other, self->len));
 	EXPECT_EQ(0, sys_mshare_unlink(self->name));
@@ -514,7 +514,7 @@ TEST_F(mshare, several_regions_in_one_process)
 	EXPECT_EQ(SIGSEGV, probe_byte(self->addr + g));
 	EXPECT_EQ(102, load(self->addr + 2 * g));
 	EXPECT_EQ(103, load(self->addr + 3 * g));
-	/* One call that holds two windows whole leaves both. */
+	/* One munmap() over two whole windows detaches both. */
 	EXPECT_EQ(0, do_munmap(self->addr + 2 * g, 2 * g));
 	EXPECT_EQ(SIGSEGV, probe_byte(self->addr + 2 * g));
 	EXPECT_EQ(SIGSEGV, probe_byte(self->addr + 3 * g));
@@ -523,7 +523,7 @@ TEST_F(mshare, several_regions_in_one_process)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* A process has so many windows, and no more. */
+/* The number of windows per process is limited. */
 TEST_F_TIMEOUT(mshare, window_cap_64, 120)
 {
 	char name[64], *at;
@@ -540,7 +540,7 @@ TEST_F_TIMEOUT(mshare, window_cap_64, 120)
 	}
 	EXPECT_EQ(-ENOENT, region_open(name, O_RDONLY));
 	EXPECT_EQ(NULL, self_maps_line(at));
-	/* fork() makes no more of them than there were. */
+	/* A fork() of a process at the limit works. */
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
@@ -581,7 +581,7 @@ TEST_F(mshare, mode_owner_and_umask)
 	EXPECT_EQ(34U, st.st_gid);
 	EXPECT_EQ(0, sys_mshare_unlink(self->name));
 
-	/* Bits above 0777 are no part of a region's mode. */
+	/* Bits above 0777 are not part of a region's mode. */
 	umask(0);
 	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len,
 				O_CREAT | O_RDWR, 07777));

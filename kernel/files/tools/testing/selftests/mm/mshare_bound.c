@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: nobody keeps the other sharers out for longer than a piece of work
- * takes, however large the region is and whatever he calls for.
+ * mshare: no sharer locks out the others for longer than a piece of work
+ * takes, however large the region is and whatever it calls.
  *
- * Nothing here goes by the clock: it is counted how often one sharer gets a
+ * The tests measure no time: they count how often one sharer gets a
  * thing done while another is within a single call, and how often a call gives
  * up the lock.
  */
@@ -324,7 +324,7 @@ TEST_F_TIMEOUT(mshare, a_call_gives_way_after_each_piece, 300)
 	EXPECT_GE(3, n);
 }
 
-/* What is reserved and not filled is not gone through by 2 MiB. */
+/* An empty reserved range is not walked in steps of 2 MiB. */
 TEST_F_TIMEOUT(mshare, empty_ranges_take_few_pieces, 120)
 {
 	const struct call sparse[] = {
@@ -434,7 +434,7 @@ TEST_F_TIMEOUT(mshare, smaps_while_mappings_come_and_go, 200)
 
 /* ------------------------------------------------------------------ signals */
 
-/* Who is in a call on all of the region dies of a signal at once. */
+/* A signal kills a task at once in a call on the whole region. */
 TEST_F_TIMEOUT(mshare, sigkill_in_a_call, 400)
 {
 	/* Several pieces of each call. */
@@ -461,7 +461,7 @@ TEST_F_TIMEOUT(mshare, sigkill_in_a_call, 400)
 		nap_ms(5 + 7 * turn % 40);
 		kill(pid, SIGKILL);
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
-		/* What is left works as before, if it has not been unmapped. */
+		/* The remaining mappings work as before. */
 		if (calls[i].prepare == prepare_map)
 			ASSERT_EQ(0, map_small(BIG_AT, len, false));
 		EXPECT_EQ(0, do_mprotect(BIG_AT, len, PROT_READ));
@@ -520,7 +520,7 @@ TEST_F_TIMEOUT(mshare, mprotect_in_pieces_is_complete, 200)
  */
 #define HOLED	(2 * MEG)
 
-/* A hole that comes in the middle of a call is ENOMEM, and not worse. */
+/* A hole that appears during a call is ENOMEM, nothing worse. */
 TEST_F_TIMEOUT(mshare, hole_appears_meanwhile, 200)
 {
 	long begin = now_ms(), err;
@@ -562,7 +562,7 @@ TEST_F_TIMEOUT(mshare, hole_appears_meanwhile, 200)
 	spew(ALWAYS_RELAX, "0");
 }
 
-/* Whatever allocation fails: all of it is unmapped, or nothing. */
+/* Whichever allocation fails, everything is unmapped or nothing. */
 TEST_F_TIMEOUT(mshare, munmap_fails_whole, 200)
 {
 	const size_t len = 8 * MEG;
@@ -596,7 +596,7 @@ TEST_F_TIMEOUT(mshare, munmap_fails_whole, 200)
 	close(fd);
 }
 
-/* What is refused is refused before anything has been unmapped. */
+/* A call is refused before anything has been unmapped. */
 TEST_F(mshare, refused_mapping_over_a_large_one)
 {
 	struct rlimit was, none = {}, space;
@@ -634,7 +634,7 @@ TEST_F(mshare, refused_mapping_over_a_large_one)
 	ASSERT_EQ(0, setrlimit(RLIMIT_AS, &was));
 	EXPECT_EQ(BIG / 1024, region_figure(self->name, "mshare-resident-kb"));
 
-	/* And what is not refused takes the place of all of it. */
+	/* An accepted mapping replaces all of it. */
 	EXPECT_EQ(0, map_fd(BIG_AT, BIG, RW, MAP_SHARED, fd, 0));
 	EXPECT_EQ(0, region_figure(self->name, "mshare-resident-kb"));
 	EXPECT_EQ(0, load(BIG_AT + BIG - PAGE));
@@ -662,7 +662,7 @@ TEST_F(mshare, mremap_moves_64_mib_at_most)
 					 MREMAP_MAYMOVE, NULL));
 	EXPECT_EQ(7, load(BIG_AT));
 
-	/* In place, and to shrink, as one likes. */
+	/* Growing in place and shrinking always work. */
 	ASSERT_EQ(0, do_munmap(BIG_AT + BIG + PAGE, PAGE));
 	EXPECT_EQ((long)BIG_AT, do_mremap(BIG_AT, BIG + PAGE, 3 * BIG, 0, NULL));
 	EXPECT_EQ((long)BIG_AT, do_mremap(BIG_AT, 3 * BIG, BIG, 0, NULL));
@@ -673,7 +673,7 @@ TEST_F(mshare, mremap_moves_64_mib_at_most)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* Many small mappings are many pieces; none is left over. */
+/* Many small mappings are many pieces; none remains. */
 TEST_F(mshare, many_small_mappings_are_unmapped)
 {
 	size_t i;

@@ -63,7 +63,7 @@ FIXTURE_SETUP(knobs)
 
 FIXTURE_TEARDOWN_PARENT(knobs)
 {
-	/* Whatever became of the test, no knob stays on. */
+	/* Switch off all knobs, whatever the result of the test. */
 	_metadata->trigger = 0;
 	knobs_off();
 	EXPECT_TRUE(WAIT_FOR(group_members() == 0, 10000));
@@ -159,7 +159,7 @@ TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen, 180)
 	}
 }
 
-/* Nobody is interrupted here, with the fan-out or without. */
+/* No CPU is interrupted here, with the fan-out or without. */
 TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen_after_idling, 120)
 {
 	const int rounds = 40;
@@ -384,7 +384,7 @@ TEST_F(knobs, ignored_ro_in_o_direct_is_seen)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* 1 if the kernel's own check finds the region's tables in disorder. */
+/* 1 if the kernel's own check finds a fault in the region's tables. */
 static long check_after_last_munmap(const char *name, char *addr, size_t len,
 				    bool skip_pin)
 {

@@ -160,7 +160,7 @@ TEST_F_TIMEOUT(mshare, forked_sharer_costs_no_fault, 240)
 		if (!(i & 1))
 			EXPECT_EQ(sum_of(size), child->sum);
 		grown = pagetables_kb() - before;
-		/* A small process of its own, and no table of the region. */
+		/* A process has few tables, and none of the region. */
 		EXPECT_GT(96, grown)
 			TH_LOG("PageTables +%ld kB", grown);
 		kill(pid, SIGKILL);
@@ -170,7 +170,7 @@ TEST_F_TIMEOUT(mshare, forked_sharer_costs_no_fault, 240)
 	close(pfd[1]);
 }
 
-/* What a sharer maps in is there for the others: one fault per page in all. */
+/* What one sharer maps is mapped for all: one fault per page in total. */
 TEST_F_TIMEOUT(mshare, one_fault_per_page_in_all, 120)
 {
 	size_t size = 16 * MEG;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: the mappings that a region's maker has in its range become the
+ * mshare: the mappings that a region's creator has in its range become the
  * region's, with their pages and page tables.
  */
 #include "mshare_failnth.h"
@@ -110,7 +110,7 @@ TEST_F(mshare, donate_anon_shmem_file_private)
 	EXPECT_EQ(3000 + PAGES - 1,
 		  peer_see(&p, priv + (PAGES - 1) * PAGE));
 
-	/* What one writes the other sees, and the file too if it is shared. */
+	/* Each sharer sees the other's writes, and so does a shared file. */
 	EXPECT_EQ(0, peer_store(&p, anon, 11));
 	EXPECT_EQ(0, peer_store(&p, file, 13));
 	EXPECT_EQ(0, peer_store(&p, priv, 14));
@@ -129,7 +129,7 @@ TEST_F(mshare, donate_anon_shmem_file_private)
 	close(fd);
 }
 
-/* The tables have moved: nobody takes a fault on what was resident. */
+/* The tables have moved: resident pages cause no faults. */
 TEST_F(mshare, donated_pages_cost_no_fault)
 {
 	struct peer p;
@@ -153,7 +153,7 @@ TEST_F(mshare, donated_pages_cost_no_fault)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* The books: what the region has now the donor has no more. */
+/* Counters: what the region has gained, the donor has lost. */
 TEST_F(mshare, donor_counts_no_longer)
 {
 	long kb = PAGES * 4, anon, lck, size = self->len / 1024, vm, hwm;
@@ -177,7 +177,7 @@ TEST_F(mshare, donor_counts_no_longer)
 	EXPECT_EQ(0, munlock(self->addr, PAGES * PAGE));
 }
 
-/* VMAs that share a PTE table, and tables that nobody covers wholly. */
+/* VMAs that share a PTE table, and tables that no VMA covers wholly. */
 TEST_F(mshare, donate_small_neighbours)
 {
 	struct peer p;
@@ -249,7 +249,7 @@ TEST_F_TIMEOUT(mshare, donate_with_swap_entries, 120)
 	EXPECT_GT(PAGES, self_status("VmSwap"));
 	ATTACH_PEER(&p, O_RDWR);
 	EXPECT_EQ(0, peer_call(&p, pf_check, (long)self->addr, PAGES / 2, 31));
-	/* The donor has gone, and the swap goes too: it finds the host. */
+	/* The donor has exited: swapoff must find the host. */
 	EXPECT_EQ(0, do_munmap(self->addr, self->len));
 	if (swap)
 		EXPECT_EQ(0, swap_end());
@@ -327,7 +327,7 @@ static bool thp_on(void)
 	return buf[0] && !strstr(buf, "[never]");
 }
 
-/* The huge zero page counts the mms that have it: the donor's exit is one. */
+/* The huge zero page has a reference per mm, which the donor drops at exit. */
 TEST_F_TIMEOUT(mshare, donate_thp_and_zero_page, 120)
 {
 	char *huge = self->addr, *zero = huge + 16 * MEG;
@@ -354,7 +354,7 @@ TEST_F_TIMEOUT(mshare, donate_thp_and_zero_page, 120)
 	ATTACH_PEER(&p, O_RDWR);
 	zeroes = vmstat_count("thp_zero_page_alloc");
 	EXPECT_EQ(0, peer_stop(&donor));
-	/* Freed here, if nobody had it any more. */
+	/* Freed here, if there was no other reference. */
 	spew("/proc/sys/vm/drop_caches", "3");
 	ASSERT_EQ(0, map_anon(own, 2 * MEG, RW));
 	ASSERT_EQ(0, do_madvise(own, 2 * MEG, MADV_HUGEPAGE));
@@ -364,7 +364,7 @@ TEST_F_TIMEOUT(mshare, donate_thp_and_zero_page, 120)
 	EXPECT_EQ(6, peer_see(&p, huge + 4 * MEG));
 	for (i = 0; i < 512; i++)
 		ASSERT_EQ(0, peer_see(&p, zero + i * PAGE));
-	/* Splits what came whole. */
+	/* Split a donated huge page. */
 	EXPECT_EQ(0, peer_call(&p, pf_munmap, (long)huge + PAGE, PAGE));
 	EXPECT_EQ(5, peer_see(&p, huge));
 	EXPECT_EQ(0, peer_store(&p, zero + PAGE, 9));
@@ -437,12 +437,12 @@ TEST_F_TIMEOUT(mshare, zero_page_comes_while_donated, 200)
 		ASSERT_EQ(0, peer_call(&p, pf_donate_while_read,
 				       (long)self->addr, (long)self->name,
 				       (long)self->len, try % 2));
-		/* The donor goes, and its part in the zero page with it. */
+		/* The donor exits and drops its reference to the zero page. */
 		ASSERT_EQ(0, peer_stop(&p));
 		spew("/proc/sys/vm/drop_caches", "2");
 		ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len,
 					O_RDWR, 0));
-		/* Whoever got its memory writes to it. */
+		/* A new owner of this memory writes to it. */
 		ASSERT_EQ(0, map_anon(own, 32 * MEG, RW));
 		for (i = 0; i < 32 * MEG; i += PAGE)
 			*(long *)(own + i) = ~0L;
@@ -568,7 +568,7 @@ TEST_F_TIMEOUT(mshare, donate_under_faulting_threads, 300)
 	}
 }
 
-/* The counters are right in the end, or the kernel says "Bad rss-counter". */
+/* If the counters are wrong, the kernel reports "Bad rss-counter". */
 TEST_F_TIMEOUT(mshare, donate_under_pageout_loop, 300)
 {
 	long try, tries = scaled(10, 3);
@@ -619,7 +619,7 @@ static long register_uffd(int *fd, void *at, size_t len)
 		   ioctl(*fd, UFFDIO_REGISTER, &reg));
 }
 
-/* One bad mapping among good ones: refused, and all is as it was. */
+/* One unsuitable mapping among others: refused, with nothing changed. */
 #define REFUSED(err)							\
 do {									\
 	EXPECT_EQ(err, DONATE(O_RDWR));					\
@@ -713,7 +713,7 @@ TEST_F(mshare, donate_refused_kinds)
 	else
 		TH_LOG("no device memory here");
 	close(fd);
-	/* What a driver has in there is its own. */
+	/* Memory of a driver is refused. */
 	fd = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0);
 	if (fd >= 0 && !map_fd(bad, 2 * PAGE, RW, MAP_SHARED, fd, 0))
 		REFUSED(-EOPNOTSUPP);
@@ -896,7 +896,7 @@ TEST_F_TIMEOUT(mshare, donate_fail_nth, 300)
 		if (!failnth_hit(fd))
 			break;
 		if (!ret) {
-			/* It could do without. */
+			/* The donation did not need that allocation. */
 			EXPECT_EQ(0, check(self->addr, 16, 3));
 			harmless++;
 			ASSERT_EQ(0, sys_mshare_unlink(self->name));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: what is not served in a region is refused in clear words, and who
+ * mshare: unsupported operations are refused with clear errors, and which users
  * may do what with a region.
  */
 #include "mshare_fuse.h"
@@ -27,7 +27,7 @@
 
 #define KEEP 0xacce55L
 
-/* Each step in a child, for there is no way back. */
+/* Each step runs in a child, as it cannot be undone. */
 static int in_child(int (*fn)(const char *name, char *addr, size_t len),
 		    const char *name, char *addr, size_t len)
 {
@@ -41,7 +41,7 @@ static int in_child(int (*fn)(const char *name, char *addr, size_t len),
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-/* What keeps page tables of its own beside the process's: its file, or -errno. */
+/* Open something with page tables of its own. Return: its file or -errno. */
 static int open_kvm(void)
 {
 	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm;
@@ -71,7 +71,7 @@ static const struct {
 /* Of these, the one that is under test: for children. */
 static int (*open_second)(void);
 
-/* Neither attached nor made, not even over memory that would come along. */
+/* Neither attaching nor creating works, with or without a donation. */
 static int notifier_first(const char *name, char *addr, size_t len)
 {
 	const char *other = MSHARE_PREFIX "notifier_first";
@@ -98,7 +98,7 @@ static int notifier_first(const char *name, char *addr, size_t len)
 		      load(addr) != KEEP || probe_store(addr + 8, 1));
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
 		return 6;
-	/* And what goes wrong for one leaves the other at work. */
+	/* A failure of one does not disturb the other. */
 	if (sys_mshare(name, addr, len, O_RDWR, 0) != -EBUSY)
 		return 7;
 	close(fd);
@@ -141,7 +141,7 @@ static void *open_in_thread(void *go)
 	return (void *)(long)open_second();
 }
 
-/* Both at once: one of them has to give way. */
+/* Both at the same time: one of them must fail. */
 static int both_at_once(const char *name, char *addr, size_t len)
 {
 	pthread_t thread;
@@ -230,7 +230,7 @@ TEST_F(mshare, uffd_refused)
 	EXPECT_EQ(-EINVAL, uffd_register(fd, self->addr, self->len));
 	EXPECT_EQ(-EINVAL, uffd_register(fd, below, 2 * MEG));
 	EXPECT_EQ(-EINVAL, uffd_register(fd, self->addr + 8 * MEG, MEG));
-	/* Nobody waits for a fault that nobody serves. */
+	/* A fault without a handler must not block. */
 	EXPECT_EQ(0, probe_store(self->addr, 1));
 	EXPECT_EQ(0, probe_store(below, 1));
 	EXPECT_EQ(0, uffd_register(fd, below, MEG));
@@ -277,7 +277,7 @@ TEST_F(mshare, mseal_pkey_refused)
 	EXPECT_TRUE(ret == 0 || ret == -ENOSYS)
 		TH_LOG("pkey_mprotect without a key: %ld", ret);
 
-	/* Remapping and attaching over it by the old calls. */
+	/* remap_file_pages() and shmat() over the window. */
 	EXPECT_UNSUPPORTED(neg(syscall(__NR_remap_file_pages, self->addr, PAGE,
 				       0, 0, 0)));
 	shm = shmget(IPC_PRIVATE, PAGE, IPC_CREAT | 0600);
@@ -371,7 +371,7 @@ TEST_F(mshare, hugetlb_dax_dev_refused)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* A mapping that a donor has in the range: what becomes of its region. */
+/* The result of creating a region over a mapping. */
 static long donate_file(const char *name, char *addr, size_t len, int flags,
 			int fd)
 {
@@ -585,7 +585,7 @@ TEST_F(mshare, uprobe_no_sigtrap)
 	unlink(path);
 }
 
-/* Become somebody else for good; for peers. */
+/* Change the user for good; for peers. */
 PEER_FN(pf_become)
 {
 	gid_t extra = c;
@@ -673,7 +673,7 @@ TEST_F(mshare, perm_modes)
 				TH_LOG("mode %o, who %u", row[i].mode, j);
 		}
 	}
-	/* Root minds no mode. */
+	/* Modes do not restrict root. */
 	ASSERT_EQ(0, do_munmap(self->addr, self->len));
 	EXPECT_EQ(0, sys_mshare(self->name, self->addr, self->len, O_RDWR, 0));
 	for (j = 0; j < 4; j++)
@@ -719,7 +719,7 @@ TEST_F(mshare, perm_modes_uids_sticky)
 	EXPECT_EQ(-EPERM, peer_call(&other, pf_unlink, (long)self->name));
 	EXPECT_EQ(-EPERM, peer_call(&other, pf_unlink_file, (long)self->path));
 	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
-	/* A sharer may always leave, and with that it is done. */
+	/* A sharer may always detach, and the call succeeds. */
 	EXPECT_EQ(0, peer_munmap(&owner, self->addr, self->len));
 	EXPECT_EQ(0, peer_call(&other, pf_mshare, (long)self->name,
 			       (long)self->addr, (long)self->len, O_RDONLY));

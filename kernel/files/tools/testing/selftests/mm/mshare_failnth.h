@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Fault injection, one allocation at a time: arm, do the call, ask whether an
- * allocation was failed.  When none was, the call has no more to fail.
+ * allocation has failed.  If none has, all allocations have been tried.
  */
 #ifndef _MSHARE_FAILNTH_H
 #define _MSHARE_FAILNTH_H

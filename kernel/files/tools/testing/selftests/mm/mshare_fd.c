@@ -235,7 +235,7 @@ TEST_F(mshare, region_read_only_for_everyone)
 	close(fd);
 }
 
-/* What the mode says counts when the file is opened, as with any file. */
+/* The mode is checked when the file is opened, as with any file. */
 TEST_F(mshare, open_file_outlives_its_mode)
 {
 	int fd, status;
@@ -266,7 +266,7 @@ TEST_F(mshare, open_file_outlives_its_mode)
 	close(fd);
 }
 
-/* A file that is held keeps no region: there is nothing to attach then. */
+/* An open file does not keep the contents: attaching fails. */
 TEST_F(mshare, attach_by_held_file_enoent)
 {
 	int fd;
@@ -275,7 +275,7 @@ TEST_F(mshare, attach_by_held_file_enoent)
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 	fd = region_open(self->name, O_RDWR);
 	ASSERT_LE(0, fd);
-	/* Without a name, but with a sharer: a second one may come. */
+	/* Without a name, but with a sharer, another one can attach. */
 	ASSERT_EQ(0, unlink(self->path));
 	EXPECT_EQ(-EEXIST, attach_fd(fd, NULL, self->len, RW, MAP_SHARED));
 	ASSERT_EQ(0, do_munmap(self->addr, self->len));
@@ -380,7 +380,7 @@ TEST_F_TIMEOUT(mshare, passed_into_a_container, 60)
 	EXPECT_EQ(0, status)
 		TH_LOG("step %d", status >> 8);
 	EXPECT_EQ(13, load(self->addr));
-	/* The name is there: it was not for that one to remove. */
+	/* The name still exists: the process could not remove it. */
 	EXPECT_EQ(0, access(self->path, F_OK));
 }
 
@@ -434,7 +434,7 @@ TEST_F(mshare, behind_a_filter_that_knows_no_mshare)
 	close(fd);
 }
 
-/* Attached, or gone: nothing between. */
+/* Either attached or gone. */
 TEST_F_TIMEOUT(mshare, mmap_vs_unlink_race, 120)
 {
 	int round, fd, status, gate[2], won = 0;

@@ -15,7 +15,7 @@ static long nr_sharers(const char *name)
 	return region_figure(name, "mshare-sharers");
 }
 
-/* Wait for a child: its exit code, or the negative signal that killed it. */
+/* Wait for a child. Return: its exit code, or the negative signal. */
 static int reap(pid_t pid)
 {
 	int status;
@@ -66,7 +66,7 @@ TEST_F(mshare, fork_shares_not_cow)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* The child holds the region on its own: the parent may leave or die. */
+/* The child keeps the region when the parent detaches or exits. */
 TEST_F(mshare, child_outlives_parent)
 {
 	int pfd[2], res[2];
@@ -86,7 +86,7 @@ TEST_F(mshare, child_outlives_parent)
 		pid = fork();
 		if (pid)
 			_exit(0);
-		/* Speak when the parent is long gone, and the name too. */
+		/* Access the region after the parent and the name are gone. */
 		if (read(pfd[0], &byte, 1) != 1)
 			_exit(1);
 		byte = load(self->addr) == KEEP &&
@@ -223,7 +223,7 @@ TEST_F_TIMEOUT(mshare, fork_fail_nth, 240)
 	TH_LOG("%d allocations failed", hits);
 }
 
-/* Runs in the new program: what of the old one's window is left? */
+/* Runs in the new program: is anything of the old window left? */
 static int exec_probe(const char *addr_text, const char *name)
 {
 	char *addr = (char *)strtoul(addr_text, NULL, 0);
@@ -379,7 +379,7 @@ TEST_F_TIMEOUT(mshare, concurrent_faults_lose_nothing, 120)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* The region's last holders die all at once, the name being gone. */
+/* All sharers of a region without a name die at the same time. */
 TEST_F_TIMEOUT(mshare, sigkill_of_all_frees, 60)
 {
 	int i, round, status;

@@ -140,7 +140,7 @@ static inline __noreturn void fuse_serve(int fd, int release, int waiting)
 		if (p[1].revents & POLLIN) {
 			while (n)
 				fuse_answer(fd, held[--n], 0, page, PAGE);
-			/* And none is held any more. */
+			/* From now on no read is held. */
 			p[1].fd = -1;
 		}
 	}
@@ -188,7 +188,7 @@ static inline int fuse_open_file(struct fuse *f, const char *name, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Until a read is held: 0, or an error if the server has died. */
+/* Wait until a read is held. Return: 0, or an error if the server died. */
 static inline int fuse_wait_held(struct fuse *f)
 {
 	char c;
@@ -196,14 +196,14 @@ static inline int fuse_wait_held(struct fuse *f)
 	return read(f->waiting, &c, 1) == 1 ? 0 : -EPIPE;
 }
 
-/* Answer what has been read, and whatever else is. */
+/* Answer the held reads and all later ones. */
 static inline void fuse_release(struct fuse *f)
 {
 	if (write(f->release, "r", 1) != 1)
 		ksft_print_msg("the server is gone: %s\n", strerror(errno));
 }
 
-/* The connection ends: whoever waits for a page gets an error. */
+/* End the connection: tasks that wait for a page get an error. */
 static inline void fuse_stop(struct fuse *f)
 {
 	umount2(f->dir, MNT_FORCE | MNT_DETACH);

@@ -82,7 +82,7 @@ TEST_F(mshare, private_between_sharers)
 				       FUTEX_PRIVATE_FLAG, &q))
 			TH_LOG("memory %d, between peers", i);
 	}
-	/* The word is compared, and nobody is woken who does not sleep. */
+	/* The word is compared, and only sleeping tasks are woken. */
 	EXPECT_EQ(-EAGAIN, futex(self->addr, FUTEX_WAIT_PRIVATE, 1, NULL));
 	EXPECT_EQ(0, futex(self->addr, FUTEX_WAKE_PRIVATE, 1, NULL));
 	close(fd);
@@ -142,7 +142,7 @@ TEST_F(mshare, forked_and_read_only_sharers)
 				   NULL) == 1, 8000));
 	EXPECT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	/* And a sleeper whom the reader wakes. */
+	/* The reader wakes a sleeper. */
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid)
@@ -213,7 +213,7 @@ static bool sleeps(int tid)
 	return state && !strncmp(state, ") S", 3);
 }
 
-/* A lock that hands its owner's priority on passes to the next when he dies. */
+/* A PI lock passes to the next waiter when its owner dies. */
 TEST_F(mshare, pi_owner_dies)
 {
 	static const int private[] = { FUTEX_PRIVATE_FLAG, 0 };
@@ -334,7 +334,7 @@ TEST_F(mshare, no_match_after_reuse)
 					   1, NULL) == 1, 8000));
 		EXPECT_EQ(0, peer_wait(&p));
 	}
-	/* The region goes with a sleeper in it, whom nobody can reach then. */
+	/* The region is freed while a task sleeps, which nothing can wake. */
 	ASSERT_EQ(0, peer_post(&p, PEER_REQ(pf_wait, a, FUTEX_WAIT_PRIVATE,
 					    0)));
 	nap_ms(50);
@@ -425,7 +425,7 @@ TEST_F(mshare, sleepers_woken_when_donated)
 	for (i = 0; i < all; i++)
 		ASSERT_EQ(0, pthread_join(s[i].thread, NULL));
 
-	/* And from now on the region's key is everybody's. */
+	/* From now on everything uses the region's key. */
 	ATTACH_PEER(&p, O_RDWR);
 	EXPECT_EQ(0, wake_peer(&p, self->addr, FUTEX_PRIVATE_FLAG, NULL));
 	EXPECT_EQ(0, wake_peer(&p, self->addr, 0, NULL));
@@ -472,7 +472,7 @@ TEST_F(mshare, requeue_pi_waiters_woken_when_donated)
 	}
 }
 
-/* Take and give up a PI futex for as long as it lasts. */
+/* Take and release a PI futex until told to stop. */
 static void *contend(void *arg)
 {
 	struct gate_pi *g = arg;
@@ -663,7 +663,7 @@ TEST_F_TIMEOUT(mshare, key_from_before_donation, 60)
 	zero.range.start = (unsigned long)page;
 	zero.range.len = PAGE;
 	ASSERT_EQ(0, neg(ioctl(fd, UFFDIO_ZEROPAGE, &zero)));
-	/* Not before it sleeps: until then there is nobody to be woken. */
+	/* Wait until it sleeps: before that, it cannot be woken. */
 	EXPECT_TRUE(WAIT_FOR(futex(self->addr, FUTEX_WAKE_PRIVATE, 1, NULL) ==
 			     1, 10000))
 		TH_LOG("sleeps by its old key");

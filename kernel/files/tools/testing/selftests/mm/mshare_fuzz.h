@@ -21,7 +21,7 @@
 #define BATCH		256
 #define HANG_MS		120000
 
-/* What is planted, for the fuzzer to find. */
+/* Faults that the fuzzer must find. */
 enum plant { PLANT_NONE, PLANT_LIE, PLANT_BENIGN };
 
 struct fuzz {
@@ -47,7 +47,7 @@ static inline long elapsed(long since)
 	return now_ms() - since;
 }
 
-/* So many steps there are, however long they take. */
+/* The number of steps, however long they take. */
 #define FUZZ_AT_LEAST 500
 
 static inline bool enough(const struct fuzz *f, long done, long since)
@@ -97,7 +97,7 @@ static inline void futex_wake(__u32 *word)
 	syscall(__NR_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
-/* The kernel's own check by a file that is kept open; 0, or it tells. */
+/* The kernel's own check, by a file that stays open. Return: 0 if fine. */
 static int check_fd = -1;
 
 static inline bool kernel_check(char *why, size_t size)
@@ -204,7 +204,7 @@ static inline void end_driver(struct lockstep *l, int who)
 	waitpid(l->pid[who], NULL, 0);
 }
 
-/* Those that handed over are our children now. */
+/* Reap former drivers, which a child of theirs has replaced. */
 static inline void reap(struct lockstep *l)
 {
 	siginfo_t info;
@@ -258,7 +258,7 @@ static inline int draw_batch(struct gen *g, struct lockstep *l,
 		next_step(g, s);
 		if (f->plant == PLANT_LIE && !planted && done + n >= 500 &&
 		    s->op == OP_READ && !s->sig) {
-			/* The model is made to believe in one more write. */
+			/* Make the model wrong by one write. */
 			s->base[0] += 8ULL << BASE_SHIFT;
 			planted = true;
 		}
@@ -333,7 +333,7 @@ static inline int run_lockstep(struct fuzz *f)
 		f->done += n;
 		reap(l);
 		if (one_in(g, 40)) {
-			/* One dies without a word, another takes its place. */
+			/* Kill a driver and start another. */
 			k = rnd(g, DRIVERS);
 			end_driver(l, k);
 			if (g->donor == k) {
@@ -401,7 +401,7 @@ static inline __u32 seq_of(struct model *m, int page)
 	return __atomic_load_n(&m->seq[page / SEQ_PAGES], __ATOMIC_SEQ_CST);
 }
 
-/* What a page of another worker's may show while that is at work on it. */
+/* What a page may hold while its worker changes it. */
 static inline bool plausible(struct actor *a, int page, int worker)
 {
 	unsigned int w;
@@ -468,7 +468,7 @@ static inline bool read_other(struct concurrent *c, struct actor *a,
 		*raced = false;
 		if (run_access(a, &s, false))
 			return true;
-		/* Wrong, unless it was changed under our hands. */
+		/* Wrong, unless it has changed meanwhile. */
 		if (seq_of(theirs.m, page) == seq)
 			return false;
 	}
@@ -553,7 +553,7 @@ static inline __noreturn void work(struct concurrent *c, struct fuzz *f,
 	_exit(0);
 }
 
-/* Reads whatever there is, through a window by which it may do no more. */
+/* Reads all pages, through a read-only window. */
 static inline __noreturn void watch(struct concurrent *c, struct fuzz *f,
 				    int oflag, long most, int how)
 {
@@ -572,7 +572,7 @@ static inline __noreturn void watch(struct concurrent *c, struct fuzz *f,
 			say_wrong(c, "a reader", no, a.why);
 		count_up(raced ? &c->raced : &c->done, 1);
 		if (oflag == O_RDONLY && one_in(&g, 64)) {
-			/* Whatever is there, it may not write to it. */
+			/* No page may be writable for it. */
 			if (!probe_store(at_page(&a, rnd(&g, ARENA_PAGES)), 1))
 				say_wrong(c, "a reader", no, "it can write");
 			count_up(&c->done, 1);
@@ -588,7 +588,7 @@ static inline __noreturn void watch(struct concurrent *c, struct fuzz *f,
 	_exit(0);
 }
 
-/* Sharers that come, read, and go in all ways, often in the midst of it. */
+/* Sharers that attach, read and exit in all ways, often during a read. */
 static inline __noreturn void churn(struct concurrent *c, struct fuzz *f)
 {
 	struct gen g = { .rng = f->seed + 1 };
@@ -628,7 +628,7 @@ static inline pid_t start(struct concurrent *c, struct fuzz *f, int cpu,
 		return pid;
 	if (cpu >= 0) {
 		pin_to(cpu);
-		/* Nothing but a flush is to renew its TLB. */
+		/* Only a flush may renew its TLB. */
 		sched_setscheduler(0, SCHED_FIFO, &prio);
 	}
 	what(c, f, arg);
@@ -689,7 +689,7 @@ static inline int run_concurrent(struct fuzz *f)
 
 	while (!READ_ONCE(c->wrong) && !enough(f, READ_ONCE(c->done), since)) {
 		nap_ms(20);
-		/* Nobody goes before the end. */
+		/* All stay until the end. */
 		if (waitpid(-1, &status, WNOHANG) > 0 && !c->wrong) {
 			snprintf(c->why, sizeof(c->why),
 				 "a process has ended with status %x", status);

@@ -67,7 +67,7 @@ static inline bool one_in(struct gen *g, unsigned int n)
 
 enum acc { ACC_OK, ACC_SEGV, ACC_BUS, ACC_MAPERR };
 
-/* What becomes of an access by a driver. */
+/* The expected result of an access by a driver. */
 static inline enum acc access_of(struct gen *g, int who, int page, bool write)
 {
 	const struct mpage *p = &g->m->page[page];
@@ -446,7 +446,7 @@ static inline void expect_mprotect(struct gen *g, struct step *s)
 	s->arg[0] = any_prot(g);
 	if (!may_change(g, s))
 		return;
-	/* What comes before a hole is changed all the same. */
+	/* The pages before the hole are changed all the same. */
 	if (n < s->n)
 		s->want = -ENOMEM;
 	seq_begin(g->m, s->page, s->n);
@@ -486,7 +486,7 @@ static inline void expect_populate(struct gen *g, struct step *s, bool write)
 	}
 }
 
-/* What one page has to say to some advice: 0 or an error that ends the call. */
+/* The result of advice for one page: 0, or an error that ends the call. */
 static inline long advise_page(struct gen *g, int page, int advice)
 {
 	struct mpage *p = &g->m->page[page];
@@ -577,7 +577,7 @@ static inline void expect_madvise(struct gen *g, struct step *s)
 		seq_begin(g->m, 0, ARENA_PAGES);
 	else if (!harmless)
 		seq_begin(g->m, s->page, s->n);
-	/* Holes are told of in the end, an error ends it. */
+	/* A hole is reported at the end, an error ends the call. */
 	for (k = s->page; k < s->page + s->n; k++) {
 		if (!g->m->page[k].kind) {
 			s->want = -ENOMEM;
@@ -608,7 +608,7 @@ static inline void expect_mlock(struct gen *g, struct step *s)
 	}
 	if (s->op == OP_MUNLOCK || s->arg[0])
 		return;
-	/* All of it is brought in, up to what cannot be. */
+	/* All pages are populated, up to the first one that fails. */
 	for (k = s->page; k < s->page + n; k++) {
 		if (!g->m->page[k].prot || beyond_eof(g->m, k)) {
 			s->want = -ENOMEM;
@@ -702,7 +702,7 @@ static inline void apply_mremap(struct gen *g, const struct step *s, long got)
 		}
 		return;
 	}
-	/* What was there goes first, then what is too long, then it may fail. */
+	/* It unmaps the target first, then the excess, and then it may fail. */
 	unmap_pages(m, to, len);
 	if (len < s->n)
 		unmap_pages(m, s->page + len, s->n - len);
@@ -849,14 +849,14 @@ static inline void expect_leave(struct gen *g, struct step *s)
 	default:
 		if (was_out && !g->named)
 			s->want = -ENOENT;
-		/* The last one to leave takes the name along. */
+		/* The name is removed with the last sharer. */
 		if (was_out || g->sharers == 1)
 			g->named = false;
 	}
 	share(g, s->who, s->op == OP_RMFILE ? g->driver[s->who].share : OUT);
 }
 
-/* A driver of whatever it has mapped makes a region. */
+/* A driver creates a region from its mappings. */
 static inline void expect_create(struct gen *g, struct step *s)
 {
 	g->ro = one_in(g, 12);
@@ -916,7 +916,7 @@ static inline enum op any_op(struct gen *g)
 	return weights[i].op;
 }
 
-/* What a process can do that has no window. */
+/* What a process without a window can do. */
 static inline bool possible_outside(enum op op)
 {
 	return op <= OP_VM_WRITE || op == OP_MEM_READ ||
@@ -925,13 +925,13 @@ static inline bool possible_outside(enum op op)
 	       op == OP_ATTACH;
 }
 
-/* And what while it maps what it will donate. */
+/* What it can do before it donates its mappings. */
 static inline bool possible_for_donor(enum op op)
 {
 	return op <= OP_COPY_TO || (op >= OP_MMAP && op <= OP_MINCORE);
 }
 
-/* What shows a stale entry and harms nobody by it: no page is ever freed. */
+/* Shows a stale entry without harm, as no page is ever freed. */
 static inline bool possible_benign(enum op op)
 {
 	return op == OP_READ || op == OP_MMAP || op == OP_MUNMAP ||
@@ -949,7 +949,7 @@ static inline void pick_driver(struct gen *g, struct step *s)
 	g->last = s->who;
 }
 
-/* False if what was drawn makes no sense. */
+/* False if the step is not possible now. */
 static inline bool draw(struct gen *g, struct step *s)
 {
 	struct driver *d = &g->driver[s->who];
@@ -1036,7 +1036,7 @@ static inline bool draw(struct gen *g, struct step *s)
 			may_change(g, s);
 		break;
 	case OP_SHAKE:
-		/* That takes long, and goes on for some time afterwards. */
+		/* This takes long, and continues for some time afterwards. */
 		if (!one_in(g, 8))
 			return false;
 		s->arg[0] = rnd(g, 4);
@@ -1047,7 +1047,7 @@ static inline bool draw(struct gen *g, struct step *s)
 	return true;
 }
 
-/* The next step, by whoever it is. */
+/* Draw the next step and its driver. */
 static inline void next_step(struct gen *g, struct step *s)
 {
 	g->no++;
@@ -1055,7 +1055,7 @@ static inline void next_step(struct gen *g, struct step *s)
 		memset(s, 0, sizeof(*s));
 		pick_driver(g, s);
 		if (!g->named && !g->sharers && !g->concurrent) {
-			/* No region: somebody maps a few things and makes one. */
+			/* No region: a driver maps memory and creates one. */
 			if (g->donor < 0) {
 				g->donor = s->who;
 				g->donor_left = one_in(g, 2) ? 0 : rnd(g, 30);
@@ -1069,7 +1069,7 @@ static inline void next_step(struct gen *g, struct step *s)
 			expect_attach(g, s);
 			return;
 		} else if (g->ro && !g->concurrent && one_in(g, 40)) {
-			/* There is not much to be done in it. */
+			/* Few steps are possible in it. */
 			s->op = one_in(g, 2) ? OP_UNLINK : OP_RMFILE;
 			expect_leave(g, s);
 			return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: the kernel takes hold of a window's pages as of any others.
+ * mshare: the kernel pins pages of a window like any others.
  */
 #include "mshare_helpers.h"
 
@@ -321,7 +321,7 @@ TEST_F(mshare, last_page_from_its_middle)
 	EXPECT_STREQ("the end", buf);
 	EXPECT_EQ(6, neg(pwrite(fd, "begin", 6, (long)last + 24)));
 	EXPECT_STREQ("begin", last + 24);
-	/* What follows the window is none of the region's. */
+	/* Memory behind the window does not belong to the region. */
 	EXPECT_EQ(8, neg(pread(fd, buf, 16, (long)last + PAGE - 8)));
 	close(fd);
 
@@ -377,7 +377,7 @@ TEST_F(mshare, longterm_pin_survives_munmap)
 		ASSERT_EQ(0, neg(ioctl(fd, PIN_LONGTERM_TEST_STOP)));
 		EXPECT_EQ(SIGBUS, probe_byte(self->addr));
 	}
-	/* A pin that is held when its process leaves the region. */
+	/* A pin outlives the window of its process. */
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 	fill(self->addr, pages);
 	ASSERT_EQ(0, neg(ioctl(fd, PIN_LONGTERM_TEST_START, &arg)));

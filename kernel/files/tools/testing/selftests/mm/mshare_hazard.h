@@ -206,7 +206,7 @@ static inline long file_collapse_rounds(const struct hazard *h,
 		for (off = 0; off < len; off += PAGE)
 			WRITE_ONCE(*(long *)(v.own + off), 1000 + i);
 		stale = h->s->stale;
-		/* A page that is looked at all the time cannot be collapsed. */
+		/* A page that is accessed all the time cannot be collapsed. */
 		if (!spin_begin(h->s, SPIN_LOAD_AFTER,
 				h->addr + ((char *)own - v.own), 2000 + i))
 			return -ETIME;
@@ -238,10 +238,10 @@ static inline int disk_file(struct loop_dev *dev, int pages)
 	if (err)
 		return err;
 	snprintf(cmd, sizeof(cmd), "mke2fs -F %s >/dev/null 2>&1", dev->path);
-	/* Of a test that did not come to its end. */
+	/* Left over by a test that was interrupted. */
 	umount2(HAZARD_DIR, MNT_DETACH);
 	mkdir(HAZARD_DIR, 0700);
-	/* To be mounted it must not be open for writing. */
+	/* To be mounted, it must not be open for writing. */
 	close(dev->fd);
 	dev->fd = open(dev->path, O_RDONLY | O_CLOEXEC);
 	if (system(cmd) || mount(dev->path, HAZARD_DIR, "ext2", 0, NULL)) {

@@ -354,7 +354,7 @@ static inline long now_ms(void)
 	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* True as soon as cond is; false when it is not within ms milliseconds. */
+/* Wait for cond. Return: false if it is not true within ms milliseconds. */
 #define WAIT_FOR(cond, ms)						\
 ({									\
 	long __end = now_ms() + (ms);					\
@@ -428,7 +428,7 @@ static inline void probe_handler(int sig, siginfo_t *info, void *ctx)
 {
 	(void)ctx;
 	if (!READ_ONCE(probe_armed)) {
-		/* Not ours: die of it as if nobody had caught it. */
+		/* Not expected: die of the signal as without a handler. */
 		signal(sig, SIG_DFL);
 		return;
 	}
@@ -562,7 +562,7 @@ static inline int peer_start(struct peer *p)
 	return 0;
 }
 
-/* Tell a peer to begin and do not wait; peer_wait() collects the result. */
+/* Start a call in a peer without waiting; peer_wait() gets the result. */
 static inline long peer_post(struct peer *p, const struct peer_req *req)
 {
 	if (write(p->to, req, sizeof(*req)) != sizeof(*req))
@@ -593,7 +593,7 @@ static inline long peer_run(struct peer *p, const struct peer_req *req)
 #define peer_call(peer, func, ...)					\
 	peer_run(peer, PEER_REQ(func, ##__VA_ARGS__))
 
-/* Ends a peer and waits for it; the wait status, 0 when it went by itself. */
+/* End a peer and wait for it. Return: its status, 0 if it exited by itself. */
 static inline int peer_stop(struct peer *p)
 {
 	struct peer_req quit = { .fn = NULL };
@@ -832,7 +832,7 @@ FIXTURE_TEARDOWN_PARENT(mshare)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* The test's region, empty, with its maker as the first sharer. */
+/* The test's region, empty, with its creator as the first sharer. */
 #define MAKE_REGION()							\
 	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len,	\
 				O_CREAT | O_EXCL | O_RDWR, 0600))
@@ -850,7 +850,7 @@ do {									\
 	ATTACH_PEER(&p, O_RDWR);					\
 } while (0)
 
-/* What a kernel may be without. */
+/* Features that a kernel may lack. */
 static inline bool have_thp(void)
 {
 	return !access("/sys/kernel/mm/transparent_hugepage", F_OK);

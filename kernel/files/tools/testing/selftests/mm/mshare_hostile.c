@@ -17,7 +17,7 @@ static long bad_name(const char *name, void *addr, size_t len, int names)
 	if (sys_mshare(name, addr, len, O_RDWR, 0) != ret ||
 	    sys_mshare_unlink(name) != ret)
 		return 1000;
-	/* And no trace of it. */
+	/* Nothing of it remains. */
 	if (region_names(false) != names || self_maps_line(addr))
 		return 2000;
 	return ret;
@@ -226,7 +226,7 @@ TEST_F(mshare, not_mounted_wrong_fs_ro_mount)
 	EXPECT_EQ(-ENODEV, sys_mshare(self->name2, self->addr + self->len,
 				      self->granule, O_CREAT | O_RDWR, 0600));
 	EXPECT_EQ(-ENODEV, sys_mshare_unlink(self->name2));
-	/* Who is in stays in. */
+	/* Sharers stay sharers. */
 	EXPECT_EQ(KEEP, load(self->addr));
 	EXPECT_EQ(0, probe_store(self->addr, KEEP + 1));
 	/* Others have not noticed. */
@@ -265,7 +265,7 @@ TEST_F_TIMEOUT(mshare, two_creators_race, 60)
 				_exit(1);
 			if (ret)
 				_exit(2);
-			/* It is one region that they all are in. */
+			/* They all share one region. */
 			map_shmem(self->addr + i * MEG, PAGE, RW);
 			_exit(probe_store(self->addr + i * MEG, i) ? 4 : 0);
 		}
@@ -306,7 +306,7 @@ TEST_F_TIMEOUT(mshare, create_attach_unlink_race, 60)
 				_exit(2);
 			if (n % 3 == 0)
 				unlink(self->path);
-			/* The name may be another region's, or nobody's. */
+			/* The name may belong to another region or to none. */
 			ret = sys_mshare_unlink(self->name);
 			if (ret && ret != -ENOENT)
 				_exit(3);
@@ -323,7 +323,7 @@ TEST_F_TIMEOUT(mshare, create_attach_unlink_race, 60)
 	unlink(self->path);
 }
 
-/* What creation cannot take over it leaves where it is. */
+/* If a mapping cannot be donated, it stays where it is. */
 TEST_F(mshare, donor_range_refused_kinds)
 {
 	char *at = self->addr + 8 * MEG;
@@ -562,7 +562,7 @@ TEST_F_TIMEOUT(mshare, fail_nth_every_syscall, 300)
 			failnth_arm(fd, n);
 			ret = nth_do(call, &e);
 			hit = failnth_hit(fd);
-			/* A failed allocation may be made up for, or tell. */
+			/* A failed allocation is either handled or reported. */
 			EXPECT_TRUE(!ret || hit)
 				TH_LOG("%s: %ld without a reason",
 				       nth_name[call], ret);
@@ -581,7 +581,7 @@ TEST_F_TIMEOUT(mshare, fail_nth_every_syscall, 300)
 							   "mshare-sharers"));
 				EXPECT_EQ(NULL, self_maps_line(self->addr));
 			}
-			/* What failed works when it is done again. */
+			/* The same call works when it is repeated. */
 			if (ret && call != NTH_FAULT)
 				EXPECT_EQ(0, nth_do(call, &e))
 					TH_LOG("%s again", nth_name[call]);
@@ -782,7 +782,7 @@ TEST_F_TIMEOUT(mshare, random_syscall_fuzz, 3600)
 	fd = temp_file(MEG);
 	ASSERT_LE(0, fd);
 	TH_LOG("MSHARE_SEED=%u", seed);
-	/* What is locked is bounded for those who do not bound themselves. */
+	/* Limit locked memory, as the calls do not limit it themselves. */
 	setrlimit(RLIMIT_MEMLOCK, &rl);
 	MAKE_REGION();
 	end = now_ms() + (ms ? atol(ms) : scaled(3000, 6000));
@@ -814,7 +814,7 @@ TEST_F_TIMEOUT(mshare, random_syscall_fuzz, 3600)
 	TH_LOG("%ld calls", *total);
 	EXPECT_LT(500, *total);
 	EXPECT_EQ(0, debug_check());
-	/* Whatever the three did to it, it can be used. */
+	/* The region can still be used after all of this. */
 	if (self_maps_line(self->addr))
 		ASSERT_EQ(0, do_munmap(self->addr, self->len));
 	unlink(self->path);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: how regions come into being and go, and who can hold that up.
+ * mshare: creation and removal of regions, and what can delay them.
  */
 #include "mshare_fuse.h"
 #include "mshare_helpers.h"
@@ -27,7 +27,7 @@ static long fill_region(char *addr, size_t len)
 
 /* ------------------------------------------------- without name and sharer */
 
-/* Who may not even read a region could keep its memory by O_PATH. */
+/* O_PATH needs no permission, so it must not keep a region's memory. */
 TEST_F_TIMEOUT(mshare, open_file_holds_no_memory, 60)
 {
 	static const int flags[] = { O_PATH, O_RDONLY, O_RDWR };
@@ -57,7 +57,7 @@ TEST_F_TIMEOUT(mshare, open_file_holds_no_memory, 60)
 			close(fd);
 			continue;
 		}
-		/* What is left can be asked, and has little to say. */
+		/* What remains can still be read, but shows little. */
 		snprintf(fdinfo, sizeof(fdinfo), "/proc/self/fdinfo/%d", fd);
 		EXPECT_EQ(0, figure(fdinfo, "mshare-sharers"));
 		EXPECT_EQ(0, figure(fdinfo, "mshare-resident-kb"));
@@ -76,7 +76,7 @@ TEST_F_TIMEOUT(mshare, open_file_holds_no_memory, 60)
 	EXPECT_TRUE(WAIT_FOR(debug_regions() <= self->regions_before, 10000));
 }
 
-/* A sharer keeps all of it, and so does its child, whoever goes first. */
+/* A sharer keeps the contents, and so does its child, whichever exits first. */
 TEST_F_TIMEOUT(mshare, fork_vs_unlink_storm, 120)
 {
 	int round, status, gate[2];
@@ -251,7 +251,7 @@ TEST_F_TIMEOUT(mshare, slow_maker_blocks_nobody, 120)
 	/* The name is taken before the maker waits. */
 	ASSERT_TRUE(WAIT_FOR(!access(self->path, F_OK), 10000));
 
-	/* Others look, make, remove. */
+	/* Others look up, create and remove regions. */
 	pid = in_background(pf_stat, (long)absent, 0, 0, 0, 0);
 	EXPECT_EQ(ENOENT << 8, reaped_within(pid, 10000));
 	pid = in_background(pf_mshare, (long)self->name2, (long)there,
@@ -263,7 +263,7 @@ TEST_F_TIMEOUT(mshare, slow_maker_blocks_nobody, 120)
 	pid = in_background(pf_mshare, (long)self->name, (long)self->addr,
 			    self->len, O_CREAT | O_EXCL | O_RDWR, 0600);
 	EXPECT_EQ(EEXIST << 8, reaped_within(pid, 10000));
-	/* Who wants that region waits, until it is there or until killed. */
+	/* Attaching to that region waits until it is complete or killed. */
 	attacher = in_background(pf_mshare, (long)self->name, (long)self->addr,
 				 self->len, O_RDWR, 0);
 	pid = in_background(pf_mshare, (long)self->name, (long)self->addr,
@@ -280,7 +280,7 @@ TEST_F_TIMEOUT(mshare, slow_maker_blocks_nobody, 120)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* The name that was reserved goes again, and the next one makes the region. */
+/* The reserved name is removed, and the next caller creates the region. */
 TEST_F_TIMEOUT(mshare, slow_maker_fails, 120)
 {
 	pid_t maker, next;
@@ -301,7 +301,7 @@ TEST_F_TIMEOUT(mshare, slow_maker_fails, 120)
 	fuse_stop(&f);
 }
 
-/* Killed while it waits: nothing is left of the name. */
+/* Killed while it waits: the name is removed. */
 TEST_F_TIMEOUT(mshare, slow_maker_killed, 120)
 {
 	pid_t maker, waiter;
@@ -323,7 +323,7 @@ TEST_F_TIMEOUT(mshare, slow_maker_killed, 120)
 	EXPECT_EQ(SIGKILL, reaped_within(maker, 20000));
 }
 
-/* Removed before it is made: its maker has it, without a name. */
+/* Removed during creation: the creator has a region without a name. */
 TEST_F_TIMEOUT(mshare, unlink_while_made, 120)
 {
 	struct fuse f;

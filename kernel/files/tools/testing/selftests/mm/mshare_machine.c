@@ -333,14 +333,14 @@ TEST_F_TIMEOUT(mshare, all_memory_in_a_region, 300)
 			TH_LOG("the region has %ld of %ld kB", held, before);
 		EXPECT_GT(before / 2, meminfo_kb("MemAvailable"));
 		EXPECT_EQ(0, debug_check());
-		/* It is all there for whoever else is a sharer. */
+		/* All memory is still there for the other sharers. */
 		EXPECT_EQ(0, pf_wrong_pages(a, 64 * MEG, 5, 0, 0, 0));
 		ASSERT_EQ(0, neg(unlink(self->path)));
 		ASSERT_EQ(0, do_munmap(self->addr, self->len));
 		EXPECT_TRUE(WAIT_FOR(meminfo_kb("MemAvailable") >
 				     before / 10 * 9, 20000));
 	}
-	/* The one who was killed was the last. */
+	/* The killed process was the last sharer. */
 	EXPECT_TRUE(WAIT_FOR(meminfo_kb("MemAvailable") > before / 10 * 9,
 			     20000))
 		TH_LOG("%ld of %ld kB available", meminfo_kb("MemAvailable"),
@@ -357,7 +357,7 @@ static bool is_dead(pid_t pid)
 	return waitpid(pid, &status, WNOHANG) != 0;
 }
 
-/* A child that has that much memory of its own, and is as good as any other. */
+/* A child with that much memory of its own, and no special score. */
 static pid_t start_bystander(long len)
 {
 	pid_t pid = fork();

@@ -24,7 +24,7 @@ TEST_F(mshare, mmap_by_consumer_seen_by_donor)
 	EXPECT_EQ(0, probe_store(self->addr + 4 * MEG, 8));
 	EXPECT_EQ(8, peer_see(&p, self->addr + 4 * MEG));
 
-	/* The maker of a mapping may go: the mapping is the region's. */
+	/* A mapping belongs to the region: it stays when its creator exits. */
 	EXPECT_EQ(0, peer_stop(&p));
 	EXPECT_EQ(7, load(self->addr));
 	EXPECT_EQ(8, load(self->addr + 4 * MEG));
@@ -166,7 +166,7 @@ TEST_F(mshare, refused_file_replaces_nothing)
 	EXPECT_EQ(5, load(at + PAGE));
 	EXPECT_EQ(5, peer_see(&p, at + PAGE));
 	EXPECT_EQ(0, peer_store(&p, at + PAGE, 6));
-	/* And where there is nothing, nothing comes. */
+	/* Nothing is mapped where there was a hole. */
 	EXPECT_EQ(-EOPNOTSUPP, map_fd(at + MEG, PAGE, RW, MAP_SHARED, fd, 0));
 	EXPECT_EQ(SIGBUS, probe_byte(at + MEG));
 	EXPECT_EQ(0, debug_check());
@@ -233,7 +233,7 @@ TEST_F(mshare, whole_window_munmap_detaches)
 	EXPECT_EQ(SEGV_MAPERR, last_fault.code);
 	EXPECT_EQ(NULL, self_maps_line(self->addr));
 	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
-	/* It was our window that went, not the region's content. */
+	/* Only our window was removed, not the region's contents. */
 	EXPECT_EQ(12, peer_see(&p, self->addr));
 
 	/* The range is ours again. */
@@ -570,7 +570,7 @@ TEST_F(mshare, madvise_dontneed_free_remove_pageout)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* What makes no sense for a region, or is not served yet, is refused. */
+/* Advice that does not apply to a region is refused. */
 TEST_F(mshare, madvise_refused)
 {
 	static const int refused[] = {
@@ -701,7 +701,7 @@ TEST_F(mshare, mincore_across_border)
 	EXPECT_EQ(-ENOMEM, neg(mincore(edge, 4 * PAGE, vec)));
 	EXPECT_EQ(-ENOMEM, resident(edge + MEG));
 
-	/* Another sharer's touch is the region's. */
+	/* A page that another sharer has touched is mapped for all. */
 	EXPECT_EQ(0, resident(edge));
 	if (!fork()) {
 		*edge = 1;
@@ -951,7 +951,7 @@ TEST_F_TIMEOUT(mshare, max_map_count_of_region, 60)
 	ASSERT_EQ(0, spew("/proc/sys/vm/max_map_count", "300"));
 	for (i = 0; i < 512 && !ret; i++)
 		ret = do_mprotect(a + 2 * i * PAGE, PAGE, PROT_READ);
-	/* What needs no more goes on working. */
+	/* Calls that need no more mappings still work. */
 	EXPECT_EQ(0, probe_store(a + 1023 * PAGE, 1));
 	EXPECT_EQ(SIGSEGV, probe_store(a, 1));
 	EXPECT_EQ(-ENOMEM, do_munmap(a + 1000 * PAGE, PAGE));
@@ -964,7 +964,7 @@ TEST_F_TIMEOUT(mshare, max_map_count_of_region, 60)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* process_madvise() on another process means that one's window. */
+/* process_madvise() uses the window of the other process. */
 TEST_F(mshare, process_madvise_on_a_sharer)
 {
 	struct iovec iov = { self->addr, 16 * PAGE };
@@ -1014,7 +1014,7 @@ TEST_F(mshare, mdwe_holds_in_window)
 				     PROT_READ | PROT_EXEC));
 	EXPECT_EQ(-EACCES, peer_call(&p, pf_map_anon, (long)self->addr + MEG,
 				     PAGE, RW | PROT_EXEC));
-	/* It is the caller's vow, not the region's. */
+	/* This restricts the caller, not the region. */
 	EXPECT_EQ(0, do_mprotect(self->addr, PAGE, PROT_READ | PROT_EXEC));
 	EXPECT_EQ(0, peer_stop(&p));
 }

@@ -77,7 +77,7 @@ static size_t own_lines(char *buf, size_t size, char *start, size_t len)
 	return n;
 }
 
-/* What was a process's own looks the same when it has become a region's. */
+/* A donated mapping looks the same in the region's listing. */
 TEST_F(mshare, same_as_in_proc)
 {
 	static char before[8192];
@@ -223,7 +223,7 @@ PEER_FN(pf_list)
 	return list_region((char *)a, 4096);
 }
 
-/* Who may attach may see, and nobody else. */
+/* A process that may attach may read the listing, and no other. */
 TEST_F(mshare, who_may_attach_may_list)
 {
 	struct peer p, q;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: who pays for a region's pages.
+ * mshare: which memory cgroup is charged for a region's pages.
  */
 #include "mshare_helpers.h"
 
@@ -93,7 +93,7 @@ PEER_FN(pf_touch)
 	return 0;
 }
 
-/* Pages are those of the group whose task touches them first, as in tmpfs. */
+/* A page is charged to the group that touches it first, as in tmpfs. */
 TEST_F_TIMEOUT(mshare, charged_to_first_toucher, 90)
 {
 	const long len = 16 * MEG, kb = len / 1024;
@@ -119,10 +119,10 @@ TEST_F_TIMEOUT(mshare, charged_to_first_toucher, 90)
 	ASSERT_EQ(0, peer_call(&first, pf_touch, a, 2 * len));
 	EXPECT_LT(2 * kb - 2048, cg_kb("b"));
 	EXPECT_GT(4096, cg_kb("a"));
-	/* To touch what is there costs nothing. */
+	/* Touching resident pages is not charged. */
 	ASSERT_EQ(0, peer_call(&second, pf_touch, a, 2 * len));
 	EXPECT_GT(4096, cg_kb("c"));
-	/* But what is touched anew does, and the maker is no exception. */
+	/* New pages are charged, also to the creator's group. */
 	ASSERT_EQ(0, peer_call(&second, pf_madvise, a, len, MADV_DONTNEED));
 	EXPECT_GT(kb + 2048, cg_kb("b"));
 	ASSERT_EQ(0, peer_call(&second, pf_touch, a, len));
@@ -182,7 +182,7 @@ TEST_F_TIMEOUT(mshare, limit_hit_normal_oom, 120)
 	EXPECT_TRUE(WIFSIGNALED(status));
 	EXPECT_GT(30000, now_ms() - start);
 
-	/* Whoever is elsewhere goes on. */
+	/* Tasks of other groups continue. */
 	EXPECT_EQ(0, peer_call(&r, pf_touch, a, 64 * MEG));
 	EXPECT_EQ(MEG + 1, load(self->addr + MEG));
 	EXPECT_EQ(0, debug_check());
@@ -216,7 +216,7 @@ TEST_F_TIMEOUT(mshare, limit_hit_in_a_system_call, 60)
 	EXPECT_TRUE(cg_remove("b"));
 }
 
-/* The group that paid is gone; its pages serve on, and are freed at the end. */
+/* The charged group is removed; its pages stay in use until they are freed. */
 TEST_F_TIMEOUT(mshare, toucher_cgroup_removed, 90)
 {
 	const long len = 8 * MEG;
@@ -264,7 +264,7 @@ static long cg_stat(const char *name, const char *key)
 	return figure(path, key);
 }
 
-/* What the group of the task that faults has to show for it. */
+/* Statistics of the group whose task faults. */
 TEST_F_TIMEOUT(mshare, faults_counted_for_toucher, 60)
 {
 	const long pages = 1024;
@@ -295,7 +295,7 @@ TEST_F_TIMEOUT(mshare, faults_counted_for_toucher, 60)
 #define THP "/sys/kernel/mm/transparent_hugepage/"
 #define HPAGE (2 * MEG)
 
-/* khugepaged is in no group; who has paid for small pages pays for the huge. */
+/* A huge page of khugepaged is charged to the group of the small pages. */
 TEST_F_TIMEOUT(mshare, khugepaged_charges_toucher, 120)
 {
 	const long len = 4 * HPAGE, kb = len / 1024;

@@ -128,7 +128,7 @@ TEST_F(mshare, mlock_counts_until_unlock)
 	EXPECT_EQ(16, left(&alice, SCRATCH, MAX));
 	EXPECT_EQ(0, peer_call(&alice, pf_mlock, (long)self->addr, 10 * PAGE));
 	EXPECT_EQ(6, left(&alice, SCRATCH, MAX));
-	/* Another user has his own limit; twice is once. */
+	/* Another user has its own limit; locking twice counts once. */
 	EXPECT_EQ(16, left(&bob, SCRATCH, MAX));
 	EXPECT_EQ(0, peer_call(&alice, pf_mlock, (long)self->addr, 12 * PAGE));
 	EXPECT_EQ(0, peer_call(&bob, pf_mlock, (long)self->addr, 12 * PAGE));
@@ -143,7 +143,7 @@ TEST_F(mshare, mlock_counts_until_unlock)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* The end of the process that locked it gives nothing back. */
+/* The exit of the process that locked it uncharges nothing. */
 TEST_F(mshare, charge_outlives_the_process)
 {
 	struct peer alice, bob, again;
@@ -169,7 +169,7 @@ TEST_F(mshare, munmap_gives_back)
 	EXPECT_EQ(0, peer_call(&alice, pf_munmap, (long)self->addr + PAGE,
 			       3 * PAGE));
 	EXPECT_EQ(3, left(&alice, SCRATCH, MAX));
-	/* A mapping in its place, and one that somebody else makes. */
+	/* A mapping that replaces it, and one by another user. */
 	EXPECT_EQ(0, map_anon(self->addr + 4 * PAGE, 2 * PAGE, RW));
 	EXPECT_EQ(5, left(&alice, SCRATCH, MAX));
 	EXPECT_EQ(0, do_munmap(self->addr, MEG));
@@ -281,7 +281,7 @@ TEST_F(mshare, all_regions_count_together)
 	EXPECT_TRUE(WAIT_FOR(left(&alice, SCRATCH, MAX) == 8, 10000));
 }
 
-/* Whoever unlocks: the sum is right, and nobody is charged for more than he did. */
+/* Whichever user unlocks, the sum is right, and no user is charged too much. */
 TEST_F(mshare, second_user_unlocks)
 {
 	struct peer alice, bob;

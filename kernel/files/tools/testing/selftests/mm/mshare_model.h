@@ -228,7 +228,7 @@ static inline bool has_obj(const struct mpage *p)
 	return p->kind == K_SHARED || p->kind == K_PRIVATE;
 }
 
-/* A page that only a signal answers for, whatever the protection. */
+/* Each access to such a page is a signal, whatever the protection. */
 static inline bool beyond_eof(struct model *m, int page)
 {
 	const struct mpage *p = &m->page[page];
@@ -303,7 +303,7 @@ static inline void map_pages(struct model *m, int page, int n,
 	}
 }
 
-/* Everything goes but what has a descriptor. */
+/* Everything is gone except objects with a descriptor. */
 static inline void unmap_all(struct model *m)
 {
 	unmap_pages(m, 0, ARENA_PAGES);
@@ -330,7 +330,7 @@ static inline void punch_obj(struct model *m, int obj, int off, int n)
 		m->obj[obj].base[off] = 0;
 }
 
-/* What was private beyond the new end goes with the rest. */
+/* Private copies beyond the new end are removed, too. */
 static inline void truncate_obj(struct model *m, int obj, int npages)
 {
 	int k;

@@ -108,7 +108,7 @@ static long wrong_data(char *addr, long len)
 	return wrong;
 }
 
-/* A policy of one sharer's is that of whoever touches the memory. */
+/* A policy that one sharer sets applies to all sharers. */
 TEST_F(mshare, mbind_then_touch_by_other)
 {
 	const long len = 2 * MEG;
@@ -123,7 +123,7 @@ TEST_F(mshare, mbind_then_touch_by_other)
 		ASSERT_EQ(0, map_anon((void *)a, len, RW));
 		ASSERT_EQ(0, do_mbind((void *)a, len, MPOL_BIND, 1UL << node,
 				      0));
-		/* His own says otherwise, and is not asked. */
+		/* The toucher's own policy differs and does not apply. */
 		ASSERT_EQ(0, peer_call(&p, pf_task_policy, !node));
 		ASSERT_EQ(0, peer_call(&p, pf_touch, a, len));
 		EXPECT_EQ(0, not_in(node, (char *)a, len));
@@ -291,7 +291,7 @@ TEST_F(mshare, move_pages_query_and_move)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* Who may only read learns where the pages are, and leaves them there. */
+/* A read-only sharer may ask where pages are, but not move them. */
 TEST_F(mshare, ro_cannot_move_eacces)
 {
 	long a = (long)self->addr;

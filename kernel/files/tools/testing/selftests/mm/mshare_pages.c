@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: pages that go bad, and pages that move, under their sharers' hands.
+ * mshare: pages that go bad or move while sharers use them.
  */
 #include "mshare_hazard.h"
 #include "mshare_work.h"
@@ -47,14 +47,14 @@ PEER_FN(pf_load_in_child)
 	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
-/* Is a peer told that this page is bad, and where? */
+/* Does a peer get a signal for this bad page, with its address? */
 static bool told_bad(struct peer *p, char *at)
 {
 	return peer_load(p, at) == SIGBUS && p->fault.code == BUS_MCEERR_AR &&
 	       p->fault.addr == at;
 }
 
-/* A page that goes bad goes bad for all, and its neighbours do not. */
+/* A bad page is bad for all sharers, but its neighbours are not. */
 TEST_F_TIMEOUT(mshare, memory_failure, 60)
 {
 	char *at = self->addr;
@@ -77,7 +77,7 @@ TEST_F_TIMEOUT(mshare, memory_failure, 60)
 	EXPECT_EQ(0, ret);
 	EXPECT_EQ(1, peer_see(&p, at));
 	EXPECT_EQ(1, peer_see(&ro, at));
-	/* Bad: whoever touches it is told, by a signal or by EFAULT. */
+	/* Bad: each access gets a signal or EFAULT. */
 	ASSERT_EQ(0, do_madvise(at + PAGE, PAGE, MADV_HWPOISON));
 	EXPECT_EQ(SIGBUS, probe_byte(at + PAGE));
 	EXPECT_EQ(BUS_MCEERR_AR, last_fault.code);
@@ -85,13 +85,13 @@ TEST_F_TIMEOUT(mshare, memory_failure, 60)
 	EXPECT_TRUE(told_bad(&ro, at + PAGE));
 	EXPECT_EQ(SIGBUS, peer_store(&p, at + PAGE, 1));
 	EXPECT_EQ(BUS_MCEERR_AR, p.fault.code);
-	/* To write is not the reader's, good page or bad. */
+	/* The reader may not write, whether the page is good or bad. */
 	EXPECT_EQ(SIGSEGV, peer_store(&ro, at + PAGE, 1));
 	EXPECT_EQ(-EFAULT, peer_call(&p, pf_write_from, (long)at + PAGE, 64));
 	EXPECT_EQ(-EFAULT, peer_call(&ro, pf_write_from, (long)at + PAGE, 64));
 	EXPECT_EQ(64, peer_call(&ro, pf_write_from, (long)at + 2 * PAGE, 64));
 	EXPECT_EQ(SIGBUS, peer_call(&p, pf_load_in_child, (long)at + PAGE));
-	/* It harms nobody who does not touch it. */
+	/* Without an access there is no signal. */
 	EXPECT_EQ(0, peer_call(&p, pf_load_in_child, (long)at + 2 * PAGE));
 	EXPECT_EQ(3, region_figure(self->name, "mshare-sharers"));
 	for (i = 2; i < 16; i++)
@@ -164,7 +164,7 @@ static bool thp_allowed(void)
 		     sizeof(buf)) > 0 && !strstr(buf, "[never]");
 }
 
-/* Of a huge page only the one that is bad is lost. */
+/* Only the bad small page of a huge page is lost. */
 TEST_F_TIMEOUT(mshare, memory_failure_in_huge_page, 60)
 {
 	char *at = self->addr;
@@ -344,7 +344,7 @@ static long mark_idle(int bitmap, long frame)
 	       sizeof(bits) ? 0 : -errno;
 }
 
-/* Has nobody used it since? */
+/* Is it still idle? */
 static bool is_idle(int bitmap, long frame)
 {
 	__u64 bits = 0;

@@ -74,7 +74,7 @@ TEST_F(mshare, maps_one_line_with_path)
 	line = self_maps_line(self->addr);
 	ASSERT_NE(NULL, line);
 	EXPECT_NE(NULL, strstr(line, " r--s "));
-	/* The name's removal shows, as of any file. */
+	/* The removal of the name is shown, as for any file. */
 	EXPECT_EQ(0, unlink(self->path));
 	line = self_maps_line(self->addr);
 	ASSERT_NE(NULL, line);
@@ -136,7 +136,7 @@ static int unreadable_in_log(void)
 	return found;
 }
 
-/* The kernel looks for an ELF header in whatever file is mapped. */
+/* The kernel looks for an ELF header in each mapped file. */
 TEST_F(mshare, procmap_query_reads_the_file)
 {
 	int fd = open("/proc/self/maps", O_RDONLY), before = unreadable_in_log();
@@ -156,7 +156,7 @@ TEST_F(mshare, procmap_query_reads_the_file)
 	EXPECT_EQ((unsigned long)self->addr, query.vma_start);
 	EXPECT_EQ((unsigned long)self->addr + self->len, query.vma_end);
 	EXPECT_STREQ(self->path, name);
-	/* It holds none, and that is all there is to say. */
+	/* There is none, and no error is logged. */
 	EXPECT_EQ(0, query.build_id_size);
 	EXPECT_EQ(before, unreadable_in_log());
 	close(fd);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: a read-only sharer cannot write, by whatever road.
+ * mshare: a read-only sharer cannot write, by any means.
  */
 #include "mshare_helpers.h"
 
@@ -169,7 +169,7 @@ TEST_F(mshare, ro_copy_to_user_efault)
 		EXPECT_EQ(-EFAULT, peer_call(&p, pf_recv, at));
 		EXPECT_EQ(-EFAULT, peer_call(&p, pf_clock, at));
 		EXPECT_EQ(-EFAULT, peer_call(&p, pf_getcwd, at, 64));
-		/* Reading from it is what it is for. */
+		/* Reading is allowed. */
 		EXPECT_EQ(64, peer_call(&p, pf_write_from, at, 64));
 	}
 	EXPECT_EQ(KEEP, load(self->addr));
@@ -680,12 +680,12 @@ TEST_F_TIMEOUT(mshare, ro_donation_of_pinned_memory_busy, 60)
 	EXPECT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
 	EXPECT_EQ(0, probe_store(at, KEEP + 1));
 	EXPECT_EQ(KEEP + 1, load(at));
-	/* Nothing to be said against it where everyone may write. */
+	/* It is allowed if all sharers may write. */
 	EXPECT_EQ(0, sys_mshare(self->name2, self->addr, self->len,
 				O_CREAT | O_EXCL | O_RDWR, 0600));
 	EXPECT_EQ(0, sys_mshare_unlink(self->name2));
 
-	/* When it is let go of, it can be given away. */
+	/* After the pin has been dropped, it can be donated. */
 	EXPECT_EQ(0, uring_unregister(&r));
 	ASSERT_EQ(0, map_anon(at, 4 * PAGE, RW));
 	ASSERT_EQ(0, uring_register(&r, at, PAGE));
@@ -807,7 +807,7 @@ TEST_F(mshare, fdinfo_writers)
 	EXPECT_EQ(0, peer_stop(&rw));
 	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
 	EXPECT_EQ(0, region_figure(self->name, "mshare-writers"));
-	/* What a maker donates does not count twice. */
+	/* A donation does not count the creator twice. */
 	ASSERT_EQ(0, sys_mshare_unlink(self->name));
 	EXPECT_EQ(0, peer_stop(&ro));
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));

@@ -55,7 +55,7 @@ TEST_F(mshare, unmapped_sigbus_kills)
 	int status;
 	pid_t pid;
 
-	/* Uncaught, it ends the sharer that did it and nobody else. */
+	/* Without a handler it kills only the sharer that made the access. */
 	MAKE_REGION();
 	pid = fork();
 	ASSERT_LE(0, pid);
@@ -185,7 +185,7 @@ TEST_F(mshare, truncate_sigbus)
 	ASSERT_EQ(0, probe_store(self->addr + MEG + 6 * PAGE, 2));
 	ASSERT_EQ(2, peer_see(&p, self->addr + MEG + 6 * PAGE));
 
-	/* The pages beyond the end go, copies of them too, for all. */
+	/* Pages beyond the end are removed for all, including copies. */
 	ASSERT_EQ(0, ftruncate(fd, 4 * PAGE));
 	EXPECT_EQ(SIGBUS, peer_load(&p, self->addr + 6 * PAGE));
 	EXPECT_EQ(BUS_ADRERR, p.fault.code);

@@ -69,10 +69,10 @@ static void over_size(struct __test_metadata *_metadata,
 	EXPECT_EQ(LIMIT_PAGES, total);
 	EXPECT_EQ(-EFAULT, do_madvise(self->addr + 2 * LIMIT - PAGE, PAGE,
 				      MADV_POPULATE_WRITE));
-	/* What there is stays, to be read and written. */
+	/* Existing pages can still be read and written. */
 	EXPECT_EQ(got, fill(self->addr, got));
 	EXPECT_EQ(1, load(self->addr));
-	/* More room is room at once. */
+	/* A larger limit applies at once. */
 	ASSERT_EQ(0, remount("size=48m"));
 	EXPECT_TRUE(near(LIMIT_PAGES / 2 * 3, fill(self->addr, 2 * LIMIT_PAGES)));
 	ASSERT_EQ(0, remount("size=0"));
@@ -203,7 +203,7 @@ TEST_F_TIMEOUT(mshare, swap_does_not_evade, 120)
 		EXPECT_EQ(0, swap_end());
 }
 
-/* What one region gives back another has at once. */
+/* Another region can use what one region frees at once. */
 TEST_F_TIMEOUT(mshare, unmapped_is_room_for_others, 90)
 {
 	char *other = self->addr + self->granule;
@@ -284,7 +284,7 @@ TEST_F_TIMEOUT(mshare, donation_over_size_enospc, 90)
 	ASSERT_EQ(0, neg(ftruncate(fd, half)));
 	ASSERT_EQ(0, map_anon(self->addr, half, RW));
 	ASSERT_EQ(0, map_fd(self->addr + half, half, RW, MAP_SHARED, fd, 0));
-	/* Of what is reserved, only what is there counts. */
+	/* Of a reserved range only its pages count. */
 	ASSERT_EQ(0, map_fd(self->addr + 2 * half, 4 * LIMIT, RW, MAP_PRIVATE |
 			    MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
 	ASSERT_EQ(0, probe_store(self->addr + 2 * half, 1));
@@ -496,7 +496,7 @@ TEST_F(mshare, nr_regions_enospc_and_back)
 	if (self->regions_before || self->names_before)
 		SKIP(return, "regions of others");
 	ASSERT_EQ(0, remount(options));
-	/* As often as one likes, one at a time. */
+	/* Any number of times, one after the other. */
 	for (i = 0; i < 20; i++) {
 		MAKE_REGION();
 		EXPECT_EQ(-ENOSPC, sys_mshare(self->name2,
@@ -604,7 +604,7 @@ PEER_FN(pf_score)
 	return own_score();
 }
 
-/* A sharer answers for its part of what a region has. */
+/* A sharer's score includes its part of the region. */
 TEST_F_TIMEOUT(mshare, oom_score_has_share, 90)
 {
 	const long len = 96 * MEG;
@@ -632,7 +632,7 @@ TEST_F_TIMEOUT(mshare, oom_score_has_share, 90)
 	EXPECT_LE(before + (alone - before) / 4, both);
 	EXPECT_GE(before + (alone - before) / 4 * 3, of_peer);
 	EXPECT_LE(before + (alone - before) / 4, of_peer);
-	/* Who has nothing to do with it has nothing of it. */
+	/* The score of other processes does not include it. */
 	EXPECT_GE(before + 1, peer_call(&q, pf_score));
 	EXPECT_EQ(0, peer_stop(&p));
 	EXPECT_EQ(0, peer_stop(&q));

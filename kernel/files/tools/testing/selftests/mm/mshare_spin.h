@@ -217,13 +217,13 @@ static inline bool spin_begin(struct spin *s, enum spin_mode mode, void *addr,
 	return READ_ONCE(s->warm) == round;
 }
 
-/* The change is made: from here on an access that ignores it is stale. */
+/* The change is complete: accesses from here on must see it. */
 static inline void spin_publish(struct spin *s)
 {
 	__atomic_store_n(&s->published, s->round, __ATOMIC_SEQ_CST);
 }
 
-/* True when the reader has come to the end of the round. */
+/* Wait for the end of the round. Return: true if the reader got there. */
 static inline bool spin_end(struct spin *s)
 {
 	return WAIT_FOR(__atomic_load_n(&s->done, __ATOMIC_ACQUIRE) ==

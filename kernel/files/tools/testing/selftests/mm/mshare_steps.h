@@ -268,7 +268,7 @@ static inline bool run_hold(struct actor *a, const struct step *s)
 	}
 }
 
-/* The child's word for it comes by its exit status. */
+/* The child reports by its exit status. */
 static inline bool run_fork(struct actor *a, const struct step *s)
 {
 	static const char * const argv[] = { "mshare_fuzz", "--gone", NULL };
@@ -431,7 +431,7 @@ static inline bool run_hand_over(struct actor *a, const struct step *s)
 			kill(old, SIGKILL);
 		_exit(0);
 	}
-	/* Not before our parent is gone, and its window with it. */
+	/* Wait until our parent and its window are gone. */
 	if (!WAIT_FOR(getppid() != old, 20000))
 		return wrong(a, "the parent does not go");
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -451,7 +451,7 @@ static inline void run_shake(const struct step *s)
 	spew(knob[s->arg[0] % 4][0], knob[s->arg[0] % 4][1]);
 }
 
-/* True if all came as it should; else a->why says what did not. */
+/* True if all is as expected; otherwise a->why says what is not. */
 static inline bool step_run(struct actor *a, const struct step *s)
 {
 	a->got = 0;

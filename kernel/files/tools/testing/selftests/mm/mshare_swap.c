@@ -235,7 +235,7 @@ TEST_F_TIMEOUT(mshare, smaps_of_swapped_shmem, 60)
 		EXPECT_EQ(0, swap_end());
 }
 
-/* What is on swap goes with the region. */
+/* Swapped pages are freed with the region. */
 TEST_F_TIMEOUT(mshare, swap_freed_with_region, 60)
 {
 	int swap = swap_begin();

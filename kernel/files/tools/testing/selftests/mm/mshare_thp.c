@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: huge pages in a region, made and split under its sharers' hands.
+ * mshare: huge pages in a region, made and split while sharers use them.
  */
 #include "mshare_helpers.h"
 
@@ -52,7 +52,7 @@ TEST_F_TIMEOUT(mshare, thp_fault, 60)
 	MAKE_SHARED();
 	ASSERT_EQ(0, map_anon(self->addr, 4 * HPAGE, RW));
 	ASSERT_EQ(0, do_madvise(self->addr, 4 * HPAGE, MADV_HUGEPAGE));
-	/* Some here, some there: the page is the same. */
+	/* Each sharer writes a part of the same page. */
 	ASSERT_EQ(0, probe_store(self->addr, 1));
 	ASSERT_EQ(0, peer_store(&p, self->addr + HPAGE, 2));
 	ASSERT_EQ(0, peer_see(&p, self->addr + 2 * HPAGE));
@@ -67,7 +67,7 @@ TEST_F_TIMEOUT(mshare, thp_fault, 60)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* Who wants no huge pages makes a region without, for all. */
+/* A creator without huge pages makes a region without them, for all. */
 TEST_F_TIMEOUT(mshare, thp_disabled_by_maker, 60)
 {
 	struct peer p;
@@ -84,7 +84,7 @@ TEST_F_TIMEOUT(mshare, thp_disabled_by_maker, 60)
 	ASSERT_EQ(0, peer_store(&p, self->addr + HPAGE, 2));
 	EXPECT_EQ(0, smaps_kb(getpid(), self->addr, "AnonHugePages"));
 	EXPECT_EQ(8, region_figure(self->name, "mshare-resident-kb"));
-	/* A sharer's own wish is not the region's. */
+	/* The setting of a single sharer does not affect the region. */
 	EXPECT_EQ(0, do_munmap(self->addr, self->len));
 	EXPECT_EQ(0, peer_munmap(&p, self->addr, self->len));
 	EXPECT_EQ(0, sys_mshare_unlink(self->name));

@@ -277,7 +277,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_pageout, 120)
 	EXPECT_LE(h.rounds / 2, seen);
 	EXPECT_EQ(0, t.s->bad)
 		TH_LOG("saw %lx", t.s->last_bad);
-	/* Or nothing was put to the test. */
+	/* Otherwise nothing was tested. */
 	EXPECT_LE(h.rounds / 2, vmstat_count("pswpout") - out);
 	EXPECT_EQ(0, spin_done(&t));
 	EXPECT_EQ(0, debug_check());
@@ -305,7 +305,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_migration, 120)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* A table of the region goes because of what a stranger does to the file. */
+/* A table of the region is freed because another process changes the file. */
 TEST_F_TIMEOUT(mshare, spin_reader_vs_file_collapse, 120)
 {
 	struct hazard h = { .addr = self->addr, .rounds = scaled(20, 10) };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the tracepoints of mshare have told; by mshare_helpers.h's means. */
+/* Read what the tracepoints of mshare report; needs mshare_helpers.h. */
 #ifndef _MSHARE_TRACE_H
 #define _MSHARE_TRACE_H
 

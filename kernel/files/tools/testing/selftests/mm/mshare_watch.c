@@ -47,7 +47,7 @@ TEST_F(mshare, poll_sharers_changed)
 	EXPECT_EQ(0, polled(fd, POLLPRI));
 	EXPECT_EQ(POLLIN, polled(fd, POLLIN));
 
-	/* One who comes, is reported once to each who has it open. */
+	/* A new sharer is reported once per open file. */
 	other = open(self->path, O_RDONLY | O_CLOEXEC);
 	ASSERT_LE(0, other);
 	ATTACH_PEER(&p, O_RDONLY);
@@ -56,7 +56,7 @@ TEST_F(mshare, poll_sharers_changed)
 	EXPECT_EQ(POLLPRI, polled(other, POLLPRI));
 	EXPECT_EQ(0, polled(other, POLLPRI));
 
-	/* One who goes, and one who is killed. */
+	/* A sharer that detaches, and one that is killed. */
 	EXPECT_EQ(0, peer_munmap(&p, self->addr, self->len));
 	EXPECT_EQ(POLLPRI, polled_within(fd, POLLPRI, 10000));
 	ATTACH_PEER(&p, O_RDWR);
@@ -65,7 +65,7 @@ TEST_F(mshare, poll_sharers_changed)
 	EXPECT_EQ(POLLPRI, polled_within(fd, POLLPRI, 10000));
 	EXPECT_EQ(0, polled(fd, POLLPRI));
 
-	/* One who comes before it is opened is no news, even if just so. */
+	/* A sharer that attached just before open() is not reported. */
 	close(other);
 	EXPECT_EQ(0, do_munmap(self->addr, self->len));
 	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len, O_RDWR, 0));
@@ -75,14 +75,14 @@ TEST_F(mshare, poll_sharers_changed)
 	EXPECT_EQ(0, polled(other, POLLPRI));
 	EXPECT_EQ(POLLPRI, polled_within(fd, POLLPRI, 10000));
 
-	/* A mapping in the region is nobody's coming or going. */
+	/* A mapping in the region changes no number of sharers. */
 	EXPECT_EQ(0, map_anon(self->addr, MEG, RW));
 	EXPECT_EQ(0, polled(fd, POLLPRI));
 	close(other);
 	close(fd);
 }
 
-/* Whoever may read a region must not keep those busy who watch it. */
+/* A reader of a region must not keep its watchers busy. */
 TEST_F_TIMEOUT(mshare, poll_wakes_at_a_rate, 60)
 {
 	struct pollfd pfd = { .events = POLLPRI };
@@ -123,7 +123,7 @@ TEST_F_TIMEOUT(mshare, poll_wakes_at_a_rate, 60)
 	       end - begin, 10 * WEXITSTATUS(status));
 	EXPECT_LT(0, told);
 	EXPECT_GE((end - begin) / 20 + 3, told);
-	/* The last of them is not forgotten. */
+	/* The last change is reported, too. */
 	poll(&pfd, 1, 100);
 	EXPECT_EQ(0, poll(&pfd, 1, 100));
 	close(pfd.fd);
@@ -189,7 +189,7 @@ TEST_F(mshare, poll_hup_without_name_and_sharers)
 			     10000));
 	close(fd);
 
-	/* The other way round: nobody is there, and then the name goes. */
+	/* The other way round: no sharers, and then the name is removed. */
 	MAKE_REGION();
 	fd = open(self->path, O_RDONLY | O_CLOEXEC);
 	ASSERT_LE(0, fd);
@@ -200,7 +200,7 @@ TEST_F(mshare, poll_hup_without_name_and_sharers)
 	close(fd);
 }
 
-/* Who sleeps in poll() is woken by the removal of the name. */
+/* The removal of the name wakes poll(). */
 TEST_F(mshare, poll_sleeper_sees_hup)
 {
 	int fd, status;
@@ -398,7 +398,7 @@ TEST_F(mshare, acl_decides_who_attaches)
 	}
 	EXPECT_EQ(7, load(self->addr));
 
-	/* Whoever is in stays in; the mask, which chmod sets, bars the rest. */
+	/* Sharers stay; the mask, which chmod sets, restricts the others. */
 	EXPECT_EQ(0, chmod(self->path, 0600));
 	EXPECT_EQ(7, peer_see(&reader, self->addr));
 	EXPECT_EQ(0, peer_munmap(&reader, self->addr, self->len));
@@ -564,7 +564,7 @@ struct asleep {
 	pid_t busy;			/* who runs there now */
 };
 
-/* Somebody else runs there, so that no sharer's tables stay loaded. */
+/* Another process runs there, so that no sharer's tables stay loaded. */
 static void keep_busy(struct asleep *s, char *addr, size_t len)
 {
 	s->busy = fork();
@@ -639,7 +639,7 @@ TEST_F(mshare, flush_spares_cpus_without_sharers)
 		TH_LOG("asked: both %d times", traced("cpus=2", region));
 	EXPECT_EQ(1, traced("sharers=4 cpus=2", region));
 
-	/* Whoever wakes up there is asked again, and has to be. */
+	/* A sharer that wakes up there is interrupted again, as it must be. */
 	ASSERT_EQ(0, do_mprotect(self->addr, PAGE, RW));
 	ASSERT_EQ(0, peer_store(&s.p[1], self->addr, 77));
 	ASSERT_EQ(0, do_mprotect(self->addr, PAGE, PROT_NONE));
@@ -699,7 +699,7 @@ TEST_F(mshare, reclaim_spares_cpus_without_sharers)
 	EXPECT_LE(1, asked);
 	EXPECT_GE(rounds / 5, asked);
 
-	/* Whoever wakes up there sees what is there now. */
+	/* A sharer that wakes up there sees the current contents. */
 	EXPECT_EQ(rounds - 1, peer_see(&s.p[0], at));
 	ASLEEP_END(&s);
 	if (swap)

@@ -10,7 +10,7 @@
 
 #define WORK_PAGES 512L
 
-/* Shared by a test and those who work in the region meanwhile. */
+/* Shared by a test and the processes that work in the region meanwhile. */
 struct work {
 	long stop;
 	long rounds[2];		/* of the writer, of the reader */
@@ -43,7 +43,7 @@ static inline __noreturn void work(struct work *s, char *at, bool write)
 				WRITE_ONCE(word[1], READ_ONCE(word[1]) + 1);
 				continue;
 			}
-			/* What the writer has counted is never taken back. */
+			/* The counts never decrease. */
 			if (READ_ONCE(word[1]) < count[i])
 				__atomic_add_fetch(&s->bad, 1,
 						   __ATOMIC_SEQ_CST);
@@ -75,7 +75,7 @@ static inline long begin_work(struct work *s, pid_t pid[2], const char *name,
 			20000) ? 0 : -ETIME;
 }
 
-/* Both do two more rounds and go: pages that are not as they have to be. */
+/* Let both do two more rounds and exit. Return: the number of wrong pages. */
 static inline long end_work(struct work *s, pid_t pid[2], char *at)
 {
 	long w = READ_ONCE(s->rounds[0]) + 2, r = READ_ONCE(s->rounds[1]) + 2;
