@@ -11,6 +11,7 @@
 #include "kinds.h"
 #include "numa.h"
 #include "quantity.h"
+#include "shmem-huge.h"
 #include "words.h"
 #include "util.h"
 
@@ -143,6 +144,16 @@ static int print_result(sd_bus_message *reply, const struct arguments *a, const 
         return STATUS_OK;
 }
 
+/* The settings are those of this machine, and do not matter for hugetlbfs or a file. */
+static void warn_of_huge_pages(const struct arguments *a) {
+        int hugepages = a->hugepages ? hugepages_parse(a->hugepages) : HUGEPAGES_DEFAULT;
+        char path[128], value[32];
+
+        if ((hugepages == HUGEPAGES_ADVISE || hugepages == HUGEPAGES_ALWAYS) && !a->host && !a->machine && !a->file &&
+            shmem_huge_denied(HUGE_SETTINGS_PATH, path, sizeof(path), value, sizeof(value)))
+                complain("Region %s: " SHMEM_HUGE_DENIED_FORMAT, a->names[0], path, value);
+}
+
 /* End by the same signal, so that the parent process sees it. */
 static void die_of(int number) {
         (void) signal(number, SIG_DFL);
@@ -202,5 +213,8 @@ int verb_create(const struct arguments *a) {
         r = creation_run(&creation, bus, m, a, what, &interrupt, &reply);
         if (interrupt != 0)
                 die_of(interrupt);
-        return r != STATUS_OK ? r : print_result(reply, a, &w, what);
+        if (r != STATUS_OK)
+                return r;
+        warn_of_huge_pages(a);
+        return print_result(reply, a, &w, what);
 }

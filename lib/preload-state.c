@@ -13,9 +13,10 @@
 #include "preload-family.h"
 #include "preload-look.h"
 #include "preload-state.h"
+#include "shmem-huge.h"
 #include "util.h"
 
-#define SHMEM_ENABLED "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+#define SHMEM_ENABLED HUGE_SETTINGS_PATH "/shmem_enabled"
 
 /* A mapping that is too small for the region is reported if it is at least this large. */
 #define SMALL_MIN ((size_t) 1 << 20)
@@ -303,19 +304,6 @@ __attribute__((constructor)) static void setup(void) {
         (void) pthread_atfork(before_fork, after_fork, after_fork);
 }
 
-static void read_shmem_enabled(char *ret, size_t size) {
-        _cleanup_(closep) int fd = open(SHMEM_ENABLED, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-        char text[128], *begin, *end;
-        ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
-
-        (void) snprintf(ret, size, "unknown");
-        text[n > 0 ? n : 0] = '\0';
-        begin = strchr(text, '[');
-        end = begin ? strchr(begin, ']') : NULL;
-        if (end)
-                (void) snprintf(ret, size, "%.*s", (int) (end - begin - 1), begin + 1);
-}
-
 /* A server that insists on huge pages exits here, and its own message does not say why there are none. */
 __attribute__((destructor)) static void tell_huge(void) {
         size_t huge = atomic_load(&preload.huge);
@@ -324,7 +312,7 @@ __attribute__((destructor)) static void tell_huge(void) {
 
         if (huge == 0 || atomic_load(&preload.huge_by) != getpid() || !settings(&config))
                 return;
-        read_shmem_enabled(enabled, sizeof(enabled));
+        huge_setting_read(SHMEM_ENABLED, enabled, sizeof(enabled));
         say("Nothing was placed in region \"%s\": the server insists on huge pages of hugetlbfs for its %zu bytes, and "
             "a region has none; let it do without (PostgreSQL: huge_pages=try). A region made with --hugepages=always "
             "has transparent ones if " SHMEM_ENABLED " is advise or always; it is %s",

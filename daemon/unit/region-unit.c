@@ -13,6 +13,7 @@
 #include "errors.h"
 #include "model/config.h"
 #include "model/name.h"
+#include "shmem-huge.h"
 #include "unit/region-client.h"
 
 #define BROKER_BACK_USEC (30 * USEC_PER_SEC)
@@ -199,6 +200,16 @@ static int open_backing(const char *path) {
         return fd < 0 ? -errno : fd;
 }
 
+/* The region is made all the same: it works with small pages, too. */
+static void warn_of_huge_pages(const char *name, const RegionFile *f) {
+        int hugepages = f->hugepages ? hugepages_parse(f->hugepages) : HUGEPAGES_DEFAULT;
+        char path[128], value[32];
+
+        if ((hugepages == HUGEPAGES_ADVISE || hugepages == HUGEPAGES_ALWAYS) && !f->path &&
+            shmem_huge_denied(HUGE_SETTINGS_PATH, path, sizeof(path), value, sizeof(value)))
+                (void) fprintf(stderr, "Region %s: " SHMEM_HUGE_DENIED_FORMAT ".\n", name, path, value);
+}
+
 /* Returns 0, or an exit status having said why. */
 static int start_declared(Start *s, const char *name, sd_bus_error *error) {
         _cleanup_(region_file_done) RegionFile f = {};
@@ -220,6 +231,8 @@ static int start_declared(Start *s, const char *name, sd_bus_error *error) {
                 r = start(s, name, &f, &owner, fd, error);
         if (r == -ECANCELED && s->stopped)
                 return say(EXIT_FAILURE, "The start was cancelled, and region %s was not created.\n", name);
+        if (r >= 0)
+                warn_of_huge_pages(name, &f);
         return unit_finish("make", name, r, error);
 }
 

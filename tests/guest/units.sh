@@ -214,6 +214,14 @@ if [ "$MSHARE_PATCHED" = yes ]; then
         check 'the region unit starts' systemctl start mshare-region@pgdata
         check 'and stops' systemctl stop mshare-region@pgdata
         check 'with its region' region_is_gone
+        printf '[Region]\nSize=8M\nHugePages=always\n' > /etc/mshare/regions.d/huge.conf
+        for setting in never advise; do
+                echo $setting > /sys/kernel/mm/transparent_hugepage/shmem_enabled
+                check "a region with huge pages where the system says $setting" systemctl start mshare-region@huge
+                systemctl stop mshare-region@huge
+        done
+        check 'says what stands in the way, and only then' is 1 sh -c "journalctl -b -o cat -u mshare-region@huge |
+                grep -c \"Region huge: it has no huge pages, because .*/shmem_enabled is 'never'; write 'advise' to that file\""
         printf '[Region]\nSize=8M\nUser=postgres\nBacking=file\nPath=/usr/share/mshare-test-file\n' > /etc/mshare/regions.d/ro.conf
         truncate -s 8M /usr/share/mshare-test-file
         chattr +i /usr/share/mshare-test-file 2> /dev/null || mount --bind -o ro /usr/share/mshare-test-file /usr/share/mshare-test-file
@@ -231,7 +239,7 @@ if [ "$MSHARE_PATCHED" = yes ]; then
                         /org/mshare1/region/auto org.mshare1.Region Size
                 systemctl stop mshare-region@auto
         fi
-        rm -f /etc/mshare/regions.d/{pgdata,ro,auto}.conf /run/systemd/system/db.service
+        rm -f /etc/mshare/regions.d/{pgdata,ro,auto,huge}.conf /run/systemd/system/db.service
         systemctl daemon-reload
 fi
 
