@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <systemd/sd-login.h>
 
 #include "core/announce.h"
 #include "core/answer.h"
@@ -79,12 +78,7 @@ static int fill_record(Region *region, Call *call, Access access, LeaseRecord *r
                 .since_usec = usec_now(CLOCK_REALTIME),
         };
         r = free_and_strdup(&record->sender, call_sender(call));
-        if (r < 0)
-                return r;
-        /* Only for display: the process may have exited, and its PID may have been reused. */
-        if (who->pid > 0)
-                (void) sd_pid_get_unit(who->pid, &record->unit);
-        return 0;
+        return r < 0 ? r : free_and_strdup(&record->unit, who->unit);
 }
 
 static int no_lease(const Region *region, int r, sd_bus_error *error) {

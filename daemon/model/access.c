@@ -9,20 +9,28 @@
 
 void identity_done(Identity *who) {
         free(who->gids);
+        free(who->unit);
         *who = (Identity){ .uid = (uid_t) -1, .gid = (gid_t) -1 };
 }
 
 int identity_copy(const Identity *from, Identity *ret) {
-        Identity copy = *from;
+        _cleanup_(identity_done) Identity copy = *from;
 
+        copy.gids = NULL;
+        copy.unit = NULL;
         if (from->n_gids > 0) {
                 copy.gids = malloc(from->n_gids * sizeof(gid_t));
                 if (!copy.gids)
                         return -ENOMEM;
                 memcpy(copy.gids, from->gids, from->n_gids * sizeof(gid_t));
-        } else
-                copy.gids = NULL;
+        }
+        if (from->unit) {
+                copy.unit = strdup(from->unit);
+                if (!copy.unit)
+                        return -ENOMEM;
+        }
         *ret = copy;
+        copy = (Identity){};
         return 0;
 }
 

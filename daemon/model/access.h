@@ -14,6 +14,7 @@ typedef struct Identity {
         gid_t *gids; /* all groups, including the primary one if the bus has given it */
         size_t n_gids;
         pid_t pid; /* for people to read */
+        char *unit; /* that process's when it was identified, or NULL; for people, too */
 } Identity;
 
 void identity_done(Identity *who);

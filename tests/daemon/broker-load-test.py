@@ -112,6 +112,25 @@ def test_the_books_are_right_while_200_processes_come_and_go(env):
     wait_until_all_have_left(env, root)
 
 
+# Calls of read(2), which the bus is not read with.
+def reads(env):
+    with open("/proc/%d/io" % env.daemon.pid, encoding="ascii") as f:
+        return [int(line.split()[1]) for line in f if line.startswith("syscr:")][0]
+
+
+def test_acquiring_reads_nothing_about_a_client_that_is_known(env):
+    if SLOW:
+        raise Skip("valgrind reads as well")
+    env.start()
+    env.client(0).create("r", mode=0o666)
+    c = env.client(GAMES)
+    c.acquire("r")
+    before = reads(env)
+    for _ in range(50):
+        c.acquire("r")
+    assert reads(env) - before < 50, reads(env) - before
+
+
 def test_acquiring_costs_little_more_than_a_call(env):
     if SLOW:
         raise Skip("no place for measuring")
