@@ -28,6 +28,7 @@ def parse() -> argparse.Namespace:
     ap.add_argument("--initrd")
     ap.add_argument("--root")
     ap.add_argument("--cache", required=True)
+    ap.add_argument("--keep", action="store_true", help="what the guest writes stays in the image of --root")
     ap.add_argument("--overlay", help="tar file, unpacked over / before systemd starts")
     ap.add_argument("--put", action="append", default=[], help="file for /run/job in the guest")
     ap.add_argument("--memory", default="1024")
@@ -60,6 +61,7 @@ def log_path(cache: str) -> str:
 def make_machine(opts: argparse.Namespace) -> tuple[vm.Machine, str]:
     machine = vm.Machine(opts.kernel)
     machine.initrd, machine.root = opts.initrd, opts.root
+    machine.keep = opts.keep
     machine.memory, machine.cpus, machine.append = opts.memory, opts.cpus, opts.append
     machine.pti, machine.la57, machine.icount = opts.pti, opts.la57, opts.icount
     machine.mount = os.path.abspath(opts.mount) if opts.mount else None

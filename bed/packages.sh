@@ -67,47 +67,50 @@ build_packages() {
         cp -r "$made" "$PACKAGES"
 }
 
-# newer FROM TO: the same packages with a higher version, as of a rebuild.
-newer() {
-        local deb version
-        mkdir "$2"
-        for deb in "$1"/*.deb; do
-                case $deb in *-dbgsym_* | *-dev_*) continue ;; esac
-                version=$(dpkg-deb -f "$deb" Version)
-                rm -rf "$2/tree"
-                dpkg-deb -R "$deb" "$2/tree"
-                # The version stands in what they say of each other as well.
-                sed -i "s/^Version: .*/&+rebuilt1/; s/(= ${version//./\\.})/(= $version+rebuilt1)/g" "$2/tree/DEBIAN/control"
-                dpkg-deb --root-owner-group -Zgzip -b "$2/tree" "$2" > "$2.log" || return 1
-        done
-        rm -rf "$2/tree"
-        (cd "$2" && dpkg-scanpackages . > Packages 2> "$2.log")
-}
-
-# test_packages: build them, and use them on a bare server, once for each bus.
+# test_packages: build them, and run each of debian/tests with them, on each bus.
 test_packages() {
-        local work bus rc
+        local name bus names
         guests_need
-        need_packages 'make a repository of packages' dpkg-dev
+        names=$(awk -F '[:, ]+' '$1 == "Tests" { $1 = ""; print }' "$ROOT/debian/tests/control")
+        [ -n "$names" ] || die 'debian/tests/control names no tests'
         packages
         point packages 'are built, the same twice, and please lintian' pass
         kernel mshare
         rootfs
+        for name in $names; do
+                for bus in daemon broker; do run_autopkgtest "$name" "$bus"; done
+        done
+}
+
+# run_autopkgtest NAME BUS: as the program autopkgtest does it: apt knows the packages;
+# the test may ask for another boot, which keeps the disk.
+run_autopkgtest() {
+        local name=$1 bus=$2 work rc mark='' disk=$ROOTFS keep=()
         work=$(mktemp -d)
         chmod 755 "$work"
-        mkdir "$work/first"
-        cp "$PACKAGES"/*.deb "$work/first"
-        rm -f "$work"/first/*-dbgsym_*
-        (cd "$work/first" && dpkg-scanpackages . > Packages 2> /dev/null)
-        newer "$work/first" "$work/second" || die 'no second version of the packages can be made'
-        cp "$ROOT/tests/packages/server.sh" "$ROOT/tests/guest/tap.bash" "$work/"
-        for bus in dbus-daemon dbus-broker; do
+        mkdir -p "$work/tree"
+        (cd "$ROOT" && cp -r --parents tests/packages tests/guest/tap.bash doc/install.md debian/tests "$work/tree")
+        cp -r "$PACKAGES" "$work/packages"
+        cp "$BED/guest/autopkgtest" "$work/"
+        if grep -q autopkgtest-reboot "$ROOT/tests/packages/$name"; then
+                disk=$work/root.ext4
+                cp --sparse=always "$ROOTFS" "$disk"
+                keep=(--keep)
+        fi
+        : > "$work/log"
+        while true; do
+                rm -f "$work/mark"
                 rc=0
-                "$BED/guest.py" --cache "$CACHE" --kernel "$KERNEL" --root "$ROOTFS" --mount "$work" --memory 3072 --timeout 1500 \
-                        "--append=mshare.bus=${bus#dbus-}" -- env MSHARE_PATCHED="$(is_patched mshare && echo yes || echo no)" \
-                        bash /mnt/host/server.sh /mnt/host > "$work/$bus.log" || rc=$?
-                counted "$BED/report.py" tap "$RESULTS" "packages on $bus" "$rc" < "$work/$bus.log" ||
-                        { grep -vE '^ok ' "$work/$bus.log" | show; }
+                "$BED/guest.py" --cache "$CACHE" --kernel "$KERNEL" --root "$disk" --mount "$work" \
+                        --memory 3072 --timeout 2400 --append="mshare.bus=$bus" "${keep[@]}" -- \
+                        env AUTOPKGTEST_REBOOT_MARK="$mark" MSHARE_PATCHED="$(is_patched mshare && echo yes || echo no)" \
+                        sh /mnt/host/autopkgtest "$name" >> "$work/log" || rc=$?
+                if [ $rc != 0 ] || [ ! -s "$work/mark" ]; then break; fi
+                mark=$(cat "$work/mark")
         done
+        counted "$BED/report.py" tap "$RESULTS" "packages: $name, dbus-$bus" "$rc" < "$work/log" ||
+                { grep -vE '^ok ' "$work/log" | show; }
+        mkdir -p "$ROOT/build-run/packages"
+        cp "$work/log" "$ROOT/build-run/packages/$name-dbus-$bus.log"
         rm -rf "$work"
 }

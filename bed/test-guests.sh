@@ -334,6 +334,6 @@ plan_long() {
         plan fuzz-2 'random operations, pti on, la57 off' 4000 fuzz 2002 on off
         plan bare 'both commands in minimal roots of Debian 12 and 13' 14400 bed_script tests/bed/test-bare.sh
         plan cockpit 'the page for Cockpit, in a browser' 300 bed_script tests/cockpit/in-root.sh
-        plan packages 'Debian packages, on a bare server' 900 test_packages
+        plan packages 'Debian packages, on a bare server' 1500 test_packages
         plan guest-scripts-long 'the system in the guest, at length' 10800 guest_scripts --long
 }

@@ -28,6 +28,9 @@ from collections.abc import Callable, Sequence
 # Console lines that go with a failure.
 CONTEXT = 50
 
+# Seconds that an orderly shutdown may take, if the disk is to be used again.
+SHUTDOWN = 180
+
 # Exit statuses that are the test bed's own, next to timeout(1)'s 124.
 TIMEOUT, KERNEL_COMPLAINT, NO_RESULT = 124, 125, 126
 
@@ -72,6 +75,7 @@ class Machine:
         self.kernel = kernel        # directory with bzImage and release
         self.initrd: str | None = None      # path; the selftest guest
         self.root: str | None = None        # path of an ext4 image; the systemd guest
+        self.keep = False           # what the guest writes stays in that image
         self.memory = "1024"        # MiB, or with a suffix, as for qemu -m
         self.cpus = 2
         self.pti: bool | None = None        # None: the kernel decides
@@ -122,7 +126,8 @@ class Machine:
         if self.initrd:
             args += ["-initrd", self.initrd]
         if self.root:
-            args += ["-drive", f"file={self.root},if=none,id=root,format=raw,snapshot=on,cache=unsafe",
+            snapshot = "off" if self.keep else "on"
+            args += ["-drive", f"file={self.root},if=none,id=root,format=raw,snapshot={snapshot},cache=unsafe",
                      "-device", "virtio-blk-pci,drive=root"]
             line += ["root=/dev/vda", "rootfstype=ext4", "rw", "init=/usr/lib/mshare-guest/preinit",
                      "systemd.show_status=0"]
@@ -235,7 +240,10 @@ class Guest:
                 if self.done is not None:
                     # Powering off takes a moment; the last console lines count too.
                     done_at = done_at or now
-                    if now - done_at > 20:
+                    if now - done_at > (SHUTDOWN if self.machine.keep else 20):
+                        if self.machine.keep:
+                            self.done = None
+                            self.result.reason = f"the guest has not shut down in {SHUTDOWN} s"
                         break
                 events = sel.select(0.25)
                 if not events and self.qemu.poll() is not None:
