@@ -13,6 +13,8 @@
 
 #include "bus/faces.h"
 #include "core/announce.h"
+#include "core/manager-follow.h"
+#include "core/manager-load.h"
 #include "core/manager.h"
 #include "kernel/donor.h"
 #include "unit/region-unit.h"

@@ -9,7 +9,12 @@
 
 #include "bus/faces.h"
 #include "bus/options.h"
+#include "core/manager-create.h"
+#include "core/manager-follow.h"
 #include "core/manager.h"
+#include "core/region-ops.h"
+#include "core/region-rights.h"
+#include "core/resize.h"
 #include "errors.h"
 
 CallStep face_find_step(const FaceStep *steps, sd_bus_message *m) {

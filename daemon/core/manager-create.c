@@ -10,6 +10,8 @@
 
 #include "core/announce.h"
 #include "core/creation.h"
+#include "core/manager-create.h"
+#include "core/manager-follow.h"
 #include "core/manager.h"
 #include "errors.h"
 #include "model/name.h"

@@ -11,6 +11,7 @@
 
 #include "basic/messages.h"
 #include "core/announce.h"
+#include "core/manager-follow.h"
 #include "core/manager-load.h"
 #include "core/manager.h"
 #include "model/name.h"

@@ -20,3 +20,6 @@ bool region_record_follow(RegionRecord *record, const struct stat *st, unsigned 
 static inline bool error_is_passing(int r) {
         return r == -ENOMEM || r == -EMFILE || r == -ENFILE;
 }
+
+/* Restores regions and leases from state files and msharefs. 0 or negative errno, logged. */
+int manager_load(Manager *manager);

@@ -8,7 +8,9 @@
 
 #include "basic/messages.h"
 #include "core/answer.h"
+#include "core/manager-follow.h"
 #include "core/manager.h"
+#include "core/region-rights.h"
 #include "errors.h"
 #include "policy/acl.h"
 

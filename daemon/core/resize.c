@@ -13,6 +13,8 @@
 #include "core/announce.h"
 #include "core/answer.h"
 #include "core/manager.h"
+#include "core/region-ops.h"
+#include "core/region-rights.h"
 #include "core/resize.h"
 #include "errors.h"
 #include "kernel/donor.h"

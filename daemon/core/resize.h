@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "core/region.h"
+#include "core/manager.h"
+#include "core/request.h"
 
 /*
  * Gives back what is mapped beyond the size of a region whose record says that there may be something: the broker ended while
@@ -12,3 +13,6 @@ void resize_finish(Region *region);
 void resize_free(Resize *resize);
 /* Stops because the broker exits; waits for the donor to exit. The call is not answered, and the next run gives back the rest. */
 void resize_end(Resize *resize);
+
+/* A step of authz_run(). */
+int region_resize(Region *region, Call *call, const ResizeRequest *request, sd_bus_error *error);

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "core/manager.h"
+
+/* Watches msharefs for changes by other processes. 0 or negative errno, logged. */
+int manager_watch_kernel(Manager *manager);
+/* Updates the record to match the file in msharefs. If the file is gone, frees the region and returns NULL. */
+Region *manager_refresh_region(Manager *manager, Region *region);
+/* The same after a change by the broker, which has been logged already. */
+Region *manager_follow_change(Manager *manager, Region *region);

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "core/manager.h"
+#include "policy/acl.h"
+
+/* Operations on permissions, and checks of them. */
+
+/* Steps of authz_run(). */
+int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
+int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_bus_error *error);
+int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_bus_error *error);
+/* Asks polkit about the record's region, with this mode and owner. A region that does not exist yet has ID 0. */
+int authorize_region(Call *call, const char *action, const RegionRecord *record, mode_t mode, uid_t uid, gid_t gid,
+                     sd_bus_error *error);
+/* The caller for the log: user, process and unit. To be freed by actor_done(). */
+void call_actor(Call *call, Actor *ret);
+int region_check_ready(const Region *region, sd_bus_error *error);
+/* Whether the kernel would admit the identity, by access list and mode. The second takes owner and mode from *st. */
+bool region_admits(const Region *region, const Identity *who, Access access);
+bool region_admits_now(const Region *region, const Identity *who, Access access, const struct stat *st);
+/*
+ * Adds the caller to the access list of the region, because polkit admits it and the mode does not: otherwise the kernel would
+ * refuse the client later. The caller frees the backup, which is for region_undo_grant(), in any case.
+ */
+int region_grant(Region *region, Call *call, Access access, AclBackup *ret_backup, sd_bus_error *error);
+void region_undo_grant(Region *region, Call *call, const AclBackup *backup);
+/* Who is in the region's access list. Returns how many; an access list that cannot be read is logged and counts as none. */
+size_t region_list_grants(Region *region, AclGrant grants[static ACL_ENTRIES_MAX]);
