@@ -89,7 +89,7 @@ run_autopkgtest() {
         work=$(mktemp -d)
         chmod 755 "$work"
         mkdir -p "$work/tree"
-        (cd "$ROOT" && cp -r --parents tests/packages tests/guest/tap.bash doc/install.md debian/tests "$work/tree")
+        (cd "$ROOT" && cp -r --parents tests/packages tests/tap.bash tests/guest/tap.bash doc/install.md debian/tests "$work/tree")
         cp -r "$PACKAGES" "$work/packages"
         cp "$BED/guest/autopkgtest" "$work/"
         if grep -q autopkgtest-reboot "$ROOT/tests/packages/$name"; then

@@ -8,20 +8,16 @@ set -u
 
 ctl=$1 preload=$2 fake_kernel=$3
 
-skip() {
-        echo "1..0 # SKIP $1"
-        exit 0
-}
+# shellcheck source=tests/tap.bash
+. "$(dirname "$0")/../tap.bash"
 
 bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
-[ -x "${bin:-}/postgres" ] || skip 'PostgreSQL is not installed (package postgresql)'
-[ "$(id -u)" != 0 ] || skip 'PostgreSQL does not run as root'
+[ -x "${bin:-}/postgres" ] || skip_all 'PostgreSQL is not installed (package postgresql)'
+[ "$(id -u)" != 0 ] || skip_all 'PostgreSQL does not run as root'
 
 # Under 107 bytes, as names of sockets must be.
 work=$(mktemp -d "${TMPDIR:-/tmp}/pg.XXXXXX")
 data=$work/data log=$work/log tap_log=$work/out
-# shellcheck source=tests/tap.bash
-. "$(dirname "$0")/../tap.bash"
 export PGHOST=$work PGDATABASE=postgres PGUSER=postgres
 
 cleanup() {
