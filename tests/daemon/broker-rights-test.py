@@ -9,7 +9,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import GAMES, LP, MAIL, MAN, NEWS, wait_until  # noqa: E402
-from promises import REGION_IFACE, equal, get_acl, main, refuses, set_acl, unit  # noqa: E402
+from promises import MANAGER_IFACE, REGION_IFACE, equal, get_acl, main, refuses, set_acl, unit  # noqa: E402
 
 LEAVE = 2**32 - 1
 CAP_DAC_OVERRIDE = 1
@@ -374,6 +374,32 @@ def test_each_has_an_open_file_of_his_own(env):
     first = one.do("read", fd=a, bytes=16)
     equal(len(first), 16)
     equal(other.do("read", fd=b, bytes=16), first)
+
+
+# The broker opens a file that the client may not open itself. Its rights are those by owner, mode and list at that time.
+def test_rights_that_go_while_a_region_is_opened_do_not_count(env):
+    env.start()
+    root, c = env.client(0), env.client(GAMES)
+    hold, held = (os.path.join(env.kernel, name) for name in ("hold-open", "held"))
+    root.create("r", mode=0o666)
+    fs = env.fs("r")
+    listed = (1, 6, None), (2, 6, GAMES), (4, 0, None), (16, 6, None), (32, 0, None)
+    gone = (1, 6, None), (2, 4, GAMES), (4, 0, None), (16, 6, None), (32, 0, None)
+    for before, change in ((lambda: os.chmod(fs, 0o666), lambda: os.chmod(fs, 0o664)),
+                           (lambda: (os.chown(fs, GAMES, 0), os.chmod(fs, 0o600)), lambda: os.chown(fs, 0, 0)),
+                           (lambda: set_acl(fs, *listed), lambda: set_acl(fs, *gone))):
+        before()
+        c.do("close", fd=c.open("r", "rw")[2])
+        wait_until(lambda: root.list()["r"]["clients"] == 0, what="the lease to be dropped")
+        open(hold, "w", encoding="ascii").close()
+        c.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="OpenRegion", signature="ssa{sv}",
+               args=["r", "rw", {}])
+        wait_until(lambda: os.path.exists(held), what="the broker to be about to open the region")
+        change()
+        os.unlink(held)
+        os.unlink(hold)
+        refuses("AccessDenied", c.receive, contains="its owner or mode has just changed")
+        equal(root.list()["r"]["clients"], 0)
 
 
 def test_polkit_opens_what_the_mode_does_not(env):

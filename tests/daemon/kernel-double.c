@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "kernel/kernel.h"
 #include "mshare.h"
@@ -19,6 +21,7 @@
  *   refuse        an errno in decimal: mshare() and attach() fail with it
  *   maps/NAME     what a region maps, as /proc/PID/maps has it; without it nothing. attach() maps anonymous memory there
  *   hold          if there: attach() waits until it has gone
+ *   hold-open     if there: the daemon's open() of a region for writing makes "held" and waits until this has gone
  *   attached      if there: attach() appends address and length to it
  *   unsupported   if there: this kernel has no mshare
  */
@@ -30,6 +33,30 @@ static int open_root(void) {
         int fd = open(test_root(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
         return fd < 0 ? -errno : fd;
+}
+
+/* What the daemon's openat() is: it has offsets of 64 bits. */
+int openat64(int dirfd, const char *path, int flags, ...) {
+        char hold[4096], held[4096];
+        mode_t mode;
+        va_list ap;
+        int fd;
+
+        va_start(ap, flags);
+        mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(ap, mode_t) : 0;
+        va_end(ap);
+        (void) snprintf(hold, sizeof(hold), "%s/hold-open", test_root());
+        /* These three together are of regions alone. */
+        if ((flags & (O_ACCMODE | O_NOFOLLOW | O_NOCTTY)) == (O_RDWR | O_NOFOLLOW | O_NOCTTY) &&
+            access(hold, F_OK) == 0) {
+                (void) snprintf(held, sizeof(held), "%s/held", test_root());
+                fd = open(held, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+                if (fd >= 0)
+                        (void) close(fd);
+                while (access(hold, F_OK) == 0)
+                        (void) usleep(10000);
+        }
+        return (int) syscall(SYS_openat, dirfd, path, flags, mode);
 }
 
 static const char *double_root(void) {
