@@ -62,7 +62,7 @@ static int advise(const DonorSpec *spec, void *p, uint64_t length) {
         return donor_failed(DONOR_ADVISE, errno, 0);
 }
 
-/* The policy belongs to the region's memory: it holds for whoever touches a page first. */
+/* The policy belongs to the region's memory: it applies whichever process touches a page first. */
 static int set_policy(const KernelOps *ops, const DonorSpec *spec, void *p, uint64_t length) {
         int r;
 

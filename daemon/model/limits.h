@@ -52,7 +52,7 @@ int users_charge(Users *users, const Limits *limits, uid_t uid, Limit limit, uin
 /* As users_charge(), for what exists already and must be counted, limit or not. Returns 0 or -ENOMEM. */
 int users_charge_forced(Users *users, uid_t uid, Limit limit, uint64_t amount);
 void users_discharge(Users *users, uid_t uid, Limit limit, uint64_t amount);
-/* The user's own entry, there for as long as anything is counted for him, or NULL. */
+/* The user's own entry, which exists while anything is counted for the user, or NULL. */
 const User *users_find(const Users *users, uid_t uid);
 uint64_t users_count(const Users *users, uid_t uid, Limit limit);
 void users_done(Users *users);

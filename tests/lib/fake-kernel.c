@@ -53,7 +53,7 @@ static bool is_sharer(const char *pid, const char *file, const char *memory, boo
                         *nl = '\0';
                 same = name && (strcmp(name, file) == 0 || strcmp(name, memory) == 0);
                 found |= same;
-                /* The window of an empty region has no access, whoever attached it. */
+                /* The window of an empty region has no access, read-only or not. */
                 *ret_writer |= same && !strstr(line, " r--");
         }
         if (maps)
@@ -256,7 +256,7 @@ static void *attach_file(const char *name, void *addr, size_t length, int prot, 
         return MAP_FAILED;
 }
 
-/* Before whoever else stands in for it: the preload library, a sanitizer. */
+/* Called before other replacements of it: those of the preload library or a sanitizer. */
 _public_ void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset) {
         static void *(*next)(void *, size_t, int, int, int, off_t);
         static bool asked;

@@ -354,7 +354,7 @@ static void test_locks(void) {
 
         make_region("r", BIG, NULL, NULL);
 
-        /* Whoever may only read the region has these locks at most. */
+        /* A process that may only read the region can take only these locks. */
         fd = open_file("r", O_RDONLY);
         g_assert_cmpint(fcntl(fd, F_OFD_SETLK, &lock), ==, -1);
         g_assert_cmpint(errno, ==, EBADF);

@@ -239,7 +239,7 @@ static void f_step(struct search *search, const struct state *s) {
                 }
                 f->pc = f->op == OP_ZAP_TABLE ? F_FREE_TABLE : F_FREE;
                 if (f->op == OP_BATCH)
-                        f->op = OP_ZAP; /* nobody to wait for */
+                        f->op = OP_ZAP; /* no CPU to wait for */
                 if (host)
                         begin_flush_host(f, f->op == OP_RANGE, f->op == OP_ZAP_TABLE);
                 else
