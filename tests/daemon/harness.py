@@ -352,13 +352,13 @@ class Env:
         self.start()
 
     def start_polkit(self) -> None:
-        template = os.path.join(HERE, "polkit_mock.py")
+        template = os.path.join(HERE, "polkit_double.py")
         self.polkit = subprocess.Popen(["/usr/bin/python3", "-m", "dbusmock", "--system", "--template", template],
                                        env=self.environ(), stdout=self.log, stderr=self.log)
         wait_until(lambda: "true" in subprocess.run(
             ["busctl", "--address=" + self.bus.address, "call", "org.freedesktop.DBus", "/org/freedesktop/DBus",
              "org.freedesktop.DBus", "NameHasOwner", "s", "org.freedesktop.PolicyKit1"],
-            capture_output=True, text=True).stdout, timeout=20, what="the polkit mock")
+            capture_output=True, text=True).stdout, timeout=20, what="the double of polkit")
 
     def polkit_do(self, member: str, signature: str = "", *args: Any) -> Any:
         """Talks to the mock; the result is JSON."""
