@@ -30,53 +30,34 @@ static int check_root(Manager *m, const char *what, const char *value, sd_bus_er
         return 0;
 }
 
-static int set_level(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *value,
-                     void *userdata, sd_bus_error *error) {
-        Manager *m = userdata;
-        const char *s;
-        int r, k;
-
-        r = sd_bus_message_read(value, "s", &s);
-        if (r < 0)
-                return r;
-        r = log_level_from_string(s);
-        if (r < 0)
-                return sd_bus_error_setf(
-                        error, SD_BUS_ERROR_INVALID_ARGS,
-                        "Invalid log level '%.100s': expected one of emerg, alert, crit, err, warning, "
-                        "notice, info, debug",
-                        s);
-        k = check_root(m, "log level", s, error);
-        if (k < 0)
-                return k;
-        m->log.level = r;
-        return 0;
-}
-
 static int get_target(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
                       void *userdata, sd_bus_error *error) {
         return sd_bus_message_append(reply, "s", log_target_to_string(((Manager *) userdata)->log.target));
 }
 
-static int set_target(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *value,
-                      void *userdata, sd_bus_error *error) {
+static int set_word(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *value,
+                    void *userdata, sd_bus_error *error) {
+        bool level = streq(property, "LogLevel");
+        const char *what = level ? "log level" : "log target", *s;
         Manager *m = userdata;
-        const char *s;
         int r, k;
 
         r = sd_bus_message_read(value, "s", &s);
         if (r < 0)
                 return r;
-        r = log_target_from_string(s);
+        r = level ? log_level_from_string(s) : log_target_from_string(s);
         if (r < 0)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Invalid log target '%.100s': expected one of journal, console, "
-                                         "null, auto",
-                                         s);
-        k = check_root(m, "log target", s, error);
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "Invalid %s '%.100s': expected one of %s",
+                                         what, s,
+                                         level ? "emerg, alert, crit, err, warning, notice, info, debug"
+                                               : "journal, console, null, auto");
+        k = check_root(m, what, s, error);
         if (k < 0)
                 return k;
-        m->log.target = (LogTarget) r;
+        if (level)
+                m->log.level = r;
+        else
+                m->log.target = (LogTarget) r;
         return 0;
 }
 
@@ -87,8 +68,8 @@ static int get_identifier(sd_bus *bus, const char *path, const char *interface, 
 
 static const sd_bus_vtable vtable[] = {
         SD_BUS_VTABLE_START(0),
-        SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", get_level, set_level, 0, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", get_target, set_target, 0, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", get_level, set_word, 0, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", get_target, set_word, 0, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_PROPERTY("SyslogIdentifier", "s", get_identifier, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_VTABLE_END,
 };
