@@ -170,9 +170,8 @@ static long counted_pages(void)
 }
 
 /*
- * swapoff holds the host of a region that goes meanwhile. So its pages are freed
- * when the region has already said how many it has, and nothing may be left of
- * them in the count.
+ * swapoff holds the host of a region that goes meanwhile. Nothing of the region
+ * may be left in the count.
  */
 TEST_F_TIMEOUT(mshare, swapoff_vs_unlink, 240)
 {
