@@ -11,7 +11,10 @@ set -u
 # shellcheck source=tests/guest/tap.bash
 . ./tap.bash
 
+client=/usr/libexec/mshare/tests/guest-client
+
 needs_mshare
+needs_program $client
 bin=$(dirname "$(printf '%s\n' /usr/lib/postgresql/*/bin/postgres | sort -V | tail -n 1)")
 preload=libmshare-preload.so
 work=/srv/servers
@@ -151,6 +154,39 @@ check 'in the region' shares "$(postmaster)" pg
 segment=$(segment)
 check 'it stops' stop
 check 'and leaves no segment' is '' awk -v id="$segment" '$2 == id' /proc/sysvipc/shm
+
+# A reader of another user stays attached while a server starts.
+setting 'shared_memory_type = mmap'
+msharectl chmod 0644 pg
+mkfifo reader.in
+setpriv --reuid=games --regid=games --clear-groups $client < reader.in > reader.out &
+reader=$!
+exec 6> reader.in
+reads() { # reads PATTERN: what the reader finds in the region's first bytes
+        echo 'get 0' >&6
+        within 20 tail_matches "$1"
+}
+tail_matches() { tail -n 1 reader.out | LC_ALL=C grep -aEq "$1"; }
+as_postgres $client <<< $'acquire pg rw\nput 0 yesterday' > writer.out
+check 'old content' grep -q '^ok' writer.out
+echo 'acquire pg r' >&6
+check 'a reader attaches' within 20 tail_matches '^ok 0x'
+check 'and reads it' reads '^ok yesterday$'
+check 'the server starts all the same' start
+check 'in the region' shares "$(postmaster)" pg
+check 'the reader is still attached' shares $reader pg
+check 'and the old content is gone' reads '^ok ([^y]|$)'
+echo 'try 0' >&6
+check 'it cannot write' within 20 tail_matches '^ok signal 11$'
+stop > /dev/null
+msharectl chmod 0600 pg
+check 'if it may not read any more, no server starts' fails start
+check 'and the line says how to find it' said 'number of processes that share it: 1 (msharectl clients --sharers pg lists them)'
+check 'as this does' bash -c "msharectl clients --sharers pg --no-legend | grep -w $reader"
+exec 6>&-
+wait $reader
+check 'it leaves, and the server starts' start
+stop > /dev/null
 
 setting 'shared_buffers = 16MB' 'max_connections = 20' 'shared_memory_type = mmap'
 check 'shared_buffers below the threshold' start
