@@ -10,6 +10,9 @@
  *   try OFFSET          write there in a child; "ok written" or "ok signal N"
  *   touch BYTES         read a byte of each page; "ok MINOR-FAULTS" that it took
  *   fill BYTES          write a byte to each page; "ok MINOR-FAULTS"
+ *   advise OFFSET BYTES ADVICE     madvise(2) with that number
+ *   lock OFFSET BYTES
+ *   check OFFSET BYTES WORD        "ok" if all of it is that word's first letter, or zero for "-"
  *   tables              "ok KIB" of page tables that this process has for itself
  *   fork                go on as a child; the parent waits for it
  *   exec                become a new program, of the same kind
@@ -21,6 +24,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -116,6 +120,17 @@ static void touch(const struct client *c, size_t bytes, bool write) {
         (void) printf("ok %ld\n", minor_faults() - before);
 }
 
+static void check_all(const struct client *c, size_t offset, size_t bytes, char want) {
+        const volatile char *p = c->base + offset;
+
+        for (size_t i = 0; i < bytes; i += 4096)
+                if (p[i] != want) {
+                        (void) printf("error 5 at %zu is %d\n", offset + i, p[i]);
+                        return;
+                }
+        answer(0, NULL);
+}
+
 static void become_child(void) {
         int status = 0;
         pid_t pid;
@@ -133,7 +148,7 @@ static void obey(struct client *c, const char *line) {
         _cleanup_(freep) char *message = NULL;
         char name[256], access[8], word[WORD_MAX];
         uint64_t a, b;
-        int r;
+        int r, advice;
 
         if (sscanf(line, "acquire %255s %7s", name, access) == 2)
                 acquire(c, name, access);
@@ -160,6 +175,12 @@ static void obey(struct client *c, const char *line) {
                 touch(c, a, false);
         else if (sscanf(line, "fill %" SCNu64, &a) == 1)
                 touch(c, a, true);
+        else if (sscanf(line, "advise %" SCNu64 " %" SCNu64 " %d", &a, &b, &advice) == 3)
+                answer(madvise(c->base + a, b, advice) < 0 ? -xerrno() : 0, NULL);
+        else if (sscanf(line, "lock %" SCNu64 " %" SCNu64, &a, &b) == 2)
+                answer(mlock(c->base + a, b) < 0 ? -xerrno() : 0, NULL);
+        else if (sscanf(line, "check %" SCNu64 " %" SCNu64 " %63s", &a, &b, word) == 3)
+                check_all(c, a, b, (char) (*word == '-' ? 0 : *word));
         else if (strcmp(line, "tables") == 0)
                 tables();
         else if (strcmp(line, "fork") == 0)
