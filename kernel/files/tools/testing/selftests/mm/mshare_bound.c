@@ -255,18 +255,13 @@ static int empty(const char *path)
 	return 0;
 }
 
-/*
- * Count the caller's locks from here on. By a filter of the event, as
- * set_event_pid and the recording of names have the kernel patch its hot paths,
- * sched_wakeup among them: QEMU before 8.1 may then execute a breakpoint that is
- * long gone ("Oops: int3").
- */
+/* Count the caller's locks from here on. By a filter: see trace_names(). */
 static long count_locks(void)
 {
 	char filter[48];
 
 	snprintf(filter, sizeof(filter), "common_pid == %d", getpid());
-	return spew(TRACEFS "options/record-cmd", "0") ?:
+	return trace_names("0") ?:
 	       spew(TRACEFS "tracing_on", "0") ?:
 	       spew(LOCK_EVENT "filter", filter) ?:
 	       spew(LOCK_EVENT "enable", "1");
@@ -276,6 +271,7 @@ static void count_no_locks(void)
 {
 	spew(LOCK_EVENT "enable", "0");
 	spew(LOCK_EVENT "filter", "0");
+	trace_names("1");
 	spew(TRACEFS "tracing_on", "1");
 }
 

@@ -17,16 +17,27 @@ static inline long trace_clear(void)
 	return spew(TRACEFS "trace", "");
 }
 
+/*
+ * To record the names of processes, as to follow set_event_pid, the kernel
+ * patches its hot paths, sched_wakeup among them: QEMU before 8.1 may then
+ * execute a breakpoint that is long gone ("Oops: int3"). No test needs names.
+ */
+static inline long trace_names(const char *on)
+{
+	return spew(TRACEFS "options/record-cmd", on);
+}
+
 static inline long trace_begin(void)
 {
 	return trace_clear() ?:
+	       trace_names("0") ?:
 	       spew(TRACEFS "events/mshare/enable", "1") ?:
 	       spew(TRACEFS "tracing_on", "1");
 }
 
 static inline long trace_end(void)
 {
-	return spew(TRACEFS "events/mshare/enable", "0");
+	return spew(TRACEFS "events/mshare/enable", "0") ?: trace_names("1");
 }
 
 /* How many lines of the trace have both words. */
