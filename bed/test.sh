@@ -235,7 +235,7 @@ under_valgrind() {
 
 # The analysers look at what is shipped; tests meet the compilers' warnings,
 # the sanitizers and valgrind.
-shipped_sources() { c_sources | grep -E '^(base|lib|daemon|ctl)/' || true; }
+shipped_sources() { c_sources | grep -E '^(base|lib|daemon|region|ctl)/' || true; }
 
 lint_cppcheck() {
         local files
@@ -252,7 +252,7 @@ run_cppcheck() {
                 --include=/usr/include/x86_64-linux-gnu/sys/queue.h \
                 --suppress=missingIncludeSystem --suppress=memleak --suppress=resourceLeak \
                 --suppress=readdirCalled --suppress=getpwnamCalled --suppress=getgrnamCalled --suppress=internalAstError --suppress=unmatchedSuppression \
-                -D_GNU_SOURCE -I base -I lib -I daemon -I ctl "$@"
+                -D_GNU_SOURCE -I base -I lib -I daemon -I region -I ctl "$@"
 }
 
 lint_tidy() {
@@ -261,7 +261,7 @@ lint_tidy() {
         [ -f "$known" ] || meson_build clang clang --werror || return 1
         # Files found clean stay so until they or any header change.
         mkdir -p "$ROOT/build-run/tidy"
-        common=$({ clang-tidy --version; cat "$ROOT/.clang-tidy" "$ROOT"/{base,lib,daemon/*,ctl}/*.h; } | sha256sum)
+        common=$({ clang-tidy --version; cat "$ROOT/.clang-tidy" "$ROOT"/{base,lib,daemon/*,region,ctl}/*.h; } | sha256sum)
         while read -r file; do
                 grep -q "/$file\"" "$known" || continue
                 key=$({ echo "$common $file"; cat "$ROOT/$file"; } | sha256sum | cut -c1-32)

@@ -17,7 +17,6 @@
 #include "core/manager-load.h"
 #include "core/manager.h"
 #include "kernel/donor.h"
-#include "unit/region-unit.h"
 
 /* Five seconds in all. */
 #define NAME_TRIES 50
@@ -122,25 +121,16 @@ static int help(void) {
         (void) printf("mshared [OPTION...]\n\n"
                       "The broker of shared page-table regions, org.mshare1 on the system bus.\n\n"
                       "  -h --help                  Show this text\n"
-                      "     --version               Show the version\n"
-                      "     --region-run NAME       Create the region that regions.d/NAME.conf describes,\n"
-                      "                             and wait until it is removed\n"
-                      "     --region-start NAME     Create it and exit\n"
-                      "     --region-stop NAME      Remove that region\n"
-                      "     --region-reload NAME    Set the mode, owner and size that the file has now\n\n"
-                      "The last four are what mshare-region@NAME.service runs. See mshared(8).\n");
+                      "     --version               Show the version\n\n"
+                      "See mshared(8).\n");
         return EXIT_SUCCESS;
 }
 
 int main(int argc, char *argv[]) {
-        enum { ARG_VERSION = 256, ARG_RUN, ARG_START, ARG_STOP, ARG_RELOAD };
+        enum { ARG_VERSION = 256 };
         static const struct option options[] = {
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, ARG_VERSION },
-                { "region-run", required_argument, NULL, ARG_RUN },
-                { "region-start", required_argument, NULL, ARG_START },
-                { "region-stop", required_argument, NULL, ARG_STOP },
-                { "region-reload", required_argument, NULL, ARG_RELOAD },
                 {},
         };
         int c, r;
@@ -154,14 +144,6 @@ int main(int argc, char *argv[]) {
                 case ARG_VERSION:
                         (void) printf("mshared " MSHARE_VERSION "\n");
                         return EXIT_SUCCESS;
-                case ARG_RUN:
-                        return region_unit_run(optarg);
-                case ARG_START:
-                        return region_unit_start(optarg);
-                case ARG_STOP:
-                        return region_unit_stop(optarg);
-                case ARG_RELOAD:
-                        return region_unit_reload(optarg);
                 default:
                         return 2;
                 }

@@ -10,7 +10,7 @@ if ! clang-format --version 2> /dev/null | grep -q 'version 14\.'; then
         echo 'ok 1 - formatted # SKIP clang-format 14 is not installed'
         exit 0
 fi
-files=$(find base daemon lib ctl tests/base tests/ctl tests/daemon tests/fuzz tests/lib -name '*.[ch]' | LC_ALL=C sort)
+files=$(find base daemon lib ctl region tests/base tests/ctl tests/daemon tests/fuzz tests/lib tests/region -name '*.[ch]' | LC_ALL=C sort)
 # shellcheck disable=SC2086 # no name has blanks
 if wrong=$(clang-format --dry-run -Werror $files 2>&1); then
         echo 'ok 1 - formatted'

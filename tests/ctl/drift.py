@@ -104,11 +104,11 @@ limits = set(re.findall(r"\[LIMIT_\w+\] = \{ \"(\w+)\"", read("daemon/model/limi
 conf = read("man/mshared.conf.5")
 check("limits", daemon=limits, page=set(re.findall(r"^\.It Va (\w+Max)$", conf, re.M)),
       bus={p for p in re.findall(r"<property name=\"(\w+Max)\"", read("dbus/org.mshare1.Manager.xml"))})
-keys = set(re.findall(r"\{ \"(\w+)\", \"", read("daemon/unit/region-file.c")))
+keys = set(re.findall(r"\{ \"(\w+)\", \"", read("region/region-file.c")))
 told = set()
 for item in re.findall(r"^\.It (Va .*)$", read("man/mshare-region@.service.8"), re.M):
     told |= set(re.findall(r"Va (\w+)", item))
-check("keys of region files", daemon=keys, page=told)
+check("keys of region files", program=keys, page=told)
 variables = set(re.findall(r"getenv\(\"(MSHARE_\w+)\"", read("lib/preload-config.c") + read("lib/preload-env.c")))
 told = set(re.findall(r"^\.It Ev (MSHARE_\w+)$", read("man/mshare-postgresql.7"), re.M))
 check("environment of the preload library", library=variables, page=told)

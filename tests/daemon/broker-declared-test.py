@@ -95,7 +95,7 @@ def test_a_reload_resizes_and_names_what_it_ignores(env):
 
 
 def start_unit(env, name):
-    return subprocess.Popen([env.binary, "--region-start", name], env=env.environ(), stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([env.region_program, "start", name], env=env.environ(), stderr=subprocess.PIPE, text=True)
 
 
 class HeldDonor:

@@ -30,7 +30,7 @@ class Keeper:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(path)
         self.socket.settimeout(30)
-        self.process = subprocess.Popen([env.binary, "--region-run", name], env=dict(env.environ(), NOTIFY_SOCKET=path),
+        self.process = subprocess.Popen([env.region_program, "run", name], env=dict(env.environ(), NOTIFY_SOCKET=path),
                                         stderr=subprocess.PIPE, text=True)
 
     def ready(self):
@@ -128,10 +128,10 @@ def test_a_stop_that_fails_says_so(env):
 def test_a_file_that_may_only_be_read_backs_a_region(env):
     env.start()
     backing = file_of_zeroes(env, "backing", 1 << 20)
-    mount = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$2" --region-start r'
+    mount = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$2" start r'
     declare(env, "r", "Size=1M\nBacking=file\nPath=%s\n" % backing)
     r = subprocess.run(["unshare", "-m", "--propagation", "unchanged", "sh", "-c",
-                        "mount --make-rprivate / 2>/dev/null; " + mount, "sh", backing, env.binary],
+                        "mount --make-rprivate / 2>/dev/null; " + mount, "sh", backing, env.region_program],
                        env=env.environ(), capture_output=True, text=True)
     equal((r.returncode, r.stderr), (0, ""))
     equal(env.client(0).get("/org/mshare1/region/r", REGION_IFACE, "Backing"), "file")
@@ -166,14 +166,14 @@ def test_a_region_is_as_large_as_its_server_needs(env):
              'mount -t overlay none -o "lowerdir=$d,upperdir=$1/work$d/u,workdir=$1/work$d/w" $d || exit 77; ' \
              'mkdir -p $d/postgresql; done; ' \
              'mount --bind "$1/pg/etc" /etc/postgresql && mount --bind "$1/pg/lib" /usr/lib/postgresql || exit 77; ' \
-             'exec "$2" --region-start r'
+             'exec "$2" start r'
 
     def start(server, answer=None):
         if answer is not None:
             with open(os.path.join(etc, "15/main/answer"), "w") as f:
                 f.write(answer)
         declare(env, "r", "Size=auto\nFor=%s\n" % server)
-        r = subprocess.run(["unshare", "-m", "--propagation", "unchanged", "sh", "-c", script, "sh", env.top, env.binary],
+        r = subprocess.run(["unshare", "-m", "--propagation", "unchanged", "sh", "-c", script, "sh", env.top, env.region_program],
                            env=env.environ(), capture_output=True, text=True)
         if r.returncode == 77:
             raise Skip("no overlay in a mount namespace: " + r.stderr)
@@ -196,7 +196,7 @@ def test_a_region_is_as_large_as_its_server_needs(env):
         assert r.returncode == 1 and text in r.stderr, (server, r.stderr)
     for text, wants in (("Size=auto\n", "Size=auto needs For="), ("Size=1M\nFor=postgresql:15/main\n", "For= requires Size=auto")):
         declare(env, "r", text)
-        r = subprocess.run([env.binary, "--region-start", "r"], env=env.environ(), capture_output=True, text=True)
+        r = subprocess.run([env.region_program, "start", "r"], env=env.environ(), capture_output=True, text=True)
         assert r.returncode == 1 and wants in r.stderr, r.stderr
     equal(root.list(), {})
 

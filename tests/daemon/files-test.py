@@ -25,7 +25,8 @@ def read(*path):
 
 
 def sources():
-    return {f: read(d, f) for d, _, names in os.walk(os.path.join(TOP, "daemon")) for f in names if f.endswith((".c", ".h"))}
+    return {f: read(d, f) for top in ("daemon", "region") for d, _, names in os.walk(os.path.join(TOP, top))
+            for f in names if f.endswith((".c", ".h"))}
 
 
 def built(name):
@@ -177,7 +178,7 @@ def test_manual_pages_name_every_member_error_and_setting():
     conf = read("man", "mshared.conf.5")
     for key in re.findall(r"^#(\w+)=", read("units/mshared.conf"), flags=re.M):
         assert key in conf, key
-    for key in re.findall(r'\{ "(\w+)", [^}]*\}', read("daemon/unit/region-file.c")):
+    for key in re.findall(r'\{ "(\w+)", [^}]*\}', read("region/region-file.c")):
         assert key in read("man", "mshare-region@.service.8"), key
 
 

@@ -100,7 +100,7 @@ def file_of_zeroes(env: Env, name: str, size: int) -> str:
 
 
 def unit(env: Env, verb: str, name: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([env.binary, "--region-" + verb, name], env=env.environ(), capture_output=True, text=True)
+    return subprocess.run([env.region_program, verb, name], env=env.environ(), capture_output=True, text=True)
 
 
 def start_real_polkit(env: Env, rules: str) -> None:

@@ -6,7 +6,10 @@ import pathlib
 import re
 import sys
 
-DAEMON = pathlib.Path(__file__).resolve().parents[2] / "daemon"
+TOP = pathlib.Path(__file__).resolve().parents[2]
+DAEMON = TOP / "daemon"
+# A client, in a folder of its own. It may use tools and values of the daemon, and must not know its inside.
+REGION = TOP / "region"
 
 # A room may include headers of its own and of these rooms.
 MAY_INCLUDE = {
@@ -16,8 +19,8 @@ MAY_INCLUDE = {
     "policy": {"basic", "model"},
     "core": {"basic", "model", "kernel", "policy"},
     "bus": {"basic", "model", "kernel", "policy", "core"},
-    "unit": {"basic", "model"},
-    ".": {"basic", "model", "kernel", "policy", "core", "bus", "unit"},
+    ".": {"basic", "model", "kernel", "policy", "core", "bus"},
+    "region": {"basic", "model"},
 }
 # Rooms that do not know the bus.
 NO_BUS = {"basic", "model", "kernel"}
@@ -30,8 +33,8 @@ OPENING = re.compile(r"/\* SPDX-License-Identifier: \S+ \*/\n\n/\*\s")
 def complaints():
     """Yields the name of each check, and what is wrong."""
     found = {"rooms": [], "includes": [], "bus": [], "openings": []}
-    for path in sorted(DAEMON.rglob("*.[ch]")):
-        name = path.relative_to(DAEMON)
+    for path in sorted([*DAEMON.rglob("*.[ch]"), *REGION.glob("*.[ch]")]):
+        name = path.relative_to(TOP if path.parent == REGION else DAEMON)
         room = str(name.parent)
         text = path.read_text(encoding="utf-8")
         if room not in MAY_INCLUDE:
@@ -39,7 +42,7 @@ def complaints():
             continue
         for header in re.findall(r'#include "([^"]+)"', text):
             other = str(pathlib.PurePath(header).parent)
-            if other == "." and (path.parent / header).exists():
+            if other == "." and room != "region" and (path.parent / header).exists():
                 found["includes"].append('%s: write "%s/%s", so that the room can be seen' % (name, room, header))
             elif other != "." and other != room and other not in MAY_INCLUDE[room]:
                 found["includes"].append("%s: %s/ must not include %s" % (name, room, header))
@@ -49,7 +52,7 @@ def complaints():
             found["bus"].append("%s: %s/ must not know messages; see core/answer.h and core/announce.h" % (name, room))
         if path.suffix == ".c" and not OPENING.match(text):
             found["openings"].append("%s: say below the license line what the file is for" % name)
-    rooms = {room for room in MAY_INCLUDE if room != "."}
+    rooms = {room for room in MAY_INCLUDE if room not in (".", "region")}
     readme = (DAEMON / "README.md").read_text(encoding="utf-8")
     found["rooms"] += ["README.md does not describe %s/" % r for r in sorted(rooms) if "`%s/`" % r not in readme]
     return found

@@ -2,7 +2,9 @@
 #include <assert.h>
 
 #include "fuzz.h"
-#include "unit/region-unit.h"
+#include "kinds.h"
+#include "macro.h"
+#include "region-file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_(region_file_done) RegionFile f = {};

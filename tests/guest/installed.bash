@@ -37,7 +37,7 @@ while read -r path; do
         lost=$(ldd "$path" 2>&1 | grep 'not found')
         [ -z "$lost" ] || miss "$path:" "${lost//[$'\n\t']/ }"
         case $path in
-        /usr/bin/* | /usr/sbin/* | /usr/libexec/mshared)
+        /usr/bin/* | /usr/sbin/* | /usr/libexec/mshared | /usr/libexec/mshare-region)
                 said=$("$path" --version 2>&1 < /dev/null) || miss "$path --version: exit status $?: $said"
                 ;;
         */libmshare-preload.so)

@@ -68,7 +68,7 @@ class Unit:
         self.said.bind(path)
         self.said.settimeout(0.1)
         self.text = ""
-        self.process = subprocess.Popen([env.binary, "--region-run", name], env=dict(env.environ(), NOTIFY_SOCKET=path))
+        self.process = subprocess.Popen([env.region_program, "run", name], env=dict(env.environ(), NOTIFY_SOCKET=path))
 
     def status(self):
         try:

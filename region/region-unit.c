@@ -1,84 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The commands that mshare-region@.service runs: start, run and stop. */
+/*
+ * The commands start, run and stop: they create the declared region, wait as long as it exists, and remove it. What concerns a
+ * region that exists already is in region-take.c, the wait in region-keep.c.
+ */
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <inttypes.h>
-#include <pwd.h>
-#include <signal.h>
 
-#include "basic/log.h"
 #include "errors.h"
-#include "model/config.h"
-#include "model/name.h"
+#include "kinds.h"
+#include "region-client.h"
+#include "region-file.h"
+#include "region-keep.h"
+#include "region-size.h"
+#include "region-take.h"
+#include "region-unit.h"
 #include "shmem-huge.h"
-#include "unit/region-client.h"
 
 #define BROKER_BACK_USEC (30 * USEC_PER_SEC)
 /* A broker that ends each time it is asked is not asked for ever. */
 #define TRIES_MAX 5
-
-static int say(int r, const char *format, ...) _printf_(2, 3);
-
-static int say(int r, const char *format, ...) {
-        va_list ap;
-
-        va_start(ap, format);
-        (void) vfprintf(stderr, format, ap);
-        va_end(ap);
-        return r;
-}
-
-int unit_load_file(const char *name, RegionFile *ret) {
-        const char *dirs[] = { getenv("CONFIGURATION_DIRECTORY") ?: "/etc/mshare", "/run/mshare", "/usr/lib/mshare" };
-        int r;
-
-        if (!region_name_is_valid(name))
-                return say(-EINVAL, "'%s' cannot name a region: " REGION_NAME_RULE ".\n", name);
-        for (size_t i = 0; i < ELEMENTSOF(dirs); i++) {
-                _cleanup_(freep) char *path = NULL, *text = NULL;
-
-                if (asprintf(&path, "%s/regions.d/%s.conf", dirs[i], name) < 0) {
-                        path = NULL;
-                        return -ENOMEM;
-                }
-                r = read_file(AT_FDCWD, path, CONFIG_FILE_MAX, &text, NULL);
-                if (r == -ENOENT)
-                        continue;
-                if (r < 0)
-                        return say(r, "Cannot read %s: %s.\n", path, strerror(-r));
-                return region_file_parse(path, text, false, ret);
-        }
-        return say(-ENOENT, "There is no %s/regions.d/%s.conf, nor one in /run/mshare or /usr/lib/mshare.\n", dirs[0],
-                   name);
-}
-
-int unit_resolve(const RegionFile *file, Owner *ret) {
-        const struct passwd *pw;
-        const struct group *gr;
-        Owner owner = {};
-
-        if (file->user && parse_u32(file->user, 10, &owner.uid) < 0) {
-                pw = getpwnam(file->user);
-                if (!pw)
-                        return say(-ESRCH,
-                                   "User=%s: there is no such user. (A user of DynamicUser= exists only while its "
-                                   "service runs, so it cannot own a region that is created before.)\n",
-                                   file->user);
-                owner.uid = pw->pw_uid;
-                owner.gid = pw->pw_gid;
-        }
-        if (file->group && parse_u32(file->group, 10, &owner.gid) < 0) {
-                gr = getgrnam(file->group);
-                if (!gr)
-                        return say(-ESRCH, "Group=%s: there is no such group.\n", file->group);
-                owner.gid = gr->gr_gid;
-        }
-        *ret = owner;
-        return 0;
-}
 
 static int on_created(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         ((Start *) userdata)->reply = sd_bus_message_ref(m);
@@ -183,14 +126,6 @@ static int start(Start *s, const char *name, const RegionFile *f, const Owner *o
         }
 }
 
-int unit_finish(const char *what, const char *name, int r, const sd_bus_error *error) {
-        if (r >= 0)
-                return EXIT_SUCCESS;
-        (void) fprintf(stderr, "Cannot %s region %s: %s.\n", what, name,
-                       sd_bus_error_is_set(error) ? error->message ?: error->name : strerror(-r));
-        return EXIT_FAILURE;
-}
-
 /* A file that may only be read makes a region that may only be read. */
 static int open_backing(const char *path) {
         int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
@@ -217,33 +152,37 @@ static int start_declared(Start *s, const char *name, sd_bus_error *error) {
         Owner owner = {};
         int r;
 
-        if (unit_load_file(name, &f) < 0 || unit_resolve(&f, &owner) < 0)
+        if (region_file_load(name, &f) < 0 || region_file_owner(&f, &owner) < 0)
                 return EXIT_FAILURE;
         if (f.size_auto && region_size_ask(f.server, &f.size) < 0)
                 return EXIT_FAILURE;
         if (f.path) {
                 fd = open_backing(f.path);
-                if (fd < 0)
-                        return say(EXIT_FAILURE, "Cannot open Path=%s: %s.\n", f.path, strerror(-fd));
+                if (fd < 0) {
+                        (void) fprintf(stderr, "Cannot open Path=%s: %s.\n", f.path, strerror(-fd));
+                        return EXIT_FAILURE;
+                }
         }
         r = start_open(s);
         if (r >= 0)
                 r = start(s, name, &f, &owner, fd, error);
-        if (r == -ECANCELED && s->stopped)
-                return say(EXIT_FAILURE, "The start was cancelled, and region %s was not created.\n", name);
+        if (r == -ECANCELED && s->stopped) {
+                (void) fprintf(stderr, "The start was cancelled, and region %s was not created.\n", name);
+                return EXIT_FAILURE;
+        }
         if (r >= 0)
                 warn_of_huge_pages(name, &f);
-        return unit_finish("make", name, r, error);
+        return client_finish("make", name, r, error);
 }
 
-int region_unit_start(const char *name) {
+int region_start(const char *name) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(start_done) Start s = {};
 
         return start_declared(&s, name, &error);
 }
 
-int region_unit_run(const char *name) {
+int region_run(const char *name) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(start_done) Start s = {};
         bool removed;
@@ -253,10 +192,10 @@ int region_unit_run(const char *name) {
         if (r != EXIT_SUCCESS)
                 return r;
         r = start_keep(&s, name, &removed, &error);
-        return unit_finish(removed ? "remove" : "follow", name, r, &error);
+        return client_finish(removed ? "remove" : "follow", name, r, &error);
 }
 
-int region_unit_stop(const char *name) {
+int region_stop(const char *name) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         int r;
@@ -264,5 +203,5 @@ int region_unit_stop(const char *name) {
         r = sd_bus_open_system(&bus);
         if (r >= 0)
                 r = client_remove_region(bus, name, &error);
-        return unit_finish("remove", name, r, &error);
+        return client_finish("remove", name, r, &error);
 }

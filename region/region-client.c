@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Calls to the broker that the commands of mshare-region@.service have in common. */
+/*
+ * Calls to the broker that the commands have in common, and the start that a signal can stop. It may use the bus, and knows the
+ * broker by its interface alone.
+ */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -8,7 +11,7 @@
 
 #include "errors.h"
 #include "kinds.h"
-#include "unit/region-client.h"
+#include "region-client.h"
 
 int client_call(sd_bus *bus, sd_bus_error *error, sd_bus_message **reply, const char *method, const char *types, ...) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
@@ -134,6 +137,14 @@ int client_remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
                 r = check_msharefs(bus, error);
         }
         return r;
+}
+
+int client_finish(const char *what, const char *name, int r, const sd_bus_error *error) {
+        if (r >= 0)
+                return EXIT_SUCCESS;
+        (void) fprintf(stderr, "Cannot %s region %s: %s.\n", what, name,
+                       sd_bus_error_is_set(error) ? error->message ?: error->name : strerror(-r));
+        return EXIT_FAILURE;
 }
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {

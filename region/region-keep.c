@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Keeps mshare-region@.service running as long as its region exists. */
+/*
+ * Waits as long as the region exists, and tells systemd its figures. It follows signals of the bus, and goes on if the bus or
+ * the broker restarts. It must not create a region.
+ */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -8,7 +11,7 @@
 
 #include "errors.h"
 #include "quantity.h"
-#include "unit/region-client.h"
+#include "region-keep.h"
 
 /* How often a bus that has gone is tried again. */
 #define BUS_AGAIN_USEC (500 * USEC_PER_MSEC)

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Asks a PostgreSQL cluster how much shared memory it needs, for Size=auto. */
+/*
+ * Asks a PostgreSQL cluster how much shared memory it needs, for Size=auto. It runs the server's program as the server's user.
+ * It knows neither the bus nor region files.
+ */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +14,7 @@
 #include <sys/wait.h>
 
 #include "basic/util.h"
-#include "unit/region-unit.h"
+#include "region-size.h"
 
 #define PREFIX "postgresql:"
 /* The first that can say what shared memory it will need. */

@@ -1,12 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads /etc/mshare/regions.d/NAME.conf. */
+/*
+ * Reads /etc/mshare/regions.d/NAME.conf: finds the file, parses it, and looks up the owner. The grammar is that of the broker's
+ * settings. It knows no bus, so the fuzzer can run it.
+ */
 
 #include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdarg.h>
 
+#include "basic/util.h"
+#include "kinds.h"
 #include "model/config.h"
 #include "model/name.h"
-#include "unit/region-unit.h"
+#include "numa.h"
+#include "region-file.h"
+#include "region-size.h"
 
 void region_file_done(RegionFile *file) {
         free(file->user);
@@ -144,5 +155,65 @@ int region_file_parse(const char *filename, char *text, bool quiet, RegionFile *
         }
         *ret = f;
         f = (RegionFile){};
+        return 0;
+}
+
+static int say(int r, const char *format, ...) _printf_(2, 3);
+
+static int say(int r, const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        (void) vfprintf(stderr, format, ap);
+        va_end(ap);
+        return r;
+}
+
+int region_file_load(const char *name, RegionFile *ret) {
+        const char *dirs[] = { getenv("CONFIGURATION_DIRECTORY") ?: "/etc/mshare", "/run/mshare", "/usr/lib/mshare" };
+        int r;
+
+        if (!region_name_is_valid(name))
+                return say(-EINVAL, "'%s' cannot name a region: " REGION_NAME_RULE ".\n", name);
+        for (size_t i = 0; i < ELEMENTSOF(dirs); i++) {
+                _cleanup_(freep) char *path = NULL, *text = NULL;
+
+                if (asprintf(&path, "%s/regions.d/%s.conf", dirs[i], name) < 0) {
+                        path = NULL;
+                        return -ENOMEM;
+                }
+                r = read_file(AT_FDCWD, path, CONFIG_FILE_MAX, &text, NULL);
+                if (r == -ENOENT)
+                        continue;
+                if (r < 0)
+                        return say(r, "Cannot read %s: %s.\n", path, strerror(-r));
+                return region_file_parse(path, text, false, ret);
+        }
+        return say(-ENOENT, "There is no %s/regions.d/%s.conf, nor one in /run/mshare or /usr/lib/mshare.\n", dirs[0],
+                   name);
+}
+
+int region_file_owner(const RegionFile *file, Owner *ret) {
+        const struct passwd *pw;
+        const struct group *gr;
+        Owner owner = {};
+
+        if (file->user && parse_u32(file->user, 10, &owner.uid) < 0) {
+                pw = getpwnam(file->user);
+                if (!pw)
+                        return say(-ESRCH,
+                                   "User=%s: there is no such user. (A user of DynamicUser= exists only while its "
+                                   "service runs, so it cannot own a region that is created before.)\n",
+                                   file->user);
+                owner.uid = pw->pw_uid;
+                owner.gid = pw->pw_gid;
+        }
+        if (file->group && parse_u32(file->group, 10, &owner.gid) < 0) {
+                gr = getgrnam(file->group);
+                if (!gr)
+                        return say(-ESRCH, "Group=%s: there is no such group.\n", file->group);
+                owner.gid = gr->gr_gid;
+        }
+        *ret = owner;
         return 0;
 }

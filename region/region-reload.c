@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The command of mshare-region@.service's reload: what can change of a region that exists is changed, the rest is named. */
+/*
+ * The command reload: sets what can change of a region that exists, and names the rest. It reads the region's properties from
+ * the bus, and takes nothing from clients that use the region.
+ */
 
 #include <errno.h>
 #include <inttypes.h>
 
 #include "errors.h"
-#include "unit/region-client.h"
+#include "region-client.h"
+#include "region-file.h"
+#include "region-reload.h"
 
 static int get_text(sd_bus *bus, const char *path, const char *property, char **ret, sd_bus_error *error) {
         return sd_bus_get_property_string(bus, BUS_NAME, path, BUS_REGION_INTERFACE, property, error, ret);
@@ -86,7 +91,7 @@ static int resize(sd_bus *bus, const char *name, const char *path, const RegionF
         return 0;
 }
 
-int region_unit_reload(const char *name) {
+int region_reload(const char *name) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(region_file_done) RegionFile f = {};
@@ -94,7 +99,7 @@ int region_unit_reload(const char *name) {
         Owner owner = {};
         int r;
 
-        if (unit_load_file(name, &f) < 0 || unit_resolve(&f, &owner) < 0)
+        if (region_file_load(name, &f) < 0 || region_file_owner(&f, &owner) < 0)
                 return EXIT_FAILURE;
         r = sd_bus_open_system(&bus);
         if (r >= 0)
@@ -106,5 +111,5 @@ int region_unit_reload(const char *name) {
         /* A server that is asked has to be stopped, so it is asked at a start only. */
         if (r >= 0 && !f.size_auto)
                 r = resize(bus, name, path, &f, &error);
-        return unit_finish("change", name, r, &error);
+        return client_finish("change", name, r, &error);
 }

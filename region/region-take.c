@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Takes over a region that exists already when its unit starts, if that is safe. */
+/*
+ * Takes over a region that exists already when its unit starts, if that is safe: no other user may have prepared it or stay
+ * attached. It may use the bus, and must not create or remove a region.
+ */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -8,7 +11,7 @@
 #include "basic/log.h"
 #include "basic/messages.h"
 #include "errors.h"
-#include "unit/region-client.h"
+#include "region-take.h"
 
 /* Another client, or an earlier start that was killed, is still creating the region. */
 static int wait_until_ready(Start *s, const char *path, sd_bus_error *error) {

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdint.h>
+
+/* Takes "postgresql:VERSION/CLUSTER" apart; the cluster's name points into it. -EINVAL if it is not of that form. */
+int region_size_split(const char *server, uint32_t *ret_version, const char **ret_cluster);
+
+/*
+ * Runs the program of that server, as the owner of its configuration, to learn how much shared memory the server will need, in
+ * bytes. Waits for the program. Returns 0, or negative errno after printing the error to standard error.
+ */
+int region_size_ask(const char *server, uint64_t *ret);

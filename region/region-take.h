@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "region-client.h"
+#include "region-file.h"
+
+/*
+ * There is a region of the declared name. Makes it the declared one, or refuses with *error set. Waits if the region is still
+ * being made.
+ */
+int start_take_existing(Start *s, const char *name, const RegionFile *f, const Owner *owner, sd_bus_error *error);
