@@ -312,7 +312,7 @@ coverage() {
 # What continuous integration has no time for. The fuzzing's four halves are a
 # million operations.
 plan_long() {
-        local corner
+        local corner name
         plan tlb-model 'the TLB protocol, large models' 600 bed_script build-run/clang/tests/kernel/model/tlb-model --long
         plan counts 'faults, bytes and instructions against those recorded' 150 check counts 'as in doc/results' "$ROOT/run" bench --check
         after mshare-kernel
@@ -334,6 +334,9 @@ plan_long() {
         plan fuzz-2 'random operations, pti on, la57 off' 4000 fuzz 2002 on off
         plan bare 'both commands in minimal roots of Debian 12 and 13' 14400 bed_script tests/bed/test-bare.sh
         plan cockpit 'the page for Cockpit, in a browser' 300 bed_script tests/cockpit/in-root.sh
-        plan packages 'Debian packages, on a bare server' 1500 test_packages
+        plan packages 'Debian packages of 12 and 13: reproducible, and lintian' 600 test_builds 12 13
+        for name in $(debian_tests); do
+                plan "packages-$name" "Debian packages on a bare server: $name" 600 test_packages "$name" daemon broker
+        done
         plan guest-scripts-long 'the system in the guest, at length' 10800 guest_scripts --long
 }
