@@ -40,6 +40,12 @@ block() {
                 sed "s/15 main/$version main/g; s/15-main/$version-main/g"
 }
 
+# without_numbers: sizes, addresses and dates as one letter, and blanks as one.
+without_numbers() { sed -E 's/0x[0-9a-f]+/N/g; s/[A-Z][a-z]{2} [0-9]{4}(-[0-9]{2}){2} .*/N/; s/[0-9][0-9.]*[KMGT]?/N/g; s/[[:space:]]+/ /g; s/^ //'; }
+
+# in_page: the page shows what the last command has printed.
+in_page() { without_numbers < "$out/printed" | { ! grep -vxF -f <(grep '^    ' "$page" | without_numbers); }; }
+
 # follow HEADING N: run that block, line by line, exactly as it is in the page.
 follow() {
         local line lines
@@ -49,6 +55,11 @@ follow() {
                 check "page: $line" bash -c "$line" < /dev/null
                 echo "# \$ $line"
                 shown
+                case $line in mshare*)
+                        cp "$out/log" "$out/printed"
+                        check "the page shows what it prints" in_page
+                        ;;
+                esac
         done
 }
 
