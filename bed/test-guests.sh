@@ -312,7 +312,7 @@ coverage() {
 # What continuous integration has no time for. The fuzzing's four halves are a
 # million operations.
 plan_long() {
-        local corner name
+        local corner name release
         plan tlb-model 'the TLB protocol, large models' 600 bed_script build-run/clang/tests/kernel/model/tlb-model --long
         plan counts 'faults, bytes and instructions against those recorded' 150 check counts 'as in doc/results' "$ROOT/run" bench --check
         after mshare-kernel
@@ -337,6 +337,9 @@ plan_long() {
         plan packages 'Debian packages of 12 and 13: reproducible, and lintian' 600 test_builds 12 13
         for name in $(debian_tests); do
                 plan "packages-$name" "Debian packages on a bare server: $name" 600 test_packages "$name" daemon broker
+        done
+        for release in 12 13; do
+                plan "postgresql-$release" "mshare-postgresql on PostgreSQL of Debian $release" 120 bed_script tests/postgresql/in-root.sh "$release"
         done
         plan guest-scripts-long 'the system in the guest, at length' 10800 guest_scripts --long
 }

@@ -1,0 +1,131 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# mshare-postgresql on PostgreSQL and postgresql-common as a release of Debian has them,
+# for ./run test --long: in-root.sh RELEASE. It runs in a minimal root of that release.
+# There are no units and no regions in there, so systemctl and msharectl are stand-ins.
+# Speaks TAP; skips where no such root can be made.
+# shellcheck disable=SC2317
+set -u
+
+# shellcheck source=bed/lib.sh
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../../bed/lib.sh"
+# shellcheck source=tests/tap.bash
+. "$ROOT/tests/tap.bash"
+
+if [ "${1:-}" != --inside ]; then
+        rc=0
+        "$ROOT/bed/bare-root" --release "$1" tests/postgresql/in-root.sh --inside || rc=$?
+        if [ $rc = 77 ]; then skip_all 'no minimal root can be made here'; fi
+        exit $rc
+fi
+
+need_packages 'test mshare-postgresql' postgresql postgresql-common
+work=$(mktemp -d)
+chmod 755 "$work"
+tap_log=$work/log
+trap 'rm -rf "$work"' EXIT
+version=$(basename "$(find /usr/lib/postgresql -mindepth 1 -maxdepth 1 | sort -V | tail -n 1)")
+etc=/etc/postgresql/$version/main unit=postgresql@$version-main.service region=pg-$version-main
+[ -d "$etc" ] || pg_createcluster "$version" main > /dev/null
+# The network is the machine's.
+printf '%s\n' "listen_addresses = ''" 'shared_buffers = 128MB' 'fsync = off' >> "$etc/postgresql.conf"
+echo "KEPT = 'yes'" >> "$etc/environment"
+
+# All is the root's own, but for the kernel, which is the machine's.
+export MSHARE_POSTGRESQL_ROOT=$work/root PATH=$work/bin:$PATH LC_ALL=C.UTF-8
+mkdir -p "$work/bin" "$work/root/proc/sys/vm"
+ln -s /etc /usr /srv /sys "$work/root/"
+echo 549755813888 > "$work/root/proc/sys/vm/mshare_size"
+sed "s|@bindir@|$work/bin|g; s|@version@|0|g" "$ROOT/postgresql/mshare-postgresql.in" > "$work/bin/mshare-postgresql"
+cat > "$work/bin/systemctl" << EOF
+#!/bin/sh
+echo "systemctl \$*" >> "$work/calls"
+case "\$*" in
+"-q is-active $unit") exec pg_ctlcluster --skip-systemctl-redirect $version main status ;;
+-q*) exit 1 ;;
+'restart mshare-region@'*) cp "$work/needed" "$work/size" ;;
+esac
+EOF
+cat > "$work/bin/msharectl" << EOF
+#!/bin/sh
+case "\$*" in
+'show -p Size --value $region') cat "$work/size" ;;
+'check -q '*) exit 1 ;;
+esac
+EOF
+chmod 755 "$work"/bin/*
+
+tool() { "$work/bin/mshare-postgresql" "$@" < /dev/null; }
+says() { # says WORDS ARGUMENTS...: the command succeeds, and says this
+        local words=$1
+        shift
+        tool "$@" > "$work/said" 2>&1 || { cat "$work/said"; return 1; }
+        cat "$work/said"
+        grep -qE -- "$words" "$work/said"
+}
+refuses() { # refuses WORDS ARGUMENTS...
+        local words=$1
+        shift
+        ! tool "$@" > "$work/said" 2>&1 && cat "$work/said" && grep -qE -- "$words" "$work/said"
+}
+etc_is() { find /etc -printf '%p %y %m %u %g %l\n' -type f -exec sha256sum {} + | LC_ALL=C sort; }
+unchanged() { diff "$work/before" <(etc_is); }
+ask() { (cd / && setpriv --reuid=postgres --regid=postgres --init-groups "/usr/lib/postgresql/$version/bin/postgres" -D "$etc" -C "$1"); }
+needed() { echo $(($(ask shared_memory_size) << 20)) > "$work/needed"; }
+cluster() { pg_ctlcluster --skip-systemctl-redirect "$version" main "$@"; }
+postmaster() { head -n 1 "/var/lib/postgresql/$version/main/postmaster.pid"; }
+in_environment() { tr '\0' '\n' < "/proc/$(postmaster)/environ" | tee /dev/stderr | grep -qxF "$1"; }
+
+cp "$etc/postgresql.conf" "$work/conf"
+settings_back() { cat "$work/conf" > "$etc/postgresql.conf"; }
+
+echo "# PostgreSQL $(ask server_version), postgresql-common $(dpkg-query -W -f '${Version}' postgresql-common)"
+etc_is > "$work/before"
+check 'enable --dry-run' says "^Would change $etc/environment to:" enable "$version" main --dry-run
+check 'it changes nothing' unchanged
+check 'enable' says "$unit is not running: it goes into region $region" enable "$version" main
+check 'the environment file is changed' grep -qxF "MSHARE_REGION = '$region'" "$etc/environment"
+check 'its owner and mode are the same' diff <(grep "^$etc/environment " "$work/before") <(etc_is | grep "^$etc/environment ")
+check 'the region belongs to the server' grep -qxF User=postgres "/etc/mshare/regions.d/$region.conf"
+check 'status' says "^$unit +$region +- +stopped +-\$" status "$version" main
+
+# Before a start, the size comes from the server itself.
+: > "$work/size"
+needed
+check 'prepare makes the region' tool prepare "--unit=$unit"
+check 'as large as the server says' cmp "$work/needed" "$work/size"
+: > "$work/calls"
+check 'prepare again' tool prepare "--unit=$unit"
+check 'leaves the region' bash -c "! grep restart $work/calls"
+echo 'shared_buffers = 256MB' >> "$etc/postgresql.conf"
+needed
+check 'prepare after shared_buffers has grown' tool prepare "--unit=$unit"
+check 'makes a larger region' cmp "$work/needed" "$work/size"
+settings_back
+
+# postgresql-common hands the environment to the server. The library is not here, and the
+# loader goes on without it.
+check 'the server starts' cluster start
+check 'it has the region in its environment' in_environment "MSHARE_REGION=$region"
+check 'and the library' in_environment LD_PRELOAD=libmshare-preload.so
+check 'and what was there before' in_environment KEPT=yes
+check 'status of the running server' says "^$unit +$region +[0-9]+M +running +no\$" status "$version" main
+check 'prepare refuses a server that runs already' refuses 'does not report how much shared memory' prepare "--unit=$unit"
+check 'the server stops' cluster stop
+check 'disable' says "^Changed $etc/environment" disable "$version" main
+rmdir /etc/mshare/regions.d /etc/mshare 2> /dev/null
+check 'all of /etc is as it was' unchanged
+check 'the server starts again' cluster start
+check 'without a region' bash -c "! tr '\\0' '\\n' < /proc/$(postmaster)/environ | grep MSHARE_"
+check 'and stops' cluster stop
+
+echo 'huge_pages = on' >> "$etc/postgresql.conf"
+check 'huge_pages = on is refused' refuses "huge_pages is 'on'" enable "$version" main
+settings_back
+echo 'no_such_setting = 1' >> "$etc/postgresql.conf"
+check 'and so is a configuration that the server does not read' refuses 'does not accept its configuration' enable "$version" main
+settings_back
+check 'nothing is changed by either' unchanged
+
+echo "1..$count"
+exit $failed
