@@ -23,16 +23,6 @@ as() { # as UID COMMAND...
 call() { busctl call "${manager[@]}" "$@"; } # call METHOD SIGNATURE ARGUMENTS...
 get() { busctl get-property org.mshare1 "$1" "$2" "$3" | cut -d' ' -f2-; }
 region() { get "/org/mshare1/region/$1" org.mshare1.Region "$2"; }
-refused() { # refused ERROR-OR-TEXT COMMAND...
-        local text=$1 said
-        shift
-        if said=$("$@" 2>&1); then
-                echo "no error: $said"
-                return 1
-        fi
-        echo "$said"
-        [[ $said == *"$text"* ]]
-}
 owner_and_mode() { stat -c %u:%g:%a "/sys/fs/mshare/$1"; }
 gone() { ! [ -e "/sys/fs/mshare/$1" ] && ! [ -e "/run/mshared/regions/$1" ]; }
 state() { systemctl is-active "$1"; }

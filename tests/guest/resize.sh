@@ -16,16 +16,6 @@ M=$((1 << 20))
 resize() { # resize NAME SIZE [OPTIONS]: OPTIONS as busctl has them, with their number
         busctl call org.mshare1 /org/mshare1 org.mshare1.Manager ResizeRegion 'sta{sv}' "$1" "$2" "${@:3}"
 }
-refused() { # refused TEXT COMMAND...
-        local text=$1 said
-        shift
-        if said=$("$@" 2>&1); then
-                echo "no error: $said"
-                return 1
-        fi
-        echo "$said"
-        [[ $said == *"$text"* ]]
-}
 property() { busctl get-property org.mshare1 "/org/mshare1/region/$1" org.mshare1.Region "$2" | cut -d' ' -f2-; }
 mapped() { # in bytes
         msharectl maps "$1" --json=short | grep -oE '"(start|end)":[0-9]+' |

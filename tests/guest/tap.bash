@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What the scripts in here have in common: test points, and waiting. In the guest it is
-# in a folder below tests/tap.bash, as here.
+# What the scripts in here have in common: test points, expected errors, and waiting.
+# In the guest it is in a folder below tests/tap.bash, as here.
 # shellcheck disable=SC2034
 
 # shellcheck source=tests/tap.bash
@@ -19,6 +19,17 @@ is() { # is WANTED COMMAND...: that is what it prints, within ten seconds
         done
         echo "$*: '$value', not '$wanted'"
         return 1
+}
+
+refused() { # refused TEXT COMMAND...: it fails, with this in its output
+        local text=$1 said
+        shift
+        if said=$("$@" 2>&1); then
+                echo "no error: $said"
+                return 1
+        fi
+        echo "$said"
+        [[ $said == *"$text"* ]]
 }
 
 needs_mshare() { [ "$MSHARE_PATCHED" = yes ] || skip_all 'the kernel has no mshare'; }
