@@ -11,7 +11,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#include "bus/faces.h"
+#include "bus/connect.h"
 #include "core/announce.h"
 #include "core/manager-follow.h"
 #include "core/manager-load.h"

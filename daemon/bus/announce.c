@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Sends signals and changes of properties, and the status line for systemd. Implements core/announce.h. */
+/*
+ * Sends signals and changes of properties, and the status line for systemd. It implements core/announce.h, so that the core does
+ * not know messages. It changes nothing of a region but its dirty bits.
+ */
 
 #include <errno.h>
 #include <systemd/sd-daemon.h>

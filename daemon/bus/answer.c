@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The answers to calls, as messages. Implements core/answer.h. */
+/*
+ * The answers to calls, as messages. It implements core/answer.h, so that the core does not know messages. It decides nothing,
+ * and changes no region.
+ */
 
 #include "core/answer.h"
 

@@ -2,11 +2,12 @@
 
 /*
  * The object org.freedesktop.LogControl1, through which systemctl reads and changes the log level and the log target.
+ * It knows nothing about regions.
  */
 
 #include <errno.h>
 
-#include "bus/faces.h"
+#include "bus/log-control.h"
 #include "core/manager.h"
 
 static int get_level(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,

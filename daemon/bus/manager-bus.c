@@ -2,12 +2,13 @@
 
 /*
  * The object /org/mshare1 with the interface org.mshare1.Manager: reads the arguments of calls, passes them to core/, and
- * answers calls that only read. It makes no decision about rights. The connection to the bus is set up here, too.
+ * answers calls that only read. It may use core/, and makes no decision about rights.
  */
 
 #include <errno.h>
 
-#include "bus/faces.h"
+#include "bus/face.h"
+#include "bus/manager-bus.h"
 #include "bus/options.h"
 #include "core/manager-create.h"
 #include "core/manager-follow.h"
@@ -16,25 +17,6 @@
 #include "core/region-rights.h"
 #include "core/resize.h"
 #include "errors.h"
-
-CallStep face_find_step(const FaceStep *steps, sd_bus_message *m) {
-        const char *member = sd_bus_message_get_member(m);
-
-        /* The vtable has the same members, so there is one. */
-        while (steps->member && !streq(steps->member, member))
-                steps++;
-        return steps->step;
-}
-
-bool manager_may_see_address(Manager *m, sd_bus_message *message, const Region *region) {
-        const RegionRecord *record = &region->record;
-        const Identity *who;
-
-        if (m->broadcasting || !message)
-                return false;
-        who = callers_find(m->callers, message);
-        return who && (who->uid == record->uid || region_admits(region, who, ACCESS_READ));
-}
 
 /*
  * Permission for a new region. Only the strongest action that applies is asked for, so that a user has to authenticate once: a
@@ -190,7 +172,7 @@ static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error
 
 static int append_region(Manager *manager, sd_bus_message *m, sd_bus_message *reply, Region *region) {
         const RegionRecord *record = &region->record;
-        bool visible = manager_may_see_address(manager, m, region);
+        bool visible = face_may_see_address(manager, m, region);
 
         return sd_bus_message_append(reply, "(sottuuuus)", record->name, region->path, visible ? record->address : 0,
                                      visible ? record->length : 0, (uint32_t) record->mode, (uint32_t) record->uid,
@@ -338,54 +320,9 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-static void caller_gone(const char *sender, void *userdata) {
-        authz_forget(((Manager *) userdata)->authz, sender);
-}
-
-/* The bus is gone. What we know is in /run and in the kernel: the next run picks it up. */
-static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        Manager *manager = userdata;
-
-        log_message(&manager->log, LOG_WARNING, "The bus has closed the connection, exiting");
-        return sd_event_exit(manager->event, 0);
-}
-
-static int manager_add_objects(Manager *m) {
+int manager_add_object(Manager *m) {
         int r;
 
         r = sd_bus_add_object_manager(m->bus, NULL, BUS_PATH);
-        if (r >= 0)
-                r = sd_bus_add_object_vtable(m->bus, NULL, BUS_PATH, BUS_MANAGER_INTERFACE, manager_vtable, m);
-        if (r >= 0)
-                r = region_add_objects(m);
-        if (r >= 0)
-                r = log_control_add_object(m);
-        return r;
-}
-
-int manager_connect(Manager *m) {
-        int r;
-
-        r = sd_bus_open_system(&m->bus);
-        if (r < 0)
-                goto fail;
-        r = sd_bus_add_match(m->bus, NULL,
-                             "type='signal',sender='org.freedesktop.DBus.Local',path='/org/freedesktop/DBus/Local',"
-                             "interface='org.freedesktop.DBus.Local',member='Disconnected'",
-                             on_disconnected, m);
-        if (r >= 0)
-                r = callers_new(m->bus, &m->log, &m->n_leases, caller_gone, m, &m->callers);
-        if (r >= 0)
-                r = authz_new(m->bus, &m->log, m->callers, &m->users, &m->config.limits, &m->n_leases, &m->authz);
-        if (r >= 0)
-                r = manager_add_objects(m);
-        if (r >= 0)
-                r = sd_bus_attach_event(m->bus, m->event, SD_EVENT_PRIORITY_NORMAL);
-        if (r < 0)
-                goto fail;
-        return 0;
-
-fail:
-        log_message(&m->log, LOG_ERR, "Cannot connect to the system bus: %s", strerror(-r));
-        return r;
+        return r < 0 ? r : sd_bus_add_object_vtable(m->bus, NULL, BUS_PATH, BUS_MANAGER_INTERFACE, manager_vtable, m);
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads the options maps of CreateRegion, ResizeRegion and RemoveRegion into requests. */
+/*
+ * Reads the options maps of CreateRegion, ResizeRegion and RemoveRegion into requests. It checks each option by itself, and knows
+ * neither regions nor rights.
+ */
 
 #include <errno.h>
 #include <fcntl.h>

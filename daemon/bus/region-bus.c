@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The objects /org/mshare1/region/NAME with the interface org.mshare1.Region. Works as manager-bus.c does. */
+/*
+ * The objects /org/mshare1/region/NAME with the interface org.mshare1.Region: reads the arguments of calls and passes them to
+ * core/. It makes no decision about rights.
+ */
 
 #include <errno.h>
 
-#include "bus/faces.h"
+#include "bus/face.h"
 #include "bus/options.h"
+#include "bus/region-bus.h"
 #include "core/manager-follow.h"
 #include "core/manager.h"
 #include "core/region-ops.h"
@@ -18,7 +22,7 @@ static int get_where(sd_bus *bus, const char *path, const char *interface, const
         Region *region = userdata;
         uint64_t v = streq(property, "Address") ? region->record.address : region->record.length;
 
-        if (!manager_may_see_address(region->manager, sd_bus_get_current_message(bus), region))
+        if (!face_may_see_address(region->manager, sd_bus_get_current_message(bus), region))
                 v = 0;
         return sd_bus_message_append(reply, "t", v);
 }

@@ -4,7 +4,7 @@
 #include "core/region.h"
 
 /*
- * What the core tells the outside world. The functions are in bus/bus-notify.c; the core knows only these declarations, and
+ * What the core tells the outside world. The functions are in bus/announce.c; the core knows only these declarations, and
  * nothing else of bus/. They never fail: a signal that cannot be sent is logged.
  */
 void manager_mark(Manager *manager, unsigned dirty);

@@ -2,7 +2,7 @@
 
 /*
  * The creation of a region that is in the table already: starts the donor, and hands the region over to its owner when the donor
- * has finished. A creation that fails leaves nothing behind.
+ * has finished. A creation that fails leaves nothing behind. Rights and limits have been checked before.
  */
 
 #include <errno.h>
@@ -306,7 +306,7 @@ static int start_donor(Manager *m, Creation *c, const CreateRequest *request) {
                 .fd = request->fd,
         };
 
-        return donor_start(m->event, m->kernel.ops->executable(), &spec, donor_progress, donor_done, c, &c->donor);
+        return donor_start(m->event, &spec, donor_progress, donor_done, c, &c->donor);
 }
 
 int creation_start(Region *region, Call *call, const CreateRequest *request) {

@@ -179,7 +179,7 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
         r = call_take_charge(call, error);
         if (r < 0)
                 return r;
-        r = region_new(m, &record, path, &region);
+        r = region_new(m, &record, &path, &region);
         if (r < 0) {
                 users_discharge(&m->users, who->uid, LIMIT_USER_PENDING, 1);
                 return r;

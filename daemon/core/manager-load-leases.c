@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Restores leases from their FIFOs at the start: opens each one, finds its region, and drops those that no process holds. */
+/*
+ * Restores leases from their FIFOs at the start: opens each one, finds its region, and drops those that no process holds. The
+ * regions are in the table already. It starts no timers and sends no signals.
+ */
 
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 
+#include "core/manager-load-leases.h"
 #include "core/manager-load.h"
 #include "core/manager.h"
 

@@ -9,6 +9,8 @@
 #include <fcntl.h>
 
 #include "basic/messages.h"
+#include "core/manager-follow.h"
+#include "core/manager-load-leases.h"
 #include "core/manager-load.h"
 #include "core/manager.h"
 #include "core/resize.h"
@@ -30,7 +32,7 @@ int manager_enter_region(Manager *m, RegionRecord *record, Region **ret) {
         r = region_path(record->name, &path);
         if (r < 0)
                 return r;
-        return region_new(m, record, path, ret);
+        return region_new(m, record, &path, ret);
 }
 
 /* Update the record that an earlier run saved from the kernel. Returns 0 if the record is obsolete. */

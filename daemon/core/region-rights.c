@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Mode, owner and access list of a region, and the checks of rights that other operations use. */
+/*
+ * Mode, owner and access list of a region, and the checks of rights that other operations use. It asks polkit through
+ * policy/authz.h, and knows no messages.
+ */
 
 #include <errno.h>
 #include <inttypes.h>

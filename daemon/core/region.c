@@ -2,6 +2,7 @@
 
 /*
  * One region: its entry in the manager's table, its state file, its leases, and the timer that removes it after its last client.
+ * It checks no rights: region-ops.c and region-rights.c have done that.
  */
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include "core/announce.h"
 #include "core/creation.h"
 #include "core/manager.h"
+#include "core/region.h"
 #include "core/resize.h"
 
 /* How long to wait before checking again whether a region without leases still has sharers. Doubled each time. */
@@ -19,9 +21,8 @@ int region_path(const char *name, char **ret) {
         return sd_bus_path_encode(BUS_REGION_PATH, name, ret);
 }
 
-int region_new(Manager *manager, RegionRecord *record, const char *path, Region **ret) {
+int region_new(Manager *manager, RegionRecord *record, char **path, Region **ret) {
         Region *region;
-        int r;
 
         region = calloc(1, sizeof(*region));
         if (!region)
@@ -29,11 +30,7 @@ int region_new(Manager *manager, RegionRecord *record, const char *path, Region 
         region->manager = manager;
         LIST_INSERT_HEAD(&manager->regions, region, regions);
         manager->n_regions++;
-        r = free_and_strdup(&region->path, path);
-        if (r < 0) {
-                region_free(region);
-                return r;
-        }
+        region->path = TAKE_PTR(*path);
         region->record = *record;
         *record = (RegionRecord){};
         /* The limit has been checked before. A region that exists counts in any case. */

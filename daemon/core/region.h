@@ -45,10 +45,10 @@ struct Region {
 int region_path(const char *name, char **ret);
 
 /*
- * Enters a region in the manager's table and takes *record over; `path` is its bus object. The record is not checked.
- * Returns 0 or -ENOMEM.
+ * Enters a region in the manager's table. Takes over *record, and *path, which is its bus object; both stay the caller's to
+ * free in any case. The record is not checked. Returns 0 or -ENOMEM.
  */
-int region_new(Manager *manager, RegionRecord *record, const char *path, Region **ret);
+int region_new(Manager *manager, RegionRecord *record, char **path, Region **ret);
 /* Leaves all tables; state file and leases' FIFOs stay as they are, for the next run. Takes NULL. */
 void region_free(Region *region);
 DEFINE_CLEANUP(Region, region_free)

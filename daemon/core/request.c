@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What callers ask the manager for, checked for contradictions. */
+/*
+ * What callers ask the manager for, checked for contradictions. It knows neither regions nor callers, only the request itself.
+ */
 
 #include <errno.h>
 #include <fcntl.h>

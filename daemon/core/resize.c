@@ -248,7 +248,7 @@ static int start_donor(Resize *r) {
         if (k < 0)
                 return k;
         spec.fd = fd;
-        return donor_start(m->event, m->kernel.ops->executable(), &spec, donor_progress, donor_done, r, &r->donor);
+        return donor_start(m->event, &spec, donor_progress, donor_done, r, &r->donor);
 }
 
 static Resize *resize_new(Region *region, uint64_t size) {

@@ -14,6 +14,8 @@
 #include <sys/syscall.h>
 
 #include "kernel/donor-child.h"
+#include "kernel/donor-map.h"
+#include "kernel/donor-resize.h"
 
 void donor_report(DonorReportKind kind, DonorStage stage, int error, uint64_t value) {
         DonorReport r = { .kind = kind, .stage = stage, .error = error, .value = value };

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The part of the donor process that maps new memory in a region: for a creation all of it, for a resize what is added. */
+/*
+ * The part of the donor process that maps new memory in a region: for a creation all of it, for a resize what is added. It makes
+ * its calls through KernelOps, and knows nothing about names, owners or limits.
+ */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 
 #include "kernel/donor-child.h"
+#include "kernel/donor-map.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22

@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 
 #include "kernel/donor-child.h"
+#include "kernel/donor-map.h"
+#include "kernel/donor-resize.h"
 
 typedef struct Mapping {
         uint64_t start, end; /* addresses */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The daemon's side of the donor: starts the process, reads its reports, and calls back when it has exited. */
+/*
+ * The daemon's side of the donor: starts the process, reads its reports, and calls back when it has exited. It knows no regions,
+ * only a DonorSpec.
+ */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +13,7 @@
 #include <sys/wait.h>
 
 #include "kernel/donor.h"
+#include "kernel/program.h"
 
 struct Donor {
         pid_t pid;
@@ -109,7 +113,7 @@ static int move_fd(int fd) {
         return r;
 }
 
-static int spawn(const char *executable, const DonorSpec *spec, const DonorFds *fds, pid_t *ret) {
+static int spawn(const DonorSpec *spec, const DonorFds *fds, pid_t *ret) {
         char size[24], keep[24], extent[24], numa[NUMA_TEXT_MAX];
         char *argv[] = {
                 (char *) "mshared",
@@ -153,7 +157,7 @@ static int spawn(const char *executable, const DonorSpec *spec, const DonorFds *
         if (r == 0 && fds->file >= 0)
                 r = posix_spawn_file_actions_adddup2(&actions, fds->file, DONOR_FILE_FD);
         if (r == 0)
-                r = posix_spawn(ret, executable, &actions, &attributes, argv, environ);
+                r = posix_spawn(ret, program_path(), &actions, &attributes, argv, environ);
         (void) posix_spawnattr_destroy(&attributes);
         (void) posix_spawn_file_actions_destroy(&actions);
         return -r;
@@ -190,8 +194,8 @@ static int open_window(const DonorSpec *spec) {
         return move_fd(pipes[0]);
 }
 
-int donor_start(sd_event *event, const char *executable, const DonorSpec *spec, DonorProgress progress, DonorDone done,
-                void *userdata, Donor **ret) {
+int donor_start(sd_event *event, const DonorSpec *spec, DonorProgress progress, DonorDone done, void *userdata,
+                Donor **ret) {
         _cleanup_(donor_fds_done) DonorFds fds = { -1, -1, -1 };
         _cleanup_(donor_freep) Donor *donor = NULL;
         int pipes[2], r;
@@ -218,7 +222,7 @@ int donor_start(sd_event *event, const char *executable, const DonorSpec *spec, 
         r = sd_event_add_io(event, &donor->io, donor->fd, EPOLLIN, on_io, donor);
         if (r < 0)
                 return r;
-        r = spawn(executable, spec, &fds, &donor->pid);
+        r = spawn(spec, &fds, &donor->pid);
         if (r < 0)
                 return r;
         donor->gone = false;

@@ -77,8 +77,8 @@ typedef void (*DonorDone)(const DonorResult *result, void *userdata);
  * Starts the donor. done() is called once, from the event loop, after the process has gone; the donor may be freed in
  * it. SIGCHLD must be blocked. Returns 0 or negative errno. Does not sleep.
  */
-int donor_start(sd_event *event, const char *executable, const DonorSpec *spec, DonorProgress progress, DonorDone done,
-                void *userdata, Donor **ret);
+int donor_start(sd_event *event, const DonorSpec *spec, DonorProgress progress, DonorDone done, void *userdata,
+                Donor **ret);
 /* Kills the process; done() will be called. */
 void donor_kill(Donor *donor);
 /* Kills the process and waits for it, which takes as long as the kernel needs for its end; done() is called before this returns. */

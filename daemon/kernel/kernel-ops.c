@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The KernelOps of a real kernel. The tests have others (tests/daemon/kernel-double.c). */
+/*
+ * The KernelOps of a real kernel: system calls and files of /proc and /sys. The tests have others (tests/daemon/kernel-double.c),
+ * so nothing else in the daemon may make these calls.
+ */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "kernel/kernel-ops.h"
 #include "kernel/kernel.h"
 #include "mshare.h"
 #include "names.h"
@@ -148,11 +152,6 @@ static int linux_set_policy(void *p, uint64_t size, const NumaPolicy *numa) {
                                                                                                                 : 0;
 }
 
-/* Not by its path: after an upgrade that would be another version. */
-static const char *linux_executable(void) {
-        return "/proc/self/exe";
-}
-
 const KernelOps *kernel_ops(void) {
         static const KernelOps ops = {
                 .root = linux_root,
@@ -161,7 +160,6 @@ const KernelOps *kernel_ops(void) {
                 .mshare = linux_mshare,
                 .attach = linux_attach,
                 .listing = linux_listing,
-                .executable = linux_executable,
                 .fdinfo = linux_fdinfo,
                 .available = linux_available,
                 .nodes = linux_nodes,

@@ -4,45 +4,13 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
-#include "basic/util.h"
-#include "numa.h"
+#include "kernel/kernel-ops.h"
 
 /* The live figures of a region, from its file's fdinfo. */
 typedef struct KernelUsage {
         uint64_t sharers, writers; /* a kernel that does not tell the writers: all sharers */
         uint64_t resident, pgtables; /* bytes */
 } KernelUsage;
-
-/*
- * What only a kernel with mshare can do. Everything else about a region is an ordinary file operation on its file in
- * msharefs. Tests put another implementation here which keeps regions in a directory.
- */
-typedef struct KernelOps {
-        const char *(*root)(void); /* where msharefs is */
-        /* The granule in bytes; -EOPNOTSUPP: this kernel has no mshare. */
-        int (*granule)(uint64_t *ret);
-        /* Whether the directory open at root_fd is msharefs: 0 or -ENODEV. */
-        int (*check_root)(int root_fd);
-        /* mshare(2). Attaches the caller. */
-        int (*mshare)(const char *name, uint64_t address, uint64_t length, int oflag, mode_t mode);
-        /* mmap(2) of an open region file, for reading and writing. Attaches the caller. */
-        int (*attach)(int fd, uint64_t address, uint64_t length);
-        /* What the region of an open region file maps, as a file like /proc/PID/maps; to be closed. */
-        int (*listing)(int fd, int *ret);
-        /* The program that knows "--donor": this one. */
-        const char *(*executable)(void);
-        /* The fdinfo text of an open region file. */
-        int (*fdinfo)(int fd, char **ret);
-        /* Memory in bytes that can be had without killing anybody: free, reclaimable, or by swapping; where the policy allows it. */
-        int (*available)(const NumaPolicy *numa, uint64_t *ret);
-        /* The nodes with memory that this process may use. -EOPNOTSUPP: the kernel was built without NUMA. */
-        int (*nodes)(NumaNodes *ret);
-        /* Set the policy, which is not the default, of size bytes of memory that are mapped at p. */
-        int (*set_policy)(void *p, uint64_t size, const NumaPolicy *numa);
-} KernelOps;
-
-/* Defined once per program. */
-const KernelOps *kernel_ops(void);
 
 typedef struct Kernel {
         const KernelOps *ops;

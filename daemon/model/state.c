@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The record of a region as the text of its state file. */
+/* The record of a region as the text of its state file. It reads and writes text, and no files. */
 
 #include <errno.h>
 #include <inttypes.h>

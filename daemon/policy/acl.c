@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads and changes POSIX access lists in the format of the extended attribute system.posix_acl_access. */
+/*
+ * Reads and changes POSIX access lists in the format of the extended attribute system.posix_acl_access. It knows files and
+ * identities, and no regions.
+ */
 
 #include <endian.h>
 #include <errno.h>

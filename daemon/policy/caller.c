@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Asks the bus for each caller's credentials before the caller's first call is dispatched. */
+/*
+ * Asks the bus for each caller's credentials before the caller's first call is dispatched. It may keep messages back, and does
+ * not look into them.
+ */
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Divides the daemon's file descriptors between waiting calls and leases. */
+/* Divides the daemon's file descriptors between waiting calls and leases. It counts, and knows neither of them. */
 
 #include <errno.h>
 #include <fcntl.h>

@@ -225,11 +225,6 @@ static int double_set_policy(void *p, uint64_t size, const NumaPolicy *numa) {
                        : 0;
 }
 
-/* Under valgrind /proc/self/exe is valgrind. */
-static const char *double_executable(void) {
-        return getenv("MSHARED_TEST_EXECUTABLE") ?: "/proc/self/exe";
-}
-
 const KernelOps *kernel_ops(void) {
         static const KernelOps ops = {
                 .root = double_root,
@@ -238,7 +233,6 @@ const KernelOps *kernel_ops(void) {
                 .mshare = double_mshare,
                 .attach = double_attach,
                 .listing = double_listing,
-                .executable = double_executable,
                 .fdinfo = double_fdinfo,
                 .available = double_available,
                 .nodes = double_nodes,

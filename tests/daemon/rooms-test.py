@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The rooms of the daemon: includes go one way, and each source file says what it is for. daemon/README.md shows the picture."""
+"""The rooms of the daemon: includes go one way, and each source file has a header and says what it is for. daemon/README.md shows the picture."""
 
 import pathlib
 import re
@@ -27,12 +27,16 @@ NO_BUS = {"basic", "model", "kernel"}
 # Rooms that know errors of the bus, but no messages.
 NO_MESSAGES = {"core"}
 MESSAGES = re.compile(r"\bsd_bus_(message_|message \*|reply|emit|call|send)")
+# What the core calls and the objects on the bus define: the header is in the room below.
+DECLARED_BELOW = {"bus/answer": "core/answer", "bus/announce": "core/announce"}
+# They have main(), which no other file calls.
+PROGRAMS = {"mshared.c", "region/mshare-region.c"}
 OPENING = re.compile(r"/\* SPDX-License-Identifier: \S+ \*/\n\n/\*\s")
 
 
 def complaints():
     """Yields the name of each check, and what is wrong."""
-    found = {"rooms": [], "includes": [], "bus": [], "openings": []}
+    found = {"rooms": [], "includes": [], "bus": [], "openings": [], "headers": []}
     for path in sorted([*DAEMON.rglob("*.[ch]"), *REGION.glob("*.[ch]")]):
         name = path.relative_to(TOP if path.parent == REGION else DAEMON)
         room = str(name.parent)
@@ -50,6 +54,11 @@ def complaints():
             found["bus"].append("%s: %s/ must not know the bus" % (name, room))
         if room in NO_MESSAGES and MESSAGES.search(text):
             found["bus"].append("%s: %s/ must not know messages; see core/answer.h and core/announce.h" % (name, room))
+        if path.suffix == ".c" and str(name) not in PROGRAMS:
+            stem = str(name.with_suffix(""))
+            header = DECLARED_BELOW.get(stem, stem) + ".h"
+            if '#include "%s"' % header.removeprefix("region/") not in text:
+                found["headers"].append("%s: include %s, which declares what the file defines" % (name, header))
         if path.suffix == ".c" and not OPENING.match(text):
             found["openings"].append("%s: say below the license line what the file is for" % name)
     rooms = {room for room in MAY_INCLUDE if room not in (".", "region")}
@@ -64,6 +73,7 @@ def main():
         "includes": "includes between rooms go one way",
         "bus": "tools, values and kernel do not know the bus, and the core no messages",
         "openings": "each source file says what it is for",
+        "headers": "each source file has a header of its own",
     }
     found = complaints()
     print("1..%d" % len(titles))

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * The connection to the bus: opens it, exports the objects, and exits when the bus has gone. It knows which objects there are,
+ * and not what they do.
+ */
+
+#include "bus/connect.h"
+#include "bus/log-control.h"
+#include "bus/manager-bus.h"
+#include "bus/region-bus.h"
+
+static void caller_gone(const char *sender, void *userdata) {
+        authz_forget(((Manager *) userdata)->authz, sender);
+}
+
+/* The bus is gone. What we know is in /run and in the kernel: the next run picks it up. */
+static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Manager *manager = userdata;
+
+        log_message(&manager->log, LOG_WARNING, "The bus has closed the connection, exiting");
+        return sd_event_exit(manager->event, 0);
+}
+
+int manager_connect(Manager *m) {
+        int r;
+
+        r = sd_bus_open_system(&m->bus);
+        if (r < 0)
+                goto fail;
+        r = sd_bus_add_match(m->bus, NULL,
+                             "type='signal',sender='org.freedesktop.DBus.Local',path='/org/freedesktop/DBus/Local',"
+                             "interface='org.freedesktop.DBus.Local',member='Disconnected'",
+                             on_disconnected, m);
+        if (r >= 0)
+                r = callers_new(m->bus, &m->log, &m->n_leases, caller_gone, m, &m->callers);
+        if (r >= 0)
+                r = authz_new(m->bus, &m->log, m->callers, &m->users, &m->config.limits, &m->n_leases, &m->authz);
+        if (r >= 0)
+                r = manager_add_object(m);
+        if (r >= 0)
+                r = region_add_objects(m);
+        if (r >= 0)
+                r = log_control_add_object(m);
+        if (r >= 0)
+                r = sd_bus_attach_event(m->bus, m->event, SD_EVENT_PRIORITY_NORMAL);
+        if (r < 0)
+                goto fail;
+        return 0;
+
+fail:
+        log_message(&m->log, LOG_ERR, "Cannot connect to the system bus: %s", strerror(-r));
+        return r;
+}
