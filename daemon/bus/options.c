@@ -12,6 +12,7 @@
 #include "bus/options.h"
 #include "errors.h"
 #include "model/name.h"
+#include "policy/dictionary.h"
 
 /* A year. A longer time is probably a mistake about the unit. */
 #define LINGER_MAX (365 * 24 * 3600 * USEC_PER_SEC)
@@ -44,59 +45,51 @@ static int unknown_key(const char *key, const Option *options, size_t n, sd_bus_
         return invalid(error, "Unknown option '%.100s': expected one of %s", key, known);
 }
 
-static int read_one(sd_bus_message *m, const Option *options, size_t n, uint64_t *seen, void *userdata,
-                    sd_bus_error *error) {
-        const char *key, *contents;
+typedef struct Reading {
+        const Option *options;
+        size_t n;
+        uint64_t seen; /* a bit for each option */
+        void *request;
+} Reading;
+
+static int read_one(sd_bus_message *m, const char *key, void *userdata, sd_bus_error *error) {
+        Reading *reading = userdata;
+        const Option *option;
+        const char *contents;
         char wanted[2] = "";
         size_t i;
         char type;
         int r;
 
-        r = sd_bus_message_read(m, "s", &key);
-        if (r < 0)
-                return r;
-        for (i = 0; i < n; i++)
-                if (streq(options[i].key, key))
+        for (i = 0; i < reading->n; i++)
+                if (streq(reading->options[i].key, key))
                         break;
-        if (i == n)
-                return unknown_key(key, options, n, error);
-        if (*seen & (UINT64_C(1) << i))
+        if (i == reading->n)
+                return unknown_key(key, reading->options, reading->n, error);
+        if (reading->seen & (UINT64_C(1) << i))
                 return invalid(error, "Option '%s' is given twice", key);
-        *seen |= UINT64_C(1) << i;
+        reading->seen |= UINT64_C(1) << i;
 
+        option = reading->options + i;
         r = sd_bus_message_peek_type(m, &type, &contents);
         if (r < 0)
                 return r;
-        wanted[0] = options[i].type;
+        wanted[0] = option->type;
         if (!contents || !streq(contents, wanted))
                 return invalid(error, "Option '%s' has the type '%.20s': expected '%s'", key, contents ?: "", wanted);
         r = sd_bus_message_enter_container(m, 'v', wanted);
         if (r < 0)
                 return r;
-        r = options[i].read(m, userdata, error);
+        r = option->read(m, reading->request, error);
         if (r < 0)
                 return r;
         return sd_bus_message_exit_container(m);
 }
 
-static int read_options(sd_bus_message *m, const Option *options, size_t n, void *userdata, sd_bus_error *error) {
-        uint64_t seen = 0;
-        int r;
+static int read_options(sd_bus_message *m, const Option *options, size_t n, void *request, sd_bus_error *error) {
+        Reading reading = { .options = options, .n = n, .request = request };
 
-        r = sd_bus_message_enter_container(m, 'a', "{sv}");
-        if (r < 0)
-                return r;
-        while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-                r = read_one(m, options, n, &seen, userdata, error);
-                if (r < 0)
-                        return r;
-                r = sd_bus_message_exit_container(m);
-                if (r < 0)
-                        return r;
-        }
-        if (r < 0)
-                return r;
-        return sd_bus_message_exit_container(m);
+        return dictionary_read(m, read_one, &reading, error);
 }
 
 static int read_address(sd_bus_message *m, void *userdata, sd_bus_error *error) {

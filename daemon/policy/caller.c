@@ -15,6 +15,7 @@
 #include "errors.h"
 #include "policy/caller.h"
 #include "policy/descriptors.h"
+#include "policy/dictionary.h"
 
 typedef struct Held {
         STAILQ_ENTRY(Held) held;
@@ -124,36 +125,30 @@ static void find_primary_group(Identity *who) {
                 who->gid = gid;
 }
 
+static int read_credential(sd_bus_message *m, const char *key, void *userdata, sd_bus_error *unused) {
+        Identity *who = userdata;
+        uint32_t v;
+        int r;
+
+        if (streq(key, "UnixGroupIDs"))
+                return read_groups(m, who);
+        if (!streq(key, "UnixUserID") && !streq(key, "ProcessID"))
+                return sd_bus_message_skip(m, "v");
+        r = sd_bus_message_read(m, "v", "u", &v);
+        if (r < 0)
+                return r;
+        if (streq(key, "UnixUserID"))
+                who->uid = v;
+        else
+                who->pid = (pid_t) v;
+        return 0;
+}
+
 static int read_credentials(sd_bus_message *m, Identity *ret) {
         _cleanup_(identity_done) Identity who = { .uid = (uid_t) -1, .gid = (gid_t) -1 };
         int r;
 
-        r = sd_bus_message_enter_container(m, 'a', "{sv}");
-        if (r < 0)
-                return r;
-        while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-                const char *key;
-                uint32_t v;
-
-                r = sd_bus_message_read(m, "s", &key);
-                if (r < 0)
-                        return r;
-                if (streq(key, "UnixUserID")) {
-                        r = sd_bus_message_read(m, "v", "u", &v);
-                        who.uid = v;
-                } else if (streq(key, "ProcessID")) {
-                        r = sd_bus_message_read(m, "v", "u", &v);
-                        who.pid = (pid_t) v;
-                } else if (streq(key, "UnixGroupIDs"))
-                        r = read_groups(m, &who);
-                else
-                        r = sd_bus_message_skip(m, "v");
-                if (r < 0)
-                        return r;
-                r = sd_bus_message_exit_container(m);
-                if (r < 0)
-                        return r;
-        }
+        r = dictionary_read(m, read_credential, &who, NULL);
         if (r < 0)
                 return r;
         if (who.uid == (uid_t) -1)
