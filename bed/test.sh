@@ -14,18 +14,29 @@ counted() {
         [ $rc = 3 ] || return $rc
 }
 
+# cpu_time: sets $CPU_TIME to the seconds of CPU time that this shell's children took.
+# The kernel's ticks are 100 a second on x86. Without a process of its own: that would have no children.
+cpu_time() {
+        local stat
+        read -r -a stat < "/proc/$BASHPID/stat"
+        CPU_TIME=$(((stat[15] + stat[16]) / 100))
+}
+
 # phase TITLE USUAL COMMAND...: run it in a subshell, with its time; a phase
 # that ends in an error is a failure, next to those that it counted.
 phase() {
-        local title=$1 usual=$2 begin rc=0
+        local title=$1 usual=$2 begin cpu rc=0
         shift 2
         begin=$(date +%s)
+        cpu_time
+        cpu=$CPU_TIME
         step "$title ($usual)"
         # In a subshell, so that "die" in it ends the phase alone. Under "||"
         # set -e is off: each phase hands its errors on itself.
         ("$@") < /dev/null || rc=$?
         [ $rc = 0 ] || point "$title" 'the phase itself' fail "exit status $rc"
-        say "    $(($(date +%s) - begin)) s"
+        cpu_time
+        say "    $(($(date +%s) - begin)) s, $((CPU_TIME - cpu)) s of CPU time"
 }
 
 # check PHASE NAME COMMAND...: one pass or one failure, with the output on failure.
@@ -91,7 +102,7 @@ test_plan() {
 
 # test_all PART [PHASE...]: that part, or of it these phases alone.
 test_all() {
-        local part=$1 begin key
+        local part=$1 begin key cpu
         shift
         test_plan "$part"
         for key in "$@"; do
@@ -100,8 +111,11 @@ test_all() {
         done
         test_begins
         begin=$(date +%s)
+        cpu_time
+        cpu=$CPU_TIME
         run_plan "$@"
-        say "==> all phases: $(($(date +%s) - begin)) s"
+        cpu_time
+        say "==> all phases: $(($(date +%s) - begin)) s, $((CPU_TIME - cpu)) s of CPU time on $(nproc) CPUs"
         "$BED/report.py" sum "$RESULTS"
 }
 
