@@ -47,13 +47,17 @@ with_lock() {
         mkdir -p "$CACHE/lock"
         exec {fd}> "$CACHE/lock/$name"
         if ! flock -n "$fd"; then
-                say "waiting for another run that is busy with: $name"
+                say "waiting for another run that is busy with: ${name%%.*}"
                 flock "$fd"
         fi
         "$@" {fd}>&- || rc=$?
         exec {fd}>&-
         return $rc
 }
+
+# apt_lock: the lock for this system's packages. A minimal root has packages of its own,
+# though it may share the cache: it does not wait for what is installed elsewhere.
+apt_lock() { echo "apt.$(stat -c %i /var/lib/dpkg)"; }
 
 # content_hash FILE...: one short hash over the names and contents of files,
 # the same in every clone.
@@ -91,7 +95,7 @@ need_packages() {
                         if is_installed "$alt"; then continue 2; fi
                 done
                 # Which of several there is, only the lists tell.
-                if [ -z "$NO_INSTALL$lists" ]; then with_lock apt apt_lists || true; fi
+                if [ -z "$NO_INSTALL$lists" ]; then with_lock "$(apt_lock)" apt_lists || true; fi
                 lists=1
                 for alt in ${wish//|/ }; do
                         if [ -z "$pkg" ] && apt-cache show "$alt" > /dev/null 2>&1; then pkg=$alt; fi
@@ -105,7 +109,7 @@ need_packages() {
                 die "--no-install was given. Install them with: apt-get install ${missing[*]}"
         fi
         step "installing packages to $why: ${missing[*]}"
-        with_lock apt install_packages "${missing[@]}"
+        with_lock "$(apt_lock)" install_packages "${missing[@]}"
 }
 
 install_packages() {

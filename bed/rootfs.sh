@@ -40,39 +40,55 @@ debian_sources() {
                 awk -F'|' '$1 == "Debian" && !seen[$0]++ { print "deb " $2 " " $3 " " $4 }'
 }
 
-# release_sources RELEASE: the same for 12, 13 or testing; for none, the machine's own.
+# own_sources: sets $OWN_SOURCES to these, after a look at the archive if there was none
+# yet. Once: apt takes more than a second of CPU time for each answer.
+OWN_SOURCES=
+own_sources() {
+        [ -z "$OWN_SOURCES" ] || return 0
+        OWN_SOURCES=$(debian_sources)
+        [ -z "$OWN_SOURCES" ] || return 0
+        with_lock "$(apt_lock)" apt_lists || true
+        OWN_SOURCES=$(debian_sources)
+}
+
+# release_sources RELEASE: sets $SOURCES to the same for 12, 13 or testing; for the empty
+# word, to the machine's own. Empty if apt knows none.
 release_sources() {
         local suite
+        own_sources
+        SOURCES=
+        [ -n "$OWN_SOURCES" ] || return 0
         case $1 in
         12) suite=bookworm ;;
         13) suite=trixie ;;
         *) suite=$1 ;;
         esac
-        known_sources | awk -v suite="$suite" '
+        SOURCES=$(awk -v suite="$suite" '
                 NR == 1 { own = $3 }
                 suite == "" { print; next }
                 $3 == own { $3 = suite; print; next }
                 # testing has no updates beside it
-                index($3, own "-") == 1 && suite != "testing" { $3 = suite substr($3, length(own) + 1); print }'
+                index($3, own "-") == 1 && suite != "testing" { $3 = suite substr($3, length(own) + 1); print }' <<< "$OWN_SOURCES")
 }
 
-# known_sources: after a look at the archive, if there was none yet.
-known_sources() {
-        with_lock apt apt_lists || true
-        debian_sources
+# machine_apt: of this machine's configuration of apt, what is needed to reach Debian
+# from here, such as proxies; and no translations.
+machine_apt() {
+        echo 'Acquire::Languages "none";'
+        apt-config dump --format '%F "%v";%n' Acquire | grep -E '^Acquire::(https?|ftp|Check-|Retries|Force)' || true
 }
 
 guest_packages() { sed -e 's/#.*//' "$BED/packages" | xargs -n 1; }
 
 # rootfs: build the systemd guest's image if need be; sets $ROOTFS.
 rootfs() {
-        local inputs=("$BED/make-rootfs" "$BED/packages" "$BED"/guest/{agent,preinit,setup}) sources=$CACHE/sources.$BASHPID
+        local inputs=("$BED/make-rootfs" "$BED/packages" "$BED"/guest/{agent,preinit,setup})
         need_packages 'make the systemd guest' mmdebstrap e2fsprogs python3
-        known_sources > "$sources"
-        [ -s "$sources" ] || die 'apt knows no Debian archive: see /etc/apt/sources.list.d'
-        ROOTFS=$CACHE/rootfs/$({ cat "$sources"; content_hash "${inputs[@]}"; } | sha256sum | cut -c1-16).ext4
+        own_sources
+        [ -n "$OWN_SOURCES" ] || die 'apt knows no Debian archive: see /etc/apt/sources.list.d'
+        ROOTFS=$CACHE/rootfs/$({ printf '%s\n' "$OWN_SOURCES"; content_hash "${inputs[@]}"; } | sha256sum | cut -c1-16).ext4
         mkdir -p "$CACHE/rootfs"
-        mv "$sources" "$ROOTFS.sources"
+        printf '%s\n' "$OWN_SOURCES" > "$ROOTFS.sources"
         if [ ! -e "$ROOTFS" ]; then with_lock rootfs build_rootfs; fi
         touch "$ROOTFS"
 }
