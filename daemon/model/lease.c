@@ -75,13 +75,16 @@ int lease_record_parse(const char *name, LeaseRecord *ret) {
         return 0;
 }
 
-static int open_end(int dirfd, const char *file, int flags) {
+/* One that was not made here may be something else. */
+static int open_end(int dirfd, const char *file, int flags, bool made) {
         _cleanup_(closep) int fd = -1;
         struct stat st;
 
         fd = openat(dirfd, file, flags | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0)
                 return -errno;
+        if (made)
+                return TAKE_FD(fd);
         if (fstat(fd, &st) < 0)
                 return -errno;
         if (!S_ISFIFO(st.st_mode))
@@ -89,6 +92,7 @@ static int open_end(int dirfd, const char *file, int flags) {
         return TAKE_FD(fd);
 }
 
+/* ret_write_end: for a lease whose FIFO has just been made. */
 static int lease_setup(int dirfd, const char *file, LeaseRecord *record, Lease **ret, int *ret_write_end) {
         _cleanup_(lease_freep) Lease *lease = NULL;
         _cleanup_(closep) int w = -1;
@@ -101,11 +105,11 @@ static int lease_setup(int dirfd, const char *file, LeaseRecord *record, Lease *
         r = free_and_strdup(&lease->file, file);
         if (r < 0)
                 return r;
-        lease->fd = open_end(dirfd, file, O_RDONLY);
+        lease->fd = open_end(dirfd, file, O_RDONLY, ret_write_end);
         if (lease->fd < 0)
                 return lease->fd;
         /* Also if no process holds the lease: a FIFO that never had a writer since it was opened reports no hang-up. */
-        w = open_end(dirfd, file, O_WRONLY);
+        w = open_end(dirfd, file, O_WRONLY, ret_write_end);
         if (w < 0)
                 return w;
         /* Pipe memory counts against our user: one page is plenty for a pipe that carries nothing. */

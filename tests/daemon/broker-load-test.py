@@ -8,11 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import GAMES, GRANULE, Skip, wait_until  # noqa: E402
+from harness import DAEMON_UID, GAMES, GRANULE, Skip, wait_until  # noqa: E402
 from promises import MANAGER_IFACE, SLOW, binary, equal, main  # noqa: E402
 
 
@@ -46,12 +47,26 @@ def test_200_regions_and_2000_leases_are_taken_up_fast(env):
     assert seconds < 5
 
 
-def run_as(env, uid, program, *args):
-    """A program of this directory, copied to where that user can reach it."""
+def goes_first(env):
+    """Lets the daemon and its bus go before all other work on the machine. False if that is not permitted, or says nothing."""
+    with open(env.binary, "rb") as f:
+        if b"__asan_init" in f.read():
+            return False
+    bus = subprocess.run(["pgrep", "-s", str(env.bus.process.pid)], capture_output=True, text=True).stdout.split()
+    try:
+        for pid in [env.daemon.pid, *map(int, bus)]:
+            os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        return False
+    return True
+
+
+def run_as(env, uid, program, *args, first=False):
+    """A program of this directory, copied to where that user can reach it; first: it goes before all other work."""
     path = os.path.join(env.top, program)
     if not os.path.exists(path):
         shutil.copy(os.path.join(os.path.dirname(binary()), program), path)
-    return subprocess.Popen(["setpriv", "--reuid=%d" % uid, "--regid=%d" % uid, "--clear-groups", path] + list(args),
+    return subprocess.Popen((["chrt", "-f", "1"] if first else []) + ["setpriv", "--reuid=%d" % uid, "--regid=%d" % uid, "--clear-groups", path] + list(args),
                             env=env.environ(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -134,15 +149,33 @@ def test_acquiring_reads_nothing_about_a_client_that_is_known(env):
 def test_acquiring_costs_little_more_than_a_call(env):
     if SLOW:
         raise Skip("no place for measuring")
+    # A tmpfs, as /run is. Elsewhere making a FIFO may wait for the disk.
+    if os.path.isdir("/dev/shm"):
+        env.runtime = tempfile.mkdtemp(prefix="mshared-", dir="/dev/shm")
+        os.chown(env.runtime, DAEMON_UID, DAEMON_UID)
+    try:
+        compare_with_an_echo(env)
+    finally:
+        if env.daemon:
+            env.stop()
+        shutil.rmtree(env.runtime)
+
+
+def compare_with_an_echo(env):
     env.start()
     env.client(0).create("r", mode=0o666)
-    # This would fail if each call needed a round trip to polkit, to the bus or to the disk. Three processes take turns
-    # here, and other work on the machine slows them more than an echo. So one good run of several is enough.
+    # This would fail if each call needed a round trip to polkit, to the bus or to the disk. Other work on the machine slows
+    # three processes that take turns more than the two of an echo, so all of them go before it, where that is permitted.
+    # dbus-broker's echo is cheaper.
+    first = goes_first(env)
+    factor = 10 if not first else 2.5 if env.bus.kind == "dbus-broker" else 2
     for _ in range(6):
-        out, _ = run_as(env, GAMES, "bench-acquire", "r", "2000").communicate(timeout=120)
+        out, _ = run_as(env, GAMES, "bench-acquire", "r", "1000", first=first).communicate(timeout=120)
         result = json.loads(out)
-        print("# on %s, in microseconds: %s" % (env.bus.kind, out.strip()))
-        if result["acquire_p50"] < 10 * result["echo_p50"]:
+        ratio = result["acquire_p50"] / result["echo_p50"]
+        print("# on %s, %.2f times an echo, at most %g is good; in microseconds: %s" %
+              (env.bus.kind, ratio, factor, out.strip()))
+        if ratio <= factor:
             return
         time.sleep(2)
     raise AssertionError(result)
