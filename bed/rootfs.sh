@@ -10,8 +10,12 @@ guest_memory() {
         esac
 }
 
-# guest_arguments KIND INIT [BARE]: build what is booted; sets $GUEST_ARGS for
-# guest.py. BARE leaves the project out of the systemd guest.
+# Releases of Debian: the systemd guest and minimal roots can be made of each.
+# shellcheck disable=SC2034 # used by those who source this
+RELEASES=(12 13 testing)
+
+# guest_arguments KIND INIT [BARE [RELEASE]]: build what is booted; sets $GUEST_ARGS
+# for guest.py. BARE leaves the project out of the systemd guest.
 guest_arguments() {
         need_packages 'run the guest' qemu-system-x86 python3
         kernel "$1"
@@ -22,10 +26,10 @@ guest_arguments() {
                 GUEST_ARGS+=(--initrd "$INITRD")
                 ;;
         systemd)
-                rootfs
+                rootfs "${4:-}"
                 GUEST_ARGS+=(--root "$ROOTFS")
                 if [ -z "${3:-}" ]; then
-                        overlay
+                        overlay "${4:-}"
                         GUEST_ARGS+=(--overlay "$OVERLAY")
                 fi
                 ;;
@@ -78,27 +82,51 @@ machine_apt() {
         apt-config dump --format '%F "%v";%n' Acquire | grep -E '^Acquire::(https?|ftp|Check-|Retries|Force)' || true
 }
 
+# unchecked_dates: $SOURCES, with apt told to pass over the dates of archives if it is
+# told so on this machine: a mirror's copy of testing may be older than it claims to be valid.
+# The third word of the first line is the release, as make-rootfs wants it.
+unchecked_dates() {
+        local options
+        awk 'NR == 1 { print "# Debian", $3 }' <<< "$SOURCES"
+        options=$(apt-config dump --format '%f=%v%n' Acquire | sed -n 's/^Acquire::Check-Valid-Until=false$/check-valid-until=no/p
+                s/^Acquire::Check-Date=false$/check-date=no/p' | paste -sd ' ')
+        echo "${SOURCES//deb http/deb ${options:+[$options] }http}"
+}
+
 guest_packages() { sed -e 's/#.*//' "$BED/packages" | xargs -n 1; }
 
-# rootfs: build the systemd guest's image if need be; sets $ROOTFS.
+# own_release RELEASE: whether that is this machine's own release, as the empty word is.
+own_release() {
+        [ -n "$1" ] || return 0
+        release_sources "$1"
+        [ "$SOURCES" = "$OWN_SOURCES" ]
+}
+
+# rootfs [RELEASE]: build the systemd guest's image if need be; sets $ROOTFS. RELEASE
+# is one of $RELEASES, else the machine's own is taken.
 rootfs() {
         local inputs=("$BED/make-rootfs" "$BED/packages" "$BED"/guest/{agent,preinit,setup})
         need_packages 'make the systemd guest' mmdebstrap e2fsprogs python3
-        own_sources
-        [ -n "$OWN_SOURCES" ] || die 'apt knows no Debian archive: see /etc/apt/sources.list.d'
-        ROOTFS=$CACHE/rootfs/$({ printf '%s\n' "$OWN_SOURCES"; content_hash "${inputs[@]}"; } | sha256sum | cut -c1-16).ext4
+        release_sources "${1:-}"
+        [ -n "$SOURCES" ] || die 'apt knows no Debian archive: see /etc/apt/sources.list.d'
+        own_release "${1:-}" || SOURCES=$(unchecked_dates)
+        ROOTFS=$CACHE/rootfs/$({ printf '%s\n' "$SOURCES"; content_hash "${inputs[@]}"; } | sha256sum | cut -c1-16).ext4
         mkdir -p "$CACHE/rootfs"
-        printf '%s\n' "$OWN_SOURCES" > "$ROOTFS.sources"
-        if [ ! -e "$ROOTFS" ]; then with_lock rootfs build_rootfs; fi
+        printf '%s\n' "$SOURCES" > "$ROOTFS.sources"
+        if [ ! -e "$ROOTFS" ]; then with_lock rootfs build_rootfs "${1:-}"; fi
         touch "$ROOTFS"
 }
 
 build_rootfs() {
-        local begin packages=() wish alt
+        local begin packages=() wish alt own=
         [ -e "$ROOTFS" ] && return
         begin=$(date +%s)
-        step 'making the systemd guest from Debian packages (about 1 minute, downloads about 150 MB)'
+        step "making the systemd guest from packages of Debian ${1:-$(cat /etc/debian_version)} (about 1 minute, downloads about 150 MB)"
+        if own_release "${1:-}"; then own=1; fi
         for wish in $(guest_packages); do
+                # Only its own packages are known to this machine's apt. Elsewhere the
+                # first, which is the oldest, will do: the others provide it.
+                [ -n "$own" ] || wish=${wish%%|*}
                 # Where there is nothing to choose, mmdebstrap's own error is as good.
                 [[ $wish == *'|'* ]] || {
                         packages+=("$wish")
@@ -118,6 +146,6 @@ build_rootfs() {
                 die "the guest cannot be made; whole log: $CACHE/rootfs/log"
         fi
         mv "$ROOTFS.partial" "$ROOTFS"
-        keep_newest 2 "$CACHE"/rootfs/*.ext4
+        keep_newest 6 "$CACHE"/rootfs/*.ext4
         say "    made in $(($(date +%s) - begin)) s"
 }

@@ -23,7 +23,8 @@ A second "long:" line begins a second further run. A script that is only for
 --long and says no more is run once.
 
 Its directory is /run/job/guest. In its environment: MSHARE_RELEASE and
-MSHARE_CONFIG_SHA256 of the kernel that ought to run, MSHARE_PATCHED (yes or no).
+MSHARE_CONFIG_SHA256 of the kernel that ought to run, MSHARE_PATCHED (yes or no),
+and what --env gives.
 """
 
 import argparse
@@ -49,6 +50,8 @@ def parse() -> argparse.Namespace:
         ap.add_argument("--" + name, required=True)
     for name in ("mshare", "debug", "stock"):
         ap.add_argument("--" + name, help="directory of that kernel, if a script wants it")
+    ap.add_argument("--release", default="", help="Debian release of the root, to be named in the results")
+    ap.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="for the scripts' environment")
     ap.add_argument("--long", action="store_true")
     ap.add_argument("--verbose", action="store_true", help="show what scripts print, pass or fail")
     ap.add_argument("scripts", nargs="+")
@@ -84,8 +87,9 @@ def runs(path: str, long: bool) -> list[Wishes]:
 
 def run_script(opts: argparse.Namespace, path: str, wishes: Wishes) -> int:
     name = os.path.basename(path)
-    words = shlex.split(wishes["env"])
-    title = " ".join([name, *words] + ([f"on {wishes['kernel']}"] if wishes["kernel"] != "mshare" else []))
+    words = shlex.split(wishes["env"]) + opts.env
+    title = " ".join([name, *words] + ([f"on Debian {opts.release}"] if opts.release else [])
+                     + ([f"on {wishes['kernel']}"] if wishes["kernel"] != "mshare" else []))
     kernel = {"mshare": opts.mshare, "debug": opts.debug, "stock": opts.stock}[wishes["kernel"]]
     if kernel is None:
         sys.exit(f"{path} wants the kernel --{wishes['kernel']}")

@@ -222,14 +222,27 @@ builds() {
         grep -qxF -- "$2" "$list"
 }
 
-# guest_scripts [--long] [SCRIPT...]: tests/guest/*.sh, or these, each in a systemd
-# guest of its own; with --long, what takes longer or another kernel.
+# guest_scripts [--long] [--release N] [--env NAME=VALUE] [SCRIPT...]: tests/guest/*.sh,
+# or these, each in a systemd guest of its own; with --long, what takes longer or
+# another kernel. The guest is Debian N, else of the machine's own release.
 guest_scripts() {
-        local args=() kind kinds=mshare long=() scripts
-        if [ "${1:-}" = --long ]; then
-                long=(--long)
+        local args=() kind kinds=mshare long=() scripts release=
+        while true; do
+                case ${1:-} in
+                --long) long=(--long) ;;
+                --release)
+                        release=$2
+                        args+=(--release "$2")
+                        shift
+                        ;;
+                --env)
+                        args+=(--env "$2")
+                        shift
+                        ;;
+                *) break ;;
+                esac
                 shift
-        fi
+        done
         scripts=("$@")
         [ $# -gt 0 ] || scripts=("$ROOT"/tests/guest/*.sh)
         guests_need
@@ -246,12 +259,21 @@ guest_scripts() {
                 kernel "$kind"
                 args+=("--$kind" "$KERNEL")
         done
-        rootfs
-        overlay
+        rootfs "$release"
+        overlay "$release"
         if [ ${#long[@]} -gt 0 ]; then overlay_long; fi
         counted "$BED/scripts.py" "${long[@]}" "${args[@]}" --root "$ROOTFS" --overlay "$OVERLAY" --cache "$CACHE" \
                 --patched "$(is_patched mshare && echo yes || echo no)" \
                 --results "$RESULTS" "${scripts[@]}"
+}
+
+# postgres_on RELEASE [NAME=VALUE]: an unmodified PostgreSQL, as that release has it.
+postgres_on() {
+        if [ "$(id -u)" != 0 ] && ! own_release "$1"; then
+                point "guest postgres.sh on Debian $1" 'PostgreSQL' skip 'only root can make a guest of another release'
+                return
+        fi
+        guest_scripts --release "$1" ${2:+--env "$2"} "$ROOT/tests/guest/postgres.sh"
 }
 
 # overlay_long: with trinity, which only --long wants, so that the guest stays
@@ -341,5 +363,10 @@ plan_long() {
         for release in 12 13; do
                 plan "postgresql-$release" "mshare-postgresql on PostgreSQL of Debian $release" 120 bed_script tests/postgresql/in-root.sh "$release"
         done
+        # Version 18 reads through workers, or through rings that lie in the shared memory.
+        plan guest-postgres-12 'PostgreSQL of Debian 12 in a region' 600 postgres_on 12
+        plan guest-postgres-13 'PostgreSQL of Debian 13 in a region' 600 postgres_on 13
+        plan guest-postgres-worker 'PostgreSQL of Debian testing in a region, io_method worker' 600 postgres_on testing IO_METHOD=worker
+        plan guest-postgres-io-uring 'PostgreSQL of Debian testing in a region, io_method io_uring' 600 postgres_on testing IO_METHOD=io_uring
         plan guest-scripts-long 'the system in the guest, at length' 10800 guest_scripts --long
 }

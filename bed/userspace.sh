@@ -44,9 +44,14 @@ show_build_errors() {
         return 1
 }
 
-# overlay: what "meson install" puts on a system, as a tar file for the
-# systemd guest; sets $OVERLAY.
+# overlay [RELEASE]: what "meson install" puts on a system, as a tar file for the
+# systemd guest; sets $OVERLAY. Programs of one release need not run on another, and
+# the folders differ: for another release than the machine's it is built there.
 overlay() {
+        if ! own_release "${1:-}"; then
+                release_overlay "$1"
+                return
+        fi
         userspace_needs 'install the project into the guest'
         OVERLAY=$ROOT/build-run/overlay.tar
         with_lock userspace build_overlay || die 'the userspace half does not build (see above)'
@@ -61,4 +66,30 @@ build_overlay() {
         mkdir -p "$dest"
         tar -C "$dest" --owner=0 --group=0 --sort=name -cf "$OVERLAY.partial" .
         mv "$OVERLAY.partial" "$OVERLAY"
+}
+
+# release_overlay RELEASE: the same, built in a minimal root of that release.
+release_overlay() {
+        local key
+        # The files that it is built from are among these. One that was deleted without git is no error.
+        key=$(cd "$ROOT" && {
+                git ls-files -co --exclude-standard -z -- . ':!kernel' ':!debian' ':!doc' ':!*.md' ':!.ci' ':!run' \
+                        ':!bed' ':!tests/bed' ':!tests/demo' ':!tests/guest/*.sh'
+                git ls-files -co --exclude-standard -z -- kernel/files/include bed/userspace.sh bed/build-overlay
+        } | LC_ALL=C sort -z | xargs -0 sha256sum 2> /dev/null | sha256sum | cut -c1-16) || true
+        OVERLAY=$CACHE/overlay/$1-$key.tar
+        if [ ! -e "$OVERLAY" ]; then
+                with_lock "overlay-$1" build_release_overlay "$1" || die "the userspace half does not build on Debian $1 (see above)"
+        fi
+        touch "$OVERLAY"
+}
+
+# The root and this machine share the cache and nothing else.
+build_release_overlay() {
+        [ -e "$OVERLAY" ] && return
+        mkdir -p "$CACHE/overlay"
+        step "building the userspace half on Debian $1 (about 2 minutes)"
+        "$BED/bare-root" --release "$1" bed/build-overlay "${OVERLAY##*/}.partial" < /dev/null >&2 || return 1
+        mv "$OVERLAY.partial" "$OVERLAY"
+        keep_newest 6 "$CACHE"/overlay/*.tar
 }

@@ -204,6 +204,10 @@ wrong "no such verb: 'gast'" gast
 result 'an unknown verb' $?
 wrong "no such choice: 'fast'; there are: mshare stock debug lean" guest -k fast -- true
 result 'an unknown kind of kernel' $?
+wrong "no such choice: '11'; there are: 12 13 testing" guest --release 11 -- true
+result 'an unknown release of Debian' $?
+wrong '--release is for --init systemd' guest --init selftest --release 13 -- true
+result 'a release for a guest that has no Debian' $?
 wrong "unknown switch: '--fast'" guest --fast -- true
 result 'an unknown switch of guest' $?
 wrong "unknown switch: '--fast'" test --fast

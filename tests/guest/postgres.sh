@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# An unmodified PostgreSQL in a region, set up as mshare-postgresql(7) says.
+# An unmodified PostgreSQL in a region, set up as mshare-postgresql(7) says. IO_METHOD
+# in the environment is the setting of that name, from version 18 on.
 # limit: 1200
 # memory: 3072
 # shellcheck disable=SC2012,SC2016,SC2317
@@ -78,6 +79,7 @@ if [ ! -d "$etc" ]; then pg_createcluster "$version" main > /dev/null; fi
 cluster=yes
 sed -i 's/^#\? *shared_buffers = .*/shared_buffers = 256MB/; s/^#\? *max_connections = .*/max_connections = 150/' "$etc/postgresql.conf"
 printf '%s\n' 'huge_pages = try' 'fsync = off' >> "$etc/postgresql.conf"
+if [ -n "${IO_METHOD:-}" ]; then echo "io_method = $IO_METHOD" >> "$etc/postgresql.conf"; fi
 
 # Step by step as the page has it.
 need=$(as_postgres "$bin/postgres" -D "$etc" -C shared_memory_size 2> /dev/null)
@@ -107,6 +109,7 @@ systemctl daemon-reload
 check 'it starts' systemctl start "$unit"
 check 'with its region' systemctl is-active mshare-region@pgdata.service
 check 'it answers' answers
+if [ -n "${IO_METHOD:-}" ]; then check "it reads with $IO_METHOD" is "$IO_METHOD" query 'SHOW io_method'; fi
 check 'it said what is in the region' said_words 'libmshare-preload: Placed '
 check 'the postmaster shares' shares "$(postmaster)"
 check 'one client for the whole server' is 1 stat_of NClients
@@ -168,6 +171,7 @@ check 'the books agree' books_agree
 
 check 'restart of the server' systemctl restart "$unit"
 check 'in the region' shares "$(postmaster)"
+check 'it reads from the disk what was written' is t query "SELECT count(*) = 25600 AND bool_and(t = repeat('a', 7000)) FROM wide"
 check 'the books agree' books_agree
 
 check 'kill -9 of the postmaster' kill -9 "$(postmaster)"
