@@ -112,6 +112,12 @@ test_packages() {
         for bus in "$@"; do run_autopkgtest "$name" "$bus"; done
 }
 
+# test_scripts: the maintainer scripts, without a server.
+test_scripts() {
+        packages_here
+        bed_script tests/packages/chroot.sh "$PACKAGES"
+}
+
 # test_builds RELEASE...: the same in two builds, and nothing that lintian minds.
 test_builds() {
         local release

@@ -23,6 +23,7 @@ plan_guests() {
                 plan "guest-${script%.sh}" "the system in the guest: $script" 120 guest_scripts "$ROOT/tests/guest/$script"
                 after mshare-kernel rootfs
         done
+        plan packages-scripts 'Debian packages: install, upgrade and purge in a copy of this system' 60 test_scripts
         plan bed 'the test bed itself' 150 bed_script tests/bed/test-bed.sh
         after mshare-kernel debug-kernel rootfs
         for kind in debug mshare; do
