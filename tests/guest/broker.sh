@@ -149,7 +149,7 @@ check 'nor gets in by the broker' refused authenticat as 1001 "${ask[@]}" Acquir
 check 'nor by the kernel' as 1001 python3 - << 'PY'
 import ctypes, errno
 libc = ctypes.CDLL(None, use_errno=True)
-r = libc.syscall(548, b"made", ctypes.c_void_p(17 << 40), ctypes.c_size_t(1 << 39), 0, 0)
+r = libc.syscall(548, b"made", ctypes.c_void_p(17 << 40), ctypes.c_size_t(1 << 30), 0, 0)
 assert r == -1 and ctypes.get_errno() == errno.EACCES, (r, ctypes.get_errno())
 PY
 check 'nor changes its mode' refused authenticat as 1001 "${ask[@]}" SetRegionMode su made 511
@@ -304,7 +304,7 @@ attach() { # attach UID GID r|rw
 import ctypes, errno, sys
 libc = ctypes.CDLL(None, use_errno=True)
 flags = {"r": 0, "rw": 2}[sys.argv[2]]
-r = libc.syscall(548, b"acl", ctypes.c_void_p(int(sys.argv[1])), ctypes.c_size_t(1 << 39), flags, 0)
+r = libc.syscall(548, b"acl", ctypes.c_void_p(int(sys.argv[1])), ctypes.c_size_t(1 << 30), flags, 0)
 sys.exit("mshare: " + errno.errorcode[ctypes.get_errno()] if r == -1 else 0)
 PY
 }

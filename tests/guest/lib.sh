@@ -18,7 +18,7 @@ needs_mshare
 needs_program $client
 
 systemctl enable --now mshared 2> /dev/null
-check 'the broker knows the kernel' bash -c 'msharectl status | grep -q "has mshare, granule 512G"'
+check 'the broker knows the kernel' bash -c 'msharectl status | grep -q "has mshare, granule 1G"'
 check 'a region for user1000' msharectl create shared 64M --mode=0640 --owner=1000:1000
 check 'msharefs has it' sh -c '[ "$(stat -c %u:%g:%a /sys/fs/mshare/shared)" = 1000:1000:640 ]'
 

@@ -53,6 +53,11 @@ static p4d_t *mshare_p4d_offset(struct mm_struct *mm, unsigned long addr)
 	return p4d_offset(pgd_offset(mm, addr), addr);
 }
 
+static pud_t *mshare_pud_offset(struct mm_struct *mm, unsigned long addr)
+{
+	return pud_offset(mshare_p4d_offset(mm, addr), addr);
+}
+
 /*
  * Regions
  */
@@ -61,7 +66,8 @@ static p4d_t *mshare_p4d_offset(struct mm_struct *mm, unsigned long addr)
  * Free the tables of all granules of a range that contain no VMA: exit_mmap()
  * goes by VMAs and would leave them. No VMA straddles the border of the range.
  * Adjacent granules must be freed in one call, as the first call that finds
- * nothing around its range frees the P4D table too.
+ * nothing around its range frees the tables above too. A VMA outside the range
+ * keeps the tables that it needs.
  */
 static void mshare_free_empty_granules(struct mm_struct *mm,
 				       unsigned long range_start,
@@ -79,8 +85,8 @@ static void mshare_free_empty_granules(struct mm_struct *mm,
 		vma = vma_find(&vmi, range_end);
 		next = vma ?: find_vma(mm, range_end);
 		ceiling = next ? next->vm_start : 0;
-		start = max(ALIGN(floor, P4D_SIZE), range_start);
-		end = vma ? ALIGN_DOWN(vma->vm_start, P4D_SIZE) : range_end;
+		start = max(ALIGN(floor, PUD_SIZE), range_start);
+		end = vma ? ALIGN_DOWN(vma->vm_start, PUD_SIZE) : range_end;
 		if (start < end) {
 			tlb_gather_mmu(&tlb, mm);
 			free_pgd_range(&tlb, start, end, floor, ceiling);
@@ -167,14 +173,17 @@ static void mshare_unpinned(struct percpu_ref *pin)
 	queue_work(mshare_wq, &region->teardown);
 }
 
-/* Allocate the tables that sharers will link to. */
-static int mshare_alloc_host_tables(struct mm_struct *host,
-				    unsigned long start, unsigned long end)
+/*
+ * Allocate the tables that sharers will link to, except PMD tables: a donor may
+ * bring some.
+ */
+static int mshare_alloc_host_tables(struct mshare_region *region)
 {
-	unsigned long addr;
+	struct mm_struct *host = region->mm;
+	unsigned long addr, span;
 	p4d_t *p4d;
 
-	for (addr = start; addr < end; addr += P4D_SIZE) {
+	for_each_mshare_entry(region, addr, span) {
 		p4d = p4d_alloc(host, pgd_offset(host, addr), addr);
 		if (!p4d || !pud_alloc(host, p4d, addr))
 			return -ENOMEM;
@@ -185,11 +194,55 @@ static int mshare_alloc_host_tables(struct mm_struct *host,
 	return 0;
 }
 
+static bool mshare_has_pmd_table(struct mm_struct *mm, unsigned long addr)
+{
+	pgd_t *pgd = pgd_offset(mm, addr);
+	p4d_t *p4d;
+
+	if (pgd_none(*pgd))
+		return false;
+	p4d = p4d_offset(pgd, addr);
+
+	return !p4d_none(*p4d) && !pud_none(*pud_offset(p4d, addr));
+}
+
+/**
+ * mshare_alloc_host_pmds - allocate the PMD tables that sharers will link to
+ * @region: new, its host locked for writing
+ * @donor: locked for writing, also its VMAs in the range. The tables that it has
+ *	will be the host's. NULL if there is no donor
+ *
+ * May sleep. Return: 0, -ENOMEM, or -EINTR. After an error the tables that were
+ * allocated stay in the host.
+ */
+int mshare_alloc_host_pmds(struct mshare_region *region,
+			   struct mm_struct *donor)
+{
+	struct mm_struct *host = region->mm;
+	unsigned long addr, span;
+
+	mmap_assert_write_locked(host);
+
+	for_each_mshare_entry(region, addr, span) {
+		if (span != PUD_SIZE)
+			continue;
+		if (donor && mshare_has_pmd_table(donor, addr))
+			continue;
+		if (!pmd_alloc(host, mshare_pud_offset(host, addr), addr))
+			return -ENOMEM;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+
+	return 0;
+}
+
 /**
  * mshare_region_create - make a region without a name or a sharer
  * @name: its future name
- * @start: first byte, aligned to P4D_SIZE
- * @end: one behind its last byte, aligned to P4D_SIZE
+ * @start: first byte, aligned to PUD_SIZE
+ * @end: one behind its last byte, aligned to PUD_SIZE
  * @readonly: no sharer can ever write to it
  *
  * May sleep. Return: the region, held once by the caller (see mshare_drop()),
@@ -251,7 +304,7 @@ struct mshare_region *mshare_region_create(const char *name,
 	/* A check of all regions waits until this one has its tables. */
 	mmap_write_lock(host);
 	mshare_debug_add(region);
-	err = mshare_alloc_host_tables(host, start, end);
+	err = mshare_alloc_host_tables(region);
 	mmap_write_unlock(host);
 	if (err) {
 		mshare_drop(region);
@@ -313,6 +366,12 @@ bool __mshare_tables_pinned(struct mm_struct *mm)
 	       !mshare_skip_table_pin;
 }
 
+bool __mshare_pmd_pinned(struct mm_struct *mm, unsigned long addr)
+{
+	return __mshare_tables_pinned(mm) &&
+	       !mshare_in_whole_unit(mm->mshare_host, addr);
+}
+
 /*
  * Looking up windows. The list of attachments changes under
  * mm->page_table_lock. A detach may hold mmap_lock for reading only: hence all
@@ -363,6 +422,24 @@ bool __mshare_overlaps(struct mm_struct *mm, unsigned long start,
 	rcu_read_unlock();
 
 	return overlaps;
+}
+
+bool __mshare_covers(struct mm_struct *mm, unsigned long start,
+		     unsigned long end)
+{
+	struct mshare_attach *att;
+	bool covers = false;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node) {
+		if (start >= att->start && end <= att->end) {
+			covers = true;
+			break;
+		}
+	}
+	rcu_read_unlock();
+
+	return covers;
 }
 
 struct mm_struct *__mshare_redirect(struct mm_struct *mm, unsigned long start,
@@ -648,30 +725,38 @@ static void mshare_attach_abort(struct mshare_attach *att)
 	kfree(att);
 }
 
-/* With five levels, allocate the P4D tables for the entries of a window. */
-static int mshare_alloc_slots(struct mm_struct *mm, unsigned long start,
-			      unsigned long end)
+/*
+ * Allocate the tables for the entries of a window: PUD tables where the region
+ * does not fill them, so that they can hold other entries of @mm as well, and
+ * with five levels P4D tables.
+ */
+static int mshare_alloc_slots(struct mm_struct *mm,
+			      struct mshare_region *region)
 {
-	unsigned long addr;
+	unsigned long addr, span;
 	p4d_t *p4d;
 
-	for (addr = start; addr < end; addr += P4D_SIZE) {
+	for_each_mshare_entry(region, addr, span) {
 		p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
 		if (!p4d)
+			return -ENOMEM;
+		if (span == PUD_SIZE && !pud_alloc(mm, p4d, addr))
 			return -ENOMEM;
 	}
 
 	return 0;
 }
 
-static bool mshare_slots_empty(struct mm_struct *mm, unsigned long start,
-			       unsigned long end)
+static bool mshare_slots_empty(struct mm_struct *mm,
+			       struct mshare_region *region)
 {
-	unsigned long addr;
+	unsigned long addr, span;
 
-	for (addr = start; addr < end; addr += P4D_SIZE)
-		if (!p4d_none(*mshare_p4d_offset(mm, addr)))
+	for_each_mshare_entry(region, addr, span) {
+		if (span == P4D_SIZE ? !p4d_none(*mshare_p4d_offset(mm, addr)) :
+				       !pud_none(*mshare_pud_offset(mm, addr)))
 			return false;
+	}
 
 	return true;
 }
@@ -788,25 +873,45 @@ static void mshare_publish_flush(struct mshare_attach *att)
 }
 
 /*
+ * Link a whole PUD table. A donor's own one, whose entries the host has taken
+ * over, is returned in @puds.
+ */
+static void mshare_link_p4d(struct mshare_attach *att, unsigned long addr,
+			    pud_t **puds)
+{
+	p4d_t *p4d = mshare_p4d_offset(att->mm, addr);
+	p4d_t theirs = *mshare_p4d_offset(att->region->mm, addr);
+
+	if (puds && !p4d_none(*p4d))
+		puds[mshare_pud_slot(att->region, addr)] = p4d_pgtable(*p4d);
+	arch_mshare_link_p4d(p4d, p4d_pgtable(theirs), att->writable);
+}
+
+/* Link a PMD table. The sharer keeps its PUD table, also a donor. */
+static void mshare_link_pud(struct mshare_attach *att, unsigned long addr)
+{
+	pud_t theirs = *mshare_pud_offset(att->region->mm, addr);
+
+	arch_mshare_link_pud(mshare_pud_offset(att->mm, addr),
+			     pud_pgtable(theirs), att->writable);
+}
+
+/*
  * Set the entries: the mm is a sharer now. Until here the entries of a donor
- * point at its own tables, which are returned in @puds.
+ * point at its own tables.
  */
 static void mshare_publish_entries(struct mshare_attach *att, pud_t **puds)
 {
-	struct mm_struct *host = att->region->mm;
 	struct mm_struct *mm = att->mm;
-	unsigned long addr;
-	p4d_t *p4d;
-	pud_t *pud;
+	unsigned long addr, span;
 
+	/* This also excludes faults that set other entries of a PUD table. */
 	spin_lock(&mm->page_table_lock);
-	for (addr = att->start; addr < att->end; addr += P4D_SIZE) {
-		p4d = mshare_p4d_offset(mm, addr);
-		if (puds && !p4d_none(*p4d))
-			puds[(addr - att->start) / P4D_SIZE] =
-				p4d_pgtable(*p4d);
-		pud = p4d_pgtable(*mshare_p4d_offset(host, addr));
-		arch_mshare_link(p4d, pud, att->writable);
+	for_each_mshare_entry(att->region, addr, span) {
+		if (span == P4D_SIZE)
+			mshare_link_p4d(att, addr, puds);
+		else
+			mshare_link_pud(att, addr);
 	}
 	/* Order the entries before @linked; see __mshare_get(). */
 	smp_store_release(&att->linked, true);
@@ -927,18 +1032,17 @@ int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 	if (!vma)
 		goto err_att;
 
-	err = mshare_alloc_slots(mm, region->start, region->end);
+	err = mshare_alloc_slots(mm, region);
 	if (err)
 		goto err_slots;
-	if (!donation && !mshare_slots_empty(mm, region->start, region->end)) {
+	if (!donation && !mshare_slots_empty(mm, region)) {
 		/* A failed mremap() may have left tables. */
 		mshare_free_empty_granules(mm, region->start, region->end);
-		err = mshare_alloc_slots(mm, region->start, region->end);
+		err = mshare_alloc_slots(mm, region);
 		if (err)
 			goto err_slots;
 		err = -EBUSY;
-		if (WARN_ON_ONCE(!mshare_slots_empty(mm, region->start,
-						     region->end)))
+		if (WARN_ON_ONCE(!mshare_slots_empty(mm, region)))
 			goto err_slots;
 	}
 
@@ -985,7 +1089,7 @@ int mshare_fork(struct vm_area_struct *dst, struct vm_area_struct *src)
 	if (IS_ERR(att))
 		return PTR_ERR(att);
 
-	if (mshare_alloc_slots(mm, att->start, att->end)) {
+	if (mshare_alloc_slots(mm, att->region)) {
 		mshare_attach_abort(att);
 		return -ENOMEM;
 	}
@@ -1001,23 +1105,27 @@ int mshare_fork(struct vm_area_struct *dst, struct vm_area_struct *src)
  *
  * The mm stays on the region's list until no TLB holds entries of the region by
  * way of it: flushes of the host reach it until then. The flush must be a full
- * one that counts as freeing tables, as an entry above the PUD level goes away
- * and lazy CPUs must not keep it in their paging-structure caches.
+ * one that counts as freeing tables, as entries that point at tables go away and
+ * lazy CPUs must not keep them in their paging-structure caches.
  */
 void mshare_unlink_window(struct vm_area_struct *vma)
 {
 	struct mshare_attach *att = vma->vm_private_data;
 	struct mm_struct *mm = vma->vm_mm;
 	struct mshare_region *region;
-	unsigned long addr;
+	unsigned long addr, span;
 
 	if (!att)
 		return;
 	region = att->region;
 
 	spin_lock(&mm->page_table_lock);
-	for (addr = att->start; addr < att->end; addr += P4D_SIZE)
-		p4d_clear(mshare_p4d_offset(mm, addr));
+	for_each_mshare_entry(region, addr, span) {
+		if (span == P4D_SIZE)
+			p4d_clear(mshare_p4d_offset(mm, addr));
+		else
+			pud_clear(mshare_pud_offset(mm, addr));
+	}
 	WRITE_ONCE(att->linked, false);
 	hlist_del_rcu(&att->mm_node);
 	spin_unlock(&mm->page_table_lock);
@@ -1235,11 +1343,9 @@ void mshare_flush_tlb(struct mm_struct *host, unsigned long start,
 	mshare_debug_end_flush(region, seq);
 }
 
-/*
- * The granule is what a P4D entry spans. With four levels that is a PGD entry.
- * With five, a PGD entry spans 256 TiB, more than processes usually get.
- */
-static unsigned long mshare_size = P4D_SIZE;
+/* The granule is the least that an entry of a sharer may link. */
+static unsigned long mshare_size = PUD_SIZE;
+static_assert(CONFIG_PGTABLE_LEVELS >= 4);
 
 static struct ctl_table mshare_sysctls[] = {
 	{

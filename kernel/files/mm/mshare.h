@@ -100,20 +100,58 @@ struct mshare_attach {
 	struct rcu_work free;
 };
 
+/*
+ * Where a region fills all that a P4D entry spans, the P4D entry of a sharer
+ * points at the host's PUD table. Elsewhere PUD entries of a sharer, in a table
+ * of its own, point at the host's PMD tables. This depends on the region's range
+ * only, so it never changes.
+ */
+static inline bool mshare_in_whole_unit(const struct mshare_region *region,
+					unsigned long addr)
+{
+	unsigned long unit = addr & P4D_MASK;
+
+	return unit >= region->start && unit < region->end &&
+	       region->end - unit >= P4D_SIZE;
+}
+
+/* How much the entry at @addr spans. @addr is where such a span begins. */
+static inline unsigned long mshare_span(const struct mshare_region *region,
+					unsigned long addr)
+{
+	return mshare_in_whole_unit(region, addr) ? P4D_SIZE : PUD_SIZE;
+}
+
+/* For each entry that links @region in a sharer: its address and its span. */
+#define for_each_mshare_entry(region, addr, span)			\
+	for ((addr) = (region)->start;					\
+	     (addr) < (region)->end &&					\
+	     ((span) = mshare_span(region, addr));			\
+	     (addr) += (span))
+
 /* The mappings that a donor moves into its new region. */
 struct mshare_donation {
 	int nr;				/* VMAs */
 	unsigned long pages;
 	unsigned long locked;		/* pages, charged to the donor's user */
 	struct vm_area_struct **old;	/* the donor's */
-	pud_t **puds;			/* its PUD tables, or NULL, by granule */
+	pud_t **puds;			/* its PUD tables; see mshare_pud_slot() */
 };
+
+/* The index of the PUD table for @addr, those that the region fills or not. */
+static inline unsigned long mshare_pud_slot(const struct mshare_region *region,
+					    unsigned long addr)
+{
+	return (addr >> P4D_SHIFT) - (region->start >> P4D_SHIFT);
+}
 
 extern struct workqueue_struct *mshare_wq;
 
 struct mshare_region *mshare_region_create(const char *name,
 					   unsigned long start,
 					   unsigned long end, bool readonly);
+int mshare_alloc_host_pmds(struct mshare_region *region,
+			   struct mm_struct *donor);
 bool mshare_hold(struct mshare_region *region);
 void mshare_drop(struct mshare_region *region);
 int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
@@ -213,6 +251,32 @@ static inline bool mshare_is_region_file(struct file *file)
 #endif
 }
 
+bool __mshare_covers(struct mm_struct *mm, unsigned long start,
+		     unsigned long end);
+
+/* Does one window of @mm contain the whole range? */
+static inline bool mshare_covers(struct mm_struct *mm, unsigned long start,
+				 unsigned long end)
+{
+#ifdef CONFIG_MSHARE
+	return mm_has_mshare_windows(mm) && __mshare_covers(mm, start, end);
+#else
+	return false;
+#endif
+}
+
+bool __mshare_pmd_pinned(struct mm_struct *mm, unsigned long addr);
+
+/* Must @mm keep its PMD table at @addr, as entries of sharers point at it? */
+static inline bool mshare_pmd_pinned(struct mm_struct *mm, unsigned long addr)
+{
+#ifdef CONFIG_MSHARE
+	return mm_is_mshare_host(mm) && __mshare_pmd_pinned(mm, addr);
+#else
+	return false;
+#endif
+}
+
 /*
  * Fast GUP looks at the leaf entries, which say what the host may do. Only the
  * P4D entry of a read-only sharer denies writing.
@@ -221,6 +285,17 @@ static inline bool mshare_p4d_permits(p4d_t p4d, bool write)
 {
 #ifdef CONFIG_MSHARE
 	return !write || arch_mshare_p4d_writable(p4d) ||
+	       mshare_gup_fast_ignore_ro;
+#else
+	return true;
+#endif
+}
+
+/* The same for an entry that points at a PMD table. */
+static inline bool mshare_pud_permits(pud_t pud, bool write)
+{
+#ifdef CONFIG_MSHARE
+	return !write || arch_mshare_pud_writable(pud) ||
 	       mshare_gup_fast_ignore_ro;
 #else
 	return true;

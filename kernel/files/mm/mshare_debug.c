@@ -106,8 +106,10 @@ DEFINE_SHOW_ATTRIBUTE(regions);
 /* Check the host: VMAs, counters, tables. @region->mm is locked. */
 static const char *check_host(struct mshare_region *region)
 {
+	/* Before that, the creator may not have allocated all PMD tables. */
+	bool ready = test_bit(MSHARE_REGION_READY, &region->flags);
 	struct mm_struct *host = region->mm;
-	unsigned long addr, pages = 0;
+	unsigned long addr, span, pages = 0;
 	struct vm_area_struct *vma;
 	struct vma_iterator vmi;
 	int count = 0;
@@ -130,14 +132,68 @@ static const char *check_host(struct mshare_region *region)
 	if (pages != host->total_vm)
 		return "the host's total_vm is wrong";
 
-	for (addr = region->start; addr < region->end; addr += P4D_SIZE) {
+	for_each_mshare_entry(region, addr, span) {
 		pgd_t *pgd = pgd_offset(host, addr);
+		p4d_t *p4d;
 
-		if (pgd_none(*pgd) || p4d_none(*p4d_offset(pgd, addr)))
+		if (pgd_none(*pgd))
+			return "the host lacks a P4D table";
+		p4d = p4d_offset(pgd, addr);
+		if (p4d_none(*p4d))
 			return "the host lacks a PUD table";
+		if (span == PUD_SIZE && ready && pud_none(*pud_offset(p4d, addr)))
+			return "the host lacks a PMD table";
 	}
 
 	return NULL;
+}
+
+static const char *check_entry(bool same, bool access, bool nx)
+{
+	if (!same)
+		return "a sharer's entry is not the host's";
+	if (!access)
+		return "a sharer's entry has the wrong access";
+	if (!nx)
+		return "a sharer's entry has the wrong NX";
+
+	return NULL;
+}
+
+static const char *check_p4d(struct mshare_attach *att, unsigned long addr)
+{
+	p4d_t theirs = *p4d_offset(pgd_offset(att->region->mm, addr), addr);
+	p4d_t *entry = p4d_offset(pgd_offset(att->mm, addr), addr);
+	p4d_t ours = *entry;
+
+	if (p4d_none(ours))
+		return "a sharer lacks an entry";
+
+	return check_entry(p4d_pgtable(ours) == p4d_pgtable(theirs),
+			   arch_mshare_p4d_writable(ours) == att->writable,
+			   arch_mshare_p4d_nx_ok(entry, att->writable));
+}
+
+/* An entry in a PUD table that belongs to the sharer. */
+static const char *check_pud(struct mshare_attach *att, unsigned long addr)
+{
+	p4d_t *p4d = p4d_offset(pgd_offset(att->mm, addr), addr);
+	pud_t ours, theirs;
+
+	if (p4d_none(*p4d))
+		return "a sharer lacks a PUD table";
+	ours = *pud_offset(p4d, addr);
+	if (pud_none(ours))
+		return "a sharer lacks an entry";
+
+	p4d = p4d_offset(pgd_offset(att->region->mm, addr), addr);
+	theirs = *pud_offset(p4d, addr);
+	if (pud_none(theirs))
+		return "the host lacks a PMD table";
+
+	return check_entry(pud_pgtable(ours) == pud_pgtable(theirs),
+			   arch_mshare_pud_writable(ours) == att->writable,
+			   arch_mshare_pud_nx_ok(ours, att->writable));
 }
 
 /*
@@ -147,9 +203,8 @@ static const char *check_host(struct mshare_region *region)
  */
 static const char *check_attach(struct mshare_attach *att)
 {
-	struct mm_struct *host = att->region->mm;
 	const char *what = NULL;
-	unsigned long addr;
+	unsigned long addr, span;
 
 	if (att->start != att->region->start || att->end != att->region->end)
 		return "a window is not where its region is";
@@ -158,19 +213,11 @@ static const char *check_attach(struct mshare_attach *att)
 	if (!att->linked)
 		goto out;
 
-	for (addr = att->start; addr < att->end && !what; addr += P4D_SIZE) {
-		p4d_t theirs = *p4d_offset(pgd_offset(host, addr), addr);
-		p4d_t *entry = p4d_offset(pgd_offset(att->mm, addr), addr);
-		p4d_t ours = *entry;
-
-		if (p4d_none(ours))
-			what = "a sharer lacks an entry";
-		else if (p4d_pgtable(ours) != p4d_pgtable(theirs))
-			what = "a sharer's entry is not the host's";
-		else if (arch_mshare_p4d_writable(ours) != att->writable)
-			what = "a sharer's entry has the wrong access";
-		else if (!arch_mshare_nx_ok(entry, att->writable))
-			what = "a sharer's entry has the wrong NX";
+	for_each_mshare_entry(att->region, addr, span) {
+		what = span == P4D_SIZE ? check_p4d(att, addr) :
+					  check_pud(att, addr);
+		if (what)
+			break;
 	}
 out:
 	spin_unlock(&att->mm->page_table_lock);

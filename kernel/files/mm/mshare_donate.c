@@ -4,12 +4,13 @@
  * into the region, including their page tables.
  *
  * No PTE and no page is touched: the host's PUD tables take over the entries of
- * the donor's. The VMAs are new ones, as lookups without mmap_lock rely on a
- * VMA's address and on its vm_mm. What belongs to a VMA (file, policy, anon_vma
- * chain) is handed over. This happens under the rmap locks of the VMA, and its
- * pages are counted there as well. So reverse mapping finds the old VMA before
- * the hand-over and the new one after it. Both have an mm whose tables hold the
- * page, whose counters include it and whose flush reaches the donor.
+ * the donor's, and with them its PMD tables. The VMAs are new ones, as lookups
+ * without mmap_lock rely on a VMA's address and on its vm_mm. What belongs to a
+ * VMA (file, policy, anon_vma chain) is handed over. This happens under the rmap
+ * locks of the VMA, and its pages are counted there as well. So reverse mapping
+ * finds the old VMA before the hand-over and the new one after it. Both have an
+ * mm whose tables hold the page, whose counters include it and whose flush
+ * reaches the donor.
  */
 #include <linux/khugepaged.h>
 #include <linux/mm.h>
@@ -179,6 +180,7 @@ int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
 			  unsigned long start, unsigned long end,
 			  struct mshare_donation *donation)
 {
+	struct mshare_region *region = host->mshare_host;
 	struct vm_area_struct *vma, *new;
 	struct vma_iterator vmi, hvmi;
 	unsigned long locked = 0;
@@ -186,7 +188,7 @@ int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
 
 	donation->old = kvcalloc(donation->nr, sizeof(*donation->old),
 				 GFP_KERNEL);
-	donation->puds = kvcalloc((end - start) / P4D_SIZE,
+	donation->puds = kvcalloc(mshare_pud_slot(region, end - 1) + 1,
 				  sizeof(*donation->puds), GFP_KERNEL);
 	if (!donation->old || !donation->puds)
 		goto err;
@@ -212,6 +214,11 @@ int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
 		if (vma->vm_flags & VM_LOCKED)
 			locked += vma_pages(vma);
 	}
+
+	/* The donor gets no further PMD table: no fault is under way. */
+	err = mshare_alloc_host_pmds(region, mm);
+	if (err)
+		goto err;
 
 	err = donate_check_limits(host, mm, donation);
 	if (err)
@@ -527,27 +534,34 @@ static void hand_over_vma(struct mm_struct *host, struct mm_struct *mm,
 	vm_stat_account(host, new->vm_flags, pages);
 }
 
-/* Copy the entries of the donor's PUD table to the host's. */
+/*
+ * Copy entries of the donor's PUD table to the host's: those of [@addr, @end),
+ * which is what one entry of a sharer spans. The PMD tables are counted here, as
+ * the host also has some of its own. They cannot be freed without an mmap_lock.
+ */
 static void copy_pud_entries(struct mm_struct *host, struct mm_struct *mm,
-			     unsigned long addr)
+			     unsigned long addr, unsigned long end)
 {
 	p4d_t *p4d = p4d_offset(pgd_offset(mm, addr), addr);
 	pud_t *from, *to;
-	int i;
 
 	if (p4d_none(*p4d))
 		return;
 
-	from = p4d_pgtable(*p4d);
-	to = p4d_pgtable(*p4d_offset(pgd_offset(host, addr), addr));
-	for (i = 0; i < PTRS_PER_PUD; i++)
-		if (!pud_none(from[i]))
-			set_pud(to + i, from[i]);
+	from = pud_offset(p4d, addr);
+	to = pud_offset(p4d_offset(pgd_offset(host, addr), addr), addr);
+	for (; addr < end; addr += PUD_SIZE, from++, to++) {
+		if (pud_none(*from))
+			continue;
+		set_pud(to, *from);
+		mm_dec_nr_pmds(mm);
+		mm_inc_nr_pmds(host);
+	}
 }
 
 /*
- * Count the tables that no single VMA owns: PMD tables, and PTE tables that are
- * not wholly covered by one VMA. They cannot be freed without an mmap_lock.
+ * Count the tables that no single VMA owns: PTE tables that are not wholly
+ * covered by one VMA. They cannot be freed without an mmap_lock.
  */
 static void move_other_tables(struct mm_struct *host, struct mm_struct *mm,
 			      unsigned long start, unsigned long end)
@@ -563,8 +577,6 @@ static void move_other_tables(struct mm_struct *host, struct mm_struct *mm,
 				 addr);
 		if (pud_none(*pud))
 			continue;
-		mm_dec_nr_pmds(mm);
-		mm_inc_nr_pmds(host);
 
 		for (; addr < next; addr += PMD_SIZE) {
 			pmd = pmd_offset(pud, addr);
@@ -600,14 +612,14 @@ void mshare_donate_commit(struct mm_struct *host, struct mm_struct *mm,
 {
 	struct vm_area_struct *new;
 	struct vma_iterator hvmi;
-	unsigned long addr;
+	unsigned long addr, span;
 	int i;
 
 	/* Keep the donor's peak RSS. */
 	update_hiwater_rss(mm);
 
-	for (addr = start; addr < end; addr += P4D_SIZE)
-		copy_pud_entries(host, mm, addr);
+	for_each_mshare_entry(host->mshare_host, addr, span)
+		copy_pud_entries(host, mm, addr, addr + span);
 
 	vma_iter_init(&hvmi, host, start);
 	for (i = 0; i < donation->nr; i++) {
@@ -644,7 +656,7 @@ static void free_pud_table(struct mmu_gather *tlb, pud_t *pud,
  * @mm: the donor
  * @start: first byte
  * @end: one behind the last
- * @donation: committed, with the donor's own PUD tables, now unlinked
+ * @donation: committed, with the donor's own PUD tables that are now unlinked
  */
 void mshare_donate_finish(struct mm_struct *host, struct mm_struct *mm,
 			  unsigned long start, unsigned long end,
@@ -653,8 +665,7 @@ void mshare_donate_finish(struct mm_struct *host, struct mm_struct *mm,
 	struct vm_area_struct *vma;
 	struct vma_iterator vmi;
 	struct mmu_gather tlb;
-	unsigned long addr;
-	int i;
+	unsigned long i;
 
 	/*
 	 * No page has moved, but the window may be read-only, and flushes that
@@ -663,9 +674,10 @@ void mshare_donate_finish(struct mm_struct *host, struct mm_struct *mm,
 	flush_tlb_mm_range(mm, 0, TLB_FLUSH_ALL, 0, true);
 
 	tlb_gather_mmu(&tlb, mm);
-	for (i = 0, addr = start; addr < end; i++, addr += P4D_SIZE)
+	for (i = 0; i <= mshare_pud_slot(host->mshare_host, end - 1); i++)
 		if (donation->puds[i])
-			free_pud_table(&tlb, donation->puds[i], addr);
+			free_pud_table(&tlb, donation->puds[i],
+				       (start & P4D_MASK) + i * P4D_SIZE);
 	tlb_finish_mmu(&tlb);
 
 	for (i = 0; i < donation->nr; i++)

@@ -319,15 +319,20 @@ static int mshare_attach_maker(struct mshare_region *region, struct file *file,
 		return -EINTR;
 
 	err = mshare_donate_check(mm, region->start, region->end, &donation);
-	if (err || !donation.nr) {
+	if (err)
+		goto out;
+
+	err = -EINTR;
+	if (mmap_write_lock_killable(host))
+		goto out;
+	if (!donation.nr) {
+		err = mshare_alloc_host_pmds(region, NULL);
+		mmap_write_unlock(host);
 		if (!err)
 			err = mshare_attach(mm, region, file, writable, NULL);
 		goto out;
 	}
 
-	err = -EINTR;
-	if (mmap_write_lock_killable(host))
-		goto out;
 	err = mshare_donate_prepare(host, mm, region->start, region->end,
 				    &donation);
 	if (!err) {
@@ -506,7 +511,7 @@ static int mshare_check_geometry(unsigned long addr, size_t len)
 	/* Granule 0 holds mmap_min_addr and the text of static programs. */
 	if (!addr || !len)
 		return -EINVAL;
-	if (!IS_ALIGNED(addr, P4D_SIZE) || !IS_ALIGNED(len, P4D_SIZE))
+	if (!IS_ALIGNED(addr, PUD_SIZE) || !IS_ALIGNED(len, PUD_SIZE))
 		return -EINVAL;
 	if (check_add_overflow(addr, len, &end) || end > TASK_SIZE)
 		return -EINVAL;

@@ -7,28 +7,47 @@
 #include <linux/pgtable.h>
 
 /*
+ * Build the entries of a sharer from scratch instead of copying the host's, as
+ * isolation sets NX in the kernel's copy of a top-level entry. On x86 all levels
+ * must allow writing, and all levels must allow execution. So a read-only window
+ * allows neither, whatever the entries below say.
+ */
+static inline unsigned long arch_mshare_flags(bool writable)
+{
+	if (writable)
+		return _PAGE_TABLE;
+
+	return (_PAGE_TABLE & ~_PAGE_RW) | (_PAGE_NX & __supported_pte_mask);
+}
+
+/*
  * Set the P4D entry of a sharer, so that it points at the host's PUD table.
  * With four levels this is a PGD entry, and set_p4d() also updates the user
  * copy of page-table isolation.
- *
- * Build the entry from scratch instead of copying the host's, as isolation sets
- * NX in the kernel's copy of an entry. On x86 all levels must allow writing,
- * and all levels must allow execution. So a read-only window allows neither,
- * whatever the entries below say.
  */
-static inline void arch_mshare_link(p4d_t *p4d, pud_t *pud, bool writable)
+static inline void arch_mshare_link_p4d(p4d_t *p4d, pud_t *pud, bool writable)
 {
-	p4dval_t flags = _PAGE_TABLE;
+	set_p4d(p4d, __p4d(arch_mshare_flags(writable) | __pa(pud)));
+}
 
-	if (!writable)
-		flags = (flags & ~_PAGE_RW) | (_PAGE_NX & __supported_pte_mask);
-
-	set_p4d(p4d, __p4d(flags | __pa(pud)));
+/*
+ * The PUD entry of a sharer, in a table of its own, that points at the host's
+ * PMD table. Isolation has no second copy of it. Not set_pud_at(): that is for
+ * leaves.
+ */
+static inline void arch_mshare_link_pud(pud_t *pudp, pmd_t *pmd, bool writable)
+{
+	set_pud(pudp, __pud(arch_mshare_flags(writable) | __pa(pmd)));
 }
 
 static inline bool arch_mshare_p4d_writable(p4d_t p4d)
 {
 	return p4d_flags(p4d) & _PAGE_RW;
+}
+
+static inline bool arch_mshare_pud_writable(pud_t pud)
+{
+	return pud_flags(pud) & _PAGE_RW;
 }
 
 /* The entry that is used in user mode, where isolation does not add NX. */
@@ -41,12 +60,22 @@ static inline p4d_t arch_mshare_user_p4d(p4d_t *p4dp)
 	return *p4dp;
 }
 
-/* Does @p4dp allow execution if and only if the sharer may write? */
-static inline bool arch_mshare_nx_ok(p4d_t *p4dp, bool writable)
+/* Do the flags allow execution if and only if the sharer may write? */
+static inline bool arch_mshare_nx_ok(unsigned long flags, bool writable)
 {
-	bool nx = p4d_flags(arch_mshare_user_p4d(p4dp)) & _PAGE_NX;
+	return !!(flags & _PAGE_NX) ==
+	       (!writable && (__supported_pte_mask & _PAGE_NX));
+}
 
-	return nx == (!writable && (__supported_pte_mask & _PAGE_NX));
+static inline bool arch_mshare_p4d_nx_ok(p4d_t *p4dp, bool writable)
+{
+	return arch_mshare_nx_ok(p4d_flags(arch_mshare_user_p4d(p4dp)),
+				 writable);
+}
+
+static inline bool arch_mshare_pud_nx_ok(pud_t pud, bool writable)
+{
+	return arch_mshare_nx_ok(pud_flags(pud), writable);
 }
 
 /* On one CPU, with interrupts off; see arch/x86/mm/tlb.c. */

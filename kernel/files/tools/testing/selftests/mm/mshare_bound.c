@@ -16,7 +16,7 @@
 #define BIG	(64 * MEG)
 /* Where the test's big mapping and the other sharer's page are. */
 #define BIG_AT	(self->addr + 32 * MEG)
-#define PAGE_AT	(self->addr + 1024 * MEG)
+#define PAGE_AT	(self->addr + 512 * MEG)
 
 /* A mapping of small pages, all there. */
 static long map_small(char *at, size_t len, bool shmem)
@@ -641,7 +641,7 @@ TEST_F(mshare, refused_mapping_over_a_large_one)
 
 TEST_F(mshare, mremap_moves_64_mib_at_most)
 {
-	char *to = self->addr + 4096 * MEG;
+	char *to = self->addr + 512 * MEG;
 
 	MAKE_REGION();
 	ASSERT_EQ(0, map_anon(BIG_AT, BIG + PAGE, RW));

@@ -297,7 +297,8 @@ TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen_behind_their_backs, 300)
 TEST_F_TIMEOUT(knobs, skipped_fanout_is_found_at_random, 400)
 {
 	struct fuzz f = {
-		.name = self->name, .region = self->addr, .granule = self->len,
+		.name = self->name, .region = self->addr,
+		.len = fuzz_len(self->len),
 		.seed = 20220401, .steps = 5000, .plant = PLANT_BENIGN,
 	}, without = f;
 	int cpu[2];

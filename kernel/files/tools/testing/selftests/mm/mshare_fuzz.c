@@ -77,7 +77,7 @@ static int run(run_fn fn, struct fuzz *f)
 static struct fuzz fuzz_of(const char *name, char *region, size_t granule)
 {
 	return (struct fuzz) {
-		.name = name, .region = region, .granule = granule,
+		.name = name, .region = region, .len = fuzz_len(granule),
 		.seed = a_seed(), .steps = opt.steps ?: scaled(5000, 1000),
 		.ms = opt.steps ? 0 : 8000,
 	};

@@ -27,7 +27,7 @@ enum plant { PLANT_NONE, PLANT_LIE, PLANT_BENIGN };
 struct fuzz {
 	const char *name;
 	char *region;
-	size_t granule;
+	size_t len;	/* of the region */
 	__u64 seed;
 	long steps;
 	long ms;
@@ -286,7 +286,7 @@ static inline int run_lockstep(struct fuzz *f)
 {
 	struct lockstep *l = shared_memory(sizeof(*l));
 	struct actor a = {
-		.region = f->region, .granule = f->granule, .name = f->name,
+		.region = f->region, .len = f->len, .name = f->name,
 		.dio = -1,
 	};
 	struct gen *g = calloc(1, sizeof(*g));
@@ -484,7 +484,7 @@ static inline void count_up(long *what, long by)
 static inline struct actor actor_of(const struct fuzz *f)
 {
 	return (struct actor) {
-		.region = f->region, .granule = f->granule, .name = f->name,
+		.region = f->region, .len = f->len, .name = f->name,
 		.dio = -1,
 	};
 }
@@ -525,7 +525,7 @@ static inline __noreturn void work(struct concurrent *c, struct fuzz *f,
 	a.pid = &c->pid[self];
 	c->pid[self] = getpid();
 	if (open_files(a.file) || actor_init(&a) ||
-	    sys_mshare(f->name, f->region, f->granule, O_RDWR, 0))
+	    sys_mshare(f->name, f->region, f->len, O_RDWR, 0))
 		_exit(3);
 	share(g, 0, SHARE_RW);
 	if (g->benign)
@@ -565,7 +565,7 @@ static inline __noreturn void watch(struct concurrent *c, struct fuzz *f,
 	long no;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (sys_mshare(f->name, f->region, f->granule, oflag, 0))
+	if (sys_mshare(f->name, f->region, f->len, oflag, 0))
 		_exit(3);
 	for (no = 1; !READ_ONCE(c->stop) && no != most; no++) {
 		if (!read_other(c, &a, &g, &raced))
@@ -584,7 +584,7 @@ static inline __noreturn void watch(struct concurrent *c, struct fuzz *f,
 		_exit(2);
 	}
 	if (how == EXIT_PLAIN)
-		munmap(f->region, f->granule);
+		munmap(f->region, f->len);
 	_exit(0);
 }
 
@@ -666,10 +666,10 @@ static inline int run_concurrent(struct fuzz *f)
 
 	if (!c)
 		return -ENOMEM;
-	ret = sys_mshare(f->name, f->region, f->granule,
+	ret = sys_mshare(f->name, f->region, f->len,
 			 O_CREAT | O_EXCL | O_RDWR, 0600);
 	if (!ret)
-		ret = do_munmap(f->region, f->granule);
+		ret = do_munmap(f->region, f->len);
 	if (ret)
 		return ret;
 	if (benign && !two_cpus(cpu))

@@ -756,7 +756,7 @@ static inline int group_members(void)
 
 /* ---------------------------------------------------------------- fixture */
 
-static inline unsigned long granule_size(void)
+static inline unsigned long sysctl_granule(void)
 {
 	char buf[64];
 
@@ -765,12 +765,39 @@ static inline unsigned long granule_size(void)
 	return strtoul(buf, NULL, 0);
 }
 
+#define GIB	(1UL << 30)
+#define UNIT	(1UL << 39)	/* what a P4D entry spans */
+
+/*
+ * The kernel links a region by entries of two levels: see mshare_span().  With
+ * MSHARE_GEOMETRY=unit the tests' regions are linked by the upper ones alone,
+ * with =mixed by one of these between two lower ones; by default by the lower
+ * ones.
+ */
+static inline unsigned long granule_size(void)
+{
+	const char *env = getenv("MSHARE_GEOMETRY");
+	unsigned long granule = sysctl_granule();
+
+	if (!granule || !env || !*env)
+		return granule;
+	if (!strcmp(env, "unit"))
+		return UNIT;
+	if (!strcmp(env, "mixed"))
+		return UNIT + 2 * GIB;
+	fprintf(stderr, "MSHARE_GEOMETRY: %s is neither unit nor mixed\n", env);
+	return 0;
+}
+
 /*
  * Slots that a 47-bit process leaves alone: a static binary lives in slot 0,
  * a position-independent one above 0x550000000000, the rest below the stack.
  */
 static inline char *slot_addr(unsigned long granule, unsigned int slot)
 {
+	/* Where both levels are needed, the first entry is a lower one. */
+	if (granule > UNIT)
+		return (char *)(2 * UNIT * slot + UNIT - GIB);
 	return (char *)(granule * slot);
 }
 
@@ -781,7 +808,8 @@ static inline unsigned int slot_of_name(const char *name)
 
 	while (*name)
 		h = h * 33 + (unsigned char)*name++;
-	return 16 + 4 * (h % 30);
+	/* The mixed ones are large. */
+	return 16 + 4 * (h % (granule_size() > UNIT ? 14 : 30));
 }
 
 FIXTURE(mshare)

@@ -12,7 +12,6 @@
 
 #include "mshare_helpers.h"
 
-#define GIG		(1024 * MEG)
 #define HUGE		512		/* pages of a huge page */
 #define OBJ_PAGES	HUGE
 #define ARENA_PAGES	(6 * HUGE)
@@ -142,16 +141,25 @@ static inline int seg_of(int page)
 	return page < segs[1].start ? 0 : page < segs[2].start ? 1 : 2;
 }
 
+/* The middle of the arena lies on both sides of this. */
+#define ARENA_BORDER GIB
+
+/* The arena needs a region of more than one granule. */
+static inline unsigned long fuzz_len(unsigned long granule)
+{
+	return granule < 3 * GIB ? 3 * GIB : granule;
+}
+
 /* Where in the region, in bytes. */
-static inline unsigned long page_offset(int page, unsigned long granule)
+static inline unsigned long page_offset(int page, unsigned long len)
 {
 	switch (seg_of(page)) {
 	case 0:
 		return page * PAGE;
 	case 1:
-		return GIG - 2 * HUGE * PAGE + (page - HUGE) * PAGE;
+		return ARENA_BORDER - 2 * HUGE * PAGE + (page - HUGE) * PAGE;
 	default:
-		return granule - (ARENA_PAGES - page) * PAGE;
+		return len - (ARENA_PAGES - page) * PAGE;
 	}
 }
 

@@ -77,7 +77,7 @@ struct step {
 /* What a process has that takes steps. */
 struct actor {
 	char *region;
-	size_t granule;
+	size_t len;	/* of the region */
 	const char *name;
 	int self;
 	pid_t *pid;		/* of all of them */
@@ -94,7 +94,7 @@ struct actor {
 
 static inline char *at_page(const struct actor *a, int page)
 {
-	return a->region + page_offset(page, a->granule);
+	return a->region + page_offset(page, a->len);
 }
 
 static inline int actor_init(struct actor *a)
@@ -367,7 +367,7 @@ static inline bool run_object(struct actor *a, const struct step *s)
 
 static inline long call_across(struct actor *a, const struct step *s)
 {
-	char *at = s->arg[1] ? a->region + a->granule - PAGE : a->region - PAGE;
+	char *at = s->arg[1] ? a->region + a->len - PAGE : a->region - PAGE;
 
 	switch (s->arg[0]) {
 	case 0:
@@ -388,7 +388,7 @@ static inline long call_across(struct actor *a, const struct step *s)
 		/* Out of the region. */
 		return do_mremap(at_page(a, s->page), PAGE, PAGE,
 				 MREMAP_MAYMOVE | MREMAP_FIXED,
-				 a->region + a->granule);
+				 a->region + a->len);
 	default:
 		/* And into it. */
 		return do_mremap(a->page, PAGE, PAGE,
@@ -404,12 +404,12 @@ static inline bool run_region(struct actor *a, const struct step *s)
 	switch (s->op) {
 	case OP_CREATE:
 	case OP_ATTACH:
-		/* arg: flags, windows' length in granules */
+		/* arg: flags, windows' length in regions */
 		return right_result(a, s, sys_mshare(a->name, a->region,
-						     s->arg[1] * a->granule,
+						     s->arg[1] * a->len,
 						     s->arg[0], 0600));
 	case OP_DETACH:
-		return right_result(a, s, do_munmap(a->region, a->granule));
+		return right_result(a, s, do_munmap(a->region, a->len));
 	case OP_UNLINK:
 		return right_result(a, s, sys_mshare_unlink(a->name));
 	case OP_RMFILE:
