@@ -57,40 +57,101 @@ int address_check(uint64_t start, uint64_t length, uint64_t granule) {
         return 0;
 }
 
-/* The free place with that number (from 0) in [start, end), or, if there are not so many, their number. */
-static bool find_place(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t start,
+static uint64_t align_up(uint64_t v, uint64_t align) {
+        return v + (align - v % align) % align;
+}
+
+/* The first window that begins at or after at, or end. */
+static uint64_t next_window(const AddressRange *ranges, size_t n, uint64_t at, uint64_t end) {
+        for (size_t i = 0; i < n; i++)
+                if (ranges[i].start >= at && ranges[i].start < end)
+                        end = ranges[i].start;
+        return end;
+}
+
+/*
+ * The free place with that number (from 0) in [start, end), or, if there are not so many, their number. Places are
+ * multiples of align. It takes a look at all ranges for each of them, and none for each place: with a small granule
+ * there may be 20000 places.
+ */
+static bool find_place(const AddressRange *ranges, size_t n, uint64_t length, uint64_t align, uint64_t start,
                        uint64_t end, uint64_t number, uint64_t *ret) {
-        uint64_t at = start + (granule - start % granule) % granule, found = 0;
+        uint64_t at = align_up(start, align), found = 0;
 
         while (at < end && length <= end - at) {
                 const AddressRange *hit = address_conflict(ranges, n, at, length);
+                uint64_t row;
 
-                if (!hit) {
-                        if (found++ == number) {
-                                *ret = at;
-                                return true;
-                        }
-                        at += granule;
+                if (hit) {
+                        at = align_up(hit->start + hit->length, align);
                         continue;
                 }
-                at = hit->start + hit->length;
-                at += (granule - at % granule) % granule;
+                /* All places from here to the next window. */
+                row = (next_window(ranges, n, at + length, end) - at - length) / align + 1;
+                if (number - found < row) {
+                        *ret = at + (number - found) * align;
+                        return true;
+                }
+                found += row;
+                at += row * align;
         }
         *ret = found;
         return false;
 }
 
-int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t random,
-                 uint64_t *ret) {
+/* The same, for windows that each lie within one table's span. */
+static bool find_place_in_span(const AddressRange *ranges, size_t n, uint64_t length, uint64_t align, uint64_t start,
+                               uint64_t end, uint64_t number, uint64_t *ret) {
+        uint64_t found = 0;
+
+        for (uint64_t at = start, next; at < end; at = next) {
+                uint64_t v;
+
+                next = at - at % ADDRESS_TABLE_SPAN + ADDRESS_TABLE_SPAN;
+                if (next > end)
+                        next = end;
+                if (find_place(ranges, n, length, align, at, next, number - found, &v)) {
+                        *ret = v;
+                        return true;
+                }
+                found += v;
+        }
+        *ret = found;
+        return false;
+}
+
+typedef bool (*FindPlace)(const AddressRange *ranges, size_t n, uint64_t length, uint64_t align, uint64_t start,
+                          uint64_t end, uint64_t number, uint64_t *ret);
+
+static int pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t align, FindPlace find, uint64_t random,
+                uint64_t *ret) {
         for (size_t i = 0; i < ELEMENTSOF(zones); i++) {
                 uint64_t start = zones[i].start, end = zones[i].end, places;
 
-                (void) find_place(ranges, n, length, granule, start, end, UINT64_MAX, &places);
+                (void) find(ranges, n, length, align, start, end, UINT64_MAX, &places);
                 if (places == 0)
                         continue;
-                (void) find_place(ranges, n, length, granule, start, end,
-                                  (uint64_t) (((unsigned __int128) random * places) >> 64), ret);
+                (void) find(ranges, n, length, align, start, end,
+                            (uint64_t) (((unsigned __int128) random * places) >> 64), ret);
                 return 0;
         }
         return -ENOSPC;
+}
+
+int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t random,
+                 uint64_t *ret) {
+        int r;
+
+        /*
+         * A client pays a page of tables for each span that a window touches and does not fill: so that there is at most
+         * one, long windows begin where a span does, and short ones lie in one.
+         */
+        if (length >= ADDRESS_TABLE_SPAN)
+                r = pick(ranges, n, length, granule > ADDRESS_TABLE_SPAN ? granule : ADDRESS_TABLE_SPAN, find_place,
+                         random, ret);
+        else
+                r = pick(ranges, n, length, granule, find_place_in_span, random, ret);
+        if (r == -ENOSPC)
+                r = pick(ranges, n, length, granule, find_place, random, ret);
+        return r;
 }

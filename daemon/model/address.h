@@ -15,6 +15,9 @@ typedef struct AddressRange {
 #define ADDRESS_LOW_END (UINT64_C(1) << 47)
 #define ADDRESS_HIGH_END (UINT64_C(1) << 56)
 
+/* What a page of the upper page tables spans, in bytes. */
+#define ADDRESS_TABLE_SPAN (UINT64_C(1) << 39)
+
 /* Rounds size up to whole granules. Returns 0, or -ERANGE if that overflows or size is 0. */
 int address_round_up(uint64_t size, uint64_t granule, uint64_t *ret);
 
@@ -26,8 +29,9 @@ int address_check(uint64_t start, uint64_t length, uint64_t granule);
 
 /*
  * Picks an address for a window of length bytes that overlaps none of ranges and that no usual process uses for its
- * own purposes. Chooses among all equally good addresses by all 64 bits of random, so that a user cannot conclude from the
- * addresses of its own regions where others are. Returns 0 or -ENOSPC.
+ * own purposes, and at which it costs its clients the fewest page tables. Chooses among all equally good addresses by all
+ * 64 bits of random, so that a user cannot conclude from the addresses of its own regions where others are. Returns 0 or
+ * -ENOSPC.
  */
 int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t random,
                  uint64_t *ret);

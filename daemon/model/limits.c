@@ -11,7 +11,6 @@ static const struct {
         const char *name, *meaning;
         uint64_t value;
 } table[_LIMIT_MAX] = {
-        /* The address space gives 95 windows by default; more only by explicit addresses. */
         [LIMIT_REGIONS] = { "RegionsMax", "regions in all", 1024 },
         [LIMIT_REGION_LEASES] = { "LeasesPerRegionMax", "leases of one region", 8192 },
         [LIMIT_USER_REGIONS] = { "RegionsPerUserMax", "regions made by one user", 16 },

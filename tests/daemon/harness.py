@@ -18,7 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 DAEMON_UID = 1
 GAMES, MAN, LP, MAIL, NEWS = 5, 6, 7, 8, 9
 TiB = 1 << 40
-GRANULE = 1 << 39
+GRANULE = 1 << 30
 
 BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">

@@ -73,7 +73,7 @@ static int double_granule(uint64_t *ret) {
                 return root;
         if (faccessat(root, "unsupported", F_OK, 0) == 0)
                 return -EOPNOTSUPP;
-        *ret = UINT64_C(1) << 39;
+        *ret = UINT64_C(1) << 30;
         return 0;
 }
 

@@ -6,7 +6,8 @@
 #include "basic/util.h"
 #include "model/address.h"
 
-#define GRANULE (UINT64_C(1) << 39)
+#define GRANULE (UINT64_C(1) << 30)
+#define SPAN ADDRESS_TABLE_SPAN
 #define TiB (UINT64_C(1) << 40)
 
 static uint64_t random_u64(void) {
@@ -50,10 +51,13 @@ static const struct {
 };
 
 static void test_no_default_collides_with_a_process(void) {
-        AddressRange windows[256];
-        size_t n = fill(GRANULE, windows, G_N_ELEMENTS(windows));
+        static AddressRange windows[600];
+        size_t n = fill(SPAN, windows, G_N_ELEMENTS(windows));
 
+        /* All that there is: 47.5 TiB. */
         g_assert_cmpuint(n, ==, 95);
+        g_assert_cmpuint(fill(GRANULE, windows, G_N_ELEMENTS(windows)), ==, G_N_ELEMENTS(windows));
+        n = fill(SPAN, windows, G_N_ELEMENTS(windows));
         for (size_t i = 0; i < n; i++)
                 for (size_t k = 0; k < G_N_ELEMENTS(used); k++)
                         if (windows[i].start < used[k].end && used[k].start < windows[i].start + windows[i].length)
@@ -63,7 +67,7 @@ static void test_no_default_collides_with_a_process(void) {
 
 static void test_no_default_collides_with_real_processes(void) {
         AddressRange windows[256];
-        size_t n = fill(GRANULE, windows, G_N_ELEMENTS(windows));
+        size_t n = fill(SPAN, windows, G_N_ELEMENTS(windows));
 
         for (int i = 0; i < 60; i++) {
                 static const char *const layouts[] = {
@@ -93,49 +97,112 @@ static void test_no_default_collides_with_real_processes(void) {
 }
 
 static void test_windows_of_all_sizes_fit(void) {
-        for (uint64_t length = GRANULE; length <= 64 * GRANULE; length *= 2) {
+        for (uint64_t length = GRANULE; length <= 64 * SPAN; length *= 2) {
                 AddressRange windows[256];
                 size_t n = fill(length, windows, G_N_ELEMENTS(windows));
 
-                if (length <= 32 * GRANULE)
+                if (length <= 32 * SPAN)
                         g_assert_cmpuint(n, >, 0);
                 else
                         g_assert_cmpuint(n, ==, 0);
         }
 }
 
+/* How many pages of tables a window costs: one for each span that it touches and does not fill. */
+static unsigned tables(AddressRange window) {
+        uint64_t end = window.start + window.length;
+        unsigned n = 0;
+
+        for (uint64_t at = window.start - window.start % SPAN; at < end; at += SPAN)
+                n += at < window.start || end - at < SPAN;
+        return n;
+}
+
+static void test_windows_cost_one_table(void) {
+        static const uint64_t lengths[] = {
+                GRANULE, 3 * GRANULE, 300 * GRANULE, 511 * GRANULE, SPAN, SPAN + GRANULE, 2 * SPAN, 5 * SPAN - GRANULE,
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(lengths); i++) {
+                AddressRange windows[20];
+                size_t n = fill(lengths[i], windows, 16);
+
+                for (size_t k = 0; k < n; k++)
+                        g_assert_cmpuint(tables(windows[k]), ==, lengths[i] % SPAN != 0);
+        }
+}
+
+/* Where nothing better is left, a window lies as it can. */
+static void test_last_places_are_used(void) {
+        static AddressRange windows[512];
+        size_t n = fill(SPAN, windows, G_N_ELEMENTS(windows));
+        uint64_t at;
+
+        /* 600 granules are free around the border between two spans, which are in the way of each other. */
+        for (size_t i = 0; i < n; i++) {
+                if (windows[i].start == 24 * TiB)
+                        windows[i].length -= 300 * GRANULE;
+                if (windows[i].start == 24 * TiB + SPAN) {
+                        windows[i].start += 300 * GRANULE;
+                        windows[i].length -= 300 * GRANULE;
+                }
+        }
+        g_assert_cmpint(address_pick(windows, n, 600 * GRANULE, GRANULE, random_u64(), &at), ==, 0);
+        g_assert_cmpuint(at, ==, 24 * TiB + SPAN - 300 * GRANULE);
+        g_assert_cmpint(address_pick(windows, n, 301 * GRANULE, GRANULE, random_u64(), &at), ==, 0);
+        g_assert_null(address_conflict(windows, n, at, 301 * GRANULE));
+        g_assert_cmpint(address_pick(windows, n, 300 * GRANULE, GRANULE, UINT64_MAX, &at), ==, 0);
+        g_assert_cmpuint(at, ==, 24 * TiB + SPAN);
+        g_assert_cmpint(address_pick(windows, n, 601 * GRANULE, GRANULE, random_u64(), &at), ==, -ENOSPC);
+}
+
 static void test_holes_are_found_again(void) {
         AddressRange windows[256];
-        size_t n = fill(GRANULE, windows, G_N_ELEMENTS(windows));
+        size_t n = fill(SPAN, windows, G_N_ELEMENTS(windows));
 
         for (size_t i = 0; i < n; i++) {
                 AddressRange gone = windows[i];
                 uint64_t at;
 
                 windows[i] = windows[n - 1];
-                g_assert_cmpint(address_pick(windows, n - 1, GRANULE, GRANULE, random_u64(), &at), ==, 0);
+                g_assert_cmpint(address_pick(windows, n - 1, SPAN, GRANULE, random_u64(), &at), ==, 0);
                 g_assert_cmpuint(at, ==, gone.start);
-                g_assert_cmpint(address_pick(windows, n - 1, 2 * GRANULE, GRANULE, 0, &at), ==, -ENOSPC);
+                g_assert_cmpint(address_pick(windows, n - 1, GRANULE, GRANULE, random_u64(), &at), ==, 0);
+                g_assert_cmpuint(at - at % SPAN, ==, gone.start);
+                g_assert_cmpint(address_pick(windows, n - 1, SPAN + GRANULE, GRANULE, 0, &at), ==, -ENOSPC);
                 windows[i] = gone;
         }
 }
 
 static void test_every_free_place_of_a_zone_may_be_chosen(void) {
-        static const AddressRange taken[] = { { 22 * TiB, 3 * GRANULE }, { 40 * TiB, 2 * TiB } };
-        uint64_t at, last = 0;
-        unsigned n_places = 0;
+        static const AddressRange taken[] = { { 22 * TiB, 3 * SPAN }, { 40 * TiB, 2 * TiB } };
+        static const struct {
+                uint64_t length;
+                unsigned n;
+        } cases[] = {
+                /* The first zone has 42 spans, and 35 are left. */
+                { SPAN, 35 },
+                { SPAN / 4, 35 * 385 },
+                { GRANULE, 35 * 512 },
+        };
 
-        /* The first zone has 42 places, and 35 are left. Each has its part of all random numbers, none has the taken ones. */
-        for (unsigned i = 0; i <= 1024; i++) {
-                uint64_t random = i == 1024 ? UINT64_MAX : (uint64_t) i << 54;
+        /* Each place has its part of all random numbers, none has the taken ones. */
+        for (size_t k = 0; k < G_N_ELEMENTS(cases); k++) {
+                uint64_t at, last = 0;
+                unsigned n_places = 0;
 
-                g_assert_cmpint(address_pick(taken, G_N_ELEMENTS(taken), GRANULE, GRANULE, random, &at), ==, 0);
-                g_assert_null(address_conflict(taken, G_N_ELEMENTS(taken), at, GRANULE));
-                g_assert_cmpuint(at, >=, last);
-                n_places += at != last;
-                last = at;
+                for (unsigned i = 0; i <= 1 << 17; i++) {
+                        uint64_t random = i == 1 << 17 ? UINT64_MAX : (uint64_t) i << 47;
+
+                        g_assert_cmpint(address_pick(taken, G_N_ELEMENTS(taken), cases[k].length, GRANULE, random, &at),
+                                        ==, 0);
+                        g_assert_null(address_conflict(taken, G_N_ELEMENTS(taken), at, cases[k].length));
+                        g_assert_cmpuint(at, >=, last);
+                        n_places += at != last;
+                        last = at;
+                }
+                g_assert_cmpuint(n_places, ==, cases[k].n);
         }
-        g_assert_cmpuint(n_places, ==, 35);
 }
 
 static void test_stated_addresses_are_checked(void) {
@@ -177,6 +244,8 @@ int main(int argc, char **argv) {
         g_test_add_func("/address/process", test_no_default_collides_with_a_process);
         g_test_add_func("/address/real-processes", test_no_default_collides_with_real_processes);
         g_test_add_func("/address/sizes", test_windows_of_all_sizes_fit);
+        g_test_add_func("/address/tables", test_windows_cost_one_table);
+        g_test_add_func("/address/last", test_last_places_are_used);
         g_test_add_func("/address/holes", test_holes_are_found_again);
         g_test_add_func("/address/random", test_every_free_place_of_a_zone_may_be_chosen);
         g_test_add_func("/address/stated", test_stated_addresses_are_checked);

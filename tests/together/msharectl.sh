@@ -7,19 +7,19 @@ set -u
 # shellcheck source=tests/ctl/check.bash
 . "$(dirname "$0")/../ctl/check.bash"
 
-check 'status' run 0 'mshared [0-9.]+ +Kernel: has mshare, granule 512G +Regions: 0 +Clients: 0 +Page tables: 0B held once, 0B saved +Limits: RegionsMax=[0-9]+ .*LeasesPerUserMax=[0-9]+ .*' '' status
+check 'status' run 0 'mshared [0-9.]+ +Kernel: has mshare, granule 1G +Regions: 0 +Clients: 0 +Page tables: 0B held once, 0B saved +Limits: RegionsMax=[0-9]+ .*LeasesPerUserMax=[0-9]+ .*' '' status
 check 'a limit that is none' run 0 '.* BytesPerUserMax=infinity .*' '' status
 check 'show has it so as well' run 0 'BytesPerUserMax=infinity ' '' show -p BytesPerUserMax
 check 'create' run 0 'Created region pgdata: 300G at 0x[0-9a-f]+\. ' '' create pgdata 300G --mode=0640 --owner=daemon: --label='for "us"'
 check 'list' run 0 'NAME +SIZE +RESIDENT +SHARERS +CLIENTS +TABLES +SAVED +MODE +OWNER +STATE pgdata +300G +[0-9.]+[BKM] +[0-9]+ +0 +[0-9.]+[BKM] +[0-9.]+[BKM] +0640 daemon:daemon ready  1 region listed\. ' ''
-check 'and where' run 0 '.*pgdata .* ready +0x[0-9a-f]+ +512G .*' '' list --addresses
-check 'status of it' run 0 'pgdata - for "us" +State: ready +Window: 512G at .* +Size: 300G, anonymous +Mode: 0640 +Owner: daemon:daemon .*' '' status pgdata
+check 'and where' run 0 '.*pgdata .* ready +0x[0-9a-f]+ +300G .*' '' list --addresses
+check 'status of it' run 0 'pgdata - for "us" +State: ready +Window: 300G at .* +Size: 300G, anonymous +Mode: 0640 +Owner: daemon:daemon .*' '' status pgdata
 check 'in JSON' json 'd["Name"] == "pgdata" and d["Size"] == 300 << 30 and d["Label"] == "for \"us\"" and d["LingerUSec"] == 0' status pgdata --json=short
 check 'every kind of backing but file' sh -ec "for b in anonymous memfd empty; do '$ctl' create -q b 1M --backing=\$b; '$ctl' status b | grep -q \"Size: 1M, \$b\"; '$ctl' remove b; done"
 truncate -s 1M "$out/file"
 check 'and that' run 0 '' '' create -q f 1M --backing=file --file="$out/file"
 check 'all options' run 0 '' '' create -q o 2M --populate --lifetime=while-leased --linger=500ms --hugepages=never --numa=bind:0 --address=0x580000000000
-check 'are there' run 0 '.*Window: 512G at 0x580000000000 .*NUMA: bind:0 .*Lifetime: while-leased, lingers 0\.5s .*' '' status o
+check 'are there' run 0 '.*Window: 1G at 0x580000000000 .*NUMA: bind:0 .*Lifetime: while-leased, lingers 0\.5s .*' '' status o
 echo 1 >"$FAKE_MSHARE_MEM/available"
 for signal in INT TERM; do
         "$ctl" create cancelled 1G --populate 2>"$out/cancelled" </dev/null &
