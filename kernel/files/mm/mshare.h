@@ -145,6 +145,18 @@ static inline unsigned long mshare_pud_slot(const struct mshare_region *region,
 	return (addr >> P4D_SHIFT) - (region->start >> P4D_SHIFT);
 }
 
+/* The entry of @mm for @addr. The tables above it exist. */
+static inline p4d_t *mshare_p4d_offset(struct mm_struct *mm, unsigned long addr)
+{
+	return p4d_offset(pgd_offset(mm, addr), addr);
+}
+
+static inline pud_t *mshare_pud_offset(struct mm_struct *mm, unsigned long addr)
+{
+	return pud_offset(mshare_p4d_offset(mm, addr), addr);
+}
+
+/* mshare.c */
 extern struct workqueue_struct *mshare_wq;
 
 struct mshare_region *mshare_region_create(const char *name,
@@ -152,8 +164,14 @@ struct mshare_region *mshare_region_create(const char *name,
 					   unsigned long end, bool readonly);
 int mshare_alloc_host_pmds(struct mshare_region *region,
 			   struct mm_struct *donor);
+void mshare_free_empty_granules(struct mm_struct *mm, unsigned long range_start,
+				unsigned long range_end);
+void mshare_sharers_changed(struct mshare_region *region);
 bool mshare_hold(struct mshare_region *region);
 void mshare_drop(struct mshare_region *region);
+
+/* mshare_window.c */
+bool mshare_mm_shares(struct mm_struct *mm, struct mshare_region *region);
 int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 		  struct file *file, bool writable,
 		  struct mshare_donation *donation);
@@ -161,6 +179,9 @@ int mshare_detach(struct mm_struct *mm, struct mshare_region *region);
 struct mshare_region *mshare_find_window_of(struct mm_struct *mm,
 					    const char *name,
 					    struct mshare_region *region);
+
+/* mshare_flush.c */
+void mshare_enter_cpus(struct mshare_attach *att);
 
 /* mshare_donate.c */
 int mshare_donate_check(struct mm_struct *mm, unsigned long start,
