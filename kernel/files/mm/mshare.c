@@ -170,7 +170,8 @@ static int mshare_alloc_host_tables(struct mshare_region *region)
 	unsigned long addr, span;
 	p4d_t *p4d;
 
-	for_each_mshare_entry(region, addr, span) {
+	for (addr = region->start; addr < region->end; addr += span) {
+		span = mshare_span(region, addr);
 		p4d = p4d_alloc(host, pgd_offset(host, addr), addr);
 		if (!p4d || !pud_alloc(host, p4d, addr))
 			return -ENOMEM;
@@ -210,7 +211,8 @@ int mshare_alloc_host_pmds(struct mshare_region *region,
 
 	mmap_assert_write_locked(host);
 
-	for_each_mshare_entry(region, addr, span) {
+	for (addr = region->start; addr < region->end; addr += span) {
+		span = mshare_span(region, addr);
 		if (span != PUD_SIZE)
 			continue;
 		if (donor && mshare_has_pmd_table(donor, addr))

@@ -122,13 +122,6 @@ static inline unsigned long mshare_span(const struct mshare_region *region,
 	return mshare_in_whole_unit(region, addr) ? P4D_SIZE : PUD_SIZE;
 }
 
-/* For each entry that links @region in a sharer: its address and its span. */
-#define for_each_mshare_entry(region, addr, span)			\
-	for ((addr) = (region)->start;					\
-	     (addr) < (region)->end &&					\
-	     ((span) = mshare_span(region, addr));			\
-	     (addr) += (span))
-
 /* The mappings that a donor moves into its new region. */
 struct mshare_donation {
 	int nr;				/* VMAs */

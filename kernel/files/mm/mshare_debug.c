@@ -132,7 +132,8 @@ static const char *check_host(struct mshare_region *region)
 	if (pages != host->total_vm)
 		return "the host's total_vm is wrong";
 
-	for_each_mshare_entry(region, addr, span) {
+	for (addr = region->start; addr < region->end; addr += span) {
+		span = mshare_span(region, addr);
 		pgd_t *pgd = pgd_offset(host, addr);
 		p4d_t *p4d;
 
@@ -213,7 +214,8 @@ static const char *check_attach(struct mshare_attach *att)
 	if (!att->linked)
 		goto out;
 
-	for_each_mshare_entry(att->region, addr, span) {
+	for (addr = att->region->start; addr < att->region->end; addr += span) {
+		span = mshare_span(att->region, addr);
 		what = span == P4D_SIZE ? check_p4d(att, addr) :
 					  check_pud(att, addr);
 		if (what)

@@ -618,8 +618,10 @@ void mshare_donate_commit(struct mm_struct *host, struct mm_struct *mm,
 	/* Keep the donor's peak RSS. */
 	update_hiwater_rss(mm);
 
-	for_each_mshare_entry(host->mshare_host, addr, span)
+	for (addr = start; addr < end; addr += span) {
+		span = mshare_span(host->mshare_host, addr);
 		copy_pud_entries(host, mm, addr, addr + span);
+	}
 
 	vma_iter_init(&hvmi, host, start);
 	for (i = 0; i < donation->nr; i++) {

@@ -212,7 +212,8 @@ static int mshare_alloc_slots(struct mm_struct *mm,
 	unsigned long addr, span;
 	p4d_t *p4d;
 
-	for_each_mshare_entry(region, addr, span) {
+	for (addr = region->start; addr < region->end; addr += span) {
+		span = mshare_span(region, addr);
 		p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
 		if (!p4d)
 			return -ENOMEM;
@@ -228,7 +229,8 @@ static bool mshare_slots_empty(struct mm_struct *mm,
 {
 	unsigned long addr, span;
 
-	for_each_mshare_entry(region, addr, span) {
+	for (addr = region->start; addr < region->end; addr += span) {
+		span = mshare_span(region, addr);
 		if (span == P4D_SIZE ? !p4d_none(*mshare_p4d_offset(mm, addr)) :
 				       !pud_none(*mshare_pud_offset(mm, addr)))
 			return false;
@@ -299,7 +301,8 @@ static void mshare_publish_entries(struct mshare_attach *att, pud_t **puds)
 
 	/* This also excludes faults that set other entries of a PUD table. */
 	spin_lock(&mm->page_table_lock);
-	for_each_mshare_entry(att->region, addr, span) {
+	for (addr = att->region->start; addr < att->region->end; addr += span) {
+		span = mshare_span(att->region, addr);
 		if (span == P4D_SIZE)
 			mshare_link_p4d(att, addr, puds);
 		else
@@ -512,7 +515,8 @@ void mshare_unlink_window(struct vm_area_struct *vma)
 	region = att->region;
 
 	spin_lock(&mm->page_table_lock);
-	for_each_mshare_entry(region, addr, span) {
+	for (addr = region->start; addr < region->end; addr += span) {
+		span = mshare_span(region, addr);
 		if (span == P4D_SIZE)
 			p4d_clear(mshare_p4d_offset(mm, addr));
 		else
