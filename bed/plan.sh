@@ -197,7 +197,7 @@ some_selftests() {
                 if awk -v name="$name" '$1 == name && $2 == "-" { found = 1 } END { exit !found }' \
                         "$ROOT/tests/kernel/selftests.list"; then kind=debug; fi
         done
-        selftests "$kind" only --only "$*"
+        selftests "$kind" only --only "$*" ${MSHARE_GEOMETRY:+--geometry "$MSHARE_GEOMETRY"}
 }
 
 some_promises() {

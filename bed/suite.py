@@ -164,6 +164,8 @@ class Boot:
         vm.note(f"    {self.title}")
         guest = vm.Guest(self.machine(), log_path(self.opts.cache))
         env = [tag[4:] for program in self.programs for tag in program.tags if tag.startswith("env=")]
+        if self.opts.geometry:
+            env.append("MSHARE_GEOMETRY=" + self.opts.geometry)
         exports = "".join(f"export {pair}\n" for pair in env)
         lines = "".join(f"{program.name} {program.limit}\n" for program in self.programs)
         guest.put("cmd", f"{exports}exec /tests/suite <<'EOF'\n{lines}EOF\n")
@@ -212,6 +214,7 @@ def parse() -> argparse.Namespace:
     ap.add_argument("--la57", type=on_off)
     ap.add_argument("--patched", choices=("yes", "no"), required=True)
     ap.add_argument("--which", choices=("shared", "tables", "rest", "alone", "only"), required=True)
+    ap.add_argument("--geometry", choices=("unit", "mixed"), help="how the tests' regions are linked, if not by 1 GiB")
     ap.add_argument("--coverage")
     ap.add_argument("--only", default="", help="names of programs, with blanks between them")
     return ap.parse_args()
@@ -232,6 +235,8 @@ def main() -> int:
         title += f", pti{words[opts.pti]}"
     if opts.la57 is not None:
         title += f", la57{words[opts.la57]}"
+    if opts.geometry:
+        title += f", geometry {opts.geometry}"
 
     boots = []
     if opts.which in ("alone", "only"):

@@ -5,17 +5,15 @@
 guests_need() { need_packages 'run the guests' qemu-system-x86 python3 perl; }
 
 plan_guests() {
-        local kind corner script
+        local kind script
         plan rootfs 'the systemd guest' 60 rootfs
         plan debug-all 'kernel selftests on debug, pti off, la57 on' 600 selftests debug shared --pti off --la57 on
         after debug-kernel
-        # The other corners are for what depends on these settings.
-        for corner in 'on on' 'on off' 'off off'; do
-                plan "debug-pti-${corner% *}-la57-${corner#* }" \
-                        "kernel selftests of page tables on debug, pti ${corner% *}, la57 ${corner#* }" 300 \
-                        selftests debug tables --pti "${corner% *}" --la57 "${corner#* }"
-                after debug-kernel
-        done
+        # The other corners are for what depends on these settings. Two of them link
+        # the tests' regions in another way than by 1 GiB.
+        plan_corner on on --geometry unit
+        plan_corner on off --geometry mixed
+        plan_corner off off
         for script in "$ROOT"/tests/guest/*.sh; do
                 script=${script##*/}
                 # Those that are for --long alone count nothing here.
@@ -36,6 +34,15 @@ plan_guests() {
         after mshare-kernel debug-kernel
         plan mbox 'the patch series as one mbox' 30 series_is_tree
         after mshare-kernel
+}
+
+# plan_corner PTI LA57 SWITCHES...
+plan_corner() {
+        local pti=$1 la57=$2
+        shift 2
+        plan "debug-pti-$pti-la57-$la57" "kernel selftests of page tables on debug, pti $pti, la57 $la57" 300 \
+                selftests debug tables --pti "$pti" --la57 "$la57" "$@"
+        after debug-kernel
 }
 
 plan_kernels() {
@@ -335,7 +342,7 @@ coverage() {
 # What continuous integration has no time for. The fuzzing's four halves are a
 # million operations.
 plan_long() {
-        local corner name release
+        local corner geometry name release
         plan tlb-model 'the TLB protocol, large models' 600 bed_script build-run/clang/tests/kernel/model/tlb-model --long
         plan counts 'faults, bytes and instructions against those recorded' 150 check counts 'as in doc/results' "$ROOT/run" bench --check
         after mshare-kernel
@@ -345,6 +352,10 @@ plan_long() {
                 plan "rest-pti-${corner% *}-la57-${corner#* }" \
                         "the other kernel selftests on debug, pti ${corner% *}, la57 ${corner#* }" 240 \
                         selftests debug rest --pti "${corner% *}" --la57 "${corner#* }"
+        done
+        for geometry in unit mixed; do
+                plan "geometry-$geometry" "kernel selftests on debug, geometry $geometry" 600 \
+                        selftests debug shared --pti off --la57 on --geometry $geometry
         done
         plan off-kernel 'the kernel with mshare switched off' "$(built off 360)" build_kind off
         plan coverage-kernel 'the kernel that counts the lines it executes' "$(built coverage 480)" build_kind coverage
