@@ -664,8 +664,18 @@ static long tlb_interrupts(int cpu)
 	return n;
 }
 
+/*
+ * Reclaim passes over a page that is still being written.  The counters of the
+ * CPUs have to be added up first.
+ */
+static bool under_writeback(void)
+{
+	spew("/proc/sys/vm/stat_refresh", "1");
+	return vmstat_count("nr_writeback") > 0;
+}
+
 /* And so does the end of a batch of reclaim's. */
-TEST_F(mshare, reclaim_spares_cpus_without_sharers)
+TEST_F_TIMEOUT(mshare, reclaim_spares_cpus_without_sharers, 120)
 {
 	/* Some of them are always on their way to a list, out of reach. */
 	const size_t len = 64 * PAGE;
@@ -691,6 +701,7 @@ TEST_F(mshare, reclaim_spares_cpus_without_sharers)
 		for (off = 0; off < len; off += PAGE)
 			ASSERT_EQ(0, probe_store(at + off, i));
 		ASSERT_EQ(0, do_madvise(at, len, MADV_PAGEOUT));
+		ASSERT_TRUE(WAIT_FOR(!under_writeback(), 20000));
 	}
 	asked = tlb_interrupts(s.cpu[1]) - asked;
 	out = vmstat_count("pswpout") - out;
