@@ -162,7 +162,7 @@ static void test_kernel_refuses(void) {
                 { "17", "already has something mapped", EEXIST },
                 { "2", "was removed", ENOENT },
                 { "13", "by the descriptor", EACCES },
-                { "12", "Cannot allocate memory", ENOMEM },
+                { "12", "64 windows", ENOMEM },
         };
         static const struct refusal by_name[] = {
                 { "38", "CONFIG_MSHARE", ENOSYS },
@@ -172,7 +172,7 @@ static void test_kernel_refuses(void) {
                 { "1", "filter", EPERM },
                 { "30", "ReadWritePaths=/sys/fs/mshare", EROFS },
                 { "13", "read and write", EACCES },
-                { "12", "Cannot allocate memory", ENOMEM },
+                { "12", "64 windows", ENOMEM },
         };
 
         assert_refusals("FAKE_MMAP_ERRNO", by_descriptor, G_N_ELEMENTS(by_descriptor));
