@@ -25,6 +25,7 @@ struct Creation {
         Answer *removed; /* to the call that has cancelled it */
         Actor by;
         bool charged;
+        bool address_chosen; /* by the broker, not by the caller */
 };
 
 void creation_free(Creation *c) {
@@ -86,7 +87,14 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
         }
         switch (res->stage) {
         case DONOR_RANGE:
-                if (res->error == EEXIST || res->error == EPERM)
+                if ((res->error == EEXIST || res->error == EPERM) && region->creation->address_chosen)
+                        (void) sd_bus_error_setf(
+                                error, ERROR_ADDRESS_IN_USE,
+                                "Address %#" PRIx64 ", which the broker chose for a window of %" PRIu64
+                                " bytes, is in use in the process that makes the region; try again for "
+                                "another address, or set 'address'",
+                                record->address, record->length);
+                else if (res->error == EEXIST || res->error == EPERM)
                         (void) sd_bus_error_setf(error, ERROR_ADDRESS_IN_USE,
                                                  "Address %#" PRIx64 " with %" PRIu64
                                                  " bytes is where ordinary processes have mappings of their own; leave "
@@ -319,7 +327,7 @@ int creation_start(Region *region, Call *call, const CreateRequest *request) {
                 users_discharge(&m->users, call_identity(call)->uid, LIMIT_USER_PENDING, 1);
                 return -ENOMEM;
         }
-        *c = (Creation){ .region = region, .charged = true };
+        *c = (Creation){ .region = region, .charged = true, .address_chosen = !request->address_set };
         call_actor(call, &c->by);
         region->creation = c;
         /* Before the kernel knows the name, so that the broker recognizes the region after a crash. */

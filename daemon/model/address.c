@@ -18,7 +18,8 @@
  *                         0.75 TiB), the shadow of AddressSanitizer (up to 16 TiB)
  *   5.33 to 21.33 TiB     mmap base (growing down from there) of a process with an unlimited stack
  *   42.67 to 58.67 TiB    the mmap base of the legacy layout, growing up
- *   85.33 to 101.33 TiB   position-independent executables, and their heap after them
+ *   80 to 84 TiB          the heap of AddressSanitizer of gcc 14 and clang 17, and its tables just above
+ *   85.33 to 101.33 TiB   position-independent executables, and their heap after them; the older AddressSanitizer's heap
  *   112 to 128 TiB        mmap base (growing down from there), vdso, stack
  *
  * What lies between the second and the third is free in every process. Next best is what a legacy layout reaches only with
@@ -28,7 +29,7 @@ static const struct {
         uint64_t start, end;
 } zones[] = {
         { 43 * TiB / 2, 85 * TiB / 2 },
-        { 63 * TiB, 85 * TiB },
+        { 63 * TiB, 80 * TiB },
         { 207 * TiB / 2, 108 * TiB },
 };
 

@@ -96,8 +96,8 @@ def test_addresses_are_not_found_out_by_trying(env):
     for address in (44 * TiB, 44 * TiB + GRANULE):
         said.add(refuses("AccessDenied", stranger.create, "s", 4096, 0o600, address=address).message)
     equal(len(said), 1)
-    root.create("all", 22 * TiB, backing="empty")
-    refuses("AccessDenied", stranger.create, "s", 22 * TiB, 0o600)
+    root.create("all", 21 * TiB, backing="empty")
+    refuses("AccessDenied", stranger.create, "s", 21 * TiB, 0o600)
     # A caller that may create regions gets the reason why an address is refused.
     env.allow("org.mshare1.create-region")
     refuses("AddressInUse", stranger.create, "s", 4096, 0o600, address=44 * TiB, contains="another region")

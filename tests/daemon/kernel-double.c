@@ -23,6 +23,7 @@
  *   hold          if there: attach() waits until it has gone
  *   hold-open     if there: the daemon's open() of a region for writing makes "held" and waits until this has gone
  *   attached      if there: attach() appends address and length to it
+ *   taken         START-END of addresses where a donor has a mapping of its own
  *   unsupported   if there: this kernel has no mshare
  */
 static const char *test_root(void) {
@@ -57,6 +58,20 @@ int openat64(int dirfd, const char *path, int flags, ...) {
                         (void) usleep(10000);
         }
         return (int) syscall(SYS_openat, dirfd, path, flags, mode);
+}
+
+/* Runs before main(), so that a donor finds its addresses taken. */
+__attribute__((constructor)) static void take_addresses(int argc, char **argv) {
+        _cleanup_(closep) int root = open_root();
+        _cleanup_(freep) char *text = NULL;
+        uint64_t start, end;
+
+        if (argc < 2 || !streq(argv[1], "--donor") || root < 0 || read_file(root, "taken", 64, &text, NULL) < 0)
+                return;
+        if (sscanf(text, "%" SCNx64 "-%" SCNx64, &start, &end) != 2 ||
+            mmap((void *) (uintptr_t) start, end - start, PROT_NONE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED)
+                abort();
 }
 
 static const char *double_root(void) {
