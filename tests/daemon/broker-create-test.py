@@ -230,6 +230,24 @@ def test_the_address_space_is_a_limit(env):
     equal(sorted(root.list()), ["a", "b", "c", "d"])
 
 
+def test_an_error_says_whose_address_it_was(env):
+    env.start()
+    root = env.client(0)
+    # Only the process that makes the region has something there.
+    with open(env.kernel + "/taken", "w") as f:
+        f.write("%#x-%#x\n" % (20 * TiB, 80 * TiB))
+    for size in (4096, GRANULE + 1):
+        e = refuses("AddressInUse", root.create, "r", size, backing="empty",
+                    contains=("which the broker chose", "try again", "set 'address'"))
+        assert "leave 'address' away" not in e.message, e.message
+    e = refuses("AddressInUse", root.create, "r", backing="empty", address=44 * TiB,
+                contains=("%#x" % (44 * TiB), "leave 'address' away"))
+    assert "the broker chose" not in e.message, e.message
+    equal(root.list(), {})
+    os.unlink(env.kernel + "/taken")
+    root.create("r", backing="empty")
+
+
 def test_what_cannot_be_written_down_is_not_made(env):
     env.start()
     root = env.client(0)
