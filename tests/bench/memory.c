@@ -30,10 +30,12 @@ static bool is_region(const char *kind) {
 
 static char *make_buffer(const char *kind, size_t size) {
         int flags = MAP_SHARED | MAP_ANONYMOUS;
+        size_t g;
         char *p = NULL;
 
         if (is_region(kind)) {
-                if (mshare("bench", REGION_ADDRESS, granule(), O_CREAT | O_EXCL | O_RDWR, 0600) < 0)
+                g = granule();
+                if (mshare("bench", REGION_ADDRESS, (size + g - 1) / g * g, O_CREAT | O_EXCL | O_RDWR, 0600) < 0)
                         err(1, "mshare");
                 p = REGION_ADDRESS;
                 flags |= MAP_FIXED;

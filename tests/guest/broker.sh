@@ -334,7 +334,7 @@ import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-where, length = 60 << 40, 1 << 39
+where, length = 60 << 40, 1 << 30
 assert libc.mmap(where, 4096, 3, 0x32, -1, 0) == where  # private, anonymous, fixed
 ctypes.memmove(where, b"kept", 5)
 os.umask(0)

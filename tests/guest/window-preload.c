@@ -22,29 +22,26 @@
 #include <unistd.h>
 
 #define NR_MSHARE 548
-/* Far from programs, libraries and stacks. */
-#define GRANULES_BELOW 100
+/* Far from programs, libraries and stacks. The window fills what one upper entry spans, and a part of the next. */
+#define WINDOW_ADDRESS (50UL << 40)
+#define WINDOW_SIZE (600UL << 30)
 #define BIG (256UL * 1024)
 
 static char *window;
-static size_t window_size;
 static bool inside;
 static _Atomic size_t used;
 
 __attribute__((constructor)) static void attach(void) {
         const char *name = getenv("MSHARE_WINDOW");
-        FILE *file;
 
         if (!name)
                 return;
-        file = fopen("/proc/sys/vm/mshare_size", "re");
-        if (!file || fscanf(file, "%zu", &window_size) != 1) {
+        if (access("/proc/sys/vm/mshare_size", F_OK) < 0) {
                 fprintf(stderr, "window-preload: no mshare here\n");
                 _exit(125);
         }
-        fclose(file);
-        window = (char *) (GRANULES_BELOW * window_size);
-        if (syscall(NR_MSHARE, name, window, window_size, O_CREAT | O_RDWR, 0666) < 0) {
+        window = (char *) WINDOW_ADDRESS;
+        if (syscall(NR_MSHARE, name, window, WINDOW_SIZE, O_CREAT | O_RDWR, 0666) < 0) {
                 /* Some stressors change their limits or their root first. */
                 fprintf(stderr, "window-preload: %m\n");
                 window = NULL;
@@ -63,10 +60,10 @@ __attribute__((visibility("default"))) void *mmap(void *addr, size_t len, int pr
         size_t at;
         void *p;
 
-        if (inside && !addr && (flags & MAP_ANONYMOUS) && !(flags & elsewhere) && len >= BIG && len < window_size / 64) {
+        if (inside && !addr && (flags & MAP_ANONYMOUS) && !(flags & elsewhere) && len >= BIG && len < WINDOW_SIZE / 64) {
                 /* Each process begins somewhere else; where it is taken the kernel looks elsewhere. */
-                at = atomic_fetch_add(&used, len) + (size_t) getpid() % 4096 * (window_size / 8192);
-                at = at % (window_size - len) & ~(size_t) 4095;
+                at = atomic_fetch_add(&used, len) + (size_t) getpid() % 4096 * (WINDOW_SIZE / 8192);
+                at = at % (WINDOW_SIZE - len) & ~(size_t) 4095;
                 p = raw_mmap(window + at, len, prot, flags, fd, offset);
                 if (p != MAP_FAILED)
                         return p;
