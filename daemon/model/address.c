@@ -72,8 +72,7 @@ static uint64_t next_window(const AddressRange *ranges, size_t n, uint64_t at, u
 
 /*
  * The free place with that number (from 0) in [start, end), or, if there are not so many, their number. Places are
- * multiples of align. It takes a look at all ranges for each of them, and none for each place: with a small granule
- * there may be 20000 places.
+ * multiples of align. It looks at all ranges once for each gap, not for each place: of places of 1 GiB there are 20000.
  */
 static bool find_place(const AddressRange *ranges, size_t n, uint64_t length, uint64_t align, uint64_t start,
                        uint64_t end, uint64_t number, uint64_t *ret) {
