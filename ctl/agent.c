@@ -12,7 +12,7 @@
 /* How long to wait for it to register itself. Without it polkit merely says no. */
 #define REGISTER_TIMEOUT_MSEC 5000
 
-void agent_open(struct agent *agent, bool wanted) {
+void agent_open(Agent *agent, bool wanted) {
         struct pollfd p;
         char number[16];
         int fds[2];
@@ -45,7 +45,7 @@ void agent_open(struct agent *agent, bool wanted) {
         agent->pid = pid;
 }
 
-void agent_close(struct agent *agent) {
+void agent_close(Agent *agent) {
         if (agent->pid <= 0)
                 return;
 

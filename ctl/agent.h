@@ -5,12 +5,12 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-struct agent {
+typedef struct Agent {
         pid_t pid;
-};
+} Agent;
 
 #define AGENT_NONE                                                                                                     \
-        (struct agent) {                                                                                               \
+        (Agent) {                                                                                                      \
                 .pid = 0                                                                                               \
         }
 
@@ -18,7 +18,7 @@ struct agent {
  * Where polkit may ask for a password but no desktop shows its question, ask on this terminal, with
  * pkttyagent(1). Nothing happens without a terminal, for root, or if the user wants no question.
  */
-void agent_open(struct agent *agent, bool wanted);
-void agent_close(struct agent *agent);
+void agent_open(Agent *agent, bool wanted);
+void agent_close(Agent *agent);
 
 #endif

@@ -12,7 +12,7 @@
 
 static const struct {
         const char *name;
-        enum exit_status status;
+        ExitStatus status;
 } error_statuses[] = {
         { ERROR_NO_SUCH_REGION, STATUS_NO_REGION },
         { ERROR_KERNEL_UNSUPPORTED, STATUS_UNSUPPORTED },
@@ -40,7 +40,7 @@ int bus_message_failed(const char *what, int r) {
         return STATUS_FAILED;
 }
 
-int bus_connect(const struct arguments *a, sd_bus **ret) {
+int bus_connect(const Arguments *a, sd_bus **ret) {
         int r;
 
         if (a->host)
@@ -69,7 +69,7 @@ int bus_new_call(sd_bus *bus, const char *method, sd_bus_message **ret) {
 }
 
 int bus_call_failed(const char *what, const sd_bus_error *error, int r) {
-        enum exit_status status = STATUS_FAILED;
+        ExitStatus status = STATUS_FAILED;
         size_t i;
 
         for (i = 0; error->name && i < ELEMENTSOF(error_statuses); i++)
@@ -92,10 +92,10 @@ int bus_call_failed(const char *what, const sd_bus_error *error, int r) {
         return status;
 }
 
-int bus_call(sd_bus *bus, sd_bus_message *m, bool action, const struct arguments *a, const char *what,
+int bus_call(sd_bus *bus, sd_bus_message *m, bool action, const Arguments *a, const char *what,
              sd_bus_message **reply) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        _cleanup_(agent_close) struct agent agent = AGENT_NONE;
+        _cleanup_(agent_close) Agent agent = AGENT_NONE;
         int r;
 
         if (action) {
@@ -109,7 +109,7 @@ int bus_call(sd_bus *bus, sd_bus_message *m, bool action, const struct arguments
         return r < 0 ? bus_call_failed(what, &error, r) : STATUS_OK;
 }
 
-int bus_region_path(sd_bus *bus, const char *name, const struct arguments *a, const char *what, char **ret) {
+int bus_region_path(sd_bus *bus, const char *name, const Arguments *a, const char *what, char **ret) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         const char *path;
         int r;

@@ -10,7 +10,7 @@
 /* These print errors, which start with "what", and return an exit status. */
 
 /* Connects to the system bus of this machine, or of the one that --host= or --machine= names. */
-int bus_connect(const struct arguments *a, sd_bus **ret);
+int bus_connect(const Arguments *a, sd_bus **ret);
 
 /* A new call to the manager object, for the caller to fill and pass to bus_call(). */
 int bus_new_call(sd_bus *bus, const char *method, sd_bus_message **ret);
@@ -19,11 +19,10 @@ int bus_new_call(sd_bus *bus, const char *method, sd_bus_message **ret);
  * Sends the message and waits for the answer; reply may be NULL. An action may need an administrator's password: then polkit may
  * ask for it, and there is no time limit unless the broker hangs.
  */
-int bus_call(sd_bus *bus, sd_bus_message *m, bool action, const struct arguments *a, const char *what,
-             sd_bus_message **reply);
+int bus_call(sd_bus *bus, sd_bus_message *m, bool action, const Arguments *a, const char *what, sd_bus_message **reply);
 
 /* Asks the broker for the path of the region's object. */
-int bus_region_path(sd_bus *bus, const char *name, const struct arguments *a, const char *what, char **ret);
+int bus_region_path(sd_bus *bus, const char *name, const Arguments *a, const char *what, char **ret);
 
 /* A call that failed with this error or, where it has none, errno. */
 int bus_call_failed(const char *what, const sd_bus_error *error, int r);

@@ -13,21 +13,21 @@
 /* The time between an answer to a ping and the next ping. */
 #define PING_INTERVAL_USEC (5 * UINT64_C(1000000))
 
-struct call {
+typedef struct Call {
         sd_bus *bus;
         sd_event *event;
         sd_event_source *timer;
         sd_bus_slot *ping;
-        const struct call_watch *watch;
+        const CallWatch *watch;
         sd_bus_message *reply;
         sd_bus_error *error;
         int signal;
         bool done;
         int result;
-};
+} Call;
 
 /* Not sd_event_exit(), which closes the bus as well. */
-static int finish(struct call *c, int result) {
+static int finish(Call *c, int result) {
         c->done = true;
         c->result = result;
         return 0;
@@ -35,7 +35,7 @@ static int finish(struct call *c, int result) {
 
 static int on_pong(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const sd_bus_error *e = sd_bus_message_get_error(m);
-        struct call *c = userdata;
+        Call *c = userdata;
         int r;
 
         c->ping = sd_bus_slot_unref(c->ping);
@@ -53,7 +53,7 @@ static int on_pong(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
 static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        struct call *c = userdata;
+        Call *c = userdata;
         int r;
 
         r = sd_bus_message_new_method_call(c->bus, &m, BUS_NAME, BUS_PATH, "org.freedesktop.DBus.Peer", "Ping");
@@ -63,7 +63,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
 }
 
 static int on_reply(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        struct call *c = userdata;
+        Call *c = userdata;
         int r = 0;
 
         if (sd_bus_message_is_method_error(m, NULL)) {
@@ -80,7 +80,7 @@ static int on_reply(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 }
 
 static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata) {
-        struct call *c = userdata;
+        Call *c = userdata;
         int r;
 
         if (c->signal != 0)
@@ -90,7 +90,7 @@ static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void
         return r < 0 ? finish(c, r) : 0;
 }
 
-static int add_signals(struct call *c, sigset_t *ret_old) {
+static int add_signals(Call *c, sigset_t *ret_old) {
         sigset_t mask;
         int r;
 
@@ -102,12 +102,12 @@ static int add_signals(struct call *c, sigset_t *ret_old) {
         return r < 0 ? r : sd_event_add_signal(c->event, NULL, SIGTERM, on_signal, c);
 }
 
-int call_and_wait(sd_bus *bus, sd_bus_message *m, const struct call_watch *watch, int *ret_signal, sd_bus_error *error,
+int call_and_wait(sd_bus *bus, sd_bus_message *m, const CallWatch *watch, int *ret_signal, sd_bus_error *error,
                   sd_bus_message **reply) {
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         _cleanup_(sd_event_source_unrefp) sd_event_source *timer = NULL;
         _cleanup_(sd_bus_slot_unrefp) sd_bus_slot *slot = NULL;
-        struct call c = { .bus = bus, .watch = watch, .error = error };
+        Call c = { .bus = bus, .watch = watch, .error = error };
         sigset_t old;
         int r;
 

@@ -20,7 +20,7 @@ static uint64_t usec_now(clockid_t clock) {
         return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
 }
 
-static void show(struct creation *c, double progress) {
+static void show(Creation *c, double progress) {
         uint64_t now = usec_now(CLOCK_MONOTONIC);
         double rate = 0;
         char buf[128];
@@ -36,9 +36,9 @@ static void show(struct creation *c, double progress) {
 }
 
 static int on_properties(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        _cleanup_(properties_done) struct properties p = {};
-        struct creation *c = userdata;
-        const struct property *progress;
+        _cleanup_(properties_done) Properties p = {};
+        Creation *c = userdata;
+        const Property *progress;
         const char *interface;
 
         if (sd_bus_message_read(m, "s", &interface) < 0 || properties_read(m, &p) < 0)
@@ -62,7 +62,7 @@ static int remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
 static int on_interrupt(sd_bus *bus, void *userdata) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(freep) char *path = NULL, *state = NULL;
-        struct creation *c = userdata;
+        Creation *c = userdata;
         uint64_t created = 0;
 
         if (sd_bus_path_encode(BUS_REGION_PATH, c->name, &path) < 0)
@@ -80,12 +80,12 @@ static int on_interrupt(sd_bus *bus, void *userdata) {
         return 0;
 }
 
-int creation_run(struct creation *c, sd_bus *bus, sd_bus_message *m, const struct arguments *a, const char *what,
-                 int *ret_signal, sd_bus_message **reply) {
-        const struct call_watch watch = { .interrupt = on_interrupt, .userdata = c };
+int creation_run(Creation *c, sd_bus *bus, sd_bus_message *m, const Arguments *a, const char *what, int *ret_signal,
+                 sd_bus_message **reply) {
+        const CallWatch watch = { .interrupt = on_interrupt, .userdata = c };
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL, ignored = SD_BUS_ERROR_NULL;
         _cleanup_(sd_bus_slot_unrefp) sd_bus_slot *slot = NULL;
-        _cleanup_(agent_close) struct agent agent = AGENT_NONE;
+        _cleanup_(agent_close) Agent agent = AGENT_NONE;
         _cleanup_(freep) char *path = NULL;
         int r;
 

@@ -5,7 +5,7 @@
 #include "msharectl.h"
 
 /* What is being created, for as long as the call lasts. */
-struct creation {
+typedef struct Creation {
         const char *name;
         uint64_t size; /* bytes */
         uint64_t began_usec; /* by CLOCK_REALTIME */
@@ -14,13 +14,13 @@ struct creation {
         bool shown;
         uint64_t first_usec; /* of progress, by CLOCK_MONOTONIC; 0: none yet */
         double first;
-};
+} Creation;
 
 /*
  * Sends the call that creates the region and waits for the answer, with progress on the terminal. Ctrl-C or SIGTERM cancels: then
  * nothing is left of the region, and *ret_signal is the signal. Prints errors; returns an exit status.
  */
-int creation_run(struct creation *c, sd_bus *bus, sd_bus_message *m, const struct arguments *a, const char *what,
-                 int *ret_signal, sd_bus_message **reply);
+int creation_run(Creation *c, sd_bus *bus, sd_bus_message *m, const Arguments *a, const char *what, int *ret_signal,
+                 sd_bus_message **reply);
 
 #endif

@@ -36,7 +36,7 @@ char *json_string(const char *s) {
         return buf;
 }
 
-void json_print_object(FILE *f, enum json_mode mode, unsigned int depth, const struct json_member *members, size_t n) {
+void json_print_object(FILE *f, JsonMode mode, unsigned int depth, const JsonMember *members, size_t n) {
         const char *separator = mode == JSON_PRETTY ? " : " : ":";
         int indent = mode == JSON_PRETTY ? (int) (depth + 1) * INDENT : 0;
         size_t i;

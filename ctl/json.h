@@ -4,22 +4,22 @@
 
 #include <stdio.h>
 
-enum json_mode {
+typedef enum JsonMode {
         JSON_OFF,
         JSON_SHORT, /* one line */
         JSON_PRETTY, /* indented */
-};
+} JsonMode;
 
 /* A name and its value, which is encoded already. */
-struct json_member {
+typedef struct JsonMember {
         const char *key;
         const char *value;
-};
+} JsonMember;
 
 /* The string as a JSON string, quotes included, to be freed; NULL when out of memory. s must be UTF-8. */
 char *json_string(const char *s);
 
 /* One object, without a line feed at its end; depth counts the objects and arrays around it. */
-void json_print_object(FILE *f, enum json_mode mode, unsigned int depth, const struct json_member *members, size_t n);
+void json_print_object(FILE *f, JsonMode mode, unsigned int depth, const JsonMember *members, size_t n);
 
 #endif

@@ -8,8 +8,8 @@
 #include "options.h"
 #include "util.h"
 
-static int verb_help(const struct arguments *a) {
-        const struct verb *verb = NULL;
+static int verb_help(const Arguments *a) {
+        const Verb *verb = NULL;
 
         if (a->n_names > 0) {
                 verb = verb_find(a->names[0]);
@@ -22,7 +22,7 @@ static int verb_help(const struct arguments *a) {
         return STATUS_OK;
 }
 
-const struct verb verbs[] = {
+const Verb verbs[] = {
         { "list", "", "List regions (the default command)", 0, 0, false, verb_list },
         { "status", "[NAME...]", "Show the broker, or regions", 0, -1, false, verb_status },
         { "show", "[NAME...]", "Show properties, for programs", 0, -1, false, verb_show },
@@ -58,8 +58,8 @@ void complain(const char *format, ...) {
 }
 
 int main(int argc, char *argv[]) {
-        _cleanup_(arguments_done) struct arguments a = { .pager = true, .legend = true, .ask_password = true };
-        const struct verb *verb = NULL;
+        _cleanup_(arguments_done) Arguments a = { .pager = true, .legend = true, .ask_password = true };
+        const Verb *verb = NULL;
         int status;
 
         (void) setlocale(LC_ALL, "");

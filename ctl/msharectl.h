@@ -9,7 +9,7 @@
 #include "json.h"
 
 /* Documented in msharectl(1): scripts rely on them. */
-enum exit_status {
+typedef enum ExitStatus {
         STATUS_OK = 0,
         STATUS_FAILED = 1,
         STATUS_USAGE = 2,
@@ -21,11 +21,11 @@ enum exit_status {
         STATUS_RUN_FAILED = 125,
         STATUS_RUN_CANNOT = 126,
         STATUS_RUN_NOT_FOUND = 127,
-};
+} ExitStatus;
 
 /* The command line, as parsed; strings point into argv. */
-struct arguments {
-        enum json_mode json;
+typedef struct Arguments {
+        JsonMode json;
         bool pager, legend, ask_password, quiet;
 
         char **names; /* the verb's arguments */
@@ -38,24 +38,24 @@ struct arguments {
         bool populate, force, batch, addresses, sharers, value, help, version;
         const char **properties; /* those that were asked for; none: all */
         size_t n_properties;
-};
+} Arguments;
 
 /* The verbs: each prints its own errors and returns the exit status. */
-int verb_check(const struct arguments *a);
-int verb_chmod(const struct arguments *a);
-int verb_chown(const struct arguments *a);
-int verb_clients(const struct arguments *a);
-int verb_create(const struct arguments *a);
-int verb_list(const struct arguments *a);
-int verb_maps(const struct arguments *a);
-int verb_metrics(const struct arguments *a);
-int verb_monitor(const struct arguments *a);
-int verb_remove(const struct arguments *a);
-int verb_resize(const struct arguments *a);
-int verb_run(const struct arguments *a);
-int verb_show(const struct arguments *a);
-int verb_status(const struct arguments *a);
-int verb_top(const struct arguments *a);
+int verb_check(const Arguments *a);
+int verb_chmod(const Arguments *a);
+int verb_chown(const Arguments *a);
+int verb_clients(const Arguments *a);
+int verb_create(const Arguments *a);
+int verb_list(const Arguments *a);
+int verb_maps(const Arguments *a);
+int verb_metrics(const Arguments *a);
+int verb_monitor(const Arguments *a);
+int verb_remove(const Arguments *a);
+int verb_resize(const Arguments *a);
+int verb_run(const Arguments *a);
+int verb_show(const Arguments *a);
+int verb_status(const Arguments *a);
+int verb_top(const Arguments *a);
 
 /* "msharectl: " and a sentence on stderr. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

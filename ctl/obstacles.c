@@ -16,16 +16,16 @@
 /* What attaches by name. Otherwise the library maps the descriptor that the broker has opened. */
 #define FALLBACK "only if the broker or the kernel is too old to attach regions by descriptor"
 
-void obstacles_done(struct obstacles *o) {
+void obstacles_done(Obstacles *o) {
         size_t i;
 
         for (i = 0; i < o->n; i++)
                 free(o->list[i]);
         free(o->list);
-        *o = (struct obstacles){};
+        *o = (Obstacles){};
 }
 
-static int _printf_(2, 3) add(struct obstacles *o, const char *format, ...) {
+static int _printf_(2, 3) add(Obstacles *o, const char *format, ...) {
         char *text, **list;
         va_list ap;
         int r;
@@ -45,7 +45,7 @@ static int _printf_(2, 3) add(struct obstacles *o, const char *format, ...) {
         return 0;
 }
 
-static bool has_library(const struct mappings *m, const char *name) {
+static bool has_library(const Mappings *m, const char *name) {
         const char *slash;
         size_t i;
 
@@ -57,8 +57,8 @@ static bool has_library(const struct mappings *m, const char *name) {
         return false;
 }
 
-const struct mapping *largest_outside(const struct mappings *m, uint64_t min_size) {
-        const struct mapping *best = NULL;
+const Mapping *largest_outside(const Mappings *m, uint64_t min_size) {
+        const Mapping *best = NULL;
         uint64_t size, most = 0;
         size_t i;
 
@@ -72,7 +72,7 @@ const struct mapping *largest_outside(const struct mappings *m, uint64_t min_siz
         return best;
 }
 
-static bool in_group(const struct process *p, gid_t gid) {
+static bool in_group(const Process *p, gid_t gid) {
         size_t i;
 
         if (p->gid == gid)
@@ -84,7 +84,7 @@ static bool in_group(const struct process *p, gid_t gid) {
 }
 
 /* The access list beside the mode. As with all POSIX access lists, one group that admits is enough. */
-static bool acl_admits(const struct process *p, const char *acl) {
+static bool acl_admits(const Process *p, const char *acl) {
         unsigned int id, access;
         char kind[8];
         int n = 0;
@@ -96,13 +96,13 @@ static bool acl_admits(const struct process *p, const char *acl) {
 }
 
 /* Reading and writing, by the class that matches first. */
-static bool mode_admits(const struct process *p, const struct target *t) {
+static bool mode_admits(const Process *p, const Target *t) {
         unsigned int shift = p->uid == t->uid ? 6 : in_group(p, t->gid) ? 3 : 0;
 
         return p->uid == 0 || ((t->mode >> shift) & 6) == 6;
 }
 
-static int find_region_obstacles(const struct process *p, const struct target *t, struct obstacles *o) {
+static int find_region_obstacles(const Process *p, const Target *t, Obstacles *o) {
         char user[64], owner[64];
 
         if (t->unusable)
@@ -124,8 +124,7 @@ static int find_region_obstacles(const struct process *p, const struct target *t
         return 0;
 }
 
-static int find_preload_obstacles(const struct process *p, const struct mappings *m, const struct target *t,
-                                  struct obstacles *o) {
+static int find_preload_obstacles(const Process *p, const Mappings *m, const Target *t, Obstacles *o) {
         if (!has_library(m, PRELOAD))
                 return has_library(m, "libmshare.so")
                                ? 0
@@ -141,9 +140,8 @@ static int find_preload_obstacles(const struct process *p, const struct mappings
         return 0;
 }
 
-static int find_memory_obstacles(const struct mappings *m, const struct target *t, uint64_t min_size,
-                                 struct obstacles *o) {
-        const struct mapping *largest = largest_outside(m, 1);
+static int find_memory_obstacles(const Mappings *m, const Target *t, uint64_t min_size, Obstacles *o) {
+        const Mapping *largest = largest_outside(m, 1);
         char b1[BYTES_MAX], b2[BYTES_MAX];
         uint64_t size;
 
@@ -166,7 +164,7 @@ static int find_memory_obstacles(const struct mappings *m, const struct target *
         return 0;
 }
 
-static int find_kernel_obstacles(const struct process *p, const struct target *t, struct obstacles *o) {
+static int find_kernel_obstacles(const Process *p, const Target *t, Obstacles *o) {
         char b1[BYTES_MAX], b2[BYTES_MAX];
         int r = 0;
 
@@ -189,9 +187,8 @@ static int find_kernel_obstacles(const struct process *p, const struct target *t
         return r;
 }
 
-int obstacles_find(const struct process *p, const struct mappings *m, const struct target *t, uint64_t min_size,
-                   struct obstacles *ret) {
-        _cleanup_(obstacles_done) struct obstacles o = {};
+int obstacles_find(const Process *p, const Mappings *m, const Target *t, uint64_t min_size, Obstacles *ret) {
+        _cleanup_(obstacles_done) Obstacles o = {};
         int r = 0;
 
         if (t->name || t->unusable)
@@ -205,6 +202,6 @@ int obstacles_find(const struct process *p, const struct mappings *m, const stru
         if (r < 0)
                 return r;
         *ret = o;
-        o = (struct obstacles){};
+        o = (Obstacles){};
         return 0;
 }

@@ -5,30 +5,29 @@
 #include "process.h"
 
 /* A region that a server should be in, as far as it is known. */
-struct target {
+typedef struct Target {
         const char *name; /* NULL: none was named */
         const char *unusable; /* why the broker cannot say anything of it, a sentence; NULL: it can */
         bool exists, ready;
         uint64_t size, length; /* bytes; length: of the window, at least a granule */
         uint32_t mode, uid, gid;
         const char *acl; /* "KIND:ID:ACCESS" with blanks between, or "" */
-};
+} Target;
 
-struct obstacles {
+typedef struct Obstacles {
         char **list;
         size_t n;
-};
+} Obstacles;
 
-void obstacles_done(struct obstacles *o);
+void obstacles_done(Obstacles *o);
 
 /*
  * Lists what keeps the server out of the region: sentences without full stops, the most certain first. An uncertain one says "may".
  * min_size is the smallest mapping, in bytes, that should be in a region. 0 or -ENOMEM.
  */
-int obstacles_find(const struct process *p, const struct mappings *m, const struct target *t, uint64_t min_size,
-                   struct obstacles *ret);
+int obstacles_find(const Process *p, const Mappings *m, const Target *t, uint64_t min_size, Obstacles *ret);
 
 /* The largest shared memory outside regions that is not smaller than min_size, or NULL. */
-const struct mapping *largest_outside(const struct mappings *m, uint64_t min_size);
+const Mapping *largest_outside(const Mappings *m, uint64_t min_size);
 
 #endif

@@ -9,7 +9,7 @@
 #include "options.h"
 #include "util.h"
 
-enum option_kind {
+typedef enum OptionKind {
         OPTION_TEXT, /* its argument, as it stands */
         OPTION_FLAG, /* a bool becomes true */
         OPTION_OFF, /* a bool becomes false */
@@ -17,21 +17,21 @@ enum option_kind {
         OPTION_JSON,
         OPTION_HELP,
         OPTION_VERSION,
-};
+} OptionKind;
 
-struct option_info {
+typedef struct OptionInfo {
         const char *name;
         const char *argument; /* or NULL */
         const char *verbs; /* which have it; NULL: all */
-        enum option_kind kind;
+        OptionKind kind;
         char letter; /* or 0 */
-        size_t offset; /* in struct arguments */
+        size_t offset; /* in Arguments */
         const char *help;
-};
+} OptionInfo;
 
-#define INTO(member) offsetof(struct arguments, member)
+#define INTO(member) offsetof(Arguments, member)
 
-static const struct option_info infos[] = {
+static const OptionInfo infos[] = {
         { "help", NULL, NULL, OPTION_HELP, 'h', 0, "Show this help" },
         { "version", NULL, NULL, OPTION_VERSION, 0, 0, "Show the version" },
         { "json", "short|pretty|off", NULL, OPTION_JSON, 0, 0, "Write JSON, on one line or indented" },
@@ -71,7 +71,7 @@ static const struct option_info infos[] = {
           "Smallest mapping that goes into it (default 64M)" },
 };
 
-static bool option_is_for(const struct option_info *info, const char *verb) {
+static bool option_is_for(const OptionInfo *info, const char *verb) {
         size_t n = strlen(verb);
         const char *p;
 
@@ -83,8 +83,8 @@ static bool option_is_for(const struct option_info *info, const char *verb) {
         return false;
 }
 
-const struct verb *verb_find(const char *name) {
-        const struct verb *verb;
+const Verb *verb_find(const char *name) {
+        const Verb *verb;
 
         for (verb = verbs; verb->name; verb++)
                 if (strcmp(verb->name, name) == 0)
@@ -92,7 +92,7 @@ const struct verb *verb_find(const char *name) {
         return NULL;
 }
 
-static void print_option(const struct option_info *info) {
+static void print_option(const OptionInfo *info) {
         char text[64], letter[3] = "  ";
 
         if (info->letter)
@@ -102,7 +102,7 @@ static void print_option(const struct option_info *info) {
 }
 
 /* The options of one verb, or with NULL those that all verbs have. */
-static void print_options(const struct verb *verb) {
+static void print_options(const Verb *verb) {
         bool any = false;
         size_t i;
 
@@ -115,9 +115,9 @@ static void print_options(const struct verb *verb) {
                 }
 }
 
-void help_print(const struct verb *verb) {
+void help_print(const Verb *verb) {
         char synopsis[64];
-        const struct verb *v;
+        const Verb *v;
 
         if (verb) {
                 (void) printf("msharectl [OPTIONS...] %s%s%s\n\n%s.\n", verb->name, verb->arguments[0] ? " " : "",
@@ -143,7 +143,7 @@ static int usage_error(void) {
         return STATUS_USAGE;
 }
 
-static int parse_json_mode(const char *s, enum json_mode *ret) {
+static int parse_json_mode(const char *s, JsonMode *ret) {
         if (strcmp(s, "off") == 0)
                 *ret = JSON_OFF;
         else if (strcmp(s, "short") == 0)
@@ -157,7 +157,7 @@ static int parse_json_mode(const char *s, enum json_mode *ret) {
         return STATUS_OK;
 }
 
-static int add_property(struct arguments *a, const char *name) {
+static int add_property(Arguments *a, const char *name) {
         const char **list;
 
         list = reallocarray(a->properties, a->n_properties + 1, sizeof(*list));
@@ -170,7 +170,7 @@ static int add_property(struct arguments *a, const char *name) {
         return STATUS_OK;
 }
 
-static int take_option(const struct option_info *info, const char *argument, struct arguments *a) {
+static int take_option(const OptionInfo *info, const char *argument, Arguments *a) {
         void *place = (char *) a + info->offset;
 
         switch (info->kind) {
@@ -195,7 +195,7 @@ static int take_option(const struct option_info *info, const char *argument, str
 }
 
 /* Processes and files of another machine cannot be reached. */
-static int check_place(const struct verb *verb, const struct arguments *a) {
+static int check_place(const Verb *verb, const Arguments *a) {
         const char *option = a->host ? "--host" : "--machine";
         bool here =
                 strcmp(verb->name, "check") == 0 || strcmp(verb->name, "maps") == 0 || strcmp(verb->name, "run") == 0;
@@ -213,7 +213,7 @@ static int check_place(const struct verb *verb, const struct arguments *a) {
         return usage_error();
 }
 
-static int check_arguments(const struct verb *verb, const struct arguments *a) {
+static int check_arguments(const Verb *verb, const Arguments *a) {
         if (a->n_names < verb->min || (verb->max >= 0 && a->n_names > verb->max)) {
                 complain("%s: too %s arguments; it takes %s", verb->name, a->n_names < verb->min ? "few" : "many",
                          verb->arguments[0] ? verb->arguments : "none");
@@ -250,7 +250,7 @@ static void make_getopt_tables(struct option *options, char *letters) {
         *letters = '\0';
 }
 
-static const struct option_info *find_option(int c) {
+static const OptionInfo *find_option(int c) {
         size_t i;
 
         if (c >= 0x100)
@@ -262,7 +262,7 @@ static const struct option_info *find_option(int c) {
 }
 
 /* Everything after "--" belongs to the command, including options. */
-static int split_command(int argc, char *argv[], struct arguments *a) {
+static int split_command(int argc, char *argv[], Arguments *a) {
         int i;
 
         for (i = 1; i < argc; i++)
@@ -274,12 +274,12 @@ static int split_command(int argc, char *argv[], struct arguments *a) {
         return argc;
 }
 
-int options_parse(int argc, char *argv[], struct arguments *a, const struct verb **ret_verb) {
+int options_parse(int argc, char *argv[], Arguments *a, const Verb **ret_verb) {
         struct option options[ELEMENTSOF(infos) + 1];
         char letters[2 * ELEMENTSOF(infos) + 1];
-        const struct option_info *info;
+        const OptionInfo *info;
         bool given[ELEMENTSOF(infos)] = {};
-        const struct verb *verb;
+        const Verb *verb;
         size_t i;
         int c, r;
 
@@ -325,7 +325,7 @@ int options_parse(int argc, char *argv[], struct arguments *a, const struct verb
         return r == STATUS_OK ? -1 : r;
 }
 
-void arguments_done(struct arguments *a) {
+void arguments_done(Arguments *a) {
         free(a->properties);
         a->properties = NULL;
 }

@@ -4,28 +4,28 @@
 
 #include "msharectl.h"
 
-struct verb {
+typedef struct Verb {
         const char *name;
         const char *arguments;
         const char *help;
         int min, max; /* arguments; max -1: any number */
         bool takes_command; /* after "--" */
-        int (*function)(const struct arguments *a);
-};
+        int (*function)(const Arguments *a);
+} Verb;
 
 /* The verbs, the first of which is what happens without one; the last has no name. */
-extern const struct verb verbs[];
+extern const Verb verbs[];
 
-const struct verb *verb_find(const char *name);
+const Verb *verb_find(const char *name);
 
 /*
  * Parse the command line; what is wrong with it is said. -1: *ret_verb is to be run with *a; else the exit status. *a
  * points into argv and is freed with arguments_done().
  */
-int options_parse(int argc, char *argv[], struct arguments *a, const struct verb **ret_verb);
-void arguments_done(struct arguments *a);
+int options_parse(int argc, char *argv[], Arguments *a, const Verb **ret_verb);
+void arguments_done(Arguments *a);
 
 /* The summary of one verb, or of all of them if it is NULL. */
-void help_print(const struct verb *verb);
+void help_print(const Verb *verb);
 
 #endif

@@ -69,7 +69,7 @@ static const char *find_pager(bool trusted) {
         return pager[0] == '\0' || strcmp(pager, "cat") == 0 ? NULL : pager;
 }
 
-void pager_open(struct pager *pager, bool wanted) {
+void pager_open(Pager *pager, bool wanted) {
         const char *command, *less;
         bool secure, trusted;
         int fds[2];
@@ -116,7 +116,7 @@ void pager_open(struct pager *pager, bool wanted) {
         pager->pid = pid;
 }
 
-void pager_close(struct pager *pager) {
+void pager_close(Pager *pager) {
         if (pager->pid <= 0)
                 return;
 

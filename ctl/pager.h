@@ -5,12 +5,12 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-struct pager {
+typedef struct Pager {
         pid_t pid;
-};
+} Pager;
 
 #define PAGER_NONE                                                                                                     \
-        (struct pager) {                                                                                               \
+        (Pager) {                                                                                                      \
                 .pid = 0                                                                                               \
         }
 
@@ -19,8 +19,8 @@ struct pager {
  * another user than the session's, it is less(1) in its secure mode, whatever these say; $SYSTEMD_PAGERSECURE decides
  * otherwise. Where no pager can be had, output goes on as before.
  */
-void pager_open(struct pager *pager, bool wanted);
+void pager_open(Pager *pager, bool wanted);
 /* Finish the output and wait until the user has seen it. */
-void pager_close(struct pager *pager);
+void pager_close(Pager *pager);
 
 #endif

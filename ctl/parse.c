@@ -113,9 +113,9 @@ static int find_group(const char *s, uint32_t *ret_gid) {
         return k == -EINVAL ? r : k;
 }
 
-int parse_owner(const char *s, struct owner *ret) {
+int parse_owner(const char *s, Owner *ret) {
         _cleanup_(freep) char *user = NULL;
-        struct owner o = { .login_gid = UINT32_MAX };
+        Owner o = { .login_gid = UINT32_MAX };
         uint32_t login_gid = UINT32_MAX;
         const char *colon;
         int r;

@@ -12,16 +12,16 @@ int parse_mode(const char *s, uint32_t *ret);
 /* 0x and hexadecimal digits. */
 int parse_address(const char *s, uint64_t *ret);
 
-struct owner {
+typedef struct Owner {
         bool has_uid, has_gid;
         uint32_t uid, gid;
         uint32_t login_gid; /* of a user that is given by name, whether or not it is gid; else UINT32_MAX */
-};
+} Owner;
 
 /*
  * USER, USER:GROUP, :GROUP or "USER:", which takes the user's login group; names or numbers. -ESRCH: there is
  * no such user or group. Others: it could not be found out whether there is.
  */
-int parse_owner(const char *s, struct owner *ret);
+int parse_owner(const char *s, Owner *ret);
 
 #endif

@@ -8,9 +8,9 @@
 #include "place.h"
 #include "util.h"
 
-int place_find(const char *region, struct place *ret) {
+int place_find(const char *region, Place *ret) {
         _cleanup_(freep) char *path = NULL;
-        struct place p = {};
+        Place p = {};
         struct statfs fs;
         struct stat st;
 

@@ -7,14 +7,14 @@
 #include <sys/types.h>
 
 /* The file by which windows in /proc are known. */
-struct place {
+typedef struct Place {
         bool mounted; /* msharefs is where it belongs */
         bool missing; /* there is no region of that name */
         dev_t device;
         uint64_t inode; /* 0: any region's */
-};
+} Place;
 
 /* That of a region, or with NULL of all of them. Prints what goes wrong; returns an exit status. */
-int place_find(const char *region, struct place *ret);
+int place_find(const char *region, Place *ret);
 
 #endif

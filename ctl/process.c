@@ -14,20 +14,20 @@
 #define GROUPS_MAX 65536
 #define ENVIRONMENT_MAX (4U << 20)
 
-void mappings_done(struct mappings *m) {
+void mappings_done(Mappings *m) {
         size_t i;
 
         for (i = 0; i < m->n; i++)
                 free(m->list[i].path);
         free(m->list);
-        *m = (struct mappings){};
+        *m = (Mappings){};
 }
 
-void process_done(struct process *p) {
+void process_done(Process *p) {
         free(p->groups);
         free(p->region);
         free(p->min_size);
-        *p = (struct process){};
+        *p = (Process){};
 }
 
 /* The kernel has several errors for a process that has exited. */
@@ -46,8 +46,8 @@ static int open_file(const char *proc, pid_t pid, const char *name, FILE **ret) 
         return 0;
 }
 
-static int add_mapping(struct mappings *m, const char *line) {
-        struct mapping one = {}, *list;
+static int add_mapping(Mappings *m, const char *line) {
+        Mapping one = {}, *list;
         unsigned int major, minor;
         int path = 0;
 
@@ -69,8 +69,8 @@ static int add_mapping(struct mappings *m, const char *line) {
         return 0;
 }
 
-int mappings_read(FILE *f, struct mappings *ret) {
-        _cleanup_(mappings_done) struct mappings m = {};
+int mappings_read(FILE *f, Mappings *ret) {
+        _cleanup_(mappings_done) Mappings m = {};
         _cleanup_(freep) char *line = NULL;
         size_t size = 0;
         ssize_t n;
@@ -89,11 +89,11 @@ int mappings_read(FILE *f, struct mappings *ret) {
                 return errno == EPERM ? -EACCES : -xerrno();
 
         *ret = m;
-        m = (struct mappings){};
+        m = (Mappings){};
         return 0;
 }
 
-int process_read_mappings(const char *proc, pid_t pid, struct mappings *ret) {
+int process_read_mappings(const char *proc, pid_t pid, Mappings *ret) {
         _cleanup_(fclosep) FILE *f = NULL;
         int r;
 
@@ -101,11 +101,11 @@ int process_read_mappings(const char *proc, pid_t pid, struct mappings *ret) {
         return r < 0 ? r : mappings_read(f, ret);
 }
 
-bool mapping_is_window(const struct mapping *m, dev_t device, uint64_t inode) {
+bool mapping_is_window(const Mapping *m, dev_t device, uint64_t inode) {
         return m->perms[3] == 's' && m->device == device && (inode == 0 || m->inode == inode);
 }
 
-const char *mapping_shared_memory_kind(const struct mapping *m) {
+const char *mapping_shared_memory_kind(const Mapping *m) {
         if (m->perms[3] != 's' || m->perms[1] != 'w')
                 return NULL;
         if (strcmp(m->path, "/dev/zero (deleted)") == 0)
@@ -117,7 +117,7 @@ const char *mapping_shared_memory_kind(const struct mapping *m) {
         return NULL;
 }
 
-static int read_groups(const char *s, struct process *p) {
+static int read_groups(const char *s, Process *p) {
         unsigned int gid;
         gid_t *groups;
         int n = 0;
@@ -133,8 +133,8 @@ static int read_groups(const char *s, struct process *p) {
 }
 
 /* Calls found() for each line of a file of the process, without its line feed. */
-static int for_each_line(const char *proc, pid_t pid, const char *name,
-                         int (*found)(const char *line, struct process *p), struct process *p) {
+static int for_each_line(const char *proc, pid_t pid, const char *name, int (*found)(const char *line, Process *p),
+                         Process *p) {
         _cleanup_(fclosep) FILE *f = NULL;
         _cleanup_(freep) char *line = NULL;
         size_t size = 0;
@@ -150,7 +150,7 @@ static int for_each_line(const char *proc, pid_t pid, const char *name,
         return r;
 }
 
-static int on_status(const char *line, struct process *p) {
+static int on_status(const char *line, Process *p) {
         unsigned int id;
         uint64_t kb;
 
@@ -168,7 +168,7 @@ static int on_status(const char *line, struct process *p) {
         return 0;
 }
 
-static int on_limit(const char *line, struct process *p) {
+static int on_limit(const char *line, Process *p) {
         uint64_t bytes;
 
         if (sscanf(line, "Max address space %" SCNu64, &bytes) == 1)
@@ -186,7 +186,7 @@ static bool has_option(const char *options, const char *option) {
 }
 
 /* Mounts come in their order: what is mounted on /sys later hides what was below. */
-static int on_mount(const char *line, struct process *p) {
+static int on_mount(const char *line, Process *p) {
         char place[sizeof(MSHAREFS_PATH) + 1], options[256], type[32], super[256];
         const char *rest;
         size_t n;
@@ -204,7 +204,7 @@ static int on_mount(const char *line, struct process *p) {
 }
 
 /* A server may overwrite it with its title, and that of another user cannot be read. Then it is not known. */
-static int read_environment(const char *proc, pid_t pid, struct process *p) {
+static int read_environment(const char *proc, pid_t pid, Process *p) {
         static const char region[] = "MSHARE_REGION=", min_size[] = "MSHARE_MIN_SIZE=";
         _cleanup_(fclosep) FILE *f = NULL;
         _cleanup_(freep) char *entry = NULL;
@@ -231,8 +231,8 @@ static int read_environment(const char *proc, pid_t pid, struct process *p) {
         return 0;
 }
 
-int process_read(const char *proc, pid_t pid, struct process *ret) {
-        _cleanup_(process_done) struct process p = { .limit_as = UINT64_MAX };
+int process_read(const char *proc, pid_t pid, Process *ret) {
+        _cleanup_(process_done) Process p = { .limit_as = UINT64_MAX };
         int r;
 
         r = for_each_line(proc, pid, "status", on_status, &p);
@@ -245,6 +245,6 @@ int process_read(const char *proc, pid_t pid, struct process *ret) {
         if (r < 0)
                 return r;
         *ret = p;
-        p = (struct process){};
+        p = (Process){};
         return 0;
 }

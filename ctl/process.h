@@ -10,33 +10,33 @@
 
 /* What the kernel says of a process in /proc. proc is where that is mounted: tests have a folder of their own. */
 
-struct mapping {
+typedef struct Mapping {
         uint64_t start, end;
         char perms[5];
         uint64_t offset; /* in the file */
         dev_t device;
         uint64_t inode;
         char *path; /* "" for anonymous memory */
-};
+} Mapping;
 
-struct mappings {
-        struct mapping *list;
+typedef struct Mappings {
+        Mapping *list;
         size_t n;
-};
+} Mappings;
 
-void mappings_done(struct mappings *m);
+void mappings_done(Mappings *m);
 
 /* What is in a file of that form. Negative errno, or 0. */
-int mappings_read(FILE *f, struct mappings *ret);
+int mappings_read(FILE *f, Mappings *ret);
 /* All mappings of the process. -ESRCH: there is none such, or it has ended; -EACCES: it is not ours to look at. */
-int process_read_mappings(const char *proc, pid_t pid, struct mappings *ret);
+int process_read_mappings(const char *proc, pid_t pid, Mappings *ret);
 
 /* Whether it is a window of a region: a shared mapping of that file, or with inode 0 of any file on that device. */
-bool mapping_is_window(const struct mapping *m, dev_t device, uint64_t inode);
+bool mapping_is_window(const Mapping *m, dev_t device, uint64_t inode);
 /* What shared, writable memory that no file backs this is, or NULL if it is something else. */
-const char *mapping_shared_memory_kind(const struct mapping *m);
+const char *mapping_shared_memory_kind(const Mapping *m);
 
-struct process {
+typedef struct Process {
         uid_t uid; /* effective; for files */
         gid_t gid;
         gid_t *groups;
@@ -47,11 +47,11 @@ struct process {
         bool mounted, read_only; /* msharefs, on its usual place as the process sees it */
         char *region, *min_size; /* of its environment at the start; NULL: not there, or not readable any more */
         bool environment_known;
-};
+} Process;
 
-void process_done(struct process *p);
+void process_done(Process *p);
 
 /* Everything but the mappings. Errors as above. */
-int process_read(const char *proc, pid_t pid, struct process *ret);
+int process_read(const char *proc, pid_t pid, Process *ret);
 
 #endif

@@ -10,23 +10,23 @@
 
 #define ACL "a(suu)"
 
-static void property_done(struct property *p) {
+static void property_done(Property *p) {
         free(p->name);
         free(p->string);
         free(p->json);
 }
 
-void properties_done(struct properties *p) {
+void properties_done(Properties *p) {
         size_t i;
 
         for (i = 0; i < p->n; i++)
                 property_done(p->list + i);
         free(p->list);
-        *p = (struct properties){};
+        *p = (Properties){};
 }
 
 /* The entries of the access list, as words with colons and as an array of arrays. 1, or negative errno. */
-static int read_acl(sd_bus_message *m, struct property *p) {
+static int read_acl(sd_bus_message *m, Property *p) {
         _cleanup_(fclosep) FILE *text = NULL, *json = NULL;
         size_t text_size, json_size;
         const char *kind;
@@ -63,7 +63,7 @@ static int read_acl(sd_bus_message *m, struct property *p) {
 }
 
 /* 1: read; 0: skipped, because its type is not shown. */
-static int read_value(sd_bus_message *m, struct property *p) {
+static int read_value(sd_bus_message *m, Property *p) {
         const char *contents, *s;
         char buf[64];
         uint32_t u;
@@ -129,8 +129,8 @@ static int read_value(sd_bus_message *m, struct property *p) {
         return p->json ? 1 : -ENOMEM;
 }
 
-static int read_property(sd_bus_message *m, struct properties *p) {
-        struct property one = {}, *list;
+static int read_property(sd_bus_message *m, Properties *p) {
+        Property one = {}, *list;
         const char *name;
         int r;
 
@@ -154,8 +154,8 @@ static int read_property(sd_bus_message *m, struct properties *p) {
         return r;
 }
 
-int properties_read(sd_bus_message *m, struct properties *ret) {
-        _cleanup_(properties_done) struct properties p = {};
+int properties_read(sd_bus_message *m, Properties *ret) {
+        _cleanup_(properties_done) Properties p = {};
         int r;
 
         r = sd_bus_message_enter_container(m, 'a', "{sv}");
@@ -170,12 +170,12 @@ int properties_read(sd_bus_message *m, struct properties *ret) {
                 return r;
 
         *ret = p;
-        p = (struct properties){};
+        p = (Properties){};
         return 0;
 }
 
-int properties_get(sd_bus *bus, const char *path, const char *interface, const struct arguments *a, const char *what,
-                   struct properties *ret) {
+int properties_get(sd_bus *bus, const char *path, const char *interface, const Arguments *a, const char *what,
+                   Properties *ret) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         int r;
 
@@ -193,7 +193,7 @@ int properties_get(sd_bus *bus, const char *path, const char *interface, const s
         return r < 0 ? bus_message_failed(what, r) : STATUS_OK;
 }
 
-struct property *properties_find(struct properties *p, const char *name) {
+Property *properties_find(Properties *p, const char *name) {
         size_t i;
 
         for (i = 0; i < p->n; i++)
@@ -204,19 +204,19 @@ struct property *properties_find(struct properties *p, const char *name) {
         return NULL;
 }
 
-uint64_t properties_number(struct properties *p, const char *name) {
-        const struct property *one = properties_find(p, name);
+uint64_t properties_number(Properties *p, const char *name) {
+        const Property *one = properties_find(p, name);
 
         return one ? one->number : 0;
 }
 
-const char *properties_string(struct properties *p, const char *name) {
-        const struct property *one = properties_find(p, name);
+const char *properties_string(Properties *p, const char *name) {
+        const Property *one = properties_find(p, name);
 
         return one && one->string ? one->string : "";
 }
 
-static bool is_asked_for(const struct arguments *a, const char *name) {
+static bool is_asked_for(const Arguments *a, const char *name) {
         size_t i, n = strlen(name);
         const char *p;
 
@@ -227,7 +227,7 @@ static bool is_asked_for(const struct arguments *a, const char *name) {
         return a->n_properties == 0;
 }
 
-int properties_select(struct properties *p, const struct arguments *a) {
+int properties_select(Properties *p, const Arguments *a) {
         size_t i, n = 0, k;
         const char *s;
 
@@ -254,7 +254,7 @@ int properties_select(struct properties *p, const struct arguments *a) {
         return STATUS_OK;
 }
 
-int property_print_value(const struct property *p) {
+int property_print_value(const Property *p) {
         _cleanup_(freep) char *text = NULL;
 
         switch (p->type) {
@@ -281,15 +281,15 @@ int property_print_value(const struct property *p) {
         return STATUS_OK;
 }
 
-int properties_print_json(const struct properties *p, enum json_mode mode) {
-        _cleanup_(freep) struct json_member *members = NULL;
+int properties_print_json(const Properties *p, JsonMode mode) {
+        _cleanup_(freep) JsonMember *members = NULL;
         size_t i;
 
         members = calloc(p->n + 1, sizeof(*members));
         if (!members)
                 return bus_out_of_memory();
         for (i = 0; i < p->n; i++)
-                members[i] = (struct json_member){ .key = p->list[i].name, .value = p->list[i].json };
+                members[i] = (JsonMember){ .key = p->list[i].name, .value = p->list[i].json };
         json_print_object(stdout, mode, 0, members, p->n);
         (void) putchar('\n');
         return STATUS_OK;

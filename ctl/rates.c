@@ -63,17 +63,17 @@ static int open_one(uint64_t id, int cpu, const char *filter) {
         return TAKE_FD(fd);
 }
 
-void counters_close(struct counters *c) {
+void counters_close(Counters *c) {
         size_t i;
 
         for (i = 0; i < _COUNTER_MAX * c->n_cpus; i++)
                 (void) safe_close(c->fds[i]);
         free(c->fds);
-        *c = (struct counters){};
+        *c = (Counters){};
 }
 
-int counters_open(const char *tracefs, const char *region, struct counters *ret) {
-        _cleanup_(counters_close) struct counters c = {};
+int counters_open(const char *tracefs, const char *region, Counters *ret) {
+        _cleanup_(counters_close) Counters c = {};
         _cleanup_(freep) char *filter = NULL;
         long cpus = sysconf(_SC_NPROCESSORS_CONF);
         uint64_t id = 0;
@@ -104,11 +104,11 @@ int counters_open(const char *tracefs, const char *region, struct counters *ret)
                 }
         }
         *ret = c;
-        c = (struct counters){};
+        c = (Counters){};
         return 0;
 }
 
-int counters_read(const struct counters *c, uint64_t ret[static _COUNTER_MAX]) {
+int counters_read(const Counters *c, uint64_t ret[static _COUNTER_MAX]) {
         uint64_t sum[_COUNTER_MAX] = {}, n;
         size_t i;
 

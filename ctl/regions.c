@@ -7,18 +7,18 @@
 #include "regions.h"
 #include "util.h"
 
-static void region_done(struct region *r) {
+static void region_done(Region *r) {
         free(r->object);
         properties_done(&r->properties);
 }
 
-void regions_done(struct regions *regions) {
+void regions_done(Regions *regions) {
         size_t i;
 
         for (i = 0; i < regions->n; i++)
                 region_done(regions->list + i);
         free(regions->list);
-        *regions = (struct regions){};
+        *regions = (Regions){};
 }
 
 uint64_t region_saved_bytes(uint64_t sharers, uint64_t page_tables) {
@@ -29,8 +29,8 @@ uint64_t region_saved_bytes(uint64_t sharers, uint64_t page_tables) {
         return __builtin_mul_overflow(sharers - 1, page_tables, &bytes) ? UINT64_MAX : bytes;
 }
 
-static void fill(struct region *r) {
-        struct properties *p = &r->properties;
+static void fill(Region *r) {
+        Properties *p = &r->properties;
 
         r->name = properties_string(p, "Name");
         r->state = properties_string(p, "State");
@@ -44,7 +44,7 @@ static void fill(struct region *r) {
 }
 
 /* a{sa{sv}}: the interfaces of one object. 1: it is a region. */
-static int read_interfaces(sd_bus_message *m, struct properties *ret) {
+static int read_interfaces(sd_bus_message *m, Properties *ret) {
         const char *interface;
         int r, found = 0;
 
@@ -66,8 +66,8 @@ static int read_interfaces(sd_bus_message *m, struct properties *ret) {
         return r < 0 ? r : found;
 }
 
-static int read_object(sd_bus_message *m, struct regions *regions) {
-        struct region one = {}, *list;
+static int read_object(sd_bus_message *m, Regions *regions) {
+        Region one = {}, *list;
         const char *path;
         int r;
 
@@ -96,12 +96,12 @@ static const struct {
         size_t offset; /* of a number; 0: the name */
 } sort_columns[] = {
         { "name", 0 },
-        { "size", offsetof(struct region, size) },
-        { "resident", offsetof(struct region, resident) },
-        { "sharers", offsetof(struct region, sharers) },
-        { "clients", offsetof(struct region, clients) },
-        { "tables", offsetof(struct region, page_tables) },
-        { "saved", offsetof(struct region, saved) },
+        { "size", offsetof(Region, size) },
+        { "resident", offsetof(Region, resident) },
+        { "sharers", offsetof(Region, sharers) },
+        { "clients", offsetof(Region, clients) },
+        { "tables", offsetof(Region, page_tables) },
+        { "saved", offsetof(Region, saved) },
 };
 
 static int compare(const void *a, const void *b, void *userdata) {
@@ -114,7 +114,7 @@ static int compare(const void *a, const void *b, void *userdata) {
                 if (x != y)
                         return x > y ? -1 : 1;
         }
-        return strcmp(((const struct region *) a)->name, ((const struct region *) b)->name);
+        return strcmp(((const Region *) a)->name, ((const Region *) b)->name);
 }
 
 static const size_t *find_column(const char *column) {
@@ -130,16 +130,16 @@ bool regions_sort_known(const char *column) {
         return find_column(column) != NULL;
 }
 
-void regions_sort(struct regions *regions, const char *column) {
+void regions_sort(Regions *regions, const char *column) {
         size_t offset = *(find_column(column) ?: &sort_columns[0].offset);
 
         if (regions->n > 0)
                 qsort_r(regions->list, regions->n, sizeof(*regions->list), compare, &offset);
 }
 
-int regions_get(sd_bus *bus, const struct arguments *a, const char *what, struct regions *ret) {
+int regions_get(sd_bus *bus, const Arguments *a, const char *what, Regions *ret) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
-        _cleanup_(regions_done) struct regions regions = {};
+        _cleanup_(regions_done) Regions regions = {};
         int r;
 
         r = sd_bus_message_new_method_call(bus, &m, BUS_NAME, BUS_PATH, "org.freedesktop.DBus.ObjectManager",
@@ -161,6 +161,6 @@ int regions_get(sd_bus *bus, const struct arguments *a, const char *what, struct
 
         regions_sort(&regions, "name");
         *ret = regions;
-        regions = (struct regions){};
+        regions = (Regions){};
         return STATUS_OK;
 }

@@ -16,7 +16,7 @@
 
 #define PROC "/proc"
 
-static const struct column columns[] = {
+static const Column columns[] = {
         { "user", COLUMN_TEXT_ONLY, NULL },
         { "uid", COLUMN_JSON_ONLY, NULL },
         { "pid", COLUMN_RIGHT, NULL },
@@ -72,7 +72,7 @@ static void read_command(pid_t pid, char *buf, size_t size) {
         (void) fclose(f);
 }
 
-static int add_sharer(struct table *t, pid_t pid, const struct mapping *window) {
+static int add_sharer(Table *t, pid_t pid, const Mapping *window) {
         _cleanup_(freep) char *unit = NULL;
         char path[64], user[64], command[64];
         struct stat st;
@@ -94,8 +94,8 @@ static int add_sharer(struct table *t, pid_t pid, const struct mapping *window) 
 }
 
 /* Increments *hidden if we may not read the process's mappings. */
-static int look_at(pid_t pid, const struct place *place, struct table *t, size_t *hidden) {
-        _cleanup_(mappings_done) struct mappings m = {};
+static int look_at(pid_t pid, const Place *place, Table *t, size_t *hidden) {
+        _cleanup_(mappings_done) Mappings m = {};
         size_t i;
         int r;
 
@@ -108,11 +108,11 @@ static int look_at(pid_t pid, const struct place *place, struct table *t, size_t
         return r == -ENOMEM ? r : 0;
 }
 
-int sharers_print(const char *region, const struct arguments *a) {
-        _cleanup_(table_freep) struct table *t = NULL;
+int sharers_print(const char *region, const Arguments *a) {
+        _cleanup_(table_freep) Table *t = NULL;
         _cleanup_(freep) pid_t *pids = NULL;
         size_t n = 0, i, hidden = 0;
-        struct place place;
+        Place place;
         int r;
 
         r = place_find(region, &place);

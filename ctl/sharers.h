@@ -8,6 +8,6 @@
  * The processes that have the region attached, from the kernel's side, as a table or JSON. Those of others are seen
  * only by who may look at them. Prints what goes wrong; returns an exit status.
  */
-int sharers_print(const char *region, const struct arguments *a);
+int sharers_print(const char *region, const Arguments *a);
 
 #endif

@@ -14,20 +14,20 @@
 #define COLUMN_MIN 8
 #define ELLIPSIS "..."
 
-struct cell {
+typedef struct Cell {
         char *text;
         char *json;
-};
+} Cell;
 
-struct table {
-        const struct column *columns;
+typedef struct Table {
+        const Column *columns;
         size_t n_columns;
-        struct cell *cells;
+        Cell *cells;
         size_t n_cells;
-};
+} Table;
 
-int table_new(const struct column *columns, size_t n_columns, struct table **ret) {
-        struct table *t;
+int table_new(const Column *columns, size_t n_columns, Table **ret) {
+        Table *t;
 
         t = calloc(1, sizeof(*t));
         if (!t)
@@ -38,7 +38,7 @@ int table_new(const struct column *columns, size_t n_columns, struct table **ret
         return 0;
 }
 
-struct table *table_free(struct table *t) {
+Table *table_free(Table *t) {
         size_t i;
 
         if (!t)
@@ -54,8 +54,8 @@ struct table *table_free(struct table *t) {
 }
 
 /* Takes both strings, on failure too. */
-static int add(struct table *t, char *text, char *json) {
-        struct cell *cells;
+static int add(Table *t, char *text, char *json) {
+        Cell *cells;
 
         cells = reallocarray(t->cells, t->n_cells + 1, sizeof(*cells));
         if (cells)
@@ -65,26 +65,26 @@ static int add(struct table *t, char *text, char *json) {
                 free(json);
                 return -ENOMEM;
         }
-        t->cells[t->n_cells++] = (struct cell){ .text = text, .json = json };
+        t->cells[t->n_cells++] = (Cell){ .text = text, .json = json };
         return 0;
 }
 
-int table_add_string(struct table *t, const char *s) {
+int table_add_string(Table *t, const char *s) {
         return add(t, s && s[0] != '\0' ? format_printable(s) : strdup("-"), s ? json_string(s) : strdup("null"));
 }
 
-int table_add_number(struct table *t, uint64_t n, const char *shown) {
+int table_add_number(Table *t, uint64_t n, const char *shown) {
         char buf[32];
 
         (void) snprintf(buf, sizeof(buf), "%" PRIu64, n);
         return add(t, strdup(shown ? shown : buf), strdup(buf));
 }
 
-int table_add_value(struct table *t, const char *text, const char *json) {
+int table_add_value(Table *t, const char *text, const char *json) {
         return add(t, strdup(text), strdup(json));
 }
 
-int table_add_null(struct table *t) {
+int table_add_null(Table *t) {
         return add(t, strdup("-"), strdup("null"));
 }
 
@@ -135,7 +135,7 @@ static void print_cell(const char *s, size_t width, bool right, bool last) {
         (void) printf("%.*s%s%*s", (int) (p - s), s, ELLIPSIS, last ? 0 : (int) (width - n - strlen(ELLIPSIS)), "");
 }
 
-static void fit_terminal(size_t *widths, const struct table *t) {
+static void fit_terminal(size_t *widths, const Table *t) {
         struct winsize ws;
         size_t total, i, widest;
 
@@ -169,11 +169,11 @@ static void print_header(const char *name, size_t width, bool right, bool last) 
         print_cell(buf, width, right, last);
 }
 
-static const char *title(const struct column *column) {
+static const char *title(const Column *column) {
         return column->title ?: column->key;
 }
 
-static int print_text(const struct table *t, const struct arguments *a, const char *noun) {
+static int print_text(const Table *t, const Arguments *a, const char *noun) {
         _cleanup_(freep) size_t *widths = NULL;
         size_t rows = t->n_cells / t->n_columns, last = 0, row, i, w;
 
@@ -210,8 +210,8 @@ static int print_text(const struct table *t, const struct arguments *a, const ch
         return 0;
 }
 
-static int print_json(const struct table *t, enum json_mode mode) {
-        _cleanup_(freep) struct json_member *members = NULL;
+static int print_json(const Table *t, JsonMode mode) {
+        _cleanup_(freep) JsonMember *members = NULL;
         size_t rows = t->n_cells / t->n_columns, row, i, n;
 
         members = calloc(t->n_columns, sizeof(*members));
@@ -223,7 +223,7 @@ static int print_json(const struct table *t, enum json_mode mode) {
                 n = 0;
                 for (i = 0; i < t->n_columns; i++)
                         if (!(t->columns[i].flags & COLUMN_TEXT_ONLY))
-                                members[n++] = (struct json_member){
+                                members[n++] = (JsonMember){
                                         .key = t->columns[i].key,
                                         .value = t->cells[row * t->n_columns + i].json,
                                 };
@@ -234,8 +234,8 @@ static int print_json(const struct table *t, enum json_mode mode) {
         return 0;
 }
 
-int table_print(struct table *t, const struct arguments *a, const char *noun) {
-        _cleanup_(pager_close) struct pager pager = PAGER_NONE;
+int table_print(Table *t, const Arguments *a, const char *noun) {
+        _cleanup_(pager_close) Pager pager = PAGER_NONE;
 
         if (a->json != JSON_OFF)
                 return print_json(t, a->json);

@@ -7,36 +7,36 @@
 #include "macro.h"
 #include "msharectl.h"
 
-enum column_flags {
+typedef enum ColumnFlags {
         COLUMN_RIGHT = 1, /* numbers */
         COLUMN_TEXT_ONLY = 2, /* for people */
         COLUMN_JSON_ONLY = 4, /* for programs */
-};
+} ColumnFlags;
 
-struct column {
+typedef struct Column {
         const char *key; /* the JSON key; in capitals, the header */
         unsigned int flags;
         const char *title; /* instead of the key for the header; NULL: the key itself */
-};
+} Column;
 
 /* Rows of cells that know how to be read by people and by programs. columns must outlive the table. */
-struct table;
+typedef struct Table Table;
 
-int table_new(const struct column *columns, size_t n_columns, struct table **ret);
-struct table *table_free(struct table *t);
-DEFINE_CLEANUP(struct table, table_free)
+int table_new(const Column *columns, size_t n_columns, Table **ret);
+Table *table_free(Table *t);
+DEFINE_CLEANUP(Table, table_free)
 
 /*
  * Add the next cell, left to right, top to bottom. For people an empty or missing string is "-"; for programs
  * it is "" or null. A number may be shown to people in another form.
  */
-int table_add_string(struct table *t, const char *s);
-int table_add_number(struct table *t, uint64_t n, const char *shown);
+int table_add_string(Table *t, const char *s);
+int table_add_number(Table *t, uint64_t n, const char *shown);
 /* Both forms as they are. */
-int table_add_value(struct table *t, const char *text, const char *json);
-int table_add_null(struct table *t);
+int table_add_value(Table *t, const char *text, const char *json);
+int table_add_null(Table *t);
 
 /* Print it all, in the form that the arguments ask for; noun is for the footer ("3 regions listed."); NULL: none. */
-int table_print(struct table *t, const struct arguments *a, const char *noun);
+int table_print(Table *t, const Arguments *a, const char *noun);
 
 #endif

@@ -23,27 +23,27 @@
 #define MIN_SIZE_DEFAULT (UINT64_C(64) << 20)
 #define INTERVAL_NSEC (100 * 1000 * 1000L)
 
-struct checked {
+typedef struct Checked {
         pid_t pid;
         char *unit;
         const char *region; /* as named; NULL: any */
         uint64_t min_size;
-        struct mappings mappings;
-        const struct mapping *window, *outside; /* of mappings; NULL: none */
-};
+        Mappings mappings;
+        const Mapping *window, *outside; /* of mappings; NULL: none */
+} Checked;
 
-static void checked_done(struct checked *c) {
+static void checked_done(Checked *c) {
         mappings_done(&c->mappings);
         free(c->unit);
 }
 
-static void target_done(struct target *t) {
+static void target_done(Target *t) {
         free((char *) t->unusable);
         free((char *) t->acl);
 }
 
 /* The window and what is outside, as they are now. */
-static int look(struct checked *c, const struct place *place) {
+static int look(Checked *c, const Place *place) {
         size_t i;
         int r;
 
@@ -59,12 +59,12 @@ static int look(struct checked *c, const struct place *place) {
         return 0;
 }
 
-static bool is_fine(const struct checked *c) {
+static bool is_fine(const Checked *c) {
         return c->window && !c->outside;
 }
 
 /* Look until the server is in the region, the process has exited, or the time is over. */
-static int look_for(struct checked *c, const struct place *place, uint64_t usec) {
+static int look_for(Checked *c, const Place *place, uint64_t usec) {
         const struct timespec interval = { .tv_nsec = INTERVAL_NSEC };
         struct timespec start, now;
         int r;
@@ -81,17 +81,17 @@ static int look_for(struct checked *c, const struct place *place, uint64_t usec)
         }
 }
 
-static const char *window_region(const struct mapping *window) {
+static const char *window_region(const Mapping *window) {
         const char *slash = strrchr(window->path, '/');
 
         return slash ? slash + 1 : window->path;
 }
 
 /* Reads the region's properties from the broker. Errors are not printed: they become obstacles. */
-static int describe_target(sd_bus *bus, struct target *t) {
+static int describe_target(sd_bus *bus, Target *t) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL, *all = NULL;
-        _cleanup_(properties_done) struct properties p = {};
+        _cleanup_(properties_done) Properties p = {};
         uint64_t granule = 0;
         const char *path;
         int r;
@@ -138,7 +138,7 @@ static int describe_target(sd_bus *bus, struct target *t) {
         return t->acl ? 0 : -ENOMEM;
 }
 
-static int print_json(const struct checked *c, const struct obstacles *o, enum json_mode mode) {
+static int print_json(const Checked *c, const Obstacles *o, JsonMode mode) {
         _cleanup_(freep) char *unit = NULL, *region = NULL, *list = NULL;
         char pid[32], address[32], outside[32];
         size_t size, i;
@@ -165,7 +165,7 @@ static int print_json(const struct checked *c, const struct obstacles *o, enum j
         (void) snprintf(address, sizeof(address), "%" PRIu64, c->window ? c->window->start : 0);
         (void) snprintf(outside, sizeof(outside), "%" PRIu64, c->outside ? c->outside->end - c->outside->start : 0);
         json_print_object(stdout, mode, 0,
-                          (const struct json_member[]){
+                          (const JsonMember[]){
                                   { "pid", pid },
                                   { "unit", c->unit ? unit : "null" },
                                   { "shared", is_fine(c) ? "true" : "false" },
@@ -180,12 +180,12 @@ static int print_json(const struct checked *c, const struct obstacles *o, enum j
 }
 
 /* Process 1234 (postgresql@15-main.service) */
-static void describe_process(const struct checked *c, char *buf, size_t size) {
+static void describe_process(const Checked *c, char *buf, size_t size) {
         (void) snprintf(buf, size, "Process %d%s%s%s", (int) c->pid, c->unit ? " (" : "", c->unit ?: "",
                         c->unit ? ")" : "");
 }
 
-static int report(const struct checked *c, const struct obstacles *o, const struct arguments *a) {
+static int report(const Checked *c, const Obstacles *o, const Arguments *a) {
         char who[320], bytes[32];
         size_t i;
 
@@ -216,10 +216,10 @@ static int report(const struct checked *c, const struct obstacles *o, const stru
 }
 
 /* Reads what it can about region and broker; what cannot be read is left out. */
-static int diagnose(struct checked *c, const struct place *place, const struct arguments *a, struct obstacles *ret) {
+static int diagnose(Checked *c, const Place *place, const Arguments *a, Obstacles *ret) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        _cleanup_(process_done) struct process p = {};
-        _cleanup_(target_done) struct target t = {};
+        _cleanup_(process_done) Process p = {};
+        _cleanup_(target_done) Target t = {};
         uint64_t n;
         int r;
 
@@ -257,7 +257,7 @@ static int parse_pid(const char *s, pid_t *ret) {
         return 1;
 }
 
-static int find_process(const struct arguments *a, pid_t *ret) {
+static int find_process(const Arguments *a, pid_t *ret) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         int r;
 
@@ -282,11 +282,11 @@ static int process_failed(pid_t pid, int r) {
         return r == -EACCES ? STATUS_DENIED : STATUS_FAILED;
 }
 
-int verb_check(const struct arguments *a) {
-        _cleanup_(checked_done) struct checked c = { .min_size = MIN_SIZE_DEFAULT };
-        _cleanup_(obstacles_done) struct obstacles o = {};
+int verb_check(const Arguments *a) {
+        _cleanup_(checked_done) Checked c = { .min_size = MIN_SIZE_DEFAULT };
+        _cleanup_(obstacles_done) Obstacles o = {};
         uint64_t wait_usec = 0;
-        struct place place;
+        Place place;
         int r, status;
 
         if (a->min_size && parse_amount(a->min_size, &c.min_size) < 0) {

@@ -3,7 +3,7 @@
 #include "util.h"
 #include "words.h"
 
-static int set_mode(sd_bus *bus, const char *name, uint32_t mode, const struct arguments *a) {
+static int set_mode(sd_bus *bus, const char *name, uint32_t mode, const Arguments *a) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         static const char what[] = "Cannot change the mode";
         int r;
@@ -17,7 +17,7 @@ static int set_mode(sd_bus *bus, const char *name, uint32_t mode, const struct a
         return bus_call(bus, m, true, a, what, NULL);
 }
 
-int verb_chmod(const struct arguments *a) {
+int verb_chmod(const Arguments *a) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         int i, r, status;
         uint32_t mode;

@@ -4,9 +4,9 @@
 #include "util.h"
 #include "words.h"
 
-static int set_owner(sd_bus *bus, const char *name, struct owner owner, const struct arguments *a) {
+static int set_owner(sd_bus *bus, const char *name, Owner owner, const Arguments *a) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        _cleanup_(properties_done) struct properties p = {};
+        _cleanup_(properties_done) Properties p = {};
         _cleanup_(freep) char *path = NULL;
         static const char what[] = "Cannot change the owner";
         int r;
@@ -33,9 +33,9 @@ static int set_owner(sd_bus *bus, const char *name, struct owner owner, const st
         return bus_call(bus, m, true, a, what, NULL);
 }
 
-int verb_chown(const struct arguments *a) {
+int verb_chown(const Arguments *a) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        struct owner owner;
+        Owner owner;
         int i, r, status;
 
         status = parse_owner_word(a, a->names[0], &owner);

@@ -10,7 +10,7 @@
 
 #define SIGNATURE "uusst"
 
-static const struct column columns[] = {
+static const Column columns[] = {
         { "user", COLUMN_TEXT_ONLY, NULL },
         { "uid", COLUMN_JSON_ONLY, NULL },
         { "pid", COLUMN_RIGHT, NULL },
@@ -19,7 +19,7 @@ static const struct column columns[] = {
         { "since", 0, NULL },
 };
 
-static int add_client(struct table *t, sd_bus_message *m) {
+static int add_client(Table *t, sd_bus_message *m) {
         char user[64], since_text[64];
         const char *unit, *access;
         uint32_t uid, pid;
@@ -38,10 +38,10 @@ static int add_client(struct table *t, sd_bus_message *m) {
         return 1;
 }
 
-int verb_clients(const struct arguments *a) {
+int verb_clients(const Arguments *a) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        _cleanup_(table_freep) struct table *t = NULL;
+        _cleanup_(table_freep) Table *t = NULL;
         static const char what[] = "Cannot list clients";
         int r;
 

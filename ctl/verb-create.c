@@ -18,15 +18,15 @@
 #define MODE_DEFAULT 0600
 
 /* Turns the words of the command line into the broker's options. */
-struct wish {
+typedef struct Wish {
         const char *name;
         uint64_t size, maximum, address, linger;
         uint32_t mode;
-        struct owner owner;
+        Owner owner;
         int fd;
-};
+} Wish;
 
-static int parse_words(const struct arguments *a, struct wish *w) {
+static int parse_words(const Arguments *a, Wish *w) {
         NumaPolicy policy;
 
         w->name = a->names[0];
@@ -74,7 +74,7 @@ static int parse_words(const struct arguments *a, struct wish *w) {
         return STATUS_OK;
 }
 
-static int append_options(sd_bus_message *m, const struct arguments *a, const struct wish *w) {
+static int append_options(sd_bus_message *m, const Arguments *a, const Wish *w) {
         int r;
 
         r = sd_bus_message_open_container(m, 'a', "{sv}");
@@ -105,7 +105,7 @@ static int append_options(sd_bus_message *m, const struct arguments *a, const st
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-static int print_result(sd_bus_message *reply, const struct arguments *a, const struct wish *w, const char *what) {
+static int print_result(sd_bus_message *reply, const Arguments *a, const Wish *w, const char *what) {
         _cleanup_(freep) char *name_json = NULL, *object_json = NULL, *name = NULL;
         char address_json[32], length_json[32], bytes[32];
         uint64_t address, length;
@@ -133,7 +133,7 @@ static int print_result(sd_bus_message *reply, const struct arguments *a, const 
         (void) snprintf(address_json, sizeof(address_json), "%" PRIu64, address);
         (void) snprintf(length_json, sizeof(length_json), "%" PRIu64, length);
         json_print_object(stdout, a->json, 0,
-                          (const struct json_member[]){
+                          (const JsonMember[]){
                                   { "name", name_json },
                                   { "object", object_json },
                                   { "address", address_json },
@@ -145,7 +145,7 @@ static int print_result(sd_bus_message *reply, const struct arguments *a, const 
 }
 
 /* The settings are those of this machine, and do not matter for hugetlbfs or a file. */
-static void warn_of_huge_pages(const struct arguments *a) {
+static void warn_of_huge_pages(const Arguments *a) {
         int hugepages = a->hugepages ? hugepages_parse(a->hugepages) : HUGEPAGES_DEFAULT;
         char path[128], value[32];
 
@@ -160,13 +160,13 @@ static void die_of(int number) {
         (void) raise(number);
 }
 
-int verb_create(const struct arguments *a) {
+int verb_create(const Arguments *a) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(closep) int fd = -1;
-        struct creation creation;
+        Creation creation;
         int interrupt = 0;
-        struct wish w = { .mode = MODE_DEFAULT, .fd = -1 };
+        Wish w = { .mode = MODE_DEFAULT, .fd = -1 };
         static const char what[] = "Cannot create the region";
         int r;
 
@@ -205,7 +205,7 @@ int verb_create(const struct arguments *a) {
         if (r < 0)
                 return bus_message_failed(what, r);
 
-        creation = (struct creation){
+        creation = (Creation){
                 .name = w.name,
                 .size = w.size,
                 .show = a->populate && !a->quiet && a->json == JSON_OFF && isatty(STDERR_FILENO),

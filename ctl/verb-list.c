@@ -9,7 +9,7 @@
 #include "util.h"
 
 /* The last two columns are shown only on request. */
-static const struct column columns[] = {
+static const Column columns[] = {
         { "name", 0, NULL },
         { "size", COLUMN_RIGHT, NULL },
         { "resident", COLUMN_RIGHT, NULL },
@@ -27,14 +27,14 @@ static const struct column columns[] = {
         { "length", COLUMN_RIGHT, "window" },
 };
 
-static int add_bytes(struct table *t, uint64_t n) {
+static int add_bytes(Table *t, uint64_t n) {
         char text[32];
 
         return table_add_number(t, n, format_bytes(n, text, sizeof(text)));
 }
 
 /* The broker does not tell the address to users that may not acquire the region. */
-static int add_place(struct table *t, struct properties *p) {
+static int add_place(Table *t, Properties *p) {
         uint64_t address = properties_number(p, "Address"), length = properties_number(p, "Length");
         char text[32];
         int r;
@@ -46,7 +46,7 @@ static int add_place(struct table *t, struct properties *p) {
         return length ? add_bytes(t, length) : table_add_null(t);
 }
 
-static int add_region(struct table *t, struct region *region) {
+static int add_region(Table *t, Region *region) {
         uint32_t uid = (uint32_t) properties_number(&region->properties, "UID");
         uint32_t gid = (uint32_t) properties_number(&region->properties, "GID");
         uint32_t mode = properties_number(&region->properties, "Mode") & 0777;
@@ -67,11 +67,11 @@ static int add_region(struct table *t, struct region *region) {
         return 0;
 }
 
-int verb_list(const struct arguments *a) {
-        struct column shown[ELEMENTSOF(columns)];
+int verb_list(const Arguments *a) {
+        Column shown[ELEMENTSOF(columns)];
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        _cleanup_(regions_done) struct regions regions = {};
-        _cleanup_(table_freep) struct table *t = NULL;
+        _cleanup_(regions_done) Regions regions = {};
+        _cleanup_(table_freep) Table *t = NULL;
         size_t i;
         int r;
 

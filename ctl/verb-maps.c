@@ -21,7 +21,7 @@
 
 #define BYTES_MAX 32
 
-static const struct column columns[] = {
+static const Column columns[] = {
         { "start", COLUMN_RIGHT, NULL },
         { "end", COLUMN_JSON_ONLY, NULL },
         { "size", COLUMN_RIGHT | COLUMN_TEXT_ONLY, NULL },
@@ -67,7 +67,7 @@ static int open_listing(const char *name, FILE **ret) {
         return 0;
 }
 
-static int add_mapping(struct table *t, const struct mapping *m) {
+static int add_mapping(Table *t, const Mapping *m) {
         char start[BYTES_MAX], size[BYTES_MAX], offset[BYTES_MAX], device[BYTES_MAX];
 
         (void) snprintf(start, sizeof(start), "0x%" PRIx64, m->start);
@@ -82,12 +82,12 @@ static int add_mapping(struct table *t, const struct mapping *m) {
         return 0;
 }
 
-int verb_maps(const struct arguments *a) {
-        _cleanup_(mappings_done) struct mappings m = {};
-        _cleanup_(table_freep) struct table *t = NULL;
+int verb_maps(const Arguments *a) {
+        _cleanup_(mappings_done) Mappings m = {};
+        _cleanup_(table_freep) Table *t = NULL;
         _cleanup_(fclosep) FILE *f = NULL;
         const char *name = a->names[0];
-        struct place place;
+        Place place;
         size_t i;
         int r;
 

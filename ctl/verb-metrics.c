@@ -13,17 +13,17 @@
 #include "regions.h"
 #include "util.h"
 
-enum source {
+typedef enum Source {
         SOURCE_MANAGER, /* a property of the manager */
         SOURCE_REGION, /* a property of each region */
         SOURCE_SAVED, /* what follows from the properties of each region */
         SOURCE_READY,
         SOURCE_LIMIT, /* each property of the manager that is a limit */
-};
+} Source;
 
 static const struct {
         const char *name, *help;
-        enum source source;
+        Source source;
         const char *property;
         double factor;
 } metrics[] = {
@@ -70,7 +70,7 @@ static void print_label(FILE *f, const char *name, const char *value) {
         (void) fputs("\"}", f);
 }
 
-static void print_value(FILE *f, const struct property *p, double factor) {
+static void print_value(FILE *f, const Property *p, double factor) {
         if (!p)
                 (void) fputs(" NaN\n", f);
         else if (p->type == 'd')
@@ -81,13 +81,13 @@ static void print_value(FILE *f, const struct property *p, double factor) {
                 (void) fprintf(f, " %" PRIu64 "\n", p->number);
 }
 
-static bool is_limit(const struct property *p) {
+static bool is_limit(const Property *p) {
         size_t n = strlen(p->name);
 
         return p->type == 't' && n > 3 && strcmp(p->name + n - 3, "Max") == 0;
 }
 
-static void print_limits(FILE *f, const char *name, const struct properties *p) {
+static void print_limits(FILE *f, const char *name, const Properties *p) {
         size_t i;
 
         for (i = 0; i < p->n; i++) {
@@ -102,7 +102,7 @@ static void print_limits(FILE *f, const char *name, const struct properties *p) 
         }
 }
 
-static void print_region(FILE *f, size_t metric, struct region *region) {
+static void print_region(FILE *f, size_t metric, Region *region) {
         (void) fputs(metrics[metric].name, f);
         print_label(f, "region", region->name);
         if (metrics[metric].source == SOURCE_SAVED)
@@ -113,7 +113,7 @@ static void print_region(FILE *f, size_t metric, struct region *region) {
                 print_value(f, properties_find(&region->properties, metrics[metric].property), metrics[metric].factor);
 }
 
-static void print_all(FILE *f, struct properties *manager, struct regions *regions) {
+static void print_all(FILE *f, Properties *manager, Regions *regions) {
         size_t i, k;
 
         for (i = 0; i < ELEMENTSOF(metrics); i++) {
@@ -130,10 +130,10 @@ static void print_all(FILE *f, struct properties *manager, struct regions *regio
 }
 
 /* That the broker does not answer is a figure, too. */
-static int collect(const struct arguments *a, FILE *f) {
+static int collect(const Arguments *a, FILE *f) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        _cleanup_(properties_done) struct properties manager = {};
-        _cleanup_(regions_done) struct regions regions = {};
+        _cleanup_(properties_done) Properties manager = {};
+        _cleanup_(regions_done) Regions regions = {};
         static const char what[] = "Cannot read the figures";
         int r;
 
@@ -189,7 +189,7 @@ fail:
         return r;
 }
 
-int verb_metrics(const struct arguments *a) {
+int verb_metrics(const Arguments *a) {
         _cleanup_(freep) char *text = NULL;
         size_t size;
         FILE *f;

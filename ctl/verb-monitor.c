@@ -10,7 +10,7 @@
 #include "format.h"
 #include "util.h"
 
-static bool wanted(const struct arguments *a, const char *name) {
+static bool wanted(const Arguments *a, const char *name) {
         int i;
 
         for (i = 0; i < a->n_names; i++)
@@ -20,10 +20,10 @@ static bool wanted(const struct arguments *a, const char *name) {
 }
 
 /* Print one line and flush it, as the output may be a pipe. region may be NULL, uid UINT32_MAX. */
-static void print_event(const struct arguments *a, const char *event, const char *region, uint32_t uid) {
+static void print_event(const Arguments *a, const char *event, const char *region, uint32_t uid) {
         _cleanup_(freep) char *region_json = NULL, *event_json = NULL, *region_text = NULL;
         char number[32], usec[32], when[64], user[64];
-        struct json_member members[4];
+        JsonMember members[4];
         struct timespec now;
         struct tm tm;
         size_t n = 0;
@@ -35,12 +35,12 @@ static void print_event(const struct arguments *a, const char *event, const char
                 (void) snprintf(usec, sizeof(usec), "%" PRIi64, (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000);
                 event_json = json_string(event);
                 region_json = region ? json_string(region) : NULL;
-                members[n++] = (struct json_member){ "usec", usec };
-                members[n++] = (struct json_member){ "event", event_json ?: "null" };
+                members[n++] = (JsonMember){ "usec", usec };
+                members[n++] = (JsonMember){ "event", event_json ?: "null" };
                 if (region)
-                        members[n++] = (struct json_member){ "region", region_json ?: "null" };
+                        members[n++] = (JsonMember){ "region", region_json ?: "null" };
                 if (uid != UINT32_MAX)
-                        members[n++] = (struct json_member){ "uid", number };
+                        members[n++] = (JsonMember){ "uid", number };
                 json_print_object(stdout, a->json, 0, members, n);
         } else {
                 if (!localtime_r(&now.tv_sec, &tm) || strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm) == 0)
@@ -57,7 +57,7 @@ static void print_event(const struct arguments *a, const char *event, const char
 }
 
 static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        const struct arguments *a = userdata;
+        const Arguments *a = userdata;
         const char *member = sd_bus_message_get_member(m), *name, *object;
         uint32_t uid;
 
@@ -78,7 +78,7 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
         return 0;
 }
 
-int verb_monitor(const struct arguments *a) {
+int verb_monitor(const Arguments *a) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         void *userdata = (void *) a;

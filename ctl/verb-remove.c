@@ -2,7 +2,7 @@
 #include "bus.h"
 #include "util.h"
 
-static int remove_region(sd_bus *bus, const char *name, const struct arguments *a) {
+static int remove_region(sd_bus *bus, const char *name, const Arguments *a) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         static const char what[] = "Cannot remove the region";
         int r;
@@ -20,7 +20,7 @@ static int remove_region(sd_bus *bus, const char *name, const struct arguments *
         return bus_call(bus, m, true, a, what, NULL);
 }
 
-int verb_remove(const struct arguments *a) {
+int verb_remove(const Arguments *a) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         int i, r, status;
 

@@ -3,7 +3,7 @@
 #include "quantity.h"
 #include "util.h"
 
-int verb_resize(const struct arguments *a) {
+int verb_resize(const Arguments *a) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         static const char what[] = "Cannot resize the region";

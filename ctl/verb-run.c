@@ -41,14 +41,14 @@ static void region_releasep(mshare_region **region) {
 }
 
 /* The lease stays open across exec: the command and its children hold it until they exit. */
-static int lease(const struct arguments *a, mshare_region **ret) {
+static int lease(const Arguments *a, mshare_region **ret) {
         const struct mshare_acquire_options options = {
                 .size = sizeof(options),
                 /* polkit asks root no question. */
                 .timeout_usec = a->ask_password && geteuid() != 0 ? UINT64_MAX : 0,
                 .flags = MSHARE_ACQUIRE_DETACHED | (a->ask_password ? MSHARE_ACQUIRE_INTERACTIVE : 0),
         };
-        _cleanup_(agent_close) struct agent agent = AGENT_NONE;
+        _cleanup_(agent_close) Agent agent = AGENT_NONE;
         _cleanup_(region_releasep) mshare_region *region = NULL;
         _cleanup_(freep) char *message = NULL;
         int r;
@@ -68,7 +68,7 @@ static int lease(const struct arguments *a, mshare_region **ret) {
 }
 
 /* The library and the lease: what the command needs to be in the region. Returns an exit status. */
-static int prepare(const struct arguments *a, char **ret_preload, mshare_region **ret_region) {
+static int prepare(const Arguments *a, char **ret_preload, mshare_region **ret_region) {
         int r;
 
         r = find_preload(ret_preload);
@@ -79,7 +79,7 @@ static int prepare(const struct arguments *a, char **ret_preload, mshare_region 
         return lease(a, ret_region);
 }
 
-static int set_environment(const struct arguments *a, const char *preload) {
+static int set_environment(const Arguments *a, const char *preload) {
         _cleanup_(freep) char *value = NULL;
         const char *before = getenv("LD_PRELOAD");
 
@@ -94,7 +94,7 @@ static int set_environment(const struct arguments *a, const char *preload) {
         return 0;
 }
 
-int verb_run(const struct arguments *a) {
+int verb_run(const Arguments *a) {
         _cleanup_(region_releasep) mshare_region *region = NULL;
         _cleanup_(freep) char *preload = NULL;
         uint64_t min_size;

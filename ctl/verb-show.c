@@ -6,7 +6,7 @@
 #include "properties.h"
 #include "util.h"
 
-static int print(struct properties *p, const struct arguments *a) {
+static int print(Properties *p, const Arguments *a) {
         size_t i;
         int r;
 
@@ -26,8 +26,8 @@ static int print(struct properties *p, const struct arguments *a) {
         return STATUS_OK;
 }
 
-static int show_region(sd_bus *bus, const char *name, const struct arguments *a) {
-        _cleanup_(properties_done) struct properties p = {};
+static int show_region(sd_bus *bus, const char *name, const Arguments *a) {
+        _cleanup_(properties_done) Properties p = {};
         _cleanup_(freep) char *path = NULL;
         static const char what[] = "Cannot show a region";
         int r;
@@ -38,9 +38,9 @@ static int show_region(sd_bus *bus, const char *name, const struct arguments *a)
         return r == STATUS_OK ? print(&p, a) : r;
 }
 
-int verb_show(const struct arguments *a) {
+int verb_show(const Arguments *a) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        _cleanup_(properties_done) struct properties p = {};
+        _cleanup_(properties_done) Properties p = {};
         int i, r, status = STATUS_OK;
 
         r = bus_connect(a, &bus);

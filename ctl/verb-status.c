@@ -24,7 +24,7 @@ static void _printf_(2, 3) line(const char *key, const char *format, ...) {
         (void) putchar('\n');
 }
 
-static bool is_limit(const struct property *p) {
+static bool is_limit(const Property *p) {
         return !p->shown && (p->type == 't' || p->type == 'u');
 }
 
@@ -45,7 +45,7 @@ static int find_obstacle(sd_bus *bus, char **ret) {
         return *ret ? STATUS_UNSUPPORTED : bus_out_of_memory();
 }
 
-static void print_manager(struct properties *p, const char *obstacle) {
+static void print_manager(Properties *p, const char *obstacle) {
         char b1[BYTES_MAX], b2[BYTES_MAX];
         bool support = properties_number(p, "KernelSupport");
         const char *key = "Limits";
@@ -75,9 +75,9 @@ static void print_manager(struct properties *p, const char *obstacle) {
                 }
 }
 
-static int print_region(struct properties *p) {
+static int print_region(Properties *p) {
         char b1[BYTES_MAX], b2[BYTES_MAX], user[64], group[64], when[64];
-        const struct property *progress = properties_find(p, "Progress");
+        const Property *progress = properties_find(p, "Progress");
         const char *state = properties_string(p, "State");
         _cleanup_(freep) char *name = NULL, *label = NULL;
         uint64_t address = properties_number(p, "Address"), length = properties_number(p, "Length");
@@ -121,9 +121,9 @@ static int print_region(struct properties *p) {
         return STATUS_OK;
 }
 
-static int show_manager(sd_bus *bus, const struct arguments *a) {
-        _cleanup_(properties_done) struct properties p = {};
-        _cleanup_(pager_close) struct pager pager = PAGER_NONE;
+static int show_manager(sd_bus *bus, const Arguments *a) {
+        _cleanup_(properties_done) Properties p = {};
+        _cleanup_(pager_close) Pager pager = PAGER_NONE;
         _cleanup_(freep) char *obstacle = NULL;
         int r, status;
 
@@ -147,8 +147,8 @@ static int show_manager(sd_bus *bus, const struct arguments *a) {
         return r == STATUS_OK ? status : r;
 }
 
-static int show_region(sd_bus *bus, const char *name, const struct arguments *a) {
-        _cleanup_(properties_done) struct properties p = {};
+static int show_region(sd_bus *bus, const char *name, const Arguments *a) {
+        _cleanup_(properties_done) Properties p = {};
         _cleanup_(freep) char *path = NULL;
         static const char what[] = "Cannot show a region's status";
         int r;
@@ -161,9 +161,9 @@ static int show_region(sd_bus *bus, const char *name, const struct arguments *a)
         return a->json != JSON_OFF ? properties_print_json(&p, a->json) : print_region(&p);
 }
 
-int verb_status(const struct arguments *a) {
+int verb_status(const Arguments *a) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        _cleanup_(pager_close) struct pager pager = PAGER_NONE;
+        _cleanup_(pager_close) Pager pager = PAGER_NONE;
         int i, r, status = STATUS_OK;
 
         r = bus_connect(a, &bus);

@@ -27,7 +27,7 @@
 
 #define CLEAR "\x1b[H\x1b[J"
 
-static const struct column columns[] = {
+static const Column columns[] = {
         { "name", 0, NULL },
         { "size", COLUMN_RIGHT, NULL },
         { "resident", COLUMN_RIGHT, NULL },
@@ -50,15 +50,15 @@ static const struct {
 };
 
 /* A region's counters in the kernel. */
-struct counted {
+typedef struct Counted {
         char *name;
-        struct counters counters;
+        Counters counters;
         uint64_t usec, values[_COUNTER_MAX]; /* of the last time */
         bool seen; /* this time */
-};
+} Counted;
 
-struct top {
-        const struct arguments *a;
+typedef struct Top {
+        const Arguments *a;
         sd_bus *bus;
         const char *sort;
         bool screen; /* a terminal that is drawn anew each time, and whose keys are read */
@@ -66,18 +66,18 @@ struct top {
         struct termios saved;
         bool raw;
         int signal_fd;
-        struct regions before; /* of the last time */
+        Regions before; /* of the last time */
         uint64_t before_usec;
-        struct counted *counted;
+        Counted *counted;
         size_t n_counted;
-};
+} Top;
 
-static void counted_done(struct counted *c) {
+static void counted_done(Counted *c) {
         free(c->name);
         counters_close(&c->counters);
 }
 
-static void top_done(struct top *t) {
+static void top_done(Top *t) {
         size_t i;
 
         for (i = 0; i < t->n_counted; i++)
@@ -98,15 +98,15 @@ static uint64_t usec_now(void) {
         return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
 }
 
-static int add_bytes(struct table *t, uint64_t n) {
+static int add_bytes(Table *t, uint64_t n) {
         char text[32];
 
         return table_add_number(t, n, format_bytes(n, text, sizeof(text)));
 }
 
 /* How much the resident memory grew in a second; 0 for a new region. */
-static int add_growth(struct table *t, const struct top *top, const struct region *region, uint64_t now) {
-        const struct region *old = NULL;
+static int add_growth(Table *t, const Top *top, const Region *region, uint64_t now) {
+        const Region *old = NULL;
         char text[40], bytes[32], json[32];
         double rate;
         size_t i;
@@ -124,8 +124,8 @@ static int add_growth(struct table *t, const struct top *top, const struct regio
 }
 
 /* The counters of a region, opened if it is new. NULL: they cannot be opened. */
-static struct counted *find_counted(struct top *top, const char *name) {
-        struct counted *list, new = {};
+static Counted *find_counted(Top *top, const char *name) {
+        Counted *list, new = {};
         size_t i;
 
         for (i = 0; i < top->n_counted; i++)
@@ -148,7 +148,7 @@ static struct counted *find_counted(struct top *top, const char *name) {
 }
 
 /* Close the counters of regions that are no longer shown. Their names may be used again. */
-static void forget_unseen(struct top *top) {
+static void forget_unseen(Top *top) {
         size_t i, n = 0;
 
         for (i = 0; i < top->n_counted; i++) {
@@ -162,7 +162,7 @@ static void forget_unseen(struct top *top) {
         top->n_counted = n;
 }
 
-static int add_rate(struct table *t, uint64_t before, uint64_t now, uint64_t usec) {
+static int add_rate(Table *t, uint64_t before, uint64_t now, uint64_t usec) {
         char text[40];
 
         (void) snprintf(text, sizeof(text), "%.0f", (double) (now - before) * 1e6 / (double) usec);
@@ -170,8 +170,8 @@ static int add_rate(struct table *t, uint64_t before, uint64_t now, uint64_t use
 }
 
 /* Faults and flushes per second; null the first time. */
-static int add_rates(struct table *t, struct top *top, const char *name) {
-        struct counted *c = find_counted(top, name);
+static int add_rates(Table *t, Top *top, const char *name) {
+        Counted *c = find_counted(top, name);
         uint64_t values[_COUNTER_MAX] = {}, now = usec_now();
         bool counts = c && counters_read(&c->counters, values) >= 0;
         bool known = counts && c->usec > 0 && now > c->usec;
@@ -189,7 +189,7 @@ static int add_rates(struct table *t, struct top *top, const char *name) {
         return r;
 }
 
-static int add_region(struct table *t, struct top *top, const struct region *region, uint64_t now) {
+static int add_region(Table *t, Top *top, const Region *region, uint64_t now) {
         if (table_add_string(t, region->name) < 0 || add_bytes(t, region->size) < 0 ||
             add_bytes(t, region->resident) < 0 || add_growth(t, top, region, now) < 0 ||
             table_add_number(t, region->sharers, NULL) < 0 || table_add_number(t, region->clients, NULL) < 0 ||
@@ -199,7 +199,7 @@ static int add_region(struct table *t, struct top *top, const struct region *reg
         return 0;
 }
 
-static void print_summary(const struct top *top, const struct regions *regions) {
+static void print_summary(const Top *top, const Regions *regions) {
         uint64_t sharers = 0, tables = 0, saved = 0;
         char b1[32], b2[32], when[32];
         time_t now = time(NULL);
@@ -219,7 +219,7 @@ static void print_summary(const struct top *top, const struct regions *regions) 
                       top->screen ? "  (q quits)" : "");
 }
 
-static size_t rows_for(const struct top *top, size_t n) {
+static size_t rows_for(const Top *top, size_t n) {
         struct winsize ws;
 
         if (!top->screen || ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) < 0 || ws.ws_row <= LINES_AROUND)
@@ -227,10 +227,10 @@ static size_t rows_for(const struct top *top, size_t n) {
         return n < (size_t) ws.ws_row - LINES_AROUND ? n : (size_t) ws.ws_row - LINES_AROUND;
 }
 
-static int show(struct top *top) {
-        _cleanup_(regions_done) struct regions regions = {};
-        _cleanup_(table_freep) struct table *t = NULL;
-        struct arguments a = *top->a;
+static int show(Top *top) {
+        _cleanup_(regions_done) Regions regions = {};
+        _cleanup_(table_freep) Table *t = NULL;
+        Arguments a = *top->a;
         uint64_t now;
         size_t i, n;
         int r;
@@ -262,13 +262,13 @@ static int show(struct top *top) {
 
         regions_done(&top->before);
         top->before = regions;
-        regions = (struct regions){};
+        regions = (Regions){};
         top->before_usec = now;
         return STATUS_OK;
 }
 
 /* Wait for the time to pass. 0: show again; 1: that was all. */
-static int wait_for_next(struct top *top, uint64_t until) {
+static int wait_for_next(Top *top, uint64_t until) {
         struct pollfd fds[] = {
                 { .fd = top->signal_fd, .events = POLLIN },
                 { .fd = top->raw ? STDIN_FILENO : -1, .events = POLLIN },
@@ -301,7 +301,7 @@ static int wait_for_next(struct top *top, uint64_t until) {
         return 0;
 }
 
-static int open_terminal(struct top *top) {
+static int open_terminal(Top *top) {
         struct termios raw;
         sigset_t mask;
 
@@ -323,7 +323,7 @@ static int open_terminal(struct top *top) {
         return 0;
 }
 
-static int parse_words(const struct arguments *a, struct top *top) {
+static int parse_words(const Arguments *a, Top *top) {
         uint64_t n;
 
         if (a->sort && !regions_sort_known(a->sort)) {
@@ -354,8 +354,8 @@ static void allow_descriptors(void) {
         (void) setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-int verb_top(const struct arguments *a) {
-        _cleanup_(top_done) struct top top = {
+int verb_top(const Arguments *a) {
+        _cleanup_(top_done) Top top = {
                 .a = a,
                 .sort = a->sort ?: "saved",
                 .screen = !a->batch && a->json == JSON_OFF && isatty(STDOUT_FILENO),

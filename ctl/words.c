@@ -11,7 +11,7 @@ int parse_mode_word(const char *s, uint32_t *ret) {
         return STATUS_USAGE;
 }
 
-int parse_owner_word(const struct arguments *a, const char *s, struct owner *ret) {
+int parse_owner_word(const Arguments *a, const char *s, Owner *ret) {
         int r;
 
         if ((a->host || a->machine) && s[strspn(s, "0123456789:")] != '\0') {

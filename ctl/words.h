@@ -7,6 +7,6 @@
 
 /* What parse.h does, with a sentence on stderr where the word is not understood; these return an exit status. */
 int parse_mode_word(const char *s, uint32_t *ret);
-int parse_owner_word(const struct arguments *a, const char *s, struct owner *ret);
+int parse_owner_word(const Arguments *a, const char *s, Owner *ret);
 
 #endif

@@ -80,7 +80,7 @@ static int call_failed(const char *name, int r, const sd_bus_error *error, char 
                            error->message ? error->message : message_errno(r, buf, sizeof(buf)));
 }
 
-void broker_lease_done(struct broker_lease *lease) {
+void broker_lease_done(BrokerLease *lease) {
         free(lease->backing);
         own_fd_close(&lease->lease);
         own_fd_close(&lease->region);
@@ -88,7 +88,7 @@ void broker_lease_done(struct broker_lease *lease) {
 }
 
 /* The message owns its descriptors. */
-static int keep_fd(struct own_fd *ret, int fd) {
+static int keep_fd(OwnFd *ret, int fd) {
         int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3), r;
 
         if (copy < 0)
@@ -101,7 +101,7 @@ static int keep_fd(struct own_fd *ret, int fd) {
 
 /* OpenRegion, or AcquireRegion, which is the same without the region's file. -ENOTTY: the broker does not know OpenRegion. */
 static int call_acquire(sd_bus *bus, const char *member, const char *name, const char *access, uint64_t timeout_usec,
-                        bool interactive, struct broker_lease *lease, char **ret_message) {
+                        bool interactive, BrokerLease *lease, char **ret_message) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         bool open = strcmp(member, "OpenRegion") == 0;
@@ -139,7 +139,7 @@ static int call_acquire(sd_bus *bus, const char *member, const char *name, const
         return r < 0 ? call_failed(name, r, &error, ret_message) : 0;
 }
 
-static int read_properties(sd_bus_message *reply, struct broker_lease *lease) {
+static int read_properties(sd_bus_message *reply, BrokerLease *lease) {
         int r;
 
         r = sd_bus_message_enter_container(reply, 'a', "{sv}");
@@ -178,7 +178,7 @@ static int read_properties(sd_bus_message *reply, struct broker_lease *lease) {
         return lease->backing ? 0 : -EBADMSG;
 }
 
-static int call_properties(sd_bus *bus, const char *name, uint64_t timeout_usec, struct broker_lease *lease,
+static int call_properties(sd_bus *bus, const char *name, uint64_t timeout_usec, BrokerLease *lease,
                            char **ret_message) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -204,10 +204,10 @@ static int call_properties(sd_bus *bus, const char *name, uint64_t timeout_usec,
         return 0;
 }
 
-static int try_acquire(const char *name, const char *access, uint64_t timeout_usec, bool interactive,
-                       struct broker_lease *ret, char **ret_message) {
+static int try_acquire(const char *name, const char *access, uint64_t timeout_usec, bool interactive, BrokerLease *ret,
+                       char **ret_message) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        struct broker_lease lease = BROKER_LEASE_NONE;
+        BrokerLease lease = BROKER_LEASE_NONE;
         sd_bus_error error = SD_BUS_ERROR_NULL;
         char buf[128];
         int r;
@@ -255,8 +255,8 @@ static void wait_about(uint64_t usec) {
         (void) nanosleep(&ts, NULL);
 }
 
-int broker_acquire(const char *name, const char *access, uint64_t timeout_usec, bool interactive,
-                   struct broker_lease *ret, char **ret_message) {
+int broker_acquire(const char *name, const char *access, uint64_t timeout_usec, bool interactive, BrokerLease *ret,
+                   char **ret_message) {
         uint64_t start = now_usec(), delay = DELAY_MIN_USEC;
         /* An unlimited wait is meant for passwords. A bus that stays full is reported instead. */
         uint64_t patience = timeout_usec > 0 && timeout_usec < UINT64_MAX ? timeout_usec : TIMEOUT_DEFAULT_USEC;

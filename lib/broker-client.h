@@ -8,26 +8,26 @@
 #include "own-fd.h"
 
 /* What the broker returns about a region when it grants a lease. */
-struct broker_lease {
+typedef struct BrokerLease {
         uint64_t address;
         uint64_t length;
         uint64_t size;
         char *backing;
-        struct own_fd lease;
-        struct own_fd region; /* the region's file; none if the broker does not know OpenRegion */
-};
+        OwnFd lease;
+        OwnFd region; /* the region's file; none if the broker does not know OpenRegion */
+} BrokerLease;
 
-#define BROKER_LEASE_NONE ((struct broker_lease){ .lease = { .fd = -1 }, .region = { .fd = -1 } })
+#define BROKER_LEASE_NONE ((BrokerLease){ .lease = { .fd = -1 }, .region = { .fd = -1 } })
 
 /* Closes the descriptors that are still ours, and sets *lease to BROKER_LEASE_NONE. */
-void broker_lease_done(struct broker_lease *lease);
+void broker_lease_done(BrokerLease *lease);
 
 /*
  * Ask the broker for a lease and, if it can, the region's file opened for that access. access is "r" or "rw"; timeout_usec 0 is
  * sd-bus's own, UINT64_MAX is none. Blocks until the broker has answered or, while the bus accepts no connection (-EUSERS), until
  * the time is over, which is 25 s if there is no limit. Keeps no connection. On failure *ret is unchanged.
  */
-int broker_acquire(const char *name, const char *access, uint64_t timeout_usec, bool interactive,
-                   struct broker_lease *ret, char **ret_message);
+int broker_acquire(const char *name, const char *access, uint64_t timeout_usec, bool interactive, BrokerLease *ret,
+                   char **ret_message);
 
 #endif

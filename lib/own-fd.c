@@ -4,16 +4,16 @@
 #include "own-fd.h"
 #include "util.h"
 
-int own_fd_set(struct own_fd *f, int fd) {
+int own_fd_set(OwnFd *f, int fd) {
         struct stat st;
 
         if (fstat(fd, &st) < 0)
                 return -xerrno();
-        *f = (struct own_fd){ .fd = fd, .dev = st.st_dev, .ino = st.st_ino };
+        *f = (OwnFd){ .fd = fd, .dev = st.st_dev, .ino = st.st_ino };
         return 0;
 }
 
-bool own_fd_valid(const struct own_fd *f) {
+bool own_fd_valid(const OwnFd *f) {
         struct stat st;
         int saved = errno;
         bool valid;
@@ -23,7 +23,7 @@ bool own_fd_valid(const struct own_fd *f) {
         return valid;
 }
 
-void own_fd_close(struct own_fd *f) {
+void own_fd_close(OwnFd *f) {
         if (own_fd_valid(f))
                 (void) safe_close(f->fd);
         *f = OWN_FD_NONE;

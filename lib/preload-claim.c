@@ -68,7 +68,7 @@ static int lock_file(int fd) {
         return lock.l_type == F_UNLCK ? 0 : -EWOULDBLOCK;
 }
 
-int preload_claim_open(const char *name, int file, struct own_fd *ret, unsigned int *tries, char **ret_message) {
+int preload_claim_open(const char *name, int file, OwnFd *ret, unsigned int *tries, char **ret_message) {
         _cleanup_(closep) int fd = -1;
         char buf[128];
         struct stat st = {};
@@ -102,8 +102,8 @@ int preload_claim_open(const char *name, int file, struct own_fd *ret, unsigned 
         return 0;
 }
 
-static int open_again(const char *name, int file, struct own_fd *claim, char **ret_message) {
-        const struct own_fd before = *claim;
+static int open_again(const char *name, int file, OwnFd *claim, char **ret_message) {
+        const OwnFd before = *claim;
         _cleanup_(closep) int fd = -1;
         struct stat st = {};
         int r;
@@ -129,7 +129,7 @@ static int read_count(const char *text, const char *key, unsigned int *ret) {
         return p && sscanf(p + strlen(key), "%u", ret) == 1 ? 0 : -ENODATA;
 }
 
-int preload_claim_count(const char *name, int file, struct own_fd *claim, unsigned int *ret, char **ret_message) {
+int preload_claim_count(const char *name, int file, OwnFd *claim, unsigned int *ret, char **ret_message) {
         unsigned int sharers = 0, writers = 0;
         char path[64], text[1024] = "", buf[128];
         _cleanup_(closep) int fd = -1;

@@ -11,7 +11,7 @@
  * have. Waits for at most *tries tenths of a second. Refuses a region whose owner is neither root nor the effective user: the
  * owner could read the server's data. Negative errno and a message, or 0.
  */
-int preload_claim_open(const char *name, int file, struct own_fd *ret, unsigned int *tries, char **ret_message);
+int preload_claim_open(const char *name, int file, OwnFd *ret, unsigned int *tries, char **ret_message);
 
 /*
  * How many processes keep a server out of the region, by the kernel's own count: the claim that outlives the lock, which
@@ -19,7 +19,7 @@ int preload_claim_open(const char *name, int file, struct own_fd *ret, unsigned 
  * only read it, the mode decides: they count if it admits no user but the owner now, as they attached when it did.
  * Opens the file again if the server has closed it. Negative errno and a sentence, or 0.
  */
-int preload_claim_count(const char *name, int file, struct own_fd *claim, unsigned int *ret, char **ret_message);
+int preload_claim_count(const char *name, int file, OwnFd *claim, unsigned int *ret, char **ret_message);
 
 /* Uses up a try and waits a tenth of a second; false if none is left. */
 bool preload_claim_wait(unsigned int *tries);

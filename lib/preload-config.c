@@ -16,7 +16,7 @@ static bool parse_min_size(const char *s, size_t *ret) {
         return true;
 }
 
-bool preload_config_read(struct preload_config *ret) {
+bool preload_config_read(PreloadConfig *ret) {
         /* Not for programs that gained privileges: their environment is not trusted. */
         const char *region = secure_getenv("MSHARE_REGION");
         const char *min_size = secure_getenv("MSHARE_MIN_SIZE");
@@ -25,7 +25,7 @@ bool preload_config_read(struct preload_config *ret) {
         if (!region || region[0] == '\0')
                 return false;
 
-        *ret = (struct preload_config){
+        *ret = (PreloadConfig){
                 .region = region,
                 .min_size = PRELOAD_MIN_SIZE_DEFAULT,
         };

@@ -11,17 +11,17 @@
  */
 #define PRELOAD_MIN_SIZE_DEFAULT ((size_t) 64 << 20)
 
-struct preload_config {
+typedef struct PreloadConfig {
         const char *region; /* points into the environment */
         size_t min_size; /* bytes */
         bool fallback;
         char problem[160]; /* an invalid setting, as half a sentence; empty if all are valid */
-};
+} PreloadConfig;
 
 /*
  * Read MSHARE_REGION, MSHARE_MIN_SIZE and MSHARE_FALLBACK. Returns false if no region is named: then the library does nothing.
  * An invalid setting is replaced by its default and described in problem.
  */
-bool preload_config_read(struct preload_config *ret);
+bool preload_config_read(PreloadConfig *ret);
 
 #endif

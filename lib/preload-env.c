@@ -56,7 +56,7 @@ static bool without_library(const char *value) {
 }
 
 static char *make_mark(const char *region) {
-        process_id self = process_self();
+        ProcessId self = process_self();
         char *mark;
 
         if (asprintf(&mark, TAKEN "%d:%" PRIx64 ":%s", (int) getpid(), (uint64_t) self, region) < 0)
@@ -127,9 +127,9 @@ static const char *preload_of(char *const envp[]) {
         return NULL;
 }
 
-struct preload_env_need preload_env_measure(char *const envp[]) {
+PreloadEnvNeed preload_env_measure(char *const envp[]) {
         const char *preload = preload_of(envp);
-        struct preload_env_need need = { .entries = 4, .text = 1 };
+        PreloadEnvNeed need = { .entries = 4, .text = 1 };
 
         for (; envp && *envp; envp++)
                 need.entries++;

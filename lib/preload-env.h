@@ -22,11 +22,11 @@ bool preload_env_settle(const char *region);
 bool preload_env_taken_by_other(const char *region, int *ret_pid);
 
 /* What preload_env_restore() needs: entries of the array, and bytes of text. */
-struct preload_env_need {
+typedef struct PreloadEnvNeed {
         size_t entries, text;
-};
+} PreloadEnvNeed;
 
-struct preload_env_need preload_env_measure(char *const envp[]);
+PreloadEnvNeed preload_env_measure(char *const envp[]);
 
 /*
  * A copy of envp with everything that preload_env_settle() removed, and with the mark. Uses only the caller's memory, because it

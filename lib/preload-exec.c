@@ -19,11 +19,11 @@
 #include "preload-state.h"
 #include "util.h"
 
-enum how {
+typedef enum How {
         BY_PATH,
         BY_SEARCH,
         BY_FD,
-};
+} How;
 
 static bool is_own_program(const char *file) {
         static const char deleted[] = " (deleted)";
@@ -40,7 +40,7 @@ static bool is_own_program(const char *file) {
         return strcmp(path_base(path), path_base(file)) == 0;
 }
 
-static int run(enum how how, int fd, const char *file, char *const argv[], char *const envp[]) {
+static int run(How how, int fd, const char *file, char *const argv[], char *const envp[]) {
         __typeof__(execvpe) *search;
 
         switch (how) {
@@ -59,8 +59,8 @@ static int run(enum how how, int fd, const char *file, char *const argv[], char 
         }
 }
 
-static int execute(enum how how, int fd, const char *file, char *const argv[], char *const envp[]) {
-        struct preload_env_need need;
+static int execute(How how, int fd, const char *file, char *const argv[], char *const envp[]) {
+        PreloadEnvNeed need;
         char **entries, *text;
 
         if (!preload_is_settled() || !(preload_is_server() || is_own_program(file)))

@@ -13,7 +13,7 @@
 
 #define PID_BITS 22 /* the kernel's PID_MAX_LIMIT */
 
-process_id process_of(pid_t pid) {
+ProcessId process_of(pid_t pid) {
         _cleanup_(closep) int fd = -1;
         unsigned long long start;
         char path[32], text[1024], state;
@@ -38,36 +38,36 @@ process_id process_of(pid_t pid) {
                 return UINT64_MAX;
         if (state == 'Z' || state == 'X')
                 return 0;
-        return (process_id) start << PID_BITS | (process_id) pid;
+        return (ProcessId) start << PID_BITS | (ProcessId) pid;
 }
 
-process_id process_self(void) {
-        process_id id = process_of(getpid());
+ProcessId process_self(void) {
+        ProcessId id = process_of(getpid());
 
         /* Without /proc the number alone has to do. */
-        return id == UINT64_MAX || id == 0 ? (process_id) getpid() : id;
+        return id == UINT64_MAX || id == 0 ? (ProcessId) getpid() : id;
 }
 
-bool process_alive(process_id id) {
-        process_id now = process_of(process_pid(id));
+bool process_alive(ProcessId id) {
+        ProcessId now = process_of(process_pid(id));
 
         return now == UINT64_MAX || now == id;
 }
 
-struct preload_family *preload_family_new(void) {
-        const long size = sizeof(struct preload_family), prot = PROT_READ | PROT_WRITE;
-        struct preload_family *f;
+PreloadFamily *preload_family_new(void) {
+        const long size = sizeof(PreloadFamily), prot = PROT_READ | PROT_WRITE;
+        PreloadFamily *f;
 
         /* By system call: mmap() is ours. */
-        f = (struct preload_family *) syscall(SYS_mmap, NULL, size, prot, (long) (MAP_SHARED | MAP_ANONYMOUS), -1L, 0L);
+        f = (PreloadFamily *) syscall(SYS_mmap, NULL, size, prot, (long) (MAP_SHARED | MAP_ANONYMOUS), -1L, 0L);
         if (f == MAP_FAILED)
                 return NULL;
         atomic_store(&f->owner, process_self());
         return f;
 }
 
-bool preload_family_own(struct preload_family *f) {
-        process_id owner = atomic_load(&f->owner);
+bool preload_family_own(PreloadFamily *f) {
+        ProcessId owner = atomic_load(&f->owner);
 
         if (process_pid(owner) == getpid())
                 return true;

@@ -14,8 +14,8 @@
 /* The children of a postmaster that was killed notice it within a second or two, and are sharers until then. */
 #define CLAIM_TRIES 50
 
-static int load_api(struct preload_api *api, char **ret_message) {
-        struct preload_api a;
+static int load_api(PreloadApi *api, char **ret_message) {
+        PreloadApi a;
         void *dl;
 
         if (api->acquire)
@@ -46,7 +46,7 @@ static int load_api(struct preload_api *api, char **ret_message) {
 }
 
 /* Give up window, lease and claim. On failure (ENOMEM) nothing has changed. */
-static int give_up(struct preload_region *r) {
+static int give_up(PreloadRegion *r) {
         int k;
 
         k = r->handle ? r->api.release(r->handle) : 0;
@@ -63,7 +63,7 @@ static int give_up(struct preload_region *r) {
 }
 
 /* The lease and the claim, without the window. */
-static int take(struct preload_region *r, const char *name, unsigned int *tries, char **ret_message) {
+static int take(PreloadRegion *r, const char *name, unsigned int *tries, char **ret_message) {
         const struct mshare_acquire_options options = {
                 .size = sizeof(options),
                 .flags = MSHARE_ACQUIRE_DETACHED,
@@ -110,7 +110,7 @@ static int take(struct preload_region *r, const char *name, unsigned int *tries,
  * keeps the mapping that the region was created with. Where that is not possible (nothing is mapped, or the memory is private), a
  * new mapping replaces it.
  */
-static int zero(const struct preload_region *r, size_t offset, size_t size, int flags, char **ret_message) {
+static int zero(const PreloadRegion *r, size_t offset, size_t size, int flags, char **ret_message) {
         const long prot = PROT_READ | PROT_WRITE;
         const long map_flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED | (flags & MAP_NORESERVE);
         char buf[128];
@@ -131,7 +131,7 @@ static int zero(const struct preload_region *r, size_t offset, size_t size, int 
  * readers that attach later do. Check before attaching: attaching and detaching again would disturb a server that is checking at the
  * same time.
  */
-static int attach_alone(struct preload_region *r, unsigned int *tries, char **ret_message) {
+static int attach_alone(PreloadRegion *r, unsigned int *tries, char **ret_message) {
         unsigned int n;
         int k;
 
@@ -163,7 +163,7 @@ static int attach_alone(struct preload_region *r, unsigned int *tries, char **re
         }
 }
 
-static size_t mappings_end(const struct preload_region *r) {
+static size_t mappings_end(const PreloadRegion *r) {
         size_t i, end = 0;
 
         for (i = 0; i < PRELOAD_MAPPINGS_MAX; i++)
@@ -172,7 +172,7 @@ static size_t mappings_end(const struct preload_region *r) {
         return end;
 }
 
-static size_t mappings_size(const struct preload_region *r) {
+static size_t mappings_size(const PreloadRegion *r) {
         size_t i, size = 0;
 
         for (i = 0; i < PRELOAD_MAPPINGS_MAX; i++)
@@ -181,8 +181,8 @@ static size_t mappings_size(const struct preload_region *r) {
 }
 
 /* Find the lowest gap between the mappings of this process that is large enough. */
-static bool find_gap(const struct preload_region *r, size_t size, size_t *ret) {
-        const struct preload_mapping *m = r->mappings;
+static bool find_gap(const PreloadRegion *r, size_t size, size_t *ret) {
+        const PreloadMapping *m = r->mappings;
         size_t i, offset = 0;
 
         for (i = 0; i < PRELOAD_MAPPINGS_MAX; i++)
@@ -198,8 +198,7 @@ static bool find_gap(const struct preload_region *r, size_t size, size_t *ret) {
  * Choose the offset of a mapping. What this server has unmapped may still be used by processes that were forked before. It is free
  * again, and cleared, when none of them is left.
  */
-static int choose(struct preload_region *r, size_t size, int flags, unsigned int *tries, size_t *ret,
-                  char **ret_message) {
+static int choose(PreloadRegion *r, size_t size, int flags, unsigned int *tries, size_t *ret, char **ret_message) {
         size_t used = atomic_load(&r->family->used);
         unsigned int n;
         int k;
@@ -238,7 +237,7 @@ found:
         return 0;
 }
 
-static struct preload_mapping *free_place(struct preload_region *r) {
+static PreloadMapping *free_place(PreloadRegion *r) {
         size_t i;
 
         for (i = 0; i < PRELOAD_MAPPINGS_MAX; i++)
@@ -247,9 +246,9 @@ static struct preload_mapping *free_place(struct preload_region *r) {
         return NULL;
 }
 
-static int place(struct preload_region *r, size_t size, int flags, unsigned int *tries, struct preload_mapping **ret,
+static int place(PreloadRegion *r, size_t size, int flags, unsigned int *tries, PreloadMapping **ret,
                  char **ret_message) {
-        struct preload_mapping *m;
+        PreloadMapping *m;
         size_t offset = 0;
         int k;
 
@@ -283,13 +282,13 @@ static int place(struct preload_region *r, size_t size, int flags, unsigned int 
         if (flags & MAP_POPULATE)
                 (void) madvise(r->window + offset, size, MADV_POPULATE_WRITE);
 
-        *m = (struct preload_mapping){ .offset = offset, .size = size, .segment = -1 };
+        *m = (PreloadMapping){ .offset = offset, .size = size, .segment = -1 };
         *ret = m;
         return 0;
 }
 
-int preload_region_place(struct preload_region *r, const char *name, size_t size, int flags,
-                         struct preload_mapping **ret, char **ret_message) {
+int preload_region_place(PreloadRegion *r, const char *name, size_t size, int flags, PreloadMapping **ret,
+                         char **ret_message) {
         unsigned int tries = CLAIM_TRIES;
         bool first = !r->handle;
         int k = 0;
@@ -306,8 +305,8 @@ int preload_region_place(struct preload_region *r, const char *name, size_t size
         return k;
 }
 
-int preload_region_unmap(struct preload_region *r, struct preload_mapping *m) {
-        const struct preload_mapping before = *m;
+int preload_region_unmap(PreloadRegion *r, PreloadMapping *m) {
+        const PreloadMapping before = *m;
         int k;
 
         m->size = 0;
@@ -320,11 +319,11 @@ int preload_region_unmap(struct preload_region *r, struct preload_mapping *m) {
         return k;
 }
 
-bool preload_region_mine(const struct preload_region *r) {
+bool preload_region_mine(const PreloadRegion *r) {
         return r->handle && preload_family_own(r->family);
 }
 
-struct preload_mapping *preload_region_find(struct preload_region *r, const void *start) {
+PreloadMapping *preload_region_find(PreloadRegion *r, const void *start) {
         size_t i;
 
         for (i = 0; i < PRELOAD_MAPPINGS_MAX; i++)

@@ -13,7 +13,7 @@
 #define PRELOAD_MAPPINGS_MAX 64
 
 /* libmshare, loaded when it is needed: most programs that inherit LD_PRELOAD never map anything large. */
-struct preload_api {
+typedef struct PreloadApi {
         __typeof__(mshare_region_acquire) *acquire;
         __typeof__(mshare_region_release) *release;
         __typeof__(mshare_region_attach) *attach;
@@ -23,34 +23,34 @@ struct preload_api {
         __typeof__(mshare_region_size) *size;
         __typeof__(mshare_region_backing) *backing;
         __typeof__(mshare_region_fd) *fd;
-};
+} PreloadApi;
 
-struct preload_family;
+typedef struct PreloadFamily PreloadFamily;
 
 /* A part of the region that this process has as a mapping or as a System V segment. */
-struct preload_mapping {
+typedef struct PreloadMapping {
         size_t offset, size; /* bytes, whole pages; size 0: a free place in the table */
         size_t wanted; /* bytes as the program said */
         int segment, key; /* identifier of the System V segment, or -1, and its key */
         void *shadow; /* where the segment itself is attached, or NULL */
         unsigned int attached; /* how many times the program has attached the segment */
         bool removed; /* the segment */
-};
+} PreloadMapping;
 
 /* The region that replaces a server's shared memory, from the first mapping on. */
-struct preload_region {
-        struct preload_api api;
+typedef struct PreloadRegion {
+        PreloadApi api;
         mshare_region *handle;
         char *name;
-        struct own_fd claim;
-        struct preload_family *family; /* shared by all processes that were forked from the one that took it */
+        OwnFd claim;
+        PreloadFamily *family; /* shared by all processes that were forked from the one that took it */
         bool attached;
         char *window; /* the window's start */
         size_t length; /* the window's bytes */
         size_t room; /* the bytes from its start that mappings may have */
         bool empty; /* the region was made with nothing mapped in it */
-        struct preload_mapping mappings[PRELOAD_MAPPINGS_MAX];
-};
+        PreloadMapping mappings[PRELOAD_MAPPINGS_MAX];
+} PreloadRegion;
 
 /* The region has no room for this mapping, but may have room for a smaller one. */
 #define PRELOAD_NO_ROOM 1
@@ -63,23 +63,23 @@ struct preload_region {
  * PRELOAD_NO_ROOM and a message, or PRELOAD_CHILD, or a negative errno and a message. Blocks for the broker's answer, and five
  * seconds for processes that are about to exit.
  */
-int preload_region_place(struct preload_region *r, const char *name, size_t size, int flags,
-                         struct preload_mapping **ret, char **ret_message);
+int preload_region_place(PreloadRegion *r, const char *name, size_t size, int flags, PreloadMapping **ret,
+                         char **ret_message);
 
 /*
  * Take a mapping away from this process. A process that was forked from the server gives up window, lease and
  * claim with its last mapping; the server itself stays a sharer, so that no other server takes the region meanwhile.
  * Negative errno, or 0.
  */
-int preload_region_unmap(struct preload_region *r, struct preload_mapping *m);
+int preload_region_unmap(PreloadRegion *r, PreloadMapping *m);
 
 /* Whether this process decides for the server: it took the region, or took over from a process that has exited. */
-bool preload_region_mine(const struct preload_region *r);
+bool preload_region_mine(const PreloadRegion *r);
 
 /* The mapping that begins at that address, or NULL. */
-struct preload_mapping *preload_region_find(struct preload_region *r, const void *start);
+PreloadMapping *preload_region_find(PreloadRegion *r, const void *start);
 
-static inline char *preload_mapping_start(const struct preload_region *r, const struct preload_mapping *m) {
+static inline char *preload_mapping_start(const PreloadRegion *r, const PreloadMapping *m) {
         return r->window + m->offset;
 }
 

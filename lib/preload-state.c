@@ -24,8 +24,8 @@
 /* An interposed function has no context argument. This is the only global state in the project. */
 static struct {
         pthread_mutex_t lock;
-        struct preload_region region;
-        struct preload_config config; /* once it is settled, for the environment has no settings then */
+        PreloadRegion region;
+        PreloadConfig config; /* once it is settled, for the environment has no settings then */
         _Atomic bool settled;
         _Atomic pid_t settled_by;
         bool given_up; /* said why, and from then on plain memory or this error */
@@ -56,14 +56,14 @@ bool preload_inside(void) {
         return inside;
 }
 
-struct preload_region *preload_enter(void) {
+PreloadRegion *preload_enter(void) {
         (void) pthread_mutex_lock(&preload.lock);
         inside = true;
         return &preload.region;
 }
 
 void preload_leave(void) {
-        const struct preload_region *r = &preload.region;
+        const PreloadRegion *r = &preload.region;
 
         atomic_store(&preload.window_end, r->attached ? (uintptr_t) r->window + r->length : 0);
         atomic_store(&preload.window_start, r->attached ? (uintptr_t) r->window : 0);
@@ -83,7 +83,7 @@ bool preload_is_settled(void) {
 }
 
 bool preload_is_server(void) {
-        const struct preload_family *f = preload.region.family;
+        const PreloadFamily *f = preload.region.family;
 
         return atomic_load(&preload.settled_by) == getpid() || (f && process_pid(atomic_load(&f->owner)) == getpid());
 }
@@ -103,7 +103,7 @@ static bool first_time(unsigned int what) {
         return !(atomic_fetch_or(&preload.told, what) & what);
 }
 
-static bool settings(struct preload_config *ret) {
+static bool settings(PreloadConfig *ret) {
         if (!preload_is_settled())
                 return preload_config_read(ret);
         *ret = preload.config;
@@ -111,7 +111,7 @@ static bool settings(struct preload_config *ret) {
 }
 
 /* From now on this process and its children keep the settings, and programs that they execute do not get them. */
-static void settle(const struct preload_config *config) {
+static void settle(const PreloadConfig *config) {
         char *region;
 
         if (preload_is_settled())
@@ -129,13 +129,13 @@ static void settle(const struct preload_config *config) {
 }
 
 bool preload_may_place(size_t size) {
-        struct preload_config config;
+        PreloadConfig config;
 
         return !inside && settings(&config) && size >= config.min_size;
 }
 
 /* Whether the settings apply to this process and this size. */
-static bool is_meant(const struct preload_wish *wish, struct preload_config *config) {
+static bool is_meant(const PreloadWish *wish, PreloadConfig *config) {
         static _Atomic int looks = -1;
         int pid;
 
@@ -171,7 +171,7 @@ static bool is_meant(const struct preload_wish *wish, struct preload_config *con
 }
 
 /* Nothing was placed, for a reason that lasts (final) or for this mapping. */
-static enum preload_answer refuse(const struct preload_config *config, int r, const char *message, bool final) {
+static PreloadAnswer refuse(const PreloadConfig *config, int r, const char *message, bool final) {
         say("%s; %s",
             message                      ? message
             : config->problem[0] != '\0' ? config->problem
@@ -190,7 +190,7 @@ static enum preload_answer refuse(const struct preload_config *config, int r, co
         return PRELOAD_REFUSED;
 }
 
-static enum preload_answer tell_child(const struct preload_wish *wish, const struct preload_config *config) {
+static PreloadAnswer tell_child(const PreloadWish *wish, const PreloadConfig *config) {
         if (first_time(TOLD_CHILD))
                 say("%zu bytes of shared memory of process %d are not in region \"%s\", which is for what the server "
                     "itself maps: it is a child of the server",
@@ -198,12 +198,11 @@ static enum preload_answer tell_child(const struct preload_wish *wish, const str
         return PRELOAD_PLAIN;
 }
 
-static enum preload_answer place(const struct preload_wish *wish, const struct preload_config *config,
-                                 void **ret_start) {
+static PreloadAnswer place(const PreloadWish *wish, const PreloadConfig *config, void **ret_start) {
         size_t page = (size_t) sysconf(_SC_PAGESIZE), size = (wish->size + page - 1) & ~(page - 1);
-        struct preload_region *region = &preload.region;
+        PreloadRegion *region = &preload.region;
         _cleanup_(freep) char *message = NULL;
-        struct preload_mapping *m;
+        PreloadMapping *m;
         char segment[48] = "";
         int r;
 
@@ -248,9 +247,9 @@ static enum preload_answer place(const struct preload_wish *wish, const struct p
         return PRELOAD_PLACED;
 }
 
-enum preload_answer preload_decide(const struct preload_wish *wish, void **ret_start) {
-        struct preload_config config;
-        enum preload_answer answer;
+PreloadAnswer preload_decide(const PreloadWish *wish, void **ret_start) {
+        PreloadConfig config;
+        PreloadAnswer answer;
         int saved = errno;
 
         if (!is_meant(wish, &config)) {
@@ -277,7 +276,7 @@ enum preload_answer preload_decide(const struct preload_wish *wish, void **ret_s
 /* A server that has mapped nothing large before its first fork is unlikely to do so later. */
 static void tell_small(void) {
         size_t small = atomic_load(&preload.small);
-        struct preload_config config;
+        PreloadConfig config;
         int pid;
 
         if (small < SMALL_MIN || preload_is_settled() || !settings(&config) ||
@@ -307,7 +306,7 @@ __attribute__((constructor)) static void setup(void) {
 /* A server that insists on huge pages exits here, and its own message does not say why there are none. */
 __attribute__((destructor)) static void tell_huge(void) {
         size_t huge = atomic_load(&preload.huge);
-        struct preload_config config;
+        PreloadConfig config;
         char enabled[32];
 
         if (huge == 0 || atomic_load(&preload.huge_by) != getpid() || !settings(&config))

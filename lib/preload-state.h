@@ -8,31 +8,31 @@
 #include "preload-region.h"
 
 /* What a program asks the kernel for, and may get in the region instead. */
-struct preload_wish {
+typedef struct PreloadWish {
         size_t size; /* bytes */
         int flags; /* MAP_NORESERVE and MAP_POPULATE count */
         bool huge; /* pages of hugetlbfs */
         const char *unfit; /* half a sentence: why a region cannot stand in for it; NULL if it can */
         int segment, key; /* identifier of a System V segment, or -1, and its key */
-};
+} PreloadWish;
 
-enum preload_answer {
+typedef enum PreloadAnswer {
         PRELOAD_PLAIN, /* none of our business: ask the kernel */
         PRELOAD_PLACED, /* *ret_start is the memory */
         PRELOAD_REFUSED, /* errno says why */
-};
+} PreloadAnswer;
 
 /*
  * Decides about a wish. Prints one line on standard error: what was placed where, or why not. Keeps errno unless it
  * refuses. Blocks as preload_region_place() does.
  */
-enum preload_answer preload_decide(const struct preload_wish *wish, void **ret_start);
+PreloadAnswer preload_decide(const PreloadWish *wish, void **ret_start);
 
 /* Would preload_decide() try to place a mapping of that size? Prints no messages, so this is a guess. */
 bool preload_may_place(size_t size);
 
 /* The process's one region, locked: for what happens to memory that was placed. Not to be called while inside. */
-struct preload_region *preload_enter(void);
+PreloadRegion *preload_enter(void);
 void preload_leave(void);
 /* This thread is inside the library, so its mappings are not the server's. */
 bool preload_inside(void);
@@ -46,6 +46,6 @@ bool preload_is_settled(void);
 bool preload_is_server(void);
 
 /* System V segments have a part that must be up to date when a child is born: preload-sysv.c. */
-void preload_sysv_before_fork(struct preload_region *r);
+void preload_sysv_before_fork(PreloadRegion *r);
 
 #endif

@@ -21,7 +21,7 @@ static int plain_shmctl(int id, int command, struct shmid_ds *buf) {
         return (int) syscall(SYS_shmctl, (long) id, (long) command, buf);
 }
 
-static struct preload_mapping *find_segment(struct preload_region *r, int id) {
+static PreloadMapping *find_segment(PreloadRegion *r, int id) {
         size_t i;
 
         for (i = 0; id >= 0 && i < PRELOAD_MAPPINGS_MAX; i++)
@@ -45,7 +45,7 @@ static int plain_shmget(key_t key, size_t size, int flags) {
 }
 
 static bool is_ours(key_t key) {
-        struct preload_region *r;
+        PreloadRegion *r;
         bool found = false;
         size_t i;
 
@@ -58,9 +58,9 @@ static bool is_ours(key_t key) {
 }
 
 _public_ int shmget(key_t key, size_t size, int flags) {
-        struct preload_wish wish = { .size = size, .huge = flags & SHM_HUGETLB, .segment = -1, .key = key };
+        PreloadWish wish = { .size = size, .huge = flags & SHM_HUGETLB, .segment = -1, .key = key };
         size_t page = (size_t) sysconf(_SC_PAGESIZE);
-        enum preload_answer answer;
+        PreloadAnswer answer;
         int id, saved;
         void *start;
 
@@ -94,7 +94,7 @@ _public_ int shmget(key_t key, size_t size, int flags) {
 }
 
 /* Attached for real as well: so the kernel counts, and children count by being born. */
-static void *attach(struct preload_region *r, struct preload_mapping *m, const void *addr, int flags) {
+static void *attach(PreloadRegion *r, PreloadMapping *m, const void *addr, int flags) {
         char *start = preload_mapping_start(r, m);
 
         if ((addr && addr != start) || (flags & (SHM_RDONLY | SHM_EXEC))) {
@@ -113,8 +113,8 @@ static void *attach(struct preload_region *r, struct preload_mapping *m, const v
 }
 
 _public_ void *shmat(int id, const void *addr, int flags) {
-        struct preload_region *r;
-        struct preload_mapping *m;
+        PreloadRegion *r;
+        PreloadMapping *m;
         void *result = NULL;
 
         if (!preload_inside()) {
@@ -130,8 +130,8 @@ _public_ void *shmat(int id, const void *addr, int flags) {
 }
 
 _public_ int shmdt(const void *addr) {
-        struct preload_region *r;
-        struct preload_mapping *m;
+        PreloadRegion *r;
+        PreloadMapping *m;
         int k = 0;
 
         if (!preload_in_window(addr, 1))
@@ -158,8 +158,8 @@ _public_ int shmdt(const void *addr) {
 }
 
 _public_ int shmctl(int id, int command, struct shmid_ds *buf) {
-        struct preload_region *r;
-        struct preload_mapping *m;
+        PreloadRegion *r;
+        PreloadMapping *m;
         int k;
 
         k = plain_shmctl(id, command, buf);
@@ -179,7 +179,7 @@ _public_ int shmctl(int id, int command, struct shmid_ds *buf) {
         return k;
 }
 
-void preload_sysv_before_fork(struct preload_region *r) {
+void preload_sysv_before_fork(PreloadRegion *r) {
         size_t i, page;
 
         if (!r->attached || !preload_region_mine(r))

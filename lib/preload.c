@@ -50,7 +50,7 @@ static const char *why_unfit(int prot, int flags) {
 }
 
 _public_ void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset) {
-        const struct preload_wish wish = {
+        const PreloadWish wish = {
                 .size = length,
                 .flags = flags,
                 .huge = flags & MAP_HUGETLB,
@@ -83,8 +83,8 @@ _public_ void *mmap64(void *addr, size_t length, int prot, int flags, int fd, of
  */
 _public_ int munmap(void *addr, size_t length) {
         size_t page = (size_t) sysconf(_SC_PAGESIZE), size = (length + page - 1) & ~(page - 1);
-        struct preload_region *region;
-        struct preload_mapping *m;
+        PreloadRegion *region;
+        PreloadMapping *m;
         int r;
 
         if (!preload_in_window(addr, length))

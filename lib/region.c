@@ -83,7 +83,7 @@ static int copy_options(const struct mshare_acquire_options *options, struct msh
 
 /* The broker is trusted, but an impossible window is not passed to the kernel or to our caller. */
 static int check_window(const mshare_region *region, char **ret_message) {
-        const struct broker_lease *l = &region->lease;
+        const BrokerLease *l = &region->lease;
 
         if (l->address == 0 || l->length == 0 || l->address > UINTPTR_MAX - l->length || l->size > l->length)
                 return message_set(ret_message, -EBADMSG,

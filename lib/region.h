@@ -9,7 +9,7 @@ struct mshare_region {
         char *name;
         int oflag;
         bool attached;
-        struct broker_lease lease;
+        BrokerLease lease;
 };
 
 /*

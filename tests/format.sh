@@ -1,21 +1,35 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# C files of userspace and their tests are formatted as .clang-format says. Speaks TAP.
+# C files of userspace and their tests are formatted as .clang-format says, and types have
+# names as doc/style.md says. Speaks TAP.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-echo 1..1
+files=$(find base daemon lib ctl region tests/base tests/ctl tests/daemon tests/fuzz tests/lib tests/region -name '*.[ch]' | LC_ALL=C sort)
+failed=0
+echo 1..2
+# mshare.h is for programs of any style, and region.h defines what it declares.
+# shellcheck disable=SC2086 # no name has blanks
+wrong=$(awk 'FILENAME != "lib/mshare.h" && /^(typedef )?(struct|enum|union) [a-z][a-z0-9_]*( \{|;)/ && $2 != "mshare_region" {
+        print "# " FILENAME ":" FNR ": " $0 }' $files)
+if [ -z "$wrong" ]; then
+        echo 'ok 1 - types have names in CamelCase'
+else
+        echo 'not ok 1 - types have names in CamelCase'
+        echo "$wrong"
+        failed=1
+fi
 # Other versions break some lines elsewhere.
 if ! clang-format --version 2> /dev/null | grep -q 'version 14\.'; then
-        echo 'ok 1 - formatted # SKIP clang-format 14 is not installed'
-        exit 0
+        echo 'ok 2 - formatted # SKIP clang-format 14 is not installed'
+        exit $failed
 fi
-files=$(find base daemon lib ctl region tests/base tests/ctl tests/daemon tests/fuzz tests/lib tests/region -name '*.[ch]' | LC_ALL=C sort)
 # shellcheck disable=SC2086 # no name has blanks
 if wrong=$(clang-format --dry-run -Werror $files 2>&1); then
-        echo 'ok 1 - formatted'
+        echo 'ok 2 - formatted'
 else
-        echo 'not ok 1 - formatted'
+        echo 'not ok 2 - formatted'
         sed -n 's/^\([^ :]*:[0-9]*\):[0-9]*: error:.*/# \1: run clang-format -i on it/p' <<< "$wrong" | sort -u
-        exit 1
+        failed=1
 fi
+exit $failed

@@ -158,34 +158,34 @@ static int load_file(Config *config, int dirfd, const char *dir, const char *nam
         return (int) config_parse(path, text, config_assign, config, complain, userdata);
 }
 
-struct dropin {
+typedef struct Dropin {
         char *name;
         const char *dir;
-};
+} Dropin;
 
 static int dropin_compare(const void *a, const void *b) {
-        return strcmp(((const struct dropin *) a)->name, ((const struct dropin *) b)->name);
+        return strcmp(((const Dropin *) a)->name, ((const Dropin *) b)->name);
 }
 
-struct dropins {
-        struct dropin *v;
+typedef struct Dropins {
+        Dropin *v;
         size_t n;
-};
+} Dropins;
 
-static void dropins_done(struct dropins *d) {
+static void dropins_done(Dropins *d) {
         for (size_t i = 0; i < d->n; i++)
                 free(d->v[i].name);
         free(d->v);
 }
 
-static bool dropins_have(const struct dropins *d, const char *name) {
+static bool dropins_have(const Dropins *d, const char *name) {
         for (size_t i = 0; i < d->n; i++)
                 if (streq(d->v[i].name, name))
                         return true;
         return false;
 }
 
-static int dropins_collect(struct dropins *d, const char *dir) {
+static int dropins_collect(Dropins *d, const char *dir) {
         _cleanup_(freep) char *path = NULL;
         _cleanup_(closedirp) DIR *stream = NULL;
         struct dirent *de;
@@ -199,7 +199,7 @@ static int dropins_collect(struct dropins *d, const char *dir) {
                 return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
         while ((de = readdir(stream))) {
                 size_t n = strlen(de->d_name);
-                struct dropin *v;
+                Dropin *v;
 
                 if (n <= 5 || de->d_name[0] == '.' || !streq(de->d_name + n - 5, ".conf"))
                         continue;
@@ -209,7 +209,7 @@ static int dropins_collect(struct dropins *d, const char *dir) {
                 if (!v)
                         return -ENOMEM;
                 d->v = v;
-                v[d->n] = (struct dropin){ .name = strdup(de->d_name), .dir = dir };
+                v[d->n] = (Dropin){ .name = strdup(de->d_name), .dir = dir };
                 if (!v[d->n].name)
                         return -ENOMEM;
                 d->n++;
@@ -218,7 +218,7 @@ static int dropins_collect(struct dropins *d, const char *dir) {
 }
 
 int config_load(Config *config, const char *const *dirs, ConfigComplain complain, void *userdata) {
-        _cleanup_(dropins_done) struct dropins dropins = {};
+        _cleanup_(dropins_done) Dropins dropins = {};
         int r, n_wrong = 0;
 
         for (const char *const *dir = dirs; *dir; dir++) {

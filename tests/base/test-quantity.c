@@ -7,13 +7,13 @@
 
 #define UNTOUCHED UINT64_C(0x5555555555555555)
 
-struct parsed {
+typedef struct Parsed {
         const char *s;
         int result;
         uint64_t value;
-};
+} Parsed;
 
-static void assert_all(int (*parse)(const char *s, uint64_t *ret), const struct parsed *cases, size_t n) {
+static void assert_all(int (*parse)(const char *s, uint64_t *ret), const Parsed *cases, size_t n) {
         size_t i;
 
         for (i = 0; i < n; i++) {
@@ -26,7 +26,7 @@ static void assert_all(int (*parse)(const char *s, uint64_t *ret), const struct 
 }
 
 static void test_sizes(void) {
-        static const struct parsed cases[] = {
+        static const Parsed cases[] = {
                 { "0", 0, 0 },
                 { "0K", 0, 0 },
                 { "1", 0, 1 },
@@ -66,7 +66,7 @@ static void test_sizes(void) {
 }
 
 static void test_amounts(void) {
-        static const struct parsed cases[] = {
+        static const Parsed cases[] = {
                 { "1", 0, 1 },
                 { "64M", 0, 64 << 20 },
                 { "0", -EINVAL, 0 },
@@ -81,7 +81,7 @@ static void test_amounts(void) {
 }
 
 static void test_spans(void) {
-        static const struct parsed cases[] = {
+        static const Parsed cases[] = {
                 { "0", 0, 0 },
                 { "5", 0, 5000000 },
                 { "7us", 0, 7 },

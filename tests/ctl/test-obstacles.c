@@ -36,17 +36,17 @@
         "22 27 0:21 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n"                                                      \
         "40 22 0:45 / /sys/fs/mshare rw,relatime shared:20 - msharefs msharefs rw,mode=755\n"
 
-struct scene {
+typedef struct Scene {
         char *proc;
-};
+} Scene;
 
-static void put(const struct scene *s, const char *name, const char *text, gssize size) {
+static void put(const Scene *s, const char *name, const char *text, gssize size) {
         g_autofree char *path = g_strdup_printf("%s/%d/%s", s->proc, PID, name);
 
         g_assert_true(g_file_set_contents(path, text, size, NULL));
 }
 
-static void setup(struct scene *s, gconstpointer data) {
+static void setup(Scene *s, gconstpointer data) {
         static const char environment[] = "PATH=/bin\0MSHARE_REGION=pgdata\0MSHARE_MIN_SIZE=32M";
         g_autofree char *folder = NULL;
 
@@ -60,7 +60,7 @@ static void setup(struct scene *s, gconstpointer data) {
         put(s, "environ", environment, sizeof(environment));
 }
 
-static void teardown(struct scene *s, gconstpointer data) {
+static void teardown(Scene *s, gconstpointer data) {
         static const char *const names[] = { "maps", "status", "limits", "mountinfo", "environ", "" };
         size_t i;
 
@@ -73,8 +73,8 @@ static void teardown(struct scene *s, gconstpointer data) {
         g_free(s->proc);
 }
 
-static void test_mappings(struct scene *s, gconstpointer data) {
-        struct mappings m;
+static void test_mappings(Scene *s, gconstpointer data) {
+        Mappings m;
 
         put(s, "maps", MAPS_PROGRAM MAPS_SMALL MAPS_OTHERS MAPS_WINDOW, -1);
         g_assert_cmpint(process_read_mappings(s->proc, PID, &m), ==, 0);
@@ -111,8 +111,8 @@ static void test_mappings(struct scene *s, gconstpointer data) {
         g_assert_cmpint(process_read_mappings(s->proc, PID + 1, &m), ==, -ESRCH);
 }
 
-static void test_process(struct scene *s, gconstpointer data) {
-        struct process p;
+static void test_process(Scene *s, gconstpointer data) {
+        Process p;
 
         g_assert_cmpint(process_read(s->proc, PID, &p), ==, 0);
         g_assert_cmpuint(p.uid, ==, 107);
@@ -142,7 +142,7 @@ static void test_process(struct scene *s, gconstpointer data) {
 }
 
 /* As it should be, but for what a test makes of it. */
-static const struct target good = {
+static const Target good = {
         .name = "pgdata",
         .exists = true,
         .ready = true,
@@ -155,11 +155,11 @@ static const struct target good = {
 };
 
 /* The obstacles, one on a line. */
-static char *obstacles(const struct scene *s, const struct target *t, uint64_t min_size) {
+static char *obstacles(const Scene *s, const Target *t, uint64_t min_size) {
         GString *text = g_string_new(NULL);
-        struct mappings m;
-        struct obstacles o;
-        struct process p;
+        Mappings m;
+        Obstacles o;
+        Process p;
         size_t i;
 
         g_assert_cmpint(process_read_mappings(s->proc, PID, &m), ==, 0);
@@ -173,7 +173,7 @@ static char *obstacles(const struct scene *s, const struct target *t, uint64_t m
         return g_string_free(text, FALSE);
 }
 
-static void expect(const struct scene *s, const struct target *t, uint64_t min_size, const char *pattern) {
+static void expect(const Scene *s, const Target *t, uint64_t min_size, const char *pattern) {
         g_autofree char *text = obstacles(s, t, min_size);
 
         if (!g_regex_match_simple(pattern, text, G_REGEX_DOTALL, 0))
@@ -182,12 +182,12 @@ static void expect(const struct scene *s, const struct target *t, uint64_t min_s
 
 #define expect_one(s, t, sentence) expect(s, t, 64 * MIB, "^" sentence "\n$")
 
-static void test_nothing(struct scene *s, gconstpointer data) {
+static void test_nothing(Scene *s, gconstpointer data) {
         expect(s, &good, 64 * MIB, "^$");
 }
 
-static void test_region(struct scene *s, gconstpointer data) {
-        struct target t = good;
+static void test_region(Scene *s, gconstpointer data) {
+        Target t = good;
 
         t.unusable = "The broker is not running";
         expect_one(s, &t, "The broker is not running");
@@ -204,8 +204,8 @@ static void test_region(struct scene *s, gconstpointer data) {
         expect(s, &t, 64 * MIB, "^$");
 }
 
-static void test_owner_and_mode(struct scene *s, gconstpointer data) {
-        struct target t = good;
+static void test_owner_and_mode(Scene *s, gconstpointer data) {
+        Target t = good;
 
         t.mode = 0400;
         expect_one(s, &t, "Mode 0400 of region \"pgdata\", .*, does not admit .*");
@@ -227,9 +227,9 @@ static void test_owner_and_mode(struct scene *s, gconstpointer data) {
         expect_one(s, &t, "Region \"pgdata\" is .*'s, and the server runs as .*: the preload library uses .*");
 }
 
-static void test_preload(struct scene *s, gconstpointer data) {
+static void test_preload(Scene *s, gconstpointer data) {
         static const char empty[] = "PATH=/bin", other[] = "PATH=/bin\0MSHARE_REGION=other";
-        struct target unnamed = { .acl = "", .length = 512 * GIB };
+        Target unnamed = { .acl = "", .length = 512 * GIB };
 
         put(s, "environ", empty, sizeof(empty));
         expect_one(s, &good, "MSHARE_REGION is not in the server's environment");
@@ -242,7 +242,7 @@ static void test_preload(struct scene *s, gconstpointer data) {
         expect_one(s, &good, "libmshare-preload.so is not loaded: .*");
 }
 
-static void test_memory(struct scene *s, gconstpointer data) {
+static void test_memory(Scene *s, gconstpointer data) {
         put(s, "maps", MAPS_PRELOAD MAPS_SMALL MAPS_OTHERS, -1);
         expect_one(s, &good, "The server has no mapping that fits: its largest shared memory is 1M, .* 64M .*");
         expect(s, &good, MIB, "^$");
@@ -252,8 +252,8 @@ static void test_memory(struct scene *s, gconstpointer data) {
         expect(s, &good, 64 * MIB, "^$");
 }
 
-static void test_kernel(struct scene *s, gconstpointer data) {
-        struct target t = good;
+static void test_kernel(Scene *s, gconstpointer data) {
+        Target t = good;
 
         put(s, "limits", LIMITS "Max address space         549755813888         unlimited            bytes     \n", -1);
         expect_one(s, &good, "The server's address space is limited to 512G \\(LimitAS=, .* window of 512G");
@@ -275,8 +275,8 @@ static void test_kernel(struct scene *s, gconstpointer data) {
         expect_one(s, &good, "A system call filter .* is active .*");
 }
 
-static void test_all_at_once(struct scene *s, gconstpointer data) {
-        struct target t = good;
+static void test_all_at_once(Scene *s, gconstpointer data) {
+        Target t = good;
 
         t.mode = 0;
         put(s, "maps", MAPS_SMALL, -1);
@@ -288,7 +288,7 @@ static void test_all_at_once(struct scene *s, gconstpointer data) {
 
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
-#define ADD(name, function) g_test_add("/check/" name, struct scene, NULL, setup, function, teardown)
+#define ADD(name, function) g_test_add("/check/" name, Scene, NULL, setup, function, teardown)
         ADD("mappings", test_mappings);
         ADD("process", test_process);
         ADD("nothing stands in the way", test_nothing);

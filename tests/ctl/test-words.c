@@ -116,7 +116,7 @@ static void test_modes(void) {
 }
 
 static void test_owners(void) {
-        struct owner o;
+        Owner o;
 
         g_assert_cmpint(parse_owner("root", &o), ==, 0);
         g_assert_true(o.has_uid && !o.has_gid && o.uid == 0);
@@ -145,7 +145,7 @@ static void test_owners(void) {
 }
 
 static void test_big_entries(void) {
-        struct owner o;
+        Owner o;
         char buf[64];
 
         g_assert_cmpint(parse_owner("big:big", &o), ==, 0);

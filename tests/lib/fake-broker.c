@@ -33,7 +33,7 @@ static void peer(sd_bus_message *m, uint32_t *uid, uint32_t *pid) {
         *pid = (uint32_t) p;
 }
 
-static int emit(struct fake *f, const char *signal, const struct fake_region *r, uint32_t uid) {
+static int emit(Fake *f, const char *signal, const FakeRegion *r, uint32_t uid) {
         _cleanup_(freep) char *path = NULL;
 
         if (strncmp(signal, "Region", 6) != 0)
@@ -44,8 +44,8 @@ static int emit(struct fake *f, const char *signal, const struct fake_region *r,
 }
 
 static int on_hup(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
-        struct fake_client *c = userdata;
-        struct fake_region *r = c->region;
+        FakeClient *c = userdata;
+        FakeRegion *r = c->region;
         uint32_t uid = c->uid;
 
         fake_client_remove(c);
@@ -58,7 +58,7 @@ static int on_hup(sd_event_source *s, int fd, uint32_t revents, void *userdata) 
 }
 
 /* Every option is also noted as text, in the order it came, for tests to compare. */
-static int read_options(sd_bus_message *m, struct fake_region *r, sd_bus_error *error) {
+static int read_options(sd_bus_message *m, FakeRegion *r, sd_bus_error *error) {
         char *p = r->options, *end = r->options + sizeof(r->options);
         int k;
 
@@ -104,9 +104,9 @@ static int read_options(sd_bus_message *m, struct fake_region *r, sd_bus_error *
 }
 
 static int create_region(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        struct fake *f = userdata;
+        Fake *f = userdata;
         _cleanup_(freep) char *path = NULL;
-        struct fake_region *r;
+        FakeRegion *r;
         const char *name;
         uint64_t size;
         uint32_t mode, uid, pid;
@@ -149,9 +149,9 @@ static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error
         bool open = sd_bus_message_is_method_call(m, NULL, "OpenRegion") > 0;
         _cleanup_(closep) int fd = -1, file = -1;
         uint64_t address, length;
-        struct fake *f = userdata;
+        Fake *f = userdata;
         const char *name, *access;
-        struct fake_region *r;
+        FakeRegion *r;
         uint32_t uid, pid;
         int k;
 
@@ -213,8 +213,8 @@ static int garble(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 }
 
 static int remove_region(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        struct fake *f = userdata;
-        struct fake_region *r;
+        Fake *f = userdata;
+        FakeRegion *r;
         const char *name, *key;
         int force = 0, k;
 
@@ -240,7 +240,7 @@ static int remove_region(sd_bus_message *m, void *userdata, sd_bus_error *error)
 }
 
 static int resize_region(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        struct fake_region *r;
+        FakeRegion *r;
         const char *name;
         uint64_t size;
         int k;
@@ -258,7 +258,7 @@ static int resize_region(sd_bus_message *m, void *userdata, sd_bus_error *error)
 }
 
 static int set_mode(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        struct fake_region *r;
+        FakeRegion *r;
         const char *name;
         uint32_t mode;
         int k;
@@ -274,7 +274,7 @@ static int set_mode(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 }
 
 static int set_owner(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        struct fake_region *r;
+        FakeRegion *r;
         const char *name;
         uint32_t uid, gid;
         int k;
@@ -292,7 +292,7 @@ static int set_owner(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
 static int list_regions(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        struct fake *f = userdata;
+        Fake *f = userdata;
         size_t i;
         int k;
 
@@ -301,7 +301,7 @@ static int list_regions(sd_bus_message *m, void *userdata, sd_bus_error *error) 
                 k = sd_bus_message_open_container(reply, 'a', "(sottuuuus)");
         for (i = 0; k >= 0 && i < FAKE_REGIONS_MAX; i++) {
                 _cleanup_(freep) char *path = NULL;
-                struct fake_region *r = f->regions[i];
+                FakeRegion *r = f->regions[i];
 
                 if (!r)
                         continue;
@@ -333,8 +333,8 @@ static int get_region(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
 static int list_clients(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        struct fake *f = userdata;
-        struct fake_region *r;
+        Fake *f = userdata;
+        FakeRegion *r;
         const char *name;
         size_t i;
         int k;
@@ -350,7 +350,7 @@ static int list_clients(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         if (k >= 0)
                 k = sd_bus_message_open_container(reply, 'a', "(uusst)");
         for (i = 0; k >= 0 && i < FAKE_CLIENTS_MAX; i++) {
-                const struct fake_client *c = f->clients + i;
+                const FakeClient *c = f->clients + i;
 
                 if (c->region == r)
                         k = sd_bus_message_append(reply, "(uusst)", c->uid, c->pid, "test.service", c->access,
@@ -363,7 +363,7 @@ static int list_clients(sd_bus_message *m, void *userdata, sd_bus_error *error) 
 
 static int property(sd_bus *bus, const char *path, const char *interface, const char *name, sd_bus_message *reply,
                     void *userdata, sd_bus_error *error) {
-        struct fake_region *r = userdata;
+        FakeRegion *r = userdata;
 
         if (strcmp(name, "NClients") == 0)
                 return sd_bus_message_append(reply, "u", fake_region_clients(r));
@@ -395,7 +395,7 @@ static int property(sd_bus *bus, const char *path, const char *interface, const 
 /* Where "hidden" lies is a secret. */
 static int place(sd_bus *bus, const char *path, const char *interface, const char *name, sd_bus_message *reply,
                  void *userdata, sd_bus_error *error) {
-        const struct fake_region *r = userdata;
+        const FakeRegion *r = userdata;
         uint64_t v = strcmp(name, "Address") == 0 ? r->address : r->length;
 
         return sd_bus_message_append(reply, "t", strcmp(r->name, "hidden") == 0 ? 0 : v);
@@ -403,7 +403,7 @@ static int place(sd_bus *bus, const char *path, const char *interface, const cha
 
 static int manager_property(sd_bus *bus, const char *path, const char *interface, const char *name,
                             sd_bus_message *reply, void *userdata, sd_bus_error *error) {
-        struct fake *f = userdata;
+        Fake *f = userdata;
         uint32_t regions = 0, clients = 0;
         size_t i;
 
@@ -451,7 +451,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-#define FIELD(name, type, member) SD_BUS_PROPERTY(name, type, NULL, offsetof(struct fake_region, member), 0)
+#define FIELD(name, type, member) SD_BUS_PROPERTY(name, type, NULL, offsetof(FakeRegion, member), 0)
 #define COMPUTED(name, type, flags) SD_BUS_PROPERTY(name, type, property, 0, flags)
 
 static const sd_bus_vtable region_vtable[] = {
@@ -492,7 +492,7 @@ static int find_region(sd_bus *bus, const char *path, const char *interface, voi
 }
 
 static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***ret, sd_bus_error *error) {
-        struct fake *f = userdata;
+        Fake *f = userdata;
         char **paths;
         size_t i, n = 0;
 
@@ -507,7 +507,7 @@ static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***re
 }
 
 int main(int argc, char *argv[]) {
-        static struct fake f;
+        static Fake f;
         int k;
 
         if (argc != 2)

@@ -17,7 +17,7 @@ static uint64_t now_usec(void) {
         return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
 }
 
-struct fake_region *fake_region_find(struct fake *f, const char *name) {
+FakeRegion *fake_region_find(Fake *f, const char *name) {
         size_t i;
 
         for (i = 0; i < FAKE_REGIONS_MAX; i++)
@@ -26,7 +26,7 @@ struct fake_region *fake_region_find(struct fake *f, const char *name) {
         return NULL;
 }
 
-static int make_files(const struct fake_region *r) {
+static int make_files(const FakeRegion *r) {
         const struct mshare_info info = { .start = r->address, .size = r->length };
         _cleanup_(closep) int fd = -1, mem = -1;
         char path[4096];
@@ -45,8 +45,8 @@ static int make_files(const struct fake_region *r) {
         return 0;
 }
 
-int fake_region_add(struct fake *f, const char *name, uint64_t size, struct fake_region **ret) {
-        struct fake_region *r;
+int fake_region_add(Fake *f, const char *name, uint64_t size, FakeRegion **ret) {
+        FakeRegion *r;
         size_t i;
         int k;
 
@@ -78,8 +78,8 @@ int fake_region_add(struct fake *f, const char *name, uint64_t size, struct fake
         return 0;
 }
 
-void fake_region_remove(struct fake_region *r) {
-        struct fake *f = r->fake;
+void fake_region_remove(FakeRegion *r) {
+        Fake *f = r->fake;
         char path[4096];
         size_t i;
 
@@ -100,14 +100,14 @@ void fake_region_remove(struct fake_region *r) {
         free(r);
 }
 
-void fake_region_empty(const struct fake_region *r) {
+void fake_region_empty(const FakeRegion *r) {
         char path[4096];
 
         (void) snprintf(path, sizeof(path), "%s/%s.mem", r->fake->dir, r->name);
         (void) unlink(path);
 }
 
-int fake_region_open(const struct fake_region *r, const char *access) {
+int fake_region_open(const FakeRegion *r, const char *access) {
         char path[4096];
         int fd;
 
@@ -116,7 +116,7 @@ int fake_region_open(const struct fake_region *r, const char *access) {
         return fd < 0 ? -xerrno() : fd;
 }
 
-uint32_t fake_region_clients(const struct fake_region *r) {
+uint32_t fake_region_clients(const FakeRegion *r) {
         uint32_t n = 0;
         size_t i;
 
@@ -125,10 +125,10 @@ uint32_t fake_region_clients(const struct fake_region *r) {
         return n;
 }
 
-int fake_client_add(struct fake_region *r, const char *access, uint32_t uid, uint32_t pid, const char *owner,
+int fake_client_add(FakeRegion *r, const char *access, uint32_t uid, uint32_t pid, const char *owner,
                     sd_event_io_handler_t on_hup, int *ret_fd) {
-        struct fake *f = r->fake;
-        struct fake_client *c;
+        Fake *f = r->fake;
+        FakeClient *c;
         int fds[2], k;
         size_t i;
 
@@ -160,7 +160,7 @@ int fake_client_add(struct fake_region *r, const char *access, uint32_t uid, uin
         return 0;
 }
 
-void fake_client_remove(struct fake_client *c) {
+void fake_client_remove(FakeClient *c) {
         sd_event_source_disable_unref(c->source);
         (void) close(c->fd);
         memset(c, 0, sizeof(*c));

@@ -11,50 +11,50 @@
 #define FAKE_REGIONS_MAX 64
 #define FAKE_CLIENTS_MAX 256
 
-struct fake;
-struct fake_region;
+typedef struct Fake Fake;
+typedef struct FakeRegion FakeRegion;
 
-struct fake_client {
-        struct fake_region *region; /* NULL: a free place */
+typedef struct FakeClient {
+        FakeRegion *region; /* NULL: a free place */
         int fd;
         sd_event_source *source;
         uint32_t uid, pid;
         char access[3];
         char owner[64]; /* bus name of who asked */
         uint64_t since;
-};
+} FakeClient;
 
-struct fake_region {
-        struct fake *fake;
+typedef struct FakeRegion {
+        Fake *fake;
         char *name;
         uint64_t address, length, size, created;
         uint32_t mode, uid, gid;
         char backing[16], lifetime[16], options[512];
         bool ready;
-};
+} FakeRegion;
 
-struct fake {
+typedef struct Fake {
         sd_event *event;
         struct sd_bus *bus;
         const char *dir;
-        struct fake_region *regions[FAKE_REGIONS_MAX];
-        struct fake_client clients[FAKE_CLIENTS_MAX];
+        FakeRegion *regions[FAKE_REGIONS_MAX];
+        FakeClient clients[FAKE_CLIENTS_MAX];
         uint64_t next_address;
-};
+} Fake;
 
-struct fake_region *fake_region_find(struct fake *f, const char *name);
+FakeRegion *fake_region_find(Fake *f, const char *name);
 /* Negative errno, or 0: made, with its files in f->dir. */
-int fake_region_add(struct fake *f, const char *name, uint64_t size, struct fake_region **ret);
-void fake_region_remove(struct fake_region *r);
+int fake_region_add(Fake *f, const char *name, uint64_t size, FakeRegion **ret);
+void fake_region_remove(FakeRegion *r);
 /* Nothing is mapped in it any more. */
-void fake_region_empty(const struct fake_region *r);
+void fake_region_empty(const FakeRegion *r);
 /* The region's file for access "r" or "rw", to be closed; or a negative errno. */
-int fake_region_open(const struct fake_region *r, const char *access);
-uint32_t fake_region_clients(const struct fake_region *r);
+int fake_region_open(const FakeRegion *r, const char *access);
+uint32_t fake_region_clients(const FakeRegion *r);
 
 /* Makes a lease; *ret_fd is the caller's to hand out and close. on_hup is called with the client. */
-int fake_client_add(struct fake_region *r, const char *access, uint32_t uid, uint32_t pid, const char *owner,
+int fake_client_add(FakeRegion *r, const char *access, uint32_t uid, uint32_t pid, const char *owner,
                     sd_event_io_handler_t on_hup, int *ret_fd);
-void fake_client_remove(struct fake_client *c);
+void fake_client_remove(FakeClient *c);
 
 #endif

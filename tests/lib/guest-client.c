@@ -33,10 +33,10 @@
 
 #define WORD_MAX 64
 
-struct client {
+typedef struct Client {
         mshare_region *region;
         char *base; /* of the library's or the raw window */
-};
+} Client;
 
 static long minor_faults(void) {
         struct rusage usage = {};
@@ -66,7 +66,7 @@ static void answer(int r, const char *message) {
                 (void) puts("ok");
 }
 
-static void acquire(struct client *c, const char *name, const char *access) {
+static void acquire(Client *c, const char *name, const char *access) {
         _cleanup_(freep) char *message = NULL;
         int r;
 
@@ -80,7 +80,7 @@ static void acquire(struct client *c, const char *name, const char *access) {
                       mshare_region_size(c->region));
 }
 
-static void attach_raw(struct client *c, const char *name, const char *access, uint64_t address, uint64_t length) {
+static void attach_raw(Client *c, const char *name, const char *access, uint64_t address, uint64_t length) {
         void *p = (void *) (uintptr_t) address;
         int r;
 
@@ -90,7 +90,7 @@ static void attach_raw(struct client *c, const char *name, const char *access, u
         answer(r, NULL);
 }
 
-static void try_write(const struct client *c, size_t offset) {
+static void try_write(const Client *c, size_t offset) {
         int status = 0;
         pid_t pid;
 
@@ -107,7 +107,7 @@ static void try_write(const struct client *c, size_t offset) {
                 (void) puts("ok written");
 }
 
-static void touch(const struct client *c, size_t bytes, bool write) {
+static void touch(const Client *c, size_t bytes, bool write) {
         volatile char *p = c->base;
         long before = minor_faults();
         size_t i;
@@ -120,7 +120,7 @@ static void touch(const struct client *c, size_t bytes, bool write) {
         (void) printf("ok %ld\n", minor_faults() - before);
 }
 
-static void check_all(const struct client *c, size_t offset, size_t bytes, char want) {
+static void check_all(const Client *c, size_t offset, size_t bytes, char want) {
         const volatile char *p = c->base + offset;
 
         for (size_t i = 0; i < bytes; i += 4096)
@@ -144,7 +144,7 @@ static void become_child(void) {
         answer(pid < 0 ? -xerrno() : 0, NULL);
 }
 
-static void obey(struct client *c, const char *line) {
+static void obey(Client *c, const char *line) {
         _cleanup_(freep) char *message = NULL;
         char name[256], access[8], word[WORD_MAX];
         uint64_t a, b;
@@ -193,7 +193,7 @@ static void obey(struct client *c, const char *line) {
 }
 
 int main(void) {
-        struct client c = {};
+        Client c = {};
         char line[512];
 
         /* One byte at a time from the pipe: a child goes on where its parent stopped reading. */

@@ -138,12 +138,12 @@ static void test_liars(void) {
         drop_region("named-liar");
 }
 
-struct refusal {
+typedef struct Refusal {
         const char *number, *part;
         int error;
-};
+} Refusal;
 
-static void assert_refusals(const char *variable, const struct refusal *cases, size_t n) {
+static void assert_refusals(const char *variable, const Refusal *cases, size_t n) {
         size_t i;
 
         make_region("k", MIB, NULL, NULL);
@@ -158,13 +158,13 @@ static void assert_refusals(const char *variable, const struct refusal *cases, s
 }
 
 static void test_kernel_refuses(void) {
-        static const struct refusal by_descriptor[] = {
+        static const Refusal by_descriptor[] = {
                 { "17", "already has something mapped", EEXIST },
                 { "2", "was removed", ENOENT },
                 { "13", "by the descriptor", EACCES },
                 { "12", "64 windows", ENOMEM },
         };
-        static const struct refusal by_name[] = {
+        static const Refusal by_name[] = {
                 { "38", "CONFIG_MSHARE", ENOSYS },
                 { "19", "not mounted", ENODEV },
                 { "17", "already has something mapped", EEXIST },
