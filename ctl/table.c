@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Tables for people and, as JSON, for programs. Not libsmartcols: a cell has one value there, while a size is "16M" for people and
+ * 16777216 for programs, so its JSON would need a second table. Its JSON is an object that is named after the table, not the array
+ * that busctl and this command print. And it cuts what is too long without a mark, so that a cut name looks like another region's.
+ */
+
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
