@@ -88,10 +88,11 @@ test_plan() {
         plan bench-tool 'what compares counts of benchmarks' 2 bed_script tests/bench/check-test.py
         plan clang 'userspace: clang' 300 userspace clang clang --werror
         if [ "$part" != quick ]; then
+                # Early: the longest at the end would run on alone.
+                plan valgrind 'userspace: gcc, valgrind' 240 under_valgrind
                 plan_guests
                 plan asan 'userspace: gcc, ASan and UBSan' 240 leaving_out "$sanitized" userspace asan gcc --werror \
                         -Db_sanitize=address,undefined -Db_lundef=false
-                plan valgrind 'userspace: gcc, valgrind' 240 under_valgrind
                 plan tidy 'userspace: clang-tidy' 30 lint_tidy
                 after clang
                 plan cppcheck 'userspace: cppcheck' 20 lint_cppcheck
