@@ -48,15 +48,15 @@ static int take_space(Manager *m, const CreateRequest *request, uint64_t length,
                 return (int) n;
         if (!request->address_set) {
                 r = address_pick(windows, n_all, length, m->kernel.granule, manager_random_id(m), ret_address);
-                if (r < 0)
+                if (r == -ENOSPC)
                         r = address_pick(windows, (size_t) n, length, m->kernel.granule, manager_random_id(m),
                                          ret_address);
-                if (r < 0)
+                if (r == -ENOSPC)
                         return sd_bus_error_setf(error, ERROR_NO_ADDRESS_SPACE,
                                                  "No window of %" PRIu64 " bytes is free among the default addresses "
                                                  "(%zu windows are in use); remove regions or set 'address'",
                                                  length, (size_t) n);
-                return 0;
+                return r;
         }
         if (address_conflict(windows, (size_t) n, request->address, length))
                 return sd_bus_error_setf(error, ERROR_ADDRESS_IN_USE,

@@ -62,38 +62,37 @@ static uint64_t align_up(uint64_t v, uint64_t align) {
         return v + (align - v % align) % align;
 }
 
-/* The first window that begins at or after at, or end. */
-static uint64_t next_window(const AddressRange *ranges, size_t n, uint64_t at, uint64_t end) {
-        for (size_t i = 0; i < n; i++)
-                if (ranges[i].start >= at && ranges[i].start < end)
-                        end = ranges[i].start;
-        return end;
+static int compare_start(const void *a, const void *b) {
+        const AddressRange *x = a, *y = b;
+
+        return x->start < y->start ? -1 : x->start > y->start;
 }
 
 /*
  * The free place with that number (from 0) in [start, end), or, if there are not so many, their number. Places are
- * multiples of align. It looks at all ranges once for each gap, not for each place: of places of 1 GiB there are 20000.
+ * multiples of align. ranges are sorted; they may overlap. It goes from gap to gap, not from place to place: of places of
+ * 1 GiB there are 20000.
  */
 static bool find_place(const AddressRange *ranges, size_t n, uint64_t length, uint64_t align, uint64_t start,
                        uint64_t end, uint64_t number, uint64_t *ret) {
-        uint64_t at = align_up(start, align), found = 0;
+        uint64_t at = start, found = 0;
 
-        while (at < end && length <= end - at) {
-                const AddressRange *hit = address_conflict(ranges, n, at, length);
-                uint64_t row;
+        for (size_t i = 0; i <= n; i++) {
+                uint64_t gap_end = i < n && ranges[i].start < end ? ranges[i].start : end, first = align_up(at, align);
 
-                if (hit) {
-                        at = align_up(hit->start + hit->length, align);
-                        continue;
+                if (first < gap_end && length <= gap_end - first) {
+                        uint64_t row = (gap_end - first - length) / align + 1;
+
+                        if (number - found < row) {
+                                *ret = first + (number - found) * align;
+                                return true;
+                        }
+                        found += row;
                 }
-                /* All places from here to the next window. */
-                row = (next_window(ranges, n, at + length, end) - at - length) / align + 1;
-                if (number - found < row) {
-                        *ret = at + (number - found) * align;
-                        return true;
-                }
-                found += row;
-                at += row * align;
+                if (gap_end == end)
+                        break;
+                if (ranges[i].start + ranges[i].length > at)
+                        at = ranges[i].start + ranges[i].length;
         }
         *ret = found;
         return false;
@@ -140,18 +139,26 @@ static int pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t 
 
 int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t random,
                  uint64_t *ret) {
+        _cleanup_(freep) AddressRange *sorted = NULL;
         int r;
 
+        sorted = calloc(n + 1, sizeof(*sorted));
+        if (!sorted)
+                return -ENOMEM;
+        if (n > 0) {
+                memcpy(sorted, ranges, n * sizeof(*sorted));
+                qsort(sorted, n, sizeof(*sorted), compare_start);
+        }
         /*
          * A client pays a page of tables for each span that a window touches and does not fill: so that there is at most
          * one, long windows begin where a span does, and short ones lie in one.
          */
         if (length >= ADDRESS_TABLE_SPAN)
-                r = pick(ranges, n, length, granule > ADDRESS_TABLE_SPAN ? granule : ADDRESS_TABLE_SPAN, find_place,
+                r = pick(sorted, n, length, granule > ADDRESS_TABLE_SPAN ? granule : ADDRESS_TABLE_SPAN, find_place,
                          random, ret);
         else
-                r = pick(ranges, n, length, granule, find_place_in_span, random, ret);
+                r = pick(sorted, n, length, granule, find_place_in_span, random, ret);
         if (r == -ENOSPC)
-                r = pick(ranges, n, length, granule, find_place, random, ret);
+                r = pick(sorted, n, length, granule, find_place, random, ret);
         return r;
 }

@@ -30,8 +30,8 @@ int address_check(uint64_t start, uint64_t length, uint64_t granule);
 /*
  * Picks an address for a window of length bytes that overlaps none of ranges and that no usual process uses for its
  * own purposes, and at which it costs its clients the fewest page tables. Chooses among all equally good addresses by all
- * 64 bits of random, so that a user cannot conclude from the addresses of its own regions where others are. Returns 0 or
- * -ENOSPC.
+ * 64 bits of random, so that a user cannot conclude from the addresses of its own regions where others are. Returns 0,
+ * -ENOSPC or -ENOMEM.
  */
 int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t random,
                  uint64_t *ret);
