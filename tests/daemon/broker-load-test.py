@@ -17,15 +17,28 @@ from harness import DAEMON_UID, GAMES, GRANULE, Skip, wait_until  # noqa: E402
 from promises import MANAGER_IFACE, SLOW, binary, equal, main  # noqa: E402
 
 
+def cpu_seconds(env):
+    """What the daemon has used so far."""
+    with open("/proc/%d/stat" % env.running().pid) as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_1000_regions_and_2000_leases_are_taken_up_fast(env):
     if SLOW:
         raise Skip("no place for measuring")
     env.start()
     root = env.client(0)
-    # Of one granule each; RegionsMax has room for some more.
-    windows = sorted(root.create("r%d" % i, 4096, 0o666, backing="empty")[1:] for i in range(1000))
+    windows = sorted(root.create("r%d" % i, 4096, 0o666, backing="empty")[1:] for i in range(200))
     equal({length for _, length in windows}, {GRANULE})
     assert all(a + GRANULE <= b for (a, _), (b, _) in zip(windows, windows[1:])), windows
+    # To create one takes a process. The rest is made by hand, and adopted.
+    for i in range(200, 1000):
+        with open(env.fs(".#r"), "wb") as f:
+            f.write((2**47 + i * GRANULE).to_bytes(8, "little") + GRANULE.to_bytes(8, "little"))
+        os.chmod(env.fs(".#r"), 0o666)
+        os.rename(env.fs(".#r"), env.fs("r%d" % i))
+    wait_until(lambda: len(root.list()) == 1000, timeout=60)
     for i in range(200):
         root.do("many", path="/org/mshare1", interface=MANAGER_IFACE, member="AcquireRegion", signature="ssa{sv}",
                 args=["r%d" % i, "r", {}], times=10)
@@ -36,8 +49,11 @@ def test_1000_regions_and_2000_leases_are_taken_up_fast(env):
     env.wait_for_name()
     equal(root.get("/org/mshare1", MANAGER_IFACE, "NClients"), 2000)
     equal(len(root.list()), 1000)
-    print("# RSS with 1000 regions and 2000 leases: %d kB; start to READY with them: %.0f ms" % (rss, seconds * 1000))
-    assert seconds < 5
+    used = cpu_seconds(env)
+    print("# RSS with 1000 regions and 2000 leases: %d kB; start to READY with them: %.0f ms, %.0f ms of CPU" %
+          (rss, seconds * 1000, used * 1000))
+    # Not by the clock: the machine may be busy.
+    assert used < 5
 
 
 def goes_first(env):
