@@ -273,9 +273,10 @@ static long compact_under_work(const char *name, char *at, size_t window,
 	return do_munmap(at, WORK_PAGES * PAGE) ?: moved;
 }
 
-TEST_F_TIMEOUT(mshare, compaction_under_sharers, 120)
+TEST_F_TIMEOUT(mshare, compaction_under_sharers, 400)
 {
 	long all = vmstat_count("pgmigrate_success"), moved = 0, bad = 0, ret;
+	long since = now_ms();
 	int try;
 
 	if (access("/proc/sys/vm/compact_memory", W_OK))
@@ -283,6 +284,9 @@ TEST_F_TIMEOUT(mshare, compaction_under_sharers, 120)
 	MAKE_REGION();
 	/* Where the pages come to lie is not ours to say: try until it does. */
 	for (try = 0; try < 8 && moved < MOVES; try++) {
+		/* A machine that is slow today has to move some at least. */
+		if (moved && elapsed(since) > 60000)
+			break;
 		ret = compact_under_work(self->name, self->addr, self->len,
 					 &bad);
 		ASSERT_LE(0, ret);
