@@ -8,8 +8,27 @@
 
 #include "mshare_helpers.h"
 
+#if __GLIBC_PREREQ(2, 35)
+#include <sys/rseq.h>
+#endif
+
 /* No call of the tests makes so many allocations: a loop that does is stuck. */
 #define FAILNTH_MAX 2000
+
+/*
+ * On its way back from a call that was preempted, the kernel writes to the
+ * thread's rseq area.  After fork() that page has to be copied first, and if
+ * this is the allocation that fails, the kernel ends the thread by SIGSEGV.
+ * So the thread does without.  32 bytes is what glibc registers.
+ */
+static inline void failnth_no_rseq(void)
+{
+#ifdef RSEQ_SIG
+	if (__rseq_size)
+		syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset,
+			32, RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
+#endif
+}
 
 /* The file to arm by, or a negative errno where the kernel has none. */
 static inline int failnth_open(void)
@@ -25,6 +44,7 @@ static inline int failnth_open(void)
 	fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
+	failnth_no_rseq();
 	for (i = 0; i < ARRAY_SIZE(dir); i++) {
 		if (access(dir[i], F_OK)) {
 			close(fd);
