@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # chroot.sh PACKAGES: the maintainer scripts of the packages in that folder, without a
 # server: installed, upgraded and purged in a copy of this system that is thrown away.
-# Services do not run in there; for that there are the tests of debian/tests. Speaks TAP.
+# Services do not run in it; debian/tests covers them. Speaks TAP.
 # shellcheck disable=SC2317
 set -u
 
@@ -11,8 +11,11 @@ set -u
 here=$(realpath "$0")
 
 # The copy is an overlay, seen by this process and its children alone.
-if [ "$1" != --inside ]; then
+if [ "${1:?chroot.sh: which folder has the packages?}" != --inside ]; then
         [ "$(id -u)" = 0 ] || skip_all 'only root can'
+        for dir in /etc /usr /var /var/lib; do
+                if mountpoint -q "$dir"; then skip_all "$dir is a file system of its own, which an overlay of / does not have"; fi
+        done
         work=$(mktemp -d)
         trap 'rm -rf "$work"' EXIT
         mkdir "$work/packages" "$work/top" "$work/root"
@@ -30,7 +33,7 @@ if [ "$1" != --inside ]; then
                 mkdir "$1/top/changed" "$1/top/work"
                 mount -t overlay -o "lowerdir=/,upperdir=$1/top/changed,workdir=$1/top/work" none "$1/root"
                 for dir in /proc /dev; do mount --rbind $dir "$1/root$dir"; done
-                mount -t tmpfs none "$1/root/run"
+                for dir in /run /tmp; do mount -t tmpfs none "$1/root$dir"; done
                 mkdir -p "$1/root/tmp/tests/packages"
                 cp "$1/packages/tap.bash" "$1/root/tmp/tests/"
                 mv "$1/packages/chroot.sh" "$1/root/tmp/tests/packages/"
@@ -79,6 +82,7 @@ check 'figures are only written on demand' bash -c '! find /etc/systemd/system -
 check 'msharectl runs' msharectl --version
 check 'mshare-postgresql runs' mshare-postgresql --version
 check 'the loader finds the preload library by its name' bash -c 'ldconfig -p | grep -qF libmshare-preload.so'
+check 'the program of region units runs' /usr/libexec/mshare-region --version
 check 'the broker has all of its libraries' bash -c '! ldd /usr/libexec/mshared | grep "not found"'
 
 # What the administrator has changed stays.

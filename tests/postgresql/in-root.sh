@@ -14,7 +14,7 @@ set -u
 
 if [ "${1:-}" != --inside ]; then
         rc=0
-        "$ROOT/bed/bare-root" --release "$1" tests/postgresql/in-root.sh --inside || rc=$?
+        "$ROOT/bed/bare-root" --release "${1:?in-root.sh: which release of Debian?}" tests/postgresql/in-root.sh --inside || rc=$?
         if [ $rc = 77 ]; then skip_all 'no minimal root can be made here'; fi
         exit $rc
 fi
@@ -23,7 +23,13 @@ need_packages 'test mshare-postgresql' postgresql postgresql-common
 work=$(mktemp -d)
 chmod 755 "$work"
 tap_log=$work/log
-trap 'rm -rf "$work"' EXIT
+version=
+# The server must not outlive the root.
+end() {
+        [ -z "$version" ] || pg_ctlcluster --skip-systemctl-redirect "$version" main -m immediate stop > /dev/null 2>&1
+        rm -rf "$work"
+}
+trap end EXIT
 version=$(basename "$(find /usr/lib/postgresql -mindepth 1 -maxdepth 1 | sort -V | tail -n 1)")
 etc=/etc/postgresql/$version/main unit=postgresql@$version-main.service region=pg-$version-main
 [ -d "$etc" ] || pg_createcluster "$version" main > /dev/null
@@ -35,7 +41,7 @@ echo "KEPT = 'yes'" >> "$etc/environment"
 export MSHARE_POSTGRESQL_ROOT=$work/root PATH=$work/bin:$PATH LC_ALL=C.UTF-8
 mkdir -p "$work/bin" "$work/root/proc/sys/vm"
 ln -s /etc /usr /srv /sys "$work/root/"
-echo 549755813888 > "$work/root/proc/sys/vm/mshare_size"
+echo 1073741824 > "$work/root/proc/sys/vm/mshare_size"
 sed "s|@bindir@|$work/bin|g; s|@version@|0|g" "$ROOT/postgresql/mshare-postgresql.in" > "$work/bin/mshare-postgresql"
 cat > "$work/bin/systemctl" << EOF
 #!/bin/sh

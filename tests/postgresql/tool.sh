@@ -43,7 +43,7 @@ machine() {
         : > "$work/calls"
         mkdir -p "$root/etc/postgresql/15/main" "$root/etc/postgresql/13/old" "$root/proc/sys/vm" "$root/srv/pg" \
                 "$root"/usr/lib/postgresql/{13,15}/bin "$root/opt/pg/bin" "$root/sys/kernel/mm/transparent_hugepage"
-        echo 549755813888 > "$root/proc/sys/vm/mshare_size"
+        echo 1073741824 > "$root/proc/sys/vm/mshare_size"
         touch "$root"/etc/postgresql/{15/main,13/old}/postgresql.conf
         printf '%s\n' '# environment variables for postgres processes' "FOO = 'it''s'" > "$root/etc/postgresql/15/main/environment"
         for version in 13 15; do
