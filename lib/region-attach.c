@@ -35,8 +35,9 @@ static int attach_failed(const mshare_region *region, int r, char **ret_message)
         case ENOMEM:
                 return message_set(ret_message, r,
                                    "Cannot attach region \"%s\": there is not enough memory, its window of %llu bytes "
-                                   "exceeds this process's limit of address space (RLIMIT_AS), or this process has 64 "
-                                   "windows already, which is the most that a process may have",
+                                   "exceeds this process's limit of address space (RLIMIT_AS), or this process has too "
+                                   "many mappings (vm.max_map_count) or 64 windows already, which is the most that a "
+                                   "process may have",
                                    name, (unsigned long long) region->lease.length);
         case ENOENT:
                 return message_set(ret_message, r,
