@@ -137,6 +137,7 @@ static void test_windows_cost_one_table(void) {
                 AddressRange windows[20];
                 size_t n = fill(lengths[i], windows, 16);
 
+                g_assert_cmpuint(n, >, 0);
                 for (size_t k = 0; k < n; k++)
                         g_assert_cmpuint(tables(windows[k]), ==, lengths[i] % SPAN != 0);
         }

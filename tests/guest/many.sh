@@ -134,16 +134,6 @@ for name in os.listdir("/sys/fs/mshare"):
     os.close(fd)
 print(n)'
 }
-refused() { # refused TEXT COMMAND...
-        local text=$1 said
-        shift
-        if said=$("$@" 2>&1); then
-                echo "no error: $said"
-                return 1
-        fi
-        echo "$said"
-        [[ $said == *"$text"* ]]
-}
 
 systemctl enable --now mshared 2> /dev/null
 began=$SECONDS
