@@ -46,7 +46,7 @@ bench_commit() {
         local commit dirty=
         commit=$(git -C "$ROOT" rev-parse --short=12 HEAD 2> /dev/null || echo unknown)
         # What is not in the commit and enters what is measured.
-        if [ -n "$(git -C "$ROOT" status --porcelain -uno -- kernel lib daemon units tests/bench tests/demo 2> /dev/null)" ]; then dirty='+'; fi
+        if [ -n "$(git -C "$ROOT" status --porcelain -uno -- kernel base lib daemon region ctl units tests/bench tests/demo 2> /dev/null)" ]; then dirty='+'; fi
         echo "$commit$dirty"
 }
 
