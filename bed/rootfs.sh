@@ -83,7 +83,7 @@ machine_apt() {
 }
 
 # unchecked_dates: $SOURCES, with apt told to pass over the dates of archives if it is
-# told so on this machine: a mirror's copy of testing may be older than it claims to be valid.
+# told so on this machine: a mirror's copy of testing may be past its Valid-Until date.
 # The third word of the first line is the release, as make-rootfs wants it.
 unchecked_dates() {
         local options

@@ -15,7 +15,7 @@ counted() {
 }
 
 # cpu_time: sets $CPU_TIME to the seconds of CPU time that this shell's children took.
-# The kernel's ticks are 100 a second on x86. Without a process of its own: that would have no children.
+# The kernel's ticks are 100 a second on x86. Not in a subshell: it has no children of its own.
 cpu_time() {
         local stat
         read -r -a stat < "/proc/$BASHPID/stat"

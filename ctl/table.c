@@ -26,12 +26,12 @@ typedef struct Cell {
         char *json;
 } Cell;
 
-typedef struct Table {
+struct Table {
         const Column *columns;
         size_t n_columns;
         Cell *cells;
         size_t n_cells;
-} Table;
+};
 
 int table_new(const Column *columns, size_t n_columns, Table **ret) {
         Table *t;

@@ -56,8 +56,8 @@ int main(int argc, char *argv[]) {
                 }
         if (argc - optind != 2) {
                 (void) fprintf(stderr,
-                               "mshare-region takes a command and the name of a region, but got %d arguments.\n",
-                               argc - optind);
+                               "mshare-region: expected a command and the name of a region, got %d argument%s\n",
+                               argc - optind, argc - optind == 1 ? "" : "s");
                 return 2;
         }
         for (size_t i = 0; i < ELEMENTSOF(commands); i++)

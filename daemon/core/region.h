@@ -45,8 +45,8 @@ struct Region {
 int region_path(const char *name, char **ret);
 
 /*
- * Enters a region in the manager's table. Takes over *record, and *path, which is its bus object; both stay the caller's to
- * free in any case. The record is not checked. Returns 0 or -ENOMEM.
+ * Enters a region in the manager's table. Takes *record, and *path, which is its bus object, and clears what it has
+ * taken; so the caller frees both in any case. The record is not checked. Returns 0 or -ENOMEM.
  */
 int region_new(Manager *manager, RegionRecord *record, char **path, Region **ret);
 /* Leaves all tables; state file and leases' FIFOs stay as they are, for the next run. Takes NULL. */

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/*
- * Which file this program is, for the donor to be started from. The tests have another answer (tests/daemon/program-double.c).
- */
+/* The path of this program, from which the broker starts the donor. Tests have another: tests/daemon/program-double.c. */
 
 #include "kernel/program.h"
 

@@ -75,7 +75,7 @@ int lease_record_parse(const char *name, LeaseRecord *ret) {
         return 0;
 }
 
-/* One that was not made here may be something else. */
+/* A file that the broker has not just made may be something other than a FIFO. */
 static int open_end(int dirfd, const char *file, int flags, bool made) {
         _cleanup_(closep) int fd = -1;
         struct stat st;
@@ -92,7 +92,7 @@ static int open_end(int dirfd, const char *file, int flags, bool made) {
         return TAKE_FD(fd);
 }
 
-/* ret_write_end: for a lease whose FIFO has just been made. */
+/* ret_write_end is not NULL for a new lease, whose FIFO has just been made. */
 static int lease_setup(int dirfd, const char *file, LeaseRecord *record, Lease **ret, int *ret_write_end) {
         _cleanup_(lease_freep) Lease *lease = NULL;
         _cleanup_(closep) int w = -1;

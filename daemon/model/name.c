@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Which names a region may have. It looks at the text alone: whether the name is in use, the manager knows. */
+/* Which names a region may have. It looks at the text alone; the manager knows which names are in use. */
 
 #include <stddef.h>
 #include <string.h>

@@ -4,8 +4,8 @@
  * Reads and changes POSIX access lists in the format of the extended attribute system.posix_acl_access. It knows files and
  * identities, and no regions.
  *
- * Not libacl: it would replace reading, writing and sorting, some 60 lines. The rules are here in any case, and its own ones do
- * not fit. acl_calc_mask() gives back to all entries what the mask has taken from them, when one user is granted access. And
+ * Not libacl: it would replace reading, writing and sorting, some 60 lines. The rules are here in any case, and
+ * libacl's rules do not fit. acl_calc_mask() gives back to all entries what the mask has taken from them, when one user is granted access. And
  * acl_get_file() follows symbolic links, does not tell a file without a list from one with a list, and takes lists of any length.
  */
 
