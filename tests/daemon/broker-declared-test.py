@@ -62,13 +62,13 @@ def test_a_reload_resizes_and_names_what_it_ignores(env):
     declare(env, "less", "Size=8M\nMaximumSize=4M\n")
     r = unit(env, "start", "less")
     assert r.returncode == 1 and "MaximumSize= is less than Size=" in r.stderr, r.stderr
-    declare(env, "r", "Size=8M\nMaximumSize=600G\nLabel=mine\n")
+    declare(env, "r", "Size=8M\nMaximumSize=2G\nLabel=mine\n")
     equal(unit(env, "start", "r").returncode, 0)
     equal(root.list()["r"]["length"], 2 * GRANULE)
     # Nothing has changed, nothing is said.
     r = unit(env, "reload", "r")
     equal((r.returncode, r.stderr), (0, ""))
-    declare(env, "r", "Size=16M\nMaximumSize=600G\nLabel=mine\nPopulate=yes\n")
+    declare(env, "r", "Size=16M\nMaximumSize=2G\nLabel=mine\nPopulate=yes\n")
     r = unit(env, "reload", "r")
     equal((r.returncode, r.stderr), (0, "Region r has 16777216 bytes now; it had 8388608.\n"))
     equal(size(), 16 << 20)
@@ -76,7 +76,7 @@ def test_a_reload_resizes_and_names_what_it_ignores(env):
     root.manager("SetRegionMode", "su", "r", 0o666)
     lease = env.client(MAIL).acquire("r")
     assert lease
-    declare(env, "r", "Size=1M\nMaximumSize=600G\nLabel=mine\nMode=0640\n")
+    declare(env, "r", "Size=1M\nMaximumSize=2G\nLabel=mine\nMode=0640\n")
     r = unit(env, "reload", "r")
     assert r.returncode == 1 and "1 clients" in r.stderr and "force" in r.stderr, r.stderr
     equal((size(), root.list()["r"]["mode"]), (16 << 20, 0o640))

@@ -284,7 +284,7 @@ static void test_failures(void) {
 
         make_region("k", BIG, NULL, NULL);
         g_setenv("FAKE_MMAP_ERRNO", "12", true);
-        assert_failure("k", "Cannot allocate memory", ENOMEM);
+        assert_failure("k", "limit of address space (RLIMIT_AS)", ENOMEM);
         g_setenv("FAKE_MMAP_ERRNO", "19", true);
         g_setenv("FAKE_MSHARE_ERRNO", "38", true);
         assert_failure("k", "CONFIG_MSHARE", ENOSYS);
