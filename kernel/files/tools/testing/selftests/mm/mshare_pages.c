@@ -285,7 +285,7 @@ TEST_F_TIMEOUT(mshare, compaction_under_sharers, 400)
 	/* Where the pages come to lie is not ours to say: try until it does. */
 	for (try = 0; try < 8 && moved < MOVES; try++) {
 		/* A machine that is slow today has to move some at least. */
-		if (moved && elapsed(since) > 60000)
+		if (moved && now_ms() - since > 60000)
 			break;
 		ret = compact_under_work(self->name, self->addr, self->len,
 					 &bad);
