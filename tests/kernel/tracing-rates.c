@@ -12,7 +12,7 @@
 
 int main(int argc, char **argv) {
         uint64_t n[_COUNTER_MAX];
-        struct counters c;
+        Counters c;
         int r, status;
         pid_t child;
 
