@@ -71,7 +71,7 @@ build_packages() {
 # anew only if what they are made of has changed; sets $PACKAGES.
 packages_here() {
         userspace_needs 'build the packages'
-        need_packages 'build the packages' dpkg-dev debhelper fakeroot
+        need_packages 'build the packages' build-essential dpkg-dev debhelper fakeroot
         PACKAGES=$ROOT/build-run/packages/here
         with_lock packages-here build_packages_here || die 'the packages cannot be built (see above)'
 }

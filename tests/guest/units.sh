@@ -180,7 +180,7 @@ if [ "$MSHARE_PATCHED" = yes ]; then
         check 'a region unit' systemctl start mshare-region@pgdata
         check 'has a process' sh -c '[ "$(systemctl show -P MainPID mshare-region@pgdata)" != 0 ]'
         status() { systemctl show -P StatusText mshare-region@pgdata; }
-        check 'whose status are the figures' is '64M, 0B resident, 0 sharers, page tables: 4K held once, 0B saved' status
+        check 'whose status are the figures' is '64M, 0B resident, 0 sharers, page tables: 8K held once, 0B saved' status
         check 'as systemctl shows them' sh -c 'systemctl status mshare-region@pgdata | grep "Status: \"64M, 0B resident, 0 sharers"'
         check 'a restart of the broker' systemctl restart mshared
         check 'is none of it' is active systemctl is-active mshare-region@pgdata
