@@ -804,7 +804,8 @@ static inline void share(struct gen *g, int who, enum share how)
 {
 	g->sharers += (how != OUT) - (g->driver[who].share != OUT);
 	g->driver[who].share = how;
-	if (!g->sharers && !g->named && !g->concurrent)
+	/* The region is gone.  What a donor has mapped is not in one yet. */
+	if (!g->sharers && !g->named && !g->concurrent && g->donor < 0)
 		unmap_all(g->m);
 }
 
