@@ -95,11 +95,8 @@ TEST_F_TIMEOUT(mshare, many_windows_in_one_unit, 120)
 	for (i = 0; i < 40; i++) {
 		at = BASE + 3 * i * GIB;
 		EXPECT_EQ(i, peer_see(&p, at));
-		if (i & 1) {
-			EXPECT_EQ(i, load(at));
-		} else {
-			EXPECT_EQ(SIGSEGV, probe_byte(at));
-		}
+		EXPECT_EQ(i & 1 ? 0 : SIGSEGV, probe_byte(at));
+		EXPECT_EQ(i, i & 1 ? load(at) : i);
 	}
 	EXPECT_EQ(before + 4, self_status("VmPTE"));
 	/* All that is left, in one call. */
@@ -271,9 +268,7 @@ TEST_F_TIMEOUT(mshare, pinned_pmd_table, 120)
 		ASSERT_EQ(0, do_munmap(at + GIB, MEG));
 		ASSERT_EQ(SIGBUS, peer_load(&p, at + GIB));
 		now = region_figure(self->name, "mshare-pgtables-kb");
-		if (i) {
-			ASSERT_EQ(tables, now);
-		}
+		ASSERT_EQ(i ? tables : now, now);
 		tables = now;
 	}
 	/* One PUD table, and a PMD table for each granule. */

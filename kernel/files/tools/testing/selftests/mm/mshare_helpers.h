@@ -765,8 +765,8 @@ static inline unsigned long sysctl_granule(void)
 	return strtoul(buf, NULL, 0);
 }
 
-#define GIB	(1UL << 30)
-#define UNIT	(1UL << 39)	/* what a P4D entry spans */
+#define GIB	(1024UL * MEG)
+#define UNIT	(512 * GIB)	/* what a P4D entry spans */
 
 /*
  * The kernel links a region by entries of two levels: see mshare_span().  With
