@@ -83,12 +83,12 @@ static int open_end(int dirfd, const char *file, int flags, bool made) {
         fd = openat(dirfd, file, flags | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0)
                 return -errno;
-        if (made)
-                return TAKE_FD(fd);
-        if (fstat(fd, &st) < 0)
-                return -errno;
-        if (!S_ISFIFO(st.st_mode))
-                return -EBADMSG;
+        if (!made) {
+                if (fstat(fd, &st) < 0)
+                        return -errno;
+                if (!S_ISFIFO(st.st_mode))
+                        return -EBADMSG;
+        }
         return TAKE_FD(fd);
 }
 
