@@ -101,7 +101,7 @@ build_packages_here() {
 # debian_tests: the names of debian/tests, one a line.
 debian_tests() { awk -F '[:, ]+' '$1 == "Tests" { for (i = 2; i <= NF; i++) print $i }' "$ROOT/debian/tests/control"; }
 
-# test_packages NAME BUS...: that one of debian/tests, on each of these buses.
+# test_packages NAME BUS...: the test of that name in debian/tests, on each of these buses.
 test_packages() {
         local name=$1 bus
         shift
