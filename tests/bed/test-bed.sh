@@ -219,6 +219,9 @@ result 'a number out of range' $?
 wrong "no such directory: '/nowhere'" guest --mount /nowhere -- true
 result 'a directory that does not exist' $?
 
+"$bed/bare-root" --help > "$work/out" 2> "$work/err" && grep -q '^  --release R' "$work/out" && [ ! -s "$work/err" ] && ! grep -q '^#' "$work/out"
+result 'bare-root --help prints how it is used' $?
+
 # --- the debug kernel's own checks, provoked
 provoke() { small 125 -k debug -- sh -c "echo $1 > /sys/kernel/debug/provoke-crash/DIRECT; sleep 1" && said "$2"; }
 provoke WARNING 'WARNING: .*lkdtm_WARNING'
