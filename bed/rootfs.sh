@@ -18,22 +18,24 @@ RELEASES=(12 13 testing)
 # for guest.py. BARE leaves the project out of the systemd guest.
 guest_arguments() {
         need_packages 'run the guest' qemu-system-x86 python3
-        kernel "$1"
-        GUEST_ARGS=(--cache "$CACHE" --kernel "$KERNEL")
+        GUEST_ARGS=(--cache "$CACHE")
         case $2 in
         selftest)
                 initramfs
                 GUEST_ARGS+=(--initrd "$INITRD")
                 ;;
         systemd)
-                rootfs "${4:-}"
-                GUEST_ARGS+=(--root "$ROOTFS")
+                # First what fails at once if it cannot be made here.
                 if [ -z "${3:-}" ]; then
-                        overlay "${4:-}"
+                        overlay "${4:-}" || die "the project cannot be built for Debian ${4:-} here (see above)"
                         GUEST_ARGS+=(--overlay "$OVERLAY")
                 fi
+                rootfs "${4:-}"
+                GUEST_ARGS+=(--root "$ROOTFS")
                 ;;
         esac
+        kernel "$1"
+        GUEST_ARGS+=(--kernel "$KERNEL")
 }
 
 # debian_sources: this machine's own Debian sources, one line each, so that

@@ -68,9 +68,10 @@ build_overlay() {
         mv "$OVERLAY.partial" "$OVERLAY"
 }
 
-# release_overlay RELEASE: the same, built in a minimal root of that release.
+# release_overlay RELEASE: the same, built in a minimal root of that release. Returns 77
+# if no root can be made: $OVERLAY.log says why.
 release_overlay() {
-        local key
+        local key rc=0
         # The files that it is built from are among these. One that was deleted without git is no error.
         key=$(cd "$ROOT" && {
                 git ls-files -co --exclude-standard -z -- . ':!kernel' ':!debian' ':!doc' ':!*.md' ':!.ci' ':!run' \
@@ -79,7 +80,10 @@ release_overlay() {
         } | LC_ALL=C sort -z | xargs -0 sha256sum 2> /dev/null | sha256sum | cut -c1-16) || true
         OVERLAY=$CACHE/overlay/$1-$key.tar
         if [ ! -e "$OVERLAY" ]; then
-                with_lock "overlay-$1" build_release_overlay "$1" || die "the userspace half does not build on Debian $1 (see above)"
+                with_lock "overlay-$1" build_release_overlay "$1" || rc=$?
+                # Only a caller that can do without it goes on.
+                if [ $rc = 77 ]; then return 77; fi
+                [ $rc = 0 ] || die "the userspace half does not build on Debian $1 (see above)"
         fi
         touch "$OVERLAY"
 }
@@ -89,7 +93,8 @@ build_release_overlay() {
         [ -e "$OVERLAY" ] && return
         mkdir -p "$CACHE/overlay"
         step "building the userspace half on Debian $1 (about 2 minutes)"
-        "$BED/bare-root" --release "$1" bed/build-overlay "${OVERLAY##*/}.partial" < /dev/null >&2 || return 1
+        "$BED/bare-root" --release "$1" bed/build-overlay "${OVERLAY##*/}.partial" < /dev/null 2>&1 | tee "$OVERLAY.log" >&2 || return "${PIPESTATUS[0]}"
         mv "$OVERLAY.partial" "$OVERLAY"
+        rm -f "$OVERLAY.log"
         keep_newest 6 "$CACHE"/overlay/*.tar
 }
