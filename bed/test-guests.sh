@@ -277,10 +277,13 @@ guest_scripts() {
 
 # postgres_on RELEASE [NAME=VALUE]: an unmodified PostgreSQL, as that release has it.
 postgres_on() {
-        if [ "$(id -u)" != 0 ] && ! own_release "$1"; then
-                point "guest postgres.sh on Debian $1" 'PostgreSQL' skip 'only root can make a guest of another release'
+        local rc=0
+        overlay "$1" || rc=$?
+        if [ $rc = 77 ]; then
+                point "guest postgres.sh on Debian $1" 'PostgreSQL' skip "$(sed -n 's/^bare-root: //p' "$OVERLAY.log" | head -n 1)"
                 return
         fi
+        [ $rc = 0 ] || return $rc
         guest_scripts --release "$1" ${2:+--env "$2"} "$ROOT/tests/guest/postgres.sh"
 }
 
