@@ -77,14 +77,13 @@ packages_here() {
 }
 
 build_packages_here() {
-        local work key log=$ROOT/build-run/packages/here.log sources rc=0
+        # A build that is killed leaves its folder, which the next one removes.
+        local work=$PACKAGES.work key log=$ROOT/build-run/packages/here.log sources rc=0
         mapfile -t sources < <(tree_files . ':!kernel' ':!bed' ':!doc')
         key=$(cat /etc/debian_version; cd "$ROOT" && content_hash "${sources[@]}")
         if [ "$(cat "$PACKAGES/key" 2> /dev/null)" = "$key" ]; then return; fi
-        rm -rf "$PACKAGES"
-        mkdir -p "$PACKAGES"
-        work=$(mktemp -d)
-        mkdir "$work/mshare"
+        rm -rf "$PACKAGES" "$work"
+        mkdir -p "$PACKAGES" "$work/mshare"
         tar -C "$ROOT" -c --no-recursion "${sources[@]}" | tar -x -C "$work/mshare"
         (cd "$work/mshare" && DEB_BUILD_OPTIONS="nocheck parallel=$JOBS" dpkg-buildpackage -us -uc -b &&
                 cp ../*.deb "$PACKAGES/" && cd "$PACKAGES" && dpkg-scanpackages --multiversion . > Packages) > "$log" 2>&1 || rc=$?

@@ -142,6 +142,27 @@ EOF
 [ $? = 1 ] && [ "$(tail -n 1 "$work/out")" = '5 passed, 2 failed, 0 skipped' ] && [ "$(grep -c '^  \(Fourth\|Fifth\): the phase itself' "$work/out")" = 2 ] &&
         [ "$(grep -n 'begin third' "$work/cache/order" | cut -d: -f1)" -gt "$(grep -n 'end' "$work/cache/order" | sed -n '2s/:.*//p')" ]
 result 'phases run two at once, and after those they need' $?
+# A build of packages that is killed, and the next one, which fails.
+cat > "$work/build" << 'EOF'
+. bed/lib.sh
+. bed/packages.sh
+ROOT=$1/root PACKAGES=$1/root/build-run/packages/here
+tree_files() { echo file; }
+dpkg-buildpackage() { if [ "$end" = killed ]; then kill -KILL $$ $BASHPID; fi; return 1; }
+build_packages_here
+EOF
+mkdir -p "$work/root/build-run/packages" "$work/tmp"
+: > "$work/root/file"
+end=killed
+for want in 137 1; do
+        got=0
+        (cd "$bed/.." && end=$end TMPDIR=$work/tmp bash "$work/build" "$work" > "$work/out" 2> "$work/err") 2> /dev/null || got=$?
+        [ $got = $want ] && is "$(ls "$work/tmp")" ''
+        result "a build of packages that ends with $want leaves no folder among temporary ones" $?
+        end=failed
+done
+is "$(cd "$work/root/build-run/packages" && ls -d here.work 2> /dev/null)" ''
+result 'and the next build removes what a killed one has left' $?
 loop='import guest, os, sys
 for n in range(300):
     os.getpid = lambda: f"{sys.argv[2]}-{n}"
