@@ -97,18 +97,44 @@ build_packages_here() {
         echo "$key" > "$PACKAGES/key"
 }
 
+# packages_of RELEASE: packages of that release to test; those of another release than the
+# machine's are built in a minimal root. Sets $PACKAGES.
+packages_of() {
+        local release=$1 made=$CACHE/packages/$1
+        if own_release "$release"; then
+                packages_here
+                return
+        fi
+        PACKAGES=$ROOT/build-run/packages/$release
+        with_lock "packages-$release" build_changed_packages || die "the packages cannot be built on Debian $release (see above)"
+}
+
+build_changed_packages() {
+        local key sources
+        mapfile -t sources < <(tree_files . ':!kernel' ':!bed' ':!doc' bed/build-packages)
+        key=$(cd "$ROOT" && content_hash "${sources[@]}")
+        if [ "$(cat "$PACKAGES/key" 2> /dev/null)" = "$key" ]; then return; fi
+        build_packages || return 1
+        echo "$key" > "$PACKAGES/key"
+}
+
 # debian_tests: the names of debian/tests, one a line.
 debian_tests() { awk -F '[:, ]+' '$1 == "Tests" { for (i = 2; i <= NF; i++) print $i }' "$ROOT/debian/tests/control"; }
 
-# test_packages NAME BUS...: the test of that name in debian/tests, on each of these buses.
+# test_packages NAME RELEASE BUS...: the test of that name in debian/tests, on a server of
+# that release and on each of these buses.
 test_packages() {
-        local name=$1 bus
-        shift
+        local name=$1 release=$2 bus
+        shift 2
+        if [ "$(id -u)" != 0 ] && ! own_release "$release"; then
+                point "packages: $name on Debian $release" 'all of it' skip 'only root can make a guest of another release'
+                return
+        fi
         guests_need
-        packages_here
+        packages_of "$release"
         kernel mshare
-        rootfs
-        for bus in "$@"; do run_autopkgtest "$name" "$bus"; done
+        rootfs "$release"
+        for bus in "$@"; do run_autopkgtest "$name" "$release" "$bus"; done
 }
 
 # test_scripts: the maintainer scripts, without a server.
@@ -125,10 +151,10 @@ test_builds() {
 
 builds_for() { (packages "$1"); }
 
-# run_autopkgtest NAME BUS: as the program autopkgtest does it: apt knows the packages;
+# run_autopkgtest NAME RELEASE BUS: as the program autopkgtest does it: apt knows the packages;
 # the test may ask for another boot, which keeps the disk.
 run_autopkgtest() {
-        local name=$1 bus=$2 work rc mark='' disk=$ROOTFS keep=()
+        local name=$1 release=$2 bus=$3 work rc mark='' disk=$ROOTFS keep=()
         work=$(mktemp -d)
         chmod 755 "$work"
         mkdir -p "$work/tree"
@@ -151,9 +177,9 @@ run_autopkgtest() {
                 if [ $rc != 0 ] || [ ! -s "$work/mark" ]; then break; fi
                 mark=$(cat "$work/mark")
         done
-        counted "$BED/report.py" tap "$RESULTS" "packages: $name, dbus-$bus" "$rc" < "$work/log" ||
+        counted "$BED/report.py" tap "$RESULTS" "packages: $name on Debian $release, dbus-$bus" "$rc" < "$work/log" ||
                 { grep -vE '^ok ' "$work/log" | show; }
         mkdir -p "$ROOT/build-run/packages"
-        cp "$work/log" "$ROOT/build-run/packages/$name-dbus-$bus.log"
+        cp "$work/log" "$ROOT/build-run/packages/$name-$release-dbus-$bus.log"
         rm -rf "$work"
 }

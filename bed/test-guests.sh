@@ -373,9 +373,12 @@ plan_long() {
         plan cockpit 'the page for Cockpit, in a browser' 300 bed_script tests/cockpit/in-root.sh
         plan packages 'Debian packages of 12 and 13: reproducible, and lintian' 600 test_builds 12 13
         for name in $(debian_tests); do
-                plan "packages-$name" "Debian packages on a bare server: $name" 600 test_packages "$name" daemon broker
+                for release in 12 13; do
+                        plan "packages-$name-$release" "Debian packages on a bare server of Debian $release: $name" 1200 \
+                                test_packages "$name" "$release" daemon broker
+                done
         done
-        for release in 12 13; do
+        for release in "${RELEASES[@]}"; do
                 plan "postgresql-$release" "mshare-postgresql on PostgreSQL of Debian $release" 120 bed_script tests/postgresql/in-root.sh "$release"
         done
         # Version 18 reads through workers, or through rings that lie in the shared memory.
