@@ -6,7 +6,7 @@
 
 #define TEXT "Some random text"
 
-/* A region made over nothing is shared by whatever is mapped into it later. */
+/* A region created over an empty range shares what is mapped there later. */
 TEST_F(mshare, empty_region_is_shared)
 {
 	struct peer p;
@@ -30,7 +30,7 @@ TEST_F(mshare, empty_region_is_shared)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* The donor's half: what was mapped before the call moves into the region. */
+/* Donation: what was mapped before the call moves into the region. */
 TEST_F(mshare, sample_from_cover_letter)
 {
 	struct peer p;
@@ -116,10 +116,10 @@ TEST_F(mshare, attach_range_in_use_eexist)
 
 	ASSERT_EQ(0, peer_start(&p));
 	MAKE_REGION();
-	/* The creator is a sharer already. */
+	/* The creator is already a sharer. */
 	EXPECT_EQ(-EEXIST, sys_mshare(self->name, self->addr, self->len,
 				      O_RDWR, 0));
-	/* One page somewhere in the range is one too many. */
+	/* A single mapped page anywhere in the range makes the call fail. */
 	ASSERT_EQ(0, peer_call(&p, pf_map_anon, (long)page, PAGE,
 			       RW));
 	ASSERT_EQ(0, peer_store(&p, page, 99));
@@ -180,7 +180,9 @@ TEST_F(mshare, sysctl_mshare_size)
 	EXPECT_EQ(GIB, sysctl_granule());
 }
 
-/* The last sharer removes the name, or a non-sharer with permission. */
+/*
+ * The name is removed by the last sharer, or by a non-sharer with permission.
+ */
 TEST_F(mshare, unlink_removes_name)
 {
 	char path[512];
@@ -270,7 +272,7 @@ TEST_F_TIMEOUT(mshare, freed_after_unlink_and_exit, 120)
 	EXPECT_LT(kb * 9 / 10, region_figure(self->name, "mshare-resident-kb"));
 	EXPECT_LE(kb / 512, region_figure(self->name, "mshare-pgtables-kb"));
 
-	/* The name alone keeps it. */
+	/* Only the name keeps it. */
 	ASSERT_EQ(0, peer_stop(&p));
 	nap_ms(100);
 	EXPECT_LT(kb * 9 / 10, used_kb() - used);
@@ -297,7 +299,7 @@ TEST_F(mshare, unlink_while_attached_keeps_memory)
 	ASSERT_EQ(0, probe_store(self->addr, 1));
 	EXPECT_EQ(0, peer_call(&late, pf_unlink, (long)self->name));
 
-	/* Nothing can attach any more ... */
+	/* No process can attach any more ... */
 	EXPECT_EQ(-ENOENT, peer_call(&late, pf_mshare, (long)self->name,
 				     (long)self->addr, (long)self->len,
 				     O_RDWR));
@@ -309,7 +311,7 @@ TEST_F(mshare, unlink_while_attached_keeps_memory)
 	EXPECT_EQ(0, probe_store(self->addr + 8 * MEG, 3));
 	EXPECT_EQ(3, peer_see(&p, self->addr + 8 * MEG));
 
-	/* and the name is free for a region that is another one. */
+	/* and another region can have the name. */
 	ASSERT_EQ(0, peer_call(&late, pf_mshare, (long)self->name, (long)other,
 			       (long)self->len, O_CREAT | O_EXCL | O_RDWR,
 			       0600));
@@ -321,8 +323,8 @@ TEST_F(mshare, unlink_while_attached_keeps_memory)
 	EXPECT_EQ(0, debug_check());
 
 	/*
-	 * The name is the new region's now; whoever is in the old one leaves
-	 * it by munmap().
+	 * The name belongs to the new region now. A sharer of the old region
+	 * leaves it with munmap().
 	 */
 	EXPECT_EQ(0, do_munmap(self->addr, self->len));
 	EXPECT_EQ(SIGSEGV, probe_byte(self->addr));
@@ -331,7 +333,10 @@ TEST_F(mshare, unlink_while_attached_keeps_memory)
 	EXPECT_EQ(0, peer_stop(&late));
 }
 
-/* Another region has the name now: the caller means its own region. */
+/*
+ * Another region has the name now, so the call applies to the caller's own
+ * region.
+ */
 TEST_F(mshare, unlink_leaves_region_of_old_name)
 {
 	char *other = self->addr + 2 * self->granule;
@@ -354,7 +359,7 @@ TEST_F(mshare, unlink_leaves_region_of_old_name)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* True if each of the two sees at once what the other stores there. */
+/* True if each of the two sees at once what the other stores. */
 static bool shared_at(char *where, struct peer *p, long value)
 {
 	return !probe_store(where, value) && peer_see(p, where) == value &&
@@ -386,7 +391,7 @@ TEST_F(mshare, region_of_two_granules)
 	EXPECT_TRUE(shared_at(self->addr + self->len - PAGE, &p, 60));
 	EXPECT_EQ(0, debug_check());
 
-	/* A slot that is empty again stays usable (its tables are pinned). */
+	/* An empty slot can be used again (its tables are pinned). */
 	ASSERT_EQ(0, do_munmap(border, g));
 	EXPECT_EQ(SIGBUS, peer_load(&p, border));
 	EXPECT_EQ(SIGBUS, peer_load(&p, self->addr + self->len - PAGE));
@@ -397,7 +402,7 @@ TEST_F(mshare, region_of_two_granules)
 	EXPECT_TRUE(shared_at(border, &p, 70));
 	EXPECT_EQ(20, load(border - PAGE));
 
-	/* Over both slots at once. */
+	/* Unmap over both slots at once. */
 	ASSERT_EQ(0, do_munmap(self->addr + PAGE, self->len - 2 * PAGE));
 	EXPECT_EQ(SIGBUS, peer_load(&p, border));
 	EXPECT_EQ(SIGBUS, peer_load(&p, border - PAGE));
@@ -457,7 +462,7 @@ TEST_F(mshare, la57_high_region)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* The lowest slot that is allowed, next to the borders of user space. */
+/* The lowest slot that is allowed, next to the borders of user memory. */
 TEST_F(mshare, region_next_to_private_memory)
 {
 	char *below = self->addr - PAGE, *above = self->addr + self->len;
@@ -471,7 +476,7 @@ TEST_F(mshare, region_next_to_private_memory)
 	ASSERT_EQ(0, map_anon(above - PAGE, PAGE, RW));
 	self->addr[0] = 'x';
 	above[-1] = 'y';
-	/* Freeing the neighbours must not reach into the region's tables. */
+	/* Freeing the neighbours must not affect the region's tables. */
 	ASSERT_EQ(0, do_munmap(below, PAGE));
 	ASSERT_EQ(0, do_munmap(above, PAGE));
 	EXPECT_EQ(0, debug_check());
@@ -480,7 +485,7 @@ TEST_F(mshare, region_next_to_private_memory)
 	EXPECT_EQ(SIGSEGV, probe_byte(below));
 	EXPECT_EQ(SIGSEGV, probe_byte(above));
 
-	/* And leaving the region must not touch the neighbours. */
+	/* Leaving the region must not affect the neighbours. */
 	ASSERT_EQ(0, map_anon(below, PAGE, RW));
 	ASSERT_EQ(0, map_anon(above, PAGE, RW));
 	*below = 'c';
@@ -508,7 +513,7 @@ TEST_F(mshare, several_regions_in_one_process)
 		ASSERT_EQ(0, probe_store(self->addr + i * g, 100 + i));
 	}
 	EXPECT_EQ(0, debug_check());
-	/* Leave one in the middle: the others stay. */
+	/* Detach one in the middle: the others stay. */
 	EXPECT_EQ(0, sys_mshare_unlink(name[1]));
 	EXPECT_EQ(100, load(self->addr));
 	EXPECT_EQ(SIGSEGV, probe_byte(self->addr + g));
@@ -550,7 +555,7 @@ TEST_F_TIMEOUT(mshare, window_cap_64, 120)
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
 	EXPECT_EQ(64, load(slot_addr(self->granule, 16 + 63)));
-	/* One less, and there is room. */
+	/* With one window less there is room again. */
 	ASSERT_EQ(0, do_munmap(slot_addr(self->granule, 16), self->granule));
 	EXPECT_EQ(0, sys_mshare(name, slot_addr(self->granule, 16 + 64),
 				self->granule, O_CREAT | O_EXCL | O_RDWR,
@@ -608,7 +613,10 @@ TEST_F(mshare, fdinfo_figures)
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 	ASSERT_EQ(0, do_madvise(self->addr, MEG, MADV_POPULATE_WRITE));
 	EXPECT_TRUE(resident_is(self->name, 1024));
-	/* A PTE table came in, and in a whole unit a PMD table. */
+	/*
+	 * A PTE table was added; where the region fills a unit, a PMD table
+	 * too.
+	 */
 	EXPECT_EQ(before + (self->len == UNIT ? 8 : 4),
 		  region_figure(self->name, "mshare-pgtables-kb"));
 

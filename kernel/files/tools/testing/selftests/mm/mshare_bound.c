@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: no sharer locks out the others for longer than a piece of work
- * takes, however large the region is and whatever it calls.
+ * mshare: no sharer keeps the others out for longer than one piece of work
+ * takes, whatever it calls and however large the region is.
  *
- * The tests measure no time: they count how often one sharer gets a
- * thing done while another is within a single call, and how often a call gives
+ * The tests do not measure time. They count how often one sharer completes an
+ * operation while another is inside a single call, and how often a call gives
  * up the lock.
  */
 #include "mshare_failnth.h"
@@ -18,7 +18,7 @@
 #define BIG_AT	(self->addr + 32 * MEG)
 #define PAGE_AT	(self->addr + 512 * MEG)
 
-/* A mapping of small pages, all there. */
+/* A mapping of small pages, all of them present. */
 static long map_small(char *at, size_t len, bool shmem)
 {
 	long err = shmem ? map_shmem(at, len, RW) : map_anon(at, len, RW);
@@ -48,7 +48,7 @@ static long read_file(const char *path)
 	return n;
 }
 
-/* ------------------------------------------------------- what may be called */
+/* ---------------------------------------------------------------- the calls */
 
 static long call_populate(char *at, size_t len)
 {
@@ -128,8 +128,8 @@ struct call {
 	const char *name;
 	long (*prepare)(char *at, size_t len);
 	long (*fn)(char *at, size_t len);
-	int oflag;		/* of the window of the one that calls */
-	/* How often it takes a lock, for 64 MiB. */
+	int oflag;		/* of the caller's window */
+	/* How often it takes a lock for 64 MiB. */
 	int at_least, at_most;
 };
 
@@ -146,7 +146,7 @@ static const struct call calls[] = {
 	{ "mmap over mappings", prepare_map, call_map_over, O_RDWR, 32, 80 },
 };
 
-/* ---------------------------------------------- while another is in a call */
+/* ----------------------------------------------- while another is in a call */
 
 struct turn {
 	int seq;		/* odd: within a call */
@@ -168,7 +168,7 @@ static void keep_calling(struct turn *turn, const struct call *call, char *at,
 	}
 }
 
-/* The most that was done to a page within one call of the other's. */
+/* The most changes that one page saw during one call of the other. */
 static int done_within_a_call(struct turn *turn, char *page, int wanted,
 			      long ms)
 {
@@ -191,7 +191,7 @@ static int done_within_a_call(struct turn *turn, char *page, int wanted,
 	return best;
 }
 
-/* Eight times mprotect() while the other is in a call that takes many pieces. */
+/* mprotect() eight times while the other is in a call of many pieces. */
 TEST_F_TIMEOUT(mshare, others_get_in_during_a_call, 400)
 {
 	struct turn *turn;
@@ -200,7 +200,7 @@ TEST_F_TIMEOUT(mshare, others_get_in_during_a_call, 400)
 	pid_t pid;
 
 	if (get_nprocs() < 2)
-		SKIP(return, "there is one CPU only");
+		SKIP(return, "there is only one CPU");
 
 	turn = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, turn);
@@ -228,12 +228,12 @@ TEST_F_TIMEOUT(mshare, others_get_in_during_a_call, 400)
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		EXPECT_EQ(0, status);
 		EXPECT_LE(8, n)
-			TH_LOG("%s: the other sharer got in %d times only",
+			TH_LOG("%s: the other sharer got in only %d times",
 			       calls[i].name, n);
 	}
 }
 
-/* --------------------------------------------------- how often it gives way */
+/* ----------------------------------------------- how often a call gives way */
 
 #define ALWAYS_RELAX	MSHARE_DEBUG "always_relax"
 #define LOCK_EVENT	TRACEFS "events/mmap_lock/mmap_lock_acquire_returned/"
@@ -244,7 +244,7 @@ static bool can_count_locks(void)
 	       !access(ALWAYS_RELAX, W_OK);
 }
 
-/* Opening it to be truncated is what empties a file of tracefs. */
+/* A file of tracefs is emptied by opening it with O_TRUNC. */
 static int empty(const char *path)
 {
 	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
@@ -255,7 +255,7 @@ static int empty(const char *path)
 	return 0;
 }
 
-/* Count the caller's locks from here on. By a filter: see trace_names(). */
+/* Count the caller's locks from here on, with a filter: see trace_names(). */
 static long count_locks(void)
 {
 	char filter[48];
@@ -275,7 +275,7 @@ static void count_no_locks(void)
 	spew(TRACEFS "tracing_on", "1");
 }
 
-/* How often the caller took an mmap_lock in a call, if it always gives way. */
+/* How often the caller took an mmap_lock in a call that always gives way. */
 static int locks_taken(const struct call *call, char *at, size_t len)
 {
 	int n;
@@ -313,7 +313,7 @@ TEST_F_TIMEOUT(mshare, a_call_gives_way_after_each_piece, 300)
 			TH_LOG("%s: %d times", calls[i].name, n);
 	}
 
-	/* Its own lock, and the region's not once. */
+	/* It takes its own lock, and never the region's. */
 	n = locks_taken(&rollup, BIG_AT, BIG);
 	count_no_locks();
 	EXPECT_LE(1, n);
@@ -350,11 +350,11 @@ TEST_F_TIMEOUT(mshare, empty_ranges_take_few_pieces, 120)
 	EXPECT_EQ(0, load(self->addr));
 }
 
-/* ------------------------------------------------------------ what it tells */
+/* --------------------------------------------------------- what /proc shows */
 
 /*
- * The rollup goes by the region's counters, smaps by its pages: what a window
- * adds to the one is what the other shows, but for the kernel's rounding of Pss.
+ * The rollup is made from the region's counters, smaps from its pages. A window
+ * adds the same to both, except for the kernel's rounding of Pss.
  */
 TEST_F(mshare, rollup_equals_smaps)
 {
@@ -399,7 +399,7 @@ TEST_F(mshare, rollup_equals_smaps)
 	}
 }
 
-/* The file is read in full, although the region changes all the time. */
+/* The file can be read to its end although the region changes all the time. */
 TEST_F_TIMEOUT(mshare, smaps_while_mappings_come_and_go, 200)
 {
 	long before = now_ms(), rss;
@@ -430,10 +430,10 @@ TEST_F_TIMEOUT(mshare, smaps_while_mappings_come_and_go, 200)
 
 /* ------------------------------------------------------------------ signals */
 
-/* A signal kills a task at once in a call on the whole region. */
+/* A signal kills a task at once during a call on the whole region. */
 TEST_F_TIMEOUT(mshare, sigkill_in_a_call, 400)
 {
-	/* Several pieces of each call. */
+	/* Each call takes several pieces. */
 	const size_t len = 16 * MEG;
 	unsigned int i, turn;
 	int status;
@@ -469,7 +469,10 @@ TEST_F_TIMEOUT(mshare, sigkill_in_a_call, 400)
 
 /* ------------------------------------------------- in pieces, but complete */
 
-/* Two sharers change the protection of all; then one does so for good. */
+/*
+ * Two sharers change the protection of everything; the last change of one of
+ * them stays.
+ */
 TEST_F_TIMEOUT(mshare, mprotect_in_pieces_is_complete, 200)
 {
 	long begin = now_ms();
@@ -511,12 +514,12 @@ TEST_F_TIMEOUT(mshare, mprotect_in_pieces_is_complete, 200)
 }
 
 /*
- * Small: the other sharer gets in after each mapping, which on a quiet machine
- * it does each time. With 8 MiB three rounds took more than 200 s there.
+ * Few pages: the other sharer gets in after each mapping, on a quiet machine
+ * every time. With 8 MiB, three rounds took more than 200 s there.
  */
 #define HOLED	(2 * MEG)
 
-/* A hole that appears during a call is ENOMEM, nothing worse. */
+/* A hole that appears during a call gives ENOMEM, and no worse error. */
 TEST_F_TIMEOUT(mshare, hole_appears_meanwhile, 200)
 {
 	long begin = now_ms(), err;
@@ -558,7 +561,7 @@ TEST_F_TIMEOUT(mshare, hole_appears_meanwhile, 200)
 	spew(ALWAYS_RELAX, "0");
 }
 
-/* Whichever allocation fails, everything is unmapped or nothing. */
+/* Whichever allocation fails, either everything is unmapped or nothing. */
 TEST_F_TIMEOUT(mshare, munmap_fails_whole, 200)
 {
 	const size_t len = 8 * MEG;
@@ -586,7 +589,10 @@ TEST_F_TIMEOUT(mshare, munmap_fails_whole, 200)
 		EXPECT_EQ(0, probe_byte(at - PAGE));
 		EXPECT_EQ(0, probe_byte(at + len));
 	}
-	/* One failure at a time: what fails in pieces is done in one go. */
+	/*
+	 * One failure at a time: if the work in pieces fails, it is done in one
+	 * piece.
+	 */
 	EXPECT_LE(3, n);
 	EXPECT_FALSE(hit);
 	close(fd);
@@ -621,7 +627,10 @@ TEST_F(mshare, refused_mapping_over_a_large_one)
 			    MAP_LOCKED, -1, 0));
 	ASSERT_EQ(0, setresuid(-1, 0, -1));
 	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &was));
-	/* A region may not be larger than the address space of the one that maps. */
+	/*
+	 * A region may not be larger than the address space limit of the
+	 * caller.
+	 */
 	ASSERT_EQ(0, getrlimit(RLIMIT_AS, &was));
 	space = was;
 	space.rlim_cur = 2 * BIG;
@@ -630,7 +639,7 @@ TEST_F(mshare, refused_mapping_over_a_large_one)
 	ASSERT_EQ(0, setrlimit(RLIMIT_AS, &was));
 	EXPECT_EQ(BIG / 1024, region_figure(self->name, "mshare-resident-kb"));
 
-	/* An accepted mapping replaces all of it. */
+	/* A mapping that is accepted replaces the whole range. */
 	EXPECT_EQ(0, map_fd(BIG_AT, BIG, RW, MAP_SHARED, fd, 0));
 	EXPECT_EQ(0, region_figure(self->name, "mshare-resident-kb"));
 	EXPECT_EQ(0, load(BIG_AT + BIG - PAGE));
@@ -652,7 +661,7 @@ TEST_F(mshare, mremap_moves_64_mib_at_most)
 					 MREMAP_MAYMOVE | MREMAP_FIXED, to));
 	EXPECT_EQ(-EOPNOTSUPP, do_mremap(BIG_AT, BIG + PAGE, BIG + PAGE,
 					 MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL));
-	/* Something is in the way of growing in place. */
+	/* Another mapping is in the way of growing in place. */
 	ASSERT_EQ(0, map_anon(BIG_AT + BIG + PAGE, PAGE, PROT_READ));
 	EXPECT_EQ(-EOPNOTSUPP, do_mremap(BIG_AT, BIG + PAGE, BIG + 9 * PAGE,
 					 MREMAP_MAYMOVE, NULL));
@@ -669,7 +678,7 @@ TEST_F(mshare, mremap_moves_64_mib_at_most)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* Many small mappings are many pieces; none remains. */
+/* Many small mappings take many pieces; none of them remains. */
 TEST_F(mshare, many_small_mappings_are_unmapped)
 {
 	size_t i;

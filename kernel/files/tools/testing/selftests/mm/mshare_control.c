@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: negative controls.  The debug kernel can be told to leave out one
- * safety measure at a time; each test shows that its absence is seen, by the
- * same means by which the other tests look for it, and that its presence is.
+ * mshare: negative controls.  The debug kernel can leave out one safety measure
+ * at a time. Each test shows that the usual checks notice when the measure is
+ * missing, and that they find nothing when it is there.
  *
- * What goes wrong here does so where it harms nobody: stale entries point to
- * pages that stay, or are only read through; pins are taken and put back but
- * not written through.  Two cases leave a sharer with an entry to a freed table:
- * the collapse of a file's pages, where the sharer reads once more through its
- * TLB, and the last case, which touches nothing and leaves.  They run only when
- * MSHARE_CONTROL_TABLES is set, because the kernel is not to be trusted after
- * a failure in the midst of them.
+ * The faults that are caused here do no harm: stale entries point to pages that
+ * stay, or are only read through; pins are taken and put back, but nothing is
+ * written through them.  Two cases leave a sharer with an entry to a freed
+ * table: the collapse of a file's pages, where the sharer reads once more
+ * through its TLB, and the last case, which touches nothing and detaches.  They
+ * run only when MSHARE_CONTROL_TABLES is set, because the kernel cannot be
+ * trusted after a failure in the middle of them.
  */
 #include "mshare_helpers.h"
 
@@ -73,8 +73,8 @@ FIXTURE_TEARDOWN_PARENT(knobs)
 }
 
 /*
- * Rounds of a hazard with a spinning reader on the other CPU: how many ended
- * with a stale access, or a negative errno.
+ * Rounds of a hazard with a spinning reader on the other CPU. Return: the
+ * number of rounds with a stale access, or a negative errno.
  */
 static long stale_rounds(const char *name, char *addr, size_t len,
 			 const int cpu[2], bool protect, int rounds)
@@ -101,8 +101,8 @@ static long stale_rounds(const char *name, char *addr, size_t len,
 		char *at = addr + i * PAGE;
 
 		/*
-		 * The page that a stale entry shows stays in the file or in
-		 * the region: nothing is read that was freed.
+		 * The page that a stale entry shows stays in the file or in the
+		 * region, so no freed memory is read.
 		 */
 		if (!spin_begin(s, protect ? SPIN_LOAD_FAULTS : SPIN_LOAD_NEW,
 				at, 1000 + i))
@@ -159,7 +159,7 @@ TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen, 180)
 	}
 }
 
-/* No CPU is interrupted here, with the fan-out or without. */
+/* No CPU is interrupted here, with or without the fan-out. */
 TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen_after_idling, 120)
 {
 	const int rounds = 40;
@@ -201,8 +201,8 @@ static const char * const behind_name[] = {
 };
 
 /*
- * Rounds of a hazard of mshare_hazard.h, with a region and a reader of its own:
- * how many the reader noticed, or a negative errno.
+ * Rounds of a hazard of mshare_hazard.h, with a region and a reader of its own.
+ * Return: the number of rounds that the reader noticed, or a negative errno.
  */
 static long behind_rounds(enum behind what, const char *name, char *addr,
 			  size_t len, const int cpu[2], int rounds, int fd,
@@ -247,7 +247,7 @@ static long behind_rounds(enum behind what, const char *name, char *addr,
 	return ret;
 }
 
-/* What changes entries by reverse mapping: the same, and the tests' limits. */
+/* Changes of entries by reverse mapping, with the same limits as the tests. */
 TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen_behind_their_backs, 300)
 {
 	const int rounds = 30;
@@ -269,7 +269,7 @@ TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen_behind_their_backs, 300)
 		    (what == BEHIND_MIGRATION && access(UNPOISON, W_OK)) ||
 		    (what == BEHIND_COLLAPSE &&
 		     !getenv("MSHARE_CONTROL_TABLES"))) {
-			TH_LOG("%s: not to be had here", behind_name[what]);
+			TH_LOG("%s: not available here", behind_name[what]);
 			continue;
 		}
 		with = behind_rounds(what, self->name, self->addr, self->len,
@@ -291,8 +291,8 @@ TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen_behind_their_backs, 300)
 }
 
 /*
- * Random operations find it as well, without knowing what they look for.  They
- * are few, and of a kind that frees nothing: see PLANT_BENIGN.
+ * Random operations find it too, without looking for it.  Few kinds are used,
+ * none of which frees anything: see PLANT_BENIGN.
  */
 TEST_F_TIMEOUT(knobs, skipped_fanout_is_found_at_random, 400)
 {
@@ -352,7 +352,7 @@ TEST_F(knobs, ignored_ro_in_gup_fast_is_seen)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* The same by what a user would do: read a device into a read-only window. */
+/* The same as a user would do it: read a device into a read-only window. */
 TEST_F(knobs, ignored_ro_in_o_direct_is_seen)
 {
 	long a = (long)self->addr;
@@ -404,7 +404,7 @@ static long check_after_last_munmap(const char *name, char *addr, size_t len,
 	spew(KNOB_PIN, "0");
 	if (!ret)
 		ret = debug_check();
-	/* Nothing was looked up in the window since. */
+	/* Nothing has been looked up in the window since. */
 	do_munmap(addr, len);
 	sys_mshare_unlink(name);
 	return ret;

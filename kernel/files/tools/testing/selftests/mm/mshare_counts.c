@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: what sharing saves, in counts and not in seconds: faults that are
- * not taken, tables that are not there.
+ * mshare: what sharing saves, in counts and not in seconds: page faults that
+ * are not taken, and tables that do not exist.
  *
- * MSHARE_COUNTS_MB sets the size that is touched, MSHARE_COUNTS_SHARERS how
- * many touch it.  By default 256 MiB (64 MiB on the debug kernel), or what
- * half of the free memory allows.
+ * MSHARE_COUNTS_MB sets the size that is touched, MSHARE_COUNTS_SHARERS the
+ * number of sharers that touch it.  By default it is 256 MiB (64 MiB on the
+ * debug kernel), or as much as half of the free memory allows.
  */
 #include "mshare_helpers.h"
 
@@ -45,8 +45,8 @@ static struct pass pass;
 static long warm_up;
 
 /*
- * Touch each page and count the faults of just that.  The first turn of the
- * loop is for the code, the stack and the counter themselves to come in.
+ * Touch each page and count only the faults of that.  The first turn of the
+ * loop brings in the code, the stack and the counter.
  */
 static void touch_pages(struct pass *out, char *at, size_t len, bool write)
 {
@@ -85,7 +85,7 @@ static long sum_of(size_t len)
 	return PAGE * (n * (n - 1) / 2);
 }
 
-/* Sharers 2 to N touch what is resident: not one page fault. */
+/* Sharers 2 to N touch resident pages: not one page fault. */
 TEST_F_TIMEOUT(mshare, resident_pages_cost_no_fault, 240)
 {
 	size_t size = test_size();
@@ -100,7 +100,7 @@ TEST_F_TIMEOUT(mshare, resident_pages_cost_no_fault, 240)
 		ASSERT_EQ(0, peer_start(&p[i]));
 	MAKE_REGION();
 	ASSERT_EQ(0, map_anon(self->addr, size, RW));
-	/* Base pages: the counts below are of the worst case. */
+	/* Base pages, because the counts below are for the worst case. */
 	do_madvise(self->addr, size, MADV_NOHUGEPAGE);
 	touch_pages(&pass, self->addr, size, true);
 	first = pass.faults;
@@ -128,7 +128,9 @@ TEST_F_TIMEOUT(mshare, resident_pages_cost_no_fault, 240)
 	free(p);
 }
 
-/* A forked sharer takes none in the window; nor does its birth copy tables. */
+/*
+ * A forked sharer takes no faults in the window, and fork() copies no tables.
+ */
 TEST_F_TIMEOUT(mshare, forked_sharer_costs_no_fault, 240)
 {
 	size_t size = test_size() / 2;
@@ -160,7 +162,10 @@ TEST_F_TIMEOUT(mshare, forked_sharer_costs_no_fault, 240)
 		if (!(i & 1))
 			EXPECT_EQ(sum_of(size), child->sum);
 		grown = pagetables_kb() - before;
-		/* A process has few tables, and none of the region. */
+		/*
+		 * A process has few tables, and none of them belongs to the
+		 * region.
+		 */
 		EXPECT_GT(96, grown)
 			TH_LOG("PageTables +%ld kB", grown);
 		kill(pid, SIGKILL);
@@ -182,7 +187,7 @@ TEST_F_TIMEOUT(mshare, one_fault_per_page_in_all, 120)
 	ATTACH_PEER(&p, O_RDWR);
 	ASSERT_EQ(0, map_anon(self->addr, size, RW));
 	do_madvise(self->addr, size, MADV_NOHUGEPAGE);
-	/* One half here, then all there, then all here. */
+	/* One half here, then everything in the other, then everything here. */
 	touch_pages(&pass, self->addr, size / 2, true);
 	n = pass.faults;
 	m = peer_call(&p, pf_touch, (long)self->addr, size, true);
@@ -194,7 +199,7 @@ TEST_F_TIMEOUT(mshare, one_fault_per_page_in_all, 120)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* As many tables as touching each page would need, and a 512th of the time. */
+/* The same number of tables as touching each page, and a 512th of the time. */
 static void touch_tables(char *at, size_t size)
 {
 	size_t off;
@@ -204,8 +209,8 @@ static void touch_tables(char *at, size_t size)
 }
 
 /*
- * What n children add to PageTables while they all live, each having touched
- * the range (if there is one); negative if that went wrong.
+ * What n children add to PageTables while all of them live, after each has
+ * touched the range (if there is one). Negative if that failed.
  */
 static long tables_of_children(int n, char *at, size_t size)
 {
@@ -246,8 +251,8 @@ static long tables_of_children(int n, char *at, size_t size)
 }
 
 /*
- * At most two pages of tables for each further sharer, a thousand times (or as
- * often as the debug kernel can do it in some seconds).
+ * At most two pages of tables for each further sharer, with a thousand sharers
+ * (or as many as the debug kernel can run in some seconds).
  */
 TEST_F_TIMEOUT(mshare, thousand_sharers_pagetables, 300)
 {
@@ -261,7 +266,10 @@ TEST_F_TIMEOUT(mshare, thousand_sharers_pagetables, 300)
 	ASSERT_EQ(0, do_madvise(self->addr, size, MADV_POPULATE_WRITE));
 	tables = region_figure(self->name, "mshare-pgtables-kb");
 
-	/* So many small processes have tables of their own, too: a quarter tells. */
+	/*
+	 * So many small processes have tables of their own, too: compare a
+	 * quarter.
+	 */
 	ASSERT_EQ(0, do_munmap(self->addr, self->len));
 	without = tables_of_children(n / 4, NULL, 0) * 4;
 	ASSERT_LT(0, without);

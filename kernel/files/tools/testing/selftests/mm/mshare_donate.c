@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: the mappings that a region's creator has in its range become the
- * region's, with their pages and page tables.
+ * mshare: mappings that a region's creator has in the range become the
+ * region's, together with their pages and page tables.
  */
 #include "mshare_failnth.h"
 #include "mshare_gup.h"
@@ -33,7 +33,7 @@ static void fill(char *at, long pages, long salt)
 				 __ATOMIC_RELAXED);
 }
 
-/* The number of the first page that is not as fill() left it, from 1; or 0. */
+/* The first page that differs from what fill() left, counted from 1; or 0. */
 PEER_FN(pf_check)
 {
 	long i;
@@ -153,7 +153,7 @@ TEST_F(mshare, donated_pages_cost_no_fault)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* Counters: what the region has gained, the donor has lost. */
+/* Counters: the region has gained what the donor has lost. */
 TEST_F(mshare, donor_counts_no_longer)
 {
 	long kb = PAGES * 4, anon, lck, size = self->len / 1024, vm, hwm;
@@ -170,14 +170,14 @@ TEST_F(mshare, donor_counts_no_longer)
 	EXPECT_EQ(lck - kb, self_status("VmLck"));
 	EXPECT_EQ(vm - kb + size, self_status("VmSize"));
 	EXPECT_GE(anon - kb + 1024, self_status("RssAnon"));
-	/* Give or take what counters keep by CPU. */
+	/* Allow for what counters keep for each CPU. */
 	EXPECT_LE(hwm - 512, self_status("VmHWM"));
 	EXPECT_LE(kb, region_figure(self->name, "mshare-resident-kb"));
 	EXPECT_LT(0, region_figure(self->name, "mshare-pgtables-kb"));
 	EXPECT_EQ(0, munlock(self->addr, PAGES * PAGE));
 }
 
-/* VMAs that share a PTE table, and tables that no VMA covers wholly. */
+/* VMAs that share a PTE table, and tables that no VMA covers completely. */
 TEST_F(mshare, donate_small_neighbours)
 {
 	struct peer p;
@@ -191,7 +191,10 @@ TEST_F(mshare, donate_small_neighbours)
 				     map_shmem(at, 3 * PAGE, RW));
 		fill(at, 3, 100 * i);
 	}
-	/* One that covers a table and a bit of the next; a hole in it. */
+	/*
+	 * One VMA that covers a table and a part of the next, with a hole in
+	 * it.
+	 */
 	ASSERT_EQ(0, map_anon(self->addr + 16 * MEG, 2 * MEG + 2 * PAGE, RW));
 	fill(self->addr + 16 * MEG, PAGES + 2, 7);
 	ASSERT_EQ(0, do_munmap(self->addr + 16 * MEG + 8 * PAGE, PAGE));
@@ -258,7 +261,7 @@ TEST_F_TIMEOUT(mshare, donate_with_swap_entries, 120)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* So few that the count of them, which is kept by CPU, may say none. */
+/* So few that their count, which is kept for each CPU, may be zero. */
 TEST_F_TIMEOUT(mshare, donate_few_swap_entries, 120)
 {
 	const long few = 4;
@@ -275,7 +278,7 @@ TEST_F_TIMEOUT(mshare, donate_few_swap_entries, 120)
 		ASSERT_EQ(0, do_madvise(self->addr, few * PAGE, MADV_PAGEOUT));
 	ASSERT_EQ(0, DONATE(O_RDWR));
 	ATTACH_PEER(&p, O_RDWR);
-	/* It returns when nothing is left there. */
+	/* swapoff() returns when nothing is left there. */
 	if (swap)
 		EXPECT_EQ(0, swap_end());
 	EXPECT_EQ(0, peer_call(&p, pf_check, (long)self->addr, few, 41));
@@ -283,7 +286,7 @@ TEST_F_TIMEOUT(mshare, donate_few_swap_entries, 120)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* Reverse mapping finds them in the region, when the donor's VMAs are gone. */
+/* Reverse mapping finds them in the region after the donor's VMAs are gone. */
 TEST_F_TIMEOUT(mshare, donated_pages_swapped_without_donor, 120)
 {
 	int swap = swap_begin();
@@ -327,7 +330,9 @@ static bool thp_on(void)
 	return buf[0] && !strstr(buf, "[never]");
 }
 
-/* The huge zero page has a reference per mm, which the donor drops at exit. */
+/*
+ * Each mm has a reference to the huge zero page, which the donor drops at exit.
+ */
 TEST_F_TIMEOUT(mshare, donate_thp_and_zero_page, 120)
 {
 	char *huge = self->addr, *zero = huge + 16 * MEG;
@@ -380,7 +385,7 @@ struct zero_reader {
 	long next;
 };
 
-/* Reads make huge zero pages where something was written before. */
+/* Reads make huge zero pages where something had been written before. */
 static void *read_zeroes(void *arg)
 {
 	struct zero_reader *r = arg;
@@ -396,8 +401,8 @@ static void *read_zeroes(void *arg)
 }
 
 /*
- * A process that has never had the huge zero page donates memory that another
- * thread of it is reading; many mappings give the thread time.
+ * A process that has never used the huge zero page donates memory while another
+ * of its threads reads it. Many mappings give the thread time.
  */
 PEER_FN(pf_donate_while_read)
 {
@@ -423,7 +428,7 @@ PEER_FN(pf_donate_while_read)
 	return ret;
 }
 
-/* The first huge zero page may come just before the range is the region's. */
+/* The first huge zero page may appear just before the range is donated. */
 TEST_F_TIMEOUT(mshare, zero_page_comes_while_donated, 200)
 {
 	char *own = self->addr + 2 * self->granule;
@@ -442,7 +447,7 @@ TEST_F_TIMEOUT(mshare, zero_page_comes_while_donated, 200)
 		spew("/proc/sys/vm/drop_caches", "2");
 		ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len,
 					O_RDWR, 0));
-		/* A new owner of this memory writes to it. */
+		/* The next owner of this memory writes to it. */
 		ASSERT_EQ(0, map_anon(own, 32 * MEG, RW));
 		for (i = 0; i < 32 * MEG; i += PAGE)
 			*(long *)(own + i) = ~0L;
@@ -454,7 +459,7 @@ TEST_F_TIMEOUT(mshare, zero_page_comes_while_donated, 200)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* Processes that the donor has forked before keep what they have. */
+/* Processes that the donor forked earlier keep what they have. */
 TEST_F(mshare, donate_after_fork)
 {
 	struct peer before, after;
@@ -462,7 +467,10 @@ TEST_F(mshare, donate_after_fork)
 	ASSERT_EQ(0, map_anon(self->addr, PAGES * PAGE, RW));
 	fill(self->addr, PAGES, 1);
 	ASSERT_EQ(0, peer_start(&before));
-	/* Some pages are the donor's own by now, the others are common. */
+	/*
+	 * Some pages belong to the donor alone by now, the others are still
+	 * common.
+	 */
 	fill(self->addr, PAGES / 2, 1001);
 	ASSERT_EQ(0, DONATE(O_RDWR));
 	ASSERT_EQ(0, peer_start(&after));
@@ -494,7 +502,7 @@ struct storm {
 	long bad;
 };
 
-/* Each page has one writer, which finds what it has written. */
+/* Each page has one writer, and the writer finds what it has written. */
 static void *storm_main(void *arg)
 {
 	struct storm *s = arg;
@@ -519,7 +527,7 @@ static void *pageout_main(void *arg)
 	struct storm *s = arg;
 
 	while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
-		/* Refused with EINVAL or done: either is fine. */
+		/* Refused with EINVAL, or done: both are right. */
 		madvise(s->at, s->pages * PAGE, MADV_PAGEOUT);
 		spew("/proc/sys/vm/compact_memory", "1");
 		__atomic_fetch_add(&s->rounds, 1, __ATOMIC_RELAXED);
@@ -527,7 +535,7 @@ static void *pageout_main(void *arg)
 	return NULL;
 }
 
-/* Wait until a thread has done @n rounds more. */
+/* Wait until a thread has done @n more rounds. */
 static bool storm_goes_on(struct storm *s, long n)
 {
 	n += __atomic_load_n(&s->rounds, __ATOMIC_RELAXED);
@@ -619,7 +627,7 @@ static long register_uffd(int *fd, void *at, size_t len)
 		   ioctl(*fd, UFFDIO_REGISTER, &reg));
 }
 
-/* One unsuitable mapping among others: refused, with nothing changed. */
+/* One unsuitable mapping among others: the call is refused, nothing changes. */
 #define REFUSED(err)							\
 do {									\
 	EXPECT_EQ(err, DONATE(O_RDWR));					\
@@ -681,7 +689,7 @@ TEST_F(mshare, donate_refused_kinds)
 	} else {
 		TH_LOG("no protection keys here");
 	}
-	/* A block device's cache. */
+	/* The cache of a block device. */
 	if (!loop_open(&loop, 4 * PAGE)) {
 		fd = open(loop.path, O_RDWR | O_CLOEXEC);
 		ASSERT_EQ(0, map_fd(bad, PAGE, RW, MAP_SHARED, fd, 0));
@@ -692,7 +700,7 @@ TEST_F(mshare, donate_refused_kinds)
 	} else {
 		TH_LOG("no loop devices here");
 	}
-	/* A stack, a kind that may be dropped, secret and device memory. */
+	/* A stack, droppable memory, secret memory and device memory. */
 	ASSERT_EQ(0, map_fd(bad, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS |
 			    MAP_GROWSDOWN, -1, 0));
 	REFUSED(-EOPNOTSUPP);
@@ -713,7 +721,7 @@ TEST_F(mshare, donate_refused_kinds)
 	else
 		TH_LOG("no device memory here");
 	close(fd);
-	/* Memory of a driver is refused. */
+	/* Memory of a driver. */
 	fd = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0);
 	if (fd >= 0 && !map_fd(bad, 2 * PAGE, RW, MAP_SHARED, fd, 0))
 		REFUSED(-EOPNOTSUPP);
@@ -728,7 +736,7 @@ TEST_F(mshare, donate_refused_kinds)
 		TH_LOG("no mseal() here");
 }
 
-/* Pages that are huge by reservation have tables of another kind. */
+/* Reserved huge pages have tables of another kind. */
 TEST_F(mshare, donate_hugetlb_refused)
 {
 	char *huge = self->addr + 2 * MEG, nr[32];
@@ -750,7 +758,7 @@ TEST_F(mshare, donate_hugetlb_refused)
 	}
 	EXPECT_EQ(0, spew("/proc/sys/vm/nr_hugepages", nr));
 	if (ret)
-		SKIP(return, "no huge page to be had: %s", strerror(-ret));
+		SKIP(return, "no huge page available: %s", strerror(-ret));
 	ASSERT_EQ(0, DONATE(O_RDWR));
 }
 
@@ -764,19 +772,19 @@ TEST_F(mshare, donate_heap_refused)
 	ASSERT_EQ(0, map_anon(self->addr + MEG, PAGE, RW));
 	fill(self->addr, 16, 3);
 	lines = mappings(self->addr);
-	/* From the real one to here: the heap spans the range. */
+	/* From the real heap to here, so that the heap spans the range. */
 	ret = neg(prctl(PR_SET_MM, PR_SET_MM_BRK, at + PAGE, 0, 0));
 	if (ret)
 		SKIP(return, "the heap cannot be moved: %s", strerror(-ret));
 	ASSERT_EQ(0, neg(prctl(PR_SET_MM, PR_SET_MM_START_BRK, at, 0, 0)));
 	REFUSED(-EOPNOTSUPP);
-	/* Beside it there is no objection. */
+	/* A region beside the heap is allowed. */
 	ASSERT_EQ(0, do_munmap(self->addr + MEG, PAGE));
 	ASSERT_EQ(0, DONATE(O_RDWR));
 	EXPECT_EQ(0, check(self->addr, 16, 3));
 }
 
-/* There may be a breakpoint in what the process executes. */
+/* Code that the process executes may contain a breakpoint. */
 TEST_F(mshare, donate_probed_text_refused)
 {
 	/* mov $42, %eax; ret */
@@ -814,7 +822,7 @@ TEST_F(mshare, donate_probed_text_refused)
 	unlink(path);
 }
 
-/* Anonymous memory that was made by way of a device. */
+/* Anonymous memory that was made through a device. */
 TEST_F(mshare, donate_dev_zero)
 {
 	int fd = open("/dev/zero", O_RDWR), i;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: unsupported operations are refused with clear errors, and which users
- * may do what with a region.
+ * mshare: unsupported operations are refused with clear errors, and permissions
+ * decide what each user may do with a region.
  */
 #include "mshare_fuse.h"
 #include "mshare_helpers.h"
@@ -41,7 +41,7 @@ static int in_child(int (*fn)(const char *name, char *addr, size_t len),
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-/* Open something with page tables of its own. Return: its file or -errno. */
+/* Open a file whose driver keeps page tables. Return: the file or -errno. */
 static int open_kvm(void)
 {
 	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm;
@@ -68,7 +68,7 @@ static const struct {
 	{ "/dev/kvm", open_kvm }, { "/dev/hmm_dmirror0", open_hmm },
 };
 
-/* Of these, the one that is under test: for children. */
+/* The one of them that is being tested; for children. */
 static int (*open_second)(void);
 
 /* Neither attaching nor creating works, with or without a donation. */
@@ -91,14 +91,14 @@ static int notifier_first(const char *name, char *addr, size_t len)
 	if (sys_mshare(other, beside, len, O_CREAT | O_RDWR, 0600) != -EBUSY ||
 	    region_open(other, O_RDONLY) != -ENOENT || load(beside) != KEEP)
 		return 5;
-	/* A child has the file, and no notifier of its own. */
+	/* A child inherits the file, but no notifier. */
 	pid = fork();
 	if (!pid)
 		_exit(sys_mshare(name, addr, len, O_RDWR, 0) ||
 		      load(addr) != KEEP || probe_store(addr + 8, 1));
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
 		return 6;
-	/* A failure of one does not disturb the other. */
+	/* If one fails, the other is not affected. */
 	if (sys_mshare(name, addr, len, O_RDWR, 0) != -EBUSY)
 		return 7;
 	close(fd);
@@ -116,13 +116,15 @@ static int window_first(const char *name, char *addr, size_t len)
 		return 2;
 	if (load(addr) != KEEP)
 		return 3;
-	/* A child is a sharer from birth. */
+	/* A child is a sharer from the start. */
 	pid = fork();
 	if (!pid)
 		_exit(open_second() != -EBUSY || load(addr) != KEEP);
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
 		return 4;
-	/* When the window is gone the way is free, and closed the other way. */
+	/*
+	 * After the window is gone it works, and a window is refused instead.
+	 */
 	if (do_munmap(addr, len))
 		return 5;
 	fd = open_second();
@@ -167,7 +169,10 @@ TEST_F_TIMEOUT(mshare, notifier_busy, 60)
 	MAKE_REGION();
 	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
 	ASSERT_EQ(0, probe_store(self->addr, KEEP));
-	/* Each order in a process without a past: a notifier's is for life. */
+	/*
+	 * Each order in a new process, because a notifier stays for the life of
+	 * one.
+	 */
 	ASSERT_EQ(0, do_munmap(self->addr, self->len));
 	for (i = 0; i < ARRAY_SIZE(second_mmu); i++) {
 		if (access(second_mmu[i].file, R_OK | W_OK)) {
@@ -237,7 +242,7 @@ TEST_F(mshare, uffd_refused)
 	close(fd);
 }
 
-/* EINVAL or EOPNOTSUPP: the call's own word for "not with this memory". */
+/* EINVAL or EOPNOTSUPP, whichever the call uses for unsuitable memory. */
 #define EXPECT_UNSUPPORTED(call)					\
 do {									\
 	long __ret = (call);						\
@@ -287,14 +292,14 @@ TEST_F(mshare, mseal_pkey_refused)
 		EXPECT_EQ((void *)-1, shmat(shm, self->addr, SHM_REMAP));
 		shmctl(shm, IPC_RMID, NULL);
 	}
-	/* Nor over all of it. */
+	/* Nor over the whole window. */
 	shm = shmget(IPC_PRIVATE, self->len, IPC_CREAT | SHM_NORESERVE | 0600);
 	if (shm >= 0) {
 		EXPECT_EQ((void *)-1, shmat(shm, self->addr, SHM_REMAP));
 		EXPECT_EQ(EINVAL, errno);
 		shmctl(shm, IPC_RMID, NULL);
 	} else {
-		TH_LOG("no segment that large");
+		TH_LOG("no segment of that size");
 	}
 	EXPECT_EQ(KEEP, load(self->addr));
 	EXPECT_EQ(0, probe_store(self->addr, KEEP));
@@ -322,7 +327,7 @@ TEST_F(mshare, hugetlb_dax_dev_refused)
 		     MAP_GROWSDOWN, -1, 0);
 	EXPECT_EQ(-EOPNOTSUPP, ret);
 	EXPECT_EQ(SIGBUS, probe_byte(at));
-	/* A type that is new in 6.11: older kernels say EINVAL. */
+	/* A type that is new in 6.11: older kernels return EINVAL. */
 	ret = map_fd(at, 2 * MEG, RW, MAP_DROPPABLE | MAP_ANONYMOUS, -1, 0);
 	EXPECT_UNSUPPORTED(ret);
 	EXPECT_EQ(SIGBUS, probe_byte(at));
@@ -355,13 +360,13 @@ TEST_F(mshare, hugetlb_dax_dev_refused)
 		close(fd);
 		EXPECT_EQ(SIGBUS, probe_byte(at));
 	}
-	/* The region's own file, and another's. */
+	/* The region's own file, and the file of another region. */
 	fd = region_open(self->name, O_RDONLY);
 	ASSERT_LE(0, fd);
 	EXPECT_GT(0, map_fd(at, PAGE, PROT_READ, MAP_SHARED, fd, 0));
 	close(fd);
 	EXPECT_EQ(SIGBUS, probe_byte(at));
-	/* A pure memory file is as good as a disk's. */
+	/* A file that is only memory works as well as a file on a disk. */
 	fd = memfd_create("mshare", 0);
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(0, ftruncate(fd, PAGE));
@@ -387,8 +392,8 @@ static long donate_file(const char *name, char *addr, size_t len, int flags,
 }
 
 /*
- * A program that serves a file's pages could keep sharers waiting who have never
- * heard of that file: no such file is mapped, however it is.
+ * A program that serves a file's pages could make sharers wait that know
+ * nothing of that file. So no such file can be mapped, in whatever way.
  */
 TEST_F_TIMEOUT(mshare, fuse_refused, 60)
 {
@@ -416,7 +421,10 @@ TEST_F_TIMEOUT(mshare, fuse_refused, 60)
 			EXPECT_EQ(-EOPNOTSUPP, ret)
 				TH_LOG("%s, flags %x", files[i], flags[j]);
 			EXPECT_EQ(SIGBUS, probe_byte(at + MEG));
-			/* Of a direct file the kernel maps no shared pages. */
+			/*
+			 * The kernel does not map shared pages of a file with
+			 * direct I/O.
+			 */
 			ret = donate_file(self->name2, there, self->len,
 					  flags[j], fd);
 			if (ret != -ENODEV)
@@ -440,7 +448,7 @@ static long spew_new(const char *path, const char *text)
 	return spew(path, text);
 }
 
-/* A file of an overlay is what lies below. */
+/* A file of an overlay is judged by the file below it. */
 TEST_F(mshare, overlay_file_goes_by_what_is_below)
 {
 	char dir[] = "/tmp/mshare-overlay-XXXXXX", path[128], opts[512];
@@ -488,8 +496,8 @@ TEST_F(mshare, overlay_file_goes_by_what_is_below)
 
 static int called;
 
-/* A probe in the file that a region maps: executed there, it must not trap. */
-/* A system call as a 32-bit program makes it; -ENXIO if there is no such way. */
+/* A uprobe in a file that a region maps must not trap in the region. */
+/* A system call as a 32-bit program makes it; -ENXIO if that is impossible. */
 static long int80(long nr, long a, long b, long c)
 {
 	long ret = -ENXIO;
@@ -503,7 +511,7 @@ static long int80(long nr, long a, long b, long c)
 	return (int)ret;
 }
 
-/* For 64-bit programs only: a window is beyond what others can address. */
+/* Only for 64-bit programs: others cannot address a window. */
 TEST_F(mshare, not_for_other_abis)
 {
 	static const int calls[] = { __NR_mshare, __NR_mshare_unlink };
@@ -512,7 +520,7 @@ TEST_F(mshare, not_for_other_abis)
 	unsigned int i;
 
 	MAKE_REGION();
-	/* Where an int has room for it. */
+	/* In an address range that fits into an int. */
 	name = mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1,
 		    0);
 	ASSERT_NE(MAP_FAILED, name);
@@ -564,13 +572,15 @@ TEST_F(mshare, uprobe_no_sigtrap)
 		unlink(path);
 		SKIP(return, "perf_event_open: %s", strerror(errno));
 	}
-	/* In a mapping of our own the probe is hit ... */
+	/* In a mapping outside of the region the probe is hit ... */
 	own = mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
 	ASSERT_NE(MAP_FAILED, own);
 	EXPECT_EQ(42, ((int (*)(void))own)());
 	EXPECT_EQ((ssize_t)sizeof(count), read(perf, &count, sizeof(count)));
 	EXPECT_EQ(1ULL, count);
-	/* ... and in the window, mapped before it or after, it is not there. */
+	/*
+	 * ... and in the window, mapped before or after it, there is no probe.
+	 */
 	called = 0;
 	EXPECT_EQ(0, PROBE(called = fn()));
 	EXPECT_EQ(42, called);
@@ -585,7 +595,7 @@ TEST_F(mshare, uprobe_no_sigtrap)
 	unlink(path);
 }
 
-/* Change the user for good; for peers. */
+/* Change the user permanently; for peers. */
 PEER_FN(pf_become)
 {
 	gid_t extra = c;
@@ -610,7 +620,7 @@ PEER_FN(pf_umask)
 	return 0;
 }
 
-/* Attach, and leave again at once: what the attempt ended with. */
+/* Attach and detach again at once. Return: the result of attaching. */
 PEER_FN(pf_try)
 {
 	long ret = sys_mshare((const char *)a, (void *)b, c, d, 0);
@@ -625,7 +635,9 @@ TEST_F(mshare, perm_modes)
 {
 	static const struct {
 		int mode;
-		/* what owner, group, extra group and others may: 1 r, 2 rw */
+		/*
+		 * what owner, group, extra group and others may do: 1 r, 2 rw
+		 */
 		int may[4];
 	} row[] = {
 		{ 0600, { 2, 0, 0, 0 } },
@@ -635,7 +647,7 @@ TEST_F(mshare, perm_modes)
 		{ 0666, { 2, 2, 2, 2 } },
 		{ 0066, { 0, 2, 2, 2 } },
 		{ 0604, { 2, 0, 0, 1 } },
-		/* To write to a region one must be allowed to read it. */
+		/* Write access to a region requires read permission. */
 		{ 0222, { 0, 0, 0, 0 } },
 		{ 0000, { 0, 0, 0, 0 } },
 	};
@@ -691,13 +703,15 @@ TEST_F(mshare, perm_modes_uids_sticky)
 	ASSERT_EQ(0, peer_call(&owner, pf_become, 1001, 2001, 0));
 	ASSERT_EQ(0, peer_call(&other, pf_become, 1002, 2002, 0));
 
-	/* As mounted: the root directory is root's. */
+	/* As mounted: the root directory belongs to root. */
 	EXPECT_EQ(-EACCES, peer_call(&owner, pf_mshare, (long)self->name,
 				     (long)self->addr, (long)self->len,
 				     O_CREAT | O_RDWR, 0666));
 	EXPECT_EQ(self->names_before, region_names(false));
 
-	/* Anybody's, without the sticky bit: unlink is anybody's, too. */
+	/*
+	 * Open to everyone without the sticky bit: every user may also unlink.
+	 */
 	ASSERT_EQ(0, chmod(MSHARE_DIR, 0777));
 	EXPECT_EQ(0, peer_call(&owner, pf_umask, 022));
 	EXPECT_EQ(0, peer_call(&owner, pf_mshare, (long)self->name,
@@ -711,7 +725,7 @@ TEST_F(mshare, perm_modes_uids_sticky)
 	EXPECT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
 	EXPECT_EQ(0, peer_munmap(&owner, self->addr, self->len));
 
-	/* With it: the owner's and root's. */
+	/* With the sticky bit: only the owner and root. */
 	ASSERT_EQ(0, chmod(MSHARE_DIR, 01777));
 	EXPECT_EQ(0, peer_call(&owner, pf_mshare, (long)self->name,
 			       (long)self->addr, (long)self->len,
@@ -719,7 +733,7 @@ TEST_F(mshare, perm_modes_uids_sticky)
 	EXPECT_EQ(-EPERM, peer_call(&other, pf_unlink, (long)self->name));
 	EXPECT_EQ(-EPERM, peer_call(&other, pf_unlink_file, (long)self->path));
 	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
-	/* A sharer may always detach, and the call succeeds. */
+	/* A sharer may detach at any time, and the call succeeds. */
 	EXPECT_EQ(0, peer_munmap(&owner, self->addr, self->len));
 	EXPECT_EQ(0, peer_call(&other, pf_mshare, (long)self->name,
 			       (long)self->addr, (long)self->len, O_RDONLY));
@@ -730,7 +744,7 @@ TEST_F(mshare, perm_modes_uids_sticky)
 	EXPECT_EQ(0, peer_call(&owner, pf_unlink, (long)self->name));
 	EXPECT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
 
-	/* Read-only again: a sharer leaves, the name stays. */
+	/* Read-only again: a sharer detaches, the name stays. */
 	EXPECT_EQ(0, peer_call(&owner, pf_mshare, (long)self->name,
 			       (long)self->addr, (long)self->len,
 			       O_CREAT | O_RDWR, 0666));
@@ -739,7 +753,7 @@ TEST_F(mshare, perm_modes_uids_sticky)
 	EXPECT_EQ(-EACCES, peer_call(&owner, pf_unlink, (long)self->name));
 	EXPECT_EQ(0, region_figure(self->name, "mshare-sharers"));
 
-	/* No search permission, no name. */
+	/* Without search permission the name cannot be used. */
 	ASSERT_EQ(0, chmod(MSHARE_DIR, 0700));
 	EXPECT_EQ(-EACCES, peer_call(&owner, pf_mshare, (long)self->name,
 				     (long)self->addr, (long)self->len,
@@ -762,7 +776,7 @@ static int jailed_without(const char *name, char *addr, size_t len)
 		return 3;
 	if (sys_mshare_unlink(name) != -ENODEV)
 		return 4;
-	/* The directory alone is not enough. */
+	/* Permission for the directory alone is not enough. */
 	if (mkdir("/sys", 0755) || mkdir("/sys/fs", 0755) ||
 	    mkdir("/sys/fs/mshare", 0755))
 		return 5;
@@ -796,7 +810,7 @@ static int unmounted(const char *name, char *addr, size_t len)
 		return 2;
 	if (sys_mshare_unlink(name) != -ENODEV)
 		return 3;
-	/* One instance: mounted anew, it is the same. */
+	/* There is only one instance: a second mount shows the same. */
 	if (mount("msharefs", MSHARE_DIR, "msharefs", 0, NULL))
 		return 4;
 	if (sys_mshare(name, addr, len, O_RDWR, 0))
@@ -804,7 +818,7 @@ static int unmounted(const char *name, char *addr, size_t len)
 	return load(addr) == KEEP ? 0 : 6;
 }
 
-/* A user namespace's root is not the file system's. */
+/* The root of a user namespace has no rights over the file system. */
 static int user_ns(const char *name, char *addr, size_t len)
 {
 	if (setresgid(1001, 1001, 1001) || setresuid(1001, 1001, 1001))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Fault injection, one allocation at a time: arm, do the call, ask whether an
+ * Fault injection, one allocation at a time: arm, make the call, ask whether an
  * allocation has failed.  If none has, all allocations have been tried.
  */
 #ifndef _MSHARE_FAILNTH_H
@@ -12,14 +12,16 @@
 #include <sys/rseq.h>
 #endif
 
-/* No call of the tests makes so many allocations: a loop that does is stuck. */
+/*
+ * No call of the tests makes so many allocations; more means an endless loop.
+ */
 #define FAILNTH_MAX 2000
 
 /*
- * On its way back from a call that was preempted, the kernel writes to the
- * thread's rseq area.  After fork() that page has to be copied first, and if
- * this is the allocation that fails, the kernel ends the thread by SIGSEGV.
- * So the thread does without.  32 bytes is what glibc registers.
+ * When a thread returns from a call in which it was preempted, the kernel
+ * writes to its rseq area.  After fork() that page must be copied first. If
+ * this allocation fails, the kernel kills the thread with SIGSEGV. So the
+ * thread unregisters the area.  32 bytes is the size that glibc registers.
  */
 static inline void failnth_no_rseq(void)
 {
@@ -30,7 +32,7 @@ static inline void failnth_no_rseq(void)
 #endif
 }
 
-/* The file to arm by, or a negative errno where the kernel has none. */
+/* The file that arms it, or a negative errno if the kernel has none. */
 static inline int failnth_open(void)
 {
 	static const char * const dir[] = {
@@ -72,7 +74,7 @@ static inline void failnth_arm(int fd, int n)
 		ksft_print_msg("fail-nth: %s\n", strerror(errno));
 }
 
-/* Disarm; true if an allocation was failed since failnth_arm(). */
+/* Disarm. Return: true if an allocation has failed since failnth_arm(). */
 static inline bool failnth_hit(int fd)
 {
 	char text[16] = "";

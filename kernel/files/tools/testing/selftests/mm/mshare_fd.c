@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: a region is attached by mmap() of its file. The descriptor is the
- * right, wherever it came from.
+ * mshare: a region is attached by mmap() of its file. An open descriptor gives
+ * the right to do so, whichever way the process got it.
  */
 #include "mshare_helpers.h"
 
@@ -14,7 +14,7 @@
 #define MAP_SYNC 0x80000
 #endif
 
-/* 0, or a negative errno; any other address is -ERANGE. */
+/* 0, or a negative errno; -ERANGE for any other address. */
 static long attach_fd(int fd, void *addr, size_t len, int prot, int flags)
 {
 	void *p = mmap(addr, len, prot, flags, fd, 0);
@@ -49,7 +49,9 @@ TEST_F(mshare, rw_and_ro_by_descriptor)
 	MAKE_REGION();
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 	ASSERT_EQ(0, probe_store(self->addr, 5));
-	/* The address is the region's: none given, or a hint elsewhere. */
+	/*
+	 * The address is the region's, with no hint and with a hint elsewhere.
+	 */
 	ASSERT_EQ(0, peer_call(&rw, pf_attach_path, (long)self->path, 0, len,
 			       RW, O_RDWR));
 	EXPECT_EQ(a, rw.val);
@@ -62,7 +64,10 @@ TEST_F(mshare, rw_and_ro_by_descriptor)
 	EXPECT_EQ(5, peer_see(&ro, self->addr));
 	EXPECT_EQ(0, peer_store(&rw, self->addr, 6));
 	EXPECT_EQ(6, load(self->addr));
-	/* The file was opened for both; the window is what was asked for. */
+	/*
+	 * The file was opened for both; mmap() decides the access of the
+	 * window.
+	 */
 	EXPECT_EQ(SIGSEGV, peer_store(&ro, self->addr, 7));
 	EXPECT_EQ(-EACCES, peer_call(&ro, pf_map_anon, a + MEG, PAGE, RW));
 	EXPECT_EQ(0, peer_call(&rw, pf_map_anon, a + MEG, PAGE, RW));
@@ -71,7 +76,7 @@ TEST_F(mshare, rw_and_ro_by_descriptor)
 	line = self_maps_line(self->addr);
 	ASSERT_NE(NULL, line);
 	EXPECT_NE(NULL, strstr(line, self->path));
-	/* One leaves by munmap(), one by the name. */
+	/* One detaches with munmap(), the other by name. */
 	EXPECT_EQ(0, peer_munmap(&rw, self->addr, self->len));
 	EXPECT_EQ(0, peer_call(&ro, pf_unlink, (long)self->name));
 	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
@@ -81,7 +86,7 @@ TEST_F(mshare, rw_and_ro_by_descriptor)
 	EXPECT_EQ(0, peer_stop(&ro));
 }
 
-/* A child shares what its parent attached so, and exit ends it. */
+/* A child inherits what its parent attached in this way, until it exits. */
 TEST_F(mshare, fork_of_sharer_by_descriptor)
 {
 	int fd, status;
@@ -134,13 +139,13 @@ TEST_F(mshare, what_mmap_may_be_given)
 		{ "a page more", -EINVAL, O_RDWR, RW, MAP_SHARED, 0, 4096, 0 },
 		{ "an offset", -EINVAL, O_RDWR, RW, MAP_SHARED, 0, 0, 4096 },
 		{ "nothing", -EINVAL, O_RDWR, PROT_NONE, MAP_SHARED, 0, 0, 0 },
-		{ "only to write", -EINVAL, O_RDWR, PROT_WRITE, MAP_SHARED, 0,
+		{ "write only", -EINVAL, O_RDWR, PROT_WRITE, MAP_SHARED, 0,
 		  0, 0 },
 		{ "to execute", -EPERM, O_RDWR, RW | PROT_EXEC, MAP_SHARED, 0,
 		  0, 0 },
-		{ "to write a file to read", -EACCES, O_RDONLY, RW, MAP_SHARED,
+		{ "write, opened to read", -EACCES, O_RDONLY, RW, MAP_SHARED,
 		  0, 0, 0 },
-		{ "to read a file to read", 0, O_RDONLY, PROT_READ, MAP_SHARED,
+		{ "read, opened to read", 0, O_RDONLY, PROT_READ, MAP_SHARED,
 		  0, 0, 0 },
 		{ "locked", -EOPNOTSUPP, O_RDWR, RW, MAP_SHARED | MAP_LOCKED,
 		  0, 0, 0 },
@@ -150,10 +155,10 @@ TEST_F(mshare, what_mmap_may_be_given)
 		  0, 0, 0 },
 		{ "synchronous", -EOPNOTSUPP, O_RDWR, RW,
 		  MAP_SHARED_VALIDATE | MAP_SYNC, 0, 0, 0 },
-		{ "what a window ignores", 0, O_RDWR, RW,
+		{ "flags that a window ignores", 0, O_RDWR, RW,
 		  MAP_SHARED | MAP_POPULATE | MAP_NORESERVE | MAP_STACK, 0, 0,
 		  0 },
-		{ "by a path only", -EBADF, O_PATH, PROT_READ, MAP_SHARED, 0, 0,
+		{ "a descriptor with O_PATH", -EBADF, O_PATH, PROT_READ, MAP_SHARED, 0, 0,
 		  0 },
 	};
 	unsigned int i;
@@ -186,7 +191,7 @@ TEST_F(mshare, what_mmap_may_be_given)
 	}
 }
 
-/* mmap() with MAP_FIXED takes away what is there; not so here. */
+/* mmap() with MAP_FIXED replaces what is mapped, except by a region. */
 TEST_F(mshare, nothing_is_replaced)
 {
 	static const int flags[] = {
@@ -200,13 +205,13 @@ TEST_F(mshare, nothing_is_replaced)
 	MAKE_REGION();
 	fd = region_open(self->name, O_RDWR);
 	ASSERT_LE(0, fd);
-	/* It is a sharer already. */
+	/* It is already a sharer. */
 	for (i = 0; i < ARRAY_SIZE(flags); i++)
 		EXPECT_EQ(-EEXIST, attach_fd(fd, self->addr, self->len, RW,
 					     flags[i]));
 	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
 	ASSERT_EQ(0, do_munmap(self->addr, self->len));
-	/* Memory of its own. */
+	/* The process has private memory there. */
 	ASSERT_EQ(0, map_anon(at, PAGE, RW));
 	ASSERT_EQ(0, probe_store(at, 7));
 	for (i = 0; i < ARRAY_SIZE(flags); i++) {
@@ -220,7 +225,10 @@ TEST_F(mshare, nothing_is_replaced)
 	close(fd);
 }
 
-/* Nobody writes to what was made read-only, root's descriptor or not. */
+/*
+ * A region that is read-only for everyone cannot be written to, even with
+ * root's descriptor.
+ */
 TEST_F(mshare, region_read_only_for_everyone)
 {
 	int fd;
@@ -266,7 +274,7 @@ TEST_F(mshare, open_file_outlives_its_mode)
 	close(fd);
 }
 
-/* An open file does not keep the contents: attaching fails. */
+/* An open file does not keep the contents, so attaching fails. */
 TEST_F(mshare, attach_by_held_file_enoent)
 {
 	int fd;
@@ -275,7 +283,7 @@ TEST_F(mshare, attach_by_held_file_enoent)
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 	fd = region_open(self->name, O_RDWR);
 	ASSERT_LE(0, fd);
-	/* Without a name, but with a sharer, another one can attach. */
+	/* Without a name but with a sharer, another process can attach. */
 	ASSERT_EQ(0, unlink(self->path));
 	EXPECT_EQ(-EEXIST, attach_fd(fd, NULL, self->len, RW, MAP_SHARED));
 	ASSERT_EQ(0, do_munmap(self->addr, self->len));
@@ -286,7 +294,7 @@ TEST_F(mshare, attach_by_held_file_enoent)
 	close(fd);
 }
 
-/* ---------------------------------------------------------- passed around */
+/* ------------------------------------------- descriptors that are passed on */
 
 static int send_fd(int sock, int fd)
 {
@@ -321,14 +329,14 @@ static int receive_fd(int sock)
 	return fd;
 }
 
-/* In namespaces of its own, without rights and without an msharefs. */
+/* In namespaces of its own, without privileges and without msharefs. */
 static int become_contained(void)
 {
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNS))
 		return -errno;
 	if (umount2(MSHARE_DIR, MNT_DETACH) && errno != EINVAL && errno != EPERM)
 		return -errno;
-	/* What came with the namespace is locked: hide it. */
+	/* Mounts that came with the namespace are locked: hide msharefs. */
 	if (msharefs_mounted() && mount("none", MSHARE_DIR, "tmpfs", 0, NULL))
 		return -errno;
 	return 0;
@@ -357,7 +365,7 @@ TEST_F_TIMEOUT(mshare, passed_into_a_container, 60)
 		close(fd);
 		if (load(self->addr) != 12 || probe_store(self->addr, 13))
 			_exit(4);
-		/* Leaving needs no msharefs either, only the name. */
+		/* Detaching does not need msharefs either, only the name. */
 		if (sys_mshare_unlink("no-such-region") != -ENODEV)
 			_exit(5);
 		if (sys_mshare_unlink(self->name))
@@ -380,11 +388,13 @@ TEST_F_TIMEOUT(mshare, passed_into_a_container, 60)
 	EXPECT_EQ(0, status)
 		TH_LOG("step %d", status >> 8);
 	EXPECT_EQ(13, load(self->addr));
-	/* The name still exists: the process could not remove it. */
+	/* The name still exists, because the process could not remove it. */
 	EXPECT_EQ(0, access(self->path, F_OK));
 }
 
-/* Nothing but what each dynamic program needs, and mmap(), munmap() of it. */
+/*
+ * Only what every dynamic program needs, and mmap() and munmap() of a window.
+ */
 static int only_old_calls(void)
 {
 	static struct sock_filter code[] = {
@@ -434,7 +444,7 @@ TEST_F(mshare, behind_a_filter_that_knows_no_mshare)
 	close(fd);
 }
 
-/* Either attached or gone. */
+/* Either attached, or the region is gone. */
 TEST_F_TIMEOUT(mshare, mmap_vs_unlink_race, 120)
 {
 	int round, fd, status, gate[2], won = 0;

@@ -42,13 +42,13 @@ TEST_F(mshare, fork_shares_not_cow)
 		if (load(anon) != 1 || load(shm) != 1 ||
 		    nr_sharers(self->name) != 2)
 			_exit(1);
-		/* A page that is there, one that is not, a new mapping. */
+		/* A page that is present, one that is not, a new mapping. */
 		if (probe_store(anon, 2) || probe_store(anon + PAGE, 3) ||
 		    probe_store(shm, 4) ||
 		    map_anon(self->addr + 8 * MEG, PAGE, RW) ||
 		    probe_store(self->addr + 8 * MEG, 5))
 			_exit(2);
-		/* Fork again, and let the grandchild end it. */
+		/* Fork again, and let the grandchild run the rest. */
 		pid = fork();
 		if (!pid)
 			_exit(load(anon) != 2 || nr_sharers(self->name) != 3 ||
@@ -104,7 +104,7 @@ TEST_F(mshare, child_outlives_parent)
 	EXPECT_EQ(1, byte);
 }
 
-/* Leaves of the tree: note in the region that they came, wait for the end. */
+/* Leaves of the tree: count themselves in the region, then wait for the end. */
 static void leaf(char *base, int index, int pipe_fd)
 {
 	long *counter = (long *)base;
@@ -116,7 +116,7 @@ static void leaf(char *base, int index, int pipe_fd)
 	__atomic_add_fetch(counter, 1, __ATOMIC_SEQ_CST);
 	if (read(pipe_fd, &byte, 1) != 0)
 		_exit(2);
-	/* What the root mapped in the meantime is ours as well. */
+	/* The leaf can also use what the root has mapped in the meantime. */
 	_exit(load(base + 8 * MEG) == KEEP ? 0 : 3);
 }
 
@@ -161,16 +161,16 @@ TEST_F_TIMEOUT(mshare, fork_tree_1000, 300)
 		_exit(bad != 0);
 	}
 	close(pfd[0]);
-	/* total leaves, and the branches that wait for theirs. */
+	/* total leaves, and the branches that wait for their leaves. */
 	EXPECT_TRUE(WAIT_FOR(load(self->addr) == total, 200000))
-		TH_LOG("%ld of %d came", load(self->addr), total);
+		TH_LOG("%ld of %d leaves ran", load(self->addr), total);
 	EXPECT_EQ(total + branches + 1, nr_sharers(self->name));
 	TH_LOG("%ld sharers", nr_sharers(self->name));
 	for (i = 0; i < total; i++)
 		bad += load(self->addr + PAGE + i * sizeof(long)) != i + 1;
 	EXPECT_EQ(0, bad);
 
-	/* Flushes that reach a thousand. */
+	/* Flushes that reach a thousand sharers. */
 	ASSERT_EQ(0, map_anon(self->addr + 8 * MEG, 2 * MEG, RW));
 	ASSERT_EQ(0, probe_store(self->addr + 8 * MEG, 1));
 	ASSERT_EQ(0, do_munmap(self->addr + 8 * MEG, 2 * MEG));
@@ -223,7 +223,7 @@ TEST_F_TIMEOUT(mshare, fork_fail_nth, 240)
 	TH_LOG("%d allocations failed", hits);
 }
 
-/* Runs in the new program: is anything of the old window left? */
+/* Runs in the new program: is any of the old window left? */
 static int exec_probe(const char *addr_text, const char *name)
 {
 	char *addr = (char *)strtoul(addr_text, NULL, 0);
@@ -233,7 +233,7 @@ static int exec_probe(const char *addr_text, const char *name)
 		return 1;
 	if (probe_byte(addr) != SIGSEGV || last_fault.code != SEGV_MAPERR)
 		return 2;
-	/* The parent only. */
+	/* Only the parent. */
 	if (nr_sharers(name) != 1)
 		return 3;
 	return 0;
@@ -264,7 +264,10 @@ TEST_F(mshare, exec_detaches)
 	EXPECT_EQ(KEEP, load(self->addr));
 	EXPECT_EQ(1, nr_sharers(self->name));
 
-	/* Without a fork in between: the child borrows the parent's mm. */
+	/*
+	 * Without a fork before it: the child of vfork() borrows the parent's
+	 * mm.
+	 */
 	ASSERT_EQ(0, posix_spawn(&pid, exe, NULL, NULL, argv, envp));
 	EXPECT_EQ(0, reap(pid));
 	EXPECT_EQ(KEEP, load(self->addr));
@@ -328,13 +331,13 @@ TEST_F_TIMEOUT(mshare, sigkill_storm, 120)
 		}
 		ASSERT_EQ(KEEP, load(self->addr + 64 * MEG));
 	}
-	/* Their own children die of PDEATHSIG or end by themselves. */
+	/* Their own children are killed by PDEATHSIG or exit by themselves. */
 	EXPECT_TRUE(WAIT_FOR(nr_sharers(self->name) == 1, 10000))
 		TH_LOG("%ld sharers left", nr_sharers(self->name));
 	EXPECT_EQ(0, debug_check());
 }
 
-/* All touch the same new pages at once: each page is made once. */
+/* All touch the same new pages at once: each page is allocated once. */
 TEST_F_TIMEOUT(mshare, concurrent_faults_lose_nothing, 120)
 {
 	const int n = 4, pages = 512, rounds = scaled(40, 10);
@@ -344,7 +347,7 @@ TEST_F_TIMEOUT(mshare, concurrent_faults_lose_nothing, 120)
 
 	MAKE_REGION();
 	for (round = 0; round < rounds; round++) {
-		/* By turns of anonymous, shared and, by advice, huge pages. */
+		/* Anonymous, shared and, with advice, huge pages in turn. */
 		ASSERT_EQ(0, round % 3 == 1 ?
 			  map_shmem(self->addr, pages * PAGE, RW) :
 			  map_anon(self->addr, pages * PAGE, RW));
@@ -419,7 +422,7 @@ TEST_F_TIMEOUT(mshare, sigkill_of_all_frees, 60)
 	EXPECT_TRUE(WAIT_FOR(debug_regions() <= self->regions_before, 10000));
 }
 
-/* fork() against everything that changes the region meanwhile. */
+/* fork() during everything that changes the region. */
 TEST_F_TIMEOUT(mshare, fork_vs_unmap, 60)
 {
 	pid_t mapper, pid;

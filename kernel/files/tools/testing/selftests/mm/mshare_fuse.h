@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A FUSE file system served by a child of the test, for pages that do not come
- * until the test says so.  Its files:
+ * A FUSE file system that a child of the test serves. It holds pages back until
+ * the test releases them.  Its files:
  *
  *   cached   read at once, through the page cache
  *   direct   with FOPEN_DIRECT_IO
- *   held     a read is answered after fuse_release() only
+ *   held     a read is answered only after fuse_release()
  */
 #ifndef _MSHARE_FUSE_H
 #define _MSHARE_FUSE_H
@@ -19,7 +19,7 @@ struct fuse {
 	pid_t server;
 	int fd;
 	int release;
-	int waiting;		/* a byte for each read that is held */
+	int waiting;		/* a byte for each held read */
 	char dir[64];
 };
 
@@ -56,7 +56,7 @@ static inline __u64 fuse_node(const char *name)
 	return strcmp(name, "held") ? 0 : FUSE_HELD;
 }
 
-/* One request; the unique number of a read that has to wait, or 0. */
+/* One request. Return: the unique number of a read that must wait, or 0. */
 static inline __u64 fuse_serve_one(int fd, char *buf, size_t size, bool hold)
 {
 	struct fuse_in_header *in = (void *)buf;
@@ -140,13 +140,13 @@ static inline __noreturn void fuse_serve(int fd, int release, int waiting)
 		if (p[1].revents & POLLIN) {
 			while (n)
 				fuse_answer(fd, held[--n], 0, page, PAGE);
-			/* From now on no read is held. */
+			/* Hold no read from now on. */
 			p[1].fd = -1;
 		}
 	}
 }
 
-/* 0, or a negative errno where there is no FUSE. */
+/* 0, or a negative errno if there is no FUSE. */
 static inline int fuse_start(struct fuse *f)
 {
 	char options[128];

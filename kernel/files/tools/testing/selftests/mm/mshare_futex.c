@@ -30,8 +30,8 @@ PEER_FN(pf_wait)
 }
 
 /*
- * One sharer sleeps, the other wakes it: the number that was woken is 1 once
- * the sleeper is there, and the sleeper's call then says 0.
+ * One sharer sleeps and the other wakes it. As soon as the sleeper is there,
+ * the wake call returns 1; the sleeper's call then returns 0.
  */
 static long wake_peer(struct peer *sleeper, void *word, int private,
 		      struct peer *waker)
@@ -107,7 +107,7 @@ TEST_F(mshare, shared_between_sharers)
 		EXPECT_EQ(0, wake_peer(&p, self->addr + i * MEG, 0, &q))
 			TH_LOG("memory %d, between peers", i);
 	}
-	/* A file's futex is the file's, wherever it is mapped. */
+	/* A futex in a file is the file's, wherever it is mapped. */
 	own = mmap(NULL, PAGE, RW, MAP_SHARED, fd, 0);
 	ASSERT_NE(MAP_FAILED, own);
 	ASSERT_EQ(0, peer_post(&p, PEER_REQ(pf_wait,
@@ -120,7 +120,7 @@ TEST_F(mshare, shared_between_sharers)
 	EXPECT_EQ(0, peer_stop(&q));
 }
 
-/* A forked sharer, and a reader who may only look at the word. */
+/* A forked sharer, and a reader that may only read the word. */
 TEST_F(mshare, forked_and_read_only_sharers)
 {
 	struct timespec timeout = { .tv_sec = 10 };
@@ -240,7 +240,10 @@ TEST_F(mshare, pi_owner_dies)
 		ASSERT_EQ(0, peer_post(&waiter, &lock));
 		EXPECT_TRUE(WAIT_FOR(READ_ONCE(*(unsigned int *)self->addr) &
 				     FUTEX_WAITERS, 8000));
-		/* Set before the owner is looked up: ESRCH, if it is gone. */
+		/*
+		 * Set before the owner is looked up, which gives ESRCH if it
+		 * has exited.
+		 */
 		EXPECT_TRUE(WAIT_FOR(sleeps(waiter.pid), 8000));
 		EXPECT_EQ(SIGKILL, peer_kill(&owner));
 		EXPECT_EQ(0, peer_wait(&waiter));
@@ -255,7 +258,7 @@ TEST_F(mshare, pi_owner_dies)
 	}
 }
 
-/* A robust mutex tells the next owner that the last one died. */
+/* A robust mutex tells the next owner that the previous owner died. */
 TEST_F(mshare, robust_list)
 {
 	pthread_mutex_t *lock = (pthread_mutex_t *)self->addr;
@@ -298,7 +301,7 @@ TEST_F(mshare, robust_list)
 	}
 }
 
-/* Another region at the same address, and the same place in no region. */
+/* Another region at the same address, and the same address without a region. */
 TEST_F(mshare, no_match_after_reuse)
 {
 	static const int private[] = { FUTEX_PRIVATE_FLAG, 0 };
@@ -334,7 +337,7 @@ TEST_F(mshare, no_match_after_reuse)
 					   1, NULL) == 1, 8000));
 		EXPECT_EQ(0, peer_wait(&p));
 	}
-	/* The region is freed while a task sleeps, which nothing can wake. */
+	/* The region is freed while a task sleeps that no process can wake. */
 	ASSERT_EQ(0, peer_post(&p, PEER_REQ(pf_wait, a, FUTEX_WAIT_PRIVATE,
 					    0)));
 	nap_ms(50);
@@ -354,7 +357,7 @@ struct gate_pi {
 	long taken, failed;
 };
 
-/* A thread that sleeps on a word, and what came of it. */
+/* A thread that sleeps on a word, and its result. */
 struct sleeper {
 	pthread_t thread;
 	unsigned int *word;
@@ -380,9 +383,9 @@ static void *sleep_on_word(void *arg)
 }
 
 /*
- * Memory with sleepers becomes a region. Their keys name this process, their
- * wakers' the region: they are woken once for nothing, as the call allows, and
- * nobody else is.
+ * Memory with sleepers becomes a region. The sleepers' keys name the process,
+ * the wakers' keys the region. So each sleeper is woken once without a reason,
+ * as the call allows, and no other task is.
  */
 TEST_F(mshare, sleepers_woken_when_donated)
 {
@@ -425,15 +428,15 @@ TEST_F(mshare, sleepers_woken_when_donated)
 	for (i = 0; i < all; i++)
 		ASSERT_EQ(0, pthread_join(s[i].thread, NULL));
 
-	/* From now on everything uses the region's key. */
+	/* From now on the region's key is used everywhere. */
 	ATTACH_PEER(&p, O_RDWR);
 	EXPECT_EQ(0, wake_peer(&p, self->addr, FUTEX_PRIVATE_FLAG, NULL));
 	EXPECT_EQ(0, wake_peer(&p, self->addr, 0, NULL));
 }
 
 /*
- * Who waits on a plain word to be requeued to a PI futex has nobody who owns
- * anything yet, and can be woken as well.
+ * A task that waits on a plain word to be requeued to a PI futex does not
+ * depend on an owner yet, and can be woken as well.
  */
 static void *wait_for_requeue(void *arg)
 {
@@ -467,12 +470,12 @@ TEST_F(mshare, requeue_pi_waiters_woken_when_donated)
 		ASSERT_TRUE(WAIT_FOR(READ_ONCE(s[i].done), 10000))
 			TH_LOG("waiter %zu", i);
 		ASSERT_EQ(0, pthread_join(s[i].thread, NULL));
-		/* "Woken by neither": to be tried again. */
+		/* "Woken by neither": try again. */
 		EXPECT_EQ(-EAGAIN, s[i].ret);
 	}
 }
 
-/* Take and release a PI futex until told to stop. */
+/* Take and release a PI futex until stopped. */
 static void *contend(void *arg)
 {
 	struct gate_pi *g = arg;
@@ -495,8 +498,9 @@ static void *contend(void *arg)
 }
 
 /*
- * A thread takes a PI futex, over and over, as its memory becomes a region, and
- * then somebody else does, too: nobody waits by a key that nobody knows.
+ * A thread takes a PI futex over and over while its memory becomes a region,
+ * and then another process takes it, too. No task may wait by a key that no
+ * other task uses.
  */
 TEST_F_TIMEOUT(mshare, pi_taken_while_donated, 200)
 {
@@ -542,7 +546,7 @@ struct gate {
 	long slept, failed;
 };
 
-/* As in a lock: sleep for as long as the word is 0, and look again. */
+/* As in a lock: sleep while the word is 0, and look again. */
 static void *pass_gate(void *arg)
 {
 	struct timespec timeout = { .tv_sec = 60 };
@@ -561,8 +565,8 @@ static void *pass_gate(void *arg)
 }
 
 /*
- * Threads go to sleep while their memory becomes a region, again and again: an
- * old key must not be queued after the sleepers have been looked for.
+ * Threads go to sleep while their memory becomes a region, again and again. No
+ * old key may be queued after the sleepers have been looked for.
  */
 TEST_F_TIMEOUT(mshare, donated_while_falling_asleep, 200)
 {
@@ -616,7 +620,7 @@ static void *wait_for_two(void *arg)
 	return NULL;
 }
 
-/* A page whose first access waits for us; -1 if that cannot be. */
+/* A page whose first access waits for the test; -1 if that is impossible. */
 static int slow_page(char **page)
 {
 	struct uffdio_api api = { .api = UFFD_API };
@@ -636,8 +640,8 @@ static int slow_page(char **page)
 
 /*
  * The key is looked up, the memory becomes a region and its sleepers are woken,
- * and only then the sleeper is queued: futex_waitv() looks up all keys first, and
- * the second one's page takes as long as we like.
+ * and only then is the sleeper queued. futex_waitv() looks up all keys first,
+ * and the test decides how long the page of the second one takes.
  */
 TEST_F_TIMEOUT(mshare, key_from_before_donation, 60)
 {
@@ -666,7 +670,7 @@ TEST_F_TIMEOUT(mshare, key_from_before_donation, 60)
 	/* Wait until it sleeps: before that, it cannot be woken. */
 	EXPECT_TRUE(WAIT_FOR(futex(self->addr, FUTEX_WAKE_PRIVATE, 1, NULL) ==
 			     1, 10000))
-		TH_LOG("sleeps by its old key");
+		TH_LOG("sleeps on its old key");
 	EXPECT_EQ(0, pthread_join(thread, NULL));
 	EXPECT_EQ(0, w.ret);
 	close(fd);

@@ -2,22 +2,21 @@
 /*
  * mshare: random operations, all of them checked against a model.
  *
- * What is said first is the seed; what is found is said with the step in which
- * it was, and then
+ * The program first prints the seed, and an error together with its step. Then
  *
- *	mshare_fuzz -m lockstep -s SEED -n STEP
+ * \tmshare_fuzz -m lockstep -s SEED -n STEP
  *
- * does the same again.  Concurrently there is no such thing as the same again,
- * but -m concurrent -s SEED draws from the same seed.
+ * repeats the run.  Concurrent runs cannot be repeated exactly, but -m
+ * concurrent -s SEED starts from the same seed.
  *
- * -n STEPS, or MSHARE_FUZZ_STEPS: that many steps of each mode, instead of what
- * a few seconds are enough for; -s SEED, or MSHARE_SEED.
+ * -n STEPS, or MSHARE_FUZZ_STEPS: number of steps of each mode; by default as
+ * many as a few seconds allow. -s SEED, or MSHARE_SEED.
  */
 #include "mshare_fuzz.h"
 
 static struct {
 	__u64 seed;
-	long steps;		/* 0: as many as a few seconds are enough for */
+	long steps;		/* 0: as many as a few seconds allow */
 	const char *mode;	/* NULL: both */
 } opt;
 
@@ -34,7 +33,7 @@ static __u64 a_seed(void)
 
 #define SHMEM_THP "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 
-/* Huge pages of shared memory too, where advice asks for them. */
+/* Huge pages of shared memory too, where advice requests them. */
 static void thp_begin(char *before, size_t size)
 {
 	char buf[256], *p;
@@ -50,7 +49,7 @@ static void thp_begin(char *before, size_t size)
 
 typedef int (*run_fn)(struct fuzz *f);
 
-/* 0, or why it could not be run. */
+/* 0, or why it could not run. */
 static int run(run_fn fn, struct fuzz *f)
 {
 	int swap = swap_begin(), ret;
@@ -61,7 +60,7 @@ static int run(run_fn fn, struct fuzz *f)
 	check_fd = open(MSHARE_DEBUG "check", O_RDONLY | O_CLOEXEC);
 	ksft_print_msg("seed %llu\n", (unsigned long long)f->seed);
 	ret = fn(f);
-	ksft_print_msg("%ld steps, %ld a second%s; %ld reads raced\n", f->done,
+	ksft_print_msg("%ld steps, %ld per second%s; %ld reads raced\n", f->done,
 		       f->done * 1000 / (elapsed(since) ?: 1),
 		       check_fd < 0 ? "" : ", tables checked", f->raced);
 	if (!f->plant)
@@ -109,7 +108,7 @@ TEST_F_TIMEOUT(mshare, concurrent, NEVER)
 	EXPECT_LE(opt.steps ?: FUZZ_AT_LEAST, f.done);
 }
 
-/* A model that is wrong in one page once is told of, at that step. */
+/* If the model is once wrong in one page, that is reported at that step. */
 TEST_F_TIMEOUT(mshare, planted_lie_is_found, 120)
 {
 	struct fuzz f = fuzz_of(self->name, self->addr, self->granule);
@@ -130,7 +129,7 @@ TEST_F_TIMEOUT(mshare, planted_lie_is_found, 120)
 	EXPECT_STREQ(f.why, again.why);
 }
 
-/* Run by exec: a window is not inherited. */
+/* Started by exec, because a window is not inherited. */
 static int gone(const char *where)
 {
 	void *at = (void *)strtoul(where, NULL, 0);
@@ -167,7 +166,7 @@ int main(int argc, char **argv)
 			return KSFT_FAIL;
 		}
 	}
-	/* The harness reads the rest of the arguments, of which there is none. */
+	/* The harness gets no arguments. */
 	optind = 1;
 	return mshare_main(1, argv);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The two ways in which mshare_fuzz takes its steps.
+ * The two modes of mshare_fuzz.
  *
- * In lockstep, drivers, which come and go and share the region in turns, take
- * one step at a time, and after each of them the kernel is asked whether the
- * region's tables are sound.  A run is the outcome of its seed alone.
+ * In lockstep, drivers come and go and share the region in turns. They take one
+ * step at a time, and after each step the kernel checks the region's tables.  A
+ * run depends only on its seed.
  *
- * Concurrently, workers do the same each to pages of its own in the midst of
- * the others', and everybody reads everybody's pages.
+ * Concurrently, each worker does the same to pages of its own, among those of
+ * the others, and all read the pages of all.
  */
 #ifndef _MSHARE_FUZZ_H
 #define _MSHARE_FUZZ_H
@@ -32,12 +32,12 @@ struct fuzz {
 	long steps;
 	long ms;
 	enum plant plant;
-	/* what came of it */
+	/* the result */
 	long done;		/* steps */
-	long raced;		/* accesses that nothing exact is known of */
-	long wrong_at;		/* step, from 1; 0: all went well */
+	long raced;		/* accesses without an exact expectation */
+	long wrong_at;		/* step, from 1; 0: no error */
 	char why[320];
-	/* steps of each kind, and those that were to fail */
+	/* steps of each kind, and those that should fail */
 	long taken[NR_OPS];
 	long failing[NR_OPS];
 };
@@ -47,7 +47,7 @@ static inline long elapsed(long since)
 	return now_ms() - since;
 }
 
-/* The number of steps, however long they take. */
+/* That many steps, however long they take. */
 #define FUZZ_AT_LEAST 500
 
 static inline bool enough(const struct fuzz *f, long done, long since)
@@ -67,7 +67,7 @@ static inline int open_files(int file[NR_FILES])
 {
 	int k;
 
-	/* Two on a file system, two that are nothing but memory. */
+	/* Two on a file system, two that are only memory. */
 	for (k = 0; k < NR_FILES; k++) {
 		file[k] = k % 2 ? temp_file(OBJ_PAGES * PAGE) :
 				  memfd_create("object", MFD_CLOEXEC);
@@ -123,11 +123,11 @@ struct lockstep {
 	struct model model;
 	struct step step[BATCH];
 	int nr;			/* steps in this batch */
-	int next;		/* the one that is to be taken */
-	long first;		/* number of the first in this batch */
+	int next;		/* the step to take */
+	long first;		/* number of the first step in this batch */
 	bool wrong;
-	long got;		/* by the last */
-	__u32 turn[DRIVERS];	/* whose it is */
+	long got;		/* by the last step */
+	__u32 turn[DRIVERS];	/* its driver */
 	__u32 over;		/* the batch */
 	pid_t pid[MAX_DRIVERS];
 	char why[320];
@@ -191,7 +191,7 @@ static inline pid_t start_driver(struct lockstep *l, const struct actor *like,
 		return pid;
 	}
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* While others run, its CPU idles and keeps its TLB. */
+	/* Its CPU idles while others run, and keeps its TLB. */
 	if (two_cpus(cpu))
 		pin_to(cpu[who % 2]);
 	a.self = who;
@@ -204,7 +204,7 @@ static inline void end_driver(struct lockstep *l, int who)
 	waitpid(l->pid[who], NULL, 0);
 }
 
-/* Reap former drivers, which a child of theirs has replaced. */
+/* Reap former drivers that one of their children has replaced. */
 static inline void reap(struct lockstep *l)
 {
 	siginfo_t info;
@@ -258,7 +258,7 @@ static inline int draw_batch(struct gen *g, struct lockstep *l,
 		next_step(g, s);
 		if (f->plant == PLANT_LIE && !planted && done + n >= 500 &&
 		    s->op == OP_READ && !s->sig) {
-			/* Make the model wrong by one write. */
+			/* Make the model wrong with one write. */
 			s->base[0] += 8ULL << BASE_SHIFT;
 			planted = true;
 		}
@@ -278,7 +278,7 @@ static inline void tell_wrong(const struct lockstep *l, struct fuzz *f)
 		return;
 	for (k = at > 24 ? at - 24 : 0; k <= at; k++)
 		step_print(&l->step[k], l->first + k);
-	ksft_print_msg("%s; repeat by: -m lockstep -s %llu -n %ld\n", f->why,
+	ksft_print_msg("%s; to repeat: -m lockstep -s %llu -n %ld\n", f->why,
 		       (unsigned long long)f->seed, f->wrong_at);
 }
 
@@ -374,7 +374,7 @@ struct concurrent {
 	bool stop;
 	bool wrong;
 	long wrong_at;
-	long done;		/* steps and reads of others' pages */
+	long done;		/* steps and reads of pages of other workers */
 	long raced;
 	long taken[NR_OPS];
 	long failing[NR_OPS];
@@ -386,7 +386,7 @@ struct concurrent {
 static inline __noreturn void
 say_wrong(struct concurrent *c, const char *who, long at, const char *why)
 {
-	/* The first one has its say. */
+	/* The first error is reported. */
 	if (!__atomic_exchange_n(&c->lock, 1, __ATOMIC_SEQ_CST)) {
 		c->wrong_at = at;
 		snprintf(c->why, sizeof(c->why), "%s, step %ld: %.240s", who, at,
@@ -424,8 +424,8 @@ static inline bool plausible(struct actor *a, int page, int worker)
 }
 
 /*
- * Read a page of another's: exactly what its model says if that did not change
- * meanwhile.  True if all is well.
+ * Read a page of another worker. It must be exactly as the model says unless it
+ * changed meanwhile.  Return: true if all is well.
  */
 static inline bool read_other(struct concurrent *c, struct actor *a,
 			      struct gen *g, bool *raced)
@@ -437,7 +437,7 @@ static inline bool read_other(struct concurrent *c, struct actor *a,
 
 	if (one_in(g, 2))
 		page = segs[2 * rnd(g, 2)].start + rnd(g, HUGE / 4) * rnd(g, 5);
-	/* The first stays for the sake of its table, and is in no model. */
+	/* The first page stays to keep its table, and is in no model. */
 	if (c->benign)
 		page = 1 + rnd(g, 63);
 	worker = owner_of(c->workers, page);
@@ -468,7 +468,7 @@ static inline bool read_other(struct concurrent *c, struct actor *a,
 		*raced = false;
 		if (run_access(a, &s, false))
 			return true;
-		/* Wrong, unless it has changed meanwhile. */
+		/* An error, unless it has changed meanwhile. */
 		if (seq_of(theirs.m, page) == seq)
 			return false;
 	}
@@ -572,7 +572,7 @@ static inline __noreturn void watch(struct concurrent *c, struct fuzz *f,
 			say_wrong(c, "a reader", no, a.why);
 		count_up(raced ? &c->raced : &c->done, 1);
 		if (oflag == O_RDONLY && one_in(&g, 64)) {
-			/* No page may be writable for it. */
+			/* It may not be able to write to any page. */
 			if (!probe_store(at_page(&a, rnd(&g, ARENA_PAGES)), 1))
 				say_wrong(c, "a reader", no, "it can write");
 			count_up(&c->done, 1);
@@ -588,7 +588,7 @@ static inline __noreturn void watch(struct concurrent *c, struct fuzz *f,
 	_exit(0);
 }
 
-/* Sharers that attach, read and exit in all ways, often during a read. */
+/* Sharers that attach, read and exit in various ways, often during a read. */
 static inline __noreturn void churn(struct concurrent *c, struct fuzz *f)
 {
 	struct gen g = { .rng = f->seed + 1 };
@@ -674,7 +674,7 @@ static inline int run_concurrent(struct fuzz *f)
 		return ret;
 	if (benign && !two_cpus(cpu))
 		return -ENODEV;
-	/* One worker alone would own all pages as in lockstep. */
+	/* A single worker would own all pages, as in lockstep. */
 	c->benign = benign;
 	c->workers = benign ? 2 : NR_WORKERS;
 	for (k = 0; k < c->workers; k++) {
@@ -692,7 +692,7 @@ static inline int run_concurrent(struct fuzz *f)
 		/* All stay until the end. */
 		if (waitpid(-1, &status, WNOHANG) > 0 && !c->wrong) {
 			snprintf(c->why, sizeof(c->why),
-				 "a process has ended with status %x", status);
+				 "a process has exited with status %x", status);
 			c->wrong_at = -1;
 			break;
 		}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The generator of mshare_fuzz: draws steps at random, says by the model what
- * must come of each, and keeps the model up with them.
+ * The generator of mshare_fuzz. It draws steps at random, takes the expected
+ * result of each from the model, and keeps the model up to date.
  */
 #ifndef _MSHARE_GEN_H
 #define _MSHARE_GEN_H
@@ -33,14 +33,14 @@ struct gen {
 	int nr;			/* drivers */
 	struct driver driver[MAX_DRIVERS];
 	int last;		/* driver of the last step */
-	/* the region, which a donor makes of what it has mapped */
+	/* the region, or the range that a donor has mapped */
 	bool named;
 	bool ro;
 	int sharers;
 	int donor;		/* or -1 */
 	int donor_left;		/* steps until then */
-	bool concurrent;	/* the region is not ours alone */
-	bool benign;		/* nothing that is freed may be written to */
+	bool concurrent;	/* other workers use the region, too */
+	bool benign;		/* do not write to what is freed */
 	bool dio;
 };
 
@@ -84,7 +84,7 @@ static inline enum acc access_of(struct gen *g, int who, int page, bool write)
 	return beyond_eof(g->m, page) ? ACC_BUS : ACC_OK;
 }
 
-/* By /proc/self/mem, which forces its way where memory is private. */
+/* By /proc/self/mem, which ignores protections where memory is private. */
 static inline bool forced_ok(struct gen *g, int who, int page, bool write)
 {
 	const struct mpage *p = &g->m->page[page];
@@ -105,7 +105,7 @@ static inline void want_content(struct gen *g, struct step *s, int k)
 	s->base[k] = content(g->m, s->page + k, &s->zero_ok[k]);
 }
 
-/* What is shared may be seen in other pages as well. */
+/* Shared content may be visible in other pages as well. */
 static inline void begin_write(struct gen *g, int page, int n)
 {
 	int k;
@@ -124,7 +124,7 @@ static inline void put_content(struct gen *g, struct step *s, int k)
 
 /* ------------------------------------------------------------------ choices */
 
-/* Is the huge page around it ours? */
+/* Are all pages of the huge page around it ours? */
 static inline bool huge_ok(struct gen *g, int page)
 {
 	return part_pages(g->m, page) >= HUGE;
@@ -132,9 +132,9 @@ static inline bool huge_ok(struct gen *g, int page)
 
 /*
  * A huge page of shared memory is mapped across the end of its file, and what
- * lies behind the end can be read through it: whether there is one is up to
- * khugepaged.  So the first half of the files may become shorter and is mapped
- * only where no huge page can be mapped, and the other half keeps its size.
+ * lies behind the end can be read through it. khugepaged decides whether there
+ * is one. So the first half of the files may become shorter and is mapped only
+ * where no huge page can be mapped, and the other half keeps its size.
  */
 static inline bool may_shrink(int obj)
 {
@@ -153,7 +153,7 @@ static inline int any_page(struct gen *g)
 	int page;
 
 	do {
-		/* Half of them from the small ends. */
+		/* Half of the draws from the small end. */
 		if (g->benign)
 			page = rnd(g, 64);
 		else if (one_in(g, 2))
@@ -165,7 +165,7 @@ static inline int any_page(struct gen *g)
 	return page;
 }
 
-/* One that is mapped, if that is easily found. */
+/* A mapped page, if one is easily found. */
 static inline int mapped_page(struct gen *g)
 {
 	int page, tries = one_in(g, 12) ? 1 : 10;
@@ -176,7 +176,7 @@ static inline int mapped_page(struct gen *g)
 	return page;
 }
 
-/* One that the driver can get at, if that is easily found. */
+/* A page that the driver can access, if one is easily found. */
 static inline int likely_page(struct gen *g, int who, bool write)
 {
 	int page, tries = one_in(g, 8) ? 1 : 10;
@@ -209,7 +209,7 @@ static inline void any_range(struct gen *g, struct step *s, bool mapped)
 	s->n = any_len(g);
 	if (s->n == HUGE && huge_ok(g, s->page))
 		s->page &= -HUGE;
-	/* The first page of each table stays. */
+	/* The first page of each table is kept. */
 	if (g->benign && s->page % HUGE == 0)
 		s->page++;
 	if (s->page + s->n > part_end(g->m, s->page))
@@ -228,7 +228,7 @@ static inline int any_prot(struct gen *g)
 	return prot[rnd(g, ARRAY_SIZE(prot))];
 }
 
-/* May the driver change the region?  If not, s says what it gets. */
+/* May the driver change the region?  If not, s gets the expected error. */
 static inline bool may_change(struct gen *g, struct step *s)
 {
 	if (g->driver[s->who].share != SHARE_RO)
@@ -276,7 +276,7 @@ static inline void expect_access(struct gen *g, struct step *s, bool write)
 	}
 }
 
-/* One page by a call of the kernel's. */
+/* One page, accessed by a system call. */
 static inline void expect_copy(struct gen *g, struct step *s)
 {
 	bool write = s->op == OP_COPY_TO || s->op == OP_VM_WRITE ||
@@ -321,7 +321,7 @@ static inline bool expect_pin(struct gen *g, struct step *s)
 		s->want = -EFAULT;
 		return true;
 	}
-	/* What is shared with a file may be punched out under the pipe. */
+	/* Pages shared with a file may be punched out under the pipe. */
 	if (p->kind == K_SHARED || !p->own || p->zero_ok || !p->base)
 		return false;
 	d->pinned = true;
@@ -453,7 +453,9 @@ static inline void expect_mprotect(struct gen *g, struct step *s)
 	for (k = s->page; k < s->page + n; k++) {
 		struct mpage *p = &g->m->page[k];
 
-		/* A locked mapping that becomes writable is made so at once. */
+		/*
+		 * A locked mapping that becomes writable is populated at once.
+		 */
 		if (p->locked == 1 && !(p->prot & PROT_WRITE) &&
 		    (s->arg[0] & PROT_WRITE))
 			break_cow(g->m, k);
@@ -556,7 +558,10 @@ static inline void expect_madvise(struct gen *g, struct step *s)
 	case MADV_DONTFORK:
 	case MADV_WIPEONFORK:
 	case MADV_MERGEABLE:
-		/* Of a donor's own memory: it would be refused later. */
+		/*
+		 * Of a donor's own memory, because donating it would fail
+		 * later.
+		 */
 		if (g->donor >= 0)
 			s->arg[0] = MADV_NORMAL;
 		else
@@ -619,7 +624,9 @@ static inline void expect_mlock(struct gen *g, struct step *s)
 	}
 }
 
-/* mremap() depends on how mappings were merged: the model waits for it. */
+/*
+ * mremap() depends on how mappings were merged: the model waits for the result.
+ */
 static inline bool expect_mremap(struct gen *g, struct step *s)
 {
 	const struct mpage *p = &g->m->page[s->page];
@@ -636,7 +643,7 @@ static inline bool expect_mremap(struct gen *g, struct step *s)
 		flags |= MREMAP_DONTUNMAP;
 		break;
 	case 3:
-		/* Where it is, to be shorter or longer. */
+		/* In place, to a shorter or longer length. */
 		flags = 0;
 		len = 1 + rnd(g, s->n + 8);
 		break;
@@ -651,7 +658,7 @@ static inline bool expect_mremap(struct gen *g, struct step *s)
 			return false;
 	if (has_obj(p) && p->off + len > OBJ_PAGES)
 		return false;
-	/* No page behind an end where a huge page can be. */
+	/* No page beyond the end of a file where a huge page may be. */
 	if (has_obj(p) && huge_fits(to, p->off) &&
 	    (may_shrink(p->obj) ||
 	     p->off + len > obj_of(g->m, s->page)->npages))
@@ -790,7 +797,7 @@ static inline void expect_object(struct gen *g, struct step *s)
 	default:
 		obj %= NR_FILES / 2;
 		s->arg[0] = obj;
-		/* Mostly long. */
+		/* Usually long. */
 		if (!one_in(g, 4))
 			s->arg[1] = OBJ_PAGES - off % 16;
 		seq_begin(g->m, 0, ARENA_PAGES);
@@ -804,7 +811,9 @@ static inline void share(struct gen *g, int who, enum share how)
 {
 	g->sharers += (how != OUT) - (g->driver[who].share != OUT);
 	g->driver[who].share = how;
-	/* The region is gone.  What a donor has mapped is not in one yet. */
+	/*
+	 * The region is gone.  What a donor has mapped is not in a region yet.
+	 */
 	if (!g->sharers && !g->named && !g->concurrent && g->donor < 0)
 		unmap_all(g->m);
 }
@@ -881,7 +890,7 @@ static inline void expect_fork(struct gen *g, struct step *s)
 static const struct {
 	__u16 weight;
 	__u8 op;
-	bool alone;		/* not with others in the region */
+	bool alone;		/* not while other workers use the region */
 } weights[] = {
 	{ 800, OP_READ, false }, { 500, OP_WRITE, false },
 	{ 50, OP_COPY_FROM, false }, { 50, OP_COPY_TO, false },
@@ -917,7 +926,7 @@ static inline enum op any_op(struct gen *g)
 	return weights[i].op;
 }
 
-/* What a process without a window can do. */
+/* Possible for a process without a window. */
 static inline bool possible_outside(enum op op)
 {
 	return op <= OP_VM_WRITE || op == OP_MEM_READ ||
@@ -926,13 +935,13 @@ static inline bool possible_outside(enum op op)
 	       op == OP_ATTACH;
 }
 
-/* What it can do before it donates its mappings. */
+/* Possible before a donor donates its mappings. */
 static inline bool possible_for_donor(enum op op)
 {
 	return op <= OP_COPY_TO || (op >= OP_MMAP && op <= OP_MINCORE);
 }
 
-/* Shows a stale entry without harm, as no page is ever freed. */
+/* Shows a stale entry without harm, because no page is ever freed. */
 static inline bool possible_benign(enum op op)
 {
 	return op == OP_READ || op == OP_MMAP || op == OP_MUNMAP ||
@@ -1070,7 +1079,7 @@ static inline void next_step(struct gen *g, struct step *s)
 			expect_attach(g, s);
 			return;
 		} else if (g->ro && !g->concurrent && one_in(g, 40)) {
-			/* Few steps are possible in it. */
+			/* Few steps are possible in this state. */
 			s->op = one_in(g, 2) ? OP_UNLINK : OP_RMFILE;
 			expect_leave(g, s);
 			return;
@@ -1078,7 +1087,7 @@ static inline void next_step(struct gen *g, struct step *s)
 	} while (!draw(g, s));
 }
 
-/* The outcome of a step that the model waited for. */
+/* The result of a step for which the model waited. */
 static inline void apply_step(struct gen *g, const struct step *s, long got)
 {
 	if (s->op == OP_MREMAP)

@@ -11,7 +11,7 @@
 
 #include "mshare_gup.h"
 
-/* Far from everything else that a process has; the unit after it is free too. */
+/* Far from everything else in a process; the next unit is free too. */
 #define BASE	((char *)(40 * UNIT))
 
 PEER_FN(pf_tables)
@@ -27,7 +27,7 @@ static long reserve(char *at)
 		      -1, 0);
 }
 
-/* What attaching a region of that place costs a sharer, in kB. */
+/* What attaching a region at that place costs a sharer, in kB. */
 static long attach_cost(const char *name, char *at, size_t len)
 {
 	struct peer p;
@@ -37,7 +37,7 @@ static long attach_cost(const char *name, char *at, size_t len)
 		return -1;
 	if (peer_start(&p))
 		return -1;
-	/* It has inherited the window. */
+	/* The child has inherited the window. */
 	if (!peer_munmap(&p, at, len)) {
 		before = peer_call(&p, pf_tables);
 		if (!peer_call(&p, pf_mshare, (long)name, (long)at, (long)len,
@@ -53,7 +53,10 @@ static long attach_cost(const char *name, char *at, size_t len)
 	return cost;
 }
 
-/* At most one page for each unit that a window touches, none where it fills one. */
+/*
+ * At most one page for each unit that a window touches, none where it fills
+ * one.
+ */
 TEST_F(mshare, what_a_window_costs)
 {
 	EXPECT_EQ(4, attach_cost(self->name, BASE + 5 * GIB, GIB));
@@ -89,7 +92,7 @@ TEST_F_TIMEOUT(mshare, many_windows_in_one_unit, 120)
 	EXPECT_EQ(before + 4, self_status("VmPTE"));
 	ASSERT_EQ(0, peer_start(&p));
 	EXPECT_EQ(0, debug_check());
-	/* Each is one of its own, and goes by itself. */
+	/* Each is a region of its own, and goes independently. */
 	for (i = 0; i < 40; i += 2)
 		ASSERT_EQ(0, do_munmap(BASE + 3 * i * GIB, GIB));
 	for (i = 0; i < 40; i++) {
@@ -99,7 +102,7 @@ TEST_F_TIMEOUT(mshare, many_windows_in_one_unit, 120)
 		EXPECT_EQ(i, i & 1 ? load(at) : i);
 	}
 	EXPECT_EQ(before + 4, self_status("VmPTE"));
-	/* All that is left, in one call. */
+	/* All the others in one call. */
 	ASSERT_EQ(0, do_munmap(BASE, UNIT));
 	EXPECT_EQ(before, self_status("VmPTE"));
 	EXPECT_EQ(7, peer_see(&p, BASE + 3 * 7 * GIB));
@@ -107,7 +110,7 @@ TEST_F_TIMEOUT(mshare, many_windows_in_one_unit, 120)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* Memory below and above comes and goes, the last of its unit or not. */
+/* Map and unmap memory below and above, the last of its unit or not. */
 TEST_F_TIMEOUT(mshare, private_on_both_sides_of_window, 240)
 {
 	char *at = BASE + 7 * GIB, *below = at - MEG, *above = at + GIB;
@@ -170,7 +173,7 @@ TEST_F(mshare, munmap_over_window_and_neighbours)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* exit() frees private tables beside those that others use. */
+/* exit() frees private tables next to tables that others use. */
 TEST_F(mshare, exit_with_neighbours)
 {
 	char *at = BASE + 7 * GIB;
@@ -188,7 +191,10 @@ TEST_F(mshare, exit_with_neighbours)
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid) {
-			/* Private below, shared here, and one of its own above. */
+			/*
+			 * Private below, shared here, and another private
+			 * mapping above.
+			 */
 			if (reserve(at + GIB) ||
 			    probe_store(at + GIB, 5) ||
 			    probe_store(at - PAGE, 6) || load(at) != 2 + i ||
@@ -207,7 +213,7 @@ TEST_F(mshare, exit_with_neighbours)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* Two levels of entries in one window: what a border between them separates. */
+/* Entries of two levels in one window, and operations across their border. */
 TEST_F(mshare, region_of_both_levels)
 {
 	char *at = BASE - GIB, *border[2] = { BASE, BASE + UNIT };
@@ -233,7 +239,7 @@ TEST_F(mshare, region_of_both_levels)
 		EXPECT_EQ(10 + i, peer_see(&p, border[i] - PAGE));
 	}
 	EXPECT_EQ(0, debug_check());
-	/* All that is mapped goes, tables as far as they may. */
+	/* Everything that is mapped goes, and the tables that may be freed. */
 	ASSERT_EQ(0, do_munmap(at + PAGE, self->len - 2 * PAGE));
 	EXPECT_EQ(0, debug_check());
 	EXPECT_EQ(SIGBUS, peer_load(&p, border[0]));
@@ -248,7 +254,7 @@ TEST_F(mshare, region_of_both_levels)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* The region's last mapping of a granule goes, and comes: others see each. */
+/* The last mapping of a granule goes and comes back: all sharers see both. */
 TEST_F_TIMEOUT(mshare, pinned_pmd_table, 120)
 {
 	char *at = BASE + 7 * GIB;
@@ -277,7 +283,9 @@ TEST_F_TIMEOUT(mshare, pinned_pmd_table, 120)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* A maker that has tables in some granules, and private memory beside them. */
+/*
+ * A creator that has tables in some granules, and private memory beside them.
+ */
 TEST_F(mshare, donate_sparse)
 {
 	char *at = BASE + 7 * GIB;
@@ -326,7 +334,10 @@ TEST_F(mshare, donate_sparse)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* A donor's tables at both levels: whole units move as one, ends by granules. */
+/*
+ * A donor's tables at both levels: whole units move as one, the rest by
+ * granules.
+ */
 TEST_F(mshare, donate_both_levels)
 {
 	char *at = BASE - GIB;
@@ -361,7 +372,7 @@ TEST_F(mshare, donate_both_levels)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* Fast GUP asks the entry that links, whichever it is. */
+/* Fast GUP checks the entry that links the tables, at either level. */
 TEST_F(mshare, ro_gup_fast_at_both_levels)
 {
 	static const unsigned long off[] = { 0, GIB, UNIT + GIB };
@@ -393,7 +404,7 @@ TEST_F(mshare, ro_gup_fast_at_both_levels)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* Private memory moves by whole PUD entries, past a window in the same table. */
+/* Private memory moves by whole PUD entries past a window in the same table. */
 TEST_F(mshare, private_moves_past_window)
 {
 	char *at = BASE + 7 * GIB, *from = at - GIB, *to = at + GIB;
@@ -422,7 +433,7 @@ TEST_F(mshare, private_moves_past_window)
 		ASSERT_EQ((long)from, do_mremap(to, GIB, GIB, MREMAP_MAYMOVE |
 						MREMAP_FIXED, from));
 	}
-	/* Not into the window, and not from it. */
+	/* It cannot move into the window or out of it. */
 	EXPECT_EQ(-EINVAL, do_mremap(from, GIB, GIB, MREMAP_MAYMOVE |
 				     MREMAP_FIXED, at));
 	EXPECT_EQ(-EINVAL, do_mremap(at, MEG, MEG, MREMAP_MAYMOVE |
@@ -431,7 +442,7 @@ TEST_F(mshare, private_moves_past_window)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* Attaching fills entries of a table in which other threads fill theirs. */
+/* Attaching fills entries of a table while other threads fill theirs. */
 struct beside {
 	char *at;
 	int stop;

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * mshare: the kernel pins pages of a window like any others.
- */
+/* mshare: the kernel pins pages of a window like any other pages. */
 #include "mshare_helpers.h"
 
 #include <sys/ptrace.h>
@@ -25,7 +23,7 @@ static void fill(char *base, int pages)
 			*p = mark(i);
 }
 
-/* Pages that do not hold what fill() put there, as the peer sees them. */
+/* The number of pages that differ from what fill() wrote, seen by the peer. */
 static int peer_bad(struct peer *p, char *base, int pages)
 {
 	int i, bad = 0;
@@ -51,14 +49,14 @@ TEST_F(mshare, gup_test_all_kinds)
 		SKIP(return, "no " GUP_TEST_FILE);
 	MAKE_SHARED();
 	for (i = 0; i < ARRAY_SIZE(cmd); i++) {
-		/* Resident by the other sharer's doing, absent, a hole. */
+		/* Made resident by the other sharer, absent, a hole. */
 		a = (long)self->addr + i * 8 * MEG;
 		ASSERT_EQ(0, map_anon((void *)a, MEG, RW));
 		ASSERT_EQ(0, peer_store(&p, (void *)a, 1));
 		got = gup_test(cmd[i], a, 4, FOLL_WRITE);
 		EXPECT_EQ(4, got)
 			TH_LOG("command %u, to write", i);
-		/* Not of anonymous memory: the zero page is never pinned. */
+		/* Not for anonymous memory: the zero page is never pinned. */
 		ASSERT_EQ(0, map_shmem((void *)a + 4 * MEG, MEG, RW));
 		got = gup_test(cmd[i], a + 4 * MEG, 4, 0);
 		EXPECT_EQ(4, got)
@@ -97,7 +95,9 @@ TEST_F(mshare, o_direct_rw)
 	EXPECT_EQ((long)(pages * PAGE),
 		  peer_call(&p, pf_pwrite_direct, (long)dev.path,
 			    (long)self->addr, pages * PAGE, 0));
-	/* Into shared memory that is not there yet, and over what is there. */
+	/*
+	 * Into shared memory that is not present yet, and over present pages.
+	 */
 	EXPECT_EQ((long)(pages * PAGE),
 		  pf_pread_direct((long)dev.path, (long)self->addr + 8 * MEG,
 				  pages * PAGE, 0, 0, 0));
@@ -108,7 +108,7 @@ TEST_F(mshare, o_direct_rw)
 			    (long)self->addr, pages * PAGE, 0));
 	EXPECT_EQ(0, peer_bad(&p, self->addr, pages));
 	EXPECT_EQ(mark(3), load(self->addr + 3 * PAGE));
-	/* From the border of a mapping into a hole: short or refused. */
+	/* From the end of a mapping into a hole: short or refused. */
 	ret = pf_pread_direct((long)dev.path, (long)self->addr + MEG - PAGE,
 			      2 * PAGE, 0, 0, 0);
 	EXPECT_TRUE(ret == -EFAULT || ret == (long)PAGE);
@@ -138,7 +138,7 @@ TEST_F(mshare, o_direct_from_mapped_device)
 	ASSERT_EQ(0, map_fd(self->addr, pages * PAGE, RW, MAP_SHARED, fd, 0));
 	ASSERT_EQ(0, map_anon(self->addr + MEG, pages * PAGE, RW));
 	fill(self->addr, pages);
-	/* read() of the file into the window, the source being mapped there. */
+	/* read() of the file into the window that maps it. */
 	EXPECT_EQ((long)(pages * PAGE),
 		  pread(fd, self->addr + MEG, pages * PAGE, 0));
 	EXPECT_EQ(0, peer_bad(&p, self->addr + MEG, pages));
@@ -181,12 +181,12 @@ TEST_F(mshare, io_uring_fixed_buffers)
 	sqe.addr = (long)self->addr;
 	sqe.len = pages * PAGE;
 	EXPECT_EQ((long)(pages * PAGE), uring_do(&r, &sqe));
-	/* Back, to another place of the same buffer. */
+	/* Back, to another place in the same buffer. */
 	sqe.opcode = IORING_OP_READ_FIXED;
 	sqe.addr = (long)self->addr + MEG / 2;
 	EXPECT_EQ((long)(pages * PAGE), uring_do(&r, &sqe));
 	EXPECT_EQ(0, peer_bad(&p, self->addr + MEG / 2, pages));
-	/* And with a buffer that is looked up at each request. */
+	/* And with a buffer that is looked up for each request. */
 	sqe.opcode = IORING_OP_READ;
 	sqe.addr = (long)self->addr + MEG / 4;
 	EXPECT_EQ((long)(pages * PAGE), uring_do(&r, &sqe));
@@ -223,7 +223,9 @@ TEST_F(mshare, vmsplice_splice)
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 	fill(self->addr, 4);
 
-	/* Pages, not copies: what is stored later is seen in the pipe. */
+	/*
+	 * The pipe holds the pages, not copies: later stores are visible in it.
+	 */
 	ASSERT_EQ((long)(4 * PAGE), vmsplice(pfd[1], &iov, 1, 0));
 	ASSERT_EQ(0, peer_store(&p, self->addr + PAGE, 77));
 	ASSERT_EQ((long)(4 * PAGE), tee(pfd[0], other[1], 4 * PAGE, 0));
@@ -261,7 +263,7 @@ TEST_F(mshare, process_vm_rw)
 
 	MAKE_SHARED();
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
-	/* Over a page's border, through the peer's window. */
+	/* Across a page border, through the peer's window. */
 	EXPECT_EQ(16, neg(process_vm_writev(p.pid, &local, 1, &remote, 1, 0)));
 	EXPECT_EQ(1, load(self->addr + PAGE - 8));
 	EXPECT_EQ(2, load(self->addr + PAGE));
@@ -299,7 +301,7 @@ TEST_F(mshare, process_vm_rw)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* /proc/PID/mem and ptrace() hand over addresses as they are, unaligned. */
+/* /proc/PID/mem and ptrace() pass addresses on as they are, unaligned. */
 TEST_F(mshare, last_page_from_its_middle)
 {
 	char *last = self->addr + self->len - PAGE;
@@ -321,7 +323,7 @@ TEST_F(mshare, last_page_from_its_middle)
 	EXPECT_STREQ("the end", buf);
 	EXPECT_EQ(6, neg(pwrite(fd, "begin", 6, (long)last + 24)));
 	EXPECT_STREQ("begin", last + 24);
-	/* Memory behind the window does not belong to the region. */
+	/* Memory next to the window does not belong to the region. */
 	EXPECT_EQ(8, neg(pread(fd, buf, 16, (long)last + PAGE - 8)));
 	close(fd);
 
@@ -361,13 +363,13 @@ TEST_F(mshare, longterm_pin_survives_munmap)
 		arg.flags = PIN_LONGTERM_TEST_FLAG_USE_WRITE |
 			    (fast ? PIN_LONGTERM_TEST_FLAG_USE_FAST : 0);
 		ASSERT_EQ(0, neg(ioctl(fd, PIN_LONGTERM_TEST_START, &arg)));
-		/* Pinned pages stay what they are under a fork ... */
+		/* Pinned pages stay the same across a fork ... */
 		i = fork();
 		if (!i)
 			_exit(0);
 		waitpid(i, NULL, 0);
 		ASSERT_EQ(0, peer_store(&p, self->addr + 5 * PAGE, 5555));
-		/* ... and are not given away with their mapping. */
+		/* ... and are not freed with their mapping. */
 		ASSERT_EQ(0, peer_munmap(&p, self->addr, MEG));
 		memset(buf, 0, pages * PAGE);
 		ASSERT_EQ(0, neg(ioctl(fd, PIN_LONGTERM_TEST_READ, &to)));

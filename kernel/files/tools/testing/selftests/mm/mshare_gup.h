@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Ways to have the kernel take hold of user pages: the gup_test device, a
- * loop device read with O_DIRECT, io_uring's registered buffers.  All by raw
- * system calls, so that a static binary needs no library.
+ * Ways to make the kernel pin user pages: the gup_test device, a loop device
+ * read with O_DIRECT, and registered buffers of io_uring.  All use raw system
+ * calls, so that a static binary needs no library.
  */
 #ifndef _MSHARE_GUP_H
 #define _MSHARE_GUP_H
@@ -17,7 +17,7 @@
 
 #define GUP_TEST_FILE "/sys/kernel/debug/gup_test"
 
-/* As in the kernel's mm/gup_test.h, which is not at hand everywhere. */
+/* As in the kernel's mm/gup_test.h, which is not installed everywhere. */
 struct gup_test {
 	__u64 get_delta_usec;
 	__u64 put_delta_usec;
@@ -49,7 +49,7 @@ struct pin_longterm_test {
 
 #define FOLL_WRITE	1
 
-/* Take and put back pages, one at a time: how many could be had. */
+/* Pin and release pages, one at a time. Return: how many could be pinned. */
 static inline long gup_test(long cmd, long addr, long pages, long flags)
 {
 	struct gup_test gup = {

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Hazards that come from behind.  Reclaim, migration, writeback and the
- * collapse of a file's pages change a region's entries on nobody's behalf: they
- * find them by reverse mapping, which knows the host and none of the sharers.
+ * Changes of a region's entries by reverse mapping.  Reclaim, migration,
+ * writeback and the collapse of a file's pages do not act for a sharer. They
+ * find the entries by reverse mapping, which knows the host but no sharers.
  *
- * Each function runs rounds of one hazard against a spinning reader and returns
- * in how many of them the reader was as it has to be: it took a fault, or saw
+ * Each function runs rounds of one hazard against a spinning reader. It returns
+ * the number of rounds in which the reader was right: it took a fault, or saw
  * what was stored.  Or a negative errno if the hazard could not be produced.
  *
- * A knob of the debug kernel may be on while the hazard lasts.  Then a sharer
- * may have a stale entry to a page that is free: nobody but the reader touches
- * the window until the knob is off and the range unmapped, and the reader only
- * stores where the page stays.
+ * A knob of the debug kernel may be on during the hazard.  Then a sharer may
+ * have a stale entry to a free page. Only the reader touches the window until
+ * the knob is off and the range is unmapped, and the reader stores only where
+ * the page stays.
  */
 #ifndef _MSHARE_HAZARD_H
 #define _MSHARE_HAZARD_H
@@ -48,16 +48,16 @@ static inline long frame_of(const void *addr)
 }
 
 /*
- * Have the page at an address outside of windows move to another frame, as if
- * its own were about to fail.  The frame is given back.
+ * Make the page at an address outside of windows move to another frame, as if
+ * its frame were about to fail.  The frame is freed.
  */
 static inline long move_page_away(void *addr)
 {
 	long frame = frame_of(addr), end = now_ms() + 10000, ret;
 
 	/*
-	 * A page is busy that is just on its way to a list, or that somebody
-	 * has in his hands to map it again.
+	 * A page is busy while it is on its way to a list, or while another
+	 * task is about to map it again.
 	 */
 	while ((ret = do_madvise(addr, PAGE, MADV_SOFT_OFFLINE)) == -EBUSY &&
 	       now_ms() < end)
@@ -75,7 +75,7 @@ static inline void hazard_begin(const struct hazard *h)
 		spew(h->knob, "1");
 }
 
-/* The reader comes to the end of its round; the knob goes off in any case. */
+/* The reader ends its round; the knob is switched off in any case. */
 static inline long hazard_end(const struct hazard *h)
 {
 	bool done;
@@ -88,9 +88,9 @@ static inline long hazard_end(const struct hazard *h)
 }
 
 /*
- * Reclaim.  The reader has to fault: one that does not uses a page that was
- * taken away, which it may have the luck to find unused.  What it sees is to be
- * what was stored, and never what the frame is used for next (s->bad).
+ * Reclaim.  The reader must fault. Without a fault it uses a page that was
+ * taken away, and which may still be unused.  It must see what was stored, and
+ * never what the frame is used for next (s->bad).
  */
 static inline long pageout_rounds(const struct hazard *h)
 {
@@ -153,8 +153,8 @@ static inline long two_views(struct two_views *v, char *addr, size_t len)
 }
 
 /*
- * A page moves to another frame; what is stored then goes to the new one. The
- * reader looks away meanwhile: its faults would hold the page where it is.
+ * A page moves to another frame, and later stores go to the new one. The reader
+ * does not read meanwhile, because its faults would keep the page in place.
  */
 static inline long migration_rounds(const struct hazard *h)
 {
@@ -184,8 +184,8 @@ static inline long migration_rounds(const struct hazard *h)
 }
 
 /*
- * Somebody who has the file mapped outside of the region makes a huge page of
- * its pages: the region's table over them is taken away.
+ * A process that has the file mapped outside of the region makes a huge page of
+ * its pages: the region's table over them is freed.
  */
 static inline long file_collapse_rounds(const struct hazard *h,
 					const char *name)
@@ -228,7 +228,7 @@ static inline long file_collapse_rounds(const struct hazard *h,
 
 #define HAZARD_DIR "/tmp/mshare-hazard"
 
-/* A file of pages on a disk, for a file system that writes back; or -errno. */
+/* A file on a disk, on a file system that writes back; or -errno. */
 static inline int disk_file(struct loop_dev *dev, int pages)
 {
 	char cmd[128];
@@ -241,7 +241,7 @@ static inline int disk_file(struct loop_dev *dev, int pages)
 	/* Left over by a test that was interrupted. */
 	umount2(HAZARD_DIR, MNT_DETACH);
 	mkdir(HAZARD_DIR, 0700);
-	/* To be mounted, it must not be open for writing. */
+	/* The device must not be open for writing when it is mounted. */
 	close(dev->fd);
 	dev->fd = open(dev->path, O_RDONLY | O_CLOEXEC);
 	if (system(cmd) || mount(dev->path, HAZARD_DIR, "ext2", 0, NULL)) {
@@ -265,8 +265,8 @@ static inline long disk_file_end(struct loop_dev *dev)
 }
 
 /*
- * Writeback: a page that is clean again is write-protected, so that the next
- * store is seen.  The writer has to fault, or what it stores stays in memory.
+ * Writeback: a page that has become clean is write-protected, so that the next
+ * store is noticed.  The writer must fault, or its store stays in memory.
  */
 static inline long writeback_rounds(const struct hazard *h, int fd)
 {
@@ -274,7 +274,10 @@ static inline long writeback_rounds(const struct hazard *h, int fd)
 	int i;
 
 	ret = map_fd(h->addr, PAGE, RW, MAP_SHARED, fd, 0);
-	/* The first round does not count: its first store faults anyway. */
+	/*
+	 * The first round does not count, because its first store always
+	 * faults.
+	 */
 	for (i = 0; i <= h->rounds && !ret; i++) {
 		faults = h->s->faults;
 		if (!spin_begin(h->s, SPIN_STORE_ALWAYS, h->addr, i))
@@ -289,8 +292,8 @@ static inline long writeback_rounds(const struct hazard *h, int fd)
 
 /*
  * Rights are taken away while a sharer sleeps on an idle CPU.  Such a CPU keeps
- * the sharer's tables loaded, in lazy TLB mode, for when it runs again.  How
- * many rounds the sharer noticed.
+ * the sharer's tables loaded, in lazy TLB mode, until it runs again.  Return:
+ * the number of rounds that the sharer noticed.
  */
 static inline long idle_rounds(struct peer *p, char *addr, int rounds)
 {
@@ -299,7 +302,10 @@ static inline long idle_rounds(struct peer *p, char *addr, int rounds)
 
 	ret = map_anon(addr, 2 * PAGE, RW) ?: -probe_store(addr + PAGE, 1);
 	for (i = 1; i <= rounds && !ret; i++) {
-		/* Not unmapped: an mm's own flush spares idle CPUs then. */
+		/*
+		 * Not unmapped, because an mm's own flush then spares idle
+		 * CPUs.
+		 */
 		ret = do_mprotect(addr, PAGE, RW) ?: -probe_store(addr, i);
 		if (ret || peer_see(p, addr) != i)
 			return ret ?: -EIO;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the mshare selftests have in common: the two system calls, guarded
- * loads and stores, peer processes that do what they are told, figures out of
- * /proc, and a fixture that looks for leaks after each test.
+ * What the mshare selftests have in common: the two system calls, guarded loads
+ * and stores, peer processes that execute calls, numbers from /proc, and a
+ * fixture that looks for leaks after each test.
  *
  * Every wrapper returns 0 or a negative errno, so that a failed comparison
  * prints the error and not only "-1".
@@ -42,8 +42,8 @@
 #endif
 
 /*
- * What a region's file reads as.  Not taken from the uapi header, so that a
- * slip there is seen here.
+ * The content of a region's file.  Not taken from the uapi header, so that an
+ * error there is noticed here.
  */
 struct region_info {
 	__u64 start;
@@ -68,7 +68,10 @@ struct region_info {
 #define MSHARE_DIR	"/sys/fs/mshare"
 #define MSHARE_SYSCTL	"/proc/sys/vm/mshare_size"
 #define MSHARE_DEBUG	"/sys/kernel/debug/mshare/"
-/* Names of the tests' regions begin so: leftovers are known by it. */
+/*
+ * Names of the tests' regions begin with this, so that leftovers are
+ * recognized.
+ */
 #define MSHARE_PREFIX	"kst-"
 
 #define PAGE 4096UL
@@ -96,7 +99,7 @@ static inline long sys_mshare_unlink(const char *name)
 	return neg(syscall(__NR_mshare_unlink, name));
 }
 
-/* mmap at exactly this place: 0, or a negative errno. */
+/* mmap at exactly this address: 0, or a negative errno. */
 static inline long map_fd(void *addr, size_t len, int prot, int flags, int fd,
 			  off_t off)
 {
@@ -107,7 +110,7 @@ static inline long map_fd(void *addr, size_t len, int prot, int flags, int fd,
 	return p == addr ? 0 : -ERANGE;
 }
 
-/* Private anonymous memory: what a region shares all the same. */
+/* Private anonymous memory, which a region shares all the same. */
 static inline long map_anon(void *addr, size_t len, int prot)
 {
 	return map_fd(addr, len, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -143,7 +146,7 @@ static inline long do_mremap(void *old, size_t old_len, size_t new_len,
 
 /* ------------------------------------------------------------ /proc, /sys */
 
-/* Whole file, terminated; its length, or a negative errno. */
+/* The whole file, terminated. Return: its length, or a negative errno. */
 static inline ssize_t slurp(const char *path, char *buf, size_t size)
 {
 	size_t n = 0;
@@ -190,8 +193,8 @@ static inline long spew_num(const char *path, long num)
 }
 
 /*
- * The number behind "key" at the start of a line of a file; -ENOENT if there
- * is none.  Good for meminfo, vmstat, status and fdinfo.
+ * The number after "key" at the start of a line of a file; -ENOENT if there is
+ * none.  For meminfo, vmstat, status and fdinfo.
  */
 static inline long figure(const char *path, const char *key)
 {
@@ -218,7 +221,7 @@ static inline long meminfo_kb(const char *key)
 	return figure("/proc/meminfo", key);
 }
 
-/* Without what CPUs have counted by themselves and not yet added up. */
+/* Without what CPUs have counted but not yet added to the sum. */
 static inline long pagetables_kb(void)
 {
 	spew("/proc/sys/vm/stat_refresh", "1");
@@ -265,7 +268,7 @@ static inline long region_figure(const char *name, const char *key)
 	return val;
 }
 
-/* Is exactly so much resident?  The figure is a sum over all CPUs. */
+/* Is exactly this much resident?  The number is a sum over all CPUs. */
 static inline bool resident_is(const char *name, long kb)
 {
 	long got = region_figure(name, "mshare-resident-kb");
@@ -304,7 +307,7 @@ static inline char *self_maps_line(const void *addr)
 	return maps_line("/proc/self/maps", addr);
 }
 
-/* A figure of the smaps paragraph that begins at addr, or a negative errno. */
+/* A number of the smaps paragraph that begins at addr, or a negative errno. */
 static inline long smaps_kb(pid_t pid, const void *addr, const char *key)
 {
 	static char buf[524288];
@@ -326,7 +329,7 @@ static inline long smaps_kb(pid_t pid, const void *addr, const char *key)
 	return at ? strtol(at + strlen(head), NULL, 10) : -ENOENT;
 }
 
-/* One bit per page out of mincore(): 1, 0, or a negative errno. */
+/* One bit per page from mincore(): 1, 0, or a negative errno. */
 static inline long resident(void *addr)
 {
 	unsigned char vec = 0;
@@ -376,13 +379,13 @@ static inline bool debug_kernel(void)
 	return !access(MSHARE_DEBUG "check", R_OK);
 }
 
-/* Rounds or bytes of a test that the debug kernel makes far slower. */
+/* Rounds or bytes of a test that is far slower on the debug kernel. */
 static inline long scaled(long normal, long debug)
 {
 	return debug_kernel() ? debug : normal;
 }
 
-/* 0 if every region's host tree is sound, or the kernel cannot say. */
+/* 0 if every region's tables are sound, or if the kernel cannot check. */
 static inline int debug_check(void)
 {
 	char buf[4096];
@@ -398,7 +401,7 @@ static inline int debug_check(void)
 	return 1;
 }
 
-/* Lines of the list of live regions, named or not; 0 where there is none. */
+/* The number of live regions, with or without a name; 0 without the list. */
 static inline int debug_regions(void)
 {
 	static char buf[65536];
@@ -428,7 +431,9 @@ static inline void probe_handler(int sig, siginfo_t *info, void *ctx)
 {
 	(void)ctx;
 	if (!READ_ONCE(probe_armed)) {
-		/* Not expected: die of the signal as without a handler. */
+		/*
+		 * Not expected: die of the signal as if there were no handler.
+		 */
 		signal(sig, SIG_DFL);
 		return;
 	}
@@ -447,11 +452,11 @@ static inline void probe_init(void)
 
 	sigaction(SIGSEGV, &sa, NULL);
 	sigaction(SIGBUS, &sa, NULL);
-	/* A peer may have been killed: that is an error of the write, then. */
+	/* The peer may have been killed: then the write fails. */
 	signal(SIGPIPE, SIG_IGN);
 }
 
-/* Run statements under guard; 0, or the signal that they raised. */
+/* Run statements under guard. Return: 0, or the signal that they raised. */
 #define PROBE(...)							\
 ({									\
 	memset(&last_fault, 0, sizeof(last_fault));			\
@@ -478,7 +483,7 @@ static inline int probe_byte(const void *addr)
 	return PROBE((void)READ_ONCE(*(const char *)addr));
 }
 
-/* The value, or a mark that no test writes when the load faults. */
+/* The value, or if the load faults a mark that no test writes. */
 #define LOAD_FAULTED (-0x0fa017edL)
 
 static inline long load(const void *addr)
@@ -491,10 +496,10 @@ static inline long load(const void *addr)
 /* ------------------------------------------------------------------ peers */
 
 /*
- * A peer is a child that was forked before a region exists and then does what
- * peer_call() tells it, so that it reaches regions by their name alone, as an
- * unrelated process would.  Functions and strings must exist at the fork (the
- * fixture's memory does: it is shared).
+ * A peer is a child that is forked before a region exists and then executes
+ * what peer_call() sends. So it reaches regions only by name, like an unrelated
+ * process.  Functions and strings must exist at the fork (the fixture's memory
+ * does: it is shared).
  */
 struct peer {
 	pid_t pid;
@@ -562,7 +567,7 @@ static inline int peer_start(struct peer *p)
 	return 0;
 }
 
-/* Start a call in a peer without waiting; peer_wait() gets the result. */
+/* Start a call in a peer without waiting; peer_wait() returns the result. */
 static inline long peer_post(struct peer *p, const struct peer_req *req)
 {
 	if (write(p->to, req, sizeof(*req)) != sizeof(*req))
@@ -599,7 +604,9 @@ static inline int peer_stop(struct peer *p)
 	struct peer_req quit = { .fn = NULL };
 	int status = 0;
 
-	/* Not by closing the pipe: a child of ours may have it open as well. */
+	/*
+	 * Not by closing the pipe, which another child may have open as well.
+	 */
 	if (write(p->to, &quit, sizeof(quit)) != sizeof(quit))
 		kill(p->pid, SIGKILL);
 	close(p->to);
@@ -698,7 +705,10 @@ static inline long peer_munmap(struct peer *p, void *addr, size_t len)
 
 /* --------------------------------------------------------------- clean-up */
 
-/* Entries of the msharefs root; with remove, those of the tests go first. */
+/*
+ * Entries of the msharefs root. With remove, those of the tests are removed
+ * first.
+ */
 static inline int region_names(bool remove)
 {
 	struct dirent *de;
@@ -729,7 +739,7 @@ static inline int region_names(bool remove)
 	return names;
 }
 
-/* Living or unreaped members of our process group, without ourselves. */
+/* Living or unreaped members of our process group, except ourselves. */
 static inline int group_members(void)
 {
 	struct dirent *de;
@@ -769,10 +779,10 @@ static inline unsigned long sysctl_granule(void)
 #define UNIT	(512 * GIB)	/* what a P4D entry spans */
 
 /*
- * The kernel links a region by entries of two levels: see mshare_span().  With
- * MSHARE_GEOMETRY=unit the tests' regions are linked by the upper ones alone,
- * with =mixed by one of these between two lower ones; by default by the lower
- * ones.
+ * The kernel links a region by entries of two levels: see mshare_span().  By
+ * default the tests' regions are linked by the lower level. With
+ * MSHARE_GEOMETRY=unit they are linked by the upper level alone, with =mixed by
+ * one upper entry between two lower ones.
  */
 static inline unsigned long granule_size(void)
 {
@@ -790,25 +800,25 @@ static inline unsigned long granule_size(void)
 }
 
 /*
- * Slots that a 47-bit process leaves alone: a static binary lives in slot 0,
- * a position-independent one above 0x550000000000, the rest below the stack.
+ * Slots that a 47-bit process does not use: a static binary lives in slot 0, a
+ * position-independent one above 0x550000000000, the rest below the stack.
  */
 static inline char *slot_addr(unsigned long granule, unsigned int slot)
 {
-	/* Where both levels are needed, the first entry is a lower one. */
+	/* If both levels are needed, the first entry is of the lower level. */
 	if (granule > UNIT)
 		return (char *)(2 * UNIT * slot + UNIT - GIB);
 	return (char *)(granule * slot);
 }
 
-/* Each test has its own place, the same at every run. */
+/* Each test has its own place, which is the same in every run. */
 static inline unsigned int slot_of_name(const char *name)
 {
 	unsigned int h = 5381;
 
 	while (*name)
 		h = h * 33 + (unsigned char)*name++;
-	/* The mixed ones are large. */
+	/* Mixed regions are large. */
 	return 16 + 4 * (h % (granule_size() > UNIT ? 14 : 30));
 }
 
@@ -843,19 +853,19 @@ FIXTURE_SETUP(mshare)
 }
 
 /*
- * Runs in the parent, when the test's process is gone: whatever is left now
+ * Runs in the parent after the test's process has exited: whatever is left now
  * has leaked.
  */
 FIXTURE_TEARDOWN_PARENT(mshare)
 {
-	/* Of an assertion that the test ended with, already reported. */
+	/* From a failed assertion that ended the test, already reported. */
 	_metadata->trigger = 0;
 	EXPECT_TRUE(WAIT_FOR(group_members() == 0, 10000))
-		TH_LOG("%d processes left behind", group_members());
+		TH_LOG("%d processes left over", group_members());
 	EXPECT_EQ(0, debug_check());
 	EXPECT_EQ(self->names_before, region_names(true));
 	EXPECT_TRUE(WAIT_FOR(debug_regions() <= self->regions_before, 10000))
-		TH_LOG("%d regions live, %d before the test", debug_regions(),
+		TH_LOG("%d live regions, %d before the test", debug_regions(),
 		       self->regions_before);
 	EXPECT_EQ(0, debug_check());
 }
@@ -865,12 +875,14 @@ FIXTURE_TEARDOWN_PARENT(mshare)
 	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len,	\
 				O_CREAT | O_EXCL | O_RDWR, 0600))
 
-/* A second process in the test's region, by the name. */
+/* A second process that attaches to the test's region by name. */
 #define ATTACH_PEER(peer, oflag)					\
 	ASSERT_EQ(0, peer_call(peer, pf_mshare, (long)self->name,	\
 			       (long)self->addr, (long)self->len, oflag))
 
-/* For tests with one peer p: the region, and both of them in it to write. */
+/*
+ * For tests with one peer p: the region, and both attached with write access.
+ */
 #define MAKE_SHARED()							\
 do {									\
 	ASSERT_EQ(0, peer_start(&p));					\
@@ -911,9 +923,9 @@ static inline int temp_file(size_t size)
 }
 
 /*
- * Swap for one test: what is there already, or the machine's spare device
- * (made by mkswap, not in use).  0, 1 if swap_end() is to take it away again,
- * or a negative errno.
+ * Swap for one test: existing swap, or the machine's spare device (made by
+ * mkswap, not in use).  Return: 0, 1 if swap_end() must remove it again, or a
+ * negative errno.
  */
 #define SWAP_DEVICE "/dev/swap"
 
@@ -939,7 +951,7 @@ static inline bool msharefs_mounted(void)
 	       dir.st_dev != parent.st_dev;
 }
 
-/* Leaves the program when there is nothing to test here. */
+/* Exits the program if there is nothing to test here. */
 static inline void mshare_require(void)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: bad input gets the error that names it and changes nothing; and
- * much input, of any kind, at once.
+ * mshare: bad input gets the right error and changes nothing; and large amounts
+ * of input of any kind at once.
  */
 #include "mshare_helpers.h"
 
@@ -9,7 +9,7 @@
 
 #define KEEP 0x0ddba11L
 
-/* What both calls, and both uses of the first, say to a name. */
+/* What both calls, and both uses of the first call, return for a name. */
 static long bad_name(const char *name, void *addr, size_t len, int names)
 {
 	long ret = sys_mshare(name, addr, len, O_CREAT | O_RDWR, 0600);
@@ -17,7 +17,7 @@ static long bad_name(const char *name, void *addr, size_t len, int names)
 	if (sys_mshare(name, addr, len, O_RDWR, 0) != ret ||
 	    sys_mshare_unlink(name) != ret)
 		return 1000;
-	/* Nothing of it remains. */
+	/* Nothing remains of it. */
 	if (region_names(false) != names || self_maps_line(addr))
 		return 2000;
 	return ret;
@@ -49,10 +49,10 @@ TEST_F(mshare, bad_names)
 	EXPECT_BAD_NAME(-EINVAL, "a/b");
 	EXPECT_BAD_NAME(-EINVAL, "a/");
 	EXPECT_BAD_NAME(-EINVAL, "../x");
-	/* No end before the page's. */
+	/* The string has no end before the end of the page. */
 	memset(page, 'x', PAGE);
 	EXPECT_BAD_NAME(-EFAULT, page + PAGE - 8);
-	/* 256, and more than any path may have. */
+	/* 256, and longer than any path may be. */
 	big[256] = 0;
 	EXPECT_BAD_NAME(-ENAMETOOLONG, big);
 	big[256] = 'x';
@@ -80,7 +80,7 @@ TEST_F(mshare, odd_names_that_are_right)
 		EXPECT_EQ(0, sys_mshare_unlink(odd[i]));
 		EXPECT_EQ(self->names_before, region_names(false));
 	}
-	/* 255 is the longest, 1 the shortest. */
+	/* The longest name has 255 characters, the shortest 1. */
 	memset(big, 'x', sizeof(big));
 	memcpy(big, MSHARE_PREFIX, strlen(MSHARE_PREFIX));
 	big[255] = 0;
@@ -178,7 +178,7 @@ TEST_F(mshare, not_mounted_wrong_fs_ro_mount)
 {
 	struct peer outside;
 
-	/* A peer that keeps the mounts as they are. */
+	/* A peer that keeps the original mounts. */
 	ASSERT_EQ(0, peer_start(&outside));
 	ASSERT_EQ(0, own_mounts());
 	MAKE_REGION();
@@ -188,7 +188,9 @@ TEST_F(mshare, not_mounted_wrong_fs_ro_mount)
 	/* A window keeps its file system busy. */
 	EXPECT_EQ(-EBUSY, neg(umount(MSHARE_DIR)));
 
-	/* Read-only: no new name and none less, but windows to read. */
+	/*
+	 * Read-only: names cannot be made or removed, but windows can be read.
+	 */
 	EXPECT_EQ(0, do_munmap(self->addr, self->len));
 	ASSERT_EQ(0, neg(mount(NULL, MSHARE_DIR, NULL, MS_REMOUNT | MS_BIND |
 			       MS_RDONLY, NULL)));
@@ -215,13 +217,13 @@ TEST_F(mshare, not_mounted_wrong_fs_ro_mount)
 	EXPECT_EQ(0, region_names(false));
 	ASSERT_EQ(0, neg(umount(MSHARE_DIR)));
 
-	/* Some directory bound there. */
+	/* A directory bind-mounted there. */
 	ASSERT_EQ(0, neg(mount("/proc", MSHARE_DIR, NULL, MS_BIND, NULL)));
 	EXPECT_EQ(-ENODEV, sys_mshare(self->name2, self->addr + self->len,
 				      self->granule, O_CREAT | O_RDWR, 0600));
 	ASSERT_EQ(0, neg(umount(MSHARE_DIR)));
 
-	/* Nothing there. */
+	/* Nothing mounted there. */
 	ASSERT_EQ(0, neg(umount2(MSHARE_DIR, MNT_DETACH)));
 	EXPECT_EQ(-ENODEV, sys_mshare(self->name2, self->addr + self->len,
 				      self->granule, O_CREAT | O_RDWR, 0600));
@@ -229,7 +231,7 @@ TEST_F(mshare, not_mounted_wrong_fs_ro_mount)
 	/* Sharers stay sharers. */
 	EXPECT_EQ(KEEP, load(self->addr));
 	EXPECT_EQ(0, probe_store(self->addr, KEEP + 1));
-	/* Others have not noticed. */
+	/* Other processes have not noticed. */
 	EXPECT_EQ(0, peer_call(&outside, pf_mshare, (long)self->name,
 			       (long)self->addr, (long)self->len, O_RDWR));
 	EXPECT_EQ(KEEP + 1, peer_see(&outside, self->addr));
@@ -282,7 +284,7 @@ TEST_F_TIMEOUT(mshare, two_creators_race, 60)
 	}
 }
 
-/* One process, many threads' worth of calls on one name. */
+/* One process, the calls of many threads on one name. */
 TEST_F_TIMEOUT(mshare, create_attach_unlink_race, 60)
 {
 	long times = scaled(300, 60);
@@ -306,7 +308,10 @@ TEST_F_TIMEOUT(mshare, create_attach_unlink_race, 60)
 				_exit(2);
 			if (n % 3 == 0)
 				unlink(self->path);
-			/* The name may belong to another region or to none. */
+			/*
+			 * The name may belong to another region, or to no
+			 * region.
+			 */
 			ret = sys_mshare_unlink(self->name);
 			if (ret && ret != -ENOENT)
 				_exit(3);
@@ -341,7 +346,7 @@ TEST_F(mshare, donor_range_refused_kinds)
 	}
 	close(fd);
 
-	/* A mapping that is sealed may not go anywhere. */
+	/* A sealed mapping cannot be moved. */
 	ASSERT_EQ(0, map_anon(at, 2 * PAGE, RW));
 	ASSERT_EQ(0, probe_store(at, KEEP));
 #ifdef __NR_mseal
@@ -359,7 +364,7 @@ TEST_F(mshare, donor_range_refused_kinds)
 	}
 	EXPECT_EQ(self->names_before, region_names(false));
 
-	/* Another region's window. */
+	/* The window of another region. */
 	at = self->addr + 2 * self->granule;
 	ASSERT_EQ(0, sys_mshare(self->name2, at, self->granule,
 				O_CREAT | O_RDWR, 0600));
@@ -372,7 +377,7 @@ TEST_F(mshare, donor_range_refused_kinds)
 	EXPECT_EQ(self->names_before + 1, region_names(false));
 }
 
-/* A mapping that lies over the border of the range to be shared. */
+/* A mapping across the border of the range. */
 TEST_F(mshare, donor_mapping_straddles_border)
 {
 	char *at = self->addr - PAGE;
@@ -383,7 +388,7 @@ TEST_F(mshare, donor_mapping_straddles_border)
 	ASSERT_EQ(0, probe_store(at + PAGE, KEEP));
 	ret = sys_mshare(self->name, self->addr, self->len, O_CREAT | O_RDWR,
 			 0600);
-	/* Without donation any mapping is one too many. */
+	/* Without donation, a single mapping makes the call fail. */
 	EXPECT_TRUE(ret == -EINVAL || ret == -EOPNOTSUPP)
 		TH_LOG("%ld", ret);
 	EXPECT_EQ(KEEP, load(at));
@@ -391,7 +396,7 @@ TEST_F(mshare, donor_mapping_straddles_border)
 	EXPECT_EQ(self->names_before, region_names(false));
 }
 
-/* An error, whichever of those that say "not with such a file". */
+/* An error, whichever of those that mean "not with such a file". */
 #define EXPECT_REFUSED(call)						\
 do {									\
 	long __ret = (call);						\
@@ -461,7 +466,7 @@ TEST_F(mshare, region_file_is_no_file)
 	EXPECT_EQ(0, fd);
 }
 
-/* The calls whose every allocation is made to fail, one after the other. */
+/* The calls in which each allocation is made to fail, one after the other. */
 enum nth_call {
 	NTH_CREATE, NTH_ATTACH, NTH_MMAP, NTH_MMAP_FILE, NTH_FAULT, NTH_SPLIT,
 	NTH_MPROTECT, NTH_MREMAP, NTH_MLOCK, NTH_POPULATE, NTH_DETACH,
@@ -481,7 +486,7 @@ struct nth_env {
 	int fd;			/* a file to map */
 };
 
-/* What a call needs before it: 0 or an error. */
+/* What a call needs first. Return: 0 or an error. */
 static long nth_before(enum nth_call call, struct nth_env *e)
 {
 	long ret;
@@ -510,7 +515,10 @@ static long nth_do(enum nth_call call, struct nth_env *e)
 	case NTH_MMAP_FILE:
 		return map_fd(e->addr, PAGE, RW, MAP_SHARED, e->fd, 0);
 	case NTH_FAULT:
-		/* By a call, so that an error is one and not a signal. */
+		/*
+		 * With a system call, so that a failure is an error and not a
+		 * signal.
+		 */
 		return neg(syscall(__NR_pipe2, e->addr, 0));
 	case NTH_SPLIT:
 		return do_munmap(e->addr + 8 * PAGE, 8 * PAGE);
@@ -531,7 +539,7 @@ static long nth_do(enum nth_call call, struct nth_env *e)
 	}
 }
 
-/* Everything that a call may have left, successful or not. */
+/* Everything that a call may have left, whether or not it succeeded. */
 static void nth_after(enum nth_call call, struct nth_env *e)
 {
 	int *fd = (int *)e->addr;
@@ -581,7 +589,7 @@ TEST_F_TIMEOUT(mshare, fail_nth_every_syscall, 300)
 							   "mshare-sharers"));
 				EXPECT_EQ(NULL, self_maps_line(self->addr));
 			}
-			/* The same call works when it is repeated. */
+			/* The same call works when repeated. */
 			if (ret && call != NTH_FAULT)
 				EXPECT_EQ(0, nth_do(call, &e))
 					TH_LOG("%s again", nth_name[call]);
@@ -593,7 +601,7 @@ TEST_F_TIMEOUT(mshare, fail_nth_every_syscall, 300)
 		TH_LOG("%s: %d allocations failed", nth_name[call], hits);
 		EXPECT_EQ(0, debug_check());
 	}
-	/* Names and regions that the failures may have left are looked for. */
+	/* Look for names and regions that the failures may have left. */
 	EXPECT_TRUE(WAIT_FOR(debug_regions() <= self->regions_before, 10000));
 	close(e.fd);
 	close(fd);
@@ -613,7 +621,7 @@ TEST_F_TIMEOUT(mshare, many_regions, 120)
 		ASSERT_EQ(0, do_munmap(self->addr, self->len));
 	}
 	EXPECT_EQ(self->names_before + n, region_names(false));
-	/* Any of them is whole. */
+	/* Each of them is complete. */
 	for (i = 0; i < n; i += n / 10) {
 		snprintf(name, sizeof(name), MSHARE_PREFIX "many.%d", i);
 		ASSERT_EQ(0, sys_mshare(name, self->addr, self->len, O_RDWR,
@@ -635,7 +643,9 @@ TEST_F_TIMEOUT(mshare, many_regions, 120)
 	TH_LOG("%d regions freed in %ld ms", n, now_ms() - start);
 }
 
-/* An address in or beside the region, often on a border, often not aligned. */
+/*
+ * An address in the region or next to it, often on a border, often unaligned.
+ */
 static char *fuzz_addr(unsigned int *seed, char *base, size_t len)
 {
 	static const long edge[] = { 0, 0, 0, PAGE, -PAGE, 1, 2 * MEG };
@@ -712,7 +722,7 @@ static void fuzz_step(unsigned int *seed, char *base, size_t len,
 		break;
 	case 9:
 	case 10:
-		/* Below HWPOISON's number; some of them bring in all of it. */
+		/* Below HWPOISON's number; some of them populate all of it. */
 		if (rand_r(seed) % 8)
 			size %= 4 * MEG;
 		p = rand_r(seed) % 26;
@@ -733,7 +743,10 @@ static void fuzz_step(unsigned int *seed, char *base, size_t len,
 			mincore(at, size, vec);
 		break;
 	case 13:
-		/* Sometimes out and in again, sometimes with other rights. */
+		/*
+		 * Sometimes detach and attach again, sometimes with other
+		 * rights.
+		 */
 		if (rand_r(seed) % 4 == 0)
 			munmap(base, len);
 		sys_mshare(name, base, len, rand_r(seed) % 4 ? O_RDWR :
@@ -764,9 +777,9 @@ static void fuzz_step(unsigned int *seed, char *base, size_t len,
 }
 
 /*
- * Random calls with good and bad arguments by several sharers.  Nothing is
- * expected of any of them but that the region's tree is sound afterwards and
- * the kernel alive: MSHARE_SEED repeats a run, MSHARE_FUZZ_MS makes it longer.
+ * Random calls with good and bad arguments by several sharers.  Only two things
+ * are expected: the region's tables are sound afterwards, and the kernel is
+ * alive. MSHARE_SEED repeats a run, MSHARE_FUZZ_MS makes it longer.
  */
 TEST_F_TIMEOUT(mshare, random_syscall_fuzz, 3600)
 {
@@ -794,7 +807,7 @@ TEST_F_TIMEOUT(mshare, random_syscall_fuzz, 3600)
 			continue;
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		seed += i * 7919;
-		/* For a while, and until it was worth while. */
+		/* For some time, and until enough has happened. */
 		while (now_ms() < end || READ_ONCE(*total) < 640) {
 			fuzz_step(&seed, self->addr, self->len, self->name, fd);
 			if (++steps % 64 == 0) {

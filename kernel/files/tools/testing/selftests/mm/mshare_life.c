@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * mshare: creation and removal of regions, and what can delay them.
- */
+/* mshare: creation and removal of regions, and what can delay them. */
 #include "mshare_fuse.h"
 #include "mshare_helpers.h"
 
@@ -13,7 +11,7 @@ static long used_kb(void)
 	return meminfo_kb("AnonPages") + meminfo_kb("Shmem");
 }
 
-/* Fill the test's region; what that takes, in kB. */
+/* Fill the test's region. Return: the memory that it takes, in kB. */
 static long fill_region(char *addr, size_t len)
 {
 	long before = used_kb();
@@ -25,7 +23,7 @@ static long fill_region(char *addr, size_t len)
 	return used_kb() - before;
 }
 
-/* ------------------------------------------------- without name and sharer */
+/* --------------------------------------- regions without a name and sharers */
 
 /* O_PATH needs no permission, so it must not keep a region's memory. */
 TEST_F_TIMEOUT(mshare, open_file_holds_no_memory, 60)
@@ -94,7 +92,10 @@ TEST_F_TIMEOUT(mshare, fork_vs_unlink_storm, 120)
 			close(gate[1]);
 			if (read(gate[0], &c, 1))
 				_exit(1);
-			/* The last one, or nearly: the name may still go. */
+			/*
+			 * The last sharer, or nearly the last: the name may
+			 * still be removed.
+			 */
 			if (load(self->addr) != round)
 				_exit(2);
 			if (probe_store(self->addr + PAGE, round))
@@ -117,7 +118,7 @@ TEST_F_TIMEOUT(mshare, fork_vs_unlink_storm, 120)
 	EXPECT_TRUE(WAIT_FOR(debug_regions() <= self->regions_before, 10000));
 }
 
-/* umount is over when all that the names held is gone. */
+/* umount returns after everything that the names kept has been freed. */
 TEST_F_TIMEOUT(mshare, umount_frees_all, 120)
 {
 	int i, n = 20, ret;
@@ -125,7 +126,7 @@ TEST_F_TIMEOUT(mshare, umount_frees_all, 120)
 	long used, kb = 0;
 
 	if (self->names_before)
-		SKIP(return, "there are regions of others");
+		SKIP(return, "there are other regions");
 	used = used_kb();
 	for (i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), MSHARE_PREFIX "umount.%d", i);
@@ -139,7 +140,9 @@ TEST_F_TIMEOUT(mshare, umount_frees_all, 120)
 	if (ret == -EBUSY)
 		SKIP(return, "msharefs is in use");
 	ASSERT_EQ(0, ret);
-	/* Pages that were just freed are counted by CPU, and summed later. */
+	/*
+	 * Pages that were just freed are counted for each CPU, and added later.
+	 */
 	i = debug_regions();
 	EXPECT_GE(self->regions_before, i)
 		TH_LOG("%d regions of %d outlive umount", i, n);
@@ -148,9 +151,9 @@ TEST_F_TIMEOUT(mshare, umount_frees_all, 120)
 	EXPECT_EQ(0, region_names(false));
 }
 
-/* --------------------------------------------------- a maker who takes long */
+/* ------------------------------------------------ a creator that takes long */
 
-/* Reads a byte of a page that does not come, and so holds its mmap_lock. */
+/* Reads a byte of a page that is held back, and so keeps its mmap_lock. */
 static void *hold_mmap_lock(void *page)
 {
 	int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
@@ -163,8 +166,8 @@ static void *hold_mmap_lock(void *page)
 }
 
 /*
- * A process that makes a region while its mmap_lock is held for as long as the
- * test likes. Exits with 0, or with what mshare() said.
+ * A process that creates a region while its mmap_lock is held for as long as
+ * the test wants. Its exit status is the error of mshare().
  */
 static pid_t slow_maker(struct fuse *f, const char *name, char *addr,
 			size_t len, char *border)
@@ -178,7 +181,7 @@ static pid_t slow_maker(struct fuse *f, const char *name, char *addr,
 	if (pid)
 		return pid;
 
-	/* The connection ends when nobody has this open. */
+	/* The connection ends when no process has this open. */
 	close(f->fd);
 	fd = fuse_open_file(f, "held", O_RDONLY);
 	if (fd < 0)
@@ -186,7 +189,7 @@ static pid_t slow_maker(struct fuse *f, const char *name, char *addr,
 	page = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (page == MAP_FAILED)
 		_exit(201);
-	/* What makes it fail in the end: a mapping across the border. */
+	/* A mapping across the border makes the call fail in the end. */
 	if (border && map_anon(border - PAGE, 2 * PAGE, RW))
 		_exit(202);
 	if (pthread_create(&thread, NULL, hold_mmap_lock, page))
@@ -248,10 +251,10 @@ TEST_F_TIMEOUT(mshare, slow_maker_blocks_nobody, 120)
 
 	maker = slow_maker(&f, self->name, self->addr, self->len, NULL);
 	ASSERT_LT(0, maker);
-	/* The name is taken before the maker waits. */
+	/* The name is taken before the creator waits. */
 	ASSERT_TRUE(WAIT_FOR(!access(self->path, F_OK), 10000));
 
-	/* Others look up, create and remove regions. */
+	/* Other processes look up, create and remove regions. */
 	pid = in_background(pf_stat, (long)absent, 0, 0, 0, 0);
 	EXPECT_EQ(ENOENT << 8, reaped_within(pid, 10000));
 	pid = in_background(pf_mshare, (long)self->name2, (long)there,
@@ -316,7 +319,7 @@ TEST_F_TIMEOUT(mshare, slow_maker_killed, 120)
 			       self->len, O_RDWR, 0);
 	EXPECT_EQ(-1, reaped_within(waiter, 200));
 	kill(maker, SIGKILL);
-	/* Its other thread waits for FUSE, but this is over. */
+	/* Its other thread waits for FUSE, but the call has ended. */
 	EXPECT_TRUE(WAIT_FOR(access(self->path, F_OK), 10000));
 	EXPECT_EQ(ENOENT << 8, reaped_within(waiter, 10000));
 	fuse_stop(&f);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: what depends on the machine: memory in two nodes ("numa=fake=2" makes
- * them of one), memory that is a disk ("memmap=16M!512M" makes it of some), and
- * the end of all memory.  The latter is tried only where MSHARE_MACHINE_OOM is
- * set, because others may be killed as well.
+ * mshare: what depends on the machine: two memory nodes ("numa=fake=2" splits
+ * one node), a disk in memory ("memmap=16M!512M" sets memory aside), and
+ * running out of memory.  The last is tried only if MSHARE_MACHINE_OOM is set,
+ * because other processes may be killed as well.
  */
 #include "mshare_helpers.h"
 #include "mshare_trace.h"
@@ -12,12 +12,12 @@
 #define MPOL_BIND 2
 #define MPOL_DEFAULT 0
 
-/* A figure of a node's meminfo in kB, or -1. */
+/* A number of a node's meminfo in kB, or -1. */
 static long node_kb(int node, const char *key)
 {
 	char path[128], buf[8192], *p;
 
-	/* The CPUs keep some of the counts to themselves for a while. */
+	/* The CPUs keep some of the counts for a while before they add them. */
 	spew("/proc/sys/vm/stat_refresh", "1");
 	snprintf(path, sizeof(path), NODE_DIR "node%d/meminfo", node);
 	if (slurp(path, buf, sizeof(buf)) <= 0)
@@ -29,7 +29,7 @@ static long node_kb(int node, const char *key)
 #define EXPECT_NEAR(want, got, within)					\
 	EXPECT_GE((long)(within), labs((want) - (got)))
 
-/* From now on the caller's pages are of this node; negative: of any. */
+/* From now on the caller's pages come from this node; negative: from any. */
 PEER_FN(pf_bind_node)
 {
 	unsigned long mask = 1UL << (a < 0 ? 0 : a);
@@ -51,7 +51,7 @@ PEER_FN(pf_write_all)
 	return 0;
 }
 
-/* How many pages do not hold what pf_write_all() left in them. */
+/* The number of pages that do not hold what pf_write_all() left in them. */
 PEER_FN(pf_wrong_pages)
 {
 	long off, val, wrong = 0;
@@ -76,8 +76,8 @@ static bool two_nodes(void)
 }
 
 /*
- * Whoever touches a page first says where it is; who moves his own memory to
- * another node leaves the region's where it was.
+ * The sharer that touches a page first decides the node. A sharer that moves
+ * its own memory to another node leaves the region's where it was.
  */
 TEST_F_TIMEOUT(mshare, first_toucher_chooses_node, 90)
 {
@@ -97,11 +97,11 @@ TEST_F_TIMEOUT(mshare, first_toucher_chooses_node, 90)
 	ASSERT_EQ(0, peer_call(&p, pf_write_all, a, len, 77));
 	EXPECT_NEAR(kb, node_kb(0, "AnonPages:") - before[0], 4096);
 	EXPECT_NEAR(0, node_kb(1, "AnonPages:") - before[1], 4096);
-	/* The maker wants the other one, but they are there. */
+	/* The creator prefers the other node, but the pages exist already. */
 	EXPECT_EQ(0, pf_wrong_pages(a, len, 77, 0, 0, 0));
 	EXPECT_NEAR(0, node_kb(1, "AnonPages:") - before[1], 4096);
 
-	/* Memory of the peer's own, as a sign that there is something to move. */
+	/* Memory of the peer's own, to show that there is something to move. */
 	own = peer_call(&p, pf_own_memory, 8 * MEG);
 	ASSERT_LT(0, own);
 	ASSERT_EQ(0, peer_call(&p, pf_write_all, own, 8 * MEG, 1));
@@ -118,7 +118,7 @@ TEST_F_TIMEOUT(mshare, first_toucher_chooses_node, 90)
 
 #define BALANCING "/proc/sys/kernel/numa_balancing"
 
-/* The node of the CPU that the caller is on. */
+/* The node of the caller's CPU. */
 PEER_FN(pf_my_node)
 {
 	unsigned int cpu, node;
@@ -127,7 +127,7 @@ PEER_FN(pf_my_node)
 	return neg(syscall(__NR_getcpu, &cpu, &node, NULL)) ?: (long)node;
 }
 
-/* Reads it all, over and over, for some milliseconds. */
+/* Reads all of it, over and over, for some milliseconds. */
 PEER_FN(pf_read_for)
 {
 	long end = now_ms() + c, wrong = 0;
@@ -159,7 +159,10 @@ TEST_F_TIMEOUT(mshare, balancing_leaves_region_alone, 120)
 	ASSERT_EQ(0, spew(BALANCING, "1"));
 	hints = vmstat_count("numa_hint_faults");
 
-	/* All of it where the peer is not: what is at hand is not scanned. */
+	/*
+	 * All memory on the node where the peer is not: local memory is not
+	 * scanned.
+	 */
 	MAKE_SHARED();
 	ASSERT_EQ(0, map_anon(self->addr, len, RW));
 	away = !peer_call(&p, pf_my_node);
@@ -202,8 +205,9 @@ static bool is_dax(int fd)
 }
 
 /*
- * A file without page cache: its pages are the disk, which no region may keep
- * from being taken away.  Into its pages one may read and write, though.
+ * A file without page cache (DAX): its pages are the disk. No region may keep
+ * the disk from being removed, so it cannot be mapped. It can be read into the
+ * region and written from it.
  */
 TEST_F(mshare, dax_refused)
 {
@@ -222,7 +226,7 @@ TEST_F(mshare, dax_refused)
 	ASSERT_TRUE(is_dax(fd));
 
 	for (i = 0; i < ARRAY_SIZE(kind); i++) {
-		/* Of a donor's memory. */
+		/* In a donor's memory. */
 		ASSERT_EQ(0, map_fd(at, PAGE, RW, kind[i], fd, 0));
 		ASSERT_EQ(0, probe_store(at, KEEP));
 		EXPECT_EQ(-EOPNOTSUPP, sys_mshare(self->name, self->addr,
@@ -240,7 +244,7 @@ TEST_F(mshare, dax_refused)
 		EXPECT_EQ(-EOPNOTSUPP, map_fd(at + PAGE, PAGE, RW, kind[i], fd,
 					      0));
 		EXPECT_EQ(SIGBUS, probe_byte(at + PAGE));
-		/* In another's place. */
+		/* In place of another mapping. */
 		EXPECT_EQ(-EOPNOTSUPP, map_fd(at, PAGE, RW, kind[i], fd, 0));
 		EXPECT_EQ(KEEP, load(at));
 	}
@@ -262,7 +266,7 @@ static void oom_score(const char *text)
 /* More than any machine that runs this has. */
 #define TOO_MUCH (64L * 1024 * MEG)
 
-/* Or the size of msharefs would come before the end of all memory. */
+/* Otherwise the limit of msharefs would be reached before memory runs out. */
 static long region_size(const char *options)
 {
 	return neg(mount(NULL, MSHARE_DIR, NULL, MS_REMOUNT, options));
@@ -275,7 +279,7 @@ static pid_t start_filling(char *addr)
 
 	if (!pid) {
 		oom_score("1000");
-		/* What its end gives back at once: the others live on that. */
+		/* Its exit frees this at once, and the others can use it. */
 		pf_write_all(pf_own_memory(96 * MEG, 0, 0, 0, 0, 0), 96 * MEG,
 			     0, 0, 0, 0);
 		pf_write_all((long)addr, TOO_MUCH, 5, 0, 0, 0);
@@ -293,9 +297,9 @@ static bool was_killed(pid_t pid)
 }
 
 /*
- * All memory in one region.  The OOM killer ends whoever takes more, as with
- * any other memory; what the region has stays while it has a name, as in tmpfs,
- * and goes with its last sharer if it has none.
+ * All memory in one region.  The OOM killer kills the process that takes more,
+ * as with any other memory. The region's content stays while the region has a
+ * name, as in tmpfs. Without a name it goes with the last sharer.
  */
 TEST_F_TIMEOUT(mshare, all_memory_in_a_region, 300)
 {
@@ -317,7 +321,7 @@ TEST_F_TIMEOUT(mshare, all_memory_in_a_region, 300)
 		MAKE_REGION();
 		ASSERT_EQ(0, map_fd(self->addr, TOO_MUCH, RW, MAP_PRIVATE |
 				    MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-		/* Sooner done in large pages, where there are such. */
+		/* Faster with large pages, if there are any. */
 		do_madvise(self->addr, TOO_MUCH, MADV_HUGEPAGE);
 		pid = start_filling(self->addr);
 		ASSERT_LT(0, pid);
@@ -335,7 +339,10 @@ TEST_F_TIMEOUT(mshare, all_memory_in_a_region, 300)
 			TH_LOG("the region has %ld of %ld kB", held, before);
 		EXPECT_GT(before / 2, meminfo_kb("MemAvailable"));
 		EXPECT_EQ(0, debug_check());
-		/* All memory is still there for the other sharers. */
+		/*
+		 * All of the region's memory is still there for the other
+		 * sharers.
+		 */
 		EXPECT_EQ(0, pf_wrong_pages(a, 64 * MEG, 5, 0, 0, 0));
 		ASSERT_EQ(0, neg(unlink(self->path)));
 		ASSERT_EQ(0, do_munmap(self->addr, self->len));
@@ -347,7 +354,7 @@ TEST_F_TIMEOUT(mshare, all_memory_in_a_region, 300)
 			     20000))
 		TH_LOG("%ld of %ld kB available", meminfo_kb("MemAvailable"),
 		       before);
-	/* Not before the last of what was counted is gone. */
+	/* Only after the last of the counted memory has been freed. */
 	ASSERT_TRUE(WAIT_FOR(region_size("size=50%") == 0, 20000));
 	oom_score("0");
 }
@@ -359,7 +366,7 @@ static bool is_dead(pid_t pid)
 	return waitpid(pid, &status, WNOHANG) != 0;
 }
 
-/* A child with that much memory of its own, and no special score. */
+/* A child with that much private memory, and an ordinary score. */
 static pid_t start_bystander(long len)
 {
 	pid_t pid = fork();
@@ -374,8 +381,9 @@ static pid_t start_bystander(long len)
 }
 
 /*
- * Who fills a region dies of it, and not who has more memory of his own. The
- * region has no name: it goes with him, and there is room again.
+ * The process that fills a region is killed, and not the one with more private
+ * memory. The region has no name, so it goes with the process, and there is
+ * room again.
  */
 TEST_F_TIMEOUT(mshare, filler_dies_before_bystander, 300)
 {
@@ -410,7 +418,7 @@ TEST_F_TIMEOUT(mshare, filler_dies_before_bystander, 300)
 	EXPECT_FALSE(is_dead(bystander));
 	kill(bystander, SIGKILL);
 	EXPECT_TRUE(was_killed(bystander));
-	/* Not before the last of what was counted is gone. */
+	/* Only after the last of the counted memory has been freed. */
 	ASSERT_TRUE(WAIT_FOR(region_size("size=50%") == 0, 20000));
 	oom_score("0");
 }
@@ -418,8 +426,8 @@ TEST_F_TIMEOUT(mshare, filler_dies_before_bystander, 300)
 #define SHARERS 100
 
 /*
- * A hundred who share more than half of the memory are not a hundred times as
- * guilty: the one who takes the rest for himself dies.
+ * A hundred sharers of more than half of the memory do not count a hundred
+ * times. The process that takes the rest privately is killed.
  */
 TEST_F_TIMEOUT(mshare, hundred_sharers_and_a_hog, 300)
 {
@@ -466,7 +474,7 @@ TEST_F_TIMEOUT(mshare, hundred_sharers_and_a_hog, 300)
 	while (waitpid(-1, NULL, 0) > 0)
 		;
 	EXPECT_EQ(0, sys_mshare_unlink(self->name));
-	/* Not before the last of what was counted is gone. */
+	/* Only after the last of the counted memory has been freed. */
 	ASSERT_TRUE(WAIT_FOR(region_size("size=50%") == 0, 20000));
 	oom_score("0");
 }

@@ -47,7 +47,7 @@ TEST_F(mshare, mmap_fixed_replaces_for_all)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* A mapping may fill the window to the last byte. */
+/* A mapping may fill the window completely. */
 TEST_F(mshare, mmap_whole_window)
 {
 	struct peer p;
@@ -79,8 +79,9 @@ static void *map_hint(void *hint, size_t len)
 }
 
 /*
- * Runtimes and allocators give a hint for each arena, and what they get has to be
- * private: a hint is not followed into a window, free or not.
+ * Runtimes and allocators give a hint for each arena, and the memory that they
+ * get must be private. So a hint never leads into a window, whether or not the
+ * place is free.
  */
 TEST_F(mshare, hint_without_fixed)
 {
@@ -95,13 +96,13 @@ TEST_F(mshare, hint_without_fixed)
 	ASSERT_EQ(0, probe_store(got, 3));
 	EXPECT_EQ(SIGBUS, peer_load(&p, hint));
 	EXPECT_EQ(0, region_figure(self->name, "mshare-resident-kb"));
-	/* The first byte of the window, the last page, all of it. */
+	/* The first byte of the window, the last page, the whole window. */
 	got = map_hint(self->addr, PAGE);
 	EXPECT_TRUE(got + PAGE <= self->addr || got >= self->addr + self->len);
 	got = map_hint(self->addr + self->len - PAGE, 2 * PAGE);
 	EXPECT_TRUE(got + 2 * PAGE <= self->addr ||
 		    got >= self->addr + self->len);
-	/* Taken: the region keeps what it has. */
+	/* The range is in use: the region keeps its mapping. */
 	ASSERT_EQ(0, map_anon(hint, MEG, RW));
 	ASSERT_EQ(0, probe_store(hint, 4));
 	got = map_hint(hint, MEG);
@@ -110,7 +111,7 @@ TEST_F(mshare, hint_without_fixed)
 	EXPECT_EQ(0, load(got));
 	EXPECT_EQ(4, load(hint));
 	EXPECT_EQ(4, peer_see(&p, hint));
-	/* Not of a region's kind: it has nothing to do with the region. */
+	/* Unsuitable for a region. It is a mapping of the process alone. */
 	zero = open("/dev/zero", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, zero);
 	got = mmap(hint + MEG, MEG, RW, MAP_PRIVATE, zero, 0);
@@ -121,7 +122,7 @@ TEST_F(mshare, hint_without_fixed)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* A file that sysfs lets be mapped, of a device's registers; -1: none. */
+/* A file in sysfs that maps the registers of a device; -1 if there is none. */
 static int open_resource(void)
 {
 	glob_t found = {};
@@ -148,8 +149,8 @@ static int open_resource(void)
 }
 
 /*
- * That a file cannot be in a region turns out when it is asked to map itself:
- * not at the cost of what is there.
+ * Only the call that maps a file shows that it cannot be in a region. The
+ * existing mappings must not be lost by then.
  */
 TEST_F(mshare, refused_file_replaces_nothing)
 {
@@ -166,7 +167,7 @@ TEST_F(mshare, refused_file_replaces_nothing)
 	EXPECT_EQ(5, load(at + PAGE));
 	EXPECT_EQ(5, peer_see(&p, at + PAGE));
 	EXPECT_EQ(0, peer_store(&p, at + PAGE, 6));
-	/* Nothing is mapped where there was a hole. */
+	/* The hole is still a hole. */
 	EXPECT_EQ(-EOPNOTSUPP, map_fd(at + MEG, PAGE, RW, MAP_SHARED, fd, 0));
 	EXPECT_EQ(SIGBUS, probe_byte(at + MEG));
 	EXPECT_EQ(0, debug_check());
@@ -207,7 +208,7 @@ TEST_F(mshare, munmap_seen_by_all_sigbus)
 		ASSERT_EQ(0, probe_store(at + 2 * MEG, i));
 		ASSERT_EQ(i, peer_see(&p, at));
 		ASSERT_EQ(i, peer_see(&p, at + 2 * MEG));
-		/* Now by one, now by the other; the slot becomes empty. */
+		/* By each sharer in turn, until the slot is empty. */
 		ASSERT_EQ(0, i & 1 ? do_munmap(at, 4 * MEG) :
 				     peer_munmap(&p, at, 4 * MEG));
 		EXPECT_EQ(SIGBUS, probe_byte(at));
@@ -216,7 +217,7 @@ TEST_F(mshare, munmap_seen_by_all_sigbus)
 		EXPECT_EQ(SIGBUS, peer_load(&p, at + 2 * MEG));
 		ASSERT_EQ(0, debug_check());
 	}
-	/* A hole may be unmapped again, as anywhere. */
+	/* A hole may be unmapped again, as everywhere. */
 	EXPECT_EQ(0, do_munmap(at, 4 * MEG));
 	EXPECT_EQ(0, peer_stop(&p));
 }
@@ -236,13 +237,13 @@ TEST_F(mshare, whole_window_munmap_detaches)
 	/* Only our window was removed, not the region's contents. */
 	EXPECT_EQ(12, peer_see(&p, self->addr));
 
-	/* The range is ours again. */
+	/* The process can use the range again. */
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 	EXPECT_EQ(0, load(self->addr));
 	EXPECT_EQ(12, peer_see(&p, self->addr));
 	ASSERT_EQ(0, do_munmap(self->addr, MEG));
 
-	/* Back in; now by a range that holds more than the window. */
+	/* Attach again, and unmap a range that is larger than the window. */
 	ASSERT_EQ(0, sys_mshare(self->name, self->addr, self->len, O_RDWR, 0));
 	EXPECT_EQ(12, load(self->addr));
 	ASSERT_EQ(0, map_anon(self->addr - PAGE, PAGE, RW));
@@ -255,8 +256,8 @@ TEST_F(mshare, whole_window_munmap_detaches)
 }
 
 /*
- * Each call over a border, below and above: EINVAL, and both the region and
- * the private memory beside it are as they were.
+ * Each call across a border, below and above: EINVAL, and both the region and
+ * the private memory next to it are unchanged.
  */
 TEST_F(mshare, border_crossing_einval)
 {
@@ -291,11 +292,11 @@ TEST_F(mshare, border_crossing_einval)
 		EXPECT_EQ(-EINVAL, do_mremap(at, 2 * PAGE, 2 * PAGE,
 					     MREMAP_MAYMOVE, NULL));
 		EXPECT_EQ(-EINVAL, do_mremap(at, 2 * PAGE, PAGE, 0, NULL));
-		/* Taken and out of bounds at once: either word is right. */
+		/* In use and out of bounds at once: either error is right. */
 		EXPECT_EQ(MAP_FAILED, mmap(at, 2 * PAGE, RW, noreplace, -1, 0));
 		EXPECT_TRUE(errno == EINVAL || errno == EEXIST);
 	}
-	/* A part of the window together with all that lies beside it. */
+	/* A part of the window together with everything next to it. */
 	EXPECT_EQ(-EINVAL, do_munmap(self->addr - PAGE, 3 * PAGE));
 	EXPECT_EQ(-EINVAL, do_munmap(self->addr + PAGE, self->len));
 	EXPECT_EQ(-EINVAL, do_mprotect(self->addr - PAGE, self->len + PAGE,
@@ -313,7 +314,7 @@ TEST_F(mshare, border_crossing_einval)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* Two windows: one whole and a part of the other is a crossing too. */
+/* Two windows: one whole window and a part of the other also cross a border. */
 TEST_F(mshare, border_crossing_second_window)
 {
 	char *second = self->addr + self->len;
@@ -366,7 +367,7 @@ TEST_F(mshare, mprotect_ro_seen_by_all)
 	EXPECT_EQ(0, peer_store(&p, self->addr + PAGE, 6));
 	EXPECT_EQ(6, load(self->addr + PAGE));
 
-	/* Over a hole: ENOMEM, as anywhere. */
+	/* Over a hole: ENOMEM, as everywhere. */
 	EXPECT_EQ(-ENOMEM, do_mprotect(self->addr, 5 * PAGE, RW));
 	EXPECT_EQ(0, debug_check());
 	EXPECT_EQ(0, peer_stop(&p));
@@ -389,7 +390,10 @@ TEST_F(mshare, mprotect_exec)
 			       PROT_READ | PROT_EXEC));
 	EXPECT_EQ(0, PROBE(called = fn()));
 	EXPECT_EQ(42, called);
-	/* A key for execute-only memory would be the caller's, not the host's. */
+	/*
+	 * A key for execute-only memory would belong to the caller, not the
+	 * host.
+	 */
 	EXPECT_EQ(0, do_mprotect(self->addr, PAGE, PROT_EXEC));
 	called = 0;
 	EXPECT_EQ(0, PROBE(called = fn()));
@@ -408,7 +412,7 @@ TEST_F(mshare, mremap_grow_move_inside)
 	ASSERT_EQ(0, probe_store(a, 1));
 	ASSERT_EQ(0, probe_store(a + 3 * PAGE, 2));
 
-	/* In place. */
+	/* Grow in place. */
 	ASSERT_EQ((long)a, do_mremap(a, 4 * PAGE, 8 * PAGE, 0, NULL));
 	EXPECT_EQ(0, peer_see(&p, a + 7 * PAGE));
 	EXPECT_EQ(2, peer_see(&p, a + 3 * PAGE));
@@ -416,7 +420,7 @@ TEST_F(mshare, mremap_grow_move_inside)
 	ASSERT_EQ((long)a, do_mremap(a, 8 * PAGE, 4 * PAGE, 0, NULL));
 	EXPECT_EQ(SIGBUS, peer_load(&p, a + 4 * PAGE));
 	EXPECT_EQ(2, peer_see(&p, a + 3 * PAGE));
-	/* To a place of our choice. */
+	/* Move to a place that the caller chooses. */
 	ASSERT_EQ((long)b, do_mremap(a, 4 * PAGE, 6 * PAGE,
 				     MREMAP_MAYMOVE | MREMAP_FIXED, b));
 	EXPECT_EQ(SIGBUS, peer_load(&p, a));
@@ -424,7 +428,9 @@ TEST_F(mshare, mremap_grow_move_inside)
 	EXPECT_EQ(1, peer_see(&p, b));
 	EXPECT_EQ(2, load(b + 3 * PAGE));
 	EXPECT_EQ(0, load(b + 5 * PAGE));
-	/* To a place of the kernel's choice, which can only be in the region. */
+	/*
+	 * Move to a place that the kernel chooses, which must be in the region.
+	 */
 	ASSERT_EQ(0, map_anon(b + 6 * PAGE, PAGE, PROT_READ));
 	got = do_mremap(b, 6 * PAGE, 16 * PAGE, MREMAP_MAYMOVE, NULL);
 	ASSERT_LT(0, got);
@@ -438,7 +444,7 @@ TEST_F(mshare, mremap_grow_move_inside)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* Whole tables move at once: the peer must not walk the old ones. */
+/* Whole tables move at once: the peer must not use the old ones. */
 TEST_F(mshare, mremap_moves_tables)
 {
 	char *a = self->addr, *b = self->addr + 256 * MEG;
@@ -497,7 +503,7 @@ TEST_F(mshare, mremap_past_region_end)
 	EXPECT_EQ(SIGSEGV, probe_byte(outside));
 	EXPECT_EQ(5, load((void *)got));
 
-	/* The window itself neither moves nor grows nor doubles. */
+	/* The window itself cannot move, grow or be duplicated. */
 	EXPECT_EQ(-EINVAL, do_mremap(self->addr, self->len, self->len,
 				     MREMAP_MAYMOVE | MREMAP_FIXED, outside));
 	EXPECT_GT(0, do_mremap(self->addr, self->len, 2 * self->len,
@@ -520,7 +526,7 @@ TEST_F(mshare, madvise_dontneed_free_remove_pageout)
 	ASSERT_EQ(0, map_anon(anon, MEG, RW));
 	ASSERT_EQ(0, map_shmem(shm, MEG, RW));
 
-	/* DONTNEED: gone for all; shared memory comes back. */
+	/* DONTNEED: gone for all sharers; shared memory comes back. */
 	ASSERT_EQ(0, probe_store(anon, 1));
 	ASSERT_EQ(0, probe_store(shm, 1));
 	ASSERT_EQ(1, peer_see(&p, anon));
@@ -535,7 +541,7 @@ TEST_F(mshare, madvise_dontneed_free_remove_pageout)
 	EXPECT_EQ(0, load(shm));
 	EXPECT_EQ(0, peer_see(&p, shm));
 
-	/* FREE: the old value or none, and a later store stays. */
+	/* FREE: the old value or zero, and a later store stays. */
 	ASSERT_EQ(0, probe_store(anon, 2));
 	ASSERT_EQ(0, do_madvise(anon, MEG, MADV_FREE));
 	val = peer_see(&p, anon);
@@ -624,7 +630,10 @@ TEST_F(mshare, mlock_limits)
 
 	MAKE_SHARED();
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
-	/* Locking brings the pages in, and counts in the region, not in us. */
+	/*
+	 * Locking populates the pages, and is counted in the region, not in the
+	 * caller.
+	 */
 	ASSERT_EQ(0, neg(mlock(self->addr, 16 * PAGE)));
 	EXPECT_EQ(1, resident(self->addr));
 	EXPECT_EQ(1, resident(self->addr + 15 * PAGE));
@@ -634,7 +643,7 @@ TEST_F(mshare, mlock_limits)
 	ASSERT_EQ(0, peer_call(&p, pf_munlock, (long)self->addr, MEG));
 	EXPECT_EQ(0, do_madvise(self->addr, PAGE, MADV_DONTNEED));
 
-	/* The caller's limit holds for what the region has locked. */
+	/* The caller's limit applies to what the region has locked. */
 	EXPECT_EQ(-ENOMEM, peer_call(&p, pf_mlock_as_nobody, (long)self->addr,
 				     16 * PAGE, 8 * PAGE));
 	EXPECT_EQ(0, peer_call(&p, pf_mlock, (long)self->addr, 8 * PAGE));
@@ -687,7 +696,7 @@ TEST_F(mshare, mincore_across_border)
 	ASSERT_EQ(0, map_anon(edge, 2 * PAGE, RW));
 	ASSERT_EQ(0, probe_store(edge - 2 * PAGE, 1));
 	ASSERT_EQ(0, probe_store(edge + PAGE, 1));
-	/* Each side by itself, over the border not at all. */
+	/* Each side alone works, across the border nothing does. */
 	memset(vec, 0xff, sizeof(vec));
 	EXPECT_EQ(-EINVAL, neg(mincore(edge - 2 * PAGE, 4 * PAGE, vec)));
 	EXPECT_EQ(-EINVAL, neg(mincore(edge + self->len - PAGE, 2 * PAGE,
@@ -727,7 +736,7 @@ TEST_F(mshare, private_file_write_shared)
 	EXPECT_EQ(5, peer_see(&p, self->addr));
 	EXPECT_EQ(5, peer_see(&p, self->addr + PAGE));
 
-	/* One copy, which all see; the file keeps its own. */
+	/* One copy, which all sharers see; the file keeps its content. */
 	ASSERT_EQ(0, peer_store(&p, self->addr, 6));
 	EXPECT_EQ(6, load(self->addr));
 	EXPECT_EQ(0, probe_store(self->addr + 8, 7));
@@ -736,7 +745,7 @@ TEST_F(mshare, private_file_write_shared)
 	EXPECT_EQ(8, pread(fd, &val, 8, 0));
 	EXPECT_EQ(5, val);
 
-	/* What was not written to still follows the file. */
+	/* A page that was not written to still follows the file. */
 	val = 9;
 	ASSERT_EQ(8, pwrite(fd, &val, 8, 0));
 	ASSERT_EQ(8, pwrite(fd, &val, 8, PAGE));
@@ -753,11 +762,11 @@ TEST_F(mshare, get_unmapped_area_avoids_window)
 	int i;
 
 	MAKE_REGION();
-	/* A hint that would run into the window from below. */
+	/* A hint that would reach into the window from below. */
 	p = map_hint(self->addr - PAGE, 2 * PAGE);
 	ASSERT_NE(MAP_FAILED, p);
 	EXPECT_TRUE(p + 2 * PAGE <= self->addr || p >= end);
-	/* Bigger and bigger, none of them touched. */
+	/* Larger and larger, without touching any of it. */
 	for (size = MEG, i = 0; i < 24; i++, size *= 2) {
 		p = mmap(NULL, size, PROT_NONE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -770,7 +779,7 @@ TEST_F(mshare, get_unmapped_area_avoids_window)
 	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
 }
 
-/* What is done to the region shows in no counter of the caller. */
+/* Operations on the region change no counter of the caller. */
 TEST_F(mshare, callers_counters_unchanged)
 {
 	static const char * const key[] = {
@@ -802,7 +811,7 @@ TEST_F(mshare, callers_counters_unchanged)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* The window counts in the address space of each sharer, once. */
+/* The window counts once in the address space of each sharer. */
 TEST_F(mshare, window_counts_in_vmsize)
 {
 	long before = self_status("VmSize"), rss = self_status("VmRSS");
@@ -851,7 +860,7 @@ TEST_F(mshare, mremap_dontunmap)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* What lies beside a window cannot grow into it, nor can a stack. */
+/* A mapping or a stack next to a window cannot grow into it. */
 TEST_F(mshare, neighbours_cannot_grow_into_window)
 {
 	char *below = self->addr - 4 * PAGE, *end = self->addr + self->len;
@@ -867,7 +876,7 @@ TEST_F(mshare, neighbours_cannot_grow_into_window)
 	EXPECT_TRUE((char *)got + 8 * PAGE <= self->addr || (char *)got >= end);
 	EXPECT_EQ(3, load((void *)got));
 
-	/* A stack grows down towards the window, and stops short of it. */
+	/* A stack grows down towards the window, and stops before it. */
 	ASSERT_EQ(0, map_fd(stack, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS |
 			    MAP_GROWSDOWN, -1, 0));
 	EXPECT_EQ(0, probe_store(stack - 8 * PAGE, 1));
@@ -876,11 +885,11 @@ TEST_F(mshare, neighbours_cannot_grow_into_window)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* Memory that is promised is given back with the mapping or the region. */
+/* Committed memory is given back with the mapping or the region. */
 TEST_F_TIMEOUT(mshare, committed_memory_is_given_back, 60)
 {
 	const long slack = 2048;
-	/* Half of it is what mremap() moves at most. */
+	/* mremap() can move at most half of it. */
 	long before, kb = 128 * 1024;
 	struct peer p;
 
@@ -905,7 +914,7 @@ TEST_F_TIMEOUT(mshare, committed_memory_is_given_back, 60)
 		       meminfo_kb("Committed_AS") - before);
 }
 
-/* A mapped file is held as by any mapping, and let go with it. */
+/* A mapped file is referenced as by any mapping, and released with it. */
 TEST_F(mshare, file_references_are_dropped)
 {
 	int fd = memfd_create("mshare", MFD_ALLOW_SEALING), i;
@@ -917,12 +926,15 @@ TEST_F(mshare, file_references_are_dropped)
 		ASSERT_EQ(0, map_fd(self->addr, 4 * PAGE, RW, MAP_SHARED, fd,
 				    0));
 		ASSERT_EQ(0, probe_store(self->addr, 1));
-		/* It may be written to: it cannot be sealed against that. */
+		/*
+		 * The mapping is writable, so the file cannot be sealed against
+		 * writes.
+		 */
 		EXPECT_EQ(-EBUSY, neg(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE)));
 		if (!i)
 			ASSERT_EQ(0, do_munmap(self->addr, PAGE));
 		EXPECT_EQ(-EBUSY, neg(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE)));
-		/* With the region, which a worker frees. */
+		/* The region is freed by a worker. */
 		ASSERT_EQ(0, sys_mshare_unlink(self->name));
 		if (!i) {
 			ASSERT_TRUE(WAIT_FOR(debug_regions() <=
@@ -931,14 +943,14 @@ TEST_F(mshare, file_references_are_dropped)
 		}
 	}
 	EXPECT_TRUE(WAIT_FOR(!fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 10000));
-	/* And what is sealed is so in a region as well. */
+	/* A sealed file stays sealed in a region as well. */
 	MAKE_REGION();
 	EXPECT_EQ(-EPERM, map_fd(self->addr, 4 * PAGE, RW, MAP_SHARED, fd, 0));
 	EXPECT_EQ(SIGBUS, probe_byte(self->addr));
 	close(fd);
 }
 
-/* The limit on mappings is one on the region's, and fails cleanly. */
+/* The limit on mappings applies to the region's, and the call fails cleanly. */
 TEST_F_TIMEOUT(mshare, max_map_count_of_region, 60)
 {
 	char *a = self->addr, limit[32];
@@ -975,7 +987,7 @@ TEST_F(mshare, process_madvise_on_a_sharer)
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 	for (i = 0; i < 16; i++)
 		ASSERT_EQ(0, probe_store(self->addr + i * PAGE, i));
-	/* We leave: only the peer has a window there. */
+	/* Detach here: now only the peer has a window. */
 	ASSERT_EQ(0, do_munmap(self->addr, self->len));
 	fd = neg(syscall(434 /* pidfd_open */, p.pid, 0));
 	ASSERT_LE(0, fd);
@@ -999,7 +1011,7 @@ PEER_FN(pf_mdwe)
 	return neg(prctl(65, 1UL, 0UL, 0UL, 0UL));
 }
 
-/* A process that may not gain executable memory does not so in a window. */
+/* A process that may not gain executable memory may not do so in a window. */
 TEST_F(mshare, mdwe_holds_in_window)
 {
 	struct peer p;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: the listing of what a region maps, which an ioctl of its file opens.
+ * mshare: the listing of a region's mappings, which an ioctl of its file opens.
  */
 #include "mshare_helpers.h"
 #include "mshare_failnth.h"
@@ -12,7 +12,10 @@
 
 static char text[1 << 20];
 
-/* All of it, in reads of that many bytes; its length, or a negative errno. */
+/*
+ * Read everything, that many bytes at a time. Return: the length, or a negative
+ * errno.
+ */
 static ssize_t read_all(int fd, size_t chunk)
 {
 	size_t n = 0;
@@ -36,7 +39,7 @@ static ssize_t list_region(const char *name, size_t chunk)
 	if (fd < 0)
 		return fd;
 	maps = neg(ioctl(fd, MSHARE_IOC_MAPS));
-	/* The listing does not need it any more. */
+	/* The listing does not need the file any more. */
 	close(fd);
 	if (maps < 0)
 		return maps;
@@ -54,7 +57,10 @@ static int lines(const char *p)
 	return n;
 }
 
-/* The lines of /proc/self/maps within a range, or their length if too long. */
+/*
+ * The lines of /proc/self/maps within a range. Return: their length, or a
+ * negative errno if it is too long.
+ */
 static size_t own_lines(char *buf, size_t size, char *start, size_t len)
 {
 	static char all[1 << 18];
@@ -96,7 +102,7 @@ TEST_F(mshare, same_as_in_proc)
 	ASSERT_EQ(0, map_fd(at + 16 * PAGE, 4 * PAGE, RW, MAP_SHARED, mem, 0));
 	ASSERT_EQ(0, map_fd(at + MEG, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE,
 			    fd, 0));
-	/* Whether a name is kept is up to the configuration: it stays or not. */
+	/* The configuration decides whether a name is kept. */
 	prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, at, PAGE, "pool");
 	ASSERT_LT(0UL, own_lines(before, sizeof(before), self->addr,
 				 self->len));
@@ -104,14 +110,14 @@ TEST_F(mshare, same_as_in_proc)
 	MAKE_REGION();
 	ASSERT_LT(0, list_region(self->name, 4096));
 	EXPECT_STREQ(before, text);
-	/* In small pieces, too: a line may come in parts. */
+	/* In small reads, too: a line may come in parts. */
 	ASSERT_LT(0, list_region(self->name, 7));
 	EXPECT_STREQ(before, text);
 	close(fd);
 	close(mem);
 }
 
-/* What one sharer maps is in the listing of another, at once. */
+/* A mapping of one sharer is in the listing of another at once. */
 TEST_F(mshare, follows_the_region)
 {
 	unsigned long a, b;
@@ -162,7 +168,10 @@ TEST_F(mshare, tells_what_keeps_a_mount_busy)
 
 #define MANY 1000
 
-/* In a thousand mappings, read while another sharer makes and removes some. */
+/*
+ * A listing of a thousand mappings, read while another sharer makes and removes
+ * some.
+ */
 PEER_FN(pf_churn)
 {
 	long i;
@@ -186,7 +195,7 @@ TEST_F_TIMEOUT(mshare, many_mappings_in_pieces, 120)
 	struct peer p;
 
 	MAKE_SHARED();
-	/* Only odd pages may be written: no two can be one mapping. */
+	/* Only odd pages are writable, so that no two mappings merge. */
 	ASSERT_EQ(0, map_anon(self->addr, MANY * PAGE, PROT_READ));
 	for (i = 1; i < MANY; i += 2)
 		ASSERT_EQ(0, do_mprotect(self->addr + i * PAGE, PAGE, RW));
@@ -199,7 +208,10 @@ TEST_F_TIMEOUT(mshare, many_mappings_in_pieces, 120)
 	ASSERT_EQ(0, peer_post(&p, &req));
 	for (round = 0; round < 20; round++) {
 		ASSERT_LT(0, list_region(self->name, round & 1 ? 65536 : 512));
-		/* Each that was there all the time, once, in order. */
+		/*
+		 * Each mapping that was there all the time appears once, in
+		 * order.
+		 */
 		for (line = text, end = 0, n = 0; *line; line = next) {
 			next = strchr(line, '\n') + 1;
 			i = sscanf(line, "%lx-%lx", &a, &b);
@@ -223,7 +235,7 @@ PEER_FN(pf_list)
 	return list_region((char *)a, 4096);
 }
 
-/* A process that may attach may read the listing, and no other. */
+/* A process that may attach may read the listing; other processes may not. */
 TEST_F(mshare, who_may_attach_may_list)
 {
 	struct peer p, q;
@@ -286,7 +298,7 @@ TEST_F(mshare, open_fails_whole)
 		if (maps >= 0)
 			close(maps);
 	}
-	/* The file and what it remembers. */
+	/* Open the file, and allocate its state. */
 	EXPECT_LE(3, n);
 	EXPECT_FALSE(hit);
 	close(fd);
@@ -294,8 +306,8 @@ TEST_F(mshare, open_fails_whole)
 }
 
 /*
- * The listing of a region that is gone is empty, whether it was begun before
- * or not; the file of the region that it keeps open brings nothing back.
+ * The listing of a region that is gone is empty, whether or not it was begun
+ * earlier. The region's file that it keeps open brings nothing back.
  */
 TEST_F(mshare, gone_region_lists_nothing)
 {
@@ -303,7 +315,7 @@ TEST_F(mshare, gone_region_lists_nothing)
 	struct peer p;
 
 	MAKE_SHARED();
-	/* More than one read's worth, and more than one piece. */
+	/* More than fits into one read, and more than one piece. */
 	for (i = 0; i < 200; i++)
 		ASSERT_EQ(0, map_anon(self->addr + 2 * i * PAGE, PAGE, RW));
 	fd = region_open(self->name, O_RDONLY);
@@ -312,7 +324,7 @@ TEST_F(mshare, gone_region_lists_nothing)
 	ASSERT_LE(0, begun);
 	ASSERT_EQ(64, neg(read(begun, text, 64)));
 
-	/* A sharer is left: there is all to be seen, and by a new listing. */
+	/* While a sharer is left, a new listing shows everything too. */
 	ASSERT_EQ(0, do_munmap(self->addr, self->len));
 	ASSERT_EQ(0, sys_mshare_unlink(self->name));
 	fresh = neg(ioctl(fd, MSHARE_IOC_MAPS));
@@ -323,7 +335,7 @@ TEST_F(mshare, gone_region_lists_nothing)
 	EXPECT_EQ(0, peer_stop(&p));
 	EXPECT_TRUE(WAIT_FOR(!lseek(fresh, 0, SEEK_SET) &&
 			     !read_all(fresh, 4096), 10000));
-	/* What had been made ready to be read is all that may still come. */
+	/* Only what had been prepared for reading may still come. */
 	ASSERT_LE(0, read_all(begun, 4096));
 	EXPECT_GT(200, lines(text));
 	EXPECT_EQ(0, lseek(begun, 0, SEEK_SET));

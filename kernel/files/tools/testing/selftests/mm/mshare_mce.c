@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: a machine check of somebody who loads from a window.  It is made up, and
- * only where MSHARE_MCE is set: on many a CPU the kernel ends with it.
+ * mshare: a machine check for a process that loads from a window.  It is
+ * simulated, and only if MSHARE_MCE is set: on many CPUs the kernel stops.
  */
 #include "mshare_hazard.h"
 
@@ -9,7 +9,9 @@
 
 #define MCELOG "/dev/mcelog"
 
-/* Words of the kernel's own header: an error in data that a process loaded. */
+/*
+ * Bits as in the kernel's own header: an error in data that a process loaded.
+ */
 #define MCG_STATUS_RECOVERABLE 7	/* RIPV, EIPV, MCIP */
 #define MCI_STATUS_LOADED 0xbd80000000000134
 #define MCI_MISC_PAGE 0x8c		/* a physical address, to 12 bits */
@@ -25,9 +27,9 @@ static ssize_t tell(int fd, const struct mce *m, const char *again)
 }
 
 /*
- * The caller is told of a machine check for frame a on CPU b, as if it had loaded
- * from there, and begins anew with the load from c, if that is not 0.  Return: the
- * signal that it gets.
+ * Report a machine check for frame a on CPU b to the caller, as if it had
+ * loaded from there. If c is not 0, repeat the load from c afterwards.  Return:
+ * the signal that the caller gets.
  */
 PEER_FN(pf_machine_check)
 {
@@ -53,9 +55,10 @@ PEER_FN(pf_machine_check)
 }
 
 /*
- * Who loads from a bad frame is told so, by the address in its window: the page is
- * taken away, and the load begins anew.  If the frame is known to be bad there is
- * nothing to take away: the signal is sent by who finds that.
+ * A process that loads from a bad frame gets a signal with the address in its
+ * window: the page is taken away, and the load is repeated.  If the frame is
+ * already known to be bad, nothing is taken away, and the signal is sent at
+ * once.
  */
 TEST_F_TIMEOUT(mshare, machine_check_in_a_sharer, 60)
 {
@@ -97,7 +100,7 @@ TEST_F_TIMEOUT(mshare, machine_check_in_a_sharer, 60)
 	EXPECT_EQ(SIGBUS, peer_call(&other, pf_machine_check, frame, cpu[1],
 				    0L));
 	EXPECT_EQ((void *)(at + PAGE), other.fault.addr);
-	/* Whoever looks at it, and at nothing else. */
+	/* A process that looks at this page and at nothing else. */
 	EXPECT_EQ(SIGBUS, probe_byte(at + PAGE));
 	EXPECT_EQ(BUS_MCEERR_AR, last_fault.code);
 	EXPECT_EQ(SIGBUS, probe_byte(v.own + PAGE));
@@ -105,7 +108,7 @@ TEST_F_TIMEOUT(mshare, machine_check_in_a_sharer, 60)
 	EXPECT_EQ(3, peer_see(&p, at + 2 * PAGE));
 	EXPECT_EQ(3, peer_see(&other, at + 2 * PAGE));
 	EXPECT_EQ(0, debug_check());
-	/* The frame stays bad: the kernel has it mapped nowhere any more. */
+	/* The frame stays bad: the kernel maps it nowhere any more. */
 	munmap(v.own, 4 * PAGE);
 	close(v.fd);
 	EXPECT_EQ(0, peer_stop(&other));

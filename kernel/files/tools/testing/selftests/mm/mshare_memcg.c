@@ -65,7 +65,7 @@ static bool cg_make(const char *name)
 	return !access(path, R_OK);
 }
 
-/* False where there is no memory controller to test with. */
+/* False if there is no memory controller to test with. */
 static bool cg_have(void)
 {
 	spew(CGROUP "/cgroup.subtree_control", "+memory");
@@ -93,7 +93,7 @@ PEER_FN(pf_touch)
 	return 0;
 }
 
-/* A page is charged to the group that touches it first, as in tmpfs. */
+/* A page is charged to the group that first touches it, as in tmpfs. */
 TEST_F_TIMEOUT(mshare, charged_to_first_toucher, 90)
 {
 	const long len = 16 * MEG, kb = len / 1024;
@@ -139,7 +139,7 @@ TEST_F_TIMEOUT(mshare, charged_to_first_toucher, 90)
 	EXPECT_TRUE(cg_remove("a") && cg_remove("b") && cg_remove("c"));
 }
 
-/* A group at its limit meets its own OOM killer, and others do not. */
+/* A group at its limit gets its own OOM kill, and other groups do not. */
 TEST_F_TIMEOUT(mshare, limit_hit_normal_oom, 120)
 {
 	long a = (long)self->addr, start;
@@ -168,9 +168,9 @@ TEST_F_TIMEOUT(mshare, limit_hit_normal_oom, 120)
 	EXPECT_GT(30000, now_ms() - start);
 
 	/*
-	 * Its pages are the region's and stay charged. The other one in that
-	 * group may look at them, and is the next to go when it wants more:
-	 * killed, and not for ever in a fault.
+	 * The pages belong to the region and stay charged. The other process in
+	 * that group may read them. It is killed next when it needs more, and
+	 * does not fault for ever.
 	 */
 	start = now_ms();
 	if (cg_event("b", "oom_kill") == 1) {
@@ -216,7 +216,7 @@ TEST_F_TIMEOUT(mshare, limit_hit_in_a_system_call, 60)
 	EXPECT_TRUE(cg_remove("b"));
 }
 
-/* The charged group is removed; its pages stay in use until they are freed. */
+/* The charged group is removed; its pages stay in use until freed. */
 TEST_F_TIMEOUT(mshare, toucher_cgroup_removed, 90)
 {
 	const long len = 8 * MEG;
@@ -242,7 +242,7 @@ TEST_F_TIMEOUT(mshare, toucher_cgroup_removed, 90)
 		for (i = 0; i < len; i += 8 * PAGE)
 			ASSERT_EQ(i + 1, peer_see(&q, self->addr + round * len +
 						  i));
-		/* Freed and touched anew, split, pushed about. */
+		/* Pages freed and touched again, split, migrated. */
 		ASSERT_EQ(0, do_madvise((void *)(a + round * len), len / 2,
 					MADV_DONTNEED));
 		ASSERT_EQ(0, peer_call(&q, pf_touch, a + round * len, len));
@@ -264,7 +264,7 @@ static long cg_stat(const char *name, const char *key)
 	return figure(path, key);
 }
 
-/* Statistics of the group whose task faults. */
+/* Statistics of the group of the task that faults. */
 TEST_F_TIMEOUT(mshare, faults_counted_for_toucher, 60)
 {
 	const long pages = 1024;
@@ -276,7 +276,7 @@ TEST_F_TIMEOUT(mshare, faults_counted_for_toucher, 60)
 	ASSERT_TRUE(cg_make("b"));
 	MAKE_SHARED();
 	ASSERT_EQ(0, map_anon(self->addr, pages * PAGE, RW));
-	/* A fault for each page, whatever the machine's setting is. */
+	/* One fault for each page, whatever the machine's settings are. */
 	if (have_thp())
 		ASSERT_EQ(0, do_madvise(self->addr, pages * PAGE,
 					MADV_NOHUGEPAGE));
@@ -351,7 +351,7 @@ static long pages_in(char *at, long pages)
 	return n;
 }
 
-/* For ever, until killed. */
+/* Until killed. */
 PEER_FN(pf_keep_warm)
 {
 	PEER_UNUSED();
@@ -362,8 +362,8 @@ PEER_FN(pf_keep_warm)
 }
 
 /*
- * A group is short of memory; the pages that some sharer, and be it one of
- * another group, uses all the time are the last to go.
+ * A group is short of memory. Pages that a sharer uses all the time are
+ * reclaimed last, even if it belongs to another group.
  */
 TEST_F_TIMEOUT(mshare, reclaim_spares_what_is_used, 120)
 {
@@ -387,7 +387,7 @@ TEST_F_TIMEOUT(mshare, reclaim_spares_what_is_used, 120)
 	ASSERT_EQ(0, peer_call(&p, pf_touch, (long)self->addr, 2 * half));
 	ASSERT_EQ(0, peer_post(&q, PEER_REQ(pf_keep_warm, (long)hot, half)));
 
-	/* In small portions, so that use can be seen in between. */
+	/* In small portions, so that the kernel can notice use in between. */
 	for (i = 0; i < 24; i++) {
 		nap_ms(scaled(20, 100));
 		cg_write("b", "memory.reclaim", "256K");
@@ -396,7 +396,7 @@ TEST_F_TIMEOUT(mshare, reclaim_spares_what_is_used, 120)
 	in_cold = pages_in(cold, pages);
 	EXPECT_GT(2 * pages - 512, in_hot + in_cold);
 	EXPECT_GT(in_hot, in_cold + pages / 4)
-		TH_LOG("of %ld pages each, %ld used and %ld unused are left",
+		TH_LOG("of %ld pages each, %ld used and %ld unused ones are left",
 		       pages, in_hot, in_cold);
 	EXPECT_EQ(SIGKILL, peer_kill(&q));
 	EXPECT_EQ(0, peer_stop(&p));

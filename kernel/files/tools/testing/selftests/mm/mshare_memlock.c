@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * mshare: locked memory of a region counts against RLIMIT_MEMLOCK of the user
- * who has locked it, wherever it lies and until it is given back.
+ * that locked it, in any region, until it is unlocked or freed.
  */
 #include "mshare_helpers.h"
 
-/* Users that nothing else in the guest runs as. */
+/* Users that run nothing else in the guest. */
 #define ALICE	61001
 #define BOB	61002
 
-/* In a peer: become a user who may lock so many bytes and enter regions. */
+/* In a peer: become a user with that limit, who may enter regions. */
 PEER_FN(pf_become)
 {
 	struct rlimit rl = { .rlim_cur = b, .rlim_max = b };
@@ -47,7 +47,9 @@ PEER_FN(pf_mremap)
 	return ret < 0 ? ret : 0;
 }
 
-/* Map, lock, and make a region of it, as RW sharer of mode 0666. */
+/*
+ * Map, lock, and create a region from it, of mode 0666, as read-write sharer.
+ */
 PEER_FN(pf_donate_locked)
 {
 	long err;
@@ -62,8 +64,8 @@ PEER_FN(pf_donate_locked)
 }
 
 /*
- * What the user that the peer is may still lock in the region, in pages, by
- * trying it at a place that is mapped for the purpose.
+ * How many pages the peer's user may still lock in the region. Found by locking
+ * memory that is mapped for this purpose.
  */
 static long left(struct peer *p, char *scratch, int max)
 {
@@ -79,7 +81,7 @@ static long left(struct peer *p, char *scratch, int max)
 	return n;
 }
 
-/* The root directory lets everybody make regions, for one test. */
+/* The root directory lets every user create regions, for one test. */
 static long open_root(void)
 {
 	return neg(chmod(MSHARE_DIR, 01777));
@@ -91,9 +93,9 @@ static void close_root(void)
 }
 
 /*
- * A region of everybody's, with a scratch mapping, and two of its users. What
- * they had locked in the test before is given back when that region is freed,
- * by a worker of the kernel.
+ * A region open to all users, with a scratch mapping, and two of its users.
+ * Memory that they had locked in the test before is given back when a worker of
+ * the kernel frees that region.
  */
 #define SCRATCH	(self->addr + 64 * MEG)
 #define MAX	64
@@ -128,7 +130,7 @@ TEST_F(mshare, mlock_counts_until_unlock)
 	EXPECT_EQ(16, left(&alice, SCRATCH, MAX));
 	EXPECT_EQ(0, peer_call(&alice, pf_mlock, (long)self->addr, 10 * PAGE));
 	EXPECT_EQ(6, left(&alice, SCRATCH, MAX));
-	/* Another user has its own limit; locking twice counts once. */
+	/* Another user has a limit of its own; locking twice counts once. */
 	EXPECT_EQ(16, left(&bob, SCRATCH, MAX));
 	EXPECT_EQ(0, peer_call(&alice, pf_mlock, (long)self->addr, 12 * PAGE));
 	EXPECT_EQ(0, peer_call(&bob, pf_mlock, (long)self->addr, 12 * PAGE));
@@ -143,7 +145,7 @@ TEST_F(mshare, mlock_counts_until_unlock)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* The exit of the process that locked it uncharges nothing. */
+/* The exit of the process that locked it does not uncharge anything. */
 TEST_F(mshare, charge_outlives_the_process)
 {
 	struct peer alice, bob, again;
@@ -169,7 +171,7 @@ TEST_F(mshare, munmap_gives_back)
 	EXPECT_EQ(0, peer_call(&alice, pf_munmap, (long)self->addr + PAGE,
 			       3 * PAGE));
 	EXPECT_EQ(3, left(&alice, SCRATCH, MAX));
-	/* A mapping that replaces it, and one by another user. */
+	/* A mapping that replaces a locked one, also by another user. */
 	EXPECT_EQ(0, map_anon(self->addr + 4 * PAGE, 2 * PAGE, RW));
 	EXPECT_EQ(5, left(&alice, SCRATCH, MAX));
 	EXPECT_EQ(0, do_munmap(self->addr, MEG));
@@ -188,7 +190,7 @@ TEST_F(mshare, mmap_locked_counts)
 	EXPECT_EQ(0, peer_call(&alice, pf_mmap_locked, (long)self->addr,
 			       8 * PAGE));
 	EXPECT_EQ(8, left(&alice, SCRATCH, MAX));
-	/* Over itself: it has to fit beside what it replaces. */
+	/* Over itself: both the old and the new mapping must fit. */
 	EXPECT_EQ(0, peer_call(&alice, pf_mmap_locked, (long)self->addr,
 			       8 * PAGE));
 	EXPECT_EQ(8, left(&alice, SCRATCH, MAX));
@@ -205,13 +207,13 @@ TEST_F(mshare, mremap_counts)
 	MAKE_USERS(16 * PAGE);
 	EXPECT_EQ(0, peer_call(&alice, pf_mmap_locked, (long)at, 4 * PAGE));
 	EXPECT_EQ(12, left(&alice, SCRATCH, MAX));
-	/* In place, too much and not. */
+	/* Grow in place, over the limit and within it. */
 	EXPECT_EQ(-EAGAIN, peer_call(&alice, pf_mremap, (long)at, 4 * PAGE,
 				     17 * PAGE, 0, 0));
 	EXPECT_EQ(0, peer_call(&alice, pf_mremap, (long)at, 4 * PAGE,
 			       6 * PAGE, 0, 0));
 	EXPECT_EQ(10, left(&alice, SCRATCH, MAX));
-	/* Moved, as it is and larger. */
+	/* Move it, with the same length and longer. */
 	EXPECT_EQ(0, peer_call(&alice, pf_mremap, (long)at, 6 * PAGE, 6 * PAGE,
 			       MREMAP_MAYMOVE | MREMAP_FIXED, (long)to));
 	EXPECT_EQ(10, left(&alice, SCRATCH, MAX));
@@ -222,7 +224,7 @@ TEST_F(mshare, mremap_counts)
 	EXPECT_EQ(-EAGAIN, peer_call(&alice, pf_mremap, (long)at, 9 * PAGE,
 				     17 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
 				     (long)to));
-	/* Left where it was, without the lock, and shorter. */
+	/* Leave it in place without the lock, and shorten it. */
 	EXPECT_EQ(0, peer_call(&alice, pf_mremap, (long)at, 9 * PAGE, 9 * PAGE,
 			       MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
 			       (long)to));
@@ -233,7 +235,10 @@ TEST_F(mshare, mremap_counts)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* What was locked before it became a region counts on, and is given back once. */
+/*
+ * What was locked before it became a region still counts, and is given back
+ * once.
+ */
 TEST_F(mshare, donated_locked_memory_counts)
 {
 	struct peer alice, bob;
@@ -247,7 +252,7 @@ TEST_F(mshare, donated_locked_memory_counts)
 	EXPECT_EQ(0, debug_check());
 	EXPECT_EQ(0, peer_munmap(&alice, at, self->len));
 	EXPECT_EQ(4, left(&alice, SCRATCH, MAX));
-	/* Its own limit is free again, but the next does not fit. */
+	/* The first limit is free again, but the next lock does not fit. */
 	EXPECT_EQ(-ENOMEM, peer_call(&alice, pf_donate_locked,
 				     (long)"kst-memlock.3", (long)at,
 				     (long)self->len, 12 * PAGE));
@@ -257,7 +262,7 @@ TEST_F(mshare, donated_locked_memory_counts)
 	close_root();
 }
 
-/* A failed creation gives back what it had counted. */
+/* A failed creation gives back what it had charged. */
 TEST_F(mshare, all_regions_count_together)
 {
 	struct peer alice, bob;
@@ -281,7 +286,7 @@ TEST_F(mshare, all_regions_count_together)
 	EXPECT_TRUE(WAIT_FOR(left(&alice, SCRATCH, MAX) == 8, 10000));
 }
 
-/* Whichever user unlocks, the sum is right, and no user is charged too much. */
+/* Whichever user unlocks, the sum is right, and no user is overcharged. */
 TEST_F(mshare, second_user_unlocks)
 {
 	struct peer alice, bob;
@@ -290,7 +295,7 @@ TEST_F(mshare, second_user_unlocks)
 	EXPECT_EQ(0, peer_call(&alice, pf_mlock, (long)self->addr, 10 * PAGE));
 	EXPECT_EQ(0, peer_call(&bob, pf_mlock, (long)self->addr + 10 * PAGE,
 			       4 * PAGE));
-	/* Bob's own come first. */
+	/* Memory that Bob locked himself comes first. */
 	EXPECT_EQ(0, peer_call(&bob, pf_munlock, (long)self->addr, 3 * PAGE));
 	EXPECT_EQ(15, left(&bob, SCRATCH, MAX));
 	EXPECT_EQ(6, left(&alice, SCRATCH, MAX));
@@ -303,7 +308,7 @@ TEST_F(mshare, second_user_unlocks)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* CAP_IPC_LOCK lifts the limit, and what it locks counts all the same. */
+/* CAP_IPC_LOCK lifts the limit, but its locks are counted all the same. */
 TEST_F(mshare, cap_ipc_lock)
 {
 	struct rlimit was, rl = { .rlim_cur = PAGE };
@@ -319,7 +324,7 @@ TEST_F(mshare, cap_ipc_lock)
 	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &was));
 }
 
-/* mlockall() passes over windows, and does not count them. */
+/* mlockall() skips windows, and does not count them. */
 TEST_F(mshare, mlockall_passes_over_windows)
 {
 	struct peer alice, bob;
@@ -331,7 +336,7 @@ TEST_F(mshare, mlockall_passes_over_windows)
 	EXPECT_EQ(0, neg(munlockall()));
 	EXPECT_LE(kb - 64, vmstat_count("nr_mlock"));
 	EXPECT_GE(kb + 64, vmstat_count("nr_mlock"));
-	/* What would not go if it were locked. */
+	/* This would not go if it were locked. */
 	EXPECT_EQ(0, neg(mlockall(MCL_CURRENT)));
 	EXPECT_EQ(0, do_madvise(self->addr, PAGE, MADV_DONTNEED));
 	EXPECT_EQ(0, neg(munlockall()));

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a region ought to hold: a model of mappings, protections and contents,
- * page by page, for mshare_fuzz.  Nothing in here makes a system call.
+ * What a region should hold: a model of mappings, protections and contents,
+ * page by page, for mshare_fuzz.  Nothing in this file makes a system call.
  *
- * The pages modelled, the arena, lie in three places of the region: at its
+ * The modelled pages, the arena, lie in three places of the region: at its
  * start, on both sides of a border between two of its PMD tables, and at its
  * end.
  */
@@ -16,10 +16,10 @@
 #define OBJ_PAGES	HUGE
 #define ARENA_PAGES	(6 * HUGE)
 #define NR_SEGS		3
-#define NR_FILES	4		/* objects with a descriptor come first */
+#define NR_FILES	4		/* objects with a descriptor first */
 #define NR_OBJS		40
 #define NR_WORKERS	4
-#define SEQ_PAGES	16		/* pages for which one count is kept */
+#define SEQ_PAGES	16		/* pages that share one count */
 
 enum kind {
 	K_NONE,
@@ -33,7 +33,7 @@ struct mpage {
 	__u8 prot;
 	__u8 locked;		/* 1: VM_LOCKED, 2: and VM_LOCKONFAULT */
 	__u8 own;		/* a private page of its own: base is valid */
-	__u8 zero_ok;		/* MADV_FREE: may have become zero */
+	__u8 zero_ok;		/* MADV_FREE: may be zero */
 	__u8 obj;
 	__u16 off;
 	__u64 base;
@@ -47,11 +47,11 @@ struct mobj {
 
 struct model {
 	__u64 version;		/* of the last write */
-	int worker;		/* whose pages these are */
-	int workers;		/* of how many; 1: all pages are */
+	int worker;		/* the worker that owns these pages */
+	int workers;		/* number of workers; 1: it owns all pages */
 	struct mpage page[ARENA_PAGES];
 	struct mobj obj[NR_OBJS];
-	/* odd while something is done to the pages of that part */
+	/* odd while the pages of that part are being changed */
 	__u32 seq[ARENA_PAGES / SEQ_PAGES];
 	bool marked[ARENA_PAGES / SEQ_PAGES];
 };
@@ -96,8 +96,8 @@ static inline void fill_page(void *page, __u64 base)
 }
 
 /*
- * The first word that is not as it should be, or -1.  Half of the words that
- * are looked at depend on step, all are at every 16th.
+ * The first wrong word, or -1.  Half of the words that are checked depend on
+ * step, all of them are checked at every 16th.
  */
 static inline int bad_word(const void *page, __u64 base, bool zero_ok,
 			   unsigned long step, __u64 *got)
@@ -150,7 +150,7 @@ static inline unsigned long fuzz_len(unsigned long granule)
 	return granule < 3 * GIB ? 3 * GIB : granule;
 }
 
-/* Where in the region, in bytes. */
+/* The offset in the region, in bytes. */
 static inline unsigned long page_offset(int page, unsigned long len)
 {
 	switch (seg_of(page)) {
@@ -164,9 +164,9 @@ static inline unsigned long page_offset(int page, unsigned long len)
 }
 
 /*
- * With several workers, pages change hands from one to the next: every huge
- * page in the middle of the arena, every 16th page elsewhere, so that they
- * have tables and even mappings in common.
+ * With several workers, adjacent pages have different owners: every huge page
+ * in the middle of the arena, every 16th page elsewhere. So the workers share
+ * tables and even mappings.
  */
 static inline int part_pages(const struct model *m, int page)
 {
@@ -183,7 +183,7 @@ static inline int owner_of(int workers, int page)
 				   page / SEQ_PAGES % workers;
 }
 
-/* One past the last page that follows page without a gap and is ours. */
+/* One past the last page of ours that follows page without a gap. */
 static inline int part_end(const struct model *m, int page)
 {
 	int part = part_pages(m, page), start = segs[seg_of(page)].start;
@@ -195,7 +195,7 @@ static inline int part_end(const struct model *m, int page)
 
 /* ----------------------------------------------------------- sequence locks */
 
-/* Readers of these pages cannot know what they will find, for a while. */
+/* For a while, readers of these pages cannot know what they will find. */
 static inline void seq_begin(struct model *m, int page, int n)
 {
 	int k;
@@ -311,7 +311,7 @@ static inline void map_pages(struct model *m, int page, int n,
 	}
 }
 
-/* Everything is gone except objects with a descriptor. */
+/* Everything is gone except for objects with a descriptor. */
 static inline void unmap_all(struct model *m)
 {
 	unmap_pages(m, 0, ARENA_PAGES);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: memory policies and pages of a region on a machine with two nodes.
- * "numa=fake=2" on the kernel's command line makes them of one.
+ * mshare: memory policies and page placement in a region on a machine with two
+ * nodes. "numa=fake=2" on the kernel's command line splits one node in two.
  */
 #include "mshare_helpers.h"
 
@@ -39,7 +39,9 @@ PEER_FN(pf_mbind)
 	return do_mbind((void *)a, b, c, d, e);
 }
 
-/* Where faults of the caller go if nothing else is said; negative: anywhere. */
+/*
+ * The node for the caller's faults if no policy says otherwise; negative: any.
+ */
 PEER_FN(pf_task_policy)
 {
 	unsigned long mask = 1UL << (a < 0 ? 0 : a);
@@ -89,7 +91,7 @@ PEER_FN(pf_move)
 	return ret ? ret : status;
 }
 
-/* How many of the pages of a range are where they should not be. */
+/* The number of pages of a range that are on the wrong node. */
 static long not_in(int node, char *addr, long len)
 {
 	long off, wrong = 0;
@@ -123,7 +125,10 @@ TEST_F(mshare, mbind_then_touch_by_other)
 		ASSERT_EQ(0, map_anon((void *)a, len, RW));
 		ASSERT_EQ(0, do_mbind((void *)a, len, MPOL_BIND, 1UL << node,
 				      0));
-		/* The toucher's own policy differs and does not apply. */
+		/*
+		 * The own policy of the process that touches a page differs,
+		 * and does not apply.
+		 */
 		ASSERT_EQ(0, peer_call(&p, pf_task_policy, !node));
 		ASSERT_EQ(0, peer_call(&p, pf_touch, a, len));
 		EXPECT_EQ(0, not_in(node, (char *)a, len));
@@ -142,14 +147,14 @@ TEST_F(mshare, mbind_move_existing)
 		SKIP(return, "needs two nodes");
 	MAKE_SHARED();
 	ASSERT_EQ(0, map_anon(self->addr, len, RW));
-	/* A huge page moves as a whole, borders or not. */
+	/* A huge page moves as a whole, whether or not it crosses a border. */
 	do_madvise(self->addr, len, MADV_NOHUGEPAGE);
 	ASSERT_EQ(0, pf_task_policy(0, 0, 0, 0, 0, 0));
 	ASSERT_EQ(0, pf_touch((long)self->addr, len, 0, 0, 0, 0));
 	ASSERT_EQ(0, pf_task_policy(-1, 0, 0, 0, 0, 0));
 	EXPECT_EQ(0, not_in(0, self->addr, len));
 
-	/* A part of it, with borders in the middle of a piece. */
+	/* A part of the region, with borders in the middle of a piece. */
 	ASSERT_EQ(0, peer_call(&p, pf_mbind, (long)self->addr + MEG, 3 * MEG,
 			       MPOL_BIND, 2, MPOL_MF_MOVE | MPOL_MF_STRICT));
 	EXPECT_EQ(0, not_in(0, self->addr, MEG));
@@ -196,7 +201,7 @@ TEST_F(mshare, interleave_by_address)
 	MAKE_SHARED();
 	ASSERT_EQ(0, map_shmem(self->addr, len, RW));
 	ASSERT_EQ(0, do_mbind(self->addr, len, MPOL_INTERLEAVE, 3, 0));
-	/* Each half touched by another. */
+	/* Each half is touched by another sharer. */
 	ASSERT_EQ(0, pf_touch((long)self->addr, len / 2, 0, 0, 0, 0));
 	ASSERT_EQ(0, peer_call(&p, pf_touch, (long)self->addr + len / 2,
 			       len / 2));
@@ -247,7 +252,7 @@ TEST_F(mshare, home_node)
 	if (!two_nodes())
 		SKIP(return, "needs two nodes");
 	MAKE_SHARED();
-	/* What the caller has itself must not be what is changed. */
+	/* The caller's own memory must not be changed. */
 	ASSERT_EQ(0, map_anon((char *)before - MEG, MEG, RW));
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 	ASSERT_EQ(0, do_mbind((char *)before - MEG, MEG, MPOL_BIND, 3, 0));
@@ -256,7 +261,7 @@ TEST_F(mshare, home_node)
 				 1UL, 0UL)));
 	ASSERT_EQ(0, peer_call(&p, pf_touch, (long)self->addr, MEG));
 	EXPECT_EQ(0, not_in(1, self->addr, MEG));
-	/* Without a policy that could have one. */
+	/* Without a policy that could have a home node. */
 	ASSERT_EQ(0, do_mbind(self->addr, MEG, MPOL_INTERLEAVE, 3, 0));
 	EXPECT_EQ(-EOPNOTSUPP, neg(syscall(__NR_set_mempolicy_home_node,
 					   self->addr, MEG, 0UL, 0UL)));
@@ -291,7 +296,7 @@ TEST_F(mshare, move_pages_query_and_move)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* A read-only sharer may ask where pages are, but not move them. */
+/* A read-only sharer may query where pages are, but not move them. */
 TEST_F(mshare, ro_cannot_move_eacces)
 {
 	long a = (long)self->addr;
@@ -329,7 +334,7 @@ static char *numa_line(char *addr)
 	return line;
 }
 
-/* The number behind a word such as "N1=" of it, or 0. */
+/* The number after a word such as "N1=" in the line, or 0. */
 static long numa_figure(char *addr, const char *word)
 {
 	char *p = strstr(numa_line(addr), word);
@@ -372,7 +377,9 @@ TEST_F(mshare, border_einval)
 				       self->addr - MEG, 2 * MEG, 0UL, 0UL)));
 }
 
-/* The policy of a shared object is the object's, wherever it is mapped. */
+/*
+ * The policy of a shared object belongs to the object, wherever it is mapped.
+ */
 TEST_F(mshare, shared_policy_seen_outside)
 {
 	int fd = memfd_create("policy", MFD_CLOEXEC), mode = -1;
@@ -405,7 +412,7 @@ PEER_FN(pf_touch_for)
 	return wrong;
 }
 
-/* Back and forth under sharers that write: what they write is there. */
+/* Move pages back and forth while sharers write: no store is lost. */
 TEST_F_TIMEOUT(mshare, mbind_under_faulting_sharers, 120)
 {
 	const long len = 6 * MEG, ms = scaled(3000, 6000);
@@ -426,7 +433,7 @@ TEST_F_TIMEOUT(mshare, mbind_under_faulting_sharers, 120)
 				      1UL << (rounds & 1), MPOL_MF_MOVE));
 	EXPECT_EQ(0, peer_wait(&p));
 	EXPECT_EQ(0, wrong_data(self->addr, len));
-	/* The last word stands, for all pages that could be moved. */
+	/* The last policy applies to all pages that could be moved. */
 	ASSERT_EQ(0, do_mbind(self->addr, len, MPOL_BIND, 2, MPOL_MF_MOVE |
 			      MPOL_MF_STRICT));
 	EXPECT_EQ(0, not_in(1, self->addr, len));

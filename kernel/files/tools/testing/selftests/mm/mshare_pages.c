@@ -14,7 +14,7 @@
 
 #define CORRUPT "/sys/kernel/debug/hwpoison/corrupt-pfn"
 
-/* Bytes of the window to a pipe: the kernel's own look at a page. */
+/* Write bytes of the window to a pipe: the kernel reads the page itself. */
 PEER_FN(pf_write_from)
 {
 	int fd[2];
@@ -29,7 +29,7 @@ PEER_FN(pf_write_from)
 	return ret;
 }
 
-/* The signal that a child of the peer's gets for a load; 0 if none. */
+/* The signal that a child of the peer gets for a load; 0 if none. */
 PEER_FN(pf_load_in_child)
 {
 	int status;
@@ -54,7 +54,7 @@ static bool told_bad(struct peer *p, char *at)
 	       p->fault.addr == at;
 }
 
-/* A bad page is bad for all sharers, but its neighbours are not. */
+/* A bad page is bad for all sharers, but the pages next to it are not. */
 TEST_F_TIMEOUT(mshare, memory_failure, 60)
 {
 	char *at = self->addr;
@@ -67,7 +67,7 @@ TEST_F_TIMEOUT(mshare, memory_failure, 60)
 	ASSERT_EQ(0, map_anon(at, 16 * PAGE, RW));
 	for (i = 0; i < 16; i++)
 		ASSERT_EQ(0, probe_store(at + i * PAGE, i + 1));
-	/* Soon to go bad: the content moves. */
+	/* About to go bad: the content moves. */
 	ret = do_madvise(at, PAGE, MADV_SOFT_OFFLINE);
 	if (ret == -EINVAL || ret == -EPERM) {
 		EXPECT_EQ(0, peer_stop(&p));
@@ -85,7 +85,7 @@ TEST_F_TIMEOUT(mshare, memory_failure, 60)
 	EXPECT_TRUE(told_bad(&ro, at + PAGE));
 	EXPECT_EQ(SIGBUS, peer_store(&p, at + PAGE, 1));
 	EXPECT_EQ(BUS_MCEERR_AR, p.fault.code);
-	/* The reader may not write, whether the page is good or bad. */
+	/* A reader may not write, whether the page is good or bad. */
 	EXPECT_EQ(SIGSEGV, peer_store(&ro, at + PAGE, 1));
 	EXPECT_EQ(-EFAULT, peer_call(&p, pf_write_from, (long)at + PAGE, 64));
 	EXPECT_EQ(-EFAULT, peer_call(&ro, pf_write_from, (long)at + PAGE, 64));
@@ -96,7 +96,7 @@ TEST_F_TIMEOUT(mshare, memory_failure, 60)
 	EXPECT_EQ(3, region_figure(self->name, "mshare-sharers"));
 	for (i = 2; i < 16; i++)
 		EXPECT_EQ(i + 1, peer_see(&p, at + i * PAGE));
-	/* The place is good again with another page in it. */
+	/* The address can be used again, with another page. */
 	ASSERT_EQ(0, map_anon(at + PAGE, PAGE, RW));
 	EXPECT_EQ(0, peer_store(&p, at + PAGE, 77));
 	EXPECT_EQ(77, load(at + PAGE));
@@ -106,8 +106,9 @@ TEST_F_TIMEOUT(mshare, memory_failure, 60)
 }
 
 /*
- * The frame fails and not somebody's address: of a file of memory that the
- * region maps, and a stranger as well.  Nobody is killed who does not look.
+ * The frame of a file in memory fails, without an access. The region maps the
+ * file, and an unrelated process does, too. A process that does not access the
+ * page is not killed.
  */
 TEST_F_TIMEOUT(mshare, memory_failure_by_frame, 60)
 {
@@ -143,7 +144,7 @@ TEST_F_TIMEOUT(mshare, memory_failure_by_frame, 60)
 		EXPECT_EQ(i + 1, peer_see(&p, at + i * PAGE));
 		EXPECT_EQ(i + 1, peer_see(&ro, at + i * PAGE));
 	}
-	/* In its place, a page that is good. */
+	/* A good page in its place. */
 	ASSERT_EQ(0, neg(fallocate(v.fd, 3 /* PUNCH_HOLE, KEEP_SIZE */,
 				   3 * PAGE, PAGE)));
 	ASSERT_EQ(0, do_madvise(at + 3 * PAGE, PAGE, MADV_DONTNEED));
@@ -190,8 +191,9 @@ TEST_F_TIMEOUT(mshare, memory_failure_in_huge_page, 60)
 }
 
 /*
- * Most of what is free, taken in large pieces: what is made meanwhile lies below
- * it, and is moved up by compaction when it is gone.  NULL on a large machine.
+ * Take most of the free memory, in large pieces. What is allocated meanwhile
+ * lies below it, and compaction moves it up after this memory is freed.  NULL
+ * on a large machine.
  */
 static char *take_ballast(size_t *len)
 {
@@ -212,7 +214,7 @@ static char *take_ballast(size_t *len)
 	return p;
 }
 
-/* Of the first half of the pages, how many are in other frames than before. */
+/* Of the first half of the pages, how many have changed their frames. */
 static long count_moved(const struct two_views *v, const long *frame)
 {
 	long moved = 0, i;
@@ -222,14 +224,14 @@ static long count_moved(const struct two_views *v, const long *frame)
 	return moved;
 }
 
-/* So many moves are enough, and so many compactions without them are. */
+/* That many moves are enough; that many compactions without moves are, too. */
 #define MOVES		(WORK_PAGES / 32)
 #define COMPACTIONS	12
 
 /*
- * Compaction in a loop while a writer and a reader work: how many of the pages
- * that can be told by their frames were moved, or a negative errno.  What is
- * wrong with pages in the end is added to *bad.
+ * Compact in a loop while a writer and a reader work. Return: how many of the
+ * pages whose frames are known were moved, or a negative errno.  Wrong pages
+ * found at the end are added to *bad.
  */
 static long compact_under_work(const char *name, char *at, size_t window,
 			       long *bad)
@@ -244,7 +246,7 @@ static long compact_under_work(const char *name, char *at, size_t window,
 	if (!w)
 		return -ENOMEM;
 	ballast = take_ballast(&len);
-	/* The upper half is of no file. */
+	/* The upper half is not backed by a file. */
 	ret = two_views(&v, at, WORK_PAGES / 2 * PAGE) ?:
 	      map_anon(at + WORK_PAGES / 2 * PAGE, WORK_PAGES / 2 * PAGE, RW) ?:
 	      do_madvise(at, WORK_PAGES * PAGE, MADV_NOHUGEPAGE);
@@ -282,9 +284,12 @@ TEST_F_TIMEOUT(mshare, compaction_under_sharers, 400)
 	if (access("/proc/sys/vm/compact_memory", W_OK))
 		SKIP(return, "no compaction");
 	MAKE_REGION();
-	/* Where the pages come to lie is not ours to say: try until it does. */
+	/*
+	 * The test cannot choose where pages are allocated, so try until it
+	 * works.
+	 */
 	for (try = 0; try < 8 && moved < MOVES; try++) {
-		/* A machine that is slow today has to move some at least. */
+		/* A slow machine must move at least some. */
 		if (moved && now_ms() - since > 60000)
 			break;
 		ret = compact_under_work(self->name, self->addr, self->len,
@@ -293,15 +298,15 @@ TEST_F_TIMEOUT(mshare, compaction_under_sharers, 400)
 		ASSERT_EQ(0, bad);
 		moved += ret;
 	}
-	TH_LOG("%ld pages moved in %d times, %ld of them certainly the region's",
+	TH_LOG("%ld pages moved in %d compactions, %ld of them certainly the region's",
 	       vmstat_count("pgmigrate_success") - all, try, moved);
-	/* Or nothing was put to the test; a large machine need not compact. */
+	/* Otherwise nothing was tested; a large machine need not compact. */
 	if (meminfo_kb("MemTotal") < 4096 * 1024)
 		EXPECT_LT(0, moved);
 	EXPECT_EQ(0, debug_check());
 }
 
-/* Pages move, one after the other, while they are written to and read. */
+/* Pages move, one after the other, while they are written and read. */
 TEST_F_TIMEOUT(mshare, migration_under_sharers, 120)
 {
 	struct two_views v = { -1, NULL };
@@ -339,7 +344,7 @@ TEST_F_TIMEOUT(mshare, migration_under_sharers, 120)
 
 #define IDLE_BITMAP "/sys/kernel/mm/page_idle/bitmap"
 
-/* Take a frame for idle: 0 or -errno. */
+/* Mark a frame as idle. Return: 0 or -errno. */
 static long mark_idle(int bitmap, long frame)
 {
 	__u64 bits = 1ULL << frame % 64;
@@ -357,7 +362,10 @@ static bool is_idle(int bitmap, long frame)
 	       sizeof(bits) && bits >> frame % 64 & 1;
 }
 
-/* There is one accessed bit for all sharers: a page that any of them uses is. */
+/*
+ * There is one accessed bit for all sharers, so a page that any of them uses is
+ * not idle.
+ */
 TEST_F_TIMEOUT(mshare, idle_for_all_or_none, 60)
 {
 	int bitmap = open(IDLE_BITMAP, O_RDWR | O_CLOEXEC), i;
@@ -370,14 +378,14 @@ TEST_F_TIMEOUT(mshare, idle_for_all_or_none, 60)
 	MAKE_SHARED();
 	ASSERT_EQ(0, two_views(&v, self->addr, PAGE));
 	ASSERT_EQ(0, probe_store(v.own, 1));
-	/* Out of the CPUs' hands and onto a list, where it can be found. */
+	/* Move it from the CPUs' batches to a list, where it can be found. */
 	ASSERT_EQ(0, spew("/proc/sys/vm/compact_memory", "1"));
 	frame = frame_of(v.own);
 	ASSERT_NE(0, frame);
 	for (i = 0; i < 20; i++) {
 		ASSERT_EQ(1, peer_see(&p, self->addr));
 		ASSERT_EQ(0, mark_idle(bitmap, frame));
-		/* Or the CPU would know the page by heart, and mark nothing. */
+		/* Otherwise the CPU would use its TLB and set no bit. */
 		ASSERT_EQ(0, do_mprotect(self->addr, PAGE,
 					 i & 1 ? RW : PROT_READ));
 		EXPECT_TRUE(is_idle(bitmap, frame));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: what /proc shows of a window, and walkers that must not walk it.
+ * mshare: what /proc shows of a window, and page walkers that must not enter
+ * it.
  */
 #include "mshare_helpers.h"
 
@@ -8,7 +9,10 @@
 #include <sys/ioctl.h>
 #include <sys/klog.h>
 
-/* A whole /proc file read and thrown away; its length or a negative errno. */
+/*
+ * Read a whole /proc file and drop the content. Return: its length or a
+ * negative errno.
+ */
 static long drain(const char *path)
 {
 	static char buf[65536];
@@ -74,7 +78,7 @@ TEST_F(mshare, maps_one_line_with_path)
 	line = self_maps_line(self->addr);
 	ASSERT_NE(NULL, line);
 	EXPECT_NE(NULL, strstr(line, " r--s "));
-	/* The removal of the name is shown, as for any file. */
+	/* A removed name is shown as for any file. */
 	EXPECT_EQ(0, unlink(self->path));
 	line = self_maps_line(self->addr);
 	ASSERT_NE(NULL, line);
@@ -101,7 +105,7 @@ static char *smaps_of(const char *addr)
 	return at;
 }
 
-/* As linux/fs.h has it from 6.11 on. */
+/* As in linux/fs.h since 6.11. */
 struct procmap_query {
 	__u64 size;
 	__u64 query_flags;
@@ -122,7 +126,7 @@ struct procmap_query {
 
 #define PROCMAP_QUERY_CALL _IOWR('f', 17, struct procmap_query)
 
-/* How often the kernel's log says that it could not read a file. */
+/* How often the kernel's log says that a file could not be read. */
 static int unreadable_in_log(void)
 {
 	static char log[1024 * 1024];
@@ -173,14 +177,14 @@ TEST_F(mshare, smaps_vmflags_pt)
 	ASSERT_NE(NULL, text);
 	text = strstr(text, "VmFlags:");
 	ASSERT_NE(NULL, text);
-	/* "ms" has been VM_MAYSHARE's since long before. */
+	/* "ms" has always meant VM_MAYSHARE. */
 	EXPECT_NE(NULL, strstr(text, " pt"));
-	/* It goes with the window. */
+	/* The line goes with the window. */
 	ASSERT_EQ(0, sys_mshare_unlink(self->name));
 	EXPECT_EQ(NULL, smaps_of(self->addr));
 }
 
-/* pagemap has no frames to show for the window, and does not look for them. */
+/* pagemap shows no frames for the window, and does not look for them. */
 TEST_F(mshare, pagemap_shows_nothing)
 {
 	__u64 entry[4];
@@ -201,15 +205,15 @@ TEST_F(mshare, pagemap_shows_nothing)
 }
 
 /*
- * Everything that walks page tables by a process's own mm, against a peer
- * that makes and frees the tables all the time.
+ * Everything that walks page tables of a process's own mm, while a peer makes
+ * and frees the tables all the time.
  */
 TEST_F_TIMEOUT(mshare, maps_smaps_pagemap_clear_refs_race, 120)
 {
 	static const char * const file[] = {
 		"/proc/self/maps", "/proc/self/smaps", "/proc/self/smaps_rollup",
 		"/proc/self/numa_maps", "/proc/self/status", "/proc/self/statm",
-		/* Where the kernel can dump tables, it walks ours. */
+		/* If the kernel can dump page tables, it walks ours. */
 		"/sys/kernel/debug/page_tables/current_user",
 	};
 	long rounds, ret;
@@ -251,14 +255,14 @@ TEST_F_TIMEOUT(mshare, maps_smaps_pagemap_clear_refs_race, 120)
 	}
 	kill(mapper, SIGKILL);
 	EXPECT_EQ(mapper, waitpid(mapper, &status, 0));
-	/* The walkers did not write-protect what is not theirs. */
+	/* The walkers did not write-protect the region's pages. */
 	EXPECT_EQ(17, load(self->addr + 64 * MEG));
 	EXPECT_EQ(0, probe_store(self->addr + 64 * MEG, 18));
 	EXPECT_EQ(0, debug_check());
 	close(fd);
 }
 
-/* Neither by its bits of age nor by write-protection is a page any other. */
+/* Neither accessed bits nor write-protection change for pages of a region. */
 TEST_F(mshare, clear_refs_changes_nothing)
 {
 	struct rusage before, after;
@@ -338,7 +342,7 @@ static off_t core_size(void)
 	return stat("/tmp/mshare-core", &st) ? -1 : st.st_size;
 }
 
-/* A core dump leaves the window out: it is no half terabyte. */
+/* A core dump leaves the window out, and does not grow by its size. */
 TEST_F_TIMEOUT(mshare, core_dump_without_window, 60)
 {
 	struct rlimit rl = { RLIM_INFINITY, RLIM_INFINITY };
@@ -395,7 +399,10 @@ TEST_F_TIMEOUT(mshare, numa_maps_move_pages, 60)
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 	ASSERT_EQ(0, do_madvise(self->addr, MEG, MADV_POPULATE_WRITE));
 	ASSERT_EQ(0, probe_store(self->addr, 21));
-	/* It is in the only node that there need be: mshare_numa has more. */
+	/*
+	 * It is on the only node that every machine has: mshare_numa tests
+	 * more.
+	 */
 	ASSERT_EQ(0, move_pages_status(0, self->addr, &status));
 	EXPECT_LE(0, status);
 	EXPECT_EQ(0, move_pages_status(p.pid, self->addr, &status));
@@ -441,7 +448,7 @@ TEST_F_TIMEOUT(mshare, pagetables_saved, 120)
 	ASSERT_EQ(0, map_anon(self->addr, size, RW));
 	ASSERT_EQ(0, do_madvise(self->addr, size, MADV_POPULATE_WRITE));
 	tables = region_figure(self->name, "mshare-pgtables-kb");
-	/* 8 bytes a page, once. */
+	/* 8 bytes for each page, once. */
 	EXPECT_LE((long)(size / 512 / 1024), tables);
 	EXPECT_GE((long)(size / 512 / 1024) + 16, tables);
 	before = pagetables_kb();

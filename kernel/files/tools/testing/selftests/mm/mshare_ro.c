@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * mshare: a read-only sharer cannot write, by any means.
- */
+/* mshare: a read-only sharer cannot write by any means. */
 #include "mshare_helpers.h"
 
 #include <linux/futex.h>
@@ -13,8 +11,8 @@
 #define KEEP 0x1122334455667788L
 
 /*
- * A region of one writable megabyte of which two pages are resident, with the
- * maker as a read-write sharer and peer p as a read-only one.
+ * A region of one writable megabyte with two resident pages. The creator is a
+ * read-write sharer, peer p a read-only sharer.
  */
 #define MAKE_RO_SHARED()						\
 do {									\
@@ -47,26 +45,29 @@ TEST_F(mshare, ro_store_sigsegv)
 				     1));
 	EXPECT_EQ(SIGSEGV, peer_store(&p, absent, 1));
 	EXPECT_EQ(SEGV_ACCERR, p.fault.code);
-	/* Once it has been read; the writer's later store must not open it. */
+	/*
+	 * After it has been read; a later store by the writer must not make it
+	 * writable.
+	 */
 	EXPECT_EQ(0, peer_see(&p, absent));
 	EXPECT_EQ(SIGSEGV, peer_store(&p, absent, 1));
 	EXPECT_EQ(0, probe_store(absent, 5));
 	EXPECT_EQ(5, peer_see(&p, absent));
 	EXPECT_EQ(SIGSEGV, peer_store(&p, absent, 1));
-	/* A hole is a hole first or read-only first, but no way in. */
+	/* A store to a hole gets either error, but never succeeds. */
 	sig = peer_store(&p, self->addr + 2 * MEG, 1);
 	EXPECT_TRUE(sig == SIGSEGV || sig == SIGBUS);
 	EXPECT_EQ(SIGBUS, peer_load(&p, self->addr + 2 * MEG));
 
 	EXPECT_EQ(KEEP, load(resident_page));
 	EXPECT_EQ(5, load(absent));
-	/* The other sharer was never stopped from writing. */
+	/* The other sharer could write all the time. */
 	EXPECT_EQ(0, probe_store(resident_page, 6));
 	EXPECT_EQ(6, peer_see(&p, resident_page));
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* Read-only and read-write processes run by turns on one CPU. */
+/* Read-only and read-write processes take turns on one CPU. */
 TEST_F(mshare, ro_beside_rw_on_one_cpu)
 {
 	struct peer p;
@@ -250,10 +251,10 @@ TEST_F(mshare, ro_syscalls_eacces)
 			TH_LOG("advice %d", denied[i]);
 	}
 	EXPECT_EQ(-EACCES, peer_call(&p, pf_msync, a, PAGE, MS_SYNC));
-	/* And of the whole window, which mprotect() takes as well. */
+	/* Also for the whole window, which mprotect() accepts as well. */
 	EXPECT_EQ(-EACCES, peer_call(&p, pf_mprotect, a, self->len, RW));
 
-	/* What only looks, or asks for what reading would bring. */
+	/* Calls that only look, or that request what reading would do. */
 	EXPECT_EQ(1, peer_call(&p, pf_resident, a));
 	EXPECT_EQ(have_swap() ? 0 : -EBADF,
 		  peer_call(&p, pf_madvise, a, PAGE, MADV_WILLNEED));
@@ -263,7 +264,7 @@ TEST_F(mshare, ro_syscalls_eacces)
 	EXPECT_EQ(KEEP, load(self->addr));
 	EXPECT_EQ(0, probe_store(self->addr, 1));
 	EXPECT_EQ(SIGBUS, probe_byte((void *)free_at));
-	/* Leaving needs no permission. */
+	/* Detaching needs no permission. */
 	EXPECT_EQ(0, peer_call(&p, pf_munmap, a, self->len));
 	EXPECT_EQ(SIGSEGV, peer_load(&p, self->addr));
 	EXPECT_EQ(0, peer_stop(&p));
@@ -295,7 +296,7 @@ TEST_F(mshare, ro_gup_fast_and_slow)
 		ret = peer_call(&p, pf_gup_test, cmd[i], a, 2, 0);
 		EXPECT_EQ(2, ret)
 			TH_LOG("command %u, resident, to read", i);
-		/* The writer's own way in. */
+		/* The writer pins through its own window. */
 		ret = gup_test(cmd[i], a, 2, FOLL_WRITE);
 		EXPECT_EQ(2, ret)
 			TH_LOG("command %u, by the writer", i);
@@ -304,7 +305,7 @@ TEST_F(mshare, ro_gup_fast_and_slow)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* O_DIRECT: the device writes into memory that was pinned. */
+/* O_DIRECT: the device writes into pinned memory. */
 TEST_F(mshare, ro_o_direct_read_efault)
 {
 	long a = (long)self->addr;
@@ -321,7 +322,7 @@ TEST_F(mshare, ro_o_direct_read_efault)
 	EXPECT_EQ(-EFAULT, peer_call(&p, pf_pread_direct, (long)dev.path,
 				     a + 8 * PAGE, 2 * PAGE, 0));
 	EXPECT_EQ(KEEP, load(self->addr));
-	/* From the window to the device is reading. */
+	/* The device only reads from the window. */
 	EXPECT_EQ(PAGE, peer_call(&p, pf_pwrite_direct, (long)dev.path, a,
 				  PAGE, 0));
 	EXPECT_EQ(0, probe_store(self->addr, 0));
@@ -343,7 +344,7 @@ TEST_F(mshare, ro_io_uring_efault)
 		EXPECT_EQ(0, peer_stop(&p));
 		SKIP(return, "no io_uring: %s", strerror(-ret));
 	}
-	/* A registered buffer is pinned to be written to. */
+	/* A registered buffer is pinned for writing. */
 	EXPECT_EQ(-EFAULT, peer_call(&p, pf_uring_register, a, PAGE));
 	EXPECT_EQ(-EFAULT, peer_call(&p, pf_uring_register, a + 8 * PAGE,
 				     PAGE));
@@ -386,7 +387,7 @@ TEST_F(mshare, ro_vmsplice_and_futex_efault)
 	EXPECT_EQ(-EFAULT, peer_call(&p, pf_vmsplice_out,
 				     (long)self->addr + 8 * PAGE));
 	EXPECT_EQ(KEEP, load(self->addr));
-	/* A free PI futex is taken by writing to it. */
+	/* A free PI futex is taken by a write to it. */
 	EXPECT_EQ(0, probe_store(self->addr, 0));
 	EXPECT_EQ(-EFAULT, peer_call(&p, pf_futex_lock_pi, (long)self->addr,
 				     FUTEX_LOCK_PI_PRIVATE));
@@ -421,7 +422,10 @@ PEER_FN(pf_pvm_write_self)
 	return neg(process_vm_writev(getpid(), &local, 1, &remote, 1, 0));
 }
 
-/* Stop a peer under ptrace, peek and poke, let it go: errno of the poke. */
+/*
+ * Stop a peer with ptrace, peek, poke and continue it. Return: errno of the
+ * poke.
+ */
 static long poke(struct peer *p, long at, long val, long *old)
 {
 	long ret;
@@ -496,7 +500,7 @@ PEER_FN(pf_map_region_file)
 	return p == MAP_FAILED ? -errno : 0;
 }
 
-/* Nor by a second mapping of the sharer's own making. */
+/* Not through a second mapping of the sharer's own either. */
 TEST_F(mshare, ro_no_second_mapping)
 {
 	unsigned long g = self->granule;
@@ -526,7 +530,7 @@ TEST_F(mshare, ro_no_second_mapping)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* O_CREAT|O_RDONLY: read-only for all, the maker included, for good. */
+/* O_CREAT|O_RDONLY: permanently read-only for all, including the creator. */
 TEST_F(mshare, ro_for_everyone_region)
 {
 	long a = (long)self->addr;
@@ -539,7 +543,7 @@ TEST_F(mshare, ro_for_everyone_region)
 	EXPECT_EQ(-EACCES, map_shmem(self->addr, PAGE, PROT_READ));
 	EXPECT_EQ(SIGBUS, probe_byte(self->addr));
 	EXPECT_LT(0, probe_store(self->addr, 1));
-	/* Root, whom no mode stops, is stopped by this. */
+	/* Modes do not restrict root, but this does. */
 	EXPECT_EQ(-EACCES, peer_call(&p, pf_mshare, (long)self->name, a,
 				     self->len, O_RDWR));
 	EXPECT_EQ(-EACCES, peer_call(&p, pf_mshare, (long)self->name, a,
@@ -556,7 +560,7 @@ TEST_F(mshare, ro_for_everyone_region)
 /* mov $42, %eax; ret */
 static const unsigned char code[] = { 0xb8, 42, 0, 0, 0, 0xc3 };
 
-/* What the code at a returns; the signal, negative, if it does not run. */
+/* What the code at a returns; a negative signal if it does not run. */
 PEER_FN(pf_call)
 {
 	int sig, got = 0;
@@ -567,8 +571,8 @@ PEER_FN(pf_call)
 }
 
 /*
- * Who may only read runs nothing that others map there, and is not told so by an
- * endless fault: the host's own mapping allows it.
+ * A read-only sharer cannot execute what others map. It gets a signal and not
+ * an endless fault, although the host's own mapping allows execution.
  */
 TEST_F_TIMEOUT(mshare, ro_window_does_not_execute, 60)
 {
@@ -590,16 +594,16 @@ TEST_F_TIMEOUT(mshare, ro_window_does_not_execute, 60)
 	EXPECT_EQ(SIGSEGV, ro.fault.sig);
 	EXPECT_EQ(SEGV_ACCERR, ro.fault.code);
 	EXPECT_EQ(text, (char *)ro.fault.addr);
-	/* Not resident yet: no page comes for it. */
+	/* Not resident yet: the fault brings no page. */
 	EXPECT_EQ(-SIGSEGV, peer_call(&ro, pf_call, (long)absent));
 	EXPECT_EQ(SEGV_ACCERR, ro.fault.code);
 	EXPECT_EQ(0, resident(absent));
-	/* It reads as before. */
+	/* Reading works as before. */
 	EXPECT_EQ(load(text), peer_see(&ro, text));
 	line = self_maps_line(self->addr);
 	ASSERT_NE(NULL, line);
 	EXPECT_NE(NULL, strstr(line, " rw-s "));
-	/* Nor after a change of protection, nor with huge pages below. */
+	/* Not after a change of protection either, and not with huge pages. */
 	EXPECT_EQ(0, do_mprotect(text, PAGE, PROT_READ | PROT_EXEC));
 	EXPECT_EQ(42, peer_call(&rw, pf_call, (long)text));
 	EXPECT_EQ(-SIGSEGV, peer_call(&ro, pf_call, (long)text));
@@ -608,7 +612,7 @@ TEST_F_TIMEOUT(mshare, ro_window_does_not_execute, 60)
 	EXPECT_EQ(0, peer_stop(&rw));
 }
 
-/* Read-only for everyone: the maker's own code stops running, too. */
+/* Read-only for everyone: the creator's own code stops running, too. */
 TEST_F(mshare, ro_for_everyone_does_not_execute)
 {
 	struct peer child;
@@ -629,7 +633,7 @@ TEST_F(mshare, ro_for_everyone_does_not_execute)
 
 /*
  * How often a dump of page tables shows pages in a range, or -1 if the kernel
- * gives no such dump.  A line begins with the range it describes.
+ * has no such dump.  A line begins with the range that it describes.
  */
 static int pages_in_dump(const char *dump, char *start, char *end)
 {
@@ -654,9 +658,9 @@ static int pages_in_dump(const char *dump, char *start, char *end)
 }
 
 /*
- * A dump of all page tables goes around windows, and leaves them as they are: a
- * read-only one's entry has NX, which may look like damage.  It shows private
- * memory beside them, also what is in the same table.
+ * A dump of all page tables skips windows, and does not change them: the entry
+ * of a read-only window has NX, which could look like damage.  Private memory
+ * next to windows is shown, even in the same table.
  */
 TEST_F(mshare, page_table_dump_leaves_window)
 {
@@ -689,7 +693,7 @@ TEST_F(mshare, page_table_dump_leaves_window)
 		SKIP(return, "no dump of page tables");
 }
 
-/* A buffer that is registered is written to without a look at page tables. */
+/* The kernel writes to a registered buffer without page tables. */
 TEST_F_TIMEOUT(mshare, ro_donation_of_pinned_memory_busy, 60)
 {
 	struct uring r;
@@ -707,12 +711,12 @@ TEST_F_TIMEOUT(mshare, ro_donation_of_pinned_memory_busy, 60)
 	EXPECT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
 	EXPECT_EQ(0, probe_store(at, KEEP + 1));
 	EXPECT_EQ(KEEP + 1, load(at));
-	/* It is allowed if all sharers may write. */
+	/* Donation is allowed if all sharers may write. */
 	EXPECT_EQ(0, sys_mshare(self->name2, self->addr, self->len,
 				O_CREAT | O_EXCL | O_RDWR, 0600));
 	EXPECT_EQ(0, sys_mshare_unlink(self->name2));
 
-	/* After the pin has been dropped, it can be donated. */
+	/* After the pin has been released, the memory can be donated. */
 	EXPECT_EQ(0, uring_unregister(&r));
 	ASSERT_EQ(0, map_anon(at, 4 * PAGE, RW));
 	ASSERT_EQ(0, uring_register(&r, at, PAGE));
@@ -743,7 +747,7 @@ TEST_F_TIMEOUT(mshare, ro_donation_of_pinned_huge_page_busy, 60)
 	uring_close(&r);
 }
 
-/* What fdinfo calls the access: 1 for "r", 2 for "rw", or a negative errno. */
+/* The access that fdinfo shows: 1 for "r", 2 for "rw", or a negative errno. */
 static int region_access(const char *name)
 {
 	int fd = region_open(name, O_RDONLY), access = -ENOENT;
@@ -770,7 +774,7 @@ PEER_FN(pf_region_access)
 	return region_access((char *)a);
 }
 
-/* It is a fact of the region, not of who opens the file, nor of its mode. */
+/* It depends on the region, not on how the file is opened, nor on its mode. */
 TEST_F(mshare, fdinfo_access)
 {
 	struct peer p;
@@ -793,7 +797,7 @@ TEST_F(mshare, fdinfo_access)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* The child counts as its parent does. Return: -ECHILD if it does not. */
+/* A child counts like its parent. Return: -ECHILD if it does not. */
 PEER_FN(pf_writers_with_child)
 {
 	int status;
@@ -822,7 +826,7 @@ TEST_F(mshare, fdinfo_writers)
 	EXPECT_EQ(2, region_figure(self->name, "mshare-sharers"));
 	EXPECT_EQ(1, region_figure(self->name, "mshare-writers"));
 	EXPECT_EQ(0, peer_call(&ro, pf_writers_with_child, name, 3, 1));
-	/* Asking to write does not make a reader a writer. */
+	/* A request to write does not turn a reader into a writer. */
 	EXPECT_EQ(-EACCES, peer_call(&ro, pf_mprotect, (long)self->addr, PAGE,
 				     RW));
 	EXPECT_EQ(1, region_figure(self->name, "mshare-writers"));
@@ -892,7 +896,7 @@ static bool pti_on(void)
 	return flags && strstr(flags, " pti");
 }
 
-/* The entry that user mode runs on is another copy then. */
+/* With isolation, user mode runs on another copy of the entry. */
 TEST_F(mshare, ro_with_pti_on)
 {
 	struct peer p;
@@ -907,7 +911,7 @@ TEST_F(mshare, ro_with_pti_on)
 		EXPECT_EQ(0, probe_store(self->addr, KEEP + i));
 		EXPECT_EQ(KEEP + i, peer_see(&p, self->addr));
 	}
-	/* And when it is gone it is gone from both. */
+	/* After the window is gone, it is gone from both copies. */
 	EXPECT_EQ(0, peer_call(&p, pf_unlink, (long)self->name));
 	EXPECT_EQ(SIGSEGV, peer_load(&p, self->addr));
 	EXPECT_EQ(SEGV_MAPERR, p.fault.code);

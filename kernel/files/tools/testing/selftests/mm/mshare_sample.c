@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: the two programs that the feature was announced with, a donor that
- * shares what it has mapped and a consumer that finds it by its name.  They
- * are kept in the announcement's order of steps; where a step cannot work as
- * it was announced, the correction is marked and says why.
+ * mshare: the two programs from the announcement of the feature. A donor shares
+ * what it has mapped, and a consumer finds it by name.  The steps are in the
+ * announced order. Where a step cannot work as announced, the correction is
+ * marked and explained.
  */
 #include "mshare_helpers.h"
 
@@ -11,26 +11,26 @@
 #define ANSWER "and an answer"
 #define TEST_REGION MSHARE_PREFIX "testregion"
 
-/* What a step of the consumer ends with when it fails: the step's number. */
+/* If a step of the consumer fails, it exits with the step's number. */
 static int consumer(int go)
 {
 	struct region_info info;
 	char *addr, byte;
 	int fd;
 
-	/* The donor says when it is time. */
+	/* The donor says when to go on. */
 	if (read(go, &byte, 1) != 1)
 		return 10;
 
 	/*
-	 * Correction: the file is opened by its path under /sys/fs/mshare.
-	 * The announced "testregion" is relative to the working directory,
-	 * where there is no such file.
+	 * Correction: the file is opened by its path under /sys/fs/mshare. The
+	 * announced "testregion" is relative to the working directory, where
+	 * there is no such file.
 	 */
 	fd = open(MSHARE_DIR "/" TEST_REGION, O_RDONLY);
 	if (fd < 0)
 		return 1;
-	/* Where the region lives is the file's content. */
+	/* The content of the file says where the region lies. */
 	if (read(fd, &info, sizeof(info)) != sizeof(info))
 		return 2;
 	close(fd);
@@ -39,11 +39,11 @@ static int consumer(int go)
 		return 3;
 	if (strcmp(addr, GREETING))
 		return 4;
-	/* Both ways: the donor reads this when we are gone. */
+	/* Both directions: the donor reads this after the consumer has gone. */
 	memcpy(addr + PAGE, ANSWER, sizeof(ANSWER));
 	if (sys_mshare_unlink(TEST_REGION))
 		return 5;
-	/* It is no longer ours to look at. */
+	/* The range may not be read any more. */
 	return probe_byte(addr) == SIGSEGV ? 0 : 6;
 }
 
@@ -59,11 +59,11 @@ TEST(donor_and_consumer)
 	sys_mshare_unlink(TEST_REGION);
 	ASSERT_EQ(0, pipe(go));
 	/*
-	 * Correction: MAP_NORESERVE.  A shared mapping of 512 GiB is charged
-	 * against memory and swap at once otherwise, and refused on any
+	 * Correction: MAP_NORESERVE.  Without it, a shared mapping of 512 GiB
+	 * is charged against memory and swap at once, and refused on any
 	 * machine that has less.
-	 * Correction: MAP_FIXED_NOREPLACE.  The announced call leaves the
-	 * choice to a hint, and goes on with whatever address comes back.
+	 * Correction: MAP_FIXED_NOREPLACE.  The announced call gives only a
+	 * hint, and continues with whatever address it gets.
 	 */
 	ASSERT_EQ(addr, mmap(addr, granule, RW, MAP_SHARED | MAP_ANONYMOUS |
 			     MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0));
@@ -75,11 +75,11 @@ TEST(donor_and_consumer)
 		_exit(consumer(go[0]));
 	ASSERT_EQ(0, madvise(addr, granule, MADV_DOFORK));
 
-	/* The text is there before the region is: it moves with its page. */
+	/* The text is there before the region: it moves with its page. */
 	memcpy(addr, GREETING, sizeof(GREETING));
 	/*
-	 * Correction: 0600, octal.  The announced 600 is 01130, of which the
-	 * owner may only execute.
+	 * Correction: 0600, octal.  The announced 600 is 01130, which allows
+	 * the owner only to execute.
 	 */
 	ret = sys_mshare(TEST_REGION, addr, granule, O_CREAT | O_RDWR, 0600);
 	if (ret == -EOPNOTSUPP) {
@@ -102,8 +102,8 @@ TEST(donor_and_consumer)
 }
 
 /*
- * The same for a kernel without donation, and for whoever does not want one:
- * the region is made first and filled then.
+ * The same without donation, for kernels that lack it and for programs that do
+ * not need it: create the region first and fill it then.
  */
 TEST(empty_donor_and_consumer)
 {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: holes, ends of files and protections, seen from user mode and from
- * the kernel's own accesses.
+ * mshare: holes, ends of files and protections, with accesses from user mode
+ * and by the kernel.
  */
 #include "mshare_helpers.h"
 
 #include <sys/ioctl.h>
 
-/* 0, or the signal, its code and address being the right ones. */
+/* 0, or the signal, if its code and address are right. */
 #define EXPECT_FAULT(signo, sicode, at, access)				\
 do {									\
 	EXPECT_EQ(signo, access);					\
@@ -39,7 +39,7 @@ TEST_F(mshare, unmapped_sigbus_user)
 	EXPECT_EQ(SIGSEGV, probe_byte(self->addr - 1));
 	EXPECT_EQ(SIGSEGV, probe_byte(self->addr + 2 * g));
 
-	/* A hole between mappings, and one that munmap() made. */
+	/* A hole between mappings, and a hole made by munmap(). */
 	ASSERT_EQ(0, map_anon(self->addr, 3 * PAGE, RW));
 	memset(self->addr, 1, 3 * PAGE);
 	ASSERT_EQ(0, do_munmap(self->addr + PAGE, PAGE));
@@ -55,7 +55,7 @@ TEST_F(mshare, unmapped_sigbus_kills)
 	int status;
 	pid_t pid;
 
-	/* Without a handler it kills only the sharer that made the access. */
+	/* Without a handler, only the sharer that made the access is killed. */
 	MAKE_REGION();
 	pid = fork();
 	ASSERT_LE(0, pid);
@@ -130,7 +130,10 @@ TEST_F(mshare, unmapped_efault_kernel)
 	EXPECT_EQ(-EFAULT, neg(vmsplice(pfd[1], &remote, 1, 0)));
 	EXPECT_GT(0, do_madvise(hole, PAGE, MADV_POPULATE_READ));
 
-	/* What begins in a page and runs into a hole is short, as anywhere. */
+	/*
+	 * A transfer that begins in a page and reaches a hole is short, as
+	 * everywhere.
+	 */
 	EXPECT_EQ(32, read(fd, page + PAGE - 32, 64));
 	EXPECT_EQ(0, debug_check());
 	close(pfd[0]);
@@ -138,7 +141,7 @@ TEST_F(mshare, unmapped_efault_kernel)
 	close(fd);
 }
 
-/* The kernel may fault a page of the window in on its own account. */
+/* The kernel's own access may populate a page of the window. */
 TEST_F(mshare, kernel_faults_pages_in)
 {
 	struct peer p;
@@ -155,7 +158,7 @@ TEST_F(mshare, kernel_faults_pages_in)
 	EXPECT_EQ(load(self->addr), peer_see(&p, self->addr));
 	close(fd);
 
-	/* Names out of the window, and calls that write a result there. */
+	/* Names read from the window, and calls that write a result there. */
 	memcpy(self->addr + PAGE, path, sizeof(path));
 	fd = open(self->addr + PAGE, O_RDONLY);
 	EXPECT_LE(0, fd);
@@ -185,7 +188,9 @@ TEST_F(mshare, truncate_sigbus)
 	ASSERT_EQ(0, probe_store(self->addr + MEG + 6 * PAGE, 2));
 	ASSERT_EQ(2, peer_see(&p, self->addr + MEG + 6 * PAGE));
 
-	/* Pages beyond the end are removed for all, including copies. */
+	/*
+	 * Pages beyond the end are removed for all sharers, including copies.
+	 */
 	ASSERT_EQ(0, ftruncate(fd, 4 * PAGE));
 	EXPECT_EQ(SIGBUS, peer_load(&p, self->addr + 6 * PAGE));
 	EXPECT_EQ(BUS_ADRERR, p.fault.code);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: what regions may take.  size= and nr_regions= of msharefs, and what
- * the OOM killer is told of a region.
+ * mshare: limits of what regions may take: size= and nr_regions= of msharefs,
+ * and how a region counts for the OOM killer.
  */
 #include "mshare_helpers.h"
 #include <sys/statvfs.h>
 
-/* How far the kernel's counters may be behind, in pages. */
+/* How far the kernel's counters may be wrong, in pages. */
 #define SLOP 1024L
 #define LIMIT (32 * MEG)
 #define LIMIT_PAGES ((long)(LIMIT / PAGE))
@@ -16,7 +16,7 @@ static long remount(const char *options)
 	return neg(mount(NULL, MSHARE_DIR, NULL, MS_REMOUNT, options));
 }
 
-/* As it is by default, and as the fixture of the other programs expects it. */
+/* The default, and what the fixture of the other programs expects. */
 static long no_limit(void)
 {
 	return remount("size=50%,nr_regions=65536");
@@ -34,7 +34,7 @@ static long used_pages(long *total)
 	return st.f_blocks - st.f_bfree;
 }
 
-/* Writes to pages until one cannot be had: how many could. */
+/* Writes to pages until one fails. Return: how many succeeded. */
 static long fill(char *addr, long pages)
 {
 	long i;
@@ -53,7 +53,7 @@ static bool near(long want, long got)
 	return false;
 }
 
-/* A region at its limit: its next page is SIGBUS, and EFAULT in a call. */
+/* A region at its limit: the next page is SIGBUS, or EFAULT in a call. */
 static void over_size(struct __test_metadata *_metadata,
 		      FIXTURE_DATA(mshare) * self, int flags, int fd)
 {
@@ -118,7 +118,7 @@ TEST_F_TIMEOUT(mshare, memfd_over_size, 90)
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, neg(ftruncate(fd, 2 * LIMIT)));
 	over_size(_metadata, self, MAP_SHARED, fd);
-	/* It counts until it is no more, and write() knows it, too. */
+	/* It counts until it has been freed, and write() sees that, too. */
 	ASSERT_EQ(0, remount("size=1g"));
 	EXPECT_TRUE(near(2 * LIMIT_PAGES, used_pages(NULL)));
 	EXPECT_EQ(-EINVAL, remount("size=32m"));
@@ -136,7 +136,7 @@ TEST_F_TIMEOUT(mshare, memfd_over_size, 90)
 	EXPECT_EQ(0, no_limit());
 }
 
-/* Out of the page tables is not out of memory. */
+/* Removing a page from page tables does not free it. */
 TEST_F_TIMEOUT(mshare, dontneed_does_not_evade, 90)
 {
 	long i, got = 0;
@@ -151,7 +151,7 @@ TEST_F_TIMEOUT(mshare, dontneed_does_not_evade, 90)
 		ASSERT_EQ(0, do_madvise(self->addr, 2 * LIMIT, MADV_DONTNEED));
 	}
 	EXPECT_TRUE(near(LIMIT_PAGES, got));
-	/* Out of the object it is. */
+	/* Removing it from the object does. */
 	ASSERT_EQ(0, do_madvise(self->addr, 2 * LIMIT, MADV_REMOVE));
 	EXPECT_EQ(0, used_pages(NULL));
 	EXPECT_LT(LIMIT_PAGES / 2, fill(self->addr, LIMIT_PAGES));
@@ -160,13 +160,13 @@ TEST_F_TIMEOUT(mshare, dontneed_does_not_evade, 90)
 	EXPECT_EQ(0, no_limit());
 }
 
-/* Nor is swapped out: anonymous pages and shared ones count there, too. */
+/* Swapped pages do not count less: anonymous and shared ones still count. */
 static void swap_out(struct __test_metadata *_metadata,
 		     FIXTURE_DATA(mshare) * self, bool shmem)
 {
 	long before = meminfo_kb("SwapFree"), got = 0, i;
 
-	/* Another test's region may still be on its way out. */
+	/* The region of another test may still be on its way out. */
 	ASSERT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
 	ASSERT_EQ(0, remount("size=32m"));
 	MAKE_REGION();
@@ -178,11 +178,11 @@ static void swap_out(struct __test_metadata *_metadata,
 		got += fill(self->addr + i * LIMIT / 8, LIMIT_PAGES / 8);
 		ASSERT_EQ(0, do_madvise(self->addr, 2 * LIMIT, MADV_PAGEOUT));
 	}
-	/* Most of it went there: else nothing was put to the test. */
+	/* Most of it was swapped out, otherwise nothing was tested. */
 	EXPECT_LT((long)(LIMIT / 2048), before - meminfo_kb("SwapFree"));
 	EXPECT_TRUE(near(LIMIT_PAGES, got));
 	EXPECT_TRUE(near(LIMIT_PAGES, used_pages(NULL)));
-	/* It comes back one at a time, and what it is does not grow by that. */
+	/* It comes back page by page, and the count does not grow. */
 	EXPECT_EQ(1, load(self->addr));
 	EXPECT_EQ(LIMIT_PAGES / 8, load(self->addr + LIMIT / 8 - PAGE));
 	EXPECT_EQ(SIGBUS, probe_store(self->addr + 2 * LIMIT - PAGE, 1));
@@ -203,7 +203,7 @@ TEST_F_TIMEOUT(mshare, swap_does_not_evade, 120)
 		EXPECT_EQ(0, swap_end());
 }
 
-/* Another region can use what one region frees at once. */
+/* Another region can use at once what one region frees. */
 TEST_F_TIMEOUT(mshare, unmapped_is_room_for_others, 90)
 {
 	char *other = self->addr + self->granule;
@@ -229,8 +229,8 @@ TEST_F_TIMEOUT(mshare, unmapped_is_room_for_others, 90)
 }
 
 /*
- * Pages of a private mapping of a file are the region's when they are written
- * to, and count then; a copy that takes the place of a page does not.
+ * Pages of a private file mapping belong to the region once they are written
+ * to, and count then. A copy that replaces a page does not count again.
  */
 TEST_F_TIMEOUT(mshare, private_file_pages_count, 90)
 {
@@ -242,7 +242,7 @@ TEST_F_TIMEOUT(mshare, private_file_pages_count, 90)
 		SKIP(return, "too little memory");
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, remount("size=16m"));
-	/* A child that lives on shares the donated pages until they are copied. */
+	/* A child shares the donated pages until they are copied. */
 	ASSERT_EQ(0, map_anon(self->addr + LIMIT, 8 * MEG, RW));
 	ASSERT_EQ((long)(8 * MEG / PAGE), fill(self->addr + LIMIT,
 					       8 * MEG / PAGE));
@@ -254,7 +254,7 @@ TEST_F_TIMEOUT(mshare, private_file_pages_count, 90)
 	MAKE_REGION();
 	ASSERT_EQ(0, map_fd(self->addr, LIMIT, RW, MAP_PRIVATE, fd, 0));
 	EXPECT_TRUE(near(8 * MEG / PAGE, used_pages(NULL)));
-	/* Read first: then it is a copy that the fault makes. */
+	/* Read first, so that the write fault makes a copy. */
 	for (i = 0; i < LIMIT_PAGES / 8; i++)
 		ASSERT_EQ(0, load(self->addr + i * PAGE));
 	EXPECT_TRUE(near(8 * MEG / PAGE, used_pages(NULL)));
@@ -272,7 +272,7 @@ TEST_F_TIMEOUT(mshare, private_file_pages_count, 90)
 	EXPECT_EQ(0, no_limit());
 }
 
-/* A donor keeps what does not fit, as if it had not asked. */
+/* If it does not fit, a donor keeps its memory unchanged. */
 TEST_F_TIMEOUT(mshare, donation_over_size_enospc, 90)
 {
 	int fd = memfd_create("donated", MFD_CLOEXEC);
@@ -284,7 +284,7 @@ TEST_F_TIMEOUT(mshare, donation_over_size_enospc, 90)
 	ASSERT_EQ(0, neg(ftruncate(fd, half)));
 	ASSERT_EQ(0, map_anon(self->addr, half, RW));
 	ASSERT_EQ(0, map_fd(self->addr + half, half, RW, MAP_SHARED, fd, 0));
-	/* Of a reserved range only its pages count. */
+	/* Of a reserved range, only its pages count. */
 	ASSERT_EQ(0, map_fd(self->addr + 2 * half, 4 * LIMIT, RW, MAP_PRIVATE |
 			    MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
 	ASSERT_EQ(0, probe_store(self->addr + 2 * half, 1));
@@ -313,8 +313,8 @@ TEST_F_TIMEOUT(mshare, donation_over_size_enospc, 90)
 }
 
 /*
- * Near the limit the pages of a donation are counted one by one: those of a
- * private mapping of a file, and none where a mapping has no tables at all.
+ * Near the limit, the pages of a donation are counted one by one: those of a
+ * private file mapping, and none if a mapping has no tables at all.
  */
 TEST_F_TIMEOUT(mshare, donation_near_size, 90)
 {
@@ -322,15 +322,18 @@ TEST_F_TIMEOUT(mshare, donation_near_size, 90)
 	int fd = temp_file(8 * MEG), i;
 
 	ASSERT_LE(0, fd);
-	/* More than the limit, so that what the donor has is no answer. */
+	/*
+	 * More than the limit, so that the donor's total does not show that the
+	 * donation fits.
+	 */
 	ASSERT_EQ(0, map_anon(other, 8 * MEG, RW));
 	do_madvise(other, 8 * MEG, MADV_NOHUGEPAGE);
 	ASSERT_EQ(1024, fill(other, 1024));
 	ASSERT_EQ(0, remount("size=1m"));
 
 	/*
-	 * Parts without pages come alone, but with an anon_vma: first to where
-	 * five levels need a top-level entry more, if there are so many.
+	 * Parts without pages, but with an anon_vma. The first part is where
+	 * five levels need another top-level entry, if there are five.
 	 */
 	at[0] = (char *)(1UL << 50);
 	at[1] = self->addr;
@@ -364,7 +367,7 @@ TEST_F_TIMEOUT(mshare, donation_near_size, 90)
 	EXPECT_EQ(0, no_limit());
 }
 
-/* Small pages where a large one does not fit. */
+/* Small pages if a large page does not fit. */
 TEST_F_TIMEOUT(mshare, huge_pages_respect_size, 90)
 {
 	const long len = 8 * MEG;
@@ -379,7 +382,7 @@ TEST_F_TIMEOUT(mshare, huge_pages_respect_size, 90)
 	got = fill(self->addr, len / PAGE);
 	EXPECT_GT(len / (long)PAGE, got);
 	EXPECT_TRUE(near(7 * MEG / PAGE, used_pages(NULL)));
-	/* Nor does a collapse bring more. */
+	/* A collapse does not allocate more either. */
 	do_madvise(self->addr, len, MADV_COLLAPSE);
 	EXPECT_GE((long)(7 * MEG / PAGE) + 128, used_pages(NULL));
 	EXPECT_EQ(0, sys_mshare_unlink(self->name));
@@ -387,7 +390,7 @@ TEST_F_TIMEOUT(mshare, huge_pages_respect_size, 90)
 	EXPECT_EQ(0, no_limit());
 }
 
-/* Shared memory that was never in a region has nothing to do with it. */
+/* Shared memory that was never in a region does not count. */
 TEST_F(mshare, ordinary_shmem_unaffected)
 {
 	char *at = self->addr + self->granule;
@@ -399,7 +402,7 @@ TEST_F(mshare, ordinary_shmem_unaffected)
 	EXPECT_EQ(0, no_limit());
 }
 
-/* A tmpfs that has a size counts for itself. */
+/* A tmpfs with a size has a limit of its own. */
 TEST_F(mshare, tmpfs_with_size_not_counted)
 {
 	const char *dir = "/tmp/mshare-sized";
@@ -445,7 +448,7 @@ TEST_F(mshare, options)
 	ASSERT_EQ(0, remount("size=25%"));
 	EXPECT_EQ(0, used_pages(&total));
 	EXPECT_GE(half / 8, labs(total - half / 2));
-	/* Other options leave it as it is. */
+	/* Other options do not change it. */
 	ASSERT_EQ(0, remount("mode=0755"));
 	EXPECT_EQ(0, used_pages(&total));
 	EXPECT_GE(half / 8, labs(total - half / 2));
@@ -459,7 +462,7 @@ TEST_F(mshare, options)
 	EXPECT_GE(half / 4, labs(total - half));
 }
 
-/* Owner and mode of the root; and what all is set to stands in /proc/mounts. */
+/* Owner and mode of the root; /proc/mounts shows all options. */
 TEST_F(mshare, options_shown)
 {
 	static char mounts[1 << 16];
@@ -494,9 +497,9 @@ TEST_F(mshare, nr_regions_enospc_and_back)
 	snprintf(options, sizeof(options), "nr_regions=%d",
 		 self->regions_before + self->names_before + 1);
 	if (self->regions_before || self->names_before)
-		SKIP(return, "regions of others");
+		SKIP(return, "other regions");
 	ASSERT_EQ(0, remount(options));
-	/* Any number of times, one after the other. */
+	/* Any number of regions, one after the other. */
 	for (i = 0; i < 20; i++) {
 		MAKE_REGION();
 		EXPECT_EQ(-ENOSPC, sys_mshare(self->name2,
@@ -508,11 +511,11 @@ TEST_F(mshare, nr_regions_enospc_and_back)
 		EXPECT_EQ(0UL, st.f_ffree);
 		EXPECT_EQ(1, region_names(false));
 		EXPECT_EQ(0, sys_mshare_unlink(self->name));
-		/* It is free when the region is. */
+		/* The count is reduced when the region is freed. */
 		ASSERT_TRUE(WAIT_FOR(!statvfs(MSHARE_DIR, &st) &&
 				     st.f_ffree == 1, 10000));
 	}
-	/* Not below what is there, by a second mount neither. */
+	/* Not below the current use, and not by a second mount either. */
 	ASSERT_EQ(0, remount("nr_regions=2"));
 	MAKE_REGION();
 	ASSERT_EQ(0, sys_mshare(self->name2, self->addr + self->granule,
@@ -529,7 +532,7 @@ TEST_F(mshare, nr_regions_enospc_and_back)
 	EXPECT_EQ(0, no_limit());
 }
 
-/* Detached regions with none, one or two pages each: how many pages in all. */
+/* Detached regions with no, one or two pages each. Return: the pages of all. */
 static long make_crowd(char *at, unsigned long len, long crowd)
 {
 	long i, pages = 0, err;
@@ -554,8 +557,9 @@ static long make_crowd(char *at, unsigned long len, long crowd)
 }
 
 /*
- * What each of many regions has is less than it has to tell, and yet nothing is
- * left of it in the count, whether their names go or their file system.
+ * Each of many regions has fewer pages than a CPU keeps back from the count.
+ * Still nothing remains in the count after their names or their file system are
+ * gone.
  */
 TEST_F_TIMEOUT(mshare, zero_after_umount, 120)
 {
@@ -563,13 +567,13 @@ TEST_F_TIMEOUT(mshare, zero_after_umount, 120)
 	struct statvfs st;
 
 	if (self->regions_before || self->names_before)
-		SKIP(return, "regions of others");
+		SKIP(return, "other regions");
 	ASSERT_EQ(0, remount("size=64m,nr_regions=2k"));
 	pages = make_crowd(self->addr, self->len, crowd);
 	ASSERT_EQ(crowd / 3 * 3 + crowd % 3 / 2, pages);
 	ASSERT_EQ(0, neg(statvfs(MSHARE_DIR, &st)));
 	EXPECT_EQ(2048UL - crowd, st.f_ffree);
-	/* Shared ones are counted at once, of the others some. */
+	/* Shared pages are counted at once, some of the others later. */
 	EXPECT_LE(pages / 2 - 2, used_pages(NULL));
 	EXPECT_GE(pages, used_pages(NULL));
 	EXPECT_EQ(0, region_names(true));
@@ -622,7 +626,7 @@ TEST_F_TIMEOUT(mshare, oom_score_has_share, 90)
 	ASSERT_LT(0, before);
 	ASSERT_EQ(len / (long)PAGE, fill(self->addr, len / PAGE));
 	alone = own_score();
-	/* Of a thousand for all memory, two thirds are shown. */
+	/* Two thirds are shown, as 1000 stands for all memory. */
 	EXPECT_LE(before + len / 1024 * 1000 / meminfo_kb("MemTotal") / 3,
 		  alone);
 	ATTACH_PEER(&p, O_RDONLY);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A reader that spins on one address of a window, in user mode, on a CPU of
- * its own, so that nothing but a flush from elsewhere renews its TLB.  It
- * finds stale entries without guessing: whoever changes the mapping publishes
- * that the change is done, and an access that began after that and still had
- * its way went through a stale entry.
+ * A reader that spins on one address of a window, in user mode, on a CPU of its
+ * own, so that only a flush from elsewhere renews its TLB.  It finds stale
+ * entries without guessing. The process that changes the mapping publishes that
+ * the change is done. If an access began after that and still succeeded, it
+ * went through a stale entry.
  *
  * Emulated CPUs drop their whole TLB at each write to CR3, and so does every
- * kernel entry under page-table isolation: the reader makes no system call
- * while it spins, is SCHED_FIFO, and with pti=on such a test cannot fail.
+ * kernel entry under page-table isolation. So the reader makes no system call
+ * while it spins, and is SCHED_FIFO. With pti=on such a test cannot fail.
  */
 #ifndef _MSHARE_SPIN_H
 #define _MSHARE_SPIN_H
@@ -19,12 +19,12 @@ enum spin_mode {
 	SPIN_LOAD_FAULTS,	/* after the change, a load must fault */
 	SPIN_STORE_FAULTS,	/* after the change, a store must fault */
 	SPIN_LOAD_NEW,		/* after the change, a load gives expect */
-	SPIN_LOAD_AFTER,	/* the same, and no load in between */
-	SPIN_LOAD_ALWAYS,	/* whatever happens, a load gives expect */
-	SPIN_STORE_ALWAYS,	/* whatever happens, a store is possible */
+	SPIN_LOAD_AFTER,	/* the same, without a load in between */
+	SPIN_LOAD_ALWAYS,	/* at all times, a load gives expect */
+	SPIN_STORE_ALWAYS,	/* at all times, a store is possible */
 };
 
-/* Shared by the two sides; every field is written by one of them only. */
+/* Shared by both sides; each field is written by only one of them. */
 struct spin {
 	/* the changer's */
 	long round;
@@ -35,17 +35,17 @@ struct spin {
 	long stop;
 	/* the reader's */
 	long ready;
-	long warm;		/* round in which the entry is surely cached */
-	long done;		/* last round that came to its end */
+	long warm;		/* round with the entry surely cached */
+	long done;		/* last round that has ended */
 	long stale;		/* accesses through a stale entry */
-	long bad;		/* values that nobody stored */
+	long bad;		/* values that were never stored */
 	long last_bad;
 	long sig;		/* of the last round */
 	long code;
-	long faults;		/* page faults taken in all rounds */
+	long faults;		/* page faults in all rounds */
 };
 
-/* Loads before the reader says that its TLB holds the entry. */
+/* Loads until the reader says that its TLB holds the entry. */
 #define SPIN_WARM 200
 
 static inline void spin_round(struct spin *s, long round)
@@ -54,7 +54,7 @@ static inline void spin_round(struct spin *s, long round)
 	long loads = 0, done, val;
 
 	for (;;) {
-		/* x86 keeps loads in order: this one comes first. */
+		/* x86 keeps loads in order: this load comes first. */
 		done = __atomic_load_n(&s->published, __ATOMIC_ACQUIRE);
 		if (mode == SPIN_LOAD_AFTER && loads > SPIN_WARM &&
 		    done < round) {
@@ -121,7 +121,7 @@ static inline void spin_run(struct spin *s)
 				return;
 			__builtin_ia32_pause();
 		}
-		/* Not in the midst of a round: it is a system call. */
+		/* Not during a round, because it is a system call. */
 		faults = spin_faults();
 		PROBE(spin_round(s, round));
 		WRITE_ONCE(s->faults, s->faults + spin_faults() - faults);
@@ -132,7 +132,7 @@ static inline void spin_run(struct spin *s)
 	}
 }
 
-/* Two CPUs that we may run on; false if there is but one. */
+/* Two CPUs that the process may run on; false if there is only one. */
 static inline bool two_cpus(int cpu[2])
 {
 	cpu_set_t set;
@@ -169,7 +169,7 @@ static inline struct spin *spin_alloc(void)
 	return s == MAP_FAILED ? NULL : s;
 }
 
-/* What the reader's process or thread runs; it says when it is there. */
+/* Run by the reader's process or thread, which says when it is ready. */
 static inline int spin_reader(struct spin *s, int cpu)
 {
 	struct sched_param prio = { .sched_priority = 1 };
@@ -185,8 +185,8 @@ static inline int spin_reader(struct spin *s, int cpu)
 }
 
 /*
- * A child that spins on cpu.  It inherits the caller's windows, unless attach
- * is given: then it does that first and is a sharer by its own call.
+ * A child that spins on cpu.  It inherits the caller's windows. With attach, it
+ * first attaches by that call and is a sharer of its own.
  */
 static inline pid_t spin_fork(struct spin *s, int cpu, long (*attach)(void *),
 			      void *arg)
@@ -202,7 +202,7 @@ static inline pid_t spin_fork(struct spin *s, int cpu, long (*attach)(void *),
 	_exit(spin_reader(s, cpu) ? 1 : 0);
 }
 
-/* Begin a round; true once the reader's TLB holds the entry. */
+/* Begin a round. Return: true once the reader's TLB holds the entry. */
 static inline bool spin_begin(struct spin *s, enum spin_mode mode, void *addr,
 			      long expect)
 {
@@ -217,7 +217,7 @@ static inline bool spin_begin(struct spin *s, enum spin_mode mode, void *addr,
 	return READ_ONCE(s->warm) == round;
 }
 
-/* The change is complete: accesses from here on must see it. */
+/* The change is complete: later accesses must see it. */
 static inline void spin_publish(struct spin *s)
 {
 	__atomic_store_n(&s->published, s->round, __ATOMIC_SEQ_CST);

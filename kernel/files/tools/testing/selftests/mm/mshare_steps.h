@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The steps of mshare_fuzz: one system call or access each, and what must come
- * of it.  step_run() does one and compares; it knows nothing of the model.
+ * The steps of mshare_fuzz: one system call or access each, and its expected
+ * result.  step_run() does one step and compares; it does not know the model.
  */
 #ifndef _MSHARE_STEPS_H
 #define _MSHARE_STEPS_H
@@ -10,7 +10,7 @@
 #include "mshare_model.h"
 
 enum op {
-	/* accesses, to up to four pages that all behave alike */
+	/* accesses, to up to four pages that behave alike */
 	OP_READ, OP_WRITE,
 	/* a page, by a system call that copies from or to it */
 	OP_COPY_FROM, OP_COPY_TO,
@@ -20,9 +20,9 @@ enum op {
 	OP_MEM_READ, OP_MEM_WRITE,
 	/* a page, by O_DIRECT: to the device, and from it */
 	OP_DIO_FROM, OP_DIO_TO,
-	/* a page held by a pipe, and later looked at */
+	/* a page held by a pipe, and read later */
 	OP_PIN, OP_UNPIN,
-	/* the child of a fork() accesses and goes in some way */
+	/* the child of a fork() accesses pages and ends in some way */
 	OP_FORK,
 	/* mappings */
 	OP_MMAP, OP_MUNMAP, OP_MPROTECT, OP_MADVISE, OP_MLOCK, OP_MUNLOCK,
@@ -31,11 +31,11 @@ enum op {
 	OP_FD_WRITE, OP_FD_READ, OP_FD_PUNCH, OP_FD_TRUNCATE,
 	/* the region */
 	OP_CREATE, OP_ATTACH, OP_DETACH, OP_UNLINK, OP_RMFILE,
-	/* over the region's border */
+	/* across the region's border */
 	OP_BORDER,
-	/* the child of a fork() takes its parent's place */
+	/* the child of a fork() replaces its parent */
 	OP_HAND_OVER,
-	/* something for the kernel's memory management to do by itself */
+	/* requests to the kernel's memory management */
 	OP_SHAKE,
 	NR_OPS
 };
@@ -58,23 +58,23 @@ enum exit_kind { EXIT_PLAIN, EXIT_KILL, EXIT_EXEC, NR_EXITS };
 
 struct step {
 	__u8 op;
-	__u8 who;		/* which driver takes it */
-	__u8 other;		/* whose memory it is about, where that differs */
+	__u8 who;		/* the driver that takes it */
+	__u8 other;		/* the driver whose memory it uses, if another */
 	__u8 nr;		/* pages that are read or written */
-	bool sync;		/* the model waits for what came of it */
+	bool sync;		/* the model waits for the result */
 	bool write;		/* of OP_FORK */
 	int page;
 	int n;			/* pages in the range */
 	long arg[4];
 	long want;		/* result */
-	long alt[2];		/* others that are as good */
+	long alt[2];		/* other results that are right */
 	int sig;		/* of an access */
 	int code;
 	__u64 base[STEP_PAGES];
 	bool zero_ok[STEP_PAGES];
 };
 
-/* What a process has that takes steps. */
+/* State of a process that takes steps. */
 struct actor {
 	char *region;
 	size_t len;	/* of the region */
@@ -145,7 +145,7 @@ static inline bool right_result(struct actor *a, const struct step *s,
 	return wrong(a, "result %ld instead of %ld", got, s->want);
 }
 
-/* Not on the stack, which siglongjmp() leaves in doubt. */
+/* Not on the stack, whose content siglongjmp() leaves undefined. */
 static bool last_good;
 
 static inline void touch(struct actor *a, const struct step *s, int k,
@@ -157,7 +157,7 @@ static inline void touch(struct actor *a, const struct step *s, int k,
 		last_good = right_content(a, at_page(a, s->page + k), s, k);
 }
 
-/* Loads and stores by ourselves. */
+/* Loads and stores of the process itself. */
 static inline bool run_access(struct actor *a, const struct step *s, bool write)
 {
 	bool good = true;
@@ -254,7 +254,7 @@ static inline bool run_hold(struct actor *a, const struct step *s)
 	default:
 		if (!right_result(a, s, neg(read(a->pipe[0], a->buf, PAGE))))
 			return false;
-		/* What it was, or what was stored there since. */
+		/* The old value, or what has been stored there since. */
 		for (w = 0; w < (int)WORDS; w++) {
 			got = ((__u64 *)a->buf)[w];
 			if (got == word_of(s->base[0], w))
@@ -268,7 +268,7 @@ static inline bool run_hold(struct actor *a, const struct step *s)
 	}
 }
 
-/* The child reports by its exit status. */
+/* The child reports with its exit status. */
 static inline bool run_fork(struct actor *a, const struct step *s)
 {
 	static const char * const argv[] = { "mshare_fuzz", "--gone", NULL };
@@ -431,9 +431,9 @@ static inline bool run_hand_over(struct actor *a, const struct step *s)
 			kill(old, SIGKILL);
 		_exit(0);
 	}
-	/* Wait until our parent and its window are gone. */
+	/* Wait until the parent and its window are gone. */
 	if (!WAIT_FOR(getppid() != old, 20000))
-		return wrong(a, "the parent does not go");
+		return wrong(a, "the parent does not exit");
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	a->pid[a->self] = getpid();
 	return true;
@@ -451,7 +451,7 @@ static inline void run_shake(const struct step *s)
 	spew(knob[s->arg[0] % 4][0], knob[s->arg[0] % 4][1]);
 }
 
-/* True if all is as expected; otherwise a->why says what is not. */
+/* True if all is as expected; otherwise a->why names the difference. */
 static inline bool step_run(struct actor *a, const struct step *s)
 {
 	a->got = 0;

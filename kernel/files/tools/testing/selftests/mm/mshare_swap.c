@@ -8,7 +8,7 @@
 
 #define PAGES 1024L
 #define IDLE 128L
-/* CPUs keep some free slots of the swap for themselves. */
+/* CPUs keep some free swap slots for themselves. */
 #define SLACK_KB 2048
 
 static long fill(char *at, long pages)
@@ -37,7 +37,7 @@ static long swapped_kb(void)
 	return meminfo_kb("SwapTotal") - meminfo_kb("SwapFree");
 }
 
-/* Push a range out until at most a quarter of the region is resident. */
+/* Reclaim a range until at most a quarter of the region is resident. */
 static long push_out(const char *name, char *at)
 {
 	long i, ret;
@@ -75,7 +75,7 @@ TEST_F_TIMEOUT(mshare, swapped_out_and_in_by_another, 60)
 	EXPECT_EQ(0, peer_call(&p, pf_check, (long)anon, PAGES));
 	EXPECT_EQ(0, peer_call(&p, pf_check, (long)shm, PAGES));
 	EXPECT_EQ(0, do_munmap(shm, PAGES * PAGE));
-	/* Written to on swap, unmapped on swap. */
+	/* Written while on swap, unmapped while on swap. */
 	ASSERT_EQ(0, push_out(self->name, anon));
 	EXPECT_EQ(0, peer_store(&p, anon, 77));
 	EXPECT_EQ(77, load(anon));
@@ -90,7 +90,7 @@ TEST_F_TIMEOUT(mshare, swapped_out_and_in_by_another, 60)
 		EXPECT_EQ(0, swap_end());
 }
 
-/* swapoff finds the pages of a region that no process is in. */
+/* swapoff finds the pages of a region that no process uses. */
 TEST_F_TIMEOUT(mshare, swapoff_without_sharer, 60)
 {
 	int swap = swap_begin();
@@ -138,7 +138,7 @@ TEST_F_TIMEOUT(mshare, swapoff_under_sharers, 240)
 	ASSERT_EQ(0, map_shmem(at + WORK_PAGES / 2 * PAGE,
 			       WORK_PAGES / 2 * PAGE, RW));
 	fill_work(at);
-	/* Pages that nobody asks for until swapoff does. */
+	/* Pages that are not used until swapoff reads them. */
 	ASSERT_EQ(0, map_anon(idle, IDLE * PAGE, RW));
 	ASSERT_EQ(0, fill(idle, IDLE));
 	ASSERT_EQ(0, begin_work(w, pid, self->name, at, self->addr,
@@ -147,11 +147,11 @@ TEST_F_TIMEOUT(mshare, swapoff_under_sharers, 240)
 		if (round)
 			ASSERT_EQ(0, neg(swapon(SWAP_DEVICE, 0)));
 		out = vmstat_count("pswpout");
-		/* A part of each kind: the workers fetch them back at once. */
+		/* A part of each kind: the workers read them back at once. */
 		ASSERT_EQ(0, do_madvise(idle, IDLE * PAGE, MADV_PAGEOUT));
 		ASSERT_EQ(0, do_madvise(at + (WORK_PAGES - IDLE) / 2 * PAGE,
 					IDLE * PAGE, MADV_PAGEOUT));
-		/* Or nothing was put to the test. */
+		/* Otherwise nothing was tested. */
 		EXPECT_LE(IDLE / 2, vmstat_count("pswpout") - out);
 		ASSERT_EQ(0, swap_end());
 		ASSERT_EQ(0, pf_check((long)idle, IDLE, 0, 0, 0, 0));
@@ -170,8 +170,8 @@ static long counted_pages(void)
 }
 
 /*
- * swapoff holds the host of a region that goes meanwhile. Nothing of the region
- * may be left in the count.
+ * swapoff holds the host of a region that is freed meanwhile. Nothing of the
+ * region may remain in the count.
  */
 TEST_F_TIMEOUT(mshare, swapoff_vs_unlink, 240)
 {
@@ -189,14 +189,19 @@ TEST_F_TIMEOUT(mshare, swapoff_vs_unlink, 240)
 		ASSERT_EQ(0, map_anon(self->addr, PAGES * PAGE, RW));
 		ASSERT_EQ(0, fill(self->addr, PAGES));
 		ASSERT_EQ(0, push_out(self->name, self->addr));
-		/* Its own window goes first, ours and the name a bit later. */
+		/*
+		 * The peer's window goes first, ours and the name a little
+		 * later.
+		 */
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid)
 			_exit(do_munmap(self->addr, self->len) || swap_end());
 		nap_ms(round % 5);
 		EXPECT_EQ(0, sys_mshare_unlink(self->name));
-		/* The name is still there if the other was in when we left. */
+		/*
+		 * The name still exists if the peer was attached when we left.
+		 */
 		if (!access(self->path, F_OK))
 			EXPECT_EQ(0, sys_mshare_unlink(self->name));
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
@@ -208,7 +213,7 @@ TEST_F_TIMEOUT(mshare, swapoff_vs_unlink, 240)
 	}
 }
 
-/* smaps goes by what an object has in swap, which no table shows. */
+/* smaps uses the object's count of swapped pages, which no table shows. */
 TEST_F_TIMEOUT(mshare, smaps_of_swapped_shmem, 60)
 {
 	int swap = swap_begin();

@@ -15,7 +15,7 @@ static bool thp_allowed(void)
 	       !strstr(buf, "[never]");
 }
 
-/* As many base pages, each with its number in it. */
+/* The same number of base pages, each with its number in it. */
 static long fill_small(char *at, size_t len)
 {
 	size_t off;
@@ -52,7 +52,7 @@ TEST_F_TIMEOUT(mshare, thp_fault, 60)
 	MAKE_SHARED();
 	ASSERT_EQ(0, map_anon(self->addr, 4 * HPAGE, RW));
 	ASSERT_EQ(0, do_madvise(self->addr, 4 * HPAGE, MADV_HUGEPAGE));
-	/* Each sharer writes a part of the same page. */
+	/* Each sharer writes to a part of the same page. */
 	ASSERT_EQ(0, probe_store(self->addr, 1));
 	ASSERT_EQ(0, peer_store(&p, self->addr + HPAGE, 2));
 	ASSERT_EQ(0, peer_see(&p, self->addr + 2 * HPAGE));
@@ -67,7 +67,7 @@ TEST_F_TIMEOUT(mshare, thp_fault, 60)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* A creator without huge pages makes a region without them, for all. */
+/* The region of a creator without huge pages has none, for all sharers. */
 TEST_F_TIMEOUT(mshare, thp_disabled_by_maker, 60)
 {
 	struct peer p;
@@ -100,7 +100,7 @@ TEST_F_TIMEOUT(mshare, thp_disabled_by_maker, 60)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* Add to counters in the range until told to stop; how often, in val. */
+/* Add to counters in the range until stopped; the number of rounds in val. */
 struct load_ctl {
 	long stop;
 	long done;
@@ -186,7 +186,7 @@ TEST_F_TIMEOUT(mshare, madv_collapse, 60)
 	ASSERT_EQ(0, map_anon(self->addr, 2 * HPAGE, RW));
 	ASSERT_EQ(0, fill_small(self->addr, 2 * HPAGE));
 	ASSERT_EQ(0, peer_call(&p, pf_bad_pages, (long)self->addr, 2 * HPAGE));
-	/* The advice against huge pages binds the call as well. */
+	/* Advice against huge pages applies to MADV_COLLAPSE as well. */
 	EXPECT_GT(0, do_madvise(self->addr, HPAGE, MADV_COLLAPSE));
 	ASSERT_EQ(0, do_madvise(self->addr, 2 * HPAGE, MADV_HUGEPAGE));
 	ASSERT_EQ(0, peer_call(&p, pf_madvise, (long)self->addr, HPAGE,
@@ -200,7 +200,10 @@ TEST_F_TIMEOUT(mshare, madv_collapse, 60)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* Read the range over and over; the pages that were ever wrong, in val. */
+/*
+ * Read the range over and over; the number of pages that were ever wrong in
+ * val.
+ */
 static __noreturn void watch(struct load_ctl *ctl, char *at, size_t len)
 {
 	long bad = 0;
@@ -239,8 +242,8 @@ TEST_F_TIMEOUT(mshare, split_under_ro_sharer, 90)
 	MAKE_REGION();
 	for (i = 0; i < rounds; i++) {
 		/*
-		 * The watched half keeps its values through it all: split by
-		 * mprotect(), by MADV_DONTNEED, at last by munmap(), and
+		 * The watched half keeps its values all the time: it is split
+		 * by mprotect(), by MADV_DONTNEED and finally by munmap(), and
 		 * collapsed again.
 		 */
 		if (!i) {
@@ -282,7 +285,7 @@ TEST_F_TIMEOUT(mshare, split_under_ro_sharer, 90)
 	EXPECT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
 	EXPECT_EQ(0, bad_pages(self->addr, HPAGE / 2));
-	/* Or nothing was split but the first. */
+	/* Otherwise only the first was split. */
 	EXPECT_LT(0, collapsed);
 }
 

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * mshare: no stale TLB entry outlives the flush that should have killed it.
- */
+/* mshare: no stale TLB entry outlives the flush that must remove it. */
 #include "mshare_helpers.h"
 
 #include <linux/fs.h>
@@ -16,7 +14,7 @@ struct attach_arg {
 	int oflag;
 };
 
-/* The reader is forked first, so that its window is of its own making. */
+/* The reader is forked first, so that it makes its own window. */
 static long attach_when_there(void *arg)
 {
 	struct attach_arg *a = arg;
@@ -34,8 +32,8 @@ struct spin_test {
 };
 
 /*
- * The test's region with ourselves on one CPU and a reader, attached with
- * oflag, on another: 0, -ENODEV if there is no other, or what went wrong.
+ * The test's region with the test on one CPU and a reader, attached with oflag,
+ * on another. Return: 0, -ENODEV if there is no other CPU, or the error.
  */
 static long spin_setup(struct spin_test *t, const char *name, char *addr,
 		       size_t len, int oflag)
@@ -99,7 +97,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_munmap, 120)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* The same where the tables themselves go, and for a read-only sharer. */
+/* The same when tables are freed, and for a read-only sharer. */
 TEST_F_TIMEOUT(mshare, spin_ro_reader_vs_munmap_of_tables, 120)
 {
 	struct spin_test t;
@@ -144,7 +142,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_mprotect, 120)
 	for (i = 1; i <= rounds; i++) {
 		ASSERT_EQ(0, do_mprotect(self->addr, PAGE, RW));
 		ASSERT_EQ(0, probe_store(self->addr, i));
-		/* By turns: no access at all, and no stores. */
+		/* No access at all, and no stores, in turn. */
 		ASSERT_TRUE(spin_begin(s, i & 1 ? SPIN_LOAD_FAULTS :
 				       SPIN_STORE_FAULTS, self->addr, i));
 		ASSERT_EQ(0, do_mprotect(self->addr, PAGE,
@@ -160,7 +158,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_mprotect, 120)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* The first write to a private page of a file puts a copy in its place. */
+/* The first write to a private page of a file replaces it by a copy. */
 TEST_F_TIMEOUT(mshare, spin_writer_vs_cow, 120)
 {
 	struct spin_test t;
@@ -253,8 +251,8 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_mremap, 120)
 }
 
 /*
- * Reclaim behind the reader's back.  It has to fault in about each round; now
- * and then a page is on its way to a list when it is to be reclaimed.
+ * Reclaim without a call of the reader.  It must fault in almost every round;
+ * now and then a page is on its way to a list and cannot be reclaimed.
  */
 TEST_F_TIMEOUT(mshare, spin_reader_vs_pageout, 120)
 {
@@ -285,7 +283,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_pageout, 120)
 		EXPECT_EQ(0, swap_end());
 }
 
-/* A page moves to another frame: the reader sees what is stored in that one. */
+/* A page moves to another frame: the reader sees what is stored there. */
 TEST_F_TIMEOUT(mshare, spin_reader_vs_migration, 120)
 {
 	struct hazard h = { .addr = self->addr, .rounds = scaled(30, 15) };
@@ -325,7 +323,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_file_collapse, 120)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* The region's own small pages become a huge one. */
+/* The region's own small pages become a huge page. */
 TEST_F_TIMEOUT(mshare, spin_reader_vs_collapse, 120)
 {
 	int i, rounds = scaled(20, 10);
@@ -363,7 +361,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_collapse, 120)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* What a sharer stores after the file was written back is not lost. */
+/* A store after the writeback of the file is not lost. */
 TEST_F_TIMEOUT(mshare, spin_writer_vs_writeback, 120)
 {
 	struct hazard h = { .addr = self->addr, .rounds = scaled(30, 15) };
@@ -402,7 +400,7 @@ TEST_F_TIMEOUT(mshare, spin_writer_vs_writeback, 120)
 	EXPECT_EQ(0, debug_check());
 }
 
-/* Tables are freed and used anew while GUP walks them without a lock. */
+/* Tables are freed and reused while GUP walks them without a lock. */
 TEST_F_TIMEOUT(mshare, table_free_vs_gup_fast, 120)
 {
 	long end, late, got, calls = 0, hits = 0, a = (long)self->addr;
@@ -428,27 +426,31 @@ TEST_F_TIMEOUT(mshare, table_free_vs_gup_fast, 120)
 			map_anon(self->addr, 16 * MEG, RW);
 			probe_store(self->addr + 4 * MEG, 0x600d);
 			probe_store(self->addr + 10 * MEG, 0x600d);
-			/* For a while, of another length each time. */
+			/* Wait, for another time in each round. */
 			for (spins = round++ % 64 * 100; spins; spins--)
 				asm volatile("");
 			do_munmap(self->addr, 16 * MEG);
 		}
 	}
 	pin_to(cpu[1]);
-	/* On a machine with other work it may take a while until both run. */
+	/* On a busy machine it may take a while until both run. */
 	end = now_ms() + scaled(2000, 4000);
 	late = now_ms() + 60000;
 	while (now_ms() < end || (hits < 100 && now_ms() < late)) {
 		calls++;
-		/* vmsplice() takes pages by GUP-fast and lets us look. */
+		/*
+		 * vmsplice() pins pages with GUP-fast and lets the test read
+		 * them.
+		 */
 		got = neg(vmsplice(pfd[1], &iov, 1, 0));
 		if (got > 0) {
 			hits++;
 			ASSERT_EQ(got, read(pfd[0], page, PAGE));
 			/*
-			 * The value, the page before it was stored, or some of
-			 * its bytes: read() copies bytewise while the mapper
-			 * stores. Another page's content has other bytes.
+			 * Either the value, or the page before the store, or
+			 * some of the value's bytes: read() copies byte by byte
+			 * while the mapper stores. The content of another page
+			 * has other bytes.
 			 */
 			ASSERT_TRUE((*page & ~0xff) == 0x6000 ||
 				    (*page & ~0xff) == 0)
@@ -473,7 +475,7 @@ TEST_F_TIMEOUT(mshare, table_free_vs_gup_fast, 120)
 	free(page);
 }
 
-/* Few sharers or many, most of which sleep. */
+/* With few sharers and with many, most of which sleep. */
 TEST_F_TIMEOUT(mshare, many_sharers_threshold, 120)
 {
 	const int counts[] = { 5, scaled(300, 60) };
@@ -540,7 +542,7 @@ static void *reader_thread(void *arg)
 	return (void *)(long)spin_reader(t->s, t->cpu);
 }
 
-/* A window goes while another thread of the same process reads in it. */
+/* A window goes while another thread of the same process reads from it. */
 TEST_F_TIMEOUT(mshare, detach_vs_access, 120)
 {
 	int i, rounds = scaled(40, 20), cpu[2];
@@ -583,10 +585,11 @@ TEST_F_TIMEOUT(mshare, detach_vs_access, 120)
 }
 
 /*
- * A window comes while another thread of the process runs, which then reads in
- * it and never enters the kernel: its CPU has to be told.  Two sharers stay, so
- * that a flush goes by the region's CPUs, and one of them changes something
- * before each round, after which that CPU is no longer asked.
+ * A window comes while another thread of the process runs. This thread then
+ * reads from it and never enters the kernel, so its CPU must be interrupted.
+ * Two other sharers stay attached, so that a flush uses the region's CPUs. One
+ * of them changes something before each round, and after that the CPU is no
+ * longer interrupted.
  */
 TEST_F_TIMEOUT(mshare, attach_beside_running_thread, 120)
 {
@@ -634,7 +637,7 @@ TEST_F_TIMEOUT(mshare, attach_beside_running_thread, 120)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* One sharer with two threads: its own flush is used, which knows ranges. */
+/* One sharer with two threads: its own flush is used, which takes ranges. */
 TEST_F_TIMEOUT(mshare, spin_thread_vs_munmap, 120)
 {
 	int i, rounds = scaled(40, 20), cpu[2];
@@ -654,7 +657,7 @@ TEST_F_TIMEOUT(mshare, spin_thread_vs_munmap, 120)
 	ASSERT_TRUE(WAIT_FOR(READ_ONCE(s->ready), 10000));
 	EXPECT_EQ(1, region_figure(self->name, "mshare-sharers"));
 	for (i = 1; i <= rounds; i++) {
-		/* One page, and so many that all is flushed. */
+		/* One page, and so many that everything is flushed. */
 		size_t len = i & 1 ? PAGE : 8 * MEG;
 		char *at = self->addr + len - PAGE;
 
@@ -675,8 +678,9 @@ TEST_F_TIMEOUT(mshare, spin_thread_vs_munmap, 120)
 }
 
 /*
- * The maker of a region that is read-only for all has another thread at work, on
- * another page in each round: where a table is freed, that flushes the first.
+ * The creator of a region that is read-only for all has another thread, which
+ * works on another page in each round, because freeing a table flushes the
+ * first page.
  */
 TEST_F_TIMEOUT(mshare, spin_writer_vs_ro_donation, 120)
 {
@@ -732,9 +736,9 @@ TEST_F_TIMEOUT(mshare, idle_reader_vs_mprotect, 60)
 }
 
 /*
- * A process that has run on a CPU before flushes that it had no part in, and
- * shares the region then: what the CPU has of it is from before the flushes.
- * That the kernel minds it shows on one that checks itself.
+ * A process that has run on a CPU misses flushes there, and then becomes a
+ * sharer. The CPU's entries of it are older than the flushes. A kernel that
+ * checks itself reports if they are used.
  */
 TEST_F(mshare, attach_after_flushes)
 {
@@ -762,13 +766,13 @@ TEST_F(mshare, attach_after_flushes)
 struct prober {
 	char *at;
 	long stop;
-	long found;		/* loads that gave what is there */
-	long missed;		/* and that found no window */
-	long wrong;		/* and what must not be */
+	long found;		/* loads that gave the right value */
+	long missed;		/* loads that found no window */
+	long wrong;		/* wrong values */
 	int sig;		/* the last of these */
 };
 
-/* Loads, each on its own: a fault's look for a window may be one of them. */
+/* Separate loads: a fault's search for a window may be one of them. */
 static void *probe_thread(void *arg)
 {
 	struct prober *p = arg;
@@ -791,8 +795,9 @@ static void *probe_thread(void *arg)
 }
 
 /*
- * A window comes while another thread's fault at the same place waits for the
- * process's lock: it has found no window, and finds the window's placeholder.
+ * A window comes while the fault of another thread at the same address waits
+ * for the process's lock. The fault has found no window, and then finds the
+ * window's placeholder.
  */
 TEST_F_TIMEOUT(mshare, attach_vs_fault, 120)
 {
@@ -823,7 +828,7 @@ TEST_F_TIMEOUT(mshare, attach_vs_fault, 120)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-/* Readers on both CPUs while sharers come and go: no false fault, ever. */
+/* Readers on both CPUs while sharers attach and detach: never a false fault. */
 TEST_F_TIMEOUT(mshare, attach_detach_vs_access, 60)
 {
 	long end = now_ms() + scaled(2000, 3000);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Read what the tracepoints of mshare report; needs mshare_helpers.h. */
+/* Read what mshare's tracepoints report; needs mshare_helpers.h. */
 #ifndef _MSHARE_TRACE_H
 #define _MSHARE_TRACE_H
 
@@ -18,9 +18,9 @@ static inline long trace_clear(void)
 }
 
 /*
- * To record the names of processes, as to follow set_event_pid, the kernel
- * patches its hot paths, sched_wakeup among them: QEMU before 8.1 may then
- * execute a breakpoint that is long gone ("Oops: int3"). No test needs names.
+ * To record the names of processes, and to follow set_event_pid, the kernel
+ * patches hot paths such as sched_wakeup. QEMU before 8.1 may then execute a
+ * breakpoint that has already been removed ("Oops: int3"). No test needs names.
  */
 static inline long trace_names(const char *on)
 {
@@ -40,7 +40,7 @@ static inline long trace_end(void)
 	return spew(TRACEFS "events/mshare/enable", "0") ?: trace_names("1");
 }
 
-/* How many lines of the trace have both words. */
+/* The number of lines of the trace that contain both words. */
 static inline int traced(const char *event, const char *word)
 {
 	static char buf[1048576];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mshare: what can be seen of a region and its windows from outside, and who
- * is let in by an access control list.
+ * mshare: what is visible of a region and its windows from outside, and which
+ * processes an access control list admits.
  */
 #include "mshare_helpers.h"
 #include "mshare_spin.h"
@@ -15,7 +15,7 @@
 
 /* ------------------------------------------------------------------- poll */
 
-/* What poll() says of fd at once, or a negative errno. */
+/* The current result of poll() for fd, or a negative errno. */
 static int polled(int fd, short events)
 {
 	struct pollfd p = { .fd = fd, .events = events };
@@ -43,7 +43,7 @@ TEST_F(mshare, poll_sharers_changed)
 	fd = open(self->path, O_RDONLY | O_CLOEXEC);
 	ASSERT_LE(0, fd);
 
-	/* Nothing new since it was opened; reading never blocks. */
+	/* Nothing new since the file was opened; reading never blocks. */
 	EXPECT_EQ(0, polled(fd, POLLPRI));
 	EXPECT_EQ(POLLIN, polled(fd, POLLIN));
 
@@ -56,7 +56,7 @@ TEST_F(mshare, poll_sharers_changed)
 	EXPECT_EQ(POLLPRI, polled(other, POLLPRI));
 	EXPECT_EQ(0, polled(other, POLLPRI));
 
-	/* A sharer that detaches, and one that is killed. */
+	/* A sharer detaches, and another is killed. */
 	EXPECT_EQ(0, peer_munmap(&p, self->addr, self->len));
 	EXPECT_EQ(POLLPRI, polled_within(fd, POLLPRI, 10000));
 	ATTACH_PEER(&p, O_RDWR);
@@ -75,14 +75,14 @@ TEST_F(mshare, poll_sharers_changed)
 	EXPECT_EQ(0, polled(other, POLLPRI));
 	EXPECT_EQ(POLLPRI, polled_within(fd, POLLPRI, 10000));
 
-	/* A mapping in the region changes no number of sharers. */
+	/* A mapping in the region does not change the number of sharers. */
 	EXPECT_EQ(0, map_anon(self->addr, MEG, RW));
 	EXPECT_EQ(0, polled(fd, POLLPRI));
 	close(other);
 	close(fd);
 }
 
-/* A reader of a region must not keep its watchers busy. */
+/* A reader of a region must not keep processes busy that poll its file. */
 TEST_F_TIMEOUT(mshare, poll_wakes_at_a_rate, 60)
 {
 	struct pollfd pfd = { .events = POLLPRI };
@@ -107,7 +107,7 @@ TEST_F_TIMEOUT(mshare, poll_wakes_at_a_rate, 60)
 				_exit(255);
 			came++;
 		}
-		/* In tens, as far as an exit status goes. */
+		/* In tens, as far as an exit status can hold them. */
 		_exit(came / 10 > 250 ? 250 : came / 10);
 	}
 	close(stop[0]);
@@ -119,7 +119,7 @@ TEST_F_TIMEOUT(mshare, poll_wakes_at_a_rate, 60)
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	ASSERT_TRUE(WIFEXITED(status));
 	ASSERT_NE(255, WEXITSTATUS(status));
-	TH_LOG("%ld times told in %ld ms of at least %d windows", told,
+	TH_LOG("%ld wake-ups in %ld ms, at least %d windows", told,
 	       end - begin, 10 * WEXITSTATUS(status));
 	EXPECT_LT(0, told);
 	EXPECT_GE((end - begin) / 20 + 3, told);
@@ -127,12 +127,12 @@ TEST_F_TIMEOUT(mshare, poll_wakes_at_a_rate, 60)
 	poll(&pfd, 1, 100);
 	EXPECT_EQ(0, poll(&pfd, 1, 100));
 	close(pfd.fd);
-	/* A slow machine makes so few windows that each could be told. */
+	/* A slow machine makes so few windows that each may be reported. */
 	if (10 * WEXITSTATUS(status) <= (end - begin) / 20)
-		SKIP(return, "too few windows came and went to tell a rate");
+		SKIP(return, "too few windows came and went to measure a rate");
 }
 
-/* A child is a sharer from its birth to its end. */
+/* A child is a sharer from its start to its end. */
 TEST_F(mshare, poll_wakes_for_fork)
 {
 	struct epoll_event ev = { .events = EPOLLPRI };
@@ -178,7 +178,10 @@ TEST_F(mshare, poll_hup_without_name_and_sharers)
 	fd = open(self->path, O_RDONLY | O_CLOEXEC);
 	ASSERT_LE(0, fd);
 
-	/* The name goes, sharers stay; then they go, one after the other. */
+	/*
+	 * The name is removed while sharers stay; then they go, one after the
+	 * other.
+	 */
 	EXPECT_EQ(0, unlink(self->path));
 	EXPECT_EQ(0, polled(fd, 0));
 	EXPECT_EQ(0, do_munmap(self->addr, self->len));
@@ -189,7 +192,9 @@ TEST_F(mshare, poll_hup_without_name_and_sharers)
 			     10000));
 	close(fd);
 
-	/* The other way round: no sharers, and then the name is removed. */
+	/*
+	 * The other way round: the sharers go first, then the name is removed.
+	 */
 	MAKE_REGION();
 	fd = open(self->path, O_RDONLY | O_CLOEXEC);
 	ASSERT_LE(0, fd);
@@ -238,7 +243,7 @@ TEST_F(mshare, smaps_rss_and_pss_of_region)
 	EXPECT_EQ(0, smaps_kb(me, self->addr, "Rss"));
 	EXPECT_EQ(0, smaps_kb(me, self->addr, "Pss"));
 
-	/* All the region's, and all this sharer's. */
+	/* Everything counts for the region, and everything for this sharer. */
 	ASSERT_EQ(0, do_madvise(self->addr, 8 * MEG, MADV_POPULATE_WRITE));
 	ASSERT_EQ(0, do_madvise(self->addr + 64 * MEG, 4 * MEG,
 				MADV_POPULATE_WRITE));
@@ -249,7 +254,7 @@ TEST_F(mshare, smaps_rss_and_pss_of_region)
 	EXPECT_EQ(0, smaps_kb(me, self->addr, "Shared_Dirty"));
 	EXPECT_EQ(0, smaps_kb(me, self->addr, "Swap"));
 
-	/* Of three sharers each has it whole, and answers for a third. */
+	/* For each of three sharers, Rss is all of it and Pss a third. */
 	ATTACH_PEER(&p, O_RDWR);
 	ATTACH_PEER(&q, O_RDONLY);
 	EXPECT_EQ(anon + shmem, smaps_kb(me, self->addr, "Rss"));
@@ -260,7 +265,7 @@ TEST_F(mshare, smaps_rss_and_pss_of_region)
 	EXPECT_EQ(anon + shmem, smaps_kb(me, self->addr, "Shared_Dirty"));
 	EXPECT_EQ(0, smaps_kb(me, self->addr, "Private_Clean"));
 
-	/* The sum over all windows of Pss is what there is. */
+	/* The sum of Pss over all windows is the memory that exists. */
 	EXPECT_EQ(anon + shmem, smaps_kb(me, self->addr, "Pss") +
 				smaps_kb(p.pid, self->addr, "Pss") +
 				smaps_kb(q.pid, self->addr, "Pss"));
@@ -268,7 +273,7 @@ TEST_F(mshare, smaps_rss_and_pss_of_region)
 	EXPECT_LE(anon + shmem, rollup);
 	EXPECT_GT(anon + shmem + 65536, rollup);
 
-	/* The process's own counters stay its own. */
+	/* The counters of the process do not change. */
 	EXPECT_GT(anon, self_status("VmRSS"));
 
 	EXPECT_EQ(0, peer_stop(&p));
@@ -307,7 +312,7 @@ enum {
 #define ACL(...)							\
 	((struct acl){ .version = 2, .e = { __VA_ARGS__ } })
 
-/* Entries in use end with the one for others. */
+/* The last entry in use is the one for others. */
 static size_t acl_size(const struct acl *acl)
 {
 	int n = 0;
@@ -348,7 +353,9 @@ PEER_FN(pf_acl_clear)
 	return neg(removexattr((const char *)a, ACL_ACCESS));
 }
 
-/* mshare() obeys the list as open() does: each entry, the mask, and others. */
+/*
+ * mshare() follows the list as open() does: each entry, the mask, and others.
+ */
 TEST_F(mshare, acl_decides_who_attaches)
 {
 	struct peer reader, writer, masked, stranger, *p;
@@ -373,7 +380,7 @@ TEST_F(mshare, acl_decides_who_attaches)
 	MAKE_REGION();
 	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
 
-	/* "masked" has execute permission, which lets nobody in. */
+	/* "masked" has execute permission, which does not admit a process. */
 	acl = ACL({ TAG_USER_OBJ, 6, -1 }, { TAG_USER, 4, 1001 },
 		  { TAG_USER, 6, 1002 }, { TAG_USER, 1, 1003 },
 		  { TAG_GROUP_OBJ, 0, -1 }, { TAG_MASK, 7, -1 },
@@ -398,7 +405,10 @@ TEST_F(mshare, acl_decides_who_attaches)
 	}
 	EXPECT_EQ(7, load(self->addr));
 
-	/* Sharers stay; the mask, which chmod sets, restricts the others. */
+	/*
+	 * Sharers stay attached; the mask, which chmod sets, restricts the
+	 * others.
+	 */
 	EXPECT_EQ(0, chmod(self->path, 0600));
 	EXPECT_EQ(7, peer_see(&reader, self->addr));
 	EXPECT_EQ(0, peer_munmap(&reader, self->addr, self->len));
@@ -408,7 +418,7 @@ TEST_F(mshare, acl_decides_who_attaches)
 	EXPECT_EQ(0, peer_call(&reader, pf_mshare, (long)self->name,
 			       (long)self->addr, self->len, O_RDONLY));
 
-	/* Only the owner may change it; without a list the mode counts. */
+	/* Only the owner may change it; without a list the mode applies. */
 	EXPECT_EQ(-EPERM, peer_call(&writer, pf_acl_clear, (long)self->path));
 	EXPECT_EQ(0, neg(removexattr(self->path, ACL_ACCESS)));
 	EXPECT_EQ(0, stat(self->path, &st));
@@ -440,7 +450,7 @@ TEST_F(mshare, acl_listed_and_read_back)
 						     &back, sizeof(back))));
 	EXPECT_EQ(0, memcmp(&acl, &back, acl_size(&acl)));
 
-	/* A file has no list for its children, and no other attributes. */
+	/* A region's file has no default list, and no other attributes. */
 	EXPECT_EQ(-EACCES, acl_set(self->path, ACL_DEFAULT, acl));
 	EXPECT_EQ(-EOPNOTSUPP, neg(setxattr(self->path, "user.x", "y", 1, 0)));
 	EXPECT_EQ(-EOPNOTSUPP, neg(setxattr(self->path, "trusted.x", "y", 1,
@@ -454,7 +464,9 @@ PEER_FN(pf_umask)
 	return 0;
 }
 
-/* The directory's default list is a new region's, and then no umask counts. */
+/*
+ * A new region inherits the directory's default list, and umask does not apply.
+ */
 TEST_F(mshare, acl_default_of_the_root)
 {
 	struct acl list = ACL({ TAG_USER_OBJ, 7, -1 }, { TAG_USER, 6, 1001 },
@@ -480,7 +492,7 @@ TEST_F(mshare, acl_default_of_the_root)
 	EXPECT_EQ(0, peer_munmap(&p, self->addr, self->len));
 	EXPECT_EQ(0, peer_call(&p, pf_unlink, (long)self->name));
 
-	/* Without one it does. */
+	/* Without a default list it does. */
 	EXPECT_EQ(0, peer_call(&p, pf_mshare, (long)self->name,
 			       (long)self->addr, self->len,
 			       O_CREAT | O_RDWR, 0666));
@@ -492,7 +504,7 @@ TEST_F(mshare, acl_default_of_the_root)
 	EXPECT_EQ(0, peer_call(&p, pf_unlink, (long)self->name));
 }
 
-/* Nothing is listed where there is nothing, and a mount option is a chmod(). */
+/* An empty list is not shown, and a mount option works as chmod(). */
 TEST_F(mshare, acl_of_the_root_itself)
 {
 	struct acl list = ACL({ TAG_USER_OBJ, 7, -1 }, { TAG_USER, 7, 1001 },
@@ -557,11 +569,11 @@ TEST_F(mshare, tracepoints_tell_attach_fault_flush_detach)
 
 #define NR_SLEEPERS 3
 
-/* Of a region with one page of memory: who runs where. */
+/* In a region with one page of memory: which process runs on which CPU. */
 struct asleep {
-	int cpu[2];			/* the maker's, the sleepers' */
+	int cpu[2];			/* creator's and sleepers' CPUs */
 	struct peer p[NR_SLEEPERS];	/* sharers that have run there */
-	pid_t busy;			/* who runs there now */
+	pid_t busy;			/* process that runs there now */
 };
 
 /* Another process runs there, so that no sharer's tables stay loaded. */
@@ -612,8 +624,9 @@ do {									\
 } while (0)
 
 /*
- * A flush asks the CPUs that run a sharer, and once more those that have run
- * one since they were last asked: not those where sharers sleep.
+ * A flush interrupts the CPUs that run a sharer, and once more the CPUs that
+ * have run one since they were last interrupted. It does not interrupt CPUs
+ * where sharers sleep.
  */
 TEST_F(mshare, flush_spares_cpus_without_sharers)
 {
@@ -636,10 +649,13 @@ TEST_F(mshare, flush_spares_cpus_without_sharers)
 	EXPECT_EQ(0, trace_end());
 	EXPECT_EQ(1, traced("mshare_flush:", region) -
 		     traced("sharers=4 cpus=1", region))
-		TH_LOG("asked: both %d times", traced("cpus=2", region));
+		TH_LOG("interrupted: both %d times", traced("cpus=2", region));
 	EXPECT_EQ(1, traced("sharers=4 cpus=2", region));
 
-	/* A sharer that wakes up there is interrupted again, as it must be. */
+	/*
+	 * A sharer that wakes up there makes the next flush interrupt it again,
+	 * as it must.
+	 */
 	ASSERT_EQ(0, do_mprotect(self->addr, PAGE, RW));
 	ASSERT_EQ(0, peer_store(&s.p[1], self->addr, 77));
 	ASSERT_EQ(0, do_mprotect(self->addr, PAGE, PROT_NONE));
@@ -648,7 +664,7 @@ TEST_F(mshare, flush_spares_cpus_without_sharers)
 	ASLEEP_END(&s);
 }
 
-/* How often others have made a CPU flush its TLB, or -1. */
+/* How often other CPUs made a CPU flush its TLB, or -1. */
 static long tlb_interrupts(int cpu)
 {
 	char *buf = malloc(1 << 16), *p;
@@ -665,8 +681,8 @@ static long tlb_interrupts(int cpu)
 }
 
 /*
- * Reclaim passes over a page that is still being written.  The counters of the
- * CPUs have to be added up first.
+ * Reclaim skips a page that is still being written.  First add up the counters
+ * of the CPUs.
  */
 static bool under_writeback(void)
 {
@@ -674,10 +690,12 @@ static bool under_writeback(void)
 	return vmstat_count("nr_writeback") > 0;
 }
 
-/* And so does the end of a batch of reclaim's. */
+/* The end of a batch of reclaim does the same. */
 TEST_F_TIMEOUT(mshare, reclaim_spares_cpus_without_sharers, 120)
 {
-	/* Some of them are always on their way to a list, out of reach. */
+	/*
+	 * Some pages are always on their way to a list and cannot be reclaimed.
+	 */
 	const size_t len = 64 * PAGE;
 	char *at = self->addr + 2 * MEG;
 	const int rounds = 20;
@@ -705,7 +723,7 @@ TEST_F_TIMEOUT(mshare, reclaim_spares_cpus_without_sharers, 120)
 	}
 	asked = tlb_interrupts(s.cpu[1]) - asked;
 	out = vmstat_count("pswpout") - out;
-	TH_LOG("%ld pages to swap, the CPU was asked %ld times", out, asked);
+	TH_LOG("%ld pages to swap, the CPU was interrupted %ld times", out, asked);
 	EXPECT_LE(rounds * 8, out);
 	EXPECT_LE(1, asked);
 	EXPECT_GE(rounds / 5, asked);
@@ -719,7 +737,7 @@ TEST_F_TIMEOUT(mshare, reclaim_spares_cpus_without_sharers, 120)
 
 /* ------------------------------------------------------------------- perf */
 
-/* The page size that the last sample tells of an address, or -errno. */
+/* The page size that the last sample shows for an address, or -errno. */
 static long sampled_page_size(struct perf_event_mmap_page *ring, void *addr)
 {
 	char *data = (char *)ring + ring->data_offset;
@@ -733,7 +751,10 @@ static long sampled_page_size(struct perf_event_mmap_page *ring, void *addr)
 			__u64 addr, page_size;
 		} *sample = (void *)(data + tail % ring->data_size);
 
-		/* All records are of one size, of which the ring holds many. */
+		/*
+		 * All records have the same size, and the ring holds many of
+		 * them.
+		 */
 		if (sample->header.type == PERF_RECORD_SAMPLE &&
 		    sample->addr == (unsigned long)addr)
 			size = sample->page_size;
@@ -743,7 +764,7 @@ static long sampled_page_size(struct perf_event_mmap_page *ring, void *addr)
 	return size;
 }
 
-/* perf walks the page tables itself, without a lock, those of a window too. */
+/* perf walks page tables itself, without a lock, also those of a window. */
 TEST_F(mshare, perf_tells_page_size)
 {
 	struct perf_event_attr attr = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A writer and a reader that are at work in a region while something befalls
- * its pages: both see what was stored, and no store is lost.
+ * A writer and a reader that work in a region while its pages are moved or
+ * changed: both see what was stored, and no store is lost.
  */
 #ifndef _MSHARE_WORK_H
 #define _MSHARE_WORK_H
@@ -14,10 +14,10 @@
 struct work {
 	long stop;
 	long rounds[2];		/* of the writer, of the reader */
-	long bad;		/* that either of them has seen */
+	long bad;		/* seen by either of them */
 };
 
-/* Pages of two words: one that stays, and one that the writer counts up. */
+/* Pages of two words: one that stays, and one that the writer increments. */
 static inline void fill_work(char *at)
 {
 	long i;
@@ -54,7 +54,7 @@ static inline __noreturn void work(struct work *s, char *at, bool write)
 	_exit(0);
 }
 
-/* A writer by fork and a reader by name, both at work when this returns. */
+/* A writer by fork and a reader by name; both are running when this returns. */
 static inline long begin_work(struct work *s, pid_t pid[2], const char *name,
 			      char *at, char *addr, size_t len)
 {
@@ -75,7 +75,7 @@ static inline long begin_work(struct work *s, pid_t pid[2], const char *name,
 			20000) ? 0 : -ETIME;
 }
 
-/* Let both do two more rounds and exit. Return: the number of wrong pages. */
+/* Let both run two more rounds and exit. Return: the number of wrong pages. */
 static inline long end_work(struct work *s, pid_t pid[2], char *at)
 {
 	long w = READ_ONCE(s->rounds[0]) + 2, r = READ_ONCE(s->rounds[1]) + 2;
