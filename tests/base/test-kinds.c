@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The words of backings, huge pages, lifetimes and access: the lists that messages show are the words that are accepted. */
+/* The words of backings, huge pages, lifetimes and access: messages list exactly the words that are accepted. */
 #include <errno.h>
 #include <glib.h>
 
@@ -17,7 +17,7 @@ static const char *lifetime(int i) {
         return lifetime_to_string((Lifetime) i);
 }
 
-/* words are those of the max values that parse() accepts, in their order. */
+/* words lists the max values that parse() accepts, in their order. */
 static void assert_words(const char *words, int max, const char *(*to_string)(int i), int (*parse)(const char *s)) {
         g_autoptr(GString) accepted = g_string_new(NULL);
 

@@ -33,14 +33,14 @@ static void test_policies(void) {
         for (i = 0; i < G_N_ELEMENTS(bad); i++) {
                 p = (NumaPolicy){ .mode = NUMA_INTERLEAVE };
                 if (numa_parse(bad[i], &p) != -EINVAL)
-                        g_error("'%s' was taken", bad[i]);
+                        g_error("'%s' was accepted", bad[i]);
                 g_assert_cmpint(p.mode, ==, NUMA_INTERLEAVE);
         }
         p = (NumaPolicy){};
         g_assert_cmpstr(numa_format(&p, buf), ==, "default");
 }
 
-/* No two neighbours, so that each needs a number of its own. */
+/* No two neighbours, so that none can be part of a range. */
 static void test_longest(void) {
         NumaPolicy p = { .mode = NUMA_BIND }, q;
         char buf[NUMA_TEXT_MAX];

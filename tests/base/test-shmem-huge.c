@@ -17,7 +17,7 @@ static void write_setting(const char *file, const char *text) {
 
 static void test_which_setting_denies(void) {
         static const struct {
-                const char *common, *own, *denied; /* denied: the file that says so */
+                const char *common, *own, *denied; /* denied: the file that denies them */
         } cases[] = {
                 { "always within_size advise [never] deny force\n", NULL, "shmem_enabled" },
                 { "always within_size advise [never] deny force\n", "always inherit within_size advise [never]\n",

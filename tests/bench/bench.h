@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define PAGE ((size_t) 4096)
-/* Below the places where the loader, the heap and mmap() put things, with and without address randomization. */
+/* Below the addresses that the loader, the heap and mmap() use, with and without address randomization. */
 #define REGION_ADDRESS ((void *) (UINT64_C(1) << 44))
 
 static inline uint64_t now_nsec(void) {
@@ -49,7 +49,7 @@ static inline uint64_t page_table_bytes(void) {
         return file_number("/proc/meminfo", "PageTables:") << 10;
 }
 
-/* Window length of a region of the least size. */
+/* Length of the window of the smallest region. */
 static inline size_t granule(void) {
         return (size_t) file_number("/proc/sys/vm/mshare_size", "");
 }

@@ -2,10 +2,10 @@
 /*
  * bound MIB: how long one sharer waits for its mprotect() of a page while another works on MIB of the same region.
  *
- * Meant for a guest run by ./run guest --icount, which has one CPU and where nanoseconds are instructions: the waiter
- * is woken by a timer in the middle of the other's work, and what it then waits is the rest of one hold of the region's
- * lock. Only the zero page is mapped, so that the size of the region does not cost memory. Prints the median and the
- * worst of many rounds for each kind of work, and for none ("alone").
+ * Run it in a guest of ./run guest --icount, which has one CPU and counts instructions as nanoseconds. A timer wakes
+ * the waiter in the middle of the other's work; it then waits for the rest of one hold of the region's lock. Only the
+ * zero page is mapped, so that the size of the region does not cost memory. Prints the median and the longest of many
+ * rounds for each kind of work, and for no work ("alone").
  */
 #include <signal.h>
 #include <sys/prctl.h>
@@ -65,7 +65,7 @@ static int work_mincore(void) {
         return 0;
 }
 
-/* Pins that fast GUP makes without any lock; what it leaves to the slow way is counted here. */
+/* Pins that fast GUP makes without a lock; what it leaves to the slow path is measured here. */
 static int work_readv(void) {
         static char buffer[1 << 20];
         struct iovec local = { buffer, sizeof(buffer) }, remote = { big, sizeof(buffer) };
@@ -150,7 +150,7 @@ static void measure(const struct work *work, size_t window) {
         pid_t pid = work->fn ? start(work, window) : 0;
 
         for (int i = 0; i < ROUNDS; i++) {
-                /* Odd lengths, so as not to meet the same place of the other's work every time. */
+                /* Odd lengths, so that the timer does not hit the same point of the work every time. */
                 (void) usleep((useconds_t) (3000 + i * 137 % 2000));
                 begin = now_nsec();
                 if (mprotect(page, PAGE, i & 1 ? PROT_READ | PROT_WRITE : PROT_READ) < 0)
@@ -159,7 +159,7 @@ static void measure(const struct work *work, size_t window) {
         }
         if (pid > 0) {
                 if (waitpid(pid, NULL, WNOHANG) != 0)
-                        errx(1, "%s: the other is gone", work->name);
+                        errx(1, "%s: the other process has exited", work->name);
                 (void) kill(pid, SIGKILL);
                 (void) waitpid(pid, NULL, 0);
         }

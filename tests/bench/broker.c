@@ -3,10 +3,10 @@
  * broker latency REGION ROUNDS
  * broker herd REGION COUNT
  *
- * latency: how long a call takes, over one connection: Ping, which the bus library of the broker answers by
- * itself, against AcquireRegion, with the lease closed each time. herd: COUNT processes acquire at once, each over a
- * connection of its own; then all of them leave. The stock bus allows each user 256 connections, so the herd
- * is of several users, from 20000 on; they must exist, and the region must admit them.
+ * latency: how long a call takes on one connection. Compares Ping, which the broker's bus library answers by itself,
+ * with AcquireRegion, whose lease is closed each time. herd: COUNT processes acquire at once, each on a connection of
+ * its own, then all of them leave. The stock bus allows each user 256 connections, so the herd runs as several users,
+ * from 20000 on. They must exist, and the region must admit them.
  */
 #include <poll.h>
 #include <signal.h>
@@ -42,7 +42,7 @@ static void ping(sd_bus *bus) {
                 errx(1, "Ping: %s", error.message);
 }
 
-/* Returns the lease, to be closed. */
+/* Returns the lease; the caller closes it. */
 static int acquire(sd_bus *bus, const char *region) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         sd_bus_message *reply = NULL;
@@ -53,7 +53,7 @@ static int acquire(sd_bus *bus, const char *region) {
                                "ssa{sv}", region, "rw", 0) < 0)
                 errx(1, "AcquireRegion: %s", error.message);
         if (sd_bus_message_read(reply, "tth", &address, &length, &fd) < 0)
-                errx(1, "AcquireRegion has answered nonsense");
+                errx(1, "AcquireRegion has sent an invalid answer");
         fd = dup(fd);
         if (fd < 0)
                 err(1, "dup");
@@ -97,7 +97,7 @@ static unsigned int clients(sd_bus *bus) {
         return n;
 }
 
-/* Each opens its connection first: the herd is of calls, all at once. */
+/* Each process opens its connection first, so that only the calls happen at once. */
 static void member(const char *region, size_t number, int go, int done) {
         uid_t uid = (uid_t) (FIRST_USER + number / PER_USER);
         struct pollfd gate = { .fd = go, .events = POLLIN };
@@ -127,7 +127,7 @@ static void herd(const char *region, size_t count) {
 
         if (!pids || pipe(go) < 0 || pipe(done) < 0)
                 err(1, "pipe");
-        /* The bus drops who has not finished saying hello after a few seconds. */
+        /* The bus drops a connection that has not said hello within a few seconds. */
         ping(bus);
         for (size_t i = 0; i < count; i++) {
                 pids[i] = fork();
@@ -136,7 +136,7 @@ static void herd(const char *region, size_t count) {
                 if (pids[i] == 0)
                         member(region, i, go[0], done[1]);
                 if (read(done[0], &c, 1) != 1)
-                        errx(1, "member %zu is not there", i);
+                        errx(1, "member %zu did not start", i);
         }
         start = now_nsec();
         if (write(go[1], "", 1) != 1)

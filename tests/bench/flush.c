@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * flush KIND COUNT: what it costs to take a right or a page away when COUNT others are attached and idle.
+ * flush KIND COUNT: what it costs to take a right or a page away while COUNT others are attached and idle.
  *
- * KIND: region (COUNT processes share it) or threads (of one process). Meant for a guest run by ./run guest
- * --icount, where nanoseconds are instructions. Prints the least of many rounds: an interrupt can only add.
+ * KIND: region (COUNT processes share it) or threads (of one process). Run it in a guest of ./run guest --icount, where
+ * nanoseconds are instructions. Prints the lowest of many rounds, because an interrupt can only add to it.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -22,7 +22,7 @@ static void *idle(void *unused) {
         return NULL;
 }
 
-/* Each has the page in its TLB once, and then does nothing. */
+/* Each has the page in its TLB once and then sleeps. */
 static void start_sharer(const char *page, int ready) {
         pid_t parent = getpid(), pid = fork();
 
@@ -71,7 +71,7 @@ int main(int argc, char *argv[]) {
         region = strcmp(argv[1], "region") == 0;
         if (!region && strcmp(argv[1], "threads") != 0)
                 errx(2, "no such kind: %s", argv[1]);
-        /* A group of its own, to be ended as one; it may lead one already. */
+        /* A process group of its own, so that it can be killed as one. It may be a group leader already. */
         (void) setpgid(0, 0);
         count = strtoul(argv[2], NULL, 10);
         if (region && mshare("flush", REGION_ADDRESS, granule(), O_CREAT | O_EXCL | O_RDWR, 0600) < 0)
@@ -86,7 +86,7 @@ int main(int argc, char *argv[]) {
                 if (region) {
                         start_sharer(page, ready[1]);
                         if (read(ready[0], &c, 1) != 1)
-                                errx(1, "sharer %zu is not there", i);
+                                errx(1, "sharer %zu did not start", i);
                 } else
                         start_thread();
         }

@@ -3,12 +3,12 @@
  * memory KIND MIB COUNT...: what the page tables of one buffer cost the processes that use it.
  *
  * Makes a buffer of that size and kind (plain, thp, hugetlb, region, region-thp), fills it, and forks processes that
- * each read one byte of every page and then wait. For each COUNT, which must rise, prints a record of the machine's
- * page tables since before the buffer was made, and of what the newest process needed: its own tables, its
- * faults and its time.
+ * each read one byte of every page and then wait. COUNT must rise. For each COUNT it prints a record: how much the
+ * machine's page tables have grown since before the buffer was made, and what the newest process needed, that is its
+ * own tables, its faults and its time.
  *
- * EXTRA_FAULTS=1 in the environment makes them fault for every page of plain and region: a deliberate regression, for
- * trying whether ./run bench --check finds it.
+ * With EXTRA_FAULTS=1 in the environment, they fault for every page of plain and region: a deliberate regression, to
+ * try out ./run bench --check.
  */
 #include <signal.h>
 #include <sys/resource.h>
@@ -89,7 +89,7 @@ int main(int argc, char *argv[]) {
         if (argc < 4)
                 errx(2, "usage: memory KIND MIB COUNT...");
         size = strtoul(argv[2], NULL, 10) << 20;
-        /* What the last program left behind is still on its way out. */
+        /* Memory of the previous program may still be on its way out. */
         (void) usleep(200000);
         before = page_table_bytes();
         p = make_buffer(argv[1], size);

@@ -2,17 +2,18 @@
 /*
  * sga KIND COUNT...: the page tables of the cover letter's server, a buffer of 300 GiB that up to 1500 processes map.
  *
- * The buffer's memory is a file of 1 GiB that is mapped 300 times in a row: page tables do not know that. KIND is
- * region, where the mappings are made once, inside a region, or plain, where each process makes its own. Each process
- * attaches, reads pages of the whole buffer and checks what is there: the first one all pages, the others one page of
- * every 2 MiB, which takes all of their page tables into use. In a region, where those are in use already, most read
- * only one page of every 16 MiB. Which page that is depends on the process.
+ * The buffer's memory is a file of 1 GiB that is mapped 300 times in a row, which makes no difference to page tables.
+ * KIND is region, where the mappings are made once inside a region, or plain, where each process makes its own. Each
+ * process attaches, reads pages of the whole buffer and checks their contents. The first process reads all pages, the
+ * others one page of every 2 MiB, which uses all of their page tables. In a region, whose tables are in use already,
+ * most read only one page of every 16 MiB. The process's number decides which page.
  *
- * For each COUNT, which must rise, prints a record of the machine's page tables since before the buffer was made, and
- * of the newest process. Plain ends early when the next process might not find room for its tables: then records of
- * higher counts are missing. At the end, prints how long the processes take to go, and the tables.
+ * COUNT must rise. For each COUNT it prints a record: how much the machine's page tables have grown since before the
+ * buffer was made, and the values of the newest process. Plain ends early if the next process might not find room for
+ * its tables; then records of higher counts are missing. At the end it prints how long it takes until the processes and
+ * the tables are gone.
  *
- * SGA_MIB in the environment maps only that much, for a quick look.
+ * With SGA_MIB in the environment, it maps only that much, for a quick look.
  */
 #include <signal.h>
 #include <sys/prctl.h>
@@ -26,7 +27,9 @@
 #define STRIDE ((size_t) 2 << 20)
 #define LONG_STRIDE ((size_t) 16 << 20)
 #define FILE_SIZE ((size_t) 1 << 30)
-/* Room that is left when another plain process begins: its tables, those of its program, and the guest's own. */
+/*
+ * Room that must be left when another plain process starts: for its tables, those of its program, and the guest's own.
+ */
 #define HEADROOM (UINT64_C(1) << 30)
 
 struct answer {
@@ -53,7 +56,7 @@ static void map_buffer(void) {
         }
 }
 
-/* A page's contents tell which page of the file it is. */
+/* The content of a page says which page of the file it is. */
 static uint64_t contents(size_t page) {
         return (page + 1) * UINT64_C(0x9e3779b97f4a7c15);
 }
@@ -92,7 +95,7 @@ static _Noreturn void client(size_t number, bool last, int answers) {
         size_t stride = region && number > 0 && !last ? LONG_STRIDE : STRIDE;
         struct answer a;
 
-        /* The parent has no window, and so this is what a process that connects does. */
+        /* The parent has no window, so this is what a process that connects does. */
         a.attach_nsec = now_nsec();
         if (!region)
                 map_buffer();
@@ -113,7 +116,7 @@ static _Noreturn void client(size_t number, bool last, int answers) {
                 (void) pause();
 }
 
-/* Makes the region and its mappings in a process that ends then: the name keeps them. */
+/* Makes the region and its mappings in a process that then exits: the name keeps them. */
 static void make_region(uint64_t before) {
         uint64_t begin = now_nsec(), mapped;
         int status;
@@ -141,7 +144,7 @@ static void make_region(uint64_t before) {
         _exit(0);
 }
 
-/* How long until the tables are what they were, but for a few MiB of what else goes on. */
+/* Waits until the tables are as before, except for a few MiB of other work. */
 static uint64_t wait_for_tables(uint64_t before) {
         uint64_t begin = now_nsec();
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Preloaded: the login session is of the user whose number $SESSION_UID is; without it there is none. */
+/*
+ * Preloaded: the login session belongs to the user with number $SESSION_UID; without the variable there is no session.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <systemd/sd-login.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What "msharectl check" makes of /proc: processes here are folders with the files that the kernel would show. Whether
- * it shows them so is for tests/guest/check.sh.
+ * What "msharectl check" concludes from /proc. Processes here are folders with the files that the kernel would show.
+ * tests/guest/check.sh tests what the kernel really shows.
  */
 #include <errno.h>
 #include <glib.h>
@@ -85,14 +85,14 @@ static void test_mappings(Scene *s, gconstpointer data) {
         g_assert_cmpstr(m.list[3].path, ==, "");
         g_assert_cmpstr(m.list[4].path, ==, "/dev/shm/PostgreSQL.1 with space");
 
-        /* A window is known by its file, not by its path. */
+        /* A window is recognized by its file, not by its path. */
         g_assert_true(mapping_is_window(m.list + 5, makedev(0, 0x2d), 7));
         g_assert_true(mapping_is_window(m.list + 5, makedev(0, 0x2d), 0));
         g_assert_false(mapping_is_window(m.list + 5, makedev(0, 0x2d), 8));
         g_assert_false(mapping_is_window(m.list + 5, makedev(0, 0x2e), 7));
         g_assert_false(mapping_is_window(m.list + 0, makedev(8, 1), 0));
 
-        /* Read-only, private and named memory is not what servers share. */
+        /* Servers do not share read-only, private or named memory. */
         g_assert_true(largest_outside(&m, 1) == m.list + 1);
         g_assert_null(largest_outside(&m, 2 * MIB));
         mappings_done(&m);
@@ -126,13 +126,13 @@ static void test_process(Scene *s, gconstpointer data) {
         g_assert_cmpstr(p.min_size, ==, "32M");
         process_done(&p);
 
-        /* What is mounted later hides what was there. */
+        /* A later mount hides an earlier one. */
         put(s, "mountinfo", MOUNTS "50 27 0:50 / /sys ro - sysfs sysfs ro\n", -1);
         g_assert_cmpint(process_read(s->proc, PID, &p), ==, 0);
         g_assert_false(p.mounted);
         process_done(&p);
 
-        /* A server that writes its title over its environment. */
+        /* A server that overwrites its environment with its title. */
         put(s, "environ", "main: postgres\0\0\0", 17);
         g_assert_cmpint(process_read(s->proc, PID, &p), ==, 0);
         g_assert_false(p.environment_known);
@@ -141,7 +141,7 @@ static void test_process(Scene *s, gconstpointer data) {
         g_assert_cmpint(process_read(s->proc, PID + 1, &p), ==, -ESRCH);
 }
 
-/* As it should be, but for what a test makes of it. */
+/* A right setup, which each test changes. */
 static const Target good = {
         .name = "pgdata",
         .exists = true,
@@ -154,7 +154,7 @@ static const Target good = {
         .acl = "",
 };
 
-/* The obstacles, one on a line. */
+/* The obstacles, one per line. */
 static char *obstacles(const Scene *s, const Target *t, uint64_t min_size) {
         GString *text = g_string_new(NULL);
         Mappings m;

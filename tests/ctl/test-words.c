@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The words people type and the forms they read: msharectl's parsing and formatting. */
+/* Words that people type and values that people read: msharectl's parsing and formatting. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <glib.h>
@@ -12,7 +12,7 @@
 #include "json.h"
 #include "parse.h"
 
-/* What libc looks up, but for these: a user and a group with many members, and a service that does not answer. */
+/* Replaces the lookups of libc for a user and a group with many members, and for a service that does not answer. */
 #define BIG_ID 54321
 #define BIG_SIZE (3U << 20)
 
@@ -140,7 +140,7 @@ static void test_owners(void) {
         g_assert_cmpint(parse_owner("-1", &o), ==, -ESRCH);
         g_assert_cmpint(parse_owner("no-such-user", &o), ==, -ESRCH);
         g_assert_cmpint(parse_owner("root:no-such-group", &o), ==, -ESRCH);
-        /* No user has this number, so its group is not known. */
+        /* No user has this number, so the group is unknown. */
         g_assert_cmpint(parse_owner("12345678:", &o), ==, -ESRCH);
 }
 
@@ -154,7 +154,7 @@ static void test_big_entries(void) {
         g_assert_true(o.has_gid && o.gid == BIG_ID);
         g_assert_cmpstr(format_uid(BIG_ID, buf, sizeof(buf)), ==, "big");
         g_assert_cmpstr(format_gid(BIG_ID, buf, sizeof(buf)), ==, "big");
-        /* Who cannot be asked for is not said not to be there. */
+        /* If a user cannot be looked up, the message does not claim that there is no such user. */
         g_assert_cmpint(parse_owner("broken", &o), ==, -EIO);
         g_assert_cmpint(parse_owner(":broken", &o), ==, -EIO);
 }
@@ -203,7 +203,7 @@ static void test_printable(void) {
                   "31mRED",
                   "\\xc2\\x9b31mRED" },
                 { "\xe2\x80\xaetxt.exe\xe2\x81\xa6", "\\xe2\\x80\\xaetxt.exe\\xe2\\x81\\xa6" },
-                /* No UTF-8: a lone CSI byte, a long form of it, one cut off. */
+                /* Invalid UTF-8: a lone CSI byte, an overlong form of it, a truncated one. */
                 { "\x9b"
                   "31m",
                   "\\x9b31m" },

@@ -9,8 +9,8 @@
 #include "basic/util.h"
 
 /*
- * bench-acquire REGION N: N calls of AcquireRegion, each followed by a call of a method of the same form in a process that
- * does nothing but answer. Both on one connection, one bus, in one run. Prints one line of JSON, in microseconds.
+ * bench-acquire REGION N: N calls of AcquireRegion. After each comes a call of a method of the same form in a process
+ * that only answers. Both use one connection and one bus, in one run. Prints one line of JSON, in microseconds.
  */
 static int echo(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return sd_bus_reply_method_return(m, "tth", UINT64_C(1), UINT64_C(2), STDERR_FILENO);

@@ -12,15 +12,15 @@
 #define LEASES "/run/mshared/leases"
 #define STATES "/run/mshared/regions"
 
-/* How long the broker may take to come back and to hear of everything. */
+/* How long the broker may take to return and to learn of everything. */
 #define PATIENCE_USEC (60 * USEC_PER_SEC)
 #define INTERVAL_USEC (20 * USEC_PER_MSEC)
 
 /*
- * broker-books: for each "REGION N" on standard input, whether the broker's books and the kernel's say the same: the region
- * has N clients and N sharers, there are N leases in all, and no region is known to one and not to the other, or to the
- * broker's state files. "agree", as soon as they do, or "differ" and what each says. "REGION -" is for a region that is
- * to be gone, with all leases. It needs root's eyes.
+ * broker-books: for each line "REGION N" on standard input, whether the records of the broker and of the kernel agree:
+ * the region has N clients and N sharers, there are N leases in all, and the broker, its state files and the kernel
+ * know the same regions. Prints "agree" as soon as they do, or "differ" and the values of each. With "REGION -" the
+ * region and all leases must be gone. It must run as root.
  */
 typedef struct Books {
         int error; /* of the call to the broker */
@@ -142,7 +142,7 @@ static void judge(sd_bus *bus, const char *region, uint32_t n, bool gone) {
                         break;
                 (void) usleep(INTERVAL_USEC);
         }
-        (void) printf("differ: wanted %" PRIu32 "; broker: error '%s', clients %" PRIu32 ", listed %" PRIu32
+        (void) printf("differ: expected %" PRIu32 "; broker: error '%s', clients %" PRIu32 ", listed %" PRIu32
                       ", sharers %" PRIu64 ", regions %u; kernel: sharers %" PRIu64 ", regions %u; files: leases %u, "
                       "states %u\n",
                       n, b.error < 0 ? strerror(-b.error) : "none", b.n_clients, b.n_listed, b.n_sharers, b.n_regions,

@@ -15,13 +15,13 @@
 #include "mshare.h"
 
 /*
- * broker-storm REGION N: keeps N processes that acquire the region, attach to it, use it for a moment and leave again: by
- * releasing, by exit, by exec, by SIGKILL, or handing lease and window to a child. They try again as long as the broker is
- * away. On standard input:
+ * broker-storm REGION N: keeps N processes running that acquire the region, attach to it, use it for a moment and leave
+ * again: by release, exit, exec or SIGKILL, or by passing lease and window on to a child. While the broker is away they
+ * try again. On standard input:
  *
  *   freeze   no process leaves any more; when all N have lease and window: "frozen HOLDERS"
  *   thaw     go on: "thawed"
- *   end, or the end of the file: all leave, and so do we: "over CYCLES WRONG"
+ *   end, or the end of the file: all leave, and so does this program: "over CYCLES WRONG"
  *
  * WRONG counts memory that did not hold what was written to it.
  */
@@ -31,7 +31,7 @@ typedef struct Slot {
 } Slot;
 
 typedef struct Shared {
-        atomic_uint frozen; /* a futex: hundreds who poll leave no time to those who are still to come */
+        atomic_uint frozen; /* a futex: hundreds of polling processes would slow down those that must still arrive */
         atomic_bool over;
         atomic_ulong cycles, wrong;
         Slot slots[];
@@ -91,7 +91,7 @@ static void use(Member *m, uint64_t address) {
         }
 }
 
-/* Leaves in one of the ways there are. Returns if the process goes on. */
+/* Leave in one of the possible ways. Returns if the process continues. */
 static void leave(Member *m, int lease, uint64_t address, uint64_t length) {
         int fate = (int) pick(m, 6);
         pid_t pid;
@@ -107,7 +107,7 @@ static void leave(Member *m, int lease, uint64_t address, uint64_t length) {
                 (void) kill(getpid(), SIGKILL);
                 break;
         case 3:
-                /* The child is the client now, by nothing but fork. */
+                /* The child is the client now, only by fork. */
                 pid = fork();
                 if (pid > 0) {
                         atomic_store(&m->slot->pid, pid);
@@ -115,7 +115,7 @@ static void leave(Member *m, int lease, uint64_t address, uint64_t length) {
                 }
                 if (pid == 0) {
                         while (atomic_load(&m->slot->pid) != getpid()) {
-                                /* Its parent was killed before it could say who comes next. */
+                                /* Its parent was killed before it could name its successor. */
                                 if (atomic_load(&m->shared->over))
                                         _exit(0);
                                 (void) usleep(500);
@@ -219,7 +219,9 @@ int main(int argc, char **argv) {
                 }
                 tend(shared, argv[1], n);
                 if (freezing && count_holding(shared, n) == n) {
-                        /* Who was about to leave when the flag was set has left by now, and is back. */
+                        /*
+                         * A process that was about to leave when the flag was set has left by now, and has come back.
+                         */
                         (void) usleep(100000);
                         tend(shared, argv[1], n);
                         if (count_holding(shared, n) == n) {
@@ -233,7 +235,7 @@ int main(int argc, char **argv) {
         freeze(shared, false);
         for (size_t i = 0; i < n; i++)
                 (void) kill(atomic_load(&shared->slots[i].pid), SIGKILL);
-        /* All of them are ours, also those whose parent is gone. */
+        /* All of them belong to this program, including those whose parent has exited. */
         while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
                 ;
         (void) printf("over %lu %lu\n", atomic_load(&shared->cycles), atomic_load(&shared->wrong));

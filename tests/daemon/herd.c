@@ -12,9 +12,9 @@
 #include "basic/util.h"
 
 /*
- * herd REGION N: N processes become clients at once. Half of them have the lease of their parent by fork; the others ask
- * the broker themselves, and try again when the bus (not the broker) turns them away. Prints one line of JSON when all
- * have their lease, and holds them until standard input ends.
+ * herd REGION N: N processes become clients at once. Half of them inherit their parent's lease by fork. The others call
+ * the broker themselves, and try again if the bus (not the broker) refuses them. Prints one line of JSON when all have
+ * their lease, and holds the leases until the end of standard input.
  */
 typedef struct Score {
         atomic_uint ready, leased, refused_by_bus, limits, failed;
@@ -43,7 +43,7 @@ static void member(Score *score, const char *region, int gate) {
         int fd;
 
         atomic_fetch_add(&score->ready, 1);
-        /* The gate opens for all at once, when the end of the pipe is closed. */
+        /* The gate opens for all at once when the end of the pipe is closed. */
         (void) !read(gate, &c, 1);
         for (;;) {
                 _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
@@ -52,7 +52,7 @@ static void member(Score *score, const char *region, int gate) {
 
                 sd_bus_error_free(&error);
                 r = sd_bus_open_system(&bus);
-                /* The bus says hello or, to the 257th connection of a user, that it has had enough. */
+                /* The bus says hello, or refuses the 257th connection of a user. */
                 if (r < 0 || sd_bus_get_unique_name(bus, &name) < 0) {
                         atomic_fetch_add(&score->refused_by_bus, 1);
                         (void) usleep(20000);

@@ -14,17 +14,17 @@
  *
  *   fs/           msharefs: a file for each region, with its struct mshare_info
  *   usage/NAME    "SHARERS RESIDENT-KB PGTABLES-KB" of a region; without it all are 0
- *   access/NAME   "r" or "rw", what fdinfo says of its access; without it fdinfo has no such line, as on older kernels
- *   available     bytes of memory that can be had, in decimal; without it there is no end
+ *   access/NAME   "r" or "rw", the access in fdinfo; without it fdinfo has no such line, as in old kernels
+ *   available     bytes of memory available, in decimal; without it there is no limit
  *   nodes         the NUMA nodes with memory, as in 0,2-3; empty: a kernel without NUMA; without it there is node 0
- *   policy        if there: set_policy() writes address, size and policy into it
- *   refuse        an errno in decimal: mshare() and attach() fail with it
- *   maps/NAME     what a region maps, as /proc/PID/maps has it; without it nothing. attach() maps anonymous memory there
- *   hold          if there: attach() waits until it has gone
- *   hold-open     if there: the daemon's open() of a region for writing makes "held" and waits until this has gone
- *   attached      if there: attach() appends address and length to it
- *   taken         START-END of addresses where a donor has a mapping of its own
- *   unsupported   if there: this kernel has no mshare
+ *   policy        if it exists, set_policy() writes address, size and policy into it
+ *   refuse        an errno in decimal with which mshare() and attach() fail
+ *   maps/NAME     what a region maps, as in /proc/PID/maps; without it nothing. attach() maps anonymous memory there
+ *   hold          if it exists, attach() waits until it is removed
+ *   hold-open     if it exists, the daemon's open() of a region for writing makes "held" and waits until it is removed
+ *   attached      if it exists, attach() appends address and length to it
+ *   taken         START-END of addresses where a donor already has a mapping
+ *   unsupported   if it exists, this kernel has no mshare
  */
 static const char *test_root(void) {
         return getenv("MSHARED_TEST_ROOT") ?: "/nonexistent";
@@ -36,7 +36,7 @@ static int open_root(void) {
         return fd < 0 ? -errno : fd;
 }
 
-/* What the daemon's openat() is: it has offsets of 64 bits. */
+/* The daemon's openat() is this function, because its offsets have 64 bits. */
 int openat64(int dirfd, const char *path, int flags, ...) {
         char hold[4096], held[4096];
         mode_t mode;
@@ -47,7 +47,7 @@ int openat64(int dirfd, const char *path, int flags, ...) {
         mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(ap, mode_t) : 0;
         va_end(ap);
         (void) snprintf(hold, sizeof(hold), "%s/hold-open", test_root());
-        /* These three together are of regions alone. */
+        /* Only regions have all three of these. */
         if ((flags & (O_ACCMODE | O_NOFOLLOW | O_NOCTTY)) == (O_RDWR | O_NOFOLLOW | O_NOCTTY) &&
             access(hold, F_OK) == 0) {
                 (void) snprintf(held, sizeof(held), "%s/held", test_root());
@@ -60,7 +60,7 @@ int openat64(int dirfd, const char *path, int flags, ...) {
         return (int) syscall(SYS_openat, dirfd, path, flags, mode);
 }
 
-/* Runs before main(), so that a donor finds its addresses taken. */
+/* Runs before main(), so that a donor finds its addresses in use. */
 __attribute__((constructor)) static void take_addresses(int argc, char **argv) {
         _cleanup_(closep) int root = open_root();
         _cleanup_(freep) char *text = NULL;
@@ -110,7 +110,7 @@ static int double_mshare(const char *name, uint64_t address, uint64_t length, in
         fs = openat(root, "fs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fs < 0)
                 return -errno;
-        /* All at once, as the kernel does it: a donor may be killed in between. */
+        /* All at once, as in the kernel, because a donor may be killed in between. */
         fd = openat(fs, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
         if (fd < 0)
                 return -errno;
@@ -120,7 +120,7 @@ static int double_mshare(const char *name, uint64_t address, uint64_t length, in
         return linkat(AT_FDCWD, path, fs, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }
 
-/* The region's name is that of its file. */
+/* The region has the name of its file. */
 static int name_of(int fd, char *ret, size_t size) {
         char path[64], target[4096];
         ssize_t n;

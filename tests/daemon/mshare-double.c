@@ -4,7 +4,7 @@
 
 #include "mshare.h"
 
-/* Where there is no mshare(2): memory of the process's own in the window, so that what is around it can be tested. */
+/* Without mshare(2), private memory in the window, so that everything around it can be tested. */
 int mshare(const char *name, void *addr, size_t length, int oflag, mode_t mode) {
         void *p = mmap(addr, length, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);

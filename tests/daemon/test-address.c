@@ -14,7 +14,7 @@ static uint64_t random_u64(void) {
         return (uint64_t) g_random_int() << 32 | g_random_int();
 }
 
-/* Takes windows of that length until none is left. Returns how many; all of them are checked against each other. */
+/* Takes windows of that length until none is left, and checks each against all others. Returns how many. */
 static size_t fill(uint64_t length, AddressRange *windows, size_t max) {
         size_t n = 0;
 
@@ -34,9 +34,9 @@ static size_t fill(uint64_t length, AddressRange *windows, size_t max) {
 }
 
 /*
- * Where x86_64 Linux puts things, with 32 random bits of pages, the most that vm.mmap_rnd_bits takes. The mmap area
- * grows down from below the stack, however large that may become, and the legacy one up; all get 4 TiB of mappings here,
- * the heap 2 TiB.
+ * Where x86_64 Linux places things, with 32 random bits of pages, the highest value of vm.mmap_rnd_bits. The mmap area
+ * grows down from below the stack, whose size has no limit here. The legacy area grows up. Each gets 4 TiB of mappings
+ * here, the heap 2 TiB.
  */
 static const struct {
         const char *what;
@@ -55,7 +55,7 @@ static void test_no_default_collides_with_a_process(void) {
         static AddressRange windows[1000];
         size_t n = fill(SPAN, windows, G_N_ELEMENTS(windows));
 
-        /* All that there is: 42.5 TiB. */
+        /* All addresses: 42.5 TiB. */
         g_assert_cmpuint(n, ==, 85);
         g_assert_cmpuint(fill(GRANULE, windows, G_N_ELEMENTS(windows)), ==, G_N_ELEMENTS(windows));
         n = fill(SPAN, windows, G_N_ELEMENTS(windows));
@@ -74,7 +74,7 @@ static void check_maps(const char *maps, const AddressRange *windows, size_t n) 
 
                 g_assert_cmpint(sscanf(p, "%" SCNx64 "-%" SCNx64, &start, &end), ==, 2);
                 lines++;
-                /* The vsyscall page, above all user space. */
+                /* The vsyscall page, above all user memory. */
                 if (start >> 63)
                         continue;
                 g_assert_null(address_conflict(windows, n, start, end - start));
@@ -101,7 +101,7 @@ static void test_no_default_collides_with_real_processes(void) {
                                            NULL, NULL));
                 check_maps(maps, windows, n);
         }
-        /* With sanitizers this program has more than those. */
+        /* With sanitizers, this program has more mappings than those. */
         g_assert_true(g_file_get_contents("/proc/self/maps", &own, NULL, NULL));
         check_maps(own, windows, n);
 }
@@ -118,7 +118,7 @@ static void test_windows_of_all_sizes_fit(void) {
         }
 }
 
-/* How many pages of tables a window costs: one for each span that it touches and does not fill. */
+/* How many pages of tables a window costs: one for each span that it touches but does not fill. */
 static unsigned tables(AddressRange window) {
         uint64_t end = window.start + window.length;
         unsigned n = 0;
@@ -143,13 +143,13 @@ static void test_windows_cost_one_table(void) {
         }
 }
 
-/* Where nothing better is left, a window lies as it can. */
+/* If no better place is left, a window may lie anywhere. */
 static void test_last_places_are_used(void) {
         static AddressRange windows[512];
         size_t n = fill(SPAN, windows, G_N_ELEMENTS(windows));
         uint64_t at;
 
-        /* 600 granules are free around the border between two spans, which are in the way of each other. */
+        /* 600 granules are free, 300 on each side of the border between two spans. */
         for (size_t i = 0; i < n; i++) {
                 if (windows[i].start == 24 * TiB)
                         windows[i].length -= 300 * GRANULE;
@@ -186,7 +186,7 @@ static void test_holes_are_found_again(void) {
 }
 
 static void test_every_free_place_of_a_zone_may_be_chosen(void) {
-        /* In no order; one is in another, as a window that was given back may be. */
+        /* Unordered, and one lies inside another, as a window that was given back may. */
         static const AddressRange taken[] = {
                 { 40 * TiB, 2 * TiB },
                 { 22 * TiB, 3 * SPAN },
@@ -196,13 +196,13 @@ static void test_every_free_place_of_a_zone_may_be_chosen(void) {
                 uint64_t length;
                 unsigned n;
         } cases[] = {
-                /* The first zone has 42 spans, and 35 are left. */
+                /* The first zone has 42 spans, of which 35 are left. */
                 { SPAN, 35 },
                 { SPAN / 4, 35 * 385 },
                 { GRANULE, 35 * 512 },
         };
 
-        /* Each place has its part of all random numbers, none has the taken ones. */
+        /* Each place has its share of all random numbers, and occupied places have none. */
         for (size_t k = 0; k < G_N_ELEMENTS(cases); k++) {
                 uint64_t at, last = 0;
                 unsigned n_places = 0;

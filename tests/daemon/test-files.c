@@ -8,7 +8,7 @@
 #include "model/config.h"
 #include "model/state.h"
 
-/* g_assert_* with a plain copy: the parsers change their text. */
+/* g_assert_* on a copy, because the parsers change their text. */
 static int parse_state(const char *text, RegionRecord *ret) {
         g_autofree char *copy = g_strdup(text);
 
@@ -46,7 +46,7 @@ static void test_state_of_a_resize(void) {
                 int parsed;
         } lines[] = {
                 { "23456", 23456, 0 },
-                /* No more than the window, and more than the size. */
+                /* Valid: larger than the size, and at most the window. */
                 { "549755813888", UINT64_C(1) << 39, 0 },
                 { "549755813889", 0, 0 },
                 { "12345", 0, 0 },
@@ -155,7 +155,7 @@ static void test_of_hostile_state_the_rest_is_taken(void) {
 
                 replace(s, key, wrong[i][1]);
                 if (parse_state(s->str, &b) != 1)
-                        g_error("%s=%s was taken", key, wrong[i][1]);
+                        g_error("%s=%s was accepted", key, wrong[i][1]);
                 g_assert_cmpstr(b.name, ==, streq(key, "NAME") ? NULL : "pgdata");
                 g_assert_cmpstr(b.label, ==, streq(key, "LABEL") ? NULL : a.label);
                 g_assert_true(b.has_id == !streq(key, "ID"));
@@ -168,12 +168,12 @@ static void test_of_hostile_state_the_rest_is_taken(void) {
                 g_assert_cmpint(b.lifetime, ==, streq(key, "LIFETIME") ? LIFETIME_PERSISTENT : a.lifetime);
                 region_record_done(&b);
         }
-        /* Any line missing, a key twice, a line without key. */
+        /* A missing line, a key twice, a line without a key. */
         for (const char *p = strstr(text, "VERSION"); *p; p = strchr(p, '\n') + 1) {
                 g_autoptr(GString) s = g_string_new(text);
 
                 g_string_erase(s, p - text, strchr(p, '\n') + 1 - p);
-                /* But for the policy, which earlier versions did not know. */
+                /* Except for the policy, which earlier versions did not know. */
                 g_assert_cmpint(parse_state(s->str, &b), ==, g_str_has_prefix(p, "NUMA=") ? 0 : 1);
                 g_assert_cmpint(b.numa.mode, ==, g_str_has_prefix(p, "NUMA=") ? NUMA_DEFAULT : NUMA_BIND);
                 region_record_done(&b);
@@ -186,7 +186,7 @@ static void test_of_hostile_state_the_rest_is_taken(void) {
         g_assert_cmpint(parse_state("", &b), ==, 1);
         g_assert_true(!b.name && !b.has_id && !b.has_ready && b.creator == (uid_t) -1);
         region_record_done(&b);
-        /* What a later version adds is no harm, and is there for it when it comes back. */
+        /* Lines of a later version do no harm, and are kept for its return. */
         {
                 g_autofree char *more = g_strconcat(text, "FLAVOUR=vanilla\nCOLOUR=red\n", NULL), *again = NULL;
                 g_autoptr(GString) s = g_string_new(more);
@@ -287,7 +287,7 @@ static void test_drop_ins_override_in_their_order(Dir *d, gconstpointer unused) 
         g_assert_cmpuint(config.limits.max[LIMIT_USER_REGIONS], ==, 11);
         g_assert_cmpuint(config.limits.max[LIMIT_USER_BYTES], ==, UINT64_C(2) << 30);
         g_assert_cmpuint(config.limits.max[LIMIT_REGION_LEASES], ==, UINT64_MAX);
-        /* Of the files named mshared.conf the first one counts, alone; and a drop-in hides one of its name. */
+        /* Only the first file named mshared.conf counts. A drop-in hides later ones of the same name. */
         g_assert_cmpuint(config.limits.max[LIMIT_USER_LEASES], ==, 8192);
         g_assert_cmpint(config.log_level, ==, 6);
 }

@@ -46,7 +46,7 @@ static LeaseRecord record(uint64_t id) {
 static int hang_up(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
         Lease *lease = userdata;
 
-        /* Counted where the test can see it. */
+        /* Counted here, for the test. */
         lease->record.since_usec++;
         return sd_event_source_set_enabled(s, SD_EVENT_OFF);
 }
@@ -81,7 +81,7 @@ static void test_the_name_says_it_all(void) {
         g_assert_cmpstr(b.sender, ==, ":1.42");
         g_assert_cmpstr(b.unit, ==, "postgresql@15-main.service");
         lease_record_done(&b);
-        /* A unit's name may be as long as a file's. */
+        /* The name of a unit may be as long as that of a file. */
         g_free(a.unit);
         a.unit = g_strnfill(255, 'u');
         g_free(g_steal_pointer(&name));
@@ -176,7 +176,7 @@ static void reopen(Fixture *f, Lease **lease) {
         _cleanup_(lease_record_done) LeaseRecord r = {};
         g_autofree char *file = g_strdup((*lease)->file);
 
-        /* The broker goes, and comes again. */
+        /* The broker stops and starts again. */
         lease_free(*lease);
         g_assert_cmpint(lease_record_parse(file, &r), ==, 0);
         g_assert_cmpint(lease_open(f->dirfd, file, &r, lease), ==, 0);

@@ -90,7 +90,7 @@ static void test_a_file_is_kept_open(Fixture *f, gconstpointer unused) {
         f->m = sd_bus_message_unref(f->m);
         g_assert_cmpint(fcntl(f->request.fd, F_GETFD), ==, FD_CLOEXEC);
         g_assert_cmpint(f->request.fd, !=, fd);
-        /* One that gives no access at all. */
+        /* A mode that gives no access at all. */
         g_assert_cmpint(sd_bus_message_append(begin(f), "a{sv}", 2, "backing", "s", "file", "fd", "h", path), >=, 0);
         g_assert_cmpint(finish(f), <, 0);
         close(fd);

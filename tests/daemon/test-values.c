@@ -51,7 +51,7 @@ static void test_names_to_adopt_are_what_the_bus_can_carry(void) {
                 g_assert_true(region_name_is_adoptable(good[i]));
         for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
                 g_assert_false(region_name_is_adoptable(bad[i]));
-        /* What passes must pass for GLib's validator too: sd-bus drops the connection otherwise. */
+        /* GLib's validator must accept what ours accepts, because sd-bus drops the connection otherwise. */
         for (size_t i = 0; i < G_N_ELEMENTS(good); i++)
                 g_assert_true(g_utf8_validate(good[i], -1, NULL));
 }
@@ -103,12 +103,15 @@ static void test_the_class_that_matches_first_decides(void) {
         g_assert_true(access_by_mode(&who, ACCESS_READ_WRITE, 10, 99, 0600));
         g_assert_true(access_by_mode(&who, ACCESS_READ, 10, 99, 0400));
         g_assert_false(access_by_mode(&who, ACCESS_READ_WRITE, 10, 99, 0400));
-        /* The owner is not let in by the group's bits or the others', nor a member by the others'. */
+        /*
+         * The owner is not admitted by the bits of the group or of others, nor a member of the group by those of
+         * others.
+         */
         g_assert_false(access_by_mode(&who, ACCESS_READ, 10, 20, 0066));
         g_assert_false(access_by_mode(&who, ACCESS_READ, 11, 30, 0606));
         g_assert_true(access_by_mode(&who, ACCESS_READ_WRITE, 11, 30, 0060));
         g_assert_true(access_by_mode(&who, ACCESS_READ, 11, 99, 0004));
-        /* Writing alone is no access at all. */
+        /* Write permission alone gives no access. */
         g_assert_false(access_by_mode(&who, ACCESS_READ_WRITE, 11, 99, 0002));
         g_assert_true(access_by_mode(&root, ACCESS_READ_WRITE, 11, 99, 0));
         g_assert_false(identity_in_group(&who, (gid_t) -1));
@@ -125,17 +128,17 @@ static void test_users_are_charged_up_to_their_limits(void) {
         g_assert_cmpint(users_charge(&users, &limits, 5, LIMIT_USER_REGIONS, 1), ==, 0);
         g_assert_cmpint(users_charge(&users, &limits, 5, LIMIT_USER_REGIONS, 1), ==, 1);
         g_assert_cmpuint(users_count(&users, 5, LIMIT_USER_REGIONS), ==, 2);
-        /* Another user, and root, are not concerned. */
+        /* Another user and root are not affected. */
         g_assert_cmpint(users_charge(&users, &limits, 6, LIMIT_USER_REGIONS, 1), ==, 0);
         for (int i = 0; i < 10; i++)
                 g_assert_cmpint(users_charge(&users, &limits, 0, LIMIT_USER_REGIONS, 1), ==, 0);
-        /* No wrapping round. */
+        /* No overflow. */
         g_assert_cmpint(users_charge(&users, &limits, 5, LIMIT_USER_BYTES, 999), ==, 0);
         g_assert_cmpint(users_charge(&users, &limits, 5, LIMIT_USER_BYTES, UINT64_MAX), ==, 1);
         g_assert_cmpint(users_charge(&users, &limits, 5, LIMIT_USER_BYTES, 2), ==, 1);
         g_assert_cmpint(users_charge_forced(&users, 5, LIMIT_USER_BYTES, UINT64_MAX), ==, 0);
         g_assert_cmpint(users_charge(&users, &limits, 5, LIMIT_USER_BYTES, 1), ==, 1);
-        /* Who has nothing left is forgotten. */
+        /* A user that has nothing left is forgotten. */
         users_discharge(&users, 6, LIMIT_USER_REGIONS, 1);
         users_discharge(&users, 6, LIMIT_USER_REGIONS, 1);
         g_assert_cmpuint(users_count(&users, 6, LIMIT_USER_REGIONS), ==, 0);

@@ -6,7 +6,7 @@
 
 #include "fuzz.h"
 
-/* Runs a fuzz target over the files of a directory, each also cut short and with bits turned over; prints TAP. */
+/* Runs a fuzz target over the files of a directory, over each also truncated and with flipped bits; prints TAP. */
 static int run_file(const char *dir, const char *name) {
         char path[4096];
         uint8_t buf[65536], changed[65536];

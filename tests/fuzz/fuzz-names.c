@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         (void) kernel_fdinfo_is_read_only(text);
         (void) kernel_parse_meminfo(text, &bytes, &swap);
         (void) kernel_parse_node_meminfo(text, &bytes);
-        /* What may be made may be adopted. */
+        /* A name that can be created can be adopted. */
         assert(!region_name_is_valid(text) || region_name_is_adoptable(text));
         escaped = line_escape(text);
         assert(escaped && !strchr(escaped, '\n'));

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 bus = message_bus_new();
         m = message_from_bytes(bus, data, size);
         r = options_read_create(m, &request, &error);
-        /* A refusal comes with its reason. */
+        /* A refusal has a reason. */
         assert(r >= 0 || error.name);
         if (r >= 0) {
                 assert(!request.label || strlen(request.label) <= LABEL_MAX);

@@ -5,7 +5,7 @@
 #include "model/name.h"
 #include "model/state.h"
 
-/* Whatever is taken from a state file is sound, and is the same after another trip through the file. */
+/* What is read from a state file is valid, and stays the same when it is written and read again. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_(region_record_done) RegionRecord a = {}, b = {};
         _cleanup_(freep) char *text = NULL, *first = NULL, *second = NULL, *copy = NULL;
@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         r = region_record_parse(text, &a);
         assert(r >= 0);
         assert(a.mode <= 0777);
-        /* What could be read of one that is not all right. */
+        /* What could be read of a damaged one. */
         assert(!a.name || region_name_is_adoptable(a.name));
         assert(!a.label || strlen(a.label) <= LABEL_MAX);
         assert(!a.has_size || (a.size > 0 && (!a.has_window || a.size <= a.length)));

@@ -44,7 +44,7 @@ static uint64_t take_number(Bytes *b) {
         return v;
 }
 
-/* Text as long as its first byte says; what the bus would not carry is replaced. */
+/* A text whose length is in its first byte. Characters that the bus does not carry are replaced. */
 static void take_text(Bytes *b, char *buf, size_t size) {
         size_t n = take(b);
 

@@ -3,10 +3,10 @@
 
 #include <systemd/sd-bus.h>
 
-/* A bus that goes nowhere: messages need one. */
+/* A bus without a peer, because messages need one. */
 sd_bus *message_bus_new(void);
 /*
- * Makes an options map from bytes: each option is a key (one of the known ones or free text), a type and a value. The
- * message is sealed and stands at the map.
+ * Makes an options map from bytes. Each option is a key (a known one or free text), a type and a value. The message is
+ * sealed, and its read position is at the map.
  */
 sd_bus_message *message_from_bytes(sd_bus *bus, const uint8_t *data, size_t size);

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * LD_PRELOAD for tests/guest/stress.sh: every process has a window of one
- * region, whatever program it is.
+ * LD_PRELOAD for tests/guest/stress.sh: every process, whatever its program, has a window of one region.
  *
- * MSHARE_WINDOW=NAME: the region, made where it does not exist.
- * MSHARE_WINDOW_INSIDE=1: and big anonymous mappings that the program leaves to
- * the kernel to place go into it.
+ * MSHARE_WINDOW=NAME: the region, which is created if it does not exist.
+ * MSHARE_WINDOW_INSIDE=1: put big anonymous mappings whose address the kernel chooses into the region.
  */
-/* Both names of mmap() are wanted: with 64 bits they are one function. */
+/* Both names of mmap() are defined: with 64 bits they are one function. */
 #undef _FILE_OFFSET_BITS
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,7 +20,7 @@
 #include <unistd.h>
 
 #define NR_MSHARE 548
-/* Far from programs, libraries and stacks. The window fills what one upper entry spans, and a part of the next. */
+/* Far from programs, libraries and stacks. The window fills the range of one upper entry, and a part of the next. */
 #define WINDOW_ADDRESS (50UL << 40)
 #define WINDOW_SIZE (600UL << 30)
 #define BIG (256UL * 1024)
@@ -61,7 +59,7 @@ __attribute__((visibility("default"))) void *mmap(void *addr, size_t len, int pr
         void *p;
 
         if (inside && !addr && (flags & MAP_ANONYMOUS) && !(flags & elsewhere) && len >= BIG && len < WINDOW_SIZE / 64) {
-                /* Each process begins somewhere else; where it is taken the kernel looks elsewhere. */
+                /* Each process begins at another address. If it is in use, the kernel looks elsewhere. */
                 at = atomic_fetch_add(&used, len) + (size_t) getpid() % 4096 * (WINDOW_SIZE / 8192);
                 at = at % (WINDOW_SIZE - len) & ~(size_t) 4095;
                 p = raw_mmap(window + at, len, prot, flags, fd, offset);
@@ -71,6 +69,6 @@ __attribute__((visibility("default"))) void *mmap(void *addr, size_t len, int pr
         return raw_mmap(addr, len, prot, flags, fd, offset);
 }
 
-/* The same function on 64-bit machines, by another name. */
+/* The same function on 64-bit machines, under another name. */
 void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
         __attribute__((visibility("default"), alias("mmap")));

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the kernel's memory management costs a process that has nothing to do
- * with mshare. Meant for a guest run by ./run guest --icount, where one
- * instruction is one nanosecond of the guest's clock: the figures are counts.
+ * What the kernel's memory management costs a process that does not use mshare. Run it in a guest of ./run guest
+ * --icount, where one instruction is one nanosecond of the guest's clock, so the values are counts.
  *
- * Prints "NAME N" lines: the least instructions that one operation took in any
- * of the rounds. The least, because a timer interrupt can only add.
+ * Prints "NAME N" lines: the fewest instructions that one operation took in any of the rounds, because a timer
+ * interrupt can only add to them.
  */
 #include <err.h>
 #include <stdint.h>
@@ -65,7 +64,7 @@ static uint64_t mmap_munmap(void) {
         return (now() - start) / PAGES;
 }
 
-/* With a page resident, so that there is a TLB to flush. */
+/* With a resident page, so that there is a TLB to flush. */
 static uint64_t mmap_touch_munmap(void) {
         uint64_t start = now();
 
@@ -108,7 +107,7 @@ static uint64_t fork_exit(void) {
         return (now() - start) / 8;
 }
 
-/* Two processes hand a byte to and fro: two switches of mm per turn. */
+/* Two processes pass a byte back and forth: two switches of mm per turn. */
 static uint64_t context_switch(void) {
         int to[2], from[2];
         uint64_t start;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * org.mshare1 as far as the library's and the command's tests need it, without policy. Regions of certain names
- * misbehave, see AcquireRegion. Usage: fake-broker FOLDER; prints a line when it owns the name.
+ * org.mshare1 as far as the tests of library and command need it, without policy. Regions of certain names misbehave,
+ * see AcquireRegion. Usage: fake-broker FOLDER; prints a line when it owns the name.
  */
 #include <inttypes.h>
 #include <stddef.h>
@@ -57,7 +57,7 @@ static int on_hup(sd_event_source *s, int fd, uint32_t revents, void *userdata) 
         return 0;
 }
 
-/* Every option is also noted as text, in the order it came, for tests to compare. */
+/* Every option is also kept as text, in the order of the message, so that tests can compare it. */
 static int read_options(sd_bus_message *m, FakeRegion *r, sd_bus_error *error) {
         char *p = r->options, *end = r->options + sizeof(r->options);
         int k;
@@ -119,7 +119,7 @@ static int create_region(sd_bus_message *m, void *userdata, sd_bus_error *error)
                 return sd_bus_error_set(error, ERROR("KernelUnsupported"), "This kernel has no mshare");
         if (strcmp(name, "askpass") == 0 && sd_bus_message_get_allow_interactive_authorization(m) == 0)
                 return sd_bus_error_set(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, "A password is needed");
-        /* As while a password is asked for. */
+        /* As long as a user takes to type a password. */
         if (strcmp(name, "asking") == 0 && fake_region_find(f, name))
                 return 1;
         if (fake_region_find(f, name))
@@ -159,7 +159,7 @@ static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error
         if (k < 0)
                 return k;
 
-        /* As a broker does that is older than the method. */
+        /* Answer like a broker that is older than the method. */
         if (open && strncmp(name, "named", 5) == 0)
                 return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_METHOD, "Unknown method OpenRegion");
         if (strcmp(name, "denied") == 0)
@@ -176,7 +176,7 @@ static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error
         if (strcmp(name, "silent") == 0)
                 return 1;
 
-        /* No region has no name: who asks for that wants to know whether there can be any. */
+        /* No region has an empty name: a client uses it to ask whether regions are possible at all. */
         if (!name[0] && fake_region_find(f, "unmounted"))
                 return sd_bus_error_set(error, ERROR("KernelUnsupported"), "msharefs is not mounted");
 
@@ -199,7 +199,7 @@ static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error
         return file < 0 ? file : sd_bus_reply_method_return(m, "tthh", address, length, fd, file);
 }
 
-/* sd-bus would not let a method answer with another signature than its own: answer before it looks. */
+/* sd-bus does not allow an answer with a signature other than the method's: answer before it checks. */
 static int garble(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *name = NULL;
 
@@ -392,7 +392,7 @@ static int property(sd_bus *bus, const char *path, const char *interface, const 
         return sd_bus_message_append(reply, "s", r->options);
 }
 
-/* Where "hidden" lies is a secret. */
+/* The address of "hidden" is secret. */
 static int place(sd_bus *bus, const char *path, const char *interface, const char *name, sd_bus_message *reply,
                  void *userdata, sd_bus_error *error) {
         const FakeRegion *r = userdata;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The kernel's part, played for tests on a kernel without mshare: this file's mshare(), mmap() and open() come before
- * the library's when it is linked into a test program or preloaded. A region is a file NAME of struct
- * mshare_info in the folder that FAKE_MSHARE names; its memory is a sparse file NAME.mem in FAKE_MSHARE_MEM,
- * mapped and shared. fake-broker makes both; beside the real daemon on its own double, which makes the former,
- * the latter is made here. Unlike the real thing a window costs page tables.
+ * A replacement for the kernel in tests without mshare. When this file is linked into a test program or preloaded, its
+ * mshare(), mmap() and open() come before the library's. A region is a file NAME of struct mshare_info in the folder
+ * FAKE_MSHARE. Its memory is a sparse file NAME.mem in FAKE_MSHARE_MEM, mapped shared. fake-broker makes both. With the
+ * real daemon, its kernel double makes the first, and this file makes the second. Unlike a real window, this one costs
+ * page tables.
  */
 #undef _FILE_OFFSET_BITS
 
@@ -34,7 +34,7 @@ static bool region_path(const char *name, const char *suffix, char *buf, size_t 
         return dir && (size_t) snprintf(buf, size, "%s/%s%s", dir, name, suffix) < size;
 }
 
-/* Does that process have a window of the region, and may it write there? It is mapped from one of the two files. */
+/* Does the process have a window of the region, and may it write to it? The window maps one of the two files. */
 static bool is_sharer(const char *pid, const char *file, const char *memory, bool *ret_writer) {
         char path[64], line[4096 + 256], *nl;
         bool found = false, same;
@@ -53,7 +53,7 @@ static bool is_sharer(const char *pid, const char *file, const char *memory, boo
                         *nl = '\0';
                 same = name && (strcmp(name, file) == 0 || strcmp(name, memory) == 0);
                 found |= same;
-                /* The window of an empty region has no access, read-only or not. */
+                /* The window of an empty region cannot be accessed, read-only or not. */
                 *ret_writer |= same && !strstr(line, " r--");
         }
         if (maps)
@@ -61,7 +61,7 @@ static bool is_sharer(const char *pid, const char *file, const char *memory, boo
         return found;
 }
 
-/* What the real fdinfo of a region's file tells. */
+/* What the real fdinfo of a region's file shows. */
 static int open_fdinfo(const char *number) {
         const char *dir = getenv("FAKE_MSHARE"), *broken = getenv("FAKE_MSHARE_NO_FDINFO");
         char path[64], file[4096] = "", memory[4096], *name;
@@ -108,7 +108,7 @@ static int open_any(const char *path, int flags, mode_t mode) {
         if (strncmp(path, msharefs, strlen(msharefs)) == 0 &&
             region_path(path + strlen(msharefs), "", buf, sizeof(buf))) {
                 path = buf;
-                /* Root of a test may write what the mode forbids. */
+                /* A test's root may write to files whose mode forbids it. */
                 if (getenv("FAKE_MSHARE_READ_ONLY") && (flags & O_ACCMODE) != O_RDONLY) {
                         errno = EACCES;
                         return -1;
@@ -117,7 +117,7 @@ static int open_any(const char *path, int flags, mode_t mode) {
         return (int) syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
-/* Where fake-broker made no memory it made the region empty. The real daemon's double never makes any. */
+/* If fake-broker made no memory, the region is empty. The real daemon's double never makes memory. */
 static int open_memory(const char *path, size_t length, int oflag) {
         const char *dir = getenv("FAKE_MSHARE"), *mem = getenv("FAKE_MSHARE_MEM");
         int fd;
@@ -153,7 +153,7 @@ _public_ int __open64_2(const char *path, int flags) {
         return open_any(path, flags, 0);
 }
 
-/* An owner that the test cannot make: FAKE_MSHARE_UID is that of every region. */
+/* An owner that the test cannot set: FAKE_MSHARE_UID is the owner of every region. */
 _public_ int fstat(int fd, struct stat *st) {
         const char *dir = getenv("FAKE_MSHARE"), *uid = getenv("FAKE_MSHARE_UID");
         char path[64], file[4096] = "";
@@ -169,7 +169,7 @@ _public_ int fstat64(int fd, struct stat64 *st) {
         return fstat(fd, (struct stat *) st);
 }
 
-/* Puts the window of a region in its place. access is O_RDONLY or O_RDWR. */
+/* Maps the window of a region at its address. access is O_RDONLY or O_RDWR. */
 static int attach(const char *name, void *addr, size_t length, int access) {
         int prot = access == O_RDWR ? PROT_READ | PROT_WRITE : PROT_READ, flags = MAP_SHARED;
         _cleanup_(closep) int fd = -1, info_fd = -1;
@@ -194,7 +194,7 @@ static int attach(const char *name, void *addr, size_t length, int access) {
                 return -1;
         }
         fd = open_memory(buf, length, access);
-        /* Made empty: the window is there and nothing in it may be touched. */
+        /* The region is empty: the window exists, but nothing in it can be accessed. */
         if (fd < 0 && errno == ENOENT) {
                 prot = PROT_NONE;
                 fd = TAKE_FD(info_fd);
@@ -203,7 +203,7 @@ static int attach(const char *name, void *addr, size_t length, int access) {
         if (fd < 0)
                 return -1;
 
-        /* The kernel's own word for "the range is taken" is EEXIST, as mshare()'s is; valgrind would not say it. */
+        /* The kernel and mshare() return EEXIST if the range is in use; valgrind would not. */
         if (mincore(addr, 1, &taken) == 0) {
                 errno = EEXIST;
                 return -1;
@@ -222,7 +222,7 @@ _public_ int mshare(const char *name, void *addr, size_t length, int oflag, mode
         return attach(name, addr, length, oflag);
 }
 
-/* The name of the region whose file that is; false if it is none. */
+/* The name of the region that the file belongs to; false if it belongs to none. */
 static bool is_region(int fd, char *name, size_t size) {
         const char *dir = getenv("FAKE_MSHARE");
         char path[64], file[4096] = "", *base;
@@ -234,13 +234,13 @@ static bool is_region(int fd, char *name, size_t size) {
             file[strlen(dir)] != '/')
                 return false;
         base = file + strlen(dir) + 1;
-        /* A name that was taken away leaves its file as it was; the region has gone with it. */
+        /* A removed name leaves the open file as it was, but the region is gone. */
         if (strlen(base) > 10 && strcmp(base + strlen(base) - 10, " (deleted)") == 0)
                 base[strlen(base) - 10] = '\0';
         return !strchr(base, '/') && (size_t) snprintf(name, size, "%s", base) < size;
 }
 
-/* Attaches by descriptor. FAKE_MMAP_ERRNO: that is what comes of it; 19 is a kernel that does not know that way. */
+/* Attaches by descriptor. FAKE_MMAP_ERRNO is the error to return; 19 stands for a kernel that cannot do this. */
 static void *attach_file(const char *name, void *addr, size_t length, int prot, int flags, int fd, off_t offset) {
         const char *broken = getenv("FAKE_MMAP_ERRNO");
         bool writable = prot & PROT_WRITE;
@@ -256,7 +256,7 @@ static void *attach_file(const char *name, void *addr, size_t length, int prot, 
         return MAP_FAILED;
 }
 
-/* Called before other replacements of it: those of the preload library or a sanitizer. */
+/* Called before other replacements of the function, which the preload library or a sanitizer may have. */
 _public_ void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset) {
         static void *(*next)(void *, size_t, int, int, int, off_t);
         static bool asked;
@@ -265,7 +265,7 @@ _public_ void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_
         if (is_region(fd, name, sizeof(name)))
                 return attach_file(name, addr, length, prot, flags, fd, offset);
         if (!asked) {
-                /* Looking it up may map memory. */
+                /* The lookup may map memory. */
                 asked = true;
                 next = (__typeof__(next)) dlsym(RTLD_NEXT, "mmap");
         }

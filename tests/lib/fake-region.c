@@ -146,7 +146,7 @@ int fake_client_add(FakeRegion *r, const char *access, uint32_t uid, uint32_t pi
                 (void) close(fds[1]);
                 return k;
         }
-        /* As the contract says of the broker: a death is noticed before the next request. */
+        /* As the contract requires of the broker: a death is noticed before the next request. */
         (void) sd_event_source_set_priority(c->source, SD_EVENT_PRIORITY_NORMAL - 10);
 
         c->region = r;

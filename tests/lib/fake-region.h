@@ -20,7 +20,7 @@ typedef struct FakeClient {
         sd_event_source *source;
         uint32_t uid, pid;
         char access[3];
-        char owner[64]; /* bus name of who asked */
+        char owner[64]; /* bus name of the caller */
         uint64_t since;
 } FakeClient;
 
@@ -43,16 +43,16 @@ typedef struct Fake {
 } Fake;
 
 FakeRegion *fake_region_find(Fake *f, const char *name);
-/* Negative errno, or 0: made, with its files in f->dir. */
+/* Negative errno, or 0: the region exists, with its files in f->dir. */
 int fake_region_add(Fake *f, const char *name, uint64_t size, FakeRegion **ret);
 void fake_region_remove(FakeRegion *r);
-/* Nothing is mapped in it any more. */
+/* Nothing maps it any more. */
 void fake_region_empty(const FakeRegion *r);
-/* The region's file for access "r" or "rw", to be closed; or a negative errno. */
+/* The region's file for access "r" or "rw", which the caller closes; or a negative errno. */
 int fake_region_open(const FakeRegion *r, const char *access);
 uint32_t fake_region_clients(const FakeRegion *r);
 
-/* Makes a lease; *ret_fd is the caller's to hand out and close. on_hup is called with the client. */
+/* Makes a lease. The caller passes *ret_fd on and closes it. on_hup is called with the client. */
 int fake_client_add(FakeRegion *r, const char *access, uint32_t uid, uint32_t pid, const char *owner,
                     sd_event_io_handler_t on_hup, int *ret_fd);
 void fake_client_remove(FakeClient *c);

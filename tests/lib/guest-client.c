@@ -35,7 +35,7 @@
 
 typedef struct Client {
         mshare_region *region;
-        char *base; /* of the library's or the raw window */
+        char *base; /* of the library's window or the raw one */
 } Client;
 
 static long minor_faults(void) {
@@ -196,7 +196,7 @@ int main(void) {
         Client c = {};
         char line[512];
 
-        /* One byte at a time from the pipe: a child goes on where its parent stopped reading. */
+        /* Read byte by byte from the pipe, so that a child continues where its parent stopped reading. */
         (void) setvbuf(stdin, NULL, _IONBF, 0);
         (void) setvbuf(stdout, NULL, _IOLBF, 0);
         (void) puts("ok ready");

@@ -13,7 +13,7 @@
 #define BIG (64 * MIB)
 #define WINDOW_BASE UINT64_C(0x200000000000)
 
-/* In a server: anything wrong ends it, with the line as the reason on its stderr. */
+/* In a server: any failure ends it, with the line as the reason on its stderr. */
 #define CHECK(condition)                                                                                               \
         do {                                                                                                           \
                 if (!(condition)) {                                                                                    \
@@ -26,16 +26,18 @@ char *map_shared(size_t size, int more);
 bool in_region(const void *p);
 bool is_zero(const char *p, size_t size);
 
-/* Run server() with what these variables say; gives its exit status and what it wrote to stderr. */
+/* Runs server() with these variables; returns its exit status and what it wrote to stderr. */
 int run_server(void (*server)(void), const char *region, const char *fallback, const char *min_size, char **ret_stderr);
 
-/* It does what it should, and the library says that it placed memory that many times, and nothing else. */
+/* It works, and the library reports that many placements of memory, and nothing else. */
 void expect(void (*server)(void), const char *region, const char *min_size, unsigned int placed);
 
-/* One line of the library, with this part, that ends so. */
+/* One line of the library that contains this part and has this end. */
 void assert_sentence(const char *text, const char *part, const char *ending);
 
-/* A first server in region "r", which waits until its pipe is closed, perhaps as an orphan of the process that mapped. */
+/*
+ * A first server in region "r", which waits until its pipe is closed. It may be an orphan of the process that mapped.
+ */
 pid_t start_first(int *ret_go, bool orphan);
 
 #endif

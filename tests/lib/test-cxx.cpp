@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The header and the library serve C++ programs too. Names are not mangled, or this would not link. */
+/* The header and the library can be used from C++. If names were mangled, this would not link. */
 #include <mshare.h>
 
 #include <cerrno>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What libmshare does while the bus has no room for one more connection: few-connections.conf allows six. */
+/* What libmshare does while the bus has no room for another connection: few-connections.conf allows six. */
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 
 #define PLACES 6
 
-/* Takes all places that the fake broker leaves; gives one of them back by closing it. */
+/* Takes all connections that the fake broker leaves, and frees one again by closing it. */
 static unsigned int take_places(sd_bus *places[PLACES]) {
         unsigned int n = 0;
         const char *id;
@@ -53,7 +53,7 @@ static void test_patience_ends(void) {
         patience_ends(400000, 400000, 2000000);
 }
 
-/* As msharectl has it, for there may be a password to type. */
+/* As in msharectl, because a user may have to type a password. */
 static void test_patience_ends_without_a_limit(void) {
         patience_ends(UINT64_MAX, 25000000, 40000000);
 }
@@ -73,7 +73,7 @@ static void test_a_place_is_taken(void) {
 
         make_region("full", 1 << 20, NULL, NULL);
         n = take_places(places);
-        /* A connection is one thread's own: it is the other's from here on. */
+        /* A connection belongs to one thread, from here on to the other. */
         thread = g_thread_new("leave", leave_soon, places[--n]);
         g_assert_cmpint(mshare_region_acquire("full", O_RDWR, NULL, &region, &message), ==, 0);
         g_assert_null(message);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What libmshare-preload.so promises beyond one mapping: several of them and System V segments, to a server that
- * closes its descriptors, to what a server executes, and about who may use a region. Runs with the library preloaded.
- * The program runs itself as a server too: see main().
+ * What libmshare-preload.so promises beyond one mapping: several mappings, System V segments, servers that close their
+ * descriptors, programs that a server executes, and who may use a region. Runs with the library preloaded. The program
+ * runs itself as a server too: see main().
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -28,11 +28,11 @@ static void serve_several(void) {
         CHECK(in_region(p) && q == p + BIG);
         memset(p, 1, BIG);
         memset(q, 2, BIG + 1);
-        /* No room for a third, which is refused and told; the others stay. */
+        /* There is no room for a third, which is refused and reported; the others stay. */
         s = map_shared(2 * BIG, 0);
         CHECK(s == MAP_FAILED && errno == ENOMEM);
         CHECK(p[BIG - 1] == 1 && q[BIG] == 2);
-        /* No other process shares it: what was unmapped is free again, and zero. */
+        /* No other process shares it: unmapped memory is free again, and zero. */
         CHECK(munmap(p, BIG) == 0);
         p = map_shared(BIG, 0);
         CHECK(p == q - BIG && is_zero(p, BIG) && q[0] == 2);
@@ -54,7 +54,7 @@ static void test_several(void) {
         drop_region("r");
 }
 
-/* As nginx: the new mapping first, then the old one is unmapped, while its workers still use it. */
+/* As nginx: the new mapping is made first, then the old one is unmapped while workers still use it. */
 static void serve_reload(void) {
         char *p, *q, c;
         pid_t worker;
@@ -74,7 +74,7 @@ static void serve_reload(void) {
         CHECK(in_region(q) && q != p && is_zero(q, BIG + MIB));
         CHECK(munmap(p, BIG) == 0);
         memset(q, 8, BIG + MIB);
-        /* The old one is not given to anything else as long as there is a worker that may have it. */
+        /* The old range is not reused while there is a worker that may map it. */
         p = map_shared(BIG, 0);
         CHECK(p == MAP_FAILED && errno == ENOMEM);
         (void) close(go[1]);
@@ -91,7 +91,7 @@ static void test_reload(void) {
         drop_region("r");
 }
 
-/* As nginx again: what maps goes into the background, as a child of its own. */
+/* As nginx again: the process that maps goes into the background, as a child. */
 static void serve_daemon(void) {
         char *p = map_shared(BIG, 0), *q;
         int alive[2];
@@ -102,7 +102,7 @@ static void serve_daemon(void) {
         child = fork();
         if (child == 0) {
                 (void) close(alive[1]);
-                /* As long as the server lives, what its children map is their own. */
+                /* While the server lives, mappings of its children are private to them. */
                 q = map_shared(BIG, 0);
                 CHECK(q != MAP_FAILED && !in_region(q));
                 if (fork() == 0) {
@@ -134,7 +134,7 @@ static void serve_closing(void) {
         CHECK(in_region(p));
         memset(p, 7, BIG);
         (void) closefrom(3);
-        /* The numbers are the server's now. */
+        /* The server uses these descriptor numbers now. */
         for (i = 0; i < 64; i++)
                 CHECK((fds[i] = open("/dev/null", O_RDWR)) >= 0);
 
@@ -144,7 +144,7 @@ static void serve_closing(void) {
         CHECK(pid > 0 && wait_child(pid) == 3);
         pid = fork();
         if (pid == 0) {
-                /* Another server, which the first one's environment does not keep out. */
+                /* Another server, which the environment of the first does not exclude. */
                 g_setenv("MSHARE_REGION", "r", true);
                 g_unsetenv("MSHARE_TAKEN");
                 g_setenv("LD_PRELOAD", g_getenv("TEST_PRELOAD"), true);
@@ -160,7 +160,7 @@ static void serve_closing(void) {
                 _exit(0);
         }
         CHECK(wait_child(pid) == 0);
-        /* The server itself is not locked out of its own. */
+        /* The server itself is not excluded from its own region. */
         q = map_shared(BIG, 0);
         CHECK(q == p + BIG);
         CHECK(munmap(p, BIG) == 0 && munmap(q, BIG) == 0);
@@ -199,7 +199,7 @@ static void test_trust(void) {
         assert_refused("r", "FAKE_MSHARE_NO_FDINFO", "1", "does not tell how many processes share it");
         drop_region("r");
 
-        /* Without a file from the broker it opens that in msharefs. */
+        /* Without a file from the broker it opens the file in msharefs. */
         make_region("named", BIG, NULL, NULL);
         assert_refused("named", "FAKE_MSHARE_UID", "4711", "it belongs to user 4711, who could read");
         assert_refused("named", "FAKE_MSHARE_READ_ONLY", "1",
@@ -223,20 +223,20 @@ static void serve_environment(void) {
         memset(p, 7, BIG);
         CHECK(!g_getenv("MSHARE_REGION") && g_getenv("MSHARE_TAKEN"));
         CHECK(!g_getenv("LD_PRELOAD") || !strstr(g_getenv("LD_PRELOAD"), "libmshare-preload"));
-        /* What it starts, by whatever way, and by its own name or another's. */
+        /* Programs that it starts, in whatever way, under its own name or another. */
         CHECK(spawn(self, argv, environ) == 0);
         pid = fork();
         if (pid == 0)
                 (void) execl("/bin/sh", "sh", "-c", "[ -z \"$MSHARE_REGION$LD_PRELOAD\" ] && [ -n \"$MSHARE_TAKEN\" ]",
                              NULL);
         CHECK(wait_child(pid) == 0);
-        /* Its own program by a child, as nginx does: in no region, at once, and it says so. */
+        /* A child executes the server's program, as nginx does: it gets no region, at once, and reports that. */
         pid = fork();
         if (pid == 0)
                 (void) execl(self, self, "map", NULL);
         CHECK(wait_child(pid) == 3);
         CHECK(p[0] == 7);
-        /* Itself, as uWSGI does: in the region, cleared. */
+        /* The server executes itself, as uWSGI does: it gets the region, cleared. */
         argv[1] = (char *) "map-zero";
         (void) execv(self, argv);
         CHECK(false);
@@ -289,7 +289,7 @@ static void serve_exec_ways(void) {
                 }
                 CHECK(wait_child(pid) == 2);
         }
-        /* Even with an environment of its own making. */
+        /* Also with an environment that it made itself. */
         pid = fork();
         if (pid == 0) {
                 CHECK(in_region(map_shared(BIG, 0)));
@@ -298,14 +298,14 @@ static void serve_exec_ways(void) {
         CHECK(wait_child(pid) == 0);
 }
 
-/* With a second library, and with environments in which that has gone or another has come. */
+/* With a second preloaded library, and with environments that lack it or have another. */
 static void serve_exec_libraries(void) {
         static const char *const environments[] = { NULL, "LD_PRELOAD=", "LD_PRELOAD=libm.so.6",
                                                     "LD_PRELOAD=libdl.so.2 libc.so.6" };
         char *argv[] = { self, (char *) "map-zero", NULL }, *envp[5] = { NULL, (char *) ASAN_ORDER };
         g_autofree char *both = g_strdup_printf("libm.so.6:%s", g_getenv("TEST_PRELOAD"));
         g_autofree char *bus = g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", g_getenv("DBUS_SYSTEM_BUS_ADDRESS"));
-        /* A sanitizer's dlopen() does not look where the library's own path says. */
+        /* A sanitizer's dlopen() does not use the library's own path. */
         const char *path = g_getenv("LD_LIBRARY_PATH");
         g_autofree char *libraries = path ? g_strdup_printf("LD_LIBRARY_PATH=%s", path) : g_strdup("LC_ALL=C");
         pid_t pid;
@@ -323,7 +323,7 @@ static void serve_exec_libraries(void) {
                         (void) execve(self, argv, envp);
                         CHECK(false);
                 }
-                /* Without FAKE_MSHARE it gets as far as that it would attach. */
+                /* Without FAKE_MSHARE it comes as far as attaching. */
                 CHECK(wait_child(pid) == 1);
         }
 }
@@ -391,7 +391,7 @@ static void test_looking(void) {
 
 static void serve_segment(void) {
         struct shmid_ds ds;
-        /* Keys are the whole machine's. */
+        /* The whole machine uses the same keys. */
         const key_t key = 0x6d000000 | getpid();
         char *p, *q;
         pid_t pid;
@@ -413,17 +413,17 @@ static void serve_segment(void) {
                 p[BIG] = 8;
                 CHECK(shmdt(p) == 0 && shmdt(p) < 0 && errno == EINVAL);
                 CHECK(shmctl(id, IPC_STAT, &ds) == 0 && ds.shm_nattch == 1);
-                /* Another postmaster looks whose segment it is, in the program that it is. */
+                /* Another postmaster checks who owns the segment, in its own program. */
                 q = (char *) syscall(SYS_shmat, id, NULL, SHM_RDONLY);
                 CHECK(q != (void *) -1 && memcmp(q, "header", 6) == 0);
-                /* Its own size, and no more: nothing large is beside the region. */
+                /* Its exact size: nothing large is outside the region. */
                 CHECK(syscall(SYS_shmctl, id, IPC_STAT, &ds) == 0 && ds.shm_segsz == 4096);
                 _exit(0);
         }
         CHECK(wait_child(pid) == 0 && p[BIG] == 8);
         CHECK(munmap(p, BIG) < 0 && errno == EINVAL);
         CHECK(shmctl(id, IPC_STAT, &ds) == 0 && ds.shm_nattch == 1);
-        /* A crash: all anew, at the same place. */
+        /* After a crash everything is made again, at the same place. */
         CHECK(shmdt(p) == 0 && shmctl(id, IPC_RMID, NULL) == 0);
         id = shmget(key, BIG + 4097, IPC_CREAT | 0600);
         CHECK(id >= 0);
@@ -432,7 +432,7 @@ static void serve_segment(void) {
         CHECK(shmctl(id, IPC_RMID, NULL) == 0);
         q[0] = 1;
         CHECK(shmdt(q) == 0 && shmat(id, NULL, 0) == (void *) -1);
-        /* What is too small, or there before, is the kernel's. */
+        /* Segments that are too small, or that existed before, belong to the kernel. */
         id = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600);
         q = shmat(id, NULL, 0);
         CHECK(q != (void *) -1 && !in_region(q) && shmdt(q) == 0 && shmctl(id, IPC_RMID, NULL) == 0);
@@ -446,7 +446,7 @@ static void serve_segment_refused(void) {
         CHECK(shmget(IPC_PRIVATE, BIG, IPC_CREAT | SHM_HUGETLB | 0600) < 0 && errno == ENOMEM);
         id = shmget(key, BIG, IPC_CREAT | IPC_EXCL | 0600);
         CHECK(id < 0 && errno == ENOMEM);
-        /* And nothing is left behind. */
+        /* Nothing is left over. */
         CHECK(shmget(key, 0, 0) < 0 && errno == ENOENT);
         CHECK(shmctl(-1, IPC_STAT, &ds) < 0);
 }
@@ -466,7 +466,7 @@ static void test_segments(void) {
 static void serve_exact(void) {
         char *p = map_shared(BIG - 4096, MAP_HUGETLB);
 
-        /* As PostgreSQL: first rounded up for huge pages, then as it is. */
+        /* As PostgreSQL: first rounded up for huge pages, then the exact size. */
         p = map_shared(BIG, MAP_HUGETLB);
         CHECK(p == MAP_FAILED && errno == ENOMEM);
         p = map_shared(BIG - 4096, 0);
@@ -512,7 +512,7 @@ static void test_told(void) {
         drop_region("r");
 }
 
-/* As a server: 2 if its memory is in the region, 3 if it is not, else what WANTED_ERRNO says about being refused. */
+/* As a server: 2 if its memory is in the region, 3 if not. WANTED_ERRNO says what a refusal returns. */
 static int main_server(const char *what) {
         const char *wanted = g_getenv("WANTED_ERRNO");
         char *p;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What libmshare-preload.so promises to a server that maps its shared memory and forks. Runs with the library
- * preloaded; each case is a server of its own, forked from here with its own environment.
+ * preloaded. Each case is a server of its own, forked from here with its own environment.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -53,7 +53,7 @@ static void serve_one(void) {
 static void test_in_the_region(void) {
         make_region("r", 2 * BIG, NULL, NULL);
         expect(serve_one, "r", NULL, 1);
-        /* The next server finds zeroes, whatever the last one left. */
+        /* The next server finds zeroes, whatever the previous one left. */
         expect(serve_one, "r", NULL, 1);
         assert_clients("r", 0);
         drop_region("r");
@@ -99,7 +99,7 @@ static void test_nothing_else(void) {
 
         make_region("r", 2 * BIG, NULL, NULL);
         g_assert_cmpint(run_server(serve_others, "r", NULL, NULL, &text), ==, 0);
-        /* Said once, of the first that a region cannot stand in for. */
+        /* Reported once, for the first mapping that cannot be in a region. */
         g_assert_nonnull(strstr(text, "are not in region \"r\": they are not readable and writable"));
         g_assert_null(strstr(text, "MAP_FIXED"));
         drop_region("r");
@@ -153,7 +153,7 @@ static void serve_crash(void) {
 
                 CHECK(munmap(p, BIG) == 0);
                 assert_clients("r", 1);
-                /* The broker is not needed for this. */
+                /* This does not need the broker. */
                 g_setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent", true);
                 q = map_shared(BIG + (size_t) i * MIB, 0);
                 CHECK(q == p);
@@ -189,7 +189,7 @@ static void serve_logger(void) {
                 CHECK(munmap(p, BIG) == 0);
                 CHECK(mincore(p, 4096, &vec) < 0 && errno == ENOMEM);
                 (void) !read(go[0], &c, 1);
-                /* By now its parent has died, and the logger was no client any more. */
+                /* By now its parent has exited, and the logger was no longer a client. */
                 assert_clients("r", 0);
                 _exit(0);
         }
@@ -217,7 +217,7 @@ static void serve_parts(void) {
         CHECK(mremap(p, BIG, 2 * BIG, MREMAP_MAYMOVE) == MAP_FAILED && errno == EINVAL);
         CHECK(mremap(p, 0, BIG, MREMAP_MAYMOVE) == MAP_FAILED && errno == EINVAL);
         CHECK(p[0] == 7 && p[4096] == 7);
-        /* The library does not handle the range just before the window. */
+        /* The library does not handle the range just below the window. */
         CHECK(munmap(p - 4096, 4096) == 0);
         CHECK(munmap(p, BIG) == 0);
 }
@@ -233,12 +233,12 @@ static int wanted_errno;
 static void serve_refused(void) {
         char *p;
 
-        /* Whatever becomes of the second try. */
+        /* Whatever the result of the second try. */
         p = map_shared(BIG, MAP_HUGETLB);
         CHECK(p == MAP_FAILED && errno == ENOMEM);
         p = map_shared(BIG, 0);
         CHECK(p == MAP_FAILED && errno == wanted_errno);
-        /* What is too small for the region was never refused. */
+        /* A mapping that is too small for the region was never refused. */
         p = map_shared(4096, 0);
         CHECK(p != MAP_FAILED);
 }
@@ -246,7 +246,7 @@ static void serve_refused(void) {
 static void serve_unshared(void) {
         char *p;
 
-        /* Without huge pages on this machine the kernel itself refuses the first. */
+        /* This machine has no huge pages, so the kernel itself refuses the first. */
         p = map_shared(BIG, MAP_HUGETLB);
         CHECK(p == MAP_FAILED || !in_region(p));
         p = map_shared(BIG, 0);
@@ -328,7 +328,7 @@ static void test_two_servers(void) {
         g_assert_cmpint(wait_child(pid), ==, 0);
         expect(serve_small, "r", "1M", 1);
 
-        /* The postmaster is dead, a backend still at work. */
+        /* The postmaster is dead, a backend still runs. */
         pid = start_first(&go, true);
         g_assert_cmpint(wait_child(pid), ==, 0);
         g_clear_pointer(&text, g_free);
@@ -365,7 +365,7 @@ static void test_locks(void) {
         expect(serve_small, "r", "1M", 1);
         (void) close(fd);
 
-        /* A server that has the lock, and is about to attach. */
+        /* A server that has the lock and is about to attach. */
         fd = open_file("r", O_RDWR);
         lock.l_type = F_WRLCK;
         g_assert_cmpint(fcntl(fd, F_OFD_SETLK, &lock), ==, 0);
@@ -376,7 +376,7 @@ static void test_locks(void) {
         drop_region("r");
 }
 
-/* Until *ret_go is closed, the first page of the region is mapped there, as a sharer that reads has it. */
+/* Maps the first page of the region there, as a read-only sharer would, until *ret_go is closed. */
 static pid_t start_reader(const char *region, int *ret_go) {
         g_autofree char *path = g_strdup_printf("%s/%s.mem", g_getenv("FAKE_MSHARE_MEM"), region);
         int go[2], ready[2];
@@ -388,14 +388,14 @@ static pid_t start_reader(const char *region, int *ret_go) {
         pid = fork();
         if (pid == 0) {
                 int fd = open(path, O_RDONLY | O_CLOEXEC);
-                /* Not mmap(), which here attaches all of a region. */
+                /* Not mmap(), which here attaches a whole region. */
                 char *p = (char *) syscall(SYS_mmap, 0L, 4096L, (long) PROT_READ, (long) MAP_SHARED, (long) fd, 0L);
 
                 CHECK(p != MAP_FAILED && p[0] == 7 && close(fd) == 0);
                 (void) close(go[1]);
                 CHECK(write(ready[1], "x", 1) == 1);
                 (void) !read(go[0], &c, 1);
-                /* The server that has started meanwhile has cleared what was there. */
+                /* The server that started meanwhile has cleared the memory. */
                 _exit(p[0] == 0 ? 0 : 1);
         }
         (void) close(go[0]);
@@ -443,7 +443,7 @@ static void test_readers(void) {
                 drop_region("r");
         }
 
-        /* One that attached before the owner took its right away; and a kernel that does not tell who can write. */
+        /* A process that attached before the owner revoked its right; and a kernel that does not count writers. */
         make_region("r", BIG, NULL, NULL);
         expect(serve_seven, "r", NULL, 1);
         pid = start_reader("r", &go);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What libmshare promises of mshare_region_acquire() and its kin, against the fake broker and kernel. */
+/* What libmshare promises for mshare_region_acquire() and its related functions, with the fake broker and kernel. */
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
@@ -22,7 +22,9 @@ static mshare_region *acquire(const char *name, int oflag) {
         return region;
 }
 
-/* A failure leaves the handle alone, keeps errno and tells why, with every part of the sentence wanted. */
+/*
+ * A failure does not change the handle, keeps errno and explains the reason, with every expected part of the sentence.
+ */
 static void assert_fails(const char *name, int oflag, const struct mshare_acquire_options *options, int wanted,
                          const char *part1, const char *part2) {
         _cleanup_(freep) char *message = NULL;
@@ -84,7 +86,7 @@ static void test_bad_options(void) {
         assert_fails("no-such", O_RDWR, &newer.o, ENOENT, "no-such", "no region");
         newer.more[0] = 1;
         assert_fails("x", O_RDWR, &newer.o, E2BIG, "byte 24", "newer");
-        /* An options struct from before a field was added. */
+        /* An options struct of a version before a field was added. */
         newer.o.size = offsetof(struct mshare_acquire_options, reserved);
         newer.o.reserved = 1;
         assert_fails("no-such", O_RDWR, &newer.o, ENOENT, "no-such", "no region");
@@ -152,7 +154,7 @@ static void assert_refusals(const char *variable, const Refusal *cases, size_t n
                 assert_fails("k", O_RDWR, NULL, cases[i].error, "\"k\"", cases[i].part);
         }
         g_unsetenv(variable);
-        /* A failure gives its lease back. */
+        /* A failure releases its lease. */
         assert_clients("k", 0);
         drop_region("k");
 }
@@ -181,7 +183,7 @@ static void test_kernel_refuses(void) {
         g_unsetenv("FAKE_MMAP_ERRNO");
 }
 
-/* Writes, leaves, comes back and reads. */
+/* Write, detach, attach again and read. */
 static void use(const char *name, bool has_file) {
         mshare_region *region = acquire(name, O_RDWR);
         char *p = mshare_region_address(region);
@@ -196,7 +198,7 @@ static void use(const char *name, bool has_file) {
         assert_clients(name, 0);
 }
 
-/* mmap() of the file is enough: mshare() may be refused. */
+/* mmap() of the file is sufficient: mshare() may be refused. */
 static void test_by_descriptor(void) {
         make_region("opened", MIB, NULL, NULL);
         g_setenv("FAKE_MSHARE_ERRNO", "38", true);
@@ -222,7 +224,7 @@ static void test_old_kernel(void) {
         drop_region("old-kernel");
 }
 
-/* The file alone, as one that came over a socket, without the library. */
+/* Only the file, as if received over a socket, without the library. */
 static void test_handed_on(void) {
         mshare_region *region;
         size_t length;
@@ -248,7 +250,7 @@ static void test_handed_on(void) {
         drop_region("handed");
 }
 
-/* Servers close all that they do not know, and open files of their own in its place. */
+/* Servers close all descriptors that they do not know, and then open files under the same numbers. */
 static void test_closed_by_the_program(void) {
         mshare_region *region;
         int file, lease, own[2];
@@ -292,7 +294,7 @@ static void test_accessors(void) {
         fd = mshare_region_lease_fd(region);
         g_assert_cmpint(fcntl(fd, F_GETFD), ==, FD_CLOEXEC);
         g_assert_cmpint(fcntl(mshare_region_fd(region), F_GETFD), ==, FD_CLOEXEC);
-        /* The lease and the region's file are all that stays open: no connection to the bus. */
+        /* Only the lease and the region's file stay open: no connection to the bus. */
         g_assert_cmpuint(count_fds(), ==, fds + 2);
         g_assert_cmpint(mshare_region_release(region), ==, 0);
         g_assert_cmpuint(count_fds(), ==, fds);
@@ -354,7 +356,7 @@ static void test_read_only(void) {
         region = acquire("ro", O_RDONLY);
         pid = fork();
         if (pid == 0) {
-                /* The sanitizers would print a report and call it an exit. */
+                /* The sanitizers would print a report and exit normally. */
                 (void) signal(SIGSEGV, SIG_DFL);
                 *(volatile char *) mshare_region_address(region) = 1;
                 _exit(0);
@@ -391,12 +393,12 @@ static void test_fork_keeps_exec_drops(void) {
                 (void) close(go[i][0]);
         }
 
-        /* One lease, even if children inherit it; the parent's own release does not end it. */
+        /* One lease, even if children inherit it; the parent's release does not end it. */
         assert_clients("fork", 1);
         g_assert_cmpint(mshare_region_release(region), ==, 0);
         assert_clients("fork", 1);
 
-        /* The first child leaves; "cat" lives on, without the lease. */
+        /* The first child exits; "cat" lives on, without the lease. */
         (void) close(go[0][1]);
         g_assert_cmpint(wait_child(pid[0]), ==, 0);
         assert_clients("fork", 0);
@@ -446,7 +448,7 @@ static void test_detach_keeps_the_lease(void) {
         g_assert_nonnull(strstr(message, "attached already"));
 
         g_assert_cmpint(mshare_region_detach(region), ==, 0);
-        /* All of the window is gone, not only what was mapped first. */
+        /* The whole window is gone, not only the first mapping. */
         g_assert_true(mincore(p, 4096, &vec) < 0 && errno == ENOMEM);
         g_assert_true(mincore(p + mshare_region_length(region) - 4096, 4096, &vec) < 0 && errno == ENOMEM);
         assert_clients("det", 1);

@@ -52,7 +52,7 @@ static void test_region_files(void) {
         g_assert_cmpuint(f.address, ==, UINT64_C(0x200000000000));
         g_assert_true(f.populate && f.linger_set && f.address_set);
         region_file_done(&f);
-        /* The grammar is the command line's. */
+        /* The command line has the same grammar. */
         g_assert_cmpint(parse_region("[Region]\nSize=300g\nLifetime=while-leased\nLingerSec=1d\n", &f), ==, 0);
         g_assert_cmpuint(f.size, ==, UINT64_C(300) << 30);
         g_assert_cmpuint(f.linger_usec, ==, UINT64_C(86400000000));
