@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""report.py check on records made up here. Speaks TAP."""
+"""report.py check, on records made up here. Speaks TAP."""
 
 import copy
 import json
@@ -32,7 +32,7 @@ def run(measured):
 
 
 def case(what, status, words, change):
-    """change() alters the measured result; then the check ends with status and says words."""
+    """change() alters the measured result. Then the check exits with status and prints words."""
     global failed, number
     measured = copy.deepcopy(RECORDED)
     change(measured, measured["records"])
@@ -42,7 +42,7 @@ def case(what, status, words, change):
     failed += not good
     print(f"{'ok' if good else 'not ok'} {number} - {what}")
     if not good:
-        print(f"# status {result.returncode}, wanted {status} and {words!r}:")
+        print(f"# status {result.returncode}, expected {status} and {words!r}:")
         for line in result.stdout.splitlines():
             print("# " + line)
 
@@ -57,17 +57,17 @@ case("an extra fault per page is found", 1, "kind=region mib=1024 processes=10: 
 case("one fault more than three is found", 1, "faults is 4, recorded is 3", setting(2, "faults", 4))
 case("less than 1 % passes", 0, "", setting(1, "faults", 16388 + 163))
 case("more than 1 % is found", 1, "faults is 16,552", setting(1, "faults", 16388 + 164))
-case("an improvement has to be recorded, too", 1, "faults is 16,000", setting(1, "faults", 16000))
+case("an improvement must be recorded, too", 1, "faults is 16,000", setting(1, "faults", 16000))
 case("instructions are counted", 1, "instructions is 1,600,000", setting(2, "nsec", 1600000))
 case("the guest's other page tables may differ a little", 0, "", setting(2, "table_bytes", 2367680 + 65536))
 case("tables that grow are found", 1, "table_bytes is 2,433,217", setting(2, "table_bytes", 2367680 + 65537))
-case("where addresses fall may cost a process a page of tables", 0, "", setting(2, "own_bytes", 40960))
+case("an unlucky address may cost a process a page of tables", 0, "", setting(2, "own_bytes", 40960))
 case("but not three", 1, "own_bytes is 49,152", setting(2, "own_bytes", 49152))
 case("a missing record is found", 1, "processes=0: recorded, but not measured", lambda result, rows: rows.pop(0))
 case("a new record is found", 1, "kind=new mib=1 processes=1: measured, but not recorded",
      lambda result, rows: rows.append({"kind": "new", "mib": 1, "processes": 1, "table_bytes": 1}))
 case("a missing count is found", 1, "faults is None, recorded is 3", lambda result, rows: rows[2].pop("faults"))
-case("with another compiler instructions are not compared, and it says so", 0, "instructions are not compared",
+case("with another compiler, instructions are not compared, and a line says so", 0, "instructions are not compared",
      lambda result, rows: (result.update(compiler="gcc 14"), rows[2].update(nsec=2000000)))
 case("but faults are", 1, "faults is 4",
      lambda result, rows: (result.update(compiler="gcc 14"), rows[2].update(faults=4)))

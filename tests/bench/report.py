@@ -23,7 +23,7 @@ def value(text):
 
 
 def records(path):
-    """Lines of key=value words, or of JSON; others are what programs say besides."""
+    """Lines of key=value words, or of JSON. Other lines are messages of programs."""
     found = []
     with open(path, encoding="utf-8") as file:
         for line in file:
@@ -90,7 +90,7 @@ def kinds_of(rows):
 
 
 class Plain:
-    """Plain's page tables in the benchmark sga: measured as far as memory went, and a line through that."""
+    """Page tables of plain processes in the benchmark sga: measured values, and a line through them."""
 
     def __init__(self, rows):
         self.measured = {row["processes"]: row["table_bytes"] for row in rows
@@ -102,7 +102,7 @@ class Plain:
         return self.measured[self.last] + self.slope * (processes - self.last)
 
     def limit(self, size):
-        """The number of processes whose tables do not fit in that many bytes."""
+        """The number of processes whose tables exceed that many bytes."""
         return int(self.last + (size - self.measured[self.last]) / self.slope) + 1
 
 
@@ -253,7 +253,7 @@ def gnuplot(lines):
 
 
 def plot_sga(folder, rows):
-    """The cover letter's server: page tables against processes, and the memory that it had."""
+    """The cover letter's server: page tables against processes, and its memory."""
     plain = Plain(rows)
     curve = [row for row in rows if row["kind"] == "region" and "processes" in row]
     last = curve[-1]["processes"]
@@ -297,8 +297,8 @@ def read(folder, name):
         return json.load(file)
 
 
-# What identifies a record, and what is compared. Bytes of page tables are the whole guest's: its other
-# processes come and go. Addresses are randomized: a process's own may need a page of tables more or less.
+# What identifies a record, and what is compared. Bytes of page tables are those of the whole guest, whose other
+# processes come and go. Addresses are random: a process may need a page of tables more or less.
 IDENTITY = ["kind", "mib", "processes"]
 COUNTS = {"table_bytes": 64 << 10, "own_bytes": 8192, "faults": 0}
 INSTRUCTIONS = {"faults": ["nsec"]}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The page in a browser, without a login: cockpit-ws and the user's bridge on a private bus, Chromium without a screen."""
+"""The page in a browser without a login: cockpit-ws and a bridge on a private bus, Chromium without a screen."""
 
 import importlib.util
 import os
@@ -19,14 +19,14 @@ import harness  # noqa: E402
 WS = "/usr/lib/cockpit/cockpit-ws"
 TOOLS = {"chromium": "chromium", "chromedriver": "chromium-driver", "cockpit-bridge": "cockpit-bridge",
          "unshare": "util-linux", "setpriv": "util-linux"}
-# For a slow machine: a wait ends as soon as what it waits for is there.
+# For a slow machine: a wait ends as soon as its condition is true.
 TIMEOUT = 60
 
 
 def missing() -> str | None:
-    """Why there can be no such test here, or None."""
+    """Why this test cannot run here, or None."""
     if os.getuid() != 0:
-        return "only root can run a broker and clients under users of their own"
+        return "needs root to run a broker and clients as different users"
     packages = [package for tool, package in TOOLS.items() if not shutil.which(tool)]
     if not os.path.exists(WS):
         packages.append("cockpit-ws")
@@ -42,7 +42,7 @@ def free_port() -> int:
 
 
 class Server:
-    """cockpit-ws whose only session is one of that user, on the bus of env."""
+    """cockpit-ws, whose only session belongs to that user, on the bus of env."""
 
     def __init__(self, env: harness.Env, uid: int) -> None:
         self.env = env
@@ -55,12 +55,12 @@ class Server:
         os.chown(home, uid, uid)
         session = os.path.join(env.top, "session")
         with open(session, "w", encoding="utf-8") as f:
-            # With an address of a session bus the bridge starts none, which would outlive it.
+            # With the address of a session bus, the bridge does not start one, which would outlive it.
             f.write("#!/bin/sh\nexport HOME=%s XDG_DATA_DIRS=%s:/usr/share XDG_RUNTIME_DIR=%s "
                     "DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent\nexec %s cockpit-bridge\n"
                     % (home, os.path.dirname(share), home, " ".join(harness.as_user(uid))))
         os.chmod(session, 0o755)
-        # All that it starts ends with it.
+        # Everything that it starts ends with it.
         self.process = subprocess.Popen(
             ["unshare", "--pid", "--fork", "--kill-child", WS, "--no-tls", "--address=127.0.0.1", "-p", str(self.port),
              "--local-session=" + session],
@@ -82,7 +82,7 @@ class Server:
 
 
 class Browser:
-    """One for all tests; each has a page of its own."""
+    """One browser for all tests; each test has a page of its own."""
 
     def __init__(self) -> None:
         from selenium import webdriver
@@ -106,18 +106,18 @@ class Browser:
 
 
 class Page:
-    """What is on the page, by CSS selectors."""
+    """The elements of the page, by CSS selectors."""
 
     def __init__(self, browser: Browser, url: str) -> None:
         self.driver = browser.driver
-        self.driver.get_log("browser")  # what the last one left
+        self.driver.get_log("browser")  # what the previous test left
         self.driver.get(url)
 
     def all(self, css: str) -> Any:
         return self.driver.find_elements("css selector", css)
 
     def text(self, css: str) -> Any:
-        """Of the first such element as the document has it, shown or not; None if there is none."""
+        """The text of the first such element in the document, visible or not; None if there is none."""
         return self.driver.execute_script(
             "const e = document.querySelector(arguments[0]); return e && e.textContent", css)
 
@@ -144,7 +144,7 @@ class Page:
         element.send_keys(text)
 
     def cells(self, name: str) -> Any:
-        """Of a region's row, by their classes."""
+        """The cells of a region's row, by their classes."""
         return self.driver.execute_script(
             "const cells = {}; for (const td of document.querySelectorAll('tbody[data-region=\"' + arguments[0] + '\"] > tr:first-child > td'))"
             " cells[td.dataset.label || 'actions'] = td.textContent; return cells", name)

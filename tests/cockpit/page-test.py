@@ -19,7 +19,7 @@ binary = msharectl = shots = browser = None
 
 
 class Env(harness.Env):
-    """With a page of the user games, an ordinary user."""
+    """With a page of an ordinary user, games."""
 
     def __init__(self):
         self.server = None
@@ -69,7 +69,7 @@ def test_figures_are_those_of_the_kernel_and_change_with_it(env):
     page = env.serve()
     page.wait_text(row("pgdata") + " .sharers", "105")
     equal(page.names(), ["pgdata", "spare"])
-    # The same text as in the terminal, and the same figures as in fdinfo and for Prometheus.
+    # The same text as in the terminal, and the same numbers as in fdinfo and for Prometheus.
     for name in "pgdata", "spare":
         listed = next(line.split() for line in env.ctl("list", "--no-legend").splitlines() if line.startswith(name))
         shown = page.cells(name)
@@ -79,16 +79,16 @@ def test_figures_are_those_of_the_kernel_and_change_with_it(env):
     equal(page.text("#saved"), "61.3M")
     equal(page.text("#held"), "604K")
     assert 'mshare_region_page_table_saved_bytes{region="pgdata"} %d' % (104 * 604 * 1024) in env.ctl("metrics")
-    # A note is text, whatever it looks like.
+    # A note is shown as text, whatever it contains.
     equal(page.text(row("pgdata") + " .label"), "<b>buffers</b> & more")
-    # What the kernel does not announce.
+    # Changes that the kernel does not announce.
     env.usage("pgdata", 3, 4, 8)
     page.wait_text(row("pgdata") + " .saved", "16K")
     page.wait_text("#saved", "16K")
     wait_until(lambda: "16K saved, 8K held once" in (page.all("#plot svg")[0].get_attribute("aria-label") or ""),
                timeout=20, what="the plot")
     assert len(page.all("#plot .saved-line")[0].get_attribute("points").split()) >= 2
-    # What it does.
+    # Changes that it announces.
     root.create("later", 4096)
     page.wait_text("#count", "3")
     root.remove("later")
@@ -157,7 +157,7 @@ def test_a_region_is_made_as_polkit_allows(env):
     made = env.client(0).list()["mine"]
     equal((made["uid"], made["mode"], made["state"]), (GAMES, 0o600, "ready"))
 
-    # To give it to another user is another question.
+    # Giving it to another user is another question for polkit.
     page.click("#create")
     page.type("#create-name", "theirs")
     page.type("#create-owner", "man:games")
@@ -169,7 +169,7 @@ def test_a_region_is_made_as_polkit_allows(env):
     asked = json.loads(env.polkit_do("Report"))["questions"]
     assert all(q["flags"] == 1 for q in asked), asked
 
-    # A name that is taken is said by the broker.
+    # If a name is in use, the broker's message is shown.
     page.wait_gone("#create-dialog")
     page.click("#create")
     page.type("#create-name", "mine")
@@ -215,7 +215,7 @@ def test_what_is_wrong_is_said_in_a_sentence(env):
     page.wait_text("#count", "1")
     equal(page.text("#problems"), "")
 
-    # A server that has a lease and no mapping.
+    # A server that has a lease but no mapping.
     lease = env.client(MAN).acquire("pgdata")[2]
     assert lease
     page.wait_text("#problems .warning", "A server holds 1 lease on region pgdata", "msharectl check UNIT pgdata")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What is said in several places is said alike: drift.py SOURCE-FOLDER LIBMSHARE MSHARECTL"""
+"""Statements that occur in several places must agree: drift.py SOURCE-FOLDER LIBMSHARE MSHARECTL"""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ points = []
 
 
 def check(what, **sets):
-    """Each named set equals the first; what is missing or too much is printed."""
+    """Each named set equals the first. Missing and extra entries are printed."""
     (first_name, first), *others = sets.items()
     problems = [] if first else [f"{first_name} is empty"]
     for name, one in others:
@@ -34,7 +34,7 @@ def output(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-# The library. The system calls have their pages in section 2.
+# The library. The manual pages of the system calls are in section 2.
 nm = {line.split()[2].split("@")[0] for line in output("nm", "-D", "--defined-only", library).splitlines()
       if line.split()[1] == "T"}
 symbol_map = set(re.findall(r"^\s+(\w+);$", read("lib/libmshare.map"), re.M))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A pager gives no shell to those who may only look: pager.py MSHARECTL SESSION-DOUBLE"""
+"""A pager gives no shell to users that may only read: pager.py MSHARECTL SESSION-DOUBLE"""
 
 import fcntl
 import os
@@ -26,15 +26,15 @@ def program(name, text):
     path.chmod(0o755)
 
 
-# The pagers say that they ran and in which mode.
+# The pagers report that they ran, and in which mode.
 (top / "bin").mkdir()
 program("bin/less", f'echo "less secure=${{LESSSECURE:-no}} less=$LESS" >>{top}/said; exec cat')
 program("pager", f'echo "pager secure=${{LESSSECURE:-no}}" >>{top}/said; exec cat')
 
 
-# keys: sent when it waits. Secure less takes what follows "!" for commands of its own, one of which opens the help.
+# keys: sent when it waits. Secure less reads the text after "!" as commands of its own, one of which opens the help.
 def on_terminal(keys=b"", path=f"{top}/bin:{os.environ['PATH']}", **settings):
-    """What msharectl's pager said, in a terminal of 10 lines with the environment that is given."""
+    """What msharectl's pager reported, in a terminal of 10 lines with the given environment."""
     environment = {name: value for name, value in os.environ.items()
                    if name not in ("PAGER", "SYSTEMD_PAGER", "SYSTEMD_PAGERSECURE", "LESS", "LESSSECURE", "SYSTEMD_LESS")}
     environment |= {"PATH": path, "TERM": "vt100", "LD_PRELOAD": session_double,
@@ -57,7 +57,7 @@ def on_terminal(keys=b"", path=f"{top}/bin:{os.environ['PATH']}", **settings):
                 break
             shown += data
         elif keys:
-            # It waits for what is typed.
+            # It waits for input.
             key, keys = keys[:1], keys[1:]
             if key == b"!":
                 line, _, keys = keys.partition(b"\n")
@@ -99,7 +99,7 @@ check("SYSTEMD_PAGERSECURE=1 allows it, in secure mode", said == "pager secure=1
 said, _ = on_terminal(PAGER=str(top / "pager"), SYSTEMD_PAGERSECURE="no")
 check("SYSTEMD_PAGERSECURE=no allows it", said == "pager secure=no", said)
 said, _ = on_terminal(PAGER=str(top / "pager"), SYSTEMD_PAGERSECURE="perhaps")
-check("a value that is neither does not", said == "less secure=1 less=FRSXMK", said)
+check("any other value does not", said == "less secure=1 less=FRSXMK", said)
 
 if shutil.which("less"):
     proof = top / "shell"

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Creating a region: what it becomes, what is refused, and that nothing is left of a creation that fails. See promises.py for the arguments."""
+"""Creating regions: the result, what is refused, and that a failed creation leaves nothing behind.
+
+See promises.py for the arguments.
+"""
 
 import os
 import signal
@@ -45,7 +48,7 @@ def test_the_creator_owns_a_region_unless_options_say_otherwise(env):
     c = env.client(GAMES, MAN, (MAN, NEWS, 2))
     c.create("mine")
     st = os.stat(env.fs("mine"))
-    # The primary group, though another one comes first by number.
+    # The primary group, although another group has a lower number.
     equal((st.st_uid, st.st_gid), (GAMES, MAN))
 
 
@@ -115,7 +118,7 @@ def test_what_cannot_be_made_leaves_nothing_behind(env):
     refuses("InvalidArgs", root.create, "x", 4096, backing="file", fd=directory,
             contains=("a directory", "regular file"))
     refuses("InvalidSize", root.create, "x", 8192, backing="file", fd=small, contains=("4096", "8192"))
-    # No huge pages are reserved on test machines; on one that has some, the region is simply made.
+    # Test machines have no reserved huge pages. On a machine that has some, the region is created.
     try:
         root.create("x", 1 << 30, backing="hugetlb", populate=True)
         root.remove("x")
@@ -193,11 +196,11 @@ def test_addresses_are_kept_apart_and_explicit_ones_honoured(env):
     refuses("AddressInUse", root.create, "second", 4096, address=44 * TiB,
             contains=("%#x" % (44 * TiB), "leave 'address' away"))
     refuses("AddressInUse", root.create, "below", 2 * GRANULE, address=44 * TiB - GRANULE)
-    # The donor's own mappings are not given away: its code is somewhere in there.
+    # The donor's own mappings are not donated: its code is somewhere in that range.
     refuses("AddressInUse", root.create, "code", 17 * TiB, address=85 * TiB,
             contains=("ordinary", "leave 'address' away"))
     root.create("below", 4096, address=44 * TiB - GRANULE)
-    # A freed address is not given to the next ones.
+    # A freed address is not given to the next regions.
     first = root.list()["r0"]["address"]
     root.remove("r0")
     for i in range(8):
@@ -213,7 +216,7 @@ def test_where_regions_lie_is_not_the_same_each_time(env):
         for i in range(3):
             root.remove("r%d" % i)
         env.stop()
-    # One of 10^13 ways to lie is not likely to come up again.
+    # One of 10^13 addresses is not likely to be drawn twice.
     equal(len({tuple(s) for s in seen}), len(seen))
     assert any(s != sorted(s) for s in seen) or len({s[0] for s in seen}) > 1, seen
 
@@ -225,7 +228,7 @@ def test_the_address_space_is_a_limit(env):
         root.create(name, size, backing="empty")
     refuses("NoAddressSpace", root.create, "d", backing="empty", contains=(str(GRANULE), "'address'"))
     refuses("NoAddressSpace", root.create, "e", 44 * TiB, backing="empty", contains=str(44 * TiB))
-    # There is more of it for those who know where.
+    # There are more addresses for callers that choose one.
     root.create("d", address=43 * TiB, backing="empty")
     equal(sorted(root.list()), ["a", "b", "c", "d"])
 
@@ -233,7 +236,7 @@ def test_the_address_space_is_a_limit(env):
 def test_an_error_says_whose_address_it_was(env):
     env.start()
     root = env.client(0)
-    # Only the process that makes the region has something there.
+    # Only in the process that creates the region the address is in use.
     with open(env.kernel + "/taken", "w") as f:
         f.write("%#x-%#x\n" % (20 * TiB, 80 * TiB))
     for size in (4096, GRANULE + 1):
@@ -276,7 +279,7 @@ def test_that_a_region_has_had_clients_is_written_down_in_the_end(env):
     lease = root.acquire("r")[2]
     root.do("close", fd=lease)
     wait_until(lambda: root.list()["r"]["clients"] == 0, what="the lease to be dropped")
-    # Between two lives the broker knows only what it has written.
+    # Between two runs, the broker knows only what it has written.
     env.restart(signal.SIGKILL)
     wait_until(lambda: root.list() == {}, what="the region to go")
 
@@ -300,7 +303,7 @@ def test_a_region_that_is_being_made_says_so_and_can_be_cancelled(env):
     assert time.monotonic() - began < 0.2, "ListRegions is held up by populating"
     path = "/org/mshare1/region/big"
     assert 0 <= other.get(path, REGION_IFACE, "Progress") < 1
-    # It is a region and an object by now, but no signal announces it before it is ready.
+    # The region and its object exist by now, but no signal announces it before it is ready.
     assert path in other.do("call", path="/org/mshare1", interface="org.freedesktop.DBus.ObjectManager",
                             member="GetManagedObjects")
     wait_until(lambda: monitor.changes("/org/mshare1", "NRegions") == [1], what="the new number of regions")
@@ -336,7 +339,7 @@ def test_memory_that_is_not_there_is_not_populated(env):
         available(n << 24)
     root.receive()
     root.remove("r")
-    # Without "populate" no memory is needed.
+    # Without "populate", no memory is needed.
     root.create("r", 1 << 40, 0o600)
     root.remove("r")
     available(4 << 30)
@@ -350,13 +353,13 @@ def test_memory_that_is_not_there_is_not_populated(env):
 
 
 def donor_of(env):
-    """The process that the daemon has for making a region."""
+    """The process that creates a region for the daemon."""
     with open("/proc/%d/task/%d/children" % (env.daemon.pid, env.daemon.pid)) as f:
         return [int(pid) for pid in f.read().split()]
 
 
 def start_donor(env, root, name="r"):
-    """Has a region made that will not be ready before there is memory; returns the donor's pid."""
+    """Start a creation that waits for memory. Returns the donor's pid."""
     with open(env.kernel + "/available", "w") as f:
         f.write("0")
     root.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
@@ -386,7 +389,7 @@ def test_who_removes_what_is_being_removed_is_told(env):
     env.start()
     root, first, second = env.client(0), env.client(0), env.client(0)
     pid = start_donor(env, root)
-    # It has to be gone before the first answer.
+    # It must be gone before the first answer.
     os.kill(pid, signal.SIGSTOP)
     env.daemon.send_signal(signal.SIGSTOP)
     for c in (first, second):

@@ -29,7 +29,7 @@ def test_a_declared_region_is_made_changed_and_removed(env):
     row = root.list()["pgdata"]
     equal((row["uid"], row["gid"], row["mode"]), (GAMES, MAN, 0o660))
     equal(root.get(row["path"], REGION_IFACE, "Size"), 8 << 20)
-    # Again, as after a crash of the service manager: the region exists, and the start succeeds.
+    # Start it again, as after a crash of the service manager: the region exists, and the start succeeds.
     equal(unit(env, "start", "pgdata").returncode, 0)
     write("[Region]\nSize=8M\nMode=0600\nUser=mail\n")
     equal(unit(env, "reload", "pgdata").returncode, 0)
@@ -65,14 +65,14 @@ def test_a_reload_resizes_and_names_what_it_ignores(env):
     declare(env, "r", "Size=8M\nMaximumSize=2G\nLabel=mine\n")
     equal(unit(env, "start", "r").returncode, 0)
     equal(root.list()["r"]["length"], 2 * GRANULE)
-    # Nothing has changed, nothing is said.
+    # Nothing has changed, so nothing is printed.
     r = unit(env, "reload", "r")
     equal((r.returncode, r.stderr), (0, ""))
     declare(env, "r", "Size=16M\nMaximumSize=2G\nLabel=mine\nPopulate=yes\n")
     r = unit(env, "reload", "r")
     equal((r.returncode, r.stderr), (0, "Region r has 16777216 bytes now; it had 8388608.\n"))
     equal(size(), 16 << 20)
-    # Not under those who use it; mode and owner are as declared in any case.
+    # It does not shrink while it is in use; mode and owner are as declared in any case.
     root.manager("SetRegionMode", "su", "r", 0o666)
     lease = env.client(MAIL).acquire("r")
     assert lease
@@ -99,7 +99,7 @@ def start_unit(env, name):
 
 
 class HeldDonor:
-    """While this is in force, no creation is completed: the donor waits for memory and is then stopped."""
+    """While this is in force no creation is completed: the donor waits for memory and is then stopped."""
 
     def __init__(self, env):
         self.env = env
@@ -120,7 +120,7 @@ class HeldDonor:
 
 
 def start_that_is_held(env, root):
-    """The start of a unit for region "r" whose donor is stopped."""
+    """The start of a unit for region "r", whose donor is stopped."""
     donor = HeldDonor(env)
     helper = start_unit(env, "r")
     donor.stop(root, "r")
@@ -137,7 +137,7 @@ def test_a_start_that_is_stopped_leaves_nothing(env):
         said = helper.communicate(timeout=20)[1]
         assert helper.returncode == 1 and "region r was not created" in said, (helper.returncode, said)
         equal((root.list(), env.states(), os.listdir(env.kernel + "/fs")), ({}, [], []))
-    # Whenever the start is stopped, the region exists exactly if the start has succeeded.
+    # Whenever the start is stopped: the region exists if and only if the start has succeeded.
     declare(env, "s")
     for i in range(20):
         helper = start_unit(env, "s")
@@ -163,7 +163,7 @@ def test_a_start_that_is_stopped_takes_nothing_of_others_along(env):
     helper.send_signal(signal.SIGTERM)
     helper.communicate(timeout=20)
     equal((helper.returncode, root.list()["r"]["state"]), (1, "creating"))
-    # The broker is stopped as well: the start ends before it learns that the name is taken.
+    # The broker is stopped as well, so the start ends before it learns that the name is in use.
     for i in range(5):
         os.kill(env.daemon.pid, signal.SIGSTOP)
         helper = start_unit(env, "r")
@@ -282,7 +282,7 @@ def test_every_key_of_a_region_file_does_what_it_says(env):
     equal((p["Backing"], p["Address"]), ("file", 45 * TiB))
     p = start("user", "Size=1M\nUser=news\nBacking=empty\n")
     equal((p["UID"], p["GID"], p["Backing"]), (NEWS, NEWS, "empty"))
-    # What is not right in it is refused with the broker's reason.
+    # An invalid file is refused with the broker's reason.
     with open(os.path.join(env.regions_dir, "bad.conf"), "w") as f:
         f.write("[Region]\nSize=1M\nLingerSec=5\n")
     r = unit(env, "start", "bad")

@@ -34,7 +34,7 @@ def test_progress_and_state_are_signalled(env):
     equal(len(added), 1)
     properties = {k: v["data"] for k, v in added[0]["payload"]["data"][1][REGION_IFACE].items()}
     equal((properties["Name"], properties["State"]), ("one", "ready"))
-    # A signal goes to all: it must not tell where the region lies.
+    # The signal goes to all clients, so it must not contain the region's address.
     equal((properties["Address"], properties["Length"]), (0, 0))
     equal(len([m for m in signals if m["member"] == "InterfacesRemoved"]), 1)
     changes = {}
@@ -84,7 +84,7 @@ def test_usage_comes_from_the_kernel(env):
     equal(root.get("/org/mshare1", MANAGER_IFACE, "KernelSupport"), True)
     env.usage("r", 10, 4096, 12, writers=3)
     equal((root.get(path, REGION_IFACE, "NSharers"), root.get(path, REGION_IFACE, "NWriters")), (10, 3))
-    # The broker may read the figures of regions that do not admit it.
+    # The broker may read the numbers of regions that do not admit it.
     root.manager("SetRegionMode", "su", "r", 0)
     equal(root.get(path, REGION_IFACE, "NSharers"), 10)
 
@@ -98,7 +98,7 @@ def test_a_kernel_without_mshare_is_said_to_be_one(env):
     refuses("KernelUnsupported", root.create, "r", contains="6.12")
     refuses("KernelUnsupported", root.acquire, "r", contains="6.12")
     equal(root.list(), {})
-    # What is to be gone is: a unit's stop does not fail for it.
+    # To remove something that is gone succeeds, so a unit's stop does not fail.
     refuses("NoSuchRegion", root.manager, "RemoveRegion", "sa{sv}", "r", {})
 
 
@@ -111,10 +111,10 @@ def test_msharefs_that_is_mounted_too_late_is_left_alone(env):
     env.start()
     refuses("KernelUnsupported", root.create, "r", contains=("not mounted", "sys-fs-mshare.mount"))
     os.rename(env.kernel + "/later", env.kernel + "/fs")
-    # Its regions have not been taken up: one made now could be in the way of those.
+    # Its regions have not been loaded, and a region created now could take the address of one of them.
     refuses("KernelUnsupported", root.create, "r", contains="mshared again")
     refuses("KernelUnsupported", root.acquire, "old", contains="mshared again")
-    # Nor is it said that they are not there: a unit's stop would take them for removed.
+    # It does not claim that they do not exist either: a unit's stop would assume that they were removed.
     refuses("KernelUnsupported", root.remove, "old", contains="mshared again")
     refuses("KernelUnsupported", root.manager, "GetRegion", "s", "old", contains="mshared again")
     refuses("InvalidName", root.remove, "a/b")
@@ -189,7 +189,7 @@ def test_calls_of_a_new_connection_are_served_in_their_order(env):
     root = env.client(0)
     for i in range(20):
         c = env.client(0)
-        # Before its credentials are known: a region and its use in one go.
+        # Create a region and use it at once, before the broker has the caller's credentials.
         c.send("send", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
                args=["r%d" % i, 4096, 0o600, {}])
         c.receive()
@@ -228,7 +228,7 @@ def test_a_name_that_may_be_had_makes_an_instance_of_the_unit(env):
         raise Skip("systemd-analyze is not installed")
     env.start()
     root = env.client(0)
-    # Not the colon, at which systemd-analyze splits its arguments.
+    # Not the colon, because systemd-analyze splits its arguments there.
     name = "aZ09._@-" + "x" * 225
     equal(len(name), 233)
     root.create(name)

@@ -30,7 +30,7 @@ def test_a_lease_counts_until_the_last_process_that_has_it_is_gone(env):
     gone = c.do("exec_hold")
     c.do("disconnect")
     refuses("RegionBusy", root.remove, "r", contains="1 clients")
-    # The child holds it by fork alone; the other has dropped it by exec.
+    # The child holds it by fork alone; the other process dropped it by exec.
     c.do("close", fd=1)
     time.sleep(0.3)
     equal(clients(), 1)
@@ -50,7 +50,7 @@ def test_who_has_left_is_gone_before_the_next_call(env):
     for _ in range(5 if SLOW else 50):
         root.create("r", mode=0o666)
         leases = [c.acquire("r", "rw")[2] for c in (root, other)]
-        # dbus-broker itself holds what it has passed on, until the next message to the same client.
+        # dbus-broker keeps a passed descriptor until the next message to the same client.
         for c in (root, other):
             c.list()
         other.do("close", fd=leases[1])
@@ -123,7 +123,7 @@ def test_a_region_that_lives_while_leased_goes_after_its_last_client(env):
     c.kill()
     wait_until(lambda: "now" not in root.list(), what="the region to go")
     assert "later" in root.list()
-    # A new client within the time keeps it.
+    # A new client within that time keeps the region.
     d.acquire("later")
     time.sleep(6)
     assert "later" in root.list()
@@ -156,7 +156,7 @@ def test_a_lease_is_released_by_its_own_user_only(env):
     root.create("r", mode=0o666)
     c.acquire("r")
     env.stop()
-    # As if the bus had given the name again.
+    # As if the bus had assigned the name again.
     file = env.leases()[0]
     changed = ",".join(other.do("unique_name") if f.startswith(":") else f for f in file.split(","))
     os.rename(os.path.join(env.runtime, "leases", file), os.path.join(env.runtime, "leases", changed))

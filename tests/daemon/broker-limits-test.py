@@ -41,13 +41,13 @@ def test_limits_name_themselves_and_their_setting(env):
     c.do("close", fd=lease)
     wait_until(lambda: root.list()["root1"]["clients"] == 0)
     c.acquire("root0")
-    # Root's own are what counts for root.
+    # For root, only root's own regions count.
     for _ in range(3):
         root.acquire("root0")
     refuses("LimitExceeded", root.acquire, "root0", contains="LeasesPerRegionMax")
     log = env.read_log()
     assert "mshared.conf:6" in log and "10-leases.conf:3" in log, log
-    # Limits count what was there before a restart, and are read again on a signal.
+    # Limits count what existed before a restart, and are read again on a signal.
     env.restart()
     refuses("LimitExceeded", c.create, "c", 4096, contains="RegionsMax")
     root.remove("root2", force=True)
@@ -61,7 +61,7 @@ def test_limits_name_themselves_and_their_setting(env):
     equal(monitor.changes("/org/mshare1", "RegionsMax"), [50])
     monitor.end()
     c.create("c", 4096)
-    # Infinity is no limit, and what was a limit and stands nowhere any more is the default.
+    # "infinity" means no limit. A limit that is no longer in the file returns to its default.
     os.unlink(env.config + "/mshared.conf.d/20.conf")
     with open(env.config + "/mshared.conf", "w") as f:
         f.write("[Limits]\nRegionsPerUserMax=infinity\n")
@@ -116,10 +116,10 @@ def test_a_call_counts_once_while_it_is_pending(env):
     env.allow("org.mshare1.create-region")
     c = env.client(GAMES)
     for _ in range(3):
-        # It has waited for polkit, and then for the donor.
+        # It waited for polkit, and then for the donor.
         c.create("r", populate=True)
         c.remove("r")
-    # A creation under way is a pending call, whether polkit was asked or not.
+    # A running creation is a pending call, whether or not polkit was asked.
     with open(env.kernel + "/available", "w") as f:
         f.write("0")
     c.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
@@ -134,7 +134,7 @@ def test_a_call_counts_once_while_it_is_pending(env):
 
 
 def test_an_unprivileged_user_cannot_hurt(env):
-    # So many that the first flood reaches them, and memory its most, however fast the bus is.
+    # So many that the first flood reaches all of them, and the peak of memory, however fast the bus is.
     with open(env.config + "/mshared.conf", "w") as f:
         f.write("[Limits]\nPendingCallsPerUserMax=2048\n")
     env.start_polkit()
@@ -162,14 +162,14 @@ def test_an_unprivileged_user_cannot_hurt(env):
         wait_until(lambda: root.list()["r"]["clients"] == 0)
         time.sleep(0.5)
 
-    # What it takes at most for the calls that may be under way, it has taken after the first round.
+    # After the first round, it has allocated all memory that pending calls can need.
     attack(1)
     before = env.rss_kb()
     attack(5)
     after = env.rss_kb()
     print("# RSS before %d kB, after %d kB" % (before, after))
     if not env.wrapper and not SLOW:
-        # A sanitizer keeps freed memory back on purpose.
+        # A sanitizer keeps freed memory on purpose.
         sanitized = b"__asan_init" in open(env.binary, "rb").read()
         assert sanitized or after < before + 1024, "memory grows: %d kB, then %d kB" % (before, after)
     equal(sorted(root.list()), ["r"])

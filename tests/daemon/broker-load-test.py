@@ -18,7 +18,7 @@ from promises import MANAGER_IFACE, SLOW, binary, equal, main  # noqa: E402
 
 
 def cpu_seconds(env):
-    """What the daemon has used so far."""
+    """The CPU time that the daemon has used so far."""
     with open("/proc/%d/stat" % env.running().pid) as f:
         fields = f.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -32,7 +32,7 @@ def test_1000_regions_and_2000_leases_are_taken_up_fast(env):
     windows = sorted(root.create("r%d" % i, 4096, 0o666, backing="empty")[1:] for i in range(200))
     equal({length for _, length in windows}, {GRANULE})
     assert all(a + GRANULE <= b for (a, _), (b, _) in zip(windows, windows[1:])), windows
-    # To create one takes a process. The rest is made by hand, and adopted.
+    # Each creation needs a process. So the rest is made by hand, and adopted.
     for i in range(200, 1000):
         with open(env.fs(".#r"), "wb") as f:
             f.write((2**47 + i * GRANULE).to_bytes(8, "little") + GRANULE.to_bytes(8, "little"))
@@ -52,12 +52,12 @@ def test_1000_regions_and_2000_leases_are_taken_up_fast(env):
     used = cpu_seconds(env)
     print("# RSS with 1000 regions and 2000 leases: %d kB; start to READY with them: %.0f ms, %.0f ms of CPU" %
           (rss, seconds * 1000, used * 1000))
-    # Not by the clock: the machine may be busy.
+    # CPU time, because the machine may be busy.
     assert used < 5
 
 
 def goes_first(env):
-    """Lets the daemon and its bus go before all other work on the machine. False if that is not permitted, or says nothing."""
+    """Give the daemon and its bus priority over other work. False if that is not permitted or not possible."""
     with open(env.binary, "rb") as f:
         if b"__asan_init" in f.read():
             return False
@@ -71,7 +71,7 @@ def goes_first(env):
 
 
 def run_as(env, uid, program, *args, first=False):
-    """A program of this directory, copied to where that user can reach it; first: it goes before all other work."""
+    """A program of this directory, copied to where the user can reach it. first: with priority over other work."""
     path = os.path.join(env.top, program)
     if not os.path.exists(path):
         shutil.copy(os.path.join(os.path.dirname(binary()), program), path)
@@ -101,7 +101,7 @@ def test_a_herd_of_1500_gets_its_leases(env):
     result = json.loads(herd.stdout.readline())
     print("# %d processes of one user on %s: %s" % (n, env.bus.kind, json.dumps(result)))
     equal((result["leased"], result["limits"], result["failed"]), (n, 0, 0))
-    # One lease for the processes that have it by fork, and one for each of the others.
+    # One lease for the processes that inherit it by fork, and one for each of the others.
     equal(root.list()["r"]["clients"], n // 2 + 1)
     herd.stdin.close()
     herd.wait()
@@ -136,7 +136,7 @@ def test_the_books_are_right_while_200_processes_come_and_go(env):
     wait_until_all_have_left(env, root)
 
 
-# Calls of read(2), which the bus is not read with.
+# Calls of read(2), which is not used to read from the bus.
 def reads(env):
     with open("/proc/%d/io" % env.daemon.pid, encoding="ascii") as f:
         return [int(line.split()[1]) for line in f if line.startswith("syscr:")][0]
@@ -158,7 +158,7 @@ def test_acquiring_reads_nothing_about_a_client_that_is_known(env):
 def test_acquiring_costs_little_more_than_a_call(env):
     if SLOW:
         raise Skip("no place for measuring")
-    # A tmpfs, as /run is. Elsewhere making a FIFO may wait for the disk.
+    # A tmpfs, like /run. Elsewhere the creation of a FIFO may wait for the disk.
     if os.path.isdir("/dev/shm"):
         env.runtime = tempfile.mkdtemp(prefix="mshared-", dir="/dev/shm")
         os.chown(env.runtime, DAEMON_UID, DAEMON_UID)
@@ -175,9 +175,9 @@ def test_acquiring_costs_little_more_than_a_call(env):
 def compare_with_an_echo(env):
     env.start()
     env.client(0).create("r", mode=0o666)
-    # This would fail if each call needed a round trip to polkit, to the bus or to the disk. Other work on the machine slows
-    # three processes that take turns more than the two of an echo, so all of them go before it, where that is permitted.
-    # dbus-broker's echo is cheaper.
+    # This would fail if each call needed a round trip to polkit, to the bus or to the disk. Other work on the machine
+    # slows three processes that take turns more than the two of an echo, so all of them get priority if that is
+    # permitted. dbus-broker's echo costs less.
     first = goes_first(env)
     factor = 10 if not first else 2.5 if env.bus.kind == "dbus-broker" else 2
     for _ in range(6):

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Modes and polkit: who may use a region, what polkit is asked, and what its answers do. See promises.py for the arguments."""
+"""Modes and polkit: who may use a region, what polkit is asked, and the effect of its answers.
+
+See promises.py for the arguments.
+"""
 
 import json
 import os
@@ -25,7 +28,7 @@ def test_mode_bits_decide_without_polkit(env):
     owner.acquire("r", "rw")
     owner.acquire("r", "r")
     member.acquire("r", "r")
-    # No polkit on the bus: the answer is no, and says why.
+    # There is no polkit on the bus: the answer is no, with the reason.
     refuses("AccessDenied", member.acquire, "r", "rw", contains="no polkit")
     refuses("AccessDenied", stranger.acquire, "r", "r")
     root.manager("SetRegionMode", "su", "r", 0o604)
@@ -63,7 +66,7 @@ def test_no_caller_gets_to_write_where_the_kernel_refuses_it(env):
             stranger.acquire(name, "rw")
         equal(json.loads(env.polkit_do("Report"))["questions"], [])
         env.restart(signal.SIGKILL)
-    # The next one of that name is another one.
+    # The next region with that name is another region.
     os.unlink(env.fs("early"))
     wait_until(lambda: "early" not in root.list(), what="the loss")
     make_by_hand(env, "early", 50 * TiB, "rw")
@@ -142,7 +145,7 @@ def test_polkit_is_asked_with_details(env):
     equal({q["kind"] for q in questions}, {"system-bus-name"})
     assert all(q["subject"].startswith(":") for q in questions)
     equal({q["flags"] for q in questions}, {0})
-    # Root is not asked about.
+    # polkit is not asked about root.
     env.client(0).create("s")
     equal(len(json.loads(env.polkit_do("Report"))["questions"]), len(questions))
 
@@ -171,7 +174,7 @@ def test_polkit_yes_admits_where_the_mode_does_not(env):
     assert (2, 4, MAIL) in get_acl(env.fs("r")), get_acl(env.fs("r"))
     env.allow()
     stranger.acquire("r", "r")
-    # Only callers that may acquire it see its address: the group's bits of the mode are the list's mask now.
+    # Only callers that may acquire it see its address: the group's bits of the mode are now the mask of the list.
     equal(root.list()["r"]["mode"], 0o640)
     for c, want in ((stranger, address), (env.client(NEWS), 0), (env.client(LP, GAMES, (GAMES,)), 0)):
         equal(c.list()["r"]["address"], want)
@@ -192,13 +195,13 @@ def test_polkit_yes_admits_where_the_mode_does_not(env):
     refuses("AccessDenied", env.client(LP).acquire, "r", "rw")
     refuses("AccessDenied", env.client(NEWS, GAMES, (GAMES,)).acquire, "r", "rw")
     env.client(NEWS, GAMES, (GAMES,)).acquire("r", "r")
-    # The mode, once set, says all.
+    # After the mode has been set, it decides alone.
     env.client(GAMES).manager("SetRegionMode", "su", "r", 0o640)
     equal(get_acl(env.fs("r")), None)
     equal(env.client(0).list()["r"]["mode"], 0o640)
     refuses("AccessDenied", stranger.acquire, "r", "r")
     env.client(NEWS, GAMES, (GAMES,)).acquire("r", "r")
-    # Of an owner the kernel knows the mode only.
+    # For the owner, the kernel uses only the mode.
     env.client(GAMES).manager("SetRegionMode", "su", "r", 0o400)
     env.allow("org.mshare1.acquire-region")
     refuses("AccessDenied", env.client(GAMES).acquire, "r", "rw", contains="does not admit its owner")
@@ -311,7 +314,7 @@ def test_a_region_that_goes_while_polkit_is_asked_leaves_no_call(env):
         root.remove("r")
 
     def unlinked():
-        # Seen when the call comes up again, and not before: what has changed so far has been looked at by then.
+        # A change is noticed when the call is handled again. Everything that changed before has been checked by then.
         time.sleep(0.1)
         env.daemon.send_signal(signal.SIGSTOP)
         wait_until(lambda: open("/proc/%d/stat" % env.daemon.pid).read().split(") ")[-1][0] == "T", what="the stop")
@@ -328,7 +331,7 @@ def test_a_region_that_goes_while_polkit_is_asked_leaves_no_call(env):
         env.polkit_do("Release")
         env.daemon.send_signal(signal.SIGCONT)
         refuses(error, c.receive, contains="r'")
-        # Its place is free again, though its caller is still there.
+        # Its place is free again, although its caller is still connected.
         d.create("s")
         d.remove("s")
     xml = root.do("call", path="/org/mshare1/region", interface="org.freedesktop.DBus.Introspectable",
@@ -349,7 +352,7 @@ def test_a_polkit_that_hangs_is_not_asked_more_and_more(env):
     def report():
         return json.loads(env.polkit_do("Report"))
 
-    # As many users as it takes to have all places: 16, 16, 16, 8, 4, 2, 1, 1.
+    # As many users as are needed to occupy all places: 16, 16, 16, 8, 4, 2, 1, 1.
     clients = [env.client(uid) for uid in (GAMES, MAN, LP, MAIL, NEWS, 2, 3, 33)]
     n = 0
     for c, places in zip(clients, (16, 16, 16, 8, 4, 2, 1, 1)):
@@ -360,16 +363,16 @@ def test_a_polkit_that_hangs_is_not_asked_more_and_more(env):
     late = env.client(10)
     late.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
               args=["s", 4096, 0o600, {}])
-    # A rule is given 25 seconds.
+    # A rule may take 25 seconds.
     wait_until(lambda: len(report()["cancelled"]) == 64, timeout=90, step=0.5, what="the questions to be cancelled")
     assert time.monotonic() - began > 24, time.monotonic() - began
-    # As the bus still waits for those answers, nothing more is asked: neither for those in line nor for him.
+    # The bus still waits for those answers, so polkit is asked nothing more, for those in line or for this user.
     refuses("AccessDenied", late.receive, contains="polkit does not answer")
     equal((len(report()["questions"]), report()["in_flight_max"]), (64, 64))
     began = time.monotonic()
     refuses("AccessDenied", late.create, "s", contains="polkit does not answer")
     assert time.monotonic() - began < 2
-    # Late answers are answers: there is room again.
+    # Late answers are accepted, so there is room again.
     env.polkit_do("SetHang", "b", "false")
     env.allow("org.mshare1.create-region")
     env.polkit_do("Release")
@@ -393,7 +396,7 @@ def test_questions_of_a_client_that_leaves_are_cancelled(env):
         asks_and_leaves()
         wait_until(lambda: len(json.loads(env.polkit_do("Report"))["cancelled"]) > 0, what="a cancellation")
     wait_until(lambda: json.loads(env.polkit_do("Report"))["in_flight"] == 0, what="all to be cancelled")
-    # A client that leaves and comes again may ask no more questions than a client that stays.
+    # A client that leaves and returns may not ask more questions than a client that stays.
     env.polkit_do("SetDeaf", "b", "true")
     for _ in range(3):
         asks_and_leaves()
@@ -425,12 +428,13 @@ def test_a_polkit_that_dies_means_no(env):
 def test_the_example_rule_is_about_the_groups_own_regions(env):
     with open(os.path.join(SOURCE, "polkit/50-mshare-example.rules"), encoding="utf-8") as f:
         rules = f.read()
-    # The names are changed, as it says: the group that GAMES has by its entry in /etc/passwd, and the user MAIL.
+    # The names in the rule are changed, as it says: the group that GAMES has in /etc/passwd, and the user MAIL.
     assert 'isInGroup("dba")' in rules and "postgres = 26;" in rules
     start_real_polkit(env, rules.replace('isInGroup("dba")', 'isInGroup("games")')
                       .replace("postgres = 26;", "postgres = %d;" % MAIL))
     env.start()
-    # Older versions of polkit look up the groups of the user, newer ones take those of the process: both are the same here.
+    # Older versions of polkit look up the groups of the user, newer ones use those of the process. Here both are the
+    # same.
     group = pwd.getpwuid(GAMES).pw_gid
     root, dba, other = env.client(0), env.client(GAMES, group, (group,)), env.client(NEWS)
     dba.create("dba-own", 4096, 0o660)
@@ -439,14 +443,14 @@ def test_the_example_rule_is_about_the_groups_own_regions(env):
     dba.manager("SetRegionOwner", "suu", "dba-own", MAIL, 2**32 - 1)
     row = root.list()
     equal((row["dba-pg"]["uid"], row["dba-pg"]["mode"], row["dba-own"]["uid"]), (MAIL, 0o640, MAIL))
-    # What is too large, open to all, another user's, or of another name is for an administrator's password.
+    # A region that is too large, open to all, another user's, or of another name needs an administrator's password.
     for name, size, mode, options in (("dba-x", (64 << 30) + 1, 0o600, {}), ("dba-x", 4096, 0o664, {}),
                                       ("dba-x", 4096, 0o600, {"uid": NEWS}), ("x", 4096, 0o600, {})):
         refuses("InteractiveAuthorizationRequired", dba.create, name, size, mode, **options)
     refuses("InteractiveAuthorizationRequired", dba.manager, "SetRegionMode", "su", "dba-pg", 0o666)
     refuses("InteractiveAuthorizationRequired", dba.remove, "dba-pg")
     refuses("InteractiveAuthorizationRequired", other.create, "dba-x", 4096, 0o600)
-    # They may not touch regions of other users, whatever the new owner or mode.
+    # They may not change regions of other users, whatever the new owner or mode is.
     root.create("victim", 4096, 0o600, uid=NEWS, gid=NEWS)
     refuses("InteractiveAuthorizationRequired", dba.manager, "SetRegionMode", "su", "victim", 0o660)
     refuses("InteractiveAuthorizationRequired", dba.manager, "SetRegionOwner", "suu", "victim", MAIL, GAMES)

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Regions that change size: who may, what counts, and what a broker that is killed in between leaves. See promises.py for the arguments."""
+"""Regions that change size: permissions, limits, and what a broker leaves that is killed meanwhile.
+
+See promises.py for the arguments.
+"""
 
 import os
 import signal
@@ -55,7 +58,7 @@ def test_a_region_grows_and_shrinks(env):
         root.region(path, "Resize", "ta{sv}", 4096, {})
         equal((size(root, backing), sizes(env, backing)), (4096, (4096, 0)))
         wait_until(lambda p=path: monitor.changes(p, "Size") and monitor.changes(p, "Size")[-1] == 4096, what="the change to be told")
-        # The same size is no work.
+        # The same size is no change.
         before = attached(env)
         root.resize(backing, 4096)
         equal(attached(env), before)
@@ -66,7 +69,7 @@ def test_a_region_grows_and_shrinks(env):
     root.create("file", 2 * MIB, backing="file", fd=root.do("open", file=file_of_zeroes(env, "zeroes", 2 * MIB)))
     root.resize("file", MIB)
     equal(size(root, "file"), MIB)
-    # A restart knows the size that was set last.
+    # After a restart, the last size that was set is known.
     env.restart()
     equal([size(root, name) for name in ("anonymous", "memfd", "file")], [4096, 4096, MIB])
 
@@ -109,7 +112,7 @@ def test_clients_keep_what_they_use(env):
     lease = env.client(MAIL).acquire("r")
     assert lease
     refuses("RegionBusy", root.resize, "r", MIB, contains=("1 clients", "force", "SIGBUS"))
-    # More is more for everybody.
+    # More memory counts for all.
     root.resize("r", 9 * MIB)
     root.resize("r", MIB, force=True)
     equal(size(root, "r"), MIB)
@@ -127,7 +130,7 @@ def test_who_may_resize(env):
     refuses("AccessDenied", owner.resize, "r", 9 * MIB)
     owner.resize("r", 4 * MIB)
     refuses("AccessDenied", other.resize, "r", MIB)
-    # The window is not for those to know who may not attach.
+    # A caller that may not attach does not learn the window.
     error = refuses("AccessDenied", other.resize, "r", 3 * GRANULE)
     assert str(2 * GRANULE) not in error.message, error.message
     equal(size(root, "r"), 4 * MIB)
@@ -149,7 +152,7 @@ def test_what_is_added_is_charged(env):
     refuses("LimitExceeded", c.resize, "a", 8 * MIB + 1, contains=(str(6 * MIB + 1), str(8 * MIB), str(2 * MIB), "BytesPerUserMax"))
     c.resize("a", 8 * MIB)
     refuses("LimitExceeded", c.create, "b", 4096, contains="BytesPerUserMax")
-    # What is not given back yet counts, and what was to be added and was not, does not.
+    # Memory that has not been given back yet counts. Memory that should have been added, but was not, does not.
     put(env, "hold")
     c.send("call", path="/org/mshare1", interface="org.mshare1.Manager", member="ResizeRegion", signature="sta{sv}",
            args=["a", MIB, {}])
@@ -165,7 +168,7 @@ def test_what_is_added_is_charged(env):
     take(env, "refuse")
     equal((size(root, "a"), sizes(env, "a")), (MIB, (MIB, 0)))
     d.create("b", 7 * MIB)
-    # Root is free of the limit, and what it adds counts.
+    # The limit does not apply to root, but what root adds counts.
     root.resize("a", 4 * MIB)
     refuses("LimitExceeded", c.resize, "a", 5 * MIB, contains=str(11 * MIB))
     env.restart()
@@ -182,7 +185,7 @@ def test_one_change_at_a_time(env):
     wait_until(lambda: sizes(env, "r") == (MIB, 2 * MIB), what="the change to begin")
     refuses("RegionBusy", other.resize, "r", 3 * MIB, contains="being resized")
     refuses("RegionBusy", other.remove, "r", contains=("being resized", "force"))
-    # It goes on being of use.
+    # The region can still be used.
     other.acquire("r")
     other.manager("SetRegionMode", "su", "r", 0o640)
     equal(sizes(env, "r"), (MIB, 2 * MIB))
@@ -208,7 +211,7 @@ def test_a_killed_broker_leaves_the_smaller_size(env):
             refuses("NoReply", root.receive)
             equal(sizes(env, name), (2 * MIB, 8 * MIB))
             env.start()
-            # What the other one left is not taken for settled until it has been unmapped.
+            # The rest of the killed change does not count as done until it has been unmapped.
             refuses("RegionBusy", root.resize, name, 3 * MIB)
             before_trim = attached(env)
             take(env, "hold")
@@ -223,12 +226,12 @@ def test_a_failure_leaves_the_size(env):
     env.start()
     root = env.client(0)
     address = root.create("r", MIB)[1]
-    # A sharer has mapped something behind the end.
+    # A sharer has mapped something after the end.
     put(env, "maps/r", "%x-%x rw-s 00000000 00:01 7 /dev/zero (deleted)\n" % (address + 4 * MIB, address + 5 * MIB))
     refuses("RegionBusy", root.resize, "r", 8 * MIB, contains=(str(4 * MIB), "msharectl maps"))
     equal((size(root, "r"), sizes(env, "r")), (MIB, (MIB, 0)))
     root.resize("r", 4 * MIB)
-    # Too little memory: what was mapped for it is unmapped again.
+    # Not enough memory: what was mapped for it is unmapped again.
     put(env, "attached")
     put(env, "available", "1000")
     take(env, "maps/r")
@@ -236,7 +239,7 @@ def test_a_failure_leaves_the_size(env):
     equal((attached(env), size(root, "r"), sizes(env, "r")), (2, 4 * MIB, (4 * MIB, 0)))
     take(env, "available")
     root.resize("r", 8 * MIB, populate=True)
-    # And with what is mapped there is unmapped what others hold of the end.
+    # Memory that others have mapped at the end is unmapped together with it.
     put(env, "maps/r", "%x-%x rw-s 00000000 00:01 7 /dev/zero (deleted)\n" % (address, address + 8 * MIB))
     root.resize("r", MIB)
     equal(size(root, "r"), MIB)

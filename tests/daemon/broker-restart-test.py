@@ -33,7 +33,7 @@ def test_a_restart_loses_nothing(env):
                  {n: root.do("call", path="/org/mshare1/region/" + n, interface="org.freedesktop.DBus.Properties",
                              member="GetAll", signature="s", args=[REGION_IFACE]) for n in "ab"})
         equal(after, before)
-    # A client that has left while the broker was down is noticed at the start.
+    # If a client leaves while the broker is down, that is noticed at the next start.
     env.stop(signal.SIGKILL)
     c.kill()
     env.start()
@@ -68,7 +68,7 @@ def test_the_kernel_wins_after_a_restart(env):
             f.write(start.to_bytes(8, "little") + GRANULE.to_bytes(8, "little"))
         os.chmod(path, 0o640)
         os.chown(path, LP, LP)
-    # Made by a donor, and no further.
+    # Created by a donor, but not completed.
     os.chmod(env.fs("half"), 0)
     os.chown(env.fs("half"), DAEMON_UID, DAEMON_UID)
     env.start()
@@ -82,7 +82,7 @@ def test_the_kernel_wins_after_a_restart(env):
     equal(where, rows["replaced"]["address"])
     assert os.path.exists(env.fs("").encode() + b"bad\xff"), "a region that cannot be named was destroyed"
     assert not os.path.exists(env.fs("half"))
-    # Nor is its window given away.
+    # Its window is not given to another region either.
     refuses("AddressInUse", root.create, "x", 4096, address=51 * TiB)
 
 
@@ -92,7 +92,7 @@ def test_only_what_was_being_made_is_taken_for_it(env):
     for name in ("mine", "theirs"):
         root.create(name, mode=0o640, uid=GAMES, label="mine")
     env.stop(signal.SIGKILL)
-    # As if the end had come before the last save.
+    # As if the broker had been killed before the last save.
     for name in ("mine", "theirs"):
         path = os.path.join(env.runtime, "regions", name)
         with open(path) as f:
@@ -169,7 +169,8 @@ def test_of_damaged_state_is_kept_what_can_be_read(env):
     def without(text, *keys):
         return "".join(line for line in text.splitlines(True) if not line.startswith(tuple(k + "=" for k in keys)))
 
-    # A later version's, one value that cannot be read, the id, everything; what is left is there, and the lease in any case.
+    # The state file of a later version, with one invalid value, without the id, and empty. What is left of it is used,
+    # and the lease is kept in any case.
     for change, label, creator in ((lambda t: t.replace("VERSION=1", "VERSION=2"), "mine", 0),
                                    (lambda t: t.replace("MODE=666", "MODE=often"), "mine", 0),
                                    (lambda t: without(t, "ID"), "mine", 0),
@@ -181,7 +182,7 @@ def test_of_damaged_state_is_kept_what_can_be_read(env):
         equal((root.get(path, REGION_IFACE, "Label"), root.get(path, REGION_IFACE, "Creator")), (label, creator))
         equal(root.get(path, REGION_IFACE, "Lifetime"), "while-leased" if label else "persistent")
     equal(env.read_log().count("Cannot use all of the state file of region r"), 4)
-    # If two regions have lost their ids, the broker cannot assign the leases: it keeps them.
+    # If two regions have lost their ids, the broker cannot assign the leases, and keeps them.
     env.stop()
     for name in ("r", "s"):
         with open(os.path.join(env.runtime, "regions", name), "w") as f:
@@ -227,7 +228,7 @@ def test_what_cannot_be_looked_at_is_left_for_later(env):
         assert "Cannot read region r, keeping its state for the next start" in env.read_log()
         assert "Cannot read region unknown in msharefs" in env.read_log()
         equal((sorted(root.list()), len(env.leases())), (["s"], 2))
-        # Neither its name nor its place are given away, and what others do in msharefs does not bring it back.
+        # Its name and its window are not given to another region, and changes in msharefs do not bring it back.
         refuses("RegionExists", root.create, "r", contains="see its log")
         refuses("AddressInUse", root.create, "t", address=44 * TiB)
         os.chmod(env.fs("s"), 0o660)
@@ -290,7 +291,7 @@ def test_a_name_of_an_earlier_bus_has_no_leases(env):
     env.start()
     root, c = env.client(0), env.client(GAMES)
     root.create("r", mode=0o666)
-    # Names are numbers. This one is far from the first, so that a connection of the next bus can get it, even if a
+    # Names are numbers. This number is far from the first, so that a connection of the next bus can get it even if a
     # slow start of the broker uses up some.
     for _ in range(500):
         c.do("unique_name")

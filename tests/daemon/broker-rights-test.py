@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Who may use a region, who decides that, and what is left of it in the log. See promises.py for the arguments."""
+"""Who may use a region, who decides that, and what the log says about it. See promises.py for the arguments."""
 
 import json
 import os
@@ -31,12 +31,12 @@ def test_creating_is_one_question_the_strongest_that_applies(env):
     for action, mode, options in cases:
         refuses("AccessDenied", c.create, "r", 4096, mode, contains="org.mshare1." + action, **options)
     equal(questions(env), [action for action, _, _ in cases])
-    # Each of them alone is enough.
+    # Each of them alone is sufficient.
     for i, (action, mode, options) in enumerate(cases):
         env.allow("org.mshare1." + action)
         c.create("r%d" % i, 4096, mode, **options)
     equal(len(questions(env)), 2 * len(cases))
-    # Root is not asked about.
+    # polkit is not asked about root.
     env.client(0).create("root", 4096, 0o666, uid=LP)
     equal(len(questions(env)), 2 * len(cases))
 
@@ -53,7 +53,7 @@ def test_to_admit_group_or_others_asks_at_creation_and_later(env):
         refuses("AccessDenied", c.region, path, "SetMode", "u", mode, contains="org.mshare1.set-mode")
     equal(c.list()["r"]["mode"], 0o600)
     asked = len(questions(env))
-    # What is the owner's own he has as he likes.
+    # An owner may set any mode on a region of his own.
     for mode in (0o400, 0o000, 0o700, 0o600):
         c.manager("SetRegionMode", "su", "r", mode)
     equal((len(questions(env)), c.list()["r"]["mode"]), (asked, 0o600))
@@ -65,7 +65,7 @@ def test_to_admit_group_or_others_asks_at_creation_and_later(env):
         c.manager("SetRegionMode", "su", "r", mode)
     equal(len(questions(env)), asked)
     refuses("AccessDenied", c.manager, "SetRegionMode", "su", "r", 0o640)
-    # Nor does another user narrow it without a question, and root is not asked about.
+    # Another user cannot reduce permissions without a question either, and polkit is not asked about root.
     refuses("AccessDenied", env.client(NEWS).manager, "SetRegionMode", "su", "r", 0o000)
     env.client(0).manager("SetRegionMode", "su", "r", 0o666)
     equal(c.list()["r"]["mode"], 0o666)
@@ -78,7 +78,7 @@ def test_a_lists_mask_is_no_permission_of_the_group(env):
     root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
     set_acl(env.fs("r"), (1, 6, None), (2, 6, MAIL), (4, 0, None), (16, 6, None), (32, 0, None))
     equal(root.list()["r"]["mode"], 0o660)
-    # To set the mode that is shown would give the group what it does not have.
+    # Setting the mode that is shown would give the group more than it has.
     refuses("AccessDenied", owner.manager, "SetRegionMode", "su", "r", 0o660, contains="org.mshare1.set-mode")
     refuses("AccessDenied", owner.manager, "SetRegionMode", "su", "r", 0o640, contains="org.mshare1.set-mode")
     owner.manager("SetRegionMode", "su", "r", 0o600)
@@ -100,12 +100,12 @@ def test_a_change_of_owner_takes_back_what_was_granted(env):
         env.allow()
         stranger.acquire(name, "r")
         equal(root.get(path, REGION_IFACE, "Acl"), [["user", MAIL, 6]])
-        # An owner that stays is no change.
+        # Setting the same owner changes nothing.
         root.manager("SetRegionOwner", "suu", name, GAMES, LEAVE)
         equal(root.get(path, REGION_IFACE, "Acl"), [["user", MAIL, 6]])
         root.manager("SetRegionOwner", "suu", name, uid, gid)
         equal((root.get(path, REGION_IFACE, "Acl"), get_acl(env.fs(name))), ([], None))
-        # Neither has the group got what was the list's mask.
+        # The group has not got the rights of the list's mask either.
         equal(root.list()[name]["mode"], 0o600)
         for access in ("r", "rw"):
             refuses("AccessDenied", stranger.acquire, name, access, contains="org.mshare1.acquire-region")
@@ -121,11 +121,11 @@ def test_who_is_in_the_list_is_shown_and_can_be_taken_out(env):
         return sorted(owner.get(path, REGION_IFACE, "Acl"))
 
     equal(acl(), [])
-    # A group's entry with more than the mask leaves it is shown with what is left.
+    # If a group's entry exceeds the mask, only what the mask leaves is shown.
     set_acl(env.fs("r"), (1, 6, None), (2, 6, MAIL), (2, 4, LP), (4, 4, None), (8, 7, NEWS), (16, 6, None), (32, 0, None))
     equal(acl(), [["group", NEWS, 6], ["user", LP, 4], ["user", MAIL, 6]])
     stranger.acquire("r", "rw")
-    # Others ask polkit; those who are in the list, too.
+    # polkit is asked about other users, and about users in the list, too.
     refuses("AccessDenied", stranger.region, path, "Revoke", "su", "user", LP, contains="org.mshare1.set-mode")
     refuses("InvalidArgs", owner.region, path, "Revoke", "su", "other", LP, contains=("'other'", "'group'"))
     refuses("InvalidArgs", owner.region, path, "Revoke", "su", "user", NEWS, contains="User %d is not in" % NEWS)
@@ -136,7 +136,7 @@ def test_who_is_in_the_list_is_shown_and_can_be_taken_out(env):
     env.client(LP).acquire("r", "r")
     env.client(MAN, NEWS, (NEWS,)).acquire("r", "rw")
     owner.region(path, "Revoke", "su", "group", NEWS)
-    # The mask is what the rest needs.
+    # The mask allows what the remaining entries need.
     assert (16, 4, LEAVE) in get_acl(env.fs("r")), get_acl(env.fs("r"))
     equal(acl(), [["user", LP, 4]])
     owner.region(path, "Revoke", "su", "user", LP)
@@ -145,7 +145,7 @@ def test_who_is_in_the_list_is_shown_and_can_be_taken_out(env):
 
 
 def region_of_games(env):
-    """A broker with polkit, region "r" of the user games without a further entry; clients of root and of another user."""
+    """A broker with polkit, region "r" of games without further entries, clients of root and of another user."""
     env.start_polkit()
     env.start()
     root, stranger = env.client(0), env.client(MAIL)
@@ -160,7 +160,7 @@ def test_a_caller_without_a_lease_is_in_no_access_list(env):
     os.chmod(env.runtime + "/leases", 0o500)
     refuses("Failed", stranger.acquire, "r", "rw", contains="Cannot create a lease")
     equal((get_acl(env.fs("r")), root.list()["r"]["mode"]), (None, 0o600))
-    # What was there before stays.
+    # Existing entries stay.
     set_acl(env.fs("r"), (1, 6, None), (2, 4, MAIL), (2, 4, LP), (4, 0, None), (16, 4, None), (32, 0, None))
     before = get_acl(env.fs("r"))
     refuses("Failed", stranger.acquire, "r", "rw")
@@ -198,19 +198,19 @@ def test_a_declared_region_cannot_be_squatted(env):
     path = mean.create("r", 8 << 20, 0o600)[0]
     equal(root.get(path, REGION_IFACE, "Creator"), MAIL)
     declare(env, "r")
-    # Whether he is inside or not, and after a restart.
+    # Whether or not the user is attached, and also after a restart.
     for _ in range(2):
         does_not_start(env, "r", "its owner is user %d and its creator is user %d" % (MAIL, MAIL), "remove it first")
         env.restart()
         root, mean = env.client(0), env.client(MAIL)
         mean.acquire("r")
     equal((root.list()["r"]["uid"], root.list()["r"]["mode"]), (MAIL, 0o600))
-    # To give it away to the declared user, or root, makes it no better.
+    # Giving it to the declared user, or to root, does not help.
     for uid in (GAMES, 0):
         root.manager("SetRegionOwner", "suu", "r", uid, uid)
         does_not_start(env, "r", "its owner is user %d and its creator is user %d" % (uid, MAIL))
     root.remove("r", force=True)
-    # Nor does anything that the broker knows nothing about.
+    # Nor a region that the broker did not create.
     root.create("s", 8 << 20, 0o600)
     env.stop()
     os.unlink(os.path.join(env.runtime, "regions/s"))
@@ -220,7 +220,7 @@ def test_a_declared_region_cannot_be_squatted(env):
     declare(env, "s", "Size=512G\nMode=0600\nUser=games\nBacking=anonymous\n")
     does_not_start(env, "s", "it exists with")
     root.remove("s")
-    # Nor one whose memory comes from elsewhere.
+    # Nor a region whose memory comes from other nodes.
     root.create("s", 8 << 20, 0o600, numa="interleave")
     declare(env, "s")
     does_not_start(env, "s", "memory policy 'interleave'", "the file says 'default'", "remove it first")
@@ -318,12 +318,12 @@ def test_each_change_is_in_the_log_with_who_asked_for_it(env):
     logged(root, "Owner of region r set from %d:%d to %d:%d" % (GAMES, GAMES, NEWS, NEWS))
     c.remove("r", force=True)
     logged(c, "Region r removed: by force")
-    # What comes to nothing as well.
+    # Failures are logged as well.
     with open(env.kernel + "/refuse", "w") as f:
         f.write("1")
     refuses("Failed", c.create, "s")
     logged(c, "Cannot create region s")
-    # Our own changes are not told a second time, as those of others.
+    # The broker's own changes are not logged a second time as changes of others.
     equal(env.read_log().count("was changed in msharefs"), 1)
 
 
@@ -340,15 +340,15 @@ def test_a_region_is_opened_for_who_may_acquire_it(env):
         got, size, lease, file = c.open("r", access)
         equal((got, size), (address, length))
         equal(c.do("describe", fd=file), {"inode": inode, "access": flags})
-        # The file is no lease, and each has a lease of his own.
+        # The file is no lease, and each client has a lease of its own.
         c.do("close", fd=lease)
     wait_until(lambda: root.list()["r"]["clients"] == 0, what="all leases to be dropped")
-    # By the region's object it is the same.
+    # The method of the region's object does the same.
     got, size, lease, file = owner.region(path, "Open", "sa{sv}", "rw", {})
     equal((got, size), (address, length))
     equal(owner.do("describe", fd=file), {"inode": inode, "access": os.O_RDWR})
     equal(root.list()["r"]["clients"], 1)
-    # Who may not, gets neither file nor lease.
+    # A caller that is not admitted gets neither file nor lease.
     refuses("AccessDenied", member.open, "r", "rw", contains="no polkit")
     refuses("AccessDenied", stranger.open, "r", "r")
     refuses("AccessDenied", stranger.region, path, "Open", "sa{sv}", "r", {})
@@ -358,7 +358,7 @@ def test_a_region_is_opened_for_who_may_acquire_it(env):
     refuses("NoSuchRegion", owner.open, "s", "r", contains="'s'")
     refuses("InvalidArgs", owner.open, "r", "w", contains="'w'")
     refuses("InvalidArgs", owner.manager, "OpenRegion", "ssa{sv}", "r", "r", {"wrong": "x"}, contains="wrong")
-    # The right to open any file is in force while that is done, and at no other time.
+    # The capability to open any file is in force only during this call.
     with open("/proc/%d/status" % env.daemon.pid, encoding="ascii") as f:
         rights = {k: int(v, 16) for k, v in (line.split() for line in f if line.startswith("Cap"))}
     equal((rights["CapPrm:"] & 1 << CAP_DAC_OVERRIDE, rights["CapEff:"] & 1 << CAP_DAC_OVERRIDE), (1 << CAP_DAC_OVERRIDE, 0))
@@ -370,13 +370,14 @@ def test_each_has_an_open_file_of_his_own(env):
     root.create("r", mode=0o666)
     one, other = env.client(GAMES), env.client(MAIL)
     a, b = one.open("r", "r")[3], other.open("r", "r")[3]
-    # A place in the file, a lock on it: what one does with his is not seen in the other's.
+    # A file position and a lock: neither client affects the other's descriptor.
     first = one.do("read", fd=a, bytes=16)
     equal(len(first), 16)
     equal(other.do("read", fd=b, bytes=16), first)
 
 
-# The broker opens a file that the client may not open itself. Its rights are those by owner, mode and list at that time.
+# The broker opens a file that the client itself may not open. Owner, mode and list at that time decide what the
+# descriptor allows.
 def test_rights_that_go_while_a_region_is_opened_do_not_count(env):
     env.start()
     root, c = env.client(0), env.client(GAMES)

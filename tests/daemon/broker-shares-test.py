@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""No user keeps another from what is his. See promises.py for the arguments."""
+"""No user keeps another from a fair share. See promises.py for the arguments."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def limit(env, **limits):
 # --- leases ---
 
 def take_leases(client, name, times):
-    """How many it gets."""
+    """Returns the number of leases that the client got."""
     counts = client.do("many", args=[name, "r", {}], times=times, **ACQUIRE)
     assert set(counts) <= {"ok", "org.mshare1.Error.LimitExceeded"}, counts
     return counts.get("ok", 0)
@@ -34,15 +34,15 @@ def test_a_reader_does_not_take_all_leases_of_a_region(env):
     env.start()
     root, owner = env.client(0), env.client(GAMES)
     path = root.create("db", mode=0o644, uid=GAMES, gid=GAMES)[0]
-    # Each of them as many as are left then: 20 of 40, 10 of 20, 5 of 10, 3 of 5, 1 of 2, 1.
+    # Each gets half of those that are left: 20 of 40, 10 of 20, 5 of 10, 3 of 5, 1 of 2, 1.
     equal([take_leases(env.client(uid), "db", 40) for uid in (MAIL, NEWS, LP, MAN, 2, 3, 10)], [20, 10, 5, 3, 1, 1, 0])
     e = refuses("LimitExceeded", env.client(MAIL).acquire, "db", "r", contains="LeasesPerRegionMax")
     assert "User %d has 20 of the 40 leases of region 'db'" % MAIL in e.message, e.message
-    # For owner and root there is no difference.
+    # Owner and root are not restricted in this way.
     equal((take_leases(owner, "db", 50), take_leases(root, "db", 50)), (40, 40))
     refuses("LimitExceeded", owner.acquire, "db", contains="LeasesPerRegionMax")
     equal(root.get(path, REGION_IFACE, "NClients"), 120)
-    # That is so after a restart as well, which counts anew.
+    # The same after a restart, which counts again.
     env.restart()
     equal(take_leases(env.client(10), "db", 1), 0)
     equal((take_leases(env.client(GAMES), "db", 1), take_leases(env.client(0), "db", 1)), (0, 0))
@@ -53,7 +53,7 @@ def test_a_reader_does_not_take_all_leases_of_a_region(env):
 def test_strangers_do_not_take_all_descriptors(env):
     if env.wrapper:
         raise Skip("the descriptors of valgrind are counted, too")
-    # 576 - 256 are for leases, 280 of them for strangers.
+    # 576 - 256 are for leases, 280 of them for users that do not own the region.
     env.wrapper = ["prlimit", "--nofile=576:576"]
     env.start()
     root, owner = env.client(0), env.client(GAMES)
@@ -63,12 +63,12 @@ def test_strangers_do_not_take_all_descriptors(env):
     for uid in (MAN, 2, 3, 10, 13, 33):
         take_leases(env.client(uid), "other", 150)
     refuses("LimitExceeded", env.client(34).acquire, "db", "r", contains="LimitNOFILE")
-    # In another's region he is a stranger, too.
+    # In the region of another user, an owner has no privilege either.
     refuses("LimitExceeded", owner.acquire, "other", "r", contains="LimitNOFILE")
     equal(take_leases(owner, "db", 30), 30)
     equal(take_leases(root, "db", 30), 10)
     refuses("LimitExceeded", owner.acquire, "db", "r", contains="LimitNOFILE")
-    # What waits has its own.
+    # Waiting calls have descriptors of their own.
     equal(sorted(owner.list()), ["db", "other"])
 
 
@@ -115,7 +115,7 @@ def test_dialogs_do_not_keep_out_what_a_rule_answers(env):
     for q in report(env)["questions"]:
         by_sender[q["subject"]] = by_sender.get(q["subject"], 0) + 1
     assert max(by_sender.values()) == 4 and sum(by_sender.values()) <= 48, by_sender
-    # A user who has four open has no fifth, but may do what needs none.
+    # A user who has four dialogs open gets no fifth, but may do what needs none.
     env.polkit_do("SetHang", "b", "false")
     env.allow("org.mshare1.create-region")
     for i, uid in enumerate((NEWS, GAMES)):
@@ -138,7 +138,7 @@ def test_descriptors_that_no_method_takes_do_not_come_in(env):
     def send(uid, member, signature, args, fds, path="/org/mshare1", interface=MANAGER_IFACE):
         c = env.client(uid)
         c.do("send_with_fds", path=path, interface=interface, member=member, signature=signature, args=args, fds=fds)
-        # Until the broker has had all that came before this.
+        # Wait until the broker has handled everything before this.
         c.do("unique_name")
         owner.list()
         c.kill()
@@ -175,24 +175,24 @@ def test_calls_that_wait_have_a_quarter_of_the_descriptors(env):
     env.polkit_do("SetHang", "b", "true")
 
     def flood(uid, fds, **kwargs):
-        """Many descriptors with each call, which it does not even take."""
+        """Many descriptors with each call, although the method takes none."""
         c = env.client(uid)
         c.do("send_with_fds", path="/org/mshare1", interface=MANAGER_IFACE, member="SetRegionMode", signature="(su)",
              args=["r", 0o666], fds=fds, times=8, **kwargs)
-        # What cannot be served is refused; it is not the broker's connection that goes.
+        # Calls that cannot be served are refused; the broker's connection stays.
         owner.list()
         return c
 
     several = [flood(uid, fds) for uid in (MAIL, NEWS, LP) for fds in (16, 16, 1)]
     assert open_fds(env) <= 256 + 16, open_fds(env)
-    # Nor is there anything left for others that has to wait. The rest goes on, and the owner has his leases.
+    # No descriptor is left for calls of other users that must wait. Everything else works, and the owner gets leases.
     other = env.client(NEWS)
     refuses("LimitExceeded", other.create, "s", backing="file", fd=other.do("open", file="/dev/null"),
             contains="LimitNOFILE")
     owner.manager("SetRegionMode", "su", "r", 0o400)
     owner.manager("SetRegionMode", "su", "r", 0o600)
     equal(take_leases(owner, "r", 300), 300)
-    # Those of connections that the broker does not know yet come all at once.
+    # Calls of connections that the broker does not know yet arrive all at once.
     several += [flood(MAIL, 16, known=False) for _ in range(10)]
     assert open_fds(env) <= 300 + 256 + 128 + 16, open_fds(env)
     equal(take_leases(owner, "r", 300), 300)

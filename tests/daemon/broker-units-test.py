@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What units and their managers see: a region's unit follows its region, and the broker's end and state. See promises.py."""
+"""Units and their managers: a region's unit follows its region, and the broker's end and state. See promises.py."""
 
 import os
 import signal
@@ -56,7 +56,7 @@ def test_a_unit_follows_its_region(env):
     env.start()
     root = env.client(0)
     declare(env, "r")
-    # Removed by hand, by force, and behind the broker's back.
+    # Removed by a call, by force, and without the broker.
     for remove in (lambda: root.remove("r"), lambda: root.remove("r", force=True), lambda: os.unlink(env.fs("r"))):
         keeper = Keeper(env, "r").ready()
         equal(root.list()["r"]["uid"], GAMES)
@@ -65,7 +65,7 @@ def test_a_unit_follows_its_region(env):
         keeper.stays()
         remove()
         keeper.ends(0, "Region r has been removed")
-    # The next start makes it anew, and the stop of a unit removes it.
+    # The next start creates it again, and the stop of a unit removes it.
     keeper = Keeper(env, "r").ready()
     keeper.stop()
     keeper.ends(0)
@@ -94,7 +94,7 @@ def test_a_unit_outlives_broker_and_bus(env):
     keeper.stays()
     env.start_bus()
     keeper.stays()
-    # What happens while the broker is away is seen when it is back.
+    # What happens while the broker is away is noticed when it is back.
     env.stop()
     os.unlink(env.fs("r"))
     keeper.stays()
@@ -160,7 +160,7 @@ def test_a_region_is_as_large_as_its_server_needs(env):
             f.write(FAKE.replace("$OWNER", str(GAMES)).replace("$GROUPS", groups))
         os.chmod(program, 0o755)
     os.makedirs(os.path.join(etc, "15/roots"))
-    # Both folders are those of a system that has PostgreSQL.
+    # Both folders are laid out as on a system with PostgreSQL.
     script = 'mount --make-rprivate / 2>/dev/null; for d in /etc /usr/lib; do mkdir -p "$1/up$d" "$1/work$d"; ' \
              'mount -t tmpfs none "$1/work$d" && mkdir "$1/work$d/u" "$1/work$d/w" && ' \
              'mount -t overlay none -o "lowerdir=$d,upperdir=$1/work$d/u,workdir=$1/work$d/w" $d || exit 77; ' \
@@ -272,7 +272,7 @@ def test_the_log_is_set_without_a_question_to_the_bus(env):
     monitor = subprocess.Popen(["busctl", "--address=" + env.bus.address, "monitor", "--match=member=GetConnectionCredentials"],
                                stdout=subprocess.PIPE, text=True)
     time.sleep(0.5)
-    # The connection is known: nothing has to be asked about it.
+    # The broker knows the connection and need not ask the bus about it.
     for c, level in ((root, "debug"), (root, "info")):
         c.do("call", path="/org/freedesktop/LogControl1", interface="org.freedesktop.DBus.Properties", member="Set",
              signature="ssv", args=["org.freedesktop.LogControl1", "LogLevel", level])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A bus client: one JSON command a line on standard input, one JSON answer a line on standard output."""
+"""A bus client: one JSON command per line on standard input, one JSON answer per line on standard output."""
 
 import fcntl
 import json
@@ -59,7 +59,7 @@ def plain(state: State, v: Any) -> Any:
 
 
 def option(state: State, key: str, value: Any) -> Any:
-    if isinstance(value, dict):  # a value of a type that is not right: {"type": ..., "value": ...}
+    if isinstance(value, dict):  # a value of a wrong type: {"type": ..., "value": ...}
         return getattr(dbus, value["type"])(value["value"])
     if key == "fd":
         return dbus.types.UnixFd(state.fds[value])
@@ -86,7 +86,7 @@ def do_call(state: State, c: Command) -> Any:
 
 
 def do_flood(state: State, c: Command) -> Any:
-    """Sends a call many times without reading answers, then leaves the bus in the middle of it."""
+    """Send a call many times without reading answers, then leave the bus in the middle of it."""
     m = message(state, c)
     m.set_no_reply(True)
     for _ in range(c["times"]):
@@ -98,7 +98,7 @@ def do_flood(state: State, c: Command) -> Any:
 
 
 def do_send(state: State, c: Command) -> Any:
-    """Sends without waiting for the answer."""
+    """Send without waiting for the answer."""
     for _ in range(c.get("times", 1)):
         state.connect().send_message(message(state, c))
     state.bus.flush()
@@ -106,12 +106,12 @@ def do_send(state: State, c: Command) -> Any:
 
 
 def do_send_with_fds(state: State, c: Command) -> Any:
-    """As do_send(), with descriptors that the call does not speak of; another library, as python3-dbus cannot do it."""
+    """As do_send(), with descriptors that the message does not mention. python3-dbus cannot do that; GLib can."""
     from gi.repository import Gio, GLib
     if not state.gio:
         flags = Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION
         state.gio = Gio.DBusConnection.new_for_address_sync(os.environ["DBUS_SYSTEM_BUS_ADDRESS"], flags, None, None)
-        if c.get("known", True):  # the broker has asked who that is
+        if c.get("known", True):  # the broker has asked the bus about this connection
             state.gio.call_sync("org.mshare1", "/org/mshare1", "org.mshare1.Manager", "ListRegions", None, None,
                                 Gio.DBusCallFlags.NONE, 10000, None)
     fds = Gio.UnixFDList.new()
@@ -130,7 +130,7 @@ def do_send_with_fds(state: State, c: Command) -> Any:
 
 
 def do_many(state: State, c: Command) -> Any:
-    """One call after the other; counts what came of it."""
+    """One call after the other; counts the results."""
     counts: dict[str, int] = {}
     for _ in range(c["times"]):
         try:
@@ -171,7 +171,7 @@ def do_disconnect(state: State, c: Command) -> Any:
 
 
 def do_fork_hold(state: State, c: Command) -> Any:
-    """A child that has the lease by fork and nothing else of us."""
+    """A child that has the lease by fork and nothing else of this process."""
     pid = os.fork()
     if pid == 0:
         os.close(0)
@@ -182,7 +182,7 @@ def do_fork_hold(state: State, c: Command) -> Any:
 
 
 def do_exec_hold(state: State, c: Command) -> Any:
-    """A child that has the lease by fork, then runs another program."""
+    """A child that inherits the lease by fork, then executes another program."""
     pid = os.fork()
     if pid == 0:
         os.close(0)
@@ -198,7 +198,7 @@ def do_kill_child(state: State, c: Command) -> Any:
 
 
 def do_describe(state: State, c: Command) -> Any:
-    """What a descriptor is open on, and for what."""
+    """The file that a descriptor refers to, and its access mode."""
     st = os.fstat(state.fds[c["fd"]])
     return {"inode": st.st_ino, "access": fcntl.fcntl(state.fds[c["fd"]], fcntl.F_GETFL) & os.O_ACCMODE}
 

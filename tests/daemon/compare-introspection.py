@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Compares the answer to Introspect (standard input) with dbus/INTERFACE.xml. Says what differs."""
+"""Compares the answer to Introspect (standard input) with dbus/INTERFACE.xml. Prints the differences."""
 
 import os
 import sys

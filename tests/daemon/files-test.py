@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What is installed beside the daemon says the same as the daemon. files-test.py BUILD-DIRECTORY"""
+"""Files that are installed with the daemon agree with it. files-test.py BUILD-DIRECTORY"""
 
 import os
 import re
@@ -71,19 +71,19 @@ def test_nothing_in_the_unit_forbids_what_the_daemon_needs():
     def value(key):
         return re.findall(r"^%s=(.*)$" % key, unit, flags=re.M)
 
-    # A type that follows the bus name ends with the bus; a list of allowed calls cannot name mshare(2).
+    # A service of Type=dbus ends with the bus, and a list of allowed system calls cannot name mshare(2).
     assert value("Type") == ["notify"], value("Type")
     assert all(v.startswith("~") for v in value("SystemCallFilter"))
     assert value("ReadWritePaths") == ["-/sys/fs/mshare"]
     assert value("ProcSubset") == ["all"]
     assert value("RuntimeDirectoryPreserve") == ["yes"]
-    # By default systemd stops the whole unit for a donor that the kernel ended.
+    # By default systemd stops the whole unit if the kernel kills a donor.
     assert value("OOMPolicy") == ["continue"], value("OOMPolicy")
     assert not value("ConditionPathExists"), "a caller that activates the daemon would be left waiting"
     assert value("PrivateUsers") in ([], ["no"]), "owners would not be what they seem"
     assert value("CapabilityBoundingSet") == value("AmbientCapabilities")
     region = read("units/mshare-region@.service.in")
-    # The units use the bus while the system shuts down. And the mount, with all regions, cannot be stopped by hand.
+    # The units use the bus while the system shuts down. The mount, with all regions, cannot be stopped by hand.
     for text in (unit, region):
         assert re.search(r"^After=.*\bdbus\.service\b", text, flags=re.M)
     assert "RefuseManualStop=yes" in read("units/sys-fs-mshare.mount")
@@ -103,7 +103,7 @@ def test_every_polkit_action_in_use_is_declared():
         assert defaults == {"allow_any": "auth_admin", "allow_inactive": "auth_admin", "allow_active": "auth_admin"}, name
         notes = {a.get("key"): a.text for a in action.findall("annotate")}
         assert notes.pop("org.freedesktop.policykit.owner") == "unix-user:mshared", name
-        # Who may do more may do less, or one creation would be several questions.
+        # A permission for more includes the one for less, or one creation would ask several questions.
         weaker = {"org.mshare1.set-owner": "org.mshare1.set-mode org.mshare1.create-region",
                   "org.mshare1.set-mode": "org.mshare1.create-region"}
         assert notes == ({"org.freedesktop.policykit.imply": weaker[name]} if name in weaker else {}), name
@@ -164,7 +164,7 @@ def test_every_property_states_whether_its_changes_are_signalled():
 def test_manual_pages_name_every_member_error_and_setting():
     page = os.path.join(TOP, "man", "org.mshare1.5")
     if not os.path.exists(page):
-        raise Skip("man/org.mshare1.5 is not there yet")
+        raise Skip("man/org.mshare1.5 does not exist yet")
     text = read("man", "org.mshare1.5").replace("\\&", "").replace("\\-", "-")
     for name in ("Manager", "Region"):
         xml = ET.fromstring(read("dbus", "org.mshare1.%s.xml" % name))

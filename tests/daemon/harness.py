@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Users that every Debian has: dbus-daemon turns away uids that have no name.
+# Users that exist on every Debian, because dbus-daemon refuses uids without a name.
 DAEMON_UID = 1
 GAMES, MAN, LP, MAIL, NEWS = 5, 6, 7, 8, 9
 TiB = 1 << 40
@@ -38,7 +38,7 @@ BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
 
 
 def installed_policy() -> str:
-    """What is installed for the bus, for the user that the daemon has here."""
+    """The policy that is installed for the bus, for the user that runs the daemon here."""
     with open(os.path.join(HERE, "../../dbus/org.mshare1.conf"), encoding="utf-8") as f:
         text = f.read()
     assert 'user="mshared"' in text
@@ -80,8 +80,8 @@ def as_user(uid: int, gid: int | None = None, groups: Sequence[int] = (), caps: 
     return cmd
 
 
-# Nothing that is mounted there is seen outside. In a chroot / may be no mount point, and then it cannot be made
-# private. /proc can be in any case: a copy of the whole tree is mounted there, made private and entered.
+# Mounts made here are not visible outside. In a chroot, / may not be a mount point and then cannot be made private.
+# /proc always can: a copy of the whole tree is mounted there, made private and entered.
 UNSHARED = """
 if mount --make-rprivate / 2>/dev/null; then exec sh -c "$@"; fi
 mount --make-private /proc && mount --rbind / /proc && mount --make-rprivate /proc && exec chroot /proc sh -c "$@"
@@ -89,12 +89,12 @@ mount --make-private /proc && mount --rbind / /proc && mount --make-rprivate /pr
 
 
 def unshared(script: str, *args: str) -> list[str]:
-    """The command that runs this shell script with mounts of its own; the arguments are $1 and so on."""
+    """The command that runs this shell script with private mounts; the arguments are $1 and so on."""
     return ["unshare", "-m", "--propagation", "unchanged", "sh", "-c", UNSHARED, "sh", script, "sh", *args]
 
 
 class Bus:
-    """A private bus that takes every user, started as the system starts it."""
+    """A private bus that accepts every user, started in the same way as the system's."""
 
     def __init__(self, kind: str, top: str) -> None:
         self.kind = kind
@@ -128,7 +128,7 @@ class Bus:
         if process.poll() is not None:
             self.does_not_run("")
         os.chmod(self.path, 0o666)
-        # The socket has its name a moment before it listens.
+        # The socket has its name shortly before it listens.
         for _ in range(50):
             probe = subprocess.run(["busctl", "--address=" + self.address, "call", "org.freedesktop.DBus",
                                     "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId"],
@@ -145,7 +145,7 @@ class Bus:
         raise Skip("%s does not run here: %s" % (self.kind, (self.log.read() or why).strip()[-200:]))
 
     def broker_command(self, config: str) -> list[str]:
-        """dbus-broker's launcher wants a journal and a listening socket, both of which systemd gives it elsewhere."""
+        """dbus-broker's launcher needs a journal and a listening socket. On a real system, systemd provides both."""
         for tool in ("dbus-broker-launch", "systemd-socket-activate", "unshare"):
             if not shutil.which(tool):
                 raise Skip(tool + " is not installed")
@@ -245,7 +245,7 @@ class Client:
 
 
 class Env:
-    """One bus, one daemon, one pretended kernel."""
+    """One bus, one daemon, one kernel double."""
 
     def __init__(self, binary: str, kind: str, wrapper: Iterable[str] = ()) -> None:
         self.top = tempfile.mkdtemp(prefix="mshared-")
@@ -270,7 +270,7 @@ class Env:
             os.mkdir(d, 0o755)
         for d in (self.runtime, self.kernel + "/fs"):
             os.chown(d, DAEMON_UID, DAEMON_UID)
-        # Where the build is, others may not be let in.
+        # Other users may not have access to the build folder.
         self.binary = os.path.join(self.top, "mshared")
         shutil.copy(binary, self.binary)
         self.region_program = os.path.join(self.top, "mshare-region")
@@ -318,7 +318,7 @@ class Env:
         return r.stdout.split() == ["u", str(self.running().pid)]
 
     def wait_for_name(self) -> None:
-        """Not by the name alone: the bus may not have noticed yet that the last one was killed."""
+        """Do not rely on the name alone: the bus may not have noticed yet that the last daemon was killed."""
         daemon = self.running()
         wait_until(lambda: daemon.poll() is not None or self.name_is_ours(), timeout=60, what="org.mshare1")
         assert daemon.poll() is None, "the daemon has gone"
@@ -349,7 +349,7 @@ class Env:
         assert status == 0, "the daemon exited with %d" % status
 
     def start_bus(self) -> None:
-        """Starts both again. Clients of the old bus have lost their connection."""
+        """Start both again. Clients of the old bus have lost their connection."""
         self.bus.start()
         self.start()
 
@@ -363,7 +363,7 @@ class Env:
             capture_output=True, text=True).stdout, timeout=20, what="the double of polkit")
 
     def polkit_do(self, member: str, signature: str = "", *args: Any) -> Any:
-        """Talks to the mock; the result is JSON."""
+        """Call the mock; the result is JSON."""
         cmd = ["busctl", "--address=" + self.bus.address, "--json=short", "call", "org.freedesktop.PolicyKit1",
                "/org/freedesktop/PolicyKit1/Authority", "org.freedesktop.DBus.Mock", member]
         if signature:
@@ -380,10 +380,10 @@ class Env:
         self.clients.append(c)
         return c
 
-    # Without writers the kernel is one that does not tell how many there are.
+    # Without writers, the kernel is one that does not count them.
     def usage(self, name: str, sharers: int, resident_kb: int = 0, pgtables_kb: int = 0,
               writers: int | None = None) -> None:
-        # In one piece: the daemon may be reading it.
+        # In one write, because the daemon may be reading it.
         new = os.path.join(self.kernel, "usage-" + name)
         with open(new, "w") as f:
             f.write("%d %d %d" % (sharers, resident_kb, pgtables_kb))
@@ -433,14 +433,14 @@ class Env:
         for sign in ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "ERROR SUMMARY: "):
             for line in text.splitlines():
                 if sign in line and "ERROR SUMMARY: 0 errors" not in line:
-                    raise AssertionError("the daemon is not clean:\n" + text[-6000:])
+                    raise AssertionError("valgrind reports errors in the daemon:\n" + text[-6000:])
         if error:
             raise error
 
 
 def run_tests(tests: Sequence[Callable[[Env], object]], make_env: Callable[[], Env]) -> int:
-    """Runs the functions; prints TAP. Each has its own bus and daemon. Returns the exit status."""
-    # Meson ends a test that takes too long with SIGTERM: what it has started ends, too.
+    """Run the functions and print TAP. Each has its own bus and daemon. Returns the exit status."""
+    # Meson ends a test that takes too long with SIGTERM; then everything that the test has started ends, too.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda n, _frame: sys.exit(128 + n))
     print("1..%d" % len(tests))

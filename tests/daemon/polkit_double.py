@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A polkit for dbusmock that keeps a record of the questions, and answers late, never, or with a challenge on demand."""
+"""A polkit for dbusmock that records the questions, and answers late, never, or with a challenge on demand."""
 
 import json
 from collections.abc import Callable
@@ -96,6 +96,6 @@ def Release(self: Any) -> None:
 
 @dbus.service.method(MOCK_IFACE, in_signature="", out_signature="s")
 def Report(self: Any) -> str:
-    """All that was asked so far, as JSON."""
+    """All questions so far, as JSON."""
     return json.dumps({"questions": self.questions, "in_flight": self.in_flight, "in_flight_max": self.in_flight_max,
                        "cancelled": self.cancelled})

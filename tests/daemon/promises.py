@@ -57,7 +57,7 @@ class Monitor:
         return [m for m in lines if m.get("member") == member and m["path"] == path]
 
     def changes(self, path: str, name: str) -> list[Any]:
-        """The values of a property that were told so far."""
+        """The values of a property that signals have announced so far."""
         return [m["payload"]["data"][1][name]["data"] for m in self.signals("PropertiesChanged", path)
                 if name in m["payload"]["data"][1]]
 
@@ -104,7 +104,7 @@ def unit(env: Env, verb: str, name: str) -> "subprocess.CompletedProcess[str]":
 
 
 def start_real_polkit(env: Env, rules: str) -> None:
-    """polkitd itself, with our actions and these rules, in a mount namespace: it reads them from /etc and /usr."""
+    """The real polkitd, with our actions and these rules. They are in /etc and /usr, hence the mount namespace."""
     polkitd = next((p for p in ("/usr/lib/polkit-1/polkitd", "/usr/libexec/polkitd") if os.path.exists(p)), None)
     if not polkitd or not shutil.which("unshare"):
         raise Skip("polkitd is not installed")
@@ -128,7 +128,7 @@ def start_real_polkit(env: Env, rules: str) -> None:
 
 
 def make_by_hand(env: Env, name: str, start: int, access: str | None = None, mode: int = 0o666) -> None:
-    """A region as others make it; access is what the kernel says of it, if it does."""
+    """A region created without the broker; access is what the kernel shows, if it shows any."""
     if access:
         env.access(name, access)
     path = env.fs(name)

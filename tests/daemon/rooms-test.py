@@ -8,10 +8,10 @@ import sys
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 DAEMON = TOP / "daemon"
-# A client, in a folder of its own. It may use tools and values of the daemon, and must not know its inside.
+# A client, in a folder of its own. It may use tools and values of the daemon, but nothing else of it.
 REGION = TOP / "region"
 
-# A room may include headers of its own and of these rooms.
+# A room may include its own headers and those of these rooms.
 MAY_INCLUDE = {
     "basic": set(),
     "model": {"basic"},
@@ -24,12 +24,12 @@ MAY_INCLUDE = {
 }
 # Rooms that do not know the bus.
 NO_BUS = {"basic", "model", "kernel"}
-# Rooms that know errors of the bus, but no messages.
+# Rooms that know D-Bus errors, but no messages.
 NO_MESSAGES = {"core"}
 MESSAGES = re.compile(r"\bsd_bus_(message_|message \*|reply|emit|call|send)")
-# What the core calls and the objects on the bus define: the header is in the room below.
+# Functions that the core calls and the objects on the bus define: the header is in the room below.
 DECLARED_BELOW = {"bus/answer": "core/answer", "bus/announce": "core/announce"}
-# They have main(), which no other file calls.
+# These have main(), which no other file calls.
 PROGRAMS = {"mshared.c", "region/mshare-region.c"}
 OPENING = re.compile(r"/\* SPDX-License-Identifier: \S+ \*/\n\n/\*\s")
 

@@ -20,19 +20,19 @@ import psycopg2
 
 
 def page_tables():
-    """Bytes of page tables on the whole machine; a region's own are among them."""
+    """Bytes of page tables of the whole machine, including a region's own."""
     with open("/proc/meminfo", encoding="ascii") as file:
         return next(int(line.split()[1]) << 10 for line in file if line.startswith("PageTables:"))
 
 
 def minor_faults(pid):
-    """Of one process, since its birth."""
+    """The page faults of one process since it started."""
     with open(f"/proc/{pid}/stat", encoding="ascii") as file:
         return int(file.read().rsplit(") ", 1)[1].split()[7])
 
 
 def own_tables(pid):
-    """Bytes of page tables that a process has to itself."""
+    """Bytes of page tables of one process, without the region's."""
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmPTE:"))
 

@@ -45,9 +45,9 @@ def rows(plain, region):
 
 
 def doubts(plain, region, buffers):
-    """What speaks against "it shared", as sentences."""
+    """Reasons why the tables were not shared, as sentences."""
     count = plain["connections"]
-    # What a process pays for the buffers if it has tables of its own: 8 bytes a page.
+    # What a process pays for the buffers if it has tables of its own: 8 bytes per page.
     own = buffers // 4096 * 8
     if plain["answers"] != region["answers"] or len(region["answers"]) != 1:
         yield f"the answers differ: {plain['answers']} and {region['answers']}"

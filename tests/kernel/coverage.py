@@ -38,13 +38,13 @@ def read_reasons(path):
                 continue
             function, colon, why = line.partition(": ")
             if not colon or function in reasons:
-                sys.exit(f"{path}:{number}: want a line FUNCTION: why, and one for each function: {line}")
+                sys.exit(f"{path}:{number}: expected a line FUNCTION: why, one for each function: {line}")
             reasons[function] = why
     return reasons
 
 
 def counts_of(notes, folder):
-    """What gcov says of one boot: the files, as in its JSON."""
+    """gcov's report of one boot: the files, as in its JSON."""
     with tempfile.TemporaryDirectory() as work:
         for name in sorted(os.listdir(folder)):
             if name.endswith(".gcda"):
@@ -102,7 +102,7 @@ def main():
     print(f"1..{len(points)}")
     for function in reasons:
         if function not in missed:
-            print(f"# reached whole this time: {function}")
+            print(f"# covered completely this time: {function}")
     return 0 if all(good for good, _ in points) else 1
 
 

@@ -39,23 +39,23 @@ import report  # noqa: E402
 import vm  # noqa: E402
 from guest import log_path  # noqa: E402
 
-# The machine of both: two nodes for what migrates pages between them, and with
-# less than three CPUs it would skip itself.
+# The machine of both kernels: two nodes, for tests that migrate pages between them. With fewer than three CPUs one test
+# would skip itself.
 MEMORY, CPUS, APPEND, SWAP_MIB = "4096", 3, "numa=fake=2", 512
 
-# Seconds for the start, and for all that is between two commands, on a busy machine.
+# Seconds for the start, and for everything between two commands, on a busy machine.
 SPARE = 180
 
-# How uffd-unit-tests, khugepaged and va_high_addr_switch say what became of a test.
+# How uffd-unit-tests, khugepaged and va_high_addr_switch report the result of a test.
 WORDED = re.compile(r"(?:Testing )?(\S.*?)(?:\.\.\.[. ]*| - )(?:\x1b\[\d+m)?(OK|done|fail(?:ed)?|skip(?:ped)?|timeout)\b", re.I)
 WORDS = {"ok": "pass", "do": "pass", "fa": "fail", "ti": "fail", "sk": "skip"}
 ENDED = "its exit status"
 
-# (number of the invocation, name of the point), and what became of it: (outcome, why).
+# (number of the invocation, name of the point), and its result: (outcome, why).
 Key = tuple[int, str]
 Verdict = tuple[str, str]
 
-# Succeeds on stock alone: the comparison has to notice.
+# Succeeds only on stock: the comparison must notice.
 CONTROL = "test ! -d /sys/fs/mshare"
 
 
@@ -68,7 +68,7 @@ class Invocation:
 
 
 def expand(command: str) -> list[str]:
-    """Braces as the shell's: one command for each choice."""
+    """Braces as in the shell: one command for each choice."""
     parts = re.split(r"\{([^}]*)\}", command)
     choices = [part.split(",") if index % 2 else [part] for index, part in enumerate(parts)]
     return [" ".join("".join(words).split()) for words in itertools.product(*choices)]
@@ -93,12 +93,12 @@ def read_list(path: str) -> tuple[list[Invocation], set[str]]:
                 for command in expand(line):
                     invocations.append(Invocation(len(invocations), line, int(limit), settings, command))
             elif limit:
-                sys.exit(f"{path}:{number}: want LIMIT [NAME=VALUE...] COMMAND, or - PROGRAM # WHY")
+                sys.exit(f"{path}:{number}: expected LIMIT [NAME=VALUE...] COMMAND, or - PROGRAM # WHY")
     return invocations, left_out
 
 
 class Outcome:
-    """What one invocation came to: points by name, in their order."""
+    """The results of one invocation: points by name, in their order."""
 
     def __init__(self) -> None:
         self.points: dict[str, str] = {}
@@ -106,7 +106,7 @@ class Outcome:
         self.test = ""              # whose steps follow
 
     def add(self, outcome: str, name: str) -> None:
-        # Addresses, the names of temporary files and pagemap_ioctl's counts differ from run to run.
+        # Addresses, names of temporary files and pagemap_ioctl's counts differ from run to run.
         name = re.sub(r"(Extra pages|extra thread faults) \d+( \([\d.]+%\))?", r"\1", name)
         name = re.sub(r"0x[0-9a-f]+|\bXXXXXX\b", "0x", re.sub(r"_[A-Za-z0-9]{6}\b(?=/)", "_X", name))
         name = name.replace("#", "no. ")
@@ -117,7 +117,7 @@ class Outcome:
         self.points[key] = outcome
 
     def feed(self, line: str) -> None:
-        # What has been written over on a terminal is gone.
+        # Text that was overwritten on the terminal is removed.
         line = line.rpartition("\r")[2]
         self.lines.append(line)
         point = report.read_point(line)
@@ -125,7 +125,7 @@ class Outcome:
         if line.startswith(("Run test: ", "# [RUN] ")):
             self.test = line.partition(": " if line[0] == "R" else "] ")[2] + ": "
         elif point:
-            # Where a test is announced, the point's own words depend on how it went.
+            # If a test is announced, the words of its point depend on the result.
             self.add(point[0], self.test.rstrip(": ") or re.sub(r"^(SKIP|XFAIL) ", "", point[1]))
         elif worded:
             self.add(WORDS[worded[2][:2].lower()], self.test + worded[1])
@@ -135,7 +135,7 @@ class Outcome:
 
 
 class Boot:
-    """One guest, and what the invocations came to in it."""
+    """One guest, and the results of the invocations in it."""
 
     def __init__(self, opts: argparse.Namespace, kind: str, invocations: list[Invocation]) -> None:
         self.opts, self.kind, self.invocations = opts, kind, invocations
@@ -145,7 +145,7 @@ class Boot:
         self.over = False
         self.line_seconds = 0.0
         self.started = time.monotonic()
-        self.until = 0.0            # when the guest is taken for dead, in seconds from its start
+        self.until = 0.0            # when the guest counts as dead, in seconds from its start
 
     def alive(self, more: float) -> None:
         self.until = time.monotonic() - self.started + more
@@ -189,7 +189,7 @@ class Boot:
             self.alive(SPARE)
 
     def progress(self, number: int) -> None:
-        """A line when a line of the list is through."""
+        """A progress line when a line of the list is finished."""
         here = [i for i in self.invocations if i.number in self.outcomes]
         last = here[-1]
         if [i for i in self.invocations if i.line == last.line][-1].number != number:
@@ -211,13 +211,13 @@ class Boot:
 
 
 class Kernel:
-    """All that is known of one of the two."""
+    """All results of one of the two kernels."""
 
     def __init__(self, opts: argparse.Namespace, kind: str) -> None:
         self.opts, self.kind = opts, kind
-        self.complaints: dict[str, str] = {}        # without what differs from run to run: as they were
+        self.complaints: dict[str, str] = {}        # as reported, including what differs from run to run
         self.taint = 0
-        self.lost = 0               # guests that did not come up
+        self.lost = 0               # guests that did not start
 
     def run(self, invocations: list[Invocation]) -> dict[int, Outcome]:
         """Outcomes by number. A guest that dies takes one invocation with it, not
@@ -246,7 +246,7 @@ class Kernel:
 
 
 def judge(stock: str | None, mshare: str | None) -> Verdict:
-    """(outcome, why) of a point that came to these; None: there is none."""
+    """(outcome, why) of a point with these results; None: there is no such point."""
     was = {"pass": "passes", "fail": "fails", "skip": "is skipped", None: "is missing"}
     if stock == "pass" and mshare != "pass" or mshare == "fail" and stock != "fail":
         return ("fail", f"{was[stock]} on stock, {was[mshare]} on mshare")
@@ -258,7 +258,7 @@ def judge(stock: str | None, mshare: str | None) -> Verdict:
 
 
 def compare(stock: dict[int, Outcome], mshare: dict[int, Outcome]) -> dict[Key, Verdict]:
-    """{(number, point): (outcome, why)} of two kernels' outcomes."""
+    """{(number, point): (outcome, why)} from the outcomes of two kernels."""
     verdicts: dict[Key, Verdict] = {}
     for number in sorted(stock.keys() | mshare.keys()):
         ours = mshare[number].points if number in mshare else {}
@@ -283,7 +283,7 @@ def show(outcome: Outcome) -> None:
 
 
 def points_of(verdicts: dict[Key, Verdict], invocations: list[Invocation]) -> list[tuple[str, str, str]]:
-    """For the report; what both skip is one point for a line of the list."""
+    """For the report; points that both skip are one point for each line of the list."""
     points: list[tuple[str, str, str]] = []
     skipped: dict[str, int] = {}
     for (number, name), (outcome, why) in verdicts.items():

@@ -23,18 +23,18 @@ def output(*command):
 
 @functools.cache
 def installed():
-    """What Meson installs, without what only the tests' guest gets."""
+    """The files that Meson installs, without those that only the tests' guest gets."""
     paths = json.loads(output("meson", "introspect", "--installed", BUILD)).values()
     return sorted(p.lstrip("/") for p in paths if "/libexec/mshare/tests/" not in p)
 
 
 def entries():
-    """(file of debian/, entry) of all files that say where installed files go."""
+    """(file of debian/, entry) of all files that list installed files."""
     for path in sorted(glob.glob(os.path.join(TOP, "debian", "*.install"))) + [os.path.join(TOP, "debian", NOT_INSTALLED)]:
         with open(path, encoding="utf-8") as f:
             for line in f:
                 words = line.split("#")[0].split()
-                # More than one word: the last is the destination.
+                # If there is more than one word, the last is the destination.
                 for word in words[:-1] or words:
                     yield os.path.basename(path), word
     unitdir = output("pkg-config", "--variable=systemdsystemunitdir", "systemd").strip().lstrip("/")
@@ -45,7 +45,7 @@ def entries():
 
 
 def matches(entry, path):
-    """As dh_install: a glob, of which no part goes beyond a slash, for the file or a directory that it is in."""
+    """As in dh_install: a glob for the file or for a directory above it. No part of the glob matches a slash."""
     entry, path = entry.split("/"), path.split("/")
     return len(entry) <= len(path) and all(fnmatch.fnmatchcase(p, e) for e, p in zip(entry, path))
 
@@ -65,7 +65,7 @@ def test_each_entry_of_a_package_is_installed():
         if entry.startswith("debian/"):
             if not os.path.exists(os.path.join(TOP, entry)):
                 wrong.append("debian/%s: %s does not exist" % (name, entry))
-        # That file names the places of two releases.
+        # That file lists the folders of two releases.
         elif name != NOT_INSTALLED and not any(matches(entry, p) for p in paths):
             wrong.append("debian/%s: nothing is installed as %s" % (name, entry))
     assert not wrong, wrong

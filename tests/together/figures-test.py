@@ -111,10 +111,10 @@ def test_figures_are_the_same_in_all_places(env):
 def compare(env, unit):
     unit.becomes("256M, 0B resident, 0 sharers, page tables: 0B held once, 0B saved")
     root = env.client(0)
-    # What stands in fdinfo: sharers, resident and tables in KiB.
+    # The content of fdinfo: sharers, resident and tables in KiB.
     for sharers, resident, tables in (1, 4, 8), (105, 260000, 604), (1500, 262144, 1048577), (2, 1, 4):
         env.usage("pgdata", sharers, resident, tables)
-        # A lease is announced, and the unit looks at once; the last figures it has to find by itself.
+        # A lease is announced, and the unit looks at once. The last numbers it must find by itself.
         if sharers != 2:
             root.acquire("pgdata")
         numbers = 256 * MiB, resident << 10, sharers, tables << 10, (sharers - 1) * tables << 10
@@ -124,7 +124,7 @@ def compare(env, unit):
         for place in in_list, in_top, in_status:
             assert place(env, "pgdata") == words, (place, place(env, "pgdata"), words)
         unit.becomes(sentence(words))
-    # With the broker away nothing is known of it but that it is there.
+    # While the broker is away, only the region's existence is known.
     env.stop()
     unit.becomes("Region pgdata is there, and the broker does not answer")
     env.start()

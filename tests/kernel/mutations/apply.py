@@ -45,11 +45,11 @@ def read():
             elif key in ("file", "test", "by"):
                 setattr(mutations[-1], key, value)
             else:
-                sys.exit(f"mutations.list:{number}: what is this: {line}")
+                sys.exit(f"mutations.list:{number}: not understood: {line}")
     names = [m.name for m in mutations]
     for m in mutations:
         if names.count(m.name) > 1:
-            sys.exit(f"mutations.list: {m.name}: there are two of that name")
+            sys.exit(f"mutations.list: {m.name}: the name is used twice")
         if not m.by and not (m.file and m.test and m.old and "MUTANT" in "".join(m.new)):
             sys.exit(f"mutations.list: {m.name}: file, test, old text or new text with MUTANT is missing")
     for number, m in enumerate((m for m in mutations if not m.by), 1):
@@ -80,7 +80,7 @@ def apply(top):
         sys.exit("mutations.list does not fit the kernel:\n" + "\n".join(wrong))
     for path, text in texts.items():
         path = os.path.join(top, path)
-        # It may be a link to a file of which others have hold.
+        # It may be a hard link to a file that others use.
         with open(path + ".new", "w", encoding="utf-8") as file:
             file.write("extern int mshare_mutant;\n" + text)
             if path.endswith("mm/mshare.c"):
