@@ -8,6 +8,7 @@ BED=$ROOT/bed
 CACHE=${MSHARE_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/mshare}
 NO_INSTALL=${NO_INSTALL:-}
 JOBS=${JOBS:-$(nproc)}
+export CCACHE_DIR=${CCACHE_DIR:-$CACHE/ccache} CCACHE_COMPRESS=1
 
 # Messages go to standard error: standard output belongs to the guest's
 # command, the patch series and the test results.

@@ -5,7 +5,7 @@
 userspace_needs() {
         # systemd-dev: the unit folders. Where it is no package of its own, it is in systemd.
         need_packages "$1" gcc libc6-dev meson ninja-build pkg-config python3 \
-                libsystemd-dev libglib2.0-dev 'systemd-dev|systemd' libdbus-1-dev libpolkit-gobject-1-dev
+                libsystemd-dev libglib2.0-dev 'systemd-dev|systemd' libdbus-1-dev libpolkit-gobject-1-dev ccache
 }
 
 # library_dir: where Debian's loader looks for libraries. Meson asks
@@ -21,13 +21,15 @@ library_dir() {
         echo "lib/$triplet"
 }
 
-# meson_build NAME COMPILER OPTIONS...: build in build-run/NAME; errors are shown.
+# meson_build NAME COMPILER OPTIONS...: build in build-run/NAME; errors are shown. What
+# was compiled before comes out of the cache that the kernels' objects are in, too.
 meson_build() {
         local cc=$2 dir=$ROOT/build-run/$1 log=$ROOT/build-run/$1.log wanted libdir
         shift 2
         mkdir -p "$ROOT/build-run"
         libdir=$(library_dir) || return 1
         set -- "-Dlibdir=$libdir" "$@"
+        if command -v ccache > /dev/null; then cc="ccache $cc"; fi
         wanted="$cc $*"
         # Options are settled when a directory is set up: others want another one.
         if [ "$(cat "$dir/mshare-options" 2> /dev/null)" != "$wanted" ]; then rm -rf "$dir"; fi

@@ -19,7 +19,6 @@ KERNEL_KINDS=(mshare stock debug lean mutants coverage)
 
 # The same in every build, so that ccache hits and images are comparable.
 export KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 2026' KBUILD_BUILD_USER=mshare KBUILD_BUILD_HOST=mshare
-export CCACHE_DIR=${CCACHE_DIR:-$CACHE/ccache} CCACHE_COMPRESS=1
 
 kernel_needs() {
         need_packages 'build the kernel' \
