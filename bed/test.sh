@@ -209,12 +209,13 @@ bed_script() {
         rm -f "$log"
 }
 
-# meson_test NAME PHASE ARGS...: run the tests of that build and count them.
+# meson_test NAME PHASE ARGS...: run the tests of that build and count them. Most of
+# them wait for a bus, a process or a time limit: twice as many at once as there are CPUs.
 meson_test() {
         local dir=$ROOT/build-run/$1 phase=$2 rc=0
         shift 2
         rm -f "$dir"/meson-logs/testlog*
-        meson test -C "$dir" --no-rebuild --num-processes "$JOBS" -t 2 "$@" > "$dir/test.log" 2>&1 || rc=$?
+        meson test -C "$dir" --no-rebuild --num-processes $((2 * JOBS)) -t 2 "$@" > "$dir/test.log" 2>&1 || rc=$?
         local log
         log=$(find "$dir/meson-logs" -name 'testlog*.json' 2> /dev/null | head -n 1)
         if [ -s "$log" ]; then
@@ -243,8 +244,9 @@ userspace() {
 under_valgrind() {
         meson_build gcc gcc --werror --buildtype=debugoptimized || return 1
         point gcc 'builds without a warning' pass
-        # Programs of the build and their children, not the system's own.
-        MSHARE_VALGRIND=1 meson_test gcc valgrind -t 10 --wrap \
+        # Programs of the build and their children, not the system's own. They compute
+        # more than they wait.
+        MSHARE_VALGRIND=1 meson_test gcc valgrind -t 10 --num-processes "$JOBS" --wrap \
                 "valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect --trace-children=yes --trace-children-skip=/usr/*,/bin/*,/sbin/* --gen-suppressions=all --suppressions=$BED/valgrind.supp"
 }
 
