@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The tables behind kinds.h. */
+/*
+ * The tables behind kinds.h, one for each kind of word: backings, huge pages, lifetimes, access. They know neither bus
+ * nor kernel.
+ */
 
 #include <errno.h>
 #include <string.h>

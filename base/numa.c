@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Reads and writes memory policies as text, and compares sets of nodes. It allocates nothing, and does not look at the
+ * machine.
+ */
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Reads sizes and times, and writes sizes for people. The preload library uses it, so it must not allocate or block. */
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>

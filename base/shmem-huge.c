@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Reads the settings that decide whether shared memory gets huge pages. It only reads files, and changes no setting. */
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

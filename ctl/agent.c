@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Starts pkttyagent, through which polkit asks for a password on the terminal, and stops it again. It does not know
+ * what is being asked.
+ */
+
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * The connection to the broker, calls to its manager object, and the messages and exit statuses of calls that fail. It
+ * knows no method.
+ */
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

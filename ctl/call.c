@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /* Calls without a time limit: see call.h. */
+
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /* Waits for a region to be created: shows progress, and cancels the creation when the user interrupts the command. */
+
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>

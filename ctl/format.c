@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Text for people: names that are safe to print, progress, times and owners. It prints nothing itself. */
+
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>

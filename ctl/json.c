@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /* Only writing, which does not justify a dependency: libsystemd 252 does not export its own JSON functions. */
+
 #include <stdlib.h>
 #include <string.h>
 

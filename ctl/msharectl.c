@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /* The command: its verbs, each of which has a file of its own, and main(). */
+
 #include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>

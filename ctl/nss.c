@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Looks up users and groups, with a buffer of the right size. It prints nothing. */
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /* Finds out why a server is not in its region, from the kernel and the broker, without the server's help. */
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /* The options: one table, from which the command line is parsed and the help is printed. */
+
 #include <getopt.h>
 #include <stddef.h>
 #include <stdio.h>

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /*
  * Starts the pager by the rules of systemd's tools, see the environment variables in systemctl(1): a pager can start a shell, and
  * a user that may run "sudo msharectl list" is not necessarily allowed to have a root shell.
  */
+
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>

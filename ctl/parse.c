@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Reads modes, addresses and owners from the command line. It prints nothing: words.c has the messages. Sizes and times
+ * are in base/quantity.c.
+ */
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Finds the file of a region in msharefs, by which its windows are recognized in /proc. It does not ask the broker. */
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Reads what /proc shows of a process: its mappings, user, limits, mounts and environment. It draws no conclusions:
+ * that is in obstacles.c and sharers.c.
+ */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Reads the properties of an object on the bus, for output as text and as JSON. It does not know their meaning. */
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

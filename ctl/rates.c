@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /* Counters of faults and flushes: perf events on the kernel's tracepoints, one for each CPU. */
+
 #include <fcntl.h>
 #include <linux/perf_event.h>
 #include <stdio.h>

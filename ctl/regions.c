@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /* All regions at once, from the broker's object manager. */
+
 #include <stddef.h>
 #include <string.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Finds the processes that have a region attached, from /proc alone, and prints them. It does not ask the broker. */
+
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>

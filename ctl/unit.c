@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Finds the main process of a unit. It asks the system's service manager, not the broker. */
+
 #include <stdio.h>
 #include <string.h>
 

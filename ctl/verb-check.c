@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /*
  * Whether a server's shared memory is in a region. The kernel knows this: a process is in a region if it has a window of it, and
  * /proc shows windows without the broker. The broker is asked only for what keeps the server out.
  */
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

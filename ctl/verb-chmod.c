@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The command chmod: changes the mode of regions through the broker. */
+
 #include "bus.h"
 #include "util.h"
 #include "words.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The command chown: changes the owner of regions through the broker. */
+
 #include "bus.h"
 #include "properties.h"
 #include "util.h"

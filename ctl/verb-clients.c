@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * The command clients: lists a region's leases as the broker counts them, or with --sharers its processes as the kernel
+ * shows them.
+ */
+
 #include <inttypes.h>
 #include <stdio.h>
 

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * The command create: turns the options into a request to the broker, waits for the region, and warns if it gets no
+ * huge pages. The broker checks the request.
+ */
+
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The command list: all regions in a table, with the values that the broker reports. */
+
 #include <inttypes.h>
 #include <stdio.h>
 

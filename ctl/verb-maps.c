@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /* What a region maps. This needs read permission for the region's file, and no broker. */
+
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>

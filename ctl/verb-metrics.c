@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /*
  * Writes the figures as OpenMetrics text, which Prometheus reads, too: only gauges are used, and their form is the same in both.
  * All figures are those of the broker, and of the kernel through the broker, at this moment.
  */
+
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * The command monitor: prints the broker's signals as they arrive, and goes on when the broker restarts. It changes
+ * nothing.
+ */
+
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The command remove: removes regions through the broker. It does not ask for confirmation. */
+
 #include "bus.h"
 #include "util.h"
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The command resize: changes the size of a region through the broker, within its window. */
+
 #include "bus.h"
 #include "quantity.h"
 #include "util.h"

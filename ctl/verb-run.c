@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * The command run: executes a program with the preload library and a region in its environment. The library, not this
+ * command, acquires the region.
+ */
+
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>

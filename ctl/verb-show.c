@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /* Prints properties for programs: unformatted, one on a line. */
+
 #include <stdio.h>
 
 #include "bus.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The command status: the broker or one region, described for people. Programs use show. */
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>

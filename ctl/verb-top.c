@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /* The list of regions, updated continuously, as top(1) does for processes. */
+
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Reads the words of a command line with parse.h, and prints what is wrong with them. */
+
 #include <errno.h>
 #include <string.h>
 

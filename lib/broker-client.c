@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Asks the broker for a lease and a region's file, on a connection of its own that it closes again. It may use the bus,
+ * and must not attach anything.
+ */
+
 #include <fcntl.h>
 #include <string.h>
 #include <systemd/sd-bus.h>

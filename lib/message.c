@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Sentences that explain a failure to the caller of the library. It knows nothing about regions. */
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

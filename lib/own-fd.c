@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Descriptors that the program may close without the library's knowledge. It knows only which file a descriptor
+ * referred to.
+ */
+
 #include <sys/stat.h>
 
 #include "own-fd.h"

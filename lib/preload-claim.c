@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Keeps two servers out of one region: locks the region's file, and reads from the kernel how many processes can write
+ * to the region. It must not attach anything.
+ */
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

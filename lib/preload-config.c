@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Reads the settings of the preload library from the environment. It prints nothing: preload-state.c reports what is
+ * wrong with them.
+ */
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Removes the settings from the environment of a server that has its memory, and puts them back for a program that may
+ * use the region. preload-exec.c decides which program that is.
+ */
+
 #include <dlfcn.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /*
  * Programs that a server executes do not use the region, with two exceptions. If the process that took the region executes a
  * program, that is the server itself, which uWSGI and others restart in the same process: it gets its environment back. And a child
@@ -7,6 +8,7 @@
  *
  * exec functions are called between fork and exec, so nothing here allocates memory.
  */
+
 #include <alloca.h>
 #include <dlfcn.h>
 #include <fcntl.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Identifies processes across exec and reuse of PIDs, and keeps what a server and its children share. It knows nothing
+ * about mappings.
+ */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

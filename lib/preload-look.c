@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Recognizes commands that only check a configuration, by program name and switches. It looks only at the command line.
+ */
+
 #include <fcntl.h>
 #include <stddef.h>
 #include <string.h>

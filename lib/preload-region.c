@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Takes the region for a server, and divides it between the server's mappings. It uses libmshare, which it loads when
+ * needed, and prints nothing: preload-state.c decides and reports.
+ */
+
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <string.h>

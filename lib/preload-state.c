@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Decides what happens to each mapping of shared memory that a program requests, and reports it in one line. It holds
+ * the preload library's only global state and its lock.
+ */
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>

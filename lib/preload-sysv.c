@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /*
  * System V segments in the region. The segment itself is made too, of one page: its identifier, its key and the number
  * of processes that have it attached are what servers go by to see whether another server is at work, and so they are
@@ -7,6 +8,7 @@
  * A stranger that attaches the segment sees that page, a copy of the first page in the region as it was when the last
  * child was born. PostgreSQL has a header there that tells another postmaster whose segment it is.
  */
+
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>

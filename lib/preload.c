@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /*
  * Stands between a server and mmap(): the large shared anonymous mappings that it makes are placed in the region that
  * MSHARE_REGION names. See mshare-postgresql(7).

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
 /*
  * Two ways into a region. By descriptor it is mmap() of the region's file: it needs no path and no system call that a
  * filter does not know. By name it is mshare(), for brokers that hand out no descriptor and kernels that do not map it.
  */
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * The public functions of libmshare, except for the two system calls: checks arguments and keeps the handle.
+ * broker-client.c talks to the broker, region-attach.c to the kernel.
+ */
+
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>

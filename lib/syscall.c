@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The two system calls. It knows neither broker nor handles. */
+
 #include <sys/syscall.h>
 #include <unistd.h>
 

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The rooms of the daemon: includes go one way, and each source file has a header and says what it is for. daemon/README.md shows the picture."""
+"""The rooms of the daemon: includes go one way, and each source file has a header. daemon/README.md shows the picture.
+
+Each source file of the daemon, the libraries and the commands says what it is for.
+"""
 
 import pathlib
 import re
@@ -10,6 +13,9 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 DAEMON = TOP / "daemon"
 # A client, in a folder of its own. It may use tools and values of the daemon, but nothing else of it.
 REGION = TOP / "region"
+# Folders outside of the daemon. All others may include base/, which includes nothing else of the project.
+BASE = TOP / "base"
+OTHERS = [BASE, TOP / "lib", TOP / "ctl"]
 
 # A room may include its own headers and those of these rooms.
 MAY_INCLUDE = {
@@ -61,6 +67,14 @@ def complaints():
                 found["headers"].append("%s: include %s, which declares what the file defines" % (name, header))
         if path.suffix == ".c" and not OPENING.match(text):
             found["openings"].append("%s: say below the license line what the file is for" % name)
+    for path in sorted(file for folder in OTHERS for file in folder.glob("*.[ch]")):
+        name = path.relative_to(TOP)
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".c" and not OPENING.match(text):
+            found["openings"].append("%s: say below the license line what the file is for" % name)
+        for header in re.findall(r'#include "([^"]+)"', text):
+            if path.parent == BASE and not (BASE / header).exists():
+                found["includes"].append("%s: base/ must not include %s" % (name, header))
     rooms = {room for room in MAY_INCLUDE if room not in (".", "region")}
     readme = (DAEMON / "README.md").read_text(encoding="utf-8")
     found["rooms"] += ["README.md does not describe %s/" % r for r in sorted(rooms) if "`%s/`" % r not in readme]
@@ -70,7 +84,7 @@ def complaints():
 def main():
     titles = {
         "rooms": "daemon/README.md describes every room",
-        "includes": "includes between rooms go one way",
+        "includes": "includes between rooms go one way, and base/ includes nothing else",
         "bus": "tools, values and kernel do not know the bus, and the core no messages",
         "openings": "each source file says what it is for",
         "headers": "each source file has a header of its own",
