@@ -60,7 +60,8 @@ static int work_mincore(void) {
         static unsigned char vector[1 << 20];
 
         for (size_t i = 0; i < length; i += sizeof(vector) * PAGE)
-                if (mincore(big + i, length - i < sizeof(vector) * PAGE ? length - i : sizeof(vector) * PAGE, vector) < 0)
+                if (mincore(big + i, length - i < sizeof(vector) * PAGE ? length - i : sizeof(vector) * PAGE, vector) <
+                    0)
                         return -1;
         return 0;
 }
@@ -104,11 +105,13 @@ static int work_munmap(void) {
         return 0;
 }
 
-static const struct work {
+typedef struct Work {
         const char *name;
         int (*fn)(void);
         int oflag;
-} works[] = {
+} Work;
+
+static const Work works[] = {
         { "alone", NULL, 0 },
         { "MADV_POPULATE_READ", work_populate, O_RDONLY },
         { "smaps", work_smaps, O_RDONLY },
@@ -123,7 +126,7 @@ static const struct work {
         { "munmap", work_munmap, O_RDWR },
 };
 
-static pid_t start(const struct work *work, size_t window) {
+static pid_t start(const Work *work, size_t window) {
         pid_t parent = getpid(), pid = fork();
 
         if (pid < 0)
@@ -145,7 +148,7 @@ static int compare(const void *a, const void *b) {
         return *x < *y ? -1 : *x > *y;
 }
 
-static void measure(const struct work *work, size_t window) {
+static void measure(const Work *work, size_t window) {
         uint64_t took[ROUNDS], begin;
         pid_t pid = work->fn ? start(work, window) : 0;
 

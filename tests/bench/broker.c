@@ -38,7 +38,8 @@ static sd_bus *open_bus(void) {
 static void ping(sd_bus *bus) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
 
-        if (sd_bus_call_method(bus, "org.mshare1", "/org/mshare1", "org.freedesktop.DBus.Peer", "Ping", &error, NULL, NULL) < 0)
+        if (sd_bus_call_method(bus, "org.mshare1", "/org/mshare1", "org.freedesktop.DBus.Peer", "Ping", &error, NULL,
+                               NULL) < 0)
                 errx(1, "Ping: %s", error.message);
 }
 
@@ -49,8 +50,8 @@ static int acquire(sd_bus *bus, const char *region) {
         uint64_t address, length;
         int fd;
 
-        if (sd_bus_call_method(bus, "org.mshare1", "/org/mshare1", "org.mshare1.Manager", "AcquireRegion", &error, &reply,
-                               "ssa{sv}", region, "rw", 0) < 0)
+        if (sd_bus_call_method(bus, "org.mshare1", "/org/mshare1", "org.mshare1.Manager", "AcquireRegion", &error,
+                               &reply, "ssa{sv}", region, "rw", 0) < 0)
                 errx(1, "AcquireRegion: %s", error.message);
         if (sd_bus_message_read(reply, "tth", &address, &length, &fd) < 0)
                 errx(1, "AcquireRegion has sent an invalid answer");
@@ -78,11 +79,8 @@ static void latency(const char *region, size_t rounds) {
                         t[i] = now_nsec() - t[i];
                 }
                 qsort(t, rounds, sizeof(*t), by_value);
-                printf("call=%s rounds=%zu median_nsec=%llu p99_nsec=%llu\n",
-                       calls[c],
-                       rounds,
-                       (unsigned long long) t[rounds / 2],
-                       (unsigned long long) t[rounds * 99 / 100]);
+                printf("call=%s rounds=%zu median_nsec=%llu p99_nsec=%llu\n", calls[c], rounds,
+                       (unsigned long long) t[rounds / 2], (unsigned long long) t[rounds * 99 / 100]);
         }
         free(t);
         (void) sd_bus_flush_close_unref(bus);
@@ -92,7 +90,8 @@ static unsigned int clients(sd_bus *bus) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         unsigned int n;
 
-        if (sd_bus_get_property_trivial(bus, "org.mshare1", "/org/mshare1", "org.mshare1.Manager", "NClients", &error, 'u', &n) < 0)
+        if (sd_bus_get_property_trivial(bus, "org.mshare1", "/org/mshare1", "org.mshare1.Manager", "NClients", &error,
+                                        'u', &n) < 0)
                 errx(1, "NClients: %s", error.message);
         return n;
 }
@@ -147,9 +146,7 @@ static void herd(const char *region, size_t count) {
         start = now_nsec() - start;
         if (clients(bus) != count)
                 errx(1, "the broker counts %u clients, not %zu", clients(bus), count);
-        printf("call=herd count=%zu all_nsec=%llu each_nsec=%llu\n",
-               count,
-               (unsigned long long) start,
+        printf("call=herd count=%zu all_nsec=%llu each_nsec=%llu\n", count, (unsigned long long) start,
                (unsigned long long) (start / count));
         fflush(stdout);
 
@@ -162,9 +159,7 @@ static void herd(const char *region, size_t count) {
                 if (now_nsec() - start > LIMIT_USEC * 1000)
                         errx(1, "the broker keeps %u clients", clients(bus));
         start = now_nsec() - start;
-        printf("call=leave count=%zu all_nsec=%llu each_nsec=%llu\n",
-               count,
-               (unsigned long long) start,
+        printf("call=leave count=%zu all_nsec=%llu each_nsec=%llu\n", count, (unsigned long long) start,
                (unsigned long long) (start / count));
         (void) sd_bus_flush_close_unref(bus);
         free(pids);

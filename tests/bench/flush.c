@@ -111,10 +111,7 @@ int main(int argc, char *argv[]) {
                         unmap = start;
                 page = map(page);
         }
-        printf("kind=%s others=%zu mprotect=%llu munmap=%llu\n",
-               argv[1],
-               count,
-               (unsigned long long) protect,
+        printf("kind=%s others=%zu mprotect=%llu munmap=%llu\n", argv[1], count, (unsigned long long) protect,
                (unsigned long long) unmap);
 
         if (region) {

@@ -17,9 +17,9 @@
 #include "bench.h"
 #include "mshare.h"
 
-struct answer {
+typedef struct Answer {
         uint64_t faults, nsec, own;
-};
+} Answer;
 
 /* Only counts and sums are used; this keeps the reads from being optimized away. */
 static volatile char sink;
@@ -58,7 +58,7 @@ static void child(char *p, size_t size, int answers) {
         const char *extra = getenv("EXTRA_FAULTS");
         bool extra_faults = extra && strcmp(extra, "1") == 0;
         struct rusage before, after;
-        struct answer a;
+        Answer a;
 
         if (getrusage(RUSAGE_SELF, &before) < 0)
                 err(1, "getrusage");
@@ -95,15 +95,13 @@ int main(int argc, char *argv[]) {
         p = make_buffer(argv[1], size);
         if (pipe(answers) < 0)
                 err(1, "pipe");
-        printf("kind=%s mib=%s processes=0 table_bytes=%lld\n",
-               argv[1],
-               argv[2],
+        printf("kind=%s mib=%s processes=0 table_bytes=%lld\n", argv[1], argv[2],
                (long long) (page_table_bytes() - before));
         fflush(stdout);
 
         group = 0;
         for (int i = 3; i < argc; i++) {
-                struct answer a = { 0 };
+                Answer a = { 0 };
                 size_t target = strtoul(argv[i], NULL, 10);
 
                 for (; count < target; count++) {
@@ -122,14 +120,9 @@ int main(int argc, char *argv[]) {
                         if (read(answers[0], &a, sizeof(a)) != sizeof(a))
                                 errx(1, "process %zu has not answered", count + 1);
                 }
-                printf("kind=%s mib=%s processes=%zu table_bytes=%lld own_bytes=%llu faults=%llu nsec=%llu\n",
-                       argv[1],
-                       argv[2],
-                       count,
-                       (long long) (page_table_bytes() - before),
-                       (unsigned long long) a.own,
-                       (unsigned long long) a.faults,
-                       (unsigned long long) a.nsec);
+                printf("kind=%s mib=%s processes=%zu table_bytes=%lld own_bytes=%llu faults=%llu nsec=%llu\n", argv[1],
+                       argv[2], count, (long long) (page_table_bytes() - before), (unsigned long long) a.own,
+                       (unsigned long long) a.faults, (unsigned long long) a.nsec);
                 fflush(stdout);
         }
 

@@ -32,9 +32,9 @@
  */
 #define HEADROOM (UINT64_C(1) << 30)
 
-struct answer {
+typedef struct Answer {
         uint64_t faults, own, attach_nsec, read_nsec;
-};
+} Answer;
 
 static char *const base = REGION_ADDRESS;
 static size_t length = (size_t) 300 << 30;
@@ -93,7 +93,7 @@ static void check_page(size_t at) {
 
 static _Noreturn void client(size_t number, bool last, int answers) {
         size_t stride = region && number > 0 && !last ? LONG_STRIDE : STRIDE;
-        struct answer a;
+        Answer a;
 
         /* The parent has no window, so this is what a process that connects does. */
         a.attach_nsec = now_nsec();
@@ -135,10 +135,8 @@ static void make_region(uint64_t before) {
         mapped = now_nsec();
         if (madvise(base, length, MADV_POPULATE_READ) < 0)
                 err(1, "MADV_POPULATE_READ");
-        printf("kind=region mib=%zu processes=0 table_bytes=%lld map_nsec=%llu populate_nsec=%llu\n",
-               length >> 20,
-               (long long) (page_table_bytes() - before),
-               (unsigned long long) (mapped - begin),
+        printf("kind=region mib=%zu processes=0 table_bytes=%lld map_nsec=%llu populate_nsec=%llu\n", length >> 20,
+               (long long) (page_table_bytes() - before), (unsigned long long) (mapped - begin),
                (unsigned long long) (now_nsec() - mapped));
         (void) fflush(stdout);
         _exit(0);
@@ -160,7 +158,7 @@ static uint64_t wait_for_tables(uint64_t before) {
 int main(int argc, char *argv[]) {
         uint64_t before, begin, exit_nsec, unlink_nsec = 0;
         const char *mib = getenv("SGA_MIB");
-        struct answer a = { 0 };
+        Answer a = { 0 };
         size_t count = 0;
         pid_t group = 0;
         int answers[2];
@@ -192,7 +190,8 @@ int main(int argc, char *argv[]) {
                         if (pid < 0)
                                 err(1, "fork of process %zu", count + 1);
                         if (pid == 0) {
-                                if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent || setpgid(0, group) < 0)
+                                if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent ||
+                                    setpgid(0, group) < 0)
                                         _exit(1);
                                 (void) close(answers[0]);
                                 client(count, count + 1 == target, answers[1]);
@@ -207,13 +206,8 @@ int main(int argc, char *argv[]) {
                 if (count == reached)
                         break;
                 printf("kind=%s mib=%zu processes=%zu table_bytes=%lld own_bytes=%llu faults=%llu attach_nsec=%llu read_nsec=%llu\n",
-                       argv[1],
-                       length >> 20,
-                       count,
-                       (long long) (page_table_bytes() - before),
-                       (unsigned long long) a.own,
-                       (unsigned long long) a.faults,
-                       (unsigned long long) a.attach_nsec,
+                       argv[1], length >> 20, count, (long long) (page_table_bytes() - before),
+                       (unsigned long long) a.own, (unsigned long long) a.faults, (unsigned long long) a.attach_nsec,
                        (unsigned long long) a.read_nsec);
                 (void) fflush(stdout);
                 if (count < target)
@@ -232,12 +226,8 @@ int main(int argc, char *argv[]) {
                         err(1, "mshare_unlink");
                 unlink_nsec = now_nsec() - begin;
         }
-        printf("kind=%s mib=%zu ended=%zu exit_nsec=%llu unlink_nsec=%llu tables_gone_nsec=%llu\n",
-               argv[1],
-               length >> 20,
-               count,
-               (unsigned long long) exit_nsec,
-               (unsigned long long) unlink_nsec,
+        printf("kind=%s mib=%zu ended=%zu exit_nsec=%llu unlink_nsec=%llu tables_gone_nsec=%llu\n", argv[1],
+               length >> 20, count, (unsigned long long) exit_nsec, (unsigned long long) unlink_nsec,
                (unsigned long long) wait_for_tables(before));
         return 0;
 }

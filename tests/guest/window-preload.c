@@ -58,7 +58,8 @@ __attribute__((visibility("default"))) void *mmap(void *addr, size_t len, int pr
         size_t at;
         void *p;
 
-        if (inside && !addr && (flags & MAP_ANONYMOUS) && !(flags & elsewhere) && len >= BIG && len < WINDOW_SIZE / 64) {
+        if (inside && !addr && (flags & MAP_ANONYMOUS) && !(flags & elsewhere) && len >= BIG &&
+            len < WINDOW_SIZE / 64) {
                 /* Each process begins at another address. If it is in use, the kernel looks elsewhere. */
                 at = atomic_fetch_add(&used, len) + (size_t) getpid() % 4096 * (WINDOW_SIZE / 8192);
                 at = at % (WINDOW_SIZE - len) & ~(size_t) 4095;

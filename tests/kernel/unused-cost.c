@@ -143,12 +143,9 @@ static const struct {
         const char *name;
         uint64_t (*run)(void);
 } benches[] = {
-        { "page-fault-private", fault_private },
-        { "page-fault-shared", fault_shared },
-        { "mmap-munmap", mmap_munmap },
-        { "mmap-touch-munmap", mmap_touch_munmap },
-        { "mprotect-twice", mprotect_twice },
-        { "fork-exit", fork_exit },
+        { "page-fault-private", fault_private }, { "page-fault-shared", fault_shared },
+        { "mmap-munmap", mmap_munmap },          { "mmap-touch-munmap", mmap_touch_munmap },
+        { "mprotect-twice", mprotect_twice },    { "fork-exit", fork_exit },
         { "context-switch", context_switch },
 };
 

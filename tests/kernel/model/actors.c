@@ -16,7 +16,7 @@ enum { U_IDLE, U_FLUSH, U_RETURN };
  * flush_tlb_mm_range() of a process, or of the host (mshare_flush_tlb()): the
  * actor goes on where it is when all CPUs have answered.
  */
-void begin_flush_mm(struct actor *actor, unsigned mm, bool partial, bool freed) {
+void begin_flush_mm(Actor *actor, unsigned mm, bool partial, bool freed) {
         actor->sub = SUB_GEN;
         actor->kind = KIND_MM;
         actor->mm = mm;
@@ -24,13 +24,13 @@ void begin_flush_mm(struct actor *actor, unsigned mm, bool partial, bool freed) 
         actor->freed = freed;
 }
 
-void begin_flush_host(struct actor *actor, bool partial, bool freed) {
+void begin_flush_host(Actor *actor, bool partial, bool freed) {
         actor->sub = SUB_NR;
         actor->partial = partial;
         actor->freed = freed;
 }
 
-static void end_flush(struct actor *actor) {
+static void end_flush(Actor *actor) {
         actor->sub = SUB_NONE;
         actor->kind = 0;
         actor->mm = 0;
@@ -40,12 +40,12 @@ static void end_flush(struct actor *actor) {
 }
 
 /* on_each_cpu_mask(), or ..._cond_mask(): then should_flush_tlb() is asked later. */
-static void send(struct state *s, unsigned a) {
-        struct actor *actor = &s->actor[a];
+static void send(State *s, unsigned a) {
+        Actor *actor = &s->actor[a];
         unsigned i;
 
         for (i = 0; i < model_scenario->cpus; i++) {
-                union cpu *cpu = &s->cpu[i];
+                Cpu *cpu = &s->cpu[i];
                 unsigned what = IPI_SENT;
                 bool in;
 
@@ -73,7 +73,7 @@ static void send(struct state *s, unsigned a) {
         }
 }
 
-static bool all_answered(const struct state *s, unsigned a) {
+static bool all_answered(const State *s, unsigned a) {
         unsigned i;
 
         for (i = 0; i < model_scenario->cpus; i++)
@@ -82,9 +82,9 @@ static bool all_answered(const struct state *s, unsigned a) {
         return true;
 }
 
-static void flush_step(struct search *search, const struct state *s, unsigned a) {
-        struct state next = *s;
-        struct actor *actor = &next.actor[a];
+static void flush_step(Search *search, const State *s, unsigned a) {
+        State next = *s;
+        Actor *actor = &next.actor[a];
 
         switch (actor->sub) {
         case SUB_NR:
@@ -125,7 +125,7 @@ static void flush_step(struct search *search, const struct state *s, unsigned a)
  * No CPU uses what has just become free or forbidden. CPUs must not use what they
  * have of it in PCIDs that are not loaded.
  */
-static bool has(union slot slot, enum gone gone) {
+static bool has(Slot slot, Gone gone) {
         switch (gone) {
         case GONE_PAGE:
                 return slot.leaf == LEAF_RO || slot.leaf == LEAF_RW;
@@ -141,7 +141,7 @@ static bool has(union slot slot, enum gone gone) {
         return false;
 }
 
-bool bury(struct search *search, struct state *s, enum gone gone, unsigned mm) {
+bool bury(Search *search, State *s, Gone gone, unsigned mm) {
         static const char *const what[] = {
                 [GONE_PAGE] = "a process uses a page that is gone",
                 [GONE_WRITING] = "a process may still write through a read-only window",
@@ -152,10 +152,10 @@ bool bury(struct search *search, struct state *s, enum gone gone, unsigned mm) {
         unsigned i, j;
 
         for (i = 0; i < model_scenario->cpus; i++) {
-                union cpu *cpu = &s->cpu[i];
+                Cpu *cpu = &s->cpu[i];
 
                 for (j = 0; j < model_scenario->slots; j++) {
-                        union slot slot = slot_of(*cpu, j);
+                        Slot slot = slot_of(*cpu, j);
                         bool user = !cpu->lazy && cpu->sw == SWITCH_IDLE;
 
                         if (!has(slot, gone) || (gone == GONE_WRITING && slot.ctx != mm + 1))
@@ -173,11 +173,13 @@ bool bury(struct search *search, struct state *s, enum gone gone, unsigned mm) {
 }
 
 /* A donation holds both mmap_locks. */
-static bool host_locked(const struct state *s) { return s->world.host_lock || !s->world.ready; }
+static bool host_locked(const State *s) {
+        return s->world.host_lock || !s->world.ready;
+}
 
-static void f_begin(struct search *search, const struct state *s, enum op op) {
-        struct state next = *s;
-        struct actor *f = &next.actor[F];
+static void f_begin(Search *search, const State *s, Op op) {
+        State next = *s;
+        Actor *f = &next.actor[F];
         bool host = next.world.owner == OWNER_HOST;
 
         if (!(model_scenario->ops & 1U << op))
@@ -208,9 +210,9 @@ static void f_begin(struct search *search, const struct state *s, enum op op) {
         search_found(search, &next, "F: clears an entry, operation", -1, op);
 }
 
-static void f_step(struct search *search, const struct state *s) {
-        struct state next = *s;
-        struct actor *f = &next.actor[F];
+static void f_step(Search *search, const State *s) {
+        State next = *s;
+        Actor *f = &next.actor[F];
         bool host = next.world.owner == OWNER_HOST;
         unsigned i;
 
@@ -251,9 +253,8 @@ static void f_step(struct search *search, const struct state *s) {
                 if (!host)
                         raise_generation(&next, 1);
                 for (i = 0; i < model_scenario->cpus; i++)
-                        if (host ? next.cpu[i].in_region && !mutant(M_BATCH_WITHOUT_CPUS) &&
-                                            !mutant(M_CPUS_BEFORE_PTE) :
-                                   next.cpu[i].in_mm >> 1 & 1)
+                        if (host ? next.cpu[i].in_region && !mutant(M_BATCH_WITHOUT_CPUS) && !mutant(M_CPUS_BEFORE_PTE)
+                                 : next.cpu[i].in_mm >> 1 & 1)
                                 next.cpu[i].in_batch = 1;
                 next.world.batched |= 1U << next.world.owner;
                 next.world.rmap_lock = 0;
@@ -290,9 +291,9 @@ static void f_step(struct search *search, const struct state *s) {
 }
 
 /* An munmap() that finds the entry clear, while reclaim's flush is put off. */
-static void u_step(struct search *search, const struct state *s) {
-        struct state next = *s;
-        struct actor *u = &next.actor[U];
+static void u_step(Search *search, const State *s) {
+        State next = *s;
+        Actor *u = &next.actor[U];
         bool host = s->world.owner == OWNER_HOST;
 
         switch (u->pc) {
@@ -327,8 +328,8 @@ static void u_step(struct search *search, const struct state *s) {
 }
 
 /* The region has no name, so its tables are freed with the last sharer. */
-static void teardown(struct search *search, const struct state *s) {
-        struct state next = *s;
+static void teardown(Search *search, const State *s) {
+        State next = *s;
 
         if (s->world.torn_down || !s->world.ready || s->world.list_len || s->actor[F].pc != F_IDLE ||
             s->actor[U].pc != U_IDLE || !shares_nothing(s, 0) || !shares_nothing(s, 1))
@@ -344,11 +345,11 @@ static void teardown(struct search *search, const struct state *s) {
         search_found(search, &next, "the region is freed", -1, -1);
 }
 
-void actor_successors(struct search *search, const struct state *s) {
+void actor_successors(Search *search, const State *s) {
         unsigned a;
 
         for (a = 0; a < N_ACTORS; a++) {
-                struct state now = *s;
+                State now = *s;
 
                 /* Waiting for CPUs ends with the step that waited. */
                 if (now.actor[a].sub == SUB_WAIT) {
@@ -368,7 +369,7 @@ void actor_successors(struct search *search, const struct state *s) {
         teardown(search, s);
 }
 
-void model_successors(struct search *search, const struct state *s) {
+void model_successors(Search *search, const State *s) {
         cpu_successors(search, s);
         actor_successors(search, s);
 }

@@ -10,39 +10,43 @@
  */
 #include "tlb.h"
 
-union slot slot_of(union cpu cpu, unsigned i) {
-        return (union slot) { .raw = cpu.raw >> (SLOT_SHIFT + i * SLOT_BITS) & ((1U << SLOT_BITS) - 1) };
+Slot slot_of(Cpu cpu, unsigned i) {
+        return (Slot){ .raw = cpu.raw >> (SLOT_SHIFT + i * SLOT_BITS) & ((1U << SLOT_BITS) - 1) };
 }
 
-void slot_set(union cpu *cpu, unsigned i, union slot slot) {
+void slot_set(Cpu *cpu, unsigned i, Slot slot) {
         unsigned shift = SLOT_SHIFT + i * SLOT_BITS;
 
         cpu->raw &= ~((uint64_t) ((1U << SLOT_BITS) - 1) << shift);
         cpu->raw |= (uint64_t) slot.raw << shift;
 }
 
-unsigned ipi_of(union cpu cpu, unsigned actor) { return cpu.ipi >> (2 * actor) & 3; }
+unsigned ipi_of(Cpu cpu, unsigned actor) {
+        return cpu.ipi >> (2 * actor) & 3;
+}
 
-void ipi_set(union cpu *cpu, unsigned actor, unsigned what) {
+void ipi_set(Cpu *cpu, unsigned actor, unsigned what) {
         cpu->ipi &= ~(3U << (2 * actor));
         cpu->ipi |= what << (2 * actor);
 }
 
-bool has_window(const struct state *s, unsigned mm) { return mm != INIT && s->world.windows & 1U << mm; }
+bool has_window(const State *s, unsigned mm) {
+        return mm != INIT && s->world.windows & 1U << mm;
+}
 
 static void one_more(unsigned *behind) {
         if (*behind < 7)
                 (*behind)++;
 }
 
-void raise_generation(struct state *s, unsigned mm) {
+void raise_generation(State *s, unsigned mm) {
         unsigned i, j, behind;
 
         for (i = 0; i < model_scenario->cpus; i++) {
-                union cpu *cpu = &s->cpu[i];
+                Cpu *cpu = &s->cpu[i];
 
                 for (j = 0; j < model_scenario->slots; j++) {
-                        union slot slot = slot_of(*cpu, j);
+                        Slot slot = slot_of(*cpu, j);
 
                         if (slot.ctx != mm + 1)
                                 continue;
@@ -65,29 +69,31 @@ void raise_generation(struct state *s, unsigned mm) {
                 }
 }
 
-static union slot flushed(union slot slot) {
-        return (union slot) { .ctx = slot.ctx, .behind = slot.behind, .window = slot.window };
+static Slot flushed(Slot slot) {
+        return (Slot){ .ctx = slot.ctx, .behind = slot.behind, .window = slot.window };
 }
 
 /* INVLPG of other addresses: no leaf goes, but what is cached of upper levels. */
-static union slot flushed_elsewhere(union slot slot) {
+static Slot flushed_elsewhere(Slot slot) {
         slot.donor_pud = slot.host_pud = slot.lower = slot.lower_rw = 0;
         return slot;
 }
 
-static void enter_region(union cpu *cpu) { cpu->in_region = 1; }
+static void enter_region(Cpu *cpu) {
+        cpu->in_region = 1;
+}
 
 /*
  * The end of switch_mm_irqs_off(): CR3 is loaded with @next under @asid. Return:
  * false if the CPU would then use a stale entry.
  */
-static bool load(const struct state *s, union cpu *cpu, unsigned next, unsigned asid, unsigned behind) {
+static bool load(const State *s, Cpu *cpu, unsigned next, unsigned asid, unsigned behind) {
         unsigned old = cpu->asid;
-        union slot slot = slot_of(*cpu, asid);
+        Slot slot = slot_of(*cpu, asid);
         bool flush = slot.ctx != next + 1 || slot.behind > behind;
 
         if (flush) {
-                slot = (union slot) { .ctx = next + 1, .behind = behind, .window = slot.window };
+                slot = (Slot){ .ctx = next + 1, .behind = behind, .window = slot.window };
         } else if (slot.leaf == LEAF_DEAD)
                 return false;
         /*
@@ -118,7 +124,7 @@ static bool load(const struct state *s, union cpu *cpu, unsigned next, unsigned 
 }
 
 /* May choose_new_asid() take @asid for @mm? Any, if none belongs to the mm. */
-static bool may_choose(union cpu cpu, unsigned mm, unsigned asid) {
+static bool may_choose(Cpu cpu, unsigned mm, unsigned asid) {
         unsigned i;
 
         for (i = 0; i < model_scenario->slots; i++)
@@ -128,8 +134,8 @@ static bool may_choose(union cpu cpu, unsigned mm, unsigned asid) {
 }
 
 /* arch_mshare_flush_local() */
-static void flush_local(union cpu *cpu, bool partial) {
-        union slot slot;
+static void flush_local(Cpu *cpu, bool partial) {
+        Slot slot;
         unsigned i;
 
         for (i = 0; i < model_scenario->slots; i++) {
@@ -152,7 +158,7 @@ static void flush_local(union cpu *cpu, bool partial) {
 }
 
 /* mshare_flush_cpu(); a lazy CPU has given up its mm before. */
-static void flush_region(const struct state *s, union cpu *cpu, const struct actor *actor) {
+static void flush_region(const State *s, Cpu *cpu, const Actor *actor) {
         bool leaves = !has_window(s, cpu->loaded) || mutant(M_ALWAYS_LEAVES);
 
         flush_local(cpu, actor->partial && (!leaves || mutant(M_RANGE_ON_LEAVING)));
@@ -161,8 +167,8 @@ static void flush_region(const struct state *s, union cpu *cpu, const struct act
 }
 
 /* flush_tlb_func() */
-static void flush_mm(union cpu *cpu, const struct actor *actor) {
-        union slot slot = slot_of(*cpu, cpu->asid);
+static void flush_mm(Cpu *cpu, const Actor *actor) {
+        Slot slot = slot_of(*cpu, cpu->asid);
 
         if (cpu->loaded == INIT || (actor->kind == KIND_MM && actor->mm != cpu->loaded))
                 return;
@@ -179,8 +185,8 @@ static void flush_mm(union cpu *cpu, const struct actor *actor) {
 }
 
 /* mshare_enter_loaded() */
-static void enter_loaded(union cpu *cpu, const struct actor *actor) {
-        union slot slot;
+static void enter_loaded(Cpu *cpu, const Actor *actor) {
+        Slot slot;
 
         if (cpu->loaded != actor->mm)
                 return;
@@ -192,10 +198,10 @@ static void enter_loaded(union cpu *cpu, const struct actor *actor) {
         slot_set(cpu, cpu->asid, slot);
 }
 
-static void answer(struct search *search, const struct state *s, unsigned i, unsigned a) {
-        const struct actor *actor = &s->actor[a];
-        union cpu cpu = s->cpu[i];
-        struct state next;
+static void answer(Search *search, const State *s, unsigned i, unsigned a) {
+        const Actor *actor = &s->actor[a];
+        Cpu cpu = s->cpu[i];
+        State next;
         unsigned asid;
         bool gives_up;
 
@@ -230,8 +236,8 @@ static void answer(struct search *search, const struct state *s, unsigned i, uns
  * no step of the protocol and prevents none, so a CPU that has cached more shows
  * each fault that one with less would show.
  */
-static void walk(const struct state *s, union cpu *cpu) {
-        union slot slot = slot_of(*cpu, cpu->asid);
+static void walk(const State *s, Cpu *cpu) {
+        Slot slot = slot_of(*cpu, cpu->asid);
         unsigned entry;
 
         if (cpu->loaded == INIT)
@@ -255,7 +261,7 @@ static void walk(const struct state *s, union cpu *cpu) {
         slot_set(cpu, cpu->asid, slot);
 }
 
-void model_settle(struct state *s) {
+void model_settle(State *s) {
         unsigned i;
 
         for (i = 0; i < model_scenario->cpus; i++)
@@ -263,9 +269,9 @@ void model_settle(struct state *s) {
 }
 
 /* switch_mm_irqs_off() from one mm to another */
-static void switching(struct search *search, const struct state *s, unsigned i) {
-        union cpu cpu = s->cpu[i];
-        struct state next;
+static void switching(Search *search, const State *s, unsigned i) {
+        Cpu cpu = s->cpu[i];
+        State next;
         unsigned asid;
 
         next = *s;
@@ -308,10 +314,10 @@ static void switching(struct search *search, const struct state *s, unsigned i) 
         }
 }
 
-static void idle_or_switch(struct search *search, const struct state *s, unsigned i) {
-        union cpu cpu = s->cpu[i];
-        union slot slot = slot_of(cpu, cpu.asid);
-        struct state next;
+static void idle_or_switch(Search *search, const State *s, unsigned i) {
+        Cpu cpu = s->cpu[i];
+        Slot slot = slot_of(cpu, cpu.asid);
+        State next;
         unsigned mm;
 
         for (mm = 0; mm <= INIT; mm++) {
@@ -350,10 +356,10 @@ static void idle_or_switch(struct search *search, const struct state *s, unsigne
 }
 
 /* should_flush_tlb(), of one CPU after the other. */
-static void decide(struct search *search, const struct state *s, unsigned i, unsigned a) {
-        const struct actor *actor = &s->actor[a];
-        union cpu cpu = s->cpu[i];
-        struct state next = *s;
+static void decide(Search *search, const State *s, unsigned i, unsigned a) {
+        const Actor *actor = &s->actor[a];
+        Cpu cpu = s->cpu[i];
+        State next = *s;
         bool send = !cpu.lazy;
 
         if (actor->kind == KIND_MM && cpu.sw == SWITCH_IDLE && cpu.loaded != actor->mm)
@@ -362,7 +368,7 @@ static void decide(struct search *search, const struct state *s, unsigned i, uns
         search_found(search, &next, send ? "gets an IPI of actor" : "gets no IPI of actor", i, a);
 }
 
-void cpu_successors(struct search *search, const struct state *s) {
+void cpu_successors(Search *search, const State *s) {
         unsigned i, a;
 
         for (i = 0; i < model_scenario->cpus; i++) {

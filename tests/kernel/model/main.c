@@ -13,7 +13,7 @@
 
 #include "model.h"
 
-const struct scenario *model_scenario;
+const Scenario *model_scenario;
 int model_mutation = -1;
 
 /* 48 bytes each, and 12 to find it again. */
@@ -21,15 +21,16 @@ enum { SMALL_STATES = 4000000, LARGE_STATES = 60000000 };
 
 static unsigned points, failures;
 
-static void point(bool ok, const char *text, const char *more, const struct search_result *result) {
+static void point(bool ok, const char *text, const char *more, const SearchResult *result) {
         points++;
         failures += !ok;
-        printf("%s %u - %s: %s (%lu states, %u steps)\n", ok ? "ok" : "not ok", points, text, more, result->states, result->depth);
+        printf("%s %u - %s: %s (%lu states, %u steps)\n", ok ? "ok" : "not ok", points, text, more, result->states,
+               result->depth);
         fflush(stdout);
 }
 
-static const struct scenario *find_scenario(const char *name) {
-        const struct scenario *scenario;
+static const Scenario *find_scenario(const char *name) {
+        const Scenario *scenario;
 
         for (scenario = model_scenarios; scenario->name; scenario++)
                 if (strcmp(scenario->name, name) == 0)
@@ -49,27 +50,31 @@ static int find_mutation(const char *name) {
 }
 
 static int trace(const char *scenario, const char *mutation) {
-        struct search_result result = search_run(find_scenario(scenario), mutation ? find_mutation(mutation) : -1,
-                                                 LARGE_STATES, true);
+        SearchResult result =
+                search_run(find_scenario(scenario), mutation ? find_mutation(mutation) : -1, LARGE_STATES, true);
 
         printf("# %s: %lu states, %u steps%s\n", result.violation ?: "no violation", result.states, result.depth,
                result.full ? ", and there are more" : "");
         return result.violation || result.full;
 }
 
-static void search_scenario(const struct scenario *scenario) {
-        struct search_result result = search_run(scenario, -1, scenario->large ? LARGE_STATES : SMALL_STATES, true);
+static void search_scenario(const Scenario *scenario) {
+        SearchResult result = search_run(scenario, -1, scenario->large ? LARGE_STATES : SMALL_STATES, true);
 
         point(!result.violation && !result.full, scenario->name,
-              result.violation ?: result.full ? "too many states: nothing is shown" : "no violation", &result);
+              result.violation
+                      ?: result.full ? "too many states: nothing is shown"
+                                     : "no violation",
+              &result);
 }
 
 static void search_mutation(int mutation) {
-        const struct mutation *m = &model_mutations[mutation];
-        struct search_result result = search_run(find_scenario(m->scenario), mutation, SMALL_STATES, false);
+        const Mutation *m = &model_mutations[mutation];
+        SearchResult result = search_run(find_scenario(m->scenario), mutation, SMALL_STATES, false);
 
         if (m->redundant) {
-                point(!result.violation && !result.full, m->name, result.violation ?: "redundant, as is said of it", &result);
+                point(!result.violation && !result.full, m->name, result.violation ?: "redundant, as is said of it",
+                      &result);
                 return;
         }
         if (!result.violation)
@@ -78,7 +83,7 @@ static void search_mutation(int mutation) {
 }
 
 int main(int argc, char **argv) {
-        const struct scenario *scenario;
+        const Scenario *scenario;
         bool large = argc == 2 && strcmp(argv[1], "--long") == 0;
         int i;
 

@@ -10,21 +10,21 @@
 
 #include "model.h"
 
-struct search {
-        struct state *states;
+struct Search {
+        State *states;
         uint32_t *parents;
-        uint32_t *table;   /* index + 1; open addressing, a power of two */
+        uint32_t *table; /* index + 1; open addressing, a power of two */
         unsigned long n, max, mask, current;
         const char *violation;
         unsigned long violated_from;
         bool full;
 
         /* For the trace: the state whose label is looked for. */
-        const struct state *wanted;
+        const State *wanted;
         char label[120];
 };
 
-static uint64_t hash(const struct state *s) {
+static uint64_t hash(const State *s) {
         const uint64_t *words = (const uint64_t *) s;
         uint64_t h = 0x9e3779b97f4a7c15;
         size_t i;
@@ -38,12 +38,12 @@ static uint64_t hash(const struct state *s) {
 }
 
 /* PCIDs of a CPU and CPUs are interchangeable: one order stands for all. */
-static void canonicalize(struct state *s) {
+static void canonicalize(State *s) {
         unsigned i, j, k, n = model_scenario->slots;
 
         for (i = 0; i < model_scenario->cpus; i++) {
-                union cpu *cpu = &s->cpu[i];
-                uint64_t slots = cpu->slots, sorted = 0, slot[MAX_SLOTS];
+                Cpu *cpu = &s->cpu[i];
+                uint64_t slots = cpu->packed, sorted = 0, slot[MAX_SLOTS];
                 unsigned order[MAX_SLOTS] = {}, asid = 0;
 
                 for (j = 0; j < n; j++)
@@ -58,20 +58,20 @@ static void canonicalize(struct state *s) {
                         if (order[j] == cpu->asid)
                                 asid = j;
                 }
-                cpu->slots = sorted;
+                cpu->packed = sorted;
                 cpu->asid = asid;
         }
 
         for (i = 1; i < model_scenario->cpus; i++)
                 for (j = i; j > 0 && s->cpu[j - 1].raw > s->cpu[j].raw; j--) {
-                        union cpu cpu = s->cpu[j];
+                        Cpu cpu = s->cpu[j];
 
                         s->cpu[j] = s->cpu[j - 1];
                         s->cpu[j - 1] = cpu;
                 }
 }
 
-void search_found(struct search *search, struct state *s, const char *what, int cpu, int arg) {
+void search_found(Search *search, State *s, const char *what, int cpu, int arg) {
         unsigned long slot;
 
         model_settle(s);
@@ -82,7 +82,8 @@ void search_found(struct search *search, struct state *s, const char *what, int 
 
                         if (cpu >= 0)
                                 snprintf(where, sizeof(where), "cpu %d: ", cpu);
-                        snprintf(search->label, sizeof(search->label), arg >= 0 ? "%s%s (%d)" : "%s%s", where, what, arg);
+                        snprintf(search->label, sizeof(search->label), arg >= 0 ? "%s%s (%d)" : "%s%s", where, what,
+                                 arg);
                 }
                 return;
         }
@@ -99,14 +100,14 @@ void search_found(struct search *search, struct state *s, const char *what, int 
         search->table[slot] = ++search->n;
 }
 
-void search_violation(struct search *search, const char *what) {
+void search_violation(Search *search, const char *what) {
         if (search->violation)
                 return;
         search->violation = what;
         search->violated_from = search->current;
 }
 
-static unsigned depth_of(const struct search *search, unsigned long i) {
+static unsigned depth_of(const Search *search, unsigned long i) {
         unsigned depth = 0;
 
         for (; i; i = search->parents[i])
@@ -115,8 +116,8 @@ static unsigned depth_of(const struct search *search, unsigned long i) {
 }
 
 /* From the beginning to state @i, one line for each step. */
-static void print_trace(struct search *search, unsigned long i) {
-        struct search again = {};
+static void print_trace(Search *search, unsigned long i) {
+        Search again = {};
 
         if (i == 0)
                 return;
@@ -126,10 +127,10 @@ static void print_trace(struct search *search, unsigned long i) {
         printf("#   %s\n", again.label);
 }
 
-struct search_result search_run(const struct scenario *scenario, int mutation, unsigned long max_states, bool trace) {
-        struct search search = { .max = max_states };
-        struct search_result result = {};
-        struct state first;
+SearchResult search_run(const Scenario *scenario, int mutation, unsigned long max_states, bool trace) {
+        Search search = { .max = max_states };
+        SearchResult result = {};
+        State first;
 
         for (search.mask = 1; search.mask < 2 * max_states;)
                 search.mask *= 2;

@@ -6,7 +6,7 @@
 #include "model.h"
 
 /* Faults that can be put into the protocol; the list is in scenarios.c. */
-enum mutation_id {
+typedef enum MutationId {
         M_NO_GEN_AT_ATTACH,
         M_NO_IPI_AT_ATTACH,
         M_GEN_BEFORE_IPI,
@@ -37,28 +37,30 @@ enum mutation_id {
         M_BITS_WITHOUT_ZEROING,
         M_LOADED_BIT_CLEARED,
         M_BIT_GOES_WITHOUT_FLUSH,
-};
+} MutationId;
 
-static inline bool mutant(enum mutation_id id) { return model_mutation == (int) id; }
+static inline bool mutant(MutationId id) {
+        return model_mutation == (int) id;
+}
 
 /* cpu.c: what a CPU does by itself, and when an IPI arrives */
-union slot slot_of(union cpu cpu, unsigned i);
-void slot_set(union cpu *cpu, unsigned i, union slot slot);
-void cpu_successors(struct search *search, const struct state *s);
-unsigned ipi_of(union cpu cpu, unsigned actor);
-void ipi_set(union cpu *cpu, unsigned actor, unsigned what);
-bool has_window(const struct state *s, unsigned mm);
+Slot slot_of(Cpu cpu, unsigned i);
+void slot_set(Cpu *cpu, unsigned i, Slot slot);
+void cpu_successors(Search *search, const State *s);
+unsigned ipi_of(Cpu cpu, unsigned actor);
+void ipi_set(Cpu *cpu, unsigned actor, unsigned what);
+bool has_window(const State *s, unsigned mm);
 /* One more generation of @mm: all that was up to date is one behind. */
-void raise_generation(struct state *s, unsigned mm);
+void raise_generation(State *s, unsigned mm);
 
 /* actors.c: flushes, and who changes the host's tables */
-void actor_successors(struct search *search, const struct state *s);
-void begin_flush_mm(struct actor *actor, unsigned mm, bool partial, bool freed);
-void begin_flush_host(struct actor *actor, bool partial, bool freed);
-enum gone { GONE_PAGE, GONE_WRITING, GONE_LOWER, GONE_DONOR_PUD, GONE_HOST_PUD };
+void actor_successors(Search *search, const State *s);
+void begin_flush_mm(Actor *actor, unsigned mm, bool partial, bool freed);
+void begin_flush_host(Actor *actor, bool partial, bool freed);
+typedef enum Gone { GONE_PAGE, GONE_WRITING, GONE_LOWER, GONE_DONOR_PUD, GONE_HOST_PUD } Gone;
 /* Return: false after a violation, which has been reported. */
-bool bury(struct search *search, struct state *s, enum gone gone, unsigned mm);
+bool bury(Search *search, State *s, Gone gone, unsigned mm);
 
 /* windows.c: attach, donation, detach */
-void window_successors(struct search *search, const struct state *s, unsigned mm);
-bool shares_nothing(const struct state *s, unsigned mm);
+void window_successors(Search *search, const State *s, unsigned mm);
+bool shares_nothing(const State *s, unsigned mm);

@@ -6,21 +6,36 @@
 #include "tlb.h"
 
 enum {
-        W_IDLE, W_NR, W_LIST, W_WINDOW, W_ENTER, W_GEN, W_COPY, W_HAND_OVER, W_MOVED, W_ENTRIES, W_LATE, W_LAST_FLUSH,
-        W_FREE_PUD, W_DONATED, W_ATTACHED, W_FLUSHED, W_OFF_LIST,
+        W_IDLE,
+        W_NR,
+        W_LIST,
+        W_WINDOW,
+        W_ENTER,
+        W_GEN,
+        W_COPY,
+        W_HAND_OVER,
+        W_MOVED,
+        W_ENTRIES,
+        W_LATE,
+        W_LAST_FLUSH,
+        W_FREE_PUD,
+        W_DONATED,
+        W_ATTACHED,
+        W_FLUSHED,
+        W_OFF_LIST,
 };
 
-static void entry_set(struct state *s, unsigned mm, unsigned entry) {
+static void entry_set(State *s, unsigned mm, unsigned entry) {
         s->world.entries &= ~(3U << (2 * mm));
         s->world.entries |= entry << (2 * mm);
 }
 
-static void list_add(struct state *s, unsigned mm) {
+static void list_add(State *s, unsigned mm) {
         s->world.list |= mm << (2 * s->world.list_len);
         s->world.list_len++;
 }
 
-static void list_del(struct state *s, unsigned mm) {
+static void list_del(State *s, unsigned mm) {
         unsigned i, n = 0, list = 0;
 
         for (i = 0; i < s->world.list_len; i++) {
@@ -33,19 +48,21 @@ static void list_del(struct state *s, unsigned mm) {
         s->world.list_len = n;
 }
 
-bool shares_nothing(const struct state *s, unsigned mm) {
-        const struct actor *w = &s->actor[W0 + mm];
+bool shares_nothing(const State *s, unsigned mm) {
+        const Actor *w = &s->actor[W0 + mm];
 
         return w->pc == W_IDLE && w->sub == SUB_NONE;
 }
 
-static void publish_nr(struct state *s) { s->world.nr_sharers++; }
+static void publish_nr(State *s) {
+        s->world.nr_sharers++;
+}
 
-void window_successors(struct search *search, const struct state *s, unsigned mm) {
+void window_successors(Search *search, const State *s, unsigned mm) {
         const unsigned a = W0 + mm;
         const bool donates = model_scenario->donate && mm == 1 && !s->world.ready;
-        struct state next = *s;
-        struct actor *w = &next.actor[a];
+        State next = *s;
+        Actor *w = &next.actor[a];
         const char *what = "";
 
         switch (w->pc) {
@@ -191,12 +208,12 @@ void window_successors(struct search *search, const struct state *s, unsigned mm
         search_found(search, &next, what, -1, mm);
 }
 
-void model_begin(struct state *s, const struct scenario *scenario) {
+void model_begin(State *s, const Scenario *scenario) {
         unsigned i;
 
         for (i = 0; i < scenario->cpus; i++) {
                 s->cpu[i].loaded = INIT;
-                slot_set(&s->cpu[i], 0, (union slot) { .ctx = INIT + 1 });
+                slot_set(&s->cpu[i], 0, (Slot){ .ctx = INIT + 1 });
         }
         s->actor[F].left = scenario->flushes;
         s->actor[U].left = scenario->unmapper;
