@@ -5,7 +5,7 @@
 
 SELFTESTS=$ROOT/kernel/files/tools/testing/selftests/mm
 
-# initramfs: build it if need be; sets $INITRD.
+# initramfs: build it if needed; sets $INITRD.
 initramfs() {
         local inputs
         need_packages 'make the selftest guest' busybox-static cpio gcc libc6-dev
@@ -16,7 +16,7 @@ initramfs() {
         mapfile -t -O ${#inputs[@]} inputs < <(
                 find "$SELFTESTS" "$KDIR/files/include/uapi" -name '*.[ch]' 2> /dev/null | LC_ALL=C sort)
         INITRD=$CACHE/initramfs/$(content_hash "${inputs[@]}").cpio
-        if [ ! -e "$INITRD" ]; then with_lock initramfs build_initramfs; fi
+        if [ ! -e "$INITRD" ]; then with_lock initramfs build_initramfs || die 'the selftest guest cannot be made (see above)'; fi
         touch "$INITRD"
 }
 
@@ -29,11 +29,11 @@ build_initramfs() {
         trap "rm -rf '$tree'" RETURN
 
         mkdir -p "$tree"/{bin,sbin,usr/bin,usr/sbin,dev,proc,sys,tmp,run,mnt,root,etc,lib,tests,var/tmp}
-        # mktemp's 0700 would keep everybody but root out of the guest's /.
+        # With mktemp's mode 0700, only root could enter the guest's root directory.
         chmod 755 "$tree"
         chmod 1777 "$tree/tmp" "$tree/var/tmp"
         cp /bin/busybox "$tree/bin/busybox"
-        # No name may hide the agent's own.
+        # Do not replace a program of the agent.
         for name in $(/bin/busybox --list); do
                 [ -e "$tree/bin/$name" ] || ln -s /bin/busybox "$tree/bin/$name"
         done
@@ -47,7 +47,7 @@ build_initramfs() {
         install -m 644 "$ROOT/doc/tracing.md" "$tree/tests/tracing.md"
 
         step 'compiling the kernel selftests (about 30 s)'
-        # A file without main() is a part of the others, not a program.
+        # A file without main() is included by others and is no program.
         export -f selftest_cc
         export KDIR KSRC SELFTESTS
         # shellcheck disable=SC2016 # the inner shell expands it
@@ -55,6 +55,7 @@ build_initramfs() {
                 xargs -r -P "$JOBS" -n 1 bash -c 'selftest_cc "$1" "$0/tests/$(basename "$1" .c)"' "$tree" || true
         selftest_cc "$ROOT/tests/kernel/tracing-load.c" "$tree/tests/tracing-load"
         selftest_cc "$ROOT/tests/kernel/tracing-rates.c" "$tree/tests/tracing-rates" -I"$ROOT/base" -I"$ROOT/lib" -I"$ROOT/ctl"
+        selftests_compiled "$tree/tests" || return 1
 
         (cd "$tree" && find . -print0 | LC_ALL=C sort -z | cpio -0 -o -H newc -R 0:0 --quiet) > "$INITRD.partial"
         mv "$INITRD.partial" "$INITRD"
@@ -62,15 +63,24 @@ build_initramfs() {
 }
 
 # selftest_cc SOURCE OUTPUT [OPTION...]: static, so that the guest needs no library. The
-# project's uapi header comes first, then the harness of the pristine tree. One
-# broken test must not keep the others from running: the suite reports the
-# missing program, with what the compiler said in OUTPUT.err.
+# project's uapi header comes first, then the harness of the pristine tree. A warning
+# is an error. What the compiler said about a failure is in OUTPUT.err.
 selftest_cc() {
-        if ! ccache gcc -c -O2 -Wall -pthread -D_GNU_SOURCE= -DKSFT_SKIP=4 \
+        if ccache gcc -c -O2 -Wall -Werror -pthread -D_GNU_SOURCE= -DKSFT_SKIP=4 \
                 -I"$KDIR/files/include/uapi" -I"$KSRC/tools/testing/selftests" -I"$SELFTESTS" \
-                "${@:3}" -o "$2.o" "$1" 2> "$2.err" || ! gcc -static -s -pthread -o "$2" "$2.o" 2>> "$2.err"; then
-                printf 'warning: this kernel selftest does not compile: %s\n' "${1##*/}" >&2
+                "${@:3}" -o "$2.o" "$1" 2> "$2.err" && gcc -static -s -pthread -o "$2" "$2.o" 2>> "$2.err"; then
+                rm "$2.err"
         fi
         rm -f "$2.o"
-        [ -s "$2.err" ] || rm "$2.err"
+}
+
+# selftests_compiled FOLDER: whether no program failed there; shows and names those that did.
+selftests_compiled() {
+        local logs
+        logs=("$1"/*.err)
+        [ -e "${logs[0]}" ] || return 0
+        head -q -n 20 "${logs[@]}" | show
+        logs=("${logs[@]##*/}")
+        say "run: these programs of the selftest guest do not compile: ${logs[*]%.err}"
+        return 1
 }
