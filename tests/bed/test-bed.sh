@@ -1,20 +1,19 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Does the test bed tell the truth? Every promise of "run guest", above all
-# that a run which ought to fail does fail. Speaks TAP.
-# Commands for the guest's shell stand in single quotes:
+# Tests of the test bed: every promise of "run guest", above all that a run fails if it should. Speaks TAP.
+# Commands for the guest's shell are in single quotes:
 # shellcheck disable=SC2016
 set -u
 
 run=$(cd "$(dirname "$0")/../.." && pwd)/run
 work=$(mktemp -d)
 bed=$(cd "$(dirname "$0")/../../bed" && pwd)
-# Everything of a guest that could be left behind carries this name.
+# Everything that a guest could leave behind has this name.
 export TMPDIR=$work
 trap 'rm -rf "$work"' EXIT
 count=0
 
-result() { # result NAME STATUS: reports, with the output of the last run on failure
+result() { # result NAME STATUS: reports a point, and on failure the output of the last run
         count=$((count + 1))
         if [ "$2" = 0 ]; then
                 echo "ok $count - $1"
@@ -29,13 +28,13 @@ guest() {
         local want=$1 got=0
         shift
         "$run" guest "$@" > "$work/out" 2> "$work/err" < /dev/null || got=$?
-        [ $got = "$want" ] || { echo "exit status $got, wanted $want" >> "$work/err"; false; }
+        [ $got = "$want" ] || { echo "exit status $got, expected $want" >> "$work/err"; false; }
 }
 small() { local want=$1; shift; guest "$want" --init selftest "$@"; }
 is() { [ "$1" = "$2" ]; }
 said() { grep -qE -- "$1" "$work/err"; }
 printed() { [ "$(cat "$work/out")" = "$1" ]; }
-# With QEMU gone, its directory is gone too.
+# When QEMU has exited, its directory is removed, too.
 nothing_left() {
         ! pgrep -f "qemu.*$work" > "$work/out" && ! compgen -G "$work/mshare-vm-*" > "$work/out"
 }
@@ -50,7 +49,7 @@ result 'exit status 42' $?
 small 127 -- no-such-command
 result 'a command that does not exist' $?
 small 0 -- printf '%s|' 'a b' "c'd" '$HOME' '' '*' && printed "a b|c'd|\$HOME||*|"
-result 'arguments arrive as they were given' $?
+result 'arguments arrive unchanged' $?
 small 0 -- sh -c 'seq 1 200000' && [ "$(md5sum < "$work/out")" = "$(seq 1 200000 | md5sum)" ]
 result 'a megabyte of output arrives whole' $?
 got=0
@@ -58,7 +57,7 @@ echo 'echo from stdin; exit 5' | "$run" guest --init selftest > "$work/out" 2> "
 [ $got = 5 ] && printed 'from stdin'
 result 'commands from standard input' $?
 
-# --- what must fail fails
+# --- runs that must fail
 small 124 --timeout 4 -- sleep 60 && said 'time limit of 4 s'
 result 'the time limit ends a run, with a clear message' $?
 nothing_left
@@ -79,7 +78,7 @@ for what in 'WARNING: possible circular locking dependency detected' 'BUG: non-z
         result "the console watch knows: $what" $?
 done
 small 0 -- sh -c 'echo "<4>debug: no bug, no warning here" > /dev/kmsg'
-result 'and does not bark at nothing' $?
+result 'and ignores harmless lines' $?
 
 "$run" guest --init selftest -- sleep 60 > "$work/out" 2> "$work/err" &
 for _ in $(seq 100); do
@@ -93,7 +92,7 @@ kill -KILL $!
 wait $! 2> /dev/null
 sleep 1
 ! pgrep -f "qemu.*$work" > "$work/out"
-result 'a killed run takes its guest along' $?
+result 'if a run is killed, so is its guest' $?
 rm -rf "$work"/mshare-vm-*
 
 # --- and is counted
@@ -212,7 +211,7 @@ for _ in 1 2; do
 done
 echo "${times[*]}" > "$work/out"
 [ -n "${times[0]}" ] && awk -v a="${times[0]}" -v b="${times[1]}" 'BEGIN { d = a > b ? a - b : b - a; exit !(a > 0 && d / a < 0.02) }'
-result '--icount: the guest clock repeats itself within 2 %' $?
+result '--icount: the guest clock is repeatable within 2 %' $?
 
 # --- wrong usage names what is wrong
 wrong() { # wrong WORDS ARGS...

@@ -6,12 +6,12 @@
 
 BENCH=$ROOT/tests/bench
 BENCHES='sga tables faults unused postgres flush bound broker'
-# Those whose counts must not change unnoticed. Not tables: addresses are randomized, and a
-# process needs a page of tables more or less for that, times 1500.
+# Benchmarks whose counts are compared with the recorded ones. Not tables: addresses are randomized, so a process may
+# need a page of tables more or less, times 1500.
 # shellcheck disable=SC2034 # for run
 BENCHES_CHECKED='faults'
 
-# bench DIRECTORY NAME...: without names, all.
+# bench DIRECTORY NAME...: run these; without names, all.
 bench() {
         local name begin commit
         RESULTS_DIR=$1
@@ -22,7 +22,7 @@ bench() {
         mkdir -p "$RESULTS_DIR/raw" "$ROOT/build-run/bench"
         for name in "$@"; do
                 begin=$(date +%s)
-                # What is built now is what is measured, whatever the tree has at the end.
+                # Measure what is built now, even if the tree changes meanwhile.
                 commit=$(bench_commit)
                 step "benchmark $name"
                 "bench_$name" > "$RESULTS_DIR/raw/$name.partial" < /dev/null
@@ -36,7 +36,7 @@ bench() {
         say "==> results: $RESULTS_DIR/results.md"
 }
 
-# bench_check DIRECTORY NAME...: measure again and compare the counts with those in the tree.
+# bench_check DIRECTORY NAME...: measure again and compare the counts with the recorded ones.
 bench_check() {
         bench "$@"
         "$BENCH/report.py" check "$ROOT/doc/results" "$@"
@@ -45,7 +45,7 @@ bench_check() {
 bench_commit() {
         local commit dirty=
         commit=$(git -C "$ROOT" rev-parse --short=12 HEAD 2> /dev/null || echo unknown)
-        # What is not in the commit and enters what is measured.
+        # Changes that are not committed and affect what is measured.
         if [ -n "$(git -C "$ROOT" status --porcelain -uno -- kernel base lib daemon region ctl units tests/bench tests/demo 2> /dev/null)" ]; then dirty='+'; fi
         echo "$commit$dirty"
 }
@@ -69,7 +69,7 @@ bench_guest() {
                 sh -c "cp /run/job/$program /tmp; export EXTRA_FAULTS=${MSHARE_BENCH_EXTRA_FAULTS:-}; ${*: -1}"
 }
 
-# Everything that a kind of buffer needs beforehand.
+# Everything that a kind of buffer needs first.
 # shellcheck disable=SC2016 # the guest's shell expands it
 BENCH_KINDS='
         buffer() { # buffer KIND MIB COUNT...
@@ -90,7 +90,7 @@ bench_sga() {
                 /tmp/sga region 1 10 100 500 1000 1500 && /tmp/sga plain 1 2 3 4 5 6 7 8'
 }
 
-# Page tables of one buffer of 256 MiB against the number of its users.
+# Page tables of one buffer of 256 MiB against the number of its processes.
 bench_tables() {
         bench_cc memory "$BENCH/memory.c"
         # shellcheck disable=SC2016
@@ -122,7 +122,7 @@ bench_postgres() {
                 -- sh -c "bash /run/job/postgres.sh ${MSHARE_BENCH_CONNECTIONS:-200}"
 }
 
-# Taking a right or a page away from a region with idle sharers.
+# The cost of taking a right or a page away from a region with idle sharers.
 bench_flush() {
         bench_cc flush "$BENCH/flush.c"
         # shellcheck disable=SC2016
@@ -132,7 +132,7 @@ bench_flush() {
                 done'
 }
 
-# How long a sharer waits for another that works on all of the region.
+# How long a sharer waits for another that works on the whole region.
 bench_bound() {
         bench_cc bound "$BENCH/bound.c"
         bench_guest mshare 1024 bound --icount -- '/tmp/bound 256 && /tmp/bound 4096'
@@ -149,7 +149,7 @@ bench_broker() {
                 --put "$ROOT/build-run/bench/broker" -- bash -c '
                 set -e
                 cp /run/job/broker /tmp
-                # The bus turns away users that the system does not know.
+                # The bus refuses users that the system does not know.
                 for i in 0 1 2 3 4 5 6 7; do useradd -M -u $((20000 + i)) herd$i; done
                 systemctl enable -q --now mshared
                 msharectl create herd 64M --mode=0666

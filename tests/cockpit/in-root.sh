@@ -27,6 +27,6 @@ meson_build cockpit gcc >&2
 log=$ROOT/build-run/cockpit-page.tap
 rc=0
 "$ROOT/tests/cockpit/page-test.py" "$ROOT"/build-run/cockpit/{tests/daemon/mshared-test,ctl/msharectl} > "$log" || rc=$?
-# All that it needs is installed: here it may not skip.
+# Everything that it needs is installed, so it may not skip here.
 sed 's/^1\.\.0 # SKIP /Bail out! The page was not tested: /' "$log"
 exit $rc

@@ -5,7 +5,7 @@ set -eu
 
 node=$1
 shift
-# By its name node knows what is a module.
+# Node decides by the file's name whether it is a module.
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 for file in "$@"; do

@@ -12,8 +12,8 @@ trap 'rm -rf "$out"' EXIT
 export LC_ALL=C.UTF-8 TZ=UTC
 unset LD_PRELOAD
 
-# run STATUS STDOUT-PATTERN STDERR-PATTERN ARGUMENTS...: msharectl ends so, and each output matches the whole
-# of an extended regular expression, in which line feeds are spaces.
+# run STATUS STDOUT-PATTERN STDERR-PATTERN ARGUMENTS...: msharectl exits with that status, and each output as a whole
+# matches an extended regular expression, in which line feeds are spaces.
 run() {
         local want=$1 want_out=$2 want_err=$3 status=0 got_out got_err
         shift 3
@@ -24,7 +24,7 @@ run() {
         [ "$status" = "$want" ] && [[ $got_out =~ ^($want_out)$ ]] && [[ $got_err =~ ^($want_err)$ ]]
 }
 
-# json EXPRESSION ARGUMENTS...: the output is JSON, d, of which the Python expression is true.
+# json EXPRESSION ARGUMENTS...: the output is JSON, and the Python expression about it, named d, is true.
 json() {
         local expression=$1
         shift

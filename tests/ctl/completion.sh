@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What bash completes for msharectl, and that zsh can read its own: completion.sh BASH-FILE ZSH-FILE
+# What bash completes for msharectl, and that zsh can read its file: completion.sh BASH-FILE ZSH-FILE
 # shellcheck disable=SC2317
 set -u
 
@@ -63,7 +63,7 @@ completes '' check postgresql pgdata ''
 completes '--wait=' check --w
 completes '' create ''
 
-# Names that others gave to theirs are not the shell's to run.
+# The shell must not execute names of regions, which other users chose.
 hostile=$(mktemp -d)
 trap 'rm -rf "$hostile"' EXIT
 msharectl() {
@@ -76,9 +76,9 @@ completes 'a+b-c.d_e:f@1' chmod 0600 ''
 completes 'a+b-c.d_e:f@1' chown root ''
 count=$((count + 1))
 if [ -z "$(ls -A "$hostile")" ]; then
-        echo "ok $count - names of regions are not run"
+        echo "ok $count - names of regions are not executed"
 else
-        echo "not ok $count - names of regions are not run"
+        echo "not ok $count - names of regions are not executed"
         failed=1
 fi
 

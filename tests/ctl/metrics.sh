@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The figures for Prometheus, against the fake broker, and the alert rules: metrics.sh MSHARECTL ALERTS ALERTS-TEST
-# Where promtool is installed (package prometheus), it judges both.
+# The numbers for Prometheus, with the fake broker, and the alert rules: metrics.sh MSHARECTL ALERTS ALERTS-TEST
+# If promtool is installed (package prometheus), it checks both.
 # shellcheck disable=SC1003,SC2016,SC2317
 set -u
 
@@ -30,7 +30,7 @@ check 'of all regions' has 'mshare_regions 2'
 check 'of one region' has 'mshare_region_size_bytes{region="pgdata"} 322122547200'
 check 'what it saves' has 'mshare_region_page_table_saved_bytes{region="pgdata"} 24576'
 check 'names are escaped' has 'mshare_region_sharers{region="a \"b\\"} 3'
-check 'they end as OpenMetrics wants it' [ "$(tail -n 1 "$out/metrics")" = '# EOF' ]
+check 'they end as OpenMetrics requires' [ "$(tail -n 1 "$out/metrics")" = '# EOF' ]
 check 'each metric once, with help and type' python3 - "$out/metrics" <<'PY'
 import re, sys
 lines = open(sys.argv[1], encoding="utf-8").read().splitlines()
@@ -54,7 +54,7 @@ check 'into a file' run 0 '' '' metrics --output="$out/file.prom"
 check 'the same' sh -c 'grep -v created "$0" >"$0.1"; grep -v created "$1" | diff "$0.1" -' "$out/metrics" "$out/file.prom"
 check 'that others may read' [ "$(stat -c %a "$out/file.prom")" = 644 ]
 check 'with nothing left beside it' sh -c '! ls -A "$0" | grep prom.' "$out"
-check 'a folder that is not there' run 1 '' 'msharectl: Cannot write /nonexistent/x: No such file.* ' metrics --output=/nonexistent/x
+check 'a folder that does not exist' run 1 '' 'msharectl: Cannot write /nonexistent/x: No such file.* ' metrics --output=/nonexistent/x
 kill "$FAKE_BROKER_PID"
 sleep 0.2
 check 'a broker that is gone is a figure' run 0 '# HELP mshare_up .* # TYPE mshare_up gauge mshare_up 0 # EOF ' '.*broker is not running.*' metrics

@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What msharectl promises to people and scripts, against the fake broker: msharectl.sh PATH-OF-MSHARECTL
+# What msharectl promises to people and scripts, with the fake broker: msharectl.sh PATH-OF-MSHARECTL
 # shellcheck disable=SC2015,SC2016,SC2317
 set -u
 
 # shellcheck source=tests/ctl/check.bash
 . "$(dirname "$0")/check.bash"
 
-# the options that the broker was given, as the fake one notes them
+# the options that the broker received, as the fake broker records them
 options_are() {
         local name=$1 want=$2 got
         got=$(busctl --system get-property org.mshare1 "/org/mshare1/region/$name" org.mshare1.Region TestOptions)
@@ -26,10 +26,10 @@ usage='msharectl: .* Try msharectl --help. '
 check 'an empty list' run 0 '0 regions listed. ' ''
 check 'an empty list without legend' run 0 '' '' --no-legend
 check 'an empty list in JSON' json 'd == []' list --json=short
-check 'create tells where it is' run 0 'Created region pgdata: 300G at 0x2[0-9a-f]+\. ' '' create pgdata 300G
+check 'create prints the address' run 0 'Created region pgdata: 300G at 0x2[0-9a-f]+\. ' '' create pgdata 300G
 check 'list' run 0 'NAME +SIZE +RESIDENT +SHARERS +CLIENTS +TABLES +SAVED +MODE +OWNER +STATE pgdata +300G +5M +3 +0 +12K +24K +0600 [a-z0-9]+:root +ready  1 region listed\. ' '' list
-check 'and where it lies, on demand' run 0 'NAME .* STATE +ADDRESS +WINDOW pgdata .* ready +0x2[0-9a-f]+ +300G  1 region .*' '' list --addresses
-check 'list is what happens without a command' run 0 'NAME .* 1 region listed\. ' ''
+check 'and the address, on demand' run 0 'NAME .* STATE +ADDRESS +WINDOW pgdata .* ready +0x2[0-9a-f]+ +300G  1 region .*' '' list --addresses
+check 'without a command, it lists' run 0 'NAME .* 1 region listed\. ' ''
 check 'no legend' run 0 'pgdata .* ready ' '' --no-legend list
 check 'list in JSON' json 'len(d) == 1 and d[0]["size"] == 300 << 30 and d[0]["resident"] == 5 << 20 and d[0]["sharers"] == 3 and d[0]["page_tables"] == 12288 and d[0]["saved"] == 24576 and d[0]["name"] == "pgdata" and d[0]["length"] == 300 << 30 and d[0]["mode"] == 0o600 and d[0]["clients"] == 0 and d[0]["object"] == "/org/mshare1/region/pgdata" and d[0]["address"] >= 1 << 45' list --json=pretty
 check 'pretty is indented' grep -q '^                "name" : "pgdata",$' "$out/json"
@@ -96,19 +96,19 @@ touch "$out/file"
 check 'a file is handed over open' create_with o "backing=file fd=0 " --backing=file "--file=$out/file"
 check 'populate' create_with o 'populate=1 ' --populate
 check 'maximum' create_with o 'maximum=1099511627776 ' --maximum=1T
-check 'a maximum that is none' run 2 '' 'msharectl: --maximum=big is not a number of bytes .*' create o 1M --maximum=big
+check 'an invalid maximum' run 2 '' 'msharectl: --maximum=big is not a number of bytes .*' create o 1M --maximum=big
 "$ctl" create -q sized 1M
 check 'resize' run 0 '' '' resize sized 2G
 check 'the size' run 0 '2147483648 ' '' show -p Size --value sized
 check 'without options' options_are sized ''
 check 'resize with all options' run 0 '' '' resize sized 1M --force --populate
-check 'which the broker gets' options_are sized 'force=1 populate=1 '
-check 'a size that is none, as a word' run 2 '' 'msharectl: Size "much" is not a number of bytes .*' resize sized much
+check 'the broker gets them' options_are sized 'force=1 populate=1 '
+check 'an invalid size, a word' run 2 '' 'msharectl: Size "much" is not a number of bytes .*' resize sized much
 check 'resize a missing region' run 3 '' 'msharectl: Cannot resize the region: There is no region "z" ' resize z 1M
 "$ctl" remove sized
 check 'lifetime and linger' create_with o 'lifetime=while-leased linger=300000000 ' --lifetime=while-leased --linger=5min
 check 'address' create_with o 'address=70368744177664 ' --address=0x400000000000
-# Whether this machine gives any to shared memory is for it to say: the warning names the setting that does not.
+# Whether shared memory gets huge pages depends on this machine. The warning names the setting that denies them.
 denied=
 for file in hugepages-2048kB/shmem_enabled shmem_enabled; do
         file=/sys/kernel/mm/transparent_hugepage/$file
@@ -118,8 +118,8 @@ for file in hugepages-2048kB/shmem_enabled shmem_enabled; do
         fi
         break
 done
-check 'hugepages, which the machine may not have' run 0 '' "$denied" create -q o 64M --hugepages=always
-check 'the broker is asked for them all the same' options_are o 'hugepages=always '
+check 'hugepages, even if the machine has none' run 0 '' "$denied" create -q o 64M --hugepages=always
+check 'the broker gets the option in any case' options_are o 'hugepages=always '
 "$ctl" remove o
 check 'hugepages=never' create_with o 'hugepages=never ' --hugepages=never
 check 'numa' create_with o 'numa=bind:0,2-3 ' --numa=bind:0,2-3
@@ -132,26 +132,26 @@ check 'a negative size' run 2 '' '.*option.*' create x -5
 check 'a mode that is not octal' run 2 '' 'msharectl: Mode "888" .*0777 ' create x 1M --mode=888
 check 'a mode beyond 0777' run 2 '' 'msharectl: Mode "4755" .*0777 ' create x 1M --mode=4755
 check 'an unknown user' run 2 '' 'msharectl: Owner "no-such-user" .*does not exist ' create x 1M --owner=no-such-user
-check 'an owner of no form' run 2 '' 'msharectl: Owner ":" .*form.* ' create x 1M --owner=:
+check 'an owner in an invalid form' run 2 '' 'msharectl: Owner ":" .*form.* ' create x 1M --owner=:
 check 'the id that means none' run 2 '' 'msharectl: Owner "4294967295" .* ' create x 1M --owner=4294967295
 check 'an unknown backing' run 2 '' 'msharectl: --backing=tape .* ' create x 1M --backing=tape
 check 'a file without its backing' run 2 '' 'msharectl: --backing=file and --file=PATH go together ' create x 1M --file=/dev/null
-check 'a file that is not there' run 1 '' 'msharectl: Cannot open /nonexistent: No such file.* ' create x 1M --backing=file --file=/nonexistent
+check 'a file that does not exist' run 1 '' 'msharectl: Cannot open /nonexistent: No such file.* ' create x 1M --backing=file --file=/nonexistent
 check 'an unknown lifetime' run 2 '' 'msharectl: --lifetime=long .* ' create x 1M --lifetime=long
 check 'linger without its lifetime' run 2 '' 'msharectl: --linger= requires --lifetime=while-leased ' create x 1M --linger=5
-check 'a linger of no form' run 2 '' 'msharectl: --linger=5y .* ' create x 1M --lifetime=while-leased --linger=5y
+check 'an invalid linger' run 2 '' 'msharectl: --linger=5y .* ' create x 1M --lifetime=while-leased --linger=5y
 check 'an address without 0x' run 2 '' 'msharectl: --address=4000 .* ' create x 1M --address=4000
 check 'unknown hugepages' run 2 '' 'msharectl: --hugepages=some .* ' create x 1M --hugepages=some
 check 'an unknown memory policy' run 2 '' 'msharectl: --numa=bind:2-1 is not .* bind:NODES, .* ' create x 1M --numa=bind:2-1
-check 'nothing was made by any of these' run 0 '' '' list --no-legend
+check 'none of these created a region' run 0 '' '' list --no-legend
 
 check 'an unknown command' run 2 '' "msharectl: There is no command \"frob\" Try .*" frob
 check 'an unknown option' run 2 '' '.*unrecognized option.* Try .*' --frob
 check 'an option of another command' run 2 '' 'msharectl: remove has no option --populate Try .*' remove x --populate
-check 'a JSON mode that is none' run 2 '' "msharectl: --json=yes .*Try .*" --json=yes
+check 'an invalid JSON mode' run 2 '' "msharectl: --json=yes .*Try .*" --json=yes
 check 'too few arguments' run 2 '' "$usage" create x
 check 'too many arguments' run 2 '' "$usage" clients x y
-check 'a command line for others than run' run 2 '' "$usage" list -- x
+check 'a command line for other commands than run' run 2 '' "$usage" list -- x
 check 'run without a command' run 2 '' "$usage" run x
 check 'help' run 0 'msharectl \[OPTIONS.* create NAME SIZE .*' '' --help
 check 'the same as a command' run 0 'msharectl \[OPTIONS.* create NAME SIZE .*' '' help
@@ -164,8 +164,8 @@ check 'version' run 0 'msharectl [0-9.]+ ' '' --version
 "$ctl" create -q b 1G
 check 'chmod several' run 0 '' '' chmod 0660 a b
 check 'they have it' sh -c "'$ctl' --no-legend | grep -c ' 0660 ' | grep -qx 2"
-check 'chmod goes on after one that is missing' run 3 '' 'msharectl: Cannot change the mode: There is no region "z" ' chmod 0666 z a
-check 'and did the other' sh -c "'$ctl' status a | grep -q 'Mode: 0666'"
+check 'chmod continues after a missing region' run 3 '' 'msharectl: Cannot change the mode: There is no region "z" ' chmod 0666 z a
+check 'and changes the other' sh -c "'$ctl' status a | grep -q 'Mode: 0666'"
 check 'chown user' run 0 '' '' chown daemon a
 check 'the group is as before' sh -c "'$ctl' status a | grep -q 'Owner: daemon:root'"
 check 'chown group' run 0 '' '' chown :daemon a
@@ -186,29 +186,29 @@ check 'a region may be read-only for everyone' run 0 'readonly .*Mode: 0600 +Acc
 check 'status of a missing region' run 3 '' '.*There is no region "z" ' status z
 
 "$ctl" create -q hidden 1M
-check 'where a region lies may be a secret' run 0 '.*hidden .* ready +- +- .*' '' list --addresses
+check 'the address of a region may be hidden' run 0 '.*hidden .* ready +- +- .*' '' list --addresses
 check 'which is null in JSON' json '[r["address"] for r in d if r["name"] == "hidden"] == [None]' list --json=short
 
-check 'check tells what keeps a process out' run 1 '' 'msharectl: Process [0-9]+.* does not have its shared memory in region a .*msharefs is not mounted on /sys/fs/mshare\..* libmshare-preload.so is not loaded: .*no shared memory .*' check $$ a
+check 'check says what keeps a process out' run 1 '' 'msharectl: Process [0-9]+.* does not have its shared memory in region a .*msharefs is not mounted on /sys/fs/mshare\..* libmshare-preload.so is not loaded: .*no shared memory .*' check $$ a
 check 'in any region' run 1 '' 'msharectl: Process [0-9]+.* does not have its shared memory in a region .*' check $$
 check 'check in JSON' bash -c '! "$0" check $$ a --json=short >"$1" && python3 -c "import json, sys; d = json.load(open(sys.argv[1])); assert d[\"shared\"] is False and d[\"region\"] == \"a\" and d[\"address\"] is None and len(d[\"obstacles\"]) >= 3" "$1"' "$ctl" "$out/check"
-check 'a process that is not there' run 1 '' 'msharectl: There is no process 4194305 ' check 4194305 a
-check 'a number that is no process' run 2 '' 'msharectl: 99999999999 is not the number of a process ' check 99999999999
-check 'a name that is no region' run 2 '' 'msharectl: "a/b" is not a name of a region ' check $$ a/b
-check 'a unit where no systemd is' run 1 '' 'msharectl: Cannot find the process of unit nothing.service: .*' check nothing
-check 'a wait of no form' run 2 '' 'msharectl: --wait=long is not a number of seconds, .*' check $$ --wait=long
+check 'a process that does not exist' run 1 '' 'msharectl: There is no process 4194305 ' check 4194305 a
+check 'a number that cannot be a process' run 2 '' 'msharectl: 99999999999 is not the number of a process ' check 99999999999
+check 'a name that no region can have' run 2 '' 'msharectl: "a/b" is not a name of a region ' check $$ a/b
+check 'a unit without systemd' run 1 '' 'msharectl: Cannot find the process of unit nothing.service: .*' check nothing
+check 'an invalid wait' run 2 '' 'msharectl: --wait=long is not a number of seconds, .*' check $$ --wait=long
 check 'no sharers without msharefs' run 6 '' '.*msharefs is not mounted.*' clients a --sharers
 check 'nor a list of mappings' run 6 '' '.*mappings of region "a": msharefs is not mounted.*' maps a
 check 'which is of one region' run 2 '' '.*maps.*' maps a b
 check 'with a name' run 2 '' '.*"a/b".*' maps a/b
 check 'no clients' run 0 '0 clients listed. ' '' clients a
 check 'run gives region and library to the command' sh -c "'$ctl' run a -- sh -c 'echo \"\$MSHARE_REGION \$LD_PRELOAD\"' | grep -Eqx 'a /.*/libmshare-preload\.so'"
-check 'LD_PRELOAD keeps what it had' sh -c "ASAN_OPTIONS=verify_asan_link_order=0 LD_PRELOAD=libm.so.6 '$ctl' run a -- sh -c 'echo \"\$LD_PRELOAD\"' | grep -q 'libmshare-preload.so:libm.so.6\$'"
+check 'LD_PRELOAD keeps its other entries' sh -c "ASAN_OPTIONS=verify_asan_link_order=0 LD_PRELOAD=libm.so.6 '$ctl' run a -- sh -c 'echo \"\$LD_PRELOAD\"' | grep -q 'libmshare-preload.so:libm.so.6\$'"
 check 'run takes its options' sh -c "'$ctl' run a --fallback=yes --min-size=5M -- sh -c 'echo \"\$MSHARE_FALLBACK \$MSHARE_MIN_SIZE\"' | grep -qx 'yes 5M'"
 check "the command's options are its own" sh -c "'$ctl' run a -- echo --json=x -q | grep -qx -- '--json=x -q'"
 check "the command's status" run 7 '' '' run a -- sh -c 'exit 7'
-check 'a command that is not there' run 127 '' '.*Cannot run /nonexistent: No such.* ' run a -- /nonexistent
-check 'a command that is none' run 126 '' '.*Cannot run /etc/passwd: Permission denied ' run a -- /etc/passwd
+check 'a command that does not exist' run 127 '' '.*Cannot run /nonexistent: No such.* ' run a -- /nonexistent
+check 'a file that is not executable' run 126 '' '.*Cannot run /etc/passwd: Permission denied ' run a -- /etc/passwd
 check 'run in a missing region' run 125 '' '.*There is no region "z" ' run z -- true
 check 'or without it, if it may go on' run 0 'went on ' '.*There is no region "z" .*Going on without the region, as --fallback=yes says ' run --fallback=yes z -- sh -c 'echo "went on$MSHARE_REGION"'
 check 'as the command it is' run 7 '' '.*Going on .*' run --fallback=yes z -- sh -c 'exit 7'
@@ -248,7 +248,7 @@ for _ in $(seq 100); do
         grep -q probe "$out/events" && break
         sleep 0.05
 done
-# The second watches nothing but c: make it known by that.
+# The second one watches only c: use that to see that it is ready.
 for _ in $(seq 100); do
         "$ctl" create -q c 1M
         "$ctl" run c -- true
@@ -261,11 +261,11 @@ kill "$monitor" "$monitor_json"
 check 'monitor ends well' wait "$monitor"
 check 'so does the other' wait "$monitor_json"
 stamp='20[0-9-]+ [0-9:]+\.[0-9]{6}'
-check 'monitor tells of new regions' grep -Eqx "$stamp RegionAdded c" "$out/events"
+check 'monitor reports new regions' grep -Eqx "$stamp RegionAdded c" "$out/events"
 check 'of new clients' grep -Eqx "$stamp ClientAcquired c $(id -un)" "$out/events"
 check 'of clients that left' grep -Eqx "$stamp ClientReleased c $(id -un)" "$out/events"
 check 'of regions that went' grep -Eqx "$stamp RegionRemoved c" "$out/events"
-check 'a line of JSON for each event, of what was asked for' python3 - "$out/events.json" <<'PY'
+check 'a line of JSON for each event of the watched regions' python3 - "$out/events.json" <<'PY'
 import json, sys
 events = [json.loads(line) for line in open(sys.argv[1])]
 assert events and all(e["region"] == "c" and e["usec"] > 1e15 for e in events), events
@@ -275,7 +275,7 @@ PY
 
 check 'a question is asked only if it may be' run 4 '' '.*A password is needed ' create askpass 1M --no-ask-password
 check 'and by default it may' run 0 '' '' create -q askpass 1M
-# interrupted SIGNAL ARGUMENTS...: msharectl is ended by that signal, a second after its start.
+# interrupted SIGNAL ARGUMENTS...: that signal ends msharectl a second after its start.
 interrupted() {
         local signal=$1 pid status=0
         shift
@@ -298,7 +298,7 @@ check 'a text that is not UTF-8' run 1 '' '.*UTF-8 ' create $'\xff' 1M
 check 'a reader that leaves' sh -c "'$ctl' --json=pretty | true"
 check 'a full disk is reported' sh -c "! '$ctl' list >/dev/full"
 
-# Its ssh is ours: it leads to this bus. The other end takes no address but on its command line.
+# The ssh here is a stand-in that leads to this bus. The other end takes no address except on its command line.
 mkdir "$out/bin"
 printf '#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; case $1 in *far.example) exec systemd-stdio-bridge -p "$DBUS_SYSTEM_BUS_ADDRESS" ;; esac; done\nexit 255\n' > "$out/bin/ssh"
 chmod +x "$out/bin/ssh"
@@ -321,7 +321,7 @@ broker=$(readlink "/proc/$FAKE_BROKER_PID/exe")
 monitor=$!
 "$ctl" monitor --json=short >"$out/events.json" 2>/dev/null </dev/null &
 monitor_json=$!
-# Both tell of it once they listen.
+# Both report the broker once they listen.
 for _ in $(seq 100); do
         "$ctl" create -q pgdata 1M && "$ctl" remove pgdata
         grep -q pgdata "$out/events" && grep -q pgdata "$out/events.json" && break
@@ -339,7 +339,7 @@ sleep 0.2
 check 'run without a broker' run 125 '' '.*' run a -- echo went on
 check 'or without it, if it may go on' run 0 'went on ' '.*Going on without the region, as --fallback=yes says ' run --fallback=yes a -- echo went on
 check 'no broker' run 5 '' '.*the broker is not running \(systemctl start mshared\) ' list
-check 'monitor tells of its end, whatever names are watched' grep -Eqx "$stamp BrokerStopped" "$out/events"
+check 'monitor reports its end, whatever names are watched' grep -Eqx "$stamp BrokerStopped" "$out/events"
 "$broker" "$FAKE_MSHARE" >"$out/ready" &
 again=$!
 for _ in $(seq 100); do

@@ -7,14 +7,14 @@ set -u
 . "$(dirname "$0")/server.sh"
 
 connections=100 scale=2
-# Progress out of commands whose standard output is a file.
+# Progress of commands whose standard output is a file.
 exec 3>&1
 out=$(mktemp -d)
 chmod 755 "$out"
 
 title() { printf '\n=== %s\n\n' "$*"; }
 progress() { printf '    [%3.0f s] %s\n' "$(cut -d' ' -f1 /proc/uptime)" "$*"; }
-# show COMMAND...: as a person would have typed it, with what it says.
+# show COMMAND...: print it as a user would type it, with its output.
 show() {
         printf '# '
         printf '%s ' "$@" | sed -E 's/(stua\{sv\}|sa\{sv\})/"\1"/; s/ $//'
@@ -33,7 +33,7 @@ give_up() {
         exit 1
 }
 
-# drive NAME ARGS...: load the running server, result in $out/NAME.json.
+# drive NAME ARGS...: put load on the running server; result in $out/NAME.json.
 drive() {
         local name=$1
         shift

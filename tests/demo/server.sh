@@ -12,20 +12,20 @@ examples=/usr/share/doc/mshare/examples
 as_postgres() { (cd / && setpriv --reuid=postgres --regid=postgres --init-groups "$@"); }
 query() { as_postgres psql -XAtqc "$1"; }
 
-# server_configure SHARED-BUFFERS CONNECTIONS HUGE-PAGES: what differs from
-# Debian's defaults makes runs alike, and is the same for all of them.
+# server_configure SHARED-BUFFERS CONNECTIONS HUGE-PAGES: settings that differ from Debian's defaults, the same in all
+# runs, so that runs can be compared.
 server_configure() {
         [ -d "$etc" ] || pg_createcluster "$version" main > /dev/null || return
         cat > "$etc/conf.d/mshare.conf" << CONF
 shared_buffers = $1
 max_connections = $2
 huge_pages = $3
-# The guest is thrown away: nothing need survive its power.
+# The guest is thrown away, so nothing must survive a power failure.
 fsync = off
 full_page_writes = off
 synchronous_commit = off
 max_wal_size = 4GB
-# Each connection reads everything, by itself.
+# Each connection reads everything, without help of others.
 max_parallel_workers_per_gather = 0
 synchronize_seqscans = off
 autovacuum = off
@@ -36,14 +36,14 @@ CONF
 # The answer is in MiB, from a server that is stopped.
 server_needs() { as_postgres "/usr/lib/postgresql/$version/bin/postgres" -D "$etc" -C shared_memory_size 2> /dev/null; }
 
-# server_fill SCALE: pgbench's table with few rows to a page, so that it is
-# large and quick to read. A scale of 1 fills 128 MiB.
+# server_fill SCALE: pgbench's table with few rows per page, so that it is large and quick to read. A scale of 1 fills
+# 128 MiB.
 server_fill() {
         as_postgres pgbench -i -q -s "$1" -F 10 --unlogged-tables > /dev/null 2>&1 &&
                 query 'CREATE EXTENSION IF NOT EXISTS pg_prewarm; CREATE EXTENSION IF NOT EXISTS pg_buffercache'
 }
 
-# Everything into the shared buffers, as in a server that has run for a while.
+# Read everything into the shared buffers, as in a server that has run for a while.
 server_warm() {
         query "SELECT pg_prewarm('pgbench_accounts'); SELECT pg_prewarm('pgbench_accounts_pkey')" > /dev/null
 }
