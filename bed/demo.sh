@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # ./run demo; sourced by run after its libraries.
 
-# demo [SHELL]: with SHELL, on the guest's terminal, which stays.
+# demo [SHELL]: with SHELL, on the guest's terminal, which stays open afterwards.
 demo() {
         local begin rc=0 file args=()
         begin=$(date +%s)
@@ -10,7 +10,7 @@ demo() {
         for file in "$ROOT"/tests/demo/* "$ROOT/tests/guest/installed.bash"; do args+=(--put "$file"); done
         args+=(--memory 3072)
         if [ -n "${1:-}" ]; then
-                [ -t 0 ] || die 'demo --shell wants a terminal'
+                [ -t 0 ] || die 'demo --shell needs a terminal'
                 demo_overlay
                 "$BED/guest.py" "${GUEST_ARGS[@]}" "${args[@]}" --overlay "$DEMO_OVERLAY" || rc=$?
                 rm -f "$DEMO_OVERLAY"
@@ -22,8 +22,8 @@ demo() {
         return $rc
 }
 
-# demo_overlay: the project, and a login shell that begins with the
-# demonstration; sets $DEMO_OVERLAY.
+# demo_overlay: the project, and a login shell that starts with the demonstration; sets
+# $DEMO_OVERLAY.
 demo_overlay() {
         local tree
         DEMO_OVERLAY=$(mktemp --suffix=.tar)

@@ -19,10 +19,11 @@ die() {
         exit 1
 }
 
-# show: what a failure had to say, on standard input. "run test" says it once more at its end.
+# show: prints standard input, the details of a failure. "run test" prints it again at
+# its end.
 show() { sed 's/^/      | /' | tee ${RESULTS:+-a "$RESULTS.said"} >&2; }
 
-# usage_error MESSAGE: the caller typed something that does not exist.
+# usage_error MESSAGE: the command line names something that does not exist.
 usage_error() {
         printf 'run: %s\n' "$*" >&2
         printf 'Try: run --help\n' >&2
@@ -39,9 +40,9 @@ as_root() {
         fi
 }
 
-# with_lock NAME COMMAND...: one at a time, over all runs that share the cache.
-# The descriptor is closed for the command, so that nothing it leaves behind
-# could hold the lock for ever.
+# with_lock NAME COMMAND...: one at a time, over all runs that share the cache. The
+# descriptor is closed for the command, so that a process that it leaves behind cannot
+# keep the lock.
 with_lock() {
         local name=$1 fd rc=0
         shift
@@ -56,8 +57,8 @@ with_lock() {
         return $rc
 }
 
-# apt_lock: the lock for this system's packages. A minimal root has packages of its own,
-# though it may share the cache: it does not wait for what is installed elsewhere.
+# apt_lock: the lock for this system's packages. A minimal root has packages of its own
+# even if it shares the cache, so it does not wait for installations elsewhere.
 apt_lock() { echo "apt.$(stat -c %i /var/lib/dpkg)"; }
 
 # content_hash FILE...: one short hash over the names and contents of files,
@@ -68,7 +69,7 @@ content_hash() { sha256sum -- "$@" | sed "s|  $ROOT/|  |" | sha256sum | cut -c1-
 keep_newest() {
         local count=$1
         shift
-        # Names are the cache's own: no spaces, no line ends.
+        # The cache chooses the names: they have no spaces and no line feeds.
         # shellcheck disable=SC2012
         ls -dt -- "$@" 2> /dev/null | tail -n +$((count + 1)) | xargs -r rm -rf --
 }
@@ -95,7 +96,7 @@ need_packages() {
                 for alt in ${wish//|/ }; do
                         if is_installed "$alt"; then continue 2; fi
                 done
-                # Which of several there is, only the lists tell.
+                # Only the lists tell which of several alternatives exists.
                 if [ -z "$NO_INSTALL$lists" ]; then with_lock "$(apt_lock)" apt_lists || true; fi
                 lists=1
                 for alt in ${wish//|/ }; do
@@ -106,7 +107,7 @@ need_packages() {
         [ ${#missing[@]} -gt 0 ] || return 0
 
         if [ -n "$NO_INSTALL" ]; then
-                say "run: missing packages, wanted to $why: ${missing[*]}"
+                say "run: missing packages, needed to $why: ${missing[*]}"
                 die "--no-install was given. Install them with: apt-get install ${missing[*]}"
         fi
         step "installing packages to $why: ${missing[*]}"

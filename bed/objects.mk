@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# In a configured kernel tree: the objects that kbuild makes in folder $(dir) for
-# this configuration, one a line.
+# In a configured kernel tree: the objects that kbuild makes in folder $(dir) for this
+# configuration, one per line.
 .DEFAULT_GOAL := objects
 srctree := .
 objtree := .

@@ -45,7 +45,7 @@ packages() {
         if [ -n "$key" ]; then sign_packages || die "the repository cannot be signed with the key '$key'"; fi
 }
 
-# Signed is the list of files, and in it are the sums of all packages.
+# The signature covers the list of files, which has the checksums of all packages.
 sign_packages() {
         local gpg=(gpg --batch --yes --local-user "$key")
         "${gpg[@]}" --clearsign -o "$PACKAGES/InRelease" "$PACKAGES/Release" &&
@@ -92,7 +92,7 @@ build_packages_here() {
                 tail -n 40 "$log" | show
                 return 1
         }
-        # Without it apt tries for long before it reads the list.
+        # Without it, apt retries for a long time before it reads the list.
         (cd "$PACKAGES" && printf '%s\n' 'Label: mshare' "Date: $(date -Ru)" 'SHA256:' " $(sha256sum < Packages | cut -d ' ' -f 1) $(stat -c %s Packages) Packages" > Release)
         echo "$key" > "$PACKAGES/key"
 }

@@ -5,12 +5,12 @@
 
 PLAN_KEYS=() PLAN_TITLES=() PLAN_SECONDS=() PLAN_COMMANDS=()
 
-# plan KEY TITLE SECONDS COMMAND...: SECONDS is what it takes on two quiet CPUs.
-# If it has run on this machine, its last time is shown instead.
+# plan KEY TITLE SECONDS COMMAND...: SECONDS is the time on two quiet CPUs. If the phase
+# has run on this machine, its last time is shown instead.
 plan() {
         local seconds
         seconds=$(awk -v key="$1" '$1 == key { last = $2 } END { if (last != "") print last }' "$CACHE/phases" 2> /dev/null || true)
-        # What a build took from nothing says nothing about the next one.
+        # The time of a build from nothing says nothing about the next one.
         case $1 in *-kernel | rootfs) seconds= ;; esac
         PLAN_KEYS+=("$1")
         PLAN_TITLES+=("$2")
@@ -29,7 +29,8 @@ show_plan() {
         done
 }
 
-# after KEY...: the phase planned last begins when these are over, if they are run at all.
+# after KEY...: the phase that was planned last starts after these have ended, if they
+# are run at all.
 after() { PLAN_AFTER[${PLAN_KEYS[-1]}]=" $* "; }
 declare -A PLAN_AFTER=()
 
@@ -37,8 +38,8 @@ declare -A PLAN_AFTER=()
 # so does a program that talks to another one over a bus.
 PHASES_AT_ONCE=${MSHARE_PHASES_AT_ONCE:-$(($(nproc) > 1 ? 2 : 1))}
 
-# run_plan [KEY...]: all phases, or these. What one prints comes out when it is
-# over, in one piece; a single one is seen at work.
+# run_plan [KEY...]: all phases, or these. The output of a phase is shown when it has
+# ended, in one piece. A single phase shows its output at once.
 run_plan() {
         local i left=0 chosen=()
         for i in "${!PLAN_KEYS[@]}"; do
@@ -67,7 +68,7 @@ run_phase() {
         echo "${PLAN_KEYS[$1]} $(($(date +%s) - begin))" >> "$CACHE/phases"
 }
 
-# run_phases: those of $chosen, each as soon as it may begin.
+# run_phases: the phases of $chosen, each as soon as it may start.
 run_phases() {
         local logs i pid rc waiting rest
         local -A at_work=()
@@ -80,8 +81,8 @@ run_phases() {
                         RESULTS=$logs/$i.results run_phase "$i" > "$logs/$i" 2>&1 &
                         at_work[$!]=$i
                 done
-                # Nothing can begin, and nothing goes on: two wait for each other.
-                [ ${#at_work[@]} -gt 0 ] || die "phases that wait for what never ends:$waiting"
+                # No phase can start and none is running: two wait for each other.
+                [ ${#at_work[@]} -gt 0 ] || die "phases that wait for each other:$waiting"
                 pid=$(ended_phase "${!at_work[@]}")
                 rc=0
                 wait "$pid" || rc=$?
@@ -100,9 +101,9 @@ run_phases() {
         rm -rf "$logs"
 }
 
-# ended_phase PID...: waits until one of these children is over. Not "wait -n": bash
-# 5.2 forgets a child that a signal killed while the shell waited for another
-# command, and then waits for the others, or for nothing.
+# ended_phase PID...: waits until one of these children has ended. Not "wait -n": if a
+# signal kills a child while the shell waits for another command, bash 5.2 forgets that
+# child, and then waits for the others, or for nothing.
 ended_phase() {
         local pid
         while true; do
@@ -116,7 +117,7 @@ ended_phase() {
         done
 }
 
-# next_phase: the first of $waiting that needs nothing of what waits or is at work.
+# next_phase: the first of $waiting that needs no phase which is waiting or running.
 next_phase() {
         local i j key
         for i in $waiting; do
@@ -130,7 +131,7 @@ next_phase() {
         return 1
 }
 
-# test_list: what "run test" takes as a NAME, on standard output.
+# test_list: the values that "run test" takes as a NAME, on standard output.
 test_list() {
         local script count
         echo 'Phases, with what each takes:'
@@ -154,7 +155,7 @@ END
         for script in "$ROOT"/tests/guest/*.sh; do basename "$script" .sh; done | fmt -w 90 | sed 's/^/                           /'
 }
 
-# test_some WORD NAME...: of one kind, what is named.
+# test_some WORD NAME...: run the named ones of one kind.
 test_some() {
         local word=$1 name names=()
         shift

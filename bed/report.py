@@ -24,7 +24,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 
-# (outcome, name): what became of a test.
+# (outcome, name): the result of a test.
 PointOf = tuple[str, str]
 
 FAILED = 3
@@ -90,7 +90,7 @@ class Tap:
 
 
 def counts(points: Sequence[PointOf]) -> list[int]:
-    """How many have passed, failed, been skipped."""
+    """How many points passed, failed and were skipped."""
     return [sum(1 for outcome, _ in points if outcome == kind) for kind in ("pass", "fail", "skip")]
 
 
@@ -118,7 +118,7 @@ def read_tap(lines: Iterable[str], status: int) -> list[PointOf]:
 
 
 def show(results: str, lines: Iterable[str]) -> None:
-    """What a failure had to say."""
+    """Print the details of a failure."""
     text = "".join(f"      | {line}\n" for line in lines)
     sys.stderr.write(text)
     sys.stderr.flush()
@@ -134,14 +134,14 @@ def from_tap(results: str, phase: str, status: str) -> int:
 
 
 def said_by(lines: Sequence[str]) -> list[str]:
-    """Failed points with what follows each, and the last lines whatever they are."""
+    """Failed points with the lines after each, and the last lines in any case."""
     bad = [index for index, line in enumerate(lines) if line.startswith("not ok")]
     chosen = {index + k for index in bad for k in range(20)} | set(range(len(lines) - 10, len(lines)))
     return [lines[index] for index in sorted(chosen) if 0 <= index < len(lines)]
 
 
 def from_meson(results: str, phase: str, log: str) -> int:
-    """A meson test that speaks TAP counts by its points, another one as one."""
+    """A meson test that speaks TAP counts by its points, any other test counts once."""
     total: list[PointOf] = []
     with open(log, encoding="utf-8") as file:
         tests = [json.loads(line) for line in file if line.strip()]

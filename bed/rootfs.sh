@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # What guests are booted from; sourced after initramfs.sh.
 
-# guest_memory KIND INIT: memory in MiB that is enough.
+# guest_memory KIND INIT: an amount of memory in MiB that is sufficient.
 guest_memory() {
         case $1-$2 in
         debug-* | *-systemd) echo 2048 ;;
@@ -25,7 +25,7 @@ guest_arguments() {
                 GUEST_ARGS+=(--initrd "$INITRD")
                 ;;
         systemd)
-                # First what fails at once if it cannot be made here.
+                # First the step that fails at once if it is not possible here.
                 if [ -z "${3:-}" ]; then
                         overlay "${4:-}" || die "the project cannot be built for Debian ${4:-} here (see above)"
                         GUEST_ARGS+=(--overlay "$OVERLAY")
@@ -38,16 +38,16 @@ guest_arguments() {
         GUEST_ARGS+=(--kernel "$KERNEL")
 }
 
-# debian_sources: this machine's own Debian sources, one line each, so that
-# release and mirror of the guest follow the machine.
+# debian_sources: this machine's own Debian sources, one per line, so that the guest has
+# the machine's release and mirror.
 debian_sources() {
         # shellcheck disable=SC2016 # apt's variables, not the shell's
         apt-get indextargets --format '$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)' 'Created-By: Packages' |
                 awk -F'|' '$1 == "Debian" && !seen[$0]++ { print "deb " $2 " " $3 " " $4 }'
 }
 
-# own_sources: sets $OWN_SOURCES to these, after a look at the archive if there was none
-# yet. Once: apt takes more than a second of CPU time for each answer.
+# own_sources: sets $OWN_SOURCES to these, and updates apt's lists if there were none
+# yet. Only once, because apt needs more than a second of CPU time for each answer.
 OWN_SOURCES=
 own_sources() {
         [ -z "$OWN_SOURCES" ] || return 0
@@ -73,12 +73,12 @@ release_sources() {
                 NR == 1 { own = $3 }
                 suite == "" { print; next }
                 $3 == own { $3 = suite; print; next }
-                # testing has no updates beside it
+                # testing has no separate updates
                 index($3, own "-") == 1 && suite != "testing" { $3 = suite substr($3, length(own) + 1); print }' <<< "$OWN_SOURCES")
 }
 
-# machine_apt: of this machine's configuration of apt, what is needed to reach Debian
-# from here, such as proxies; and no translations.
+# machine_apt: the part of this machine's apt configuration that is needed to reach
+# Debian from here, such as proxies; and no translations.
 machine_apt() {
         echo 'Acquire::Languages "none";'
         apt-config dump --format '%F "%v";%n' Acquire | grep -E '^Acquire::(https?|ftp|Check-|Retries|Force)' || true
@@ -97,7 +97,7 @@ unchecked_dates() {
 
 guest_packages() { sed -e 's/#.*//' "$BED/packages" | xargs -n 1; }
 
-# own_release RELEASE: whether that is this machine's own release, as the empty word is.
+# own_release RELEASE: whether that is this machine's own release. An empty word is.
 own_release() {
         [ -n "$1" ] || return 0
         release_sources "$1"
@@ -129,7 +129,7 @@ build_rootfs() {
                 # Only its own packages are known to this machine's apt. Elsewhere the
                 # first, which is the oldest, will do: the others provide it.
                 [ -n "$own" ] || wish=${wish%%|*}
-                # Where there is nothing to choose, mmdebstrap's own error is as good.
+                # If there is no choice, mmdebstrap's own error is good enough.
                 [[ $wish == *'|'* ]] || {
                         packages+=("$wish")
                         continue

@@ -40,7 +40,7 @@ import report  # noqa: E402
 import vm  # noqa: E402
 from guest import log_path  # noqa: E402
 
-# Of one run: its limit, memory, cpus and so on, as the comments say them.
+# The settings of one run: limit, memory, cpus and so on, from the comments.
 Wishes = dict[str, str]
 
 
@@ -59,7 +59,7 @@ def parse() -> argparse.Namespace:
 
 
 def runs(path: str, long: bool) -> list[Wishes]:
-    """Each run of a script that is asked for, as a dict of its wishes."""
+    """The requested runs of each script, as dicts of their settings."""
     plain = {"limit": "120", "memory": "2048", "cpus": "2", "kernel": "mshare", "append": "", "only": "", "env": ""}
     further: list[Wishes] = []
     with open(path, encoding="utf-8") as file:

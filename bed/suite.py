@@ -36,7 +36,7 @@ class Program:
 
     @property
     def alone(self) -> str | None:
-        """The boot that it has to itself, or shares with those of the same word; None: the common one."""
+        """Its own boot, or the one that programs with the same word share; None: the common boot."""
         return self.name if "alone" in self.tags else self.tag("alone")
 
     def tag(self, key: str) -> str | None:
@@ -48,7 +48,7 @@ class Program:
 
 
 def tags(programs: Iterable[Program], key: str) -> list[str]:
-    """What these programs say for that key."""
+    """The values of that key in these programs."""
     return [value for value in (program.tag(key) for program in programs) if value]
 
 
@@ -61,14 +61,14 @@ def read_list(path: str, kind: str) -> list[Program]:
             if not fields:
                 continue
             if len(fields) < 3 or not (fields[1] + fields[2]).replace("-", "").isdigit():
-                sys.exit(f"{path}:{number}: want NAME LIMIT LIMIT-ON-DEBUG [TAG...], got: {line.strip()}")
+                sys.exit(f"{path}:{number}: expected NAME LIMIT LIMIT-ON-DEBUG [TAG...], got: {line.strip()}")
             if fields[column] != "-":
                 programs.append(Program(fields[0], int(fields[column]), fields[3:]))
     return programs
 
 
 def add_unlisted(programs: list[Program], sources: str, listed: set[str], kind: str) -> None:
-    """A test that is missing in the list runs all the same."""
+    """A test that is not in the list is run, too."""
     for entry in sorted(os.listdir(sources) if os.path.isdir(sources) else []):
         name, ext = os.path.splitext(entry)
         if ext != ".c" or not name.startswith("mshare_") or name in listed:
@@ -81,7 +81,7 @@ def add_unlisted(programs: list[Program], sources: str, listed: set[str], kind: 
 
 
 class Boot:
-    """One guest, the programs it runs, and what came of them."""
+    """One guest, the programs that it runs, and their results."""
 
     def __init__(self, opts: argparse.Namespace, title: str, programs: list[Program]) -> None:
         self.opts = opts
@@ -160,7 +160,7 @@ class Boot:
         report.show(self.opts.results, shown[-60:])
 
     def run(self) -> tuple[int, int]:
-        """How many points have passed and failed."""
+        """How many points passed and failed."""
         vm.note(f"    {self.title}")
         guest = vm.Guest(self.machine(), log_path(self.opts.cache))
         env = [tag[4:] for program in self.programs for tag in program.tags if tag.startswith("env=")]
@@ -176,7 +176,8 @@ class Boot:
                 program.points = [("fail", f"did not finish: {result.reason or 'the guest stopped'}")]
             points += [(kind, f"{program.name}: {text}") for kind, text in program.points]
         points.append(self.kernel_point(result))
-        # The programs skip themselves where the feature is missing: not here.
+        # The programs skip themselves if the feature is missing. That is not allowed
+        # here.
         if self.opts.patched == "yes":
             points.append(("pass" if self.has_mshare else "fail", "the patched kernel has mshare"))
         if self.leaks is not None:

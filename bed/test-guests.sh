@@ -16,7 +16,7 @@ plan_guests() {
         plan_corner off off
         for script in "$ROOT"/tests/guest/*.sh; do
                 script=${script##*/}
-                # Those that are for --long alone count nothing here.
+                # Scripts that are only for --long count nothing here.
                 if grep -q '^# only: long' "$ROOT/tests/guest/$script"; then continue; fi
                 plan "guest-${script%.sh}" "the system in the guest: $script" 120 guest_scripts "$ROOT/tests/guest/$script"
                 after mshare-kernel rootfs
@@ -50,7 +50,7 @@ plan_kernels() {
         plan debug-kernel 'the debug kernel' "$(built debug 480)" build_kind debug
 }
 
-# built KIND SECONDS: what that takes, if no such kernel is in the cache.
+# built KIND SECONDS: the time of its build, if no such kernel is in the cache.
 built() { if compgen -G "$CACHE/kernel/$1-*" > /dev/null; then echo 20; else echo "$2"; fi; }
 
 build_kind() {
@@ -138,17 +138,17 @@ lint_sparse() {
         kernel_source
         SPARSE=$(mktemp -d)
         with_lock kernel-mshare sparse_tree mshare && with_lock kernel-stock sparse_tree stock || return 1
-        # Else each file would count as not built, and be passed over.
+        # Otherwise each file would count as not built, and be skipped.
         check sparse 'kbuild tells what it builds' builds mshare mm/memory.o
         mapfile -t files < <(grep -E '\.c$' "$CACHE/tree/mshare/paths" | grep -vE '^(tools|Documentation|samples)/')
         for file in "${files[@]}"; do
                 object=${file%.c}.o
                 if builds mshare "$object"; then
                         echo "$object" >> "$SPARSE/mshare"
-                        # A file that is all our own has no stock build to compare with.
+                        # A file of our own has no stock build to compare with.
                         if [ -e "$KSRC/$file" ] && builds stock "$object"; then echo "$object" >> "$SPARSE/stock"; fi
                 elif [ ! -e "$KSRC/$file" ]; then
-                        # What only the debug kernel builds is looked at there.
+                        # Files that only the debug kernel builds are checked there.
                         only_debug+=("$object")
                 fi
         done
@@ -171,8 +171,8 @@ lint_sparse() {
         rm -rf "$SPARSE"
 }
 
-# run_sparse KIND: what sparse says of the objects listed in $SPARSE/KIND, file
-# by file: kbuild names each before its warnings.
+# run_sparse KIND: sparse's output for the objects listed in $SPARSE/KIND, file by file:
+# kbuild names each before its warnings.
 run_sparse() {
         local log=$SPARSE/$1.log rc=0
         xargs make -k -j"$JOBS" --output-sync=target -C "$CACHE/tree/$1/linux" CC='ccache gcc' HOSTCC='ccache gcc' \
@@ -196,12 +196,12 @@ sparse_tree() {
                 LOCALVERSION="-$1" prepare > "$CACHE/tree/$1/prepare.log" 2>&1
 }
 
-# sparse_file FILE: fails with what sparse says of it here and not of it in stock.
+# sparse_file FILE: fails with the warnings that sparse gives here and not in stock.
 sparse_file() {
         local object=${1%.c}.o kind
         for kind in mshare debug; do
                 grep -qxF -- "$object" "$SPARSE/$kind" 2> /dev/null || continue
-                # A file that was not looked at has no warnings either.
+                # A file that was not checked has no warnings either.
                 grep -qE "^ +CHECK +$1$" "$SPARSE/$kind.log" || {
                         echo "sparse has not looked at $1"
                         return 1
@@ -218,9 +218,9 @@ sparse_file() {
         }
 }
 
-# builds KIND OBJECT: is it a part of that kernel? A build would have left it, but
-# with the image in the cache there was none; kbuild's own lists tell. Asked once
-# for each folder.
+# builds KIND OBJECT: is it a part of that kernel? After a build the object would exist,
+# but if the image came from the cache there was no build. So kbuild's own lists are
+# used, once for each folder.
 builds() {
         local dir=${2%/*} list
         list=$SPARSE/$1-${dir//\//_}
@@ -315,7 +315,7 @@ fuzz() {
         guests_need
         kernel debug
         initramfs
-        # No sources: nothing but what the list names.
+        # No sources: only what the list names.
         counted "$BED/suite.py" --kernel "$KERNEL" --kind debug --initrd "$INITRD" --cache "$CACHE" \
                 --list "$list" --sources /nonexistent --results "$RESULTS" --which shared --patched yes \
                 --pti "$2" --la57 "$3" || rc=$?
@@ -342,8 +342,8 @@ coverage() {
         return $rc
 }
 
-# What continuous integration has no time for. The fuzzing's four halves are a
-# million operations.
+# Phases for which continuous integration has no time. The four halves of the fuzzing
+# are a million operations.
 plan_long() {
         local corner geometry name release
         plan tlb-model 'the TLB protocol, large models' 600 bed_script build-run/clang/tests/kernel/model/tlb-model --long
@@ -381,7 +381,7 @@ plan_long() {
         for release in "${RELEASES[@]}"; do
                 plan "postgresql-$release" "mshare-postgresql on PostgreSQL of Debian $release" 120 bed_script tests/postgresql/in-root.sh "$release"
         done
-        # Version 18 reads through workers, or through rings that lie in the shared memory.
+        # Version 18 reads with workers, or with rings in the shared memory.
         plan guest-postgres-12 'PostgreSQL of Debian 12 in a region' 600 postgres_on 12
         plan guest-postgres-13 'PostgreSQL of Debian 13 in a region' 600 postgres_on 13
         plan guest-postgres-worker 'PostgreSQL of Debian testing in a region, io_method worker' 600 postgres_on testing IO_METHOD=worker

@@ -6,8 +6,8 @@
 # point PHASE NAME pass|fail|skip [WHY]
 point() { "$BED/report.py" point "$RESULTS" "$@"; }
 
-# counted COMMAND...: one that counts its failures itself, and then exits with 3.
-# With anything else but 0 it did not come to that.
+# counted COMMAND...: for a command that counts its failures itself and then exits with
+# 3. With any other status except 0, it did not get that far.
 counted() {
         local rc=0
         "$@" || rc=$?
@@ -31,8 +31,8 @@ phase() {
         cpu_time
         cpu=$CPU_TIME
         step "$title ($usual)"
-        # In a subshell, so that "die" in it ends the phase alone. Under "||"
-        # set -e is off: each phase hands its errors on itself.
+        # In a subshell, so that "die" in it ends only the phase. Under "||" set -e is
+        # off, so each phase passes its errors on itself.
         ("$@") < /dev/null || rc=$?
         [ $rc = 0 ] || point "$title" 'the phase itself' fail "exit status $rc"
         cpu_time
@@ -54,7 +54,7 @@ check() {
         rm -f "$log"
 }
 
-# Files of the tree, committed or about to be.
+# Files of the tree, committed or not ignored.
 tree_files() { (cd "$ROOT" && git ls-files -co --exclude-standard -- "$@" | LC_ALL=C sort -u | while read -r f; do [ ! -f "$f" ] || echo "$f"; done); }
 
 shell_scripts() {
@@ -69,7 +69,7 @@ shell_scripts() {
 
 c_sources() { tree_files '*.c' | grep -v '^kernel/' || true; }
 
-# leaving_out SUITE COMMAND...: of what meson tests.
+# leaving_out SUITE COMMAND...: run the command without that suite of Meson tests.
 leaving_out() {
         [ -z "$1" ] || local LEAVE_OUT=(--no-suite ":$1")
         "${@:2}"
@@ -88,7 +88,7 @@ test_plan() {
         plan bench-tool 'what compares counts of benchmarks' 2 bed_script tests/bench/check-test.py
         plan clang 'userspace: clang' 300 userspace clang clang --werror
         if [ "$part" != quick ]; then
-                # Early: the longest at the end would run on alone.
+                # Early, because the longest phase would run alone at the end.
                 plan valgrind 'userspace: gcc, valgrind' 240 under_valgrind
                 plan_guests
                 plan asan 'userspace: gcc, ASan and UBSan' 240 leaving_out "$sanitized" userspace asan gcc --werror \
@@ -101,7 +101,7 @@ test_plan() {
         if [ "$part" = long ]; then plan_long; fi
 }
 
-# test_all PART [PHASE...]: that part, or of it these phases alone.
+# test_all PART [PHASE...]: all phases of that part, or only these.
 test_all() {
         local part=$1 begin key cpu
         shift
@@ -147,7 +147,7 @@ need_postgresql() {
                 echo 'create_main_cluster = false' | as_root tee $settings/createcluster.conf > /dev/null
         fi
         need_packages 'run a PostgreSQL of a test' postgresql
-        # What is installed later gets its cluster as ever.
+        # Packages that are installed later get a cluster as usual.
         as_root cp /usr/share/postgresql-common/createcluster.conf $settings/
 }
 
@@ -177,8 +177,8 @@ python_files() {
         done
 }
 
-# pyflakes reads all Python. mypy reads what other files import or ./run starts,
-# where every function has its types.
+# pyflakes checks all Python. mypy checks files that others import or ./run starts; in
+# these every function has types.
 lint_python() {
         local files engines tool
         for tool in pyflakes3 mypy; do
@@ -235,7 +235,7 @@ userspace() {
         local name=$1
         meson_build "$@" || return 1
         point "$name" 'builds without a warning' pass
-        # No leak is forgiven, and undefined behaviour ends the program.
+        # Leaks are errors, and undefined behaviour ends the program.
         ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:strict_string_checks=1 \
                 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
                 meson_test "$name" "$name" "${LEAVE_OUT[@]}"
@@ -274,9 +274,9 @@ run_cppcheck() {
 
 lint_tidy() {
         local file common key files=() clean=0 known=$ROOT/build-run/clang/compile_commands.json
-        # Where the compiler's phase has not run.
+        # For when the compiler's phase has not run.
         [ -f "$known" ] || meson_build clang clang --werror || return 1
-        # Files found clean stay so until they or any header change.
+        # A clean file is not checked again until it or any header changes.
         mkdir -p "$ROOT/build-run/tidy"
         common=$({ clang-tidy --version; cat "$ROOT/.clang-tidy" "$ROOT"/{base,lib,daemon/*,region,ctl}/*.h; } | sha256sum)
         while read -r file; do
@@ -295,8 +295,8 @@ run_tidy() {
                         : > "build-run/tidy/${1%%:*}"' tidy
 }
 
-# New files whole, changes to existing files as patches. A file that was found
-# clean is not looked at again until it changes, or checkpatch does.
+# New files completely, changes to existing files as patches. A clean file is not
+# checked again until it changes, or checkpatch does.
 lint_checkpatch() {
         local file
         kernel_source
@@ -307,7 +307,7 @@ lint_checkpatch() {
         COMMON=$({ declare -f checkpatch; cat "$KSRC"/scripts/{checkpatch.pl,spelling.txt,const_structs.checkpatch}; } | sha256sum)
         export COMMON
         export -f checkpatch checkpatch_once
-        # Several at once; those that are clean are then counted from the memo.
+        # Several at once; clean files are then counted from the memo.
         tree_files 'kernel/files/*.c' 'kernel/files/*.h' 'kernel/patches/*.patch' 'kernel/bed/*.patch' |
                 xargs -r -P "$JOBS" -n 1 bash -c 'checkpatch_once "$1" > /dev/null 2>&1' checkpatch || true
         while read -r file; do

@@ -3,7 +3,8 @@
 # Building the userspace half with Meson; sourced after lib.sh.
 
 userspace_needs() {
-        # systemd-dev: the unit folders. Where it is no package of its own, it is in systemd.
+        # systemd-dev: the unit folders. Where there is no such package, they are in
+        # systemd.
         need_packages "$1" gcc libc6-dev meson ninja-build pkg-config python3 \
                 libsystemd-dev libglib2.0-dev 'systemd-dev|systemd' libdbus-1-dev libpolkit-gobject-1-dev ccache
 }
@@ -31,7 +32,8 @@ meson_build() {
         set -- "-Dlibdir=$libdir" "$@"
         if command -v ccache > /dev/null; then cc="ccache $cc"; fi
         wanted="$cc $*"
-        # Options are settled when a directory is set up: others want another one.
+        # Options are fixed when a directory is set up. Other options need another
+        # directory.
         if [ "$(cat "$dir/mshare-options" 2> /dev/null)" != "$wanted" ]; then rm -rf "$dir"; fi
         if [ ! -f "$dir/build.ninja" ]; then
                 CC=$cc meson setup "$@" "$dir" "$ROOT" > "$log" 2>&1 || show_build_errors "$log"
@@ -74,7 +76,8 @@ build_overlay() {
 # if no root can be made: $OVERLAY.log says why.
 release_overlay() {
         local key rc=0
-        # The files that it is built from are among these. One that was deleted without git is no error.
+        # The files that it is built from are among these. A file that was deleted
+        # without git is no error.
         key=$(cd "$ROOT" && {
                 git ls-files -co --exclude-standard -z -- . ':!kernel' ':!debian' ':!doc' ':!*.md' ':!.ci' ':!run' \
                         ':!bed' ':!tests/bed' ':!tests/demo' ':!tests/guest/*.sh'
@@ -83,7 +86,7 @@ release_overlay() {
         OVERLAY=$CACHE/overlay/$1-$key.tar
         if [ ! -e "$OVERLAY" ]; then
                 with_lock "overlay-$1" build_release_overlay "$1" || rc=$?
-                # Only a caller that can do without it goes on.
+                # Only a caller that does not need it continues.
                 if [ $rc = 77 ]; then return 77; fi
                 [ $rc = 0 ] || die "the userspace half does not build on Debian $1 (see above)"
         fi

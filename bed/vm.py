@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
-# Console lines that go with a failure.
+# Console lines that are shown with a failure.
 CONTEXT = 50
 
 # Seconds that an orderly shutdown may take, if the disk is to be used again.
@@ -34,7 +34,7 @@ SHUTDOWN = 180
 # Exit statuses that are the test bed's own, next to timeout(1)'s 124.
 TIMEOUT, KERNEL_COMPLAINT, NO_RESULT = 124, 125, 126
 
-# Lines that fail a run. Each stands for a check of the kernel that went off.
+# Lines that fail a run. Each is the report of one of the kernel's checks.
 COMPLAINT = re.compile(
     rb"BUG:|WARNING:|KASAN|UBSAN|KCSAN|Oops|Kernel panic|kernel BUG at|general protection fault"
     rb"|possible circular locking|possible recursive locking|possible irq lock inversion"
@@ -44,15 +44,15 @@ COMPLAINT = re.compile(
     rb"|refcount_t:|list_(?:add|del) corruption|ODEBUG:|unable to handle|unreferenced object"
     rb"|kmemleak: [0-9]+ new suspected|kmemleak: .*(?:empty|disabled)")
 
-# Bits of /proc/sys/kernel/tainted that mean the same: what scrolled by unseen
-# still shows here (bad page, died, warned, soft lockup).
+# Bits of /proc/sys/kernel/tainted with the same meaning: a line that was lost still
+# shows here (bad page, died, warned, soft lockup).
 TAINT_BAD = 1 << 5 | 1 << 7 | 1 << 9 | 1 << 14
 
 PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(sig: int = signal.SIGKILL) -> None:
-    """Ask the kernel to kill this process when its parent dies, however it dies."""
+    """Ask the kernel to kill this process when its parent ends, for whatever reason."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(sig))
 
 
@@ -108,8 +108,8 @@ class Machine:
             args += ["-accel", "kvm"]
         else:
             args += ["-accel", "tcg,thread=multi"]
-            # On a busy host a tick comes later than the kernel waits for the first ones,
-            # and it panics: "IO-APIC + timer doesn't work".
+            # On a busy host, the first ticks may come later than the kernel waits for
+            # them, and it panics: "IO-APIC + timer doesn't work".
             line += ["no_timer_check"]
         for name in ("console", "out", "ctl"):
             args += ["-chardev", f"socket,id={name},path={work}/{name}.sock"]
@@ -121,7 +121,7 @@ class Machine:
         if not self.icount:
             args += ["-device", "virtio-rng-pci"]
         if self.mount:
-            # A comma separates QEMU's options; doubled it stands for itself.
+            # A comma separates QEMU's options; a double comma is a literal one.
             path = self.mount.replace(",", ",,")
             args += ["-fsdev", f"local,id=host,path={path},security_model=none,multidevs=remap",
                      "-device", "virtio-9p-pci,fsdev=host,mount_tag=host"]
@@ -161,7 +161,7 @@ class Result:
 
 
 class Guest:
-    """Runs one job in one machine."""
+    """One job in one machine."""
 
     def __init__(self, machine: Machine, log: str) -> None:
         self.machine = machine
@@ -285,7 +285,7 @@ class Guest:
 
     def _check_line(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").strip()
-        # The kernel repeats its command line, in which anything may stand.
+        # The kernel prints its command line, which may contain anything.
         complains = COMPLAINT.search(line) and b"ommand line: " not in line
         if complains and not self.result.complaints:
             self.result.context = []

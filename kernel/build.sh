@@ -17,7 +17,7 @@ MUTATIONS=$ROOT/tests/kernel/mutations
 # shellcheck disable=SC2034 # for run
 KERNEL_KINDS=(mshare stock debug lean mutants coverage)
 
-# The same in every build, so that ccache hits and images are comparable.
+# The same in every build, so that ccache finds results and images can be compared.
 export KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 2026' KBUILD_BUILD_USER=mshare KBUILD_BUILD_HOST=mshare
 
 kernel_needs() {
@@ -25,13 +25,13 @@ kernel_needs() {
                 linux-source-6.12 gcc make flex bison bc libc6-dev libelf-dev libssl-dev kmod cpio rsync xz-utils lz4 ccache git
 }
 
-# bed_patches KIND: what that kind needs besides the series. These mend stock
-# code that our tests run into; they are no part of mshare.
+# bed_patches KIND: patches for that kind besides the series. They repair faults in
+# stock code that the tests meet, and are no part of mshare.
 bed_patches() { case $1 in debug | coverage) printf '%s\n' "$KDIR"/bed/*.patch ;; esac; }
 
 is_patched() { [ "${1#labels-}" != stock ] && [ -s "$KDIR/series" ]; }
 
-# kernel_source: unpack the pristine source if need be; sets $KSRC.
+# kernel_source: unpack the pristine source if needed; sets $KSRC.
 kernel_source() {
         local package pin sublevel
         kernel_needs
@@ -72,11 +72,11 @@ kernel_key() {
         {
                 printf '%s %s\n' "$1" "${KSRC##*/}"
                 gcc --version | head -n 1
-                # Count this up when the way of building changes.
+                # Increase this number when the way of building changes.
                 echo 'recipe 1'
                 kernel_fragments "$1" | xargs cat | sha256sum
                 if is_patched "$1"; then
-                        # Selftests and documents do not enter the image.
+                        # Selftests and documents are not part of the image.
                         grep -vE '^[0-9]+-(docs|selftests)-' "$KDIR/series"
                         if [ "$1" = mutants ]; then sha256sum < "$MUTATIONS/mutations.list"; fi
                         bed_patches "$1" | xargs -r cat
@@ -168,8 +168,8 @@ update_tree() {
         mv "$paths.new" "$paths"
 }
 
-# configure_tree KIND: kconfig drops what it cannot satisfy without a word,
-# hence the comparison of each wish with the result.
+# configure_tree KIND: kconfig silently drops options that it cannot satisfy, so each
+# requested option is compared with the result.
 configure_tree() {
         local kind=$1 dir=$CACHE/tree/$1 missed
         kernel_fragments "$kind" | xargs cat > "$dir/wanted.config"
@@ -191,7 +191,7 @@ $missed"
 kernel_make() {
         local kind=$1 dir=$CACHE/tree/$1 begin expect usually rc=0 counting=()
         shift
-        # All that is compiled of ours, and nothing else.
+        # All files of ours that are compiled, and nothing else.
         if [ "$kind" = coverage ]; then
                 mapfile -t counting < <(cd "$KDIR/files/mm" && printf '%s\n' mshare*.c | sed 's/\(.*\)\.c$/GCOV_PROFILE_\1.o=y/')
         fi
@@ -215,7 +215,7 @@ kernel_make() {
                 die "the $kind kernel does not build; whole log: $dir/build.log"
         fi
         grep -cE '^  (CC|AS|HOSTCC)' "$dir/build.log" > "$dir/objects.new" || true
-        # What a full build takes is what the next full build will take.
+        # A full build takes as long as the next full build.
         if [ "$(cat "$dir/objects.new")" -gt "$(cat "$dir/objects" 2> /dev/null || echo 0)" ]; then
                 mv "$dir/objects.new" "$dir/objects"
         fi

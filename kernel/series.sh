@@ -30,7 +30,7 @@ entries() {
 
 new_files() {
         [ -d "$dir/files" ] || return 0
-        # checkpatch leaves a memo in the directory that it is run in.
+        # checkpatch writes a memo file into the directory where it runs.
         (cd "$dir/files" && find . -type f ! -name '.checkpatch-*' -printf '%P\n' | LC_ALL=C sort)
 }
 
@@ -40,7 +40,8 @@ check() {
         local line patch file twice patches=()
         local -A seen=()
 
-        # Without a series the kernel is the stock one, and files may lie ready.
+        # Without a series the kernel is the stock one, and there may already be files
+        # for it.
         [ -n "$(entries)" ] || return 0
         while read -r -a line; do
                 patch=${line[0]}
@@ -65,13 +66,14 @@ check() {
         done < <(new_files)
         for file in "$dir"/patches/*.patch; do
                 [ -e "$file" ] || continue
-                # Not from a pipe: grep does not wait for the end of it, and who writes then dies.
+                # Not from a pipe: grep does not read to its end, and the writer would
+                # be killed.
                 grep -qxF "${file##*/}" <<< "$(printf '%s\n' "${patches[@]}")" ||
                         fail "no line names this patch: ${file##*/}"
         done
 }
 
-# A git that neither the user's nor the machine's settings can bend.
+# git without the settings of the user and the machine.
 plain_git() {
         GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 \
                 GIT_COMMITTER_NAME=mshare GIT_COMMITTER_EMAIL=mshare@localhost \
@@ -122,7 +124,7 @@ stage() {
         for patch in "$@"; do apply "$patch"; done
 }
 
-# apply PATCH: onto what is in $out.
+# apply PATCH: to the files in $out.
 apply() {
         plain_git am -q --keep-non-patch --whitespace=nowarn "$1" > "$out/.git/am.log" 2>&1 < /dev/null || {
                 cat "$out/.git/am.log" >&2

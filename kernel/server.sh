@@ -65,7 +65,7 @@ configure_server() {
         }
         "$dir/linux/scripts/diffconfig" "$dir/debian.config" "$dir/linux/.config" > "$dir/different"
         grep -qx 'CONFIG_MSHARE=y' "$dir/linux/.config" || die "kconfig did not grant CONFIG_MSHARE=y to Debian's $flavour"
-        # Lines with "-" are what kconfig has dropped.
+        # Lines with "-" are options that kconfig dropped.
         if grep -vE '^[ +]' "$dir/different" > "$dir/dropped"; then
                 die "kconfig has dropped from Debian's $flavour:
 $(cat "$dir/dropped")"
