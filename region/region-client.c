@@ -70,8 +70,6 @@ int client_append_options(sd_bus_message *m, const RegionFile *f, const Owner *o
                 r = append_option(m, "address", "t", f->address);
         if (r >= 0 && f->maximum > 0)
                 r = append_option(m, "maximum", "t", f->maximum);
-        if (r >= 0 && f->populate)
-                r = append_option(m, "populate", "b", 1);
         if (r >= 0 && fd >= 0)
                 r = append_option(m, "fd", "h", fd);
         return r < 0 ? r : sd_bus_message_close_container(m);
@@ -137,6 +135,11 @@ int client_remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
                 r = check_msharefs(bus, error);
         }
         return r;
+}
+
+bool client_is_away(const sd_bus_error *error) {
+        return sd_bus_error_has_names(error, SD_BUS_ERROR_NO_REPLY, SD_BUS_ERROR_SERVICE_UNKNOWN,
+                                      SD_BUS_ERROR_NAME_HAS_NO_OWNER, "org.freedesktop.systemd1.NoSuchUnit");
 }
 
 int client_finish(const char *what, const char *name, int r, const sd_bus_error *error) {

@@ -15,7 +15,7 @@
 
 /* Calls a method of the manager; the first argument is the region's name. */
 int client_call(sd_bus *bus, sd_bus_error *error, sd_bus_message **reply, const char *method, const char *types, ...);
-/* The options of CreateRegion. fd is for Backing=file and is borrowed, or is -1. */
+/* The options of CreateRegion, without "populate". fd is for Backing=file and is borrowed, or is -1. */
 int client_append_options(sd_bus_message *m, const RegionFile *f, const Owner *owner, int fd);
 /* The object of a region, to be freed. */
 int client_get_path(sd_bus *bus, const char *name, char **ret, sd_bus_error *error);
@@ -23,6 +23,8 @@ int client_get_path(sd_bus *bus, const char *name, char **ret, sd_bus_error *err
 int client_apply(sd_bus *bus, const char *name, const char *path, mode_t mode, const Owner *owner, sd_bus_error *error);
 /* Removes the region even if processes are attached: units that need it have been stopped. */
 int client_remove_region(sd_bus *bus, const char *name, sd_bus_error *error);
+/* Whether the error says that there was no broker to answer. */
+bool client_is_away(const sd_bus_error *error);
 /* The exit status of a command that ends with r; prints what failed. */
 int client_finish(const char *what, const char *name, int r, const sd_bus_error *error);
 

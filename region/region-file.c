@@ -148,6 +148,8 @@ int region_file_parse(const char *filename, char *text, bool quiet, RegionFile *
                 wrong = "For= requires Size=auto";
         else if (f.maximum > 0 && !f.size_auto && f.maximum < f.size)
                 wrong = "MaximumSize= is less than Size=";
+        else if (f.populate && f.backing && streq(f.backing, "empty"))
+                wrong = "Populate=yes needs memory, and Backing=empty has none";
         if (wrong) {
                 if (!quiet)
                         (void) fprintf(stderr, "%s: %s.\n", filename, wrong);

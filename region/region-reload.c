@@ -11,6 +11,7 @@
 #include "errors.h"
 #include "region-client.h"
 #include "region-file.h"
+#include "region-populate.h"
 #include "region-reload.h"
 
 static int get_text(sd_bus *bus, const char *path, const char *property, char **ret, sd_bus_error *error) {
@@ -73,7 +74,8 @@ static int tell_ignored(sd_bus *bus, const char *name, const char *path, const R
         return 0;
 }
 
-static int resize(sd_bus *bus, const char *name, const char *path, const RegionFile *f, sd_bus_error *error) {
+static int resize(Start *s, const char *name, const char *path, const RegionFile *f, sd_bus_error *error) {
+        sd_bus *bus = s->bus;
         uint64_t now;
         int r;
 
@@ -81,10 +83,14 @@ static int resize(sd_bus *bus, const char *name, const char *path, const RegionF
         if (r < 0 || now == f->size)
                 return r;
         /* Without force: what clients use is not taken from them because a file was edited. */
-        if (f->populate)
-                r = client_call(bus, error, NULL, "ResizeRegion", "sta{sv}", name, f->size, 1, "populate", "b", 1);
-        else
-                r = client_call(bus, error, NULL, "ResizeRegion", "sta{sv}", name, f->size, 0);
+        r = client_call(bus, error, NULL, "ResizeRegion", "sta{sv}", name, f->size, 0);
+        if (r >= 0 && f->populate && f->size > now) {
+                /* A region with a file does not grow, so all memory can be written. */
+                r = region_populate(s, name, path, f, true, now, f->size, error);
+                /* As the broker does it when it cannot populate what it adds. */
+                if (r < 0)
+                        (void) client_call(bus, NULL, NULL, "ResizeRegion", "sta{sv}", name, now, 1, "force", "b", 1);
+        }
         if (r < 0)
                 return r;
         (void) fprintf(stderr, "Region %s has %" PRIu64 " bytes now; it had %" PRIu64 ".\n", name, f->size, now);
@@ -93,23 +99,23 @@ static int resize(sd_bus *bus, const char *name, const char *path, const RegionF
 
 int region_reload(const char *name) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(region_file_done) RegionFile f = {};
+        _cleanup_(start_done) Start s = {};
         _cleanup_(freep) char *path = NULL;
         Owner owner = {};
         int r;
 
         if (region_file_load(name, &f) < 0 || region_file_owner(&f, &owner) < 0)
                 return EXIT_FAILURE;
-        r = sd_bus_open_system(&bus);
+        r = start_open(&s);
         if (r >= 0)
-                r = client_get_path(bus, name, &path, &error);
+                r = client_get_path(s.bus, name, &path, &error);
         if (r >= 0)
-                r = client_apply(bus, name, path, f.mode, &owner, &error);
+                r = client_apply(s.bus, name, path, f.mode, &owner, &error);
         if (r >= 0)
-                r = tell_ignored(bus, name, path, &f, &error);
+                r = tell_ignored(s.bus, name, path, &f, &error);
         /* A server that is asked has to be stopped, so it is asked at a start only. */
         if (r >= 0 && !f.size_auto)
-                r = resize(bus, name, path, &f, &error);
+                r = resize(&s, name, path, &f, &error);
         return client_finish("change", name, r, &error);
 }

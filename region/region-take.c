@@ -11,6 +11,7 @@
 #include "basic/log.h"
 #include "basic/messages.h"
 #include "errors.h"
+#include "region-populate.h"
 #include "region-take.h"
 
 /* Another client, or an earlier start that was killed, is still creating the region. */
@@ -170,7 +171,8 @@ static int check_takeover(const Existing *e, const RegionFile *f, const Owner *o
 }
 
 /* The region is there: left by an earlier run of the unit, or made by hand. */
-int start_take_existing(Start *s, const char *name, const RegionFile *f, const Owner *owner, sd_bus_error *error) {
+int start_take_existing(Start *s, const char *name, const RegionFile *f, const Owner *owner, bool writable,
+                        sd_bus_error *error) {
         _cleanup_(existing_done) Existing e = {};
         sd_bus *bus = s->bus;
         uint32_t before;
@@ -195,6 +197,9 @@ int start_take_existing(Start *s, const char *name, const RegionFile *f, const O
         if (r < 0)
                 return r;
         r = check_takeover(&e, f, owner, before, error);
+        /* An earlier start may have been killed in the middle of that. Pages that are there keep their content. */
+        if (r >= 0 && f->populate)
+                r = region_populate(s, name, e.path, f, writable, 0, f->size, error);
         if (r < 0) {
                 (void) client_call(bus, NULL, NULL, "SetRegionMode", "su", name, before);
                 return r;

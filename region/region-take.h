@@ -6,6 +6,7 @@
 
 /*
  * There is a region of the declared name. Makes it the declared one, or refuses with *error set. Waits if the region is still
- * being made.
+ * being made. writable: whether its memory can be written.
  */
-int start_take_existing(Start *s, const char *name, const RegionFile *f, const Owner *owner, sd_bus_error *error);
+int start_take_existing(Start *s, const char *name, const RegionFile *f, const Owner *owner, bool writable,
+                        sd_bus_error *error);

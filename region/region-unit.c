@@ -14,6 +14,7 @@
 #include "region-client.h"
 #include "region-file.h"
 #include "region-keep.h"
+#include "region-populate.h"
 #include "region-size.h"
 #include "region-take.h"
 #include "region-unit.h"
@@ -45,6 +46,31 @@ static int undo(Start *s, const char *name, sd_bus_error *error) {
         return client_remove_region(s->bus, name, error);
 }
 
+/* Without a file, memory always is. */
+static bool backing_is_writable(int fd) {
+        return fd < 0 || (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
+}
+
+/*
+ * The region has mode 0 until it is populated, so no process can attach before. What cannot be populated is not kept. If the broker
+ * is away meanwhile, the next try finds the region.
+ */
+static int fill(Start *s, const char *name, const RegionFile *f, bool writable, sd_bus_error *error) {
+        _cleanup_(sd_bus_error_free) sd_bus_error ignored = SD_BUS_ERROR_NULL;
+        _cleanup_(freep) char *path = NULL;
+        int r;
+
+        r = sd_bus_path_encode(BUS_REGION_PATH, name, &path);
+        if (r < 0)
+                return r;
+        r = region_populate(s, name, path, f, writable, 0, f->size, error);
+        if (r >= 0)
+                return client_call(s->bus, error, NULL, "SetRegionMode", "su", name, (uint32_t) f->mode);
+        if (!client_is_away(error))
+                (void) client_remove_region(s->bus, name, &ignored);
+        return r;
+}
+
 static int create(Start *s, const char *name, const RegionFile *f, const Owner *owner, int fd, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
@@ -52,7 +78,7 @@ static int create(Start *s, const char *name, const RegionFile *f, const Owner *
         s->reply = sd_bus_message_unref(s->reply);
         r = sd_bus_message_new_method_call(s->bus, &m, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "CreateRegion");
         if (r >= 0)
-                r = sd_bus_message_append(m, "stu", name, f->size, (uint32_t) f->mode);
+                r = sd_bus_message_append(m, "stu", name, f->size, (uint32_t) (f->populate ? 0 : f->mode));
         if (r >= 0)
                 r = client_append_options(m, f, owner, fd);
         if (r >= 0)
@@ -68,10 +94,11 @@ static int create(Start *s, const char *name, const RegionFile *f, const Owner *
                 r = undo(s, name, error);
                 return r < 0 ? r : -ECANCELED;
         }
-        if (!sd_bus_message_is_method_error(s->reply, NULL))
-                return 0;
-        r = sd_bus_error_copy(error, sd_bus_message_get_error(s->reply));
-        return r < 0 ? r : -EIO;
+        if (sd_bus_message_is_method_error(s->reply, NULL)) {
+                r = sd_bus_error_copy(error, sd_bus_message_get_error(s->reply));
+                return r < 0 ? r : -EIO;
+        }
+        return f->populate ? fill(s, name, f, backing_is_writable(fd), error) : 0;
 }
 
 /* Until the name has an owner again. Waiting is no call to it, which the bus would have to start a broker for. */
@@ -104,15 +131,13 @@ static int start(Start *s, const char *name, const RegionFile *f, const Owner *o
 
         for (unsigned i = 1;; i++) {
                 r = create(s, name, f, owner, fd, error);
-                again = r < 0 && sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY);
+                again = r < 0 && client_is_away(error);
                 if (r < 0 && sd_bus_error_has_name(error, ERROR_REGION_EXISTS)) {
                         sd_bus_error_free(error);
-                        r = start_take_existing(s, name, f, owner, error);
+                        r = start_take_existing(s, name, f, owner, backing_is_writable(fd), error);
                         /* It, or the broker, which answered before. */
-                        again = r < 0 && sd_bus_error_has_names(
-                                                 error, ERROR_NO_SUCH_REGION, SD_BUS_ERROR_UNKNOWN_OBJECT,
-                                                 SD_BUS_ERROR_NO_REPLY, SD_BUS_ERROR_SERVICE_UNKNOWN,
-                                                 SD_BUS_ERROR_NAME_HAS_NO_OWNER, "org.freedesktop.systemd1.NoSuchUnit");
+                        again = r < 0 && (client_is_away(error) || sd_bus_error_has_names(error, ERROR_NO_SUCH_REGION,
+                                                                                          SD_BUS_ERROR_UNKNOWN_OBJECT));
                 }
                 if (!again || s->stopped || i >= TRIES_MAX)
                         return r;

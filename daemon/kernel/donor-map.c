@@ -11,19 +11,7 @@
 
 #include "kernel/donor-child.h"
 #include "kernel/donor-map.h"
-
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-
-/* How much is populated in one go: small enough to be killed and to report in between. */
-#define POPULATE_CHUNK (UINT64_C(64) << 20)
-/* What is left to others. */
-#define POPULATE_RESERVE (UINT64_C(32) << 20)
-#define MEMORY_PATIENCE_USEC (3 * USEC_PER_SEC)
-#define MEMORY_INTERVAL_USEC (50 * USEC_PER_MSEC)
-#define REPORT_EVERY_USEC (100 * USEC_PER_MSEC)
+#include "kernel/populate.h"
 
 /* The file for length bytes of new memory, or -1 if it needs none; and how it can be mapped. */
 static int open_backing(const DonorSpec *spec, uint64_t length, int *ret_fd, int *ret_prot) {
@@ -76,56 +64,24 @@ static int set_policy(const KernelOps *ops, const DonorSpec *spec, void *p, uint
         return r < 0 ? donor_failed(DONOR_POLICY, -r, 0) : 0;
 }
 
-/*
- * If memory runs out, the kernel kills this process and then others, because the populated memory belongs to the region and
- * is not freed with this process. So never use up all memory. A file's pages can be written back, and huge pages have a pool
- * of their own. A region that was removed a moment ago is freed step by step: wait as long as the available memory grows.
- */
-static int wait_for_memory(const KernelOps *ops, const DonorSpec *spec, uint64_t done, uint64_t want) {
-        uint64_t available, most = 0, since = usec_now(CLOCK_MONOTONIC);
-
-        if (spec->backing == BACKING_FILE || spec->backing == BACKING_HUGETLB)
-                return 0;
-        for (;;) {
-                if (ops->available(&spec->numa, &available) < 0 ||
-                    (want <= available && available - want >= POPULATE_RESERVE))
-                        return 0;
-                if (available > most) {
-                        most = available;
-                        since = usec_now(CLOCK_MONOTONIC);
-                }
-                if (usec_now(CLOCK_MONOTONIC) - since > MEMORY_PATIENCE_USEC)
-                        return donor_failed(DONOR_MEMORY, ENOMEM, done);
-                (void) usleep(MEMORY_INTERVAL_USEC);
-        }
+static void report_progress(uint64_t done, void *userdata) {
+        donor_report(DONOR_PROGRESS, DONOR_POPULATE, 0, done);
 }
 
-static int populate(const KernelOps *ops, const DonorSpec *spec, char *p, uint64_t length, int prot) {
-        uint64_t done = 0, last = usec_now(CLOCK_MONOTONIC);
-        int r;
+static int populate_new(const KernelOps *ops, const DonorSpec *spec, char *p, uint64_t length, bool writable) {
+        const PopulateSpec memory = {
+                .start = p,
+                .length = length,
+                .backing = spec->backing,
+                .numa = &spec->numa,
+                .writable = writable,
+        };
+        PopulateResult result = populate(ops, &memory, report_progress, NULL);
 
-        r = wait_for_memory(ops, spec, 0, length);
-        if (r < 0)
-                return r;
-        while (done < length) {
-                uint64_t now, n = length - done < POPULATE_CHUNK ? length - done : POPULATE_CHUNK;
-
-                r = wait_for_memory(ops, spec, done, n);
-                if (r < 0)
-                        return r;
-                if (madvise(p + done, n, prot & PROT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) < 0) {
-                        if (errno == EINTR || errno == EAGAIN)
-                                continue;
-                        return donor_failed(DONOR_POPULATE, errno, done);
-                }
-                done += n;
-                now = usec_now(CLOCK_MONOTONIC);
-                if (now - last >= REPORT_EVERY_USEC) {
-                        donor_report(DONOR_PROGRESS, DONOR_POPULATE, 0, done);
-                        last = now;
-                }
-        }
-        return 0;
+        if (result.end == POPULATE_DONE)
+                return 0;
+        return donor_failed(result.end == POPULATE_UNAVAILABLE ? DONOR_MEMORY : DONOR_POPULATE, result.error,
+                            result.done);
 }
 
 int donor_map(const KernelOps *ops, const DonorSpec *spec, uint64_t from, uint64_t to) {
@@ -151,5 +107,5 @@ int donor_map(const KernelOps *ops, const DonorSpec *spec, uint64_t from, uint64
                 r = set_policy(ops, spec, p, length);
         if (r < 0 || !spec->populate)
                 return r;
-        return populate(ops, spec, p, length, prot);
+        return populate_new(ops, spec, p, length, prot & PROT_WRITE);
 }

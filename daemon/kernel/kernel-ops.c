@@ -22,6 +22,11 @@
 #define MSHARE_IOC_MAPS _IO(0xBA, 0x00)
 #endif
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
 static const char *linux_root(void) {
         return MSHAREFS_PATH;
 }
@@ -61,7 +66,6 @@ static int linux_mshare(const char *name, uint64_t address, uint64_t length, int
 }
 
 static int linux_attach(int fd, uint64_t address, uint64_t length) {
-        /* Attached until the process exits. */
         const void *p = mmap((void *) (uintptr_t) address, length, PROT_READ | PROT_WRITE,
                              MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
 
@@ -152,6 +156,10 @@ static int linux_set_policy(void *p, uint64_t size, const NumaPolicy *numa) {
                                                                                                                 : 0;
 }
 
+static int linux_populate(void *p, uint64_t size, bool writable) {
+        return madvise(p, size, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) < 0 ? -errno : 0;
+}
+
 const KernelOps *kernel_ops(void) {
         static const KernelOps ops = {
                 .root = linux_root,
@@ -164,6 +172,7 @@ const KernelOps *kernel_ops(void) {
                 .available = linux_available,
                 .nodes = linux_nodes,
                 .set_policy = linux_set_policy,
+                .populate = linux_populate,
         };
 
         return &ops;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "basic/util.h"
@@ -18,7 +19,7 @@ typedef struct KernelOps {
         int (*check_root)(int root_fd);
         /* mshare(2). Attaches the caller. */
         int (*mshare)(const char *name, uint64_t address, uint64_t length, int oflag, mode_t mode);
-        /* mmap(2) of an open region file, for reading and writing. Attaches the caller. */
+        /* mmap(2) of an open region file, for reading and writing. Attaches the caller until it exits. */
         int (*attach)(int fd, uint64_t address, uint64_t length);
         /* What the region of an open region file maps, as a file like /proc/PID/maps; to be closed. */
         int (*listing)(int fd, int *ret);
@@ -30,6 +31,8 @@ typedef struct KernelOps {
         int (*nodes)(NumaNodes *ret);
         /* Set the policy, which is not the default, of size bytes of memory that are mapped at p. */
         int (*set_policy)(void *p, uint64_t size, const NumaPolicy *numa);
+        /* Touch size bytes of memory that are mapped at p, for writing or for reading. -EINTR and -EAGAIN: call it again. */
+        int (*populate)(void *p, uint64_t size, bool writable);
 } KernelOps;
 
 /* Defined once per program: in kernel-ops.c, or in tests/daemon/kernel-double.c. */

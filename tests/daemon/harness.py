@@ -274,7 +274,7 @@ class Env:
         self.binary = os.path.join(self.top, "mshared")
         shutil.copy(binary, self.binary)
         self.region_program = os.path.join(self.top, "mshare-region")
-        shutil.copy(os.path.join(os.path.dirname(binary), "../../region/mshare-region"), self.region_program)
+        shutil.copy(os.path.join(os.path.dirname(binary), "mshare-region-test"), self.region_program)
         for f in ("client.py",):
             shutil.copy(os.path.join(HERE, f), self.top)
         self.log = open(os.path.join(self.top, "log"), "w+")

@@ -9,6 +9,11 @@
 #include "kernel/kernel.h"
 #include "mshare.h"
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
 /*
  * A kernel for tests on machines without mshare. $MSHARED_TEST_ROOT holds
  *
@@ -20,9 +25,13 @@
  *   policy        if it exists, set_policy() writes address, size and policy into it
  *   refuse        an errno in decimal with which mshare() and attach() fail
  *   maps/NAME     what a region maps, as in /proc/PID/maps; without it nothing. attach() maps anonymous memory there
+ *   refuse-attach as refuse, for attach() alone
  *   hold          if it exists, attach() waits until it is removed
  *   hold-open     if it exists, the daemon's open() of a region for writing makes "held" and waits until it is removed
  *   attached      if it exists, attach() appends address and length to it
+ *   hold-create   if it exists, mshare() waits after it has made the region until it is removed
+ *   populated     if it exists, populate() appends the process, address, size and access to it
+ *   unpopulated   an errno in decimal with which populate() fails
  *   taken         START-END of addresses where a donor already has a mapping
  *   unsupported   if it exists, this kernel has no mshare
  */
@@ -117,7 +126,11 @@ static int double_mshare(const char *name, uint64_t address, uint64_t length, in
         if (write(fd, &info, sizeof(info)) != sizeof(info))
                 return -EIO;
         (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-        return linkat(AT_FDCWD, path, fs, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+        if (linkat(AT_FDCWD, path, fs, name, AT_SYMLINK_FOLLOW) < 0)
+                return -errno;
+        while (faccessat(root, "hold-create", F_OK, 0) == 0)
+                (void) usleep(10000);
+        return 0;
 }
 
 /* The region has the name of its file. */
@@ -163,6 +176,8 @@ static int double_attach(int fd, uint64_t address, uint64_t length) {
         while (faccessat(root, "hold", F_OK, 0) == 0)
                 (void) usleep(10000);
         if (read_file(root, "refuse", 16, &refuse, NULL) >= 0 && parse_u32(refuse, 10, &e) >= 0)
+                return -(int) e;
+        if (!refuse && read_file(root, "refuse-attach", 16, &refuse, NULL) >= 0 && parse_u32(refuse, 10, &e) >= 0)
                 return -(int) e;
         log = openat(root, "attached", O_WRONLY | O_APPEND | O_CLOEXEC);
         if (log >= 0 && dprintf(log, "%#" PRIx64 " %" PRIu64 "\n", address, length) < 0)
@@ -240,6 +255,30 @@ static int double_set_policy(void *p, uint64_t size, const NumaPolicy *numa) {
                        : 0;
 }
 
+/* What a process has attached but does not map itself is there on the real kernel. */
+static int double_populate(void *p, uint64_t size, bool writable) {
+        const int advice = writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+        _cleanup_(closep) int root = open_root(), log = -1;
+        _cleanup_(freep) char *refuse = NULL;
+        uint32_t e;
+
+        if (root < 0)
+                return root;
+        if (read_file(root, "unpopulated", 16, &refuse, NULL) >= 0 && parse_u32(refuse, 10, &e) >= 0)
+                return -(int) e;
+        if (madvise(p, size, advice) < 0 &&
+            (errno != ENOMEM ||
+             mmap(p, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
+                     MAP_FAILED ||
+             madvise(p, size, advice) < 0))
+                return -errno;
+        log = openat(root, "populated", O_WRONLY | O_APPEND | O_CLOEXEC);
+        if (log >= 0 && dprintf(log, "%d %#" PRIxPTR " %" PRIu64 " %s\n", (int) getpid(), (uintptr_t) p, size,
+                                writable ? "rw" : "r") < 0)
+                return -EIO;
+        return 0;
+}
+
 const KernelOps *kernel_ops(void) {
         static const KernelOps ops = {
                 .root = double_root,
@@ -252,6 +291,7 @@ const KernelOps *kernel_ops(void) {
                 .available = double_available,
                 .nodes = double_nodes,
                 .set_policy = double_set_policy,
+                .populate = double_populate,
         };
 
         return &ops;

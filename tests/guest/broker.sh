@@ -379,6 +379,9 @@ systemctl daemon-reload
 check 'a unit that requires a region starts' systemctl start db
 check 'with the region' is "$(id -u postgres):$(id -g postgres):660" owner_and_mode pgdata
 check 'which is a unit' is active state mshare-region@pgdata
+memory() { systemctl show -P MemoryCurrent "$1"; }
+check 'that is charged for the memory' [ "$(memory mshare-region@pgdata)" -ge $((64 << 20)) ]
+check 'and not the broker' [ "$(memory mshared)" -lt $((32 << 20)) ]
 before=$(systemctl show -P MainPID db)
 check 'a restart of the broker' systemctl restart mshared
 check 'leaves the unit alone' is "$before" systemctl show -P MainPID db
@@ -389,6 +392,17 @@ check 'applies owner and mode' is 1000:1000:600 owner_and_mode pgdata
 check 'a stop of the region' systemctl stop mshare-region@pgdata
 check 'stops who needs it' is inactive state db
 check 'and frees it' gone pgdata
+mkdir -p /run/systemd/system/mshare-region@pgdata.service.d
+printf '[Service]\nMemoryMax=32M\nMemorySwapMax=0\n' > /run/systemd/system/mshare-region@pgdata.service.d/limit.conf
+systemctl daemon-reload
+pid=$(systemctl show -P MainPID mshared)
+check 'a unit that may not have that much memory does not start' refused failed systemctl start mshare-region@pgdata
+check 'says why' bash -c 'journalctl --sync; journalctl -u mshare-region@pgdata --no-pager | grep "was killed, with .* of 67108864 bytes done (out of memory?"'
+check 'leaves no region' gone pgdata
+check 'and the broker goes on' is "$pid" systemctl show -P MainPID mshared
+rm -r /run/systemd/system/mshare-region@pgdata.service.d
+systemctl daemon-reload
+systemctl reset-failed mshare-region@pgdata
 sed -i 's/^Size=.*/Size=much/' /etc/mshare/regions.d/pgdata.conf
 check 'a wrong file fails the unit' refused failed systemctl start mshare-region@pgdata
 check 'and says the line' bash -c 'journalctl --sync; journalctl -u mshare-region@pgdata --no-pager | grep -q "pgdata.conf:2: Size=much"'

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "kernel/kernel-ops.h"
+#include "kinds.h"
+
+/* Memory of a region, where this process has it mapped. */
+typedef struct PopulateSpec {
+        char *start;
+        uint64_t length; /* bytes */
+        Backing backing;
+        const NumaPolicy *numa;
+        bool writable;
+} PopulateSpec;
+
+typedef enum PopulateEnd {
+        POPULATE_DONE,
+        POPULATE_UNAVAILABLE, /* the machine does not have that much memory */
+        POPULATE_REFUSED, /* by the kernel */
+} PopulateEnd;
+
+typedef struct PopulateResult {
+        PopulateEnd end;
+        int error; /* positive errno */
+        uint64_t done; /* bytes populated */
+} PopulateResult;
+
+typedef void (*PopulateProgress)(uint64_t done, void *userdata);
+
+/*
+ * Touches all pages, which are charged to the control group of this process. Calls progress() now and then. Sleeps for as long as
+ * the kernel needs; the process can be killed meanwhile.
+ */
+PopulateResult populate(const KernelOps *ops, const PopulateSpec *spec, PopulateProgress progress, void *userdata);

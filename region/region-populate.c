@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Populates the memory of a declared region. The broker could do that, but then its own unit would be charged for the memory. A
+ * child process does the work, because it is attached for that time, can be killed, and is the one that the kernel kills first when
+ * memory is short. It makes its calls through KernelOps, and must not use the bus.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <systemd/sd-daemon.h>
+
+#include "errors.h"
+#include "kernel/kernel-ops.h"
+#include "kernel/populate.h"
+#include "mshare.h"
+#include "region-populate.h"
+
+typedef enum ReportKind {
+        REPORT_PROGRESS,
+        REPORT_ATTACH_FAILED,
+        REPORT_END,
+} ReportKind;
+
+/* What the child writes into its pipe. */
+typedef struct Report {
+        ReportKind kind;
+        PopulateResult result;
+} Report;
+
+/* The region as the bus has it. */
+typedef struct Populating {
+        Start *s;
+        const char *name;
+        uint64_t address, window, from, to; /* bytes */
+        Backing backing;
+        NumaPolicy numa;
+        bool writable;
+        pid_t pid;
+        int fd; /* reads the reports */
+        sd_event_source *io;
+        sd_bus_slot *slot;
+        Report last;
+        bool ended, removed;
+} Populating;
+
+/* The child. */
+
+static void report(int fd, const Report *r) {
+        while (write(fd, r, sizeof(*r)) < 0)
+                if (errno != EINTR)
+                        _exit(EXIT_FAILURE);
+}
+
+static void on_progress(uint64_t done, void *userdata) {
+        const Report r = { .kind = REPORT_PROGRESS, .result = { .done = done } };
+
+        report(*(int *) userdata, &r);
+}
+
+static int attach(const KernelOps *ops, const Populating *p) {
+        _cleanup_(closep) int root = -1, fd = -1;
+        struct mshare_info info;
+
+        root = open(ops->root(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (root < 0)
+                return -errno;
+        fd = openat(root, p->name, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY);
+        if (fd < 0)
+                return -errno;
+        /* Another region of that name would be elsewhere. */
+        if (pread(fd, &info, sizeof(info), 0) != sizeof(info) || info.start != p->address || info.size != p->window)
+                return -ESTALE;
+        return ops->attach(fd, p->address, p->window);
+}
+
+static void be_expendable(void) {
+        _cleanup_(closep) int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+        if (fd >= 0)
+                (void) !write(fd, "1000", 4);
+}
+
+_Noreturn static void child(const Populating *p, pid_t parent, int fd) {
+        const KernelOps *ops = kernel_ops();
+        const PopulateSpec spec = {
+                .start = (char *) (uintptr_t) p->address + p->from,
+                .length = p->to - p->from,
+                .backing = p->backing,
+                .numa = &p->numa,
+                .writable = p->writable,
+        };
+        Report r = { .kind = REPORT_END };
+        int e;
+
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+                _exit(EXIT_FAILURE);
+        be_expendable();
+        e = attach(ops, p);
+        if (e < 0) {
+                r.kind = REPORT_ATTACH_FAILED;
+                r.result.error = -e;
+        } else
+                r.result = populate(ops, &spec, on_progress, &fd);
+        report(fd, &r);
+        _exit(EXIT_SUCCESS);
+}
+
+/* The unit's process. */
+
+static int on_report(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        Populating *p = userdata;
+        Report r;
+        ssize_t n;
+
+        n = read(fd, &r, sizeof(r));
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
+                return 0;
+        if (n != sizeof(r)) {
+                p->ended = true;
+                return sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        }
+        p->last = r;
+        if (r.kind == REPORT_PROGRESS)
+                (void) sd_notifyf(false, "STATUS=Populating region %s: %.0f %%", p->name,
+                                  100.0 * (double) r.result.done / (double) (p->to - p->from));
+        return 0;
+}
+
+static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
+        ((Populating *) userdata)->removed = true;
+        return 0;
+}
+
+static int watch_removal(Populating *p) {
+        _cleanup_(freep) char *match = NULL;
+
+        /* The name has no quotes, by the rule for names. */
+        if (asprintf(&match,
+                     "type='signal',sender='" BUS_NAME "',path='" BUS_PATH "',interface='" BUS_MANAGER_INTERFACE
+                     "',member='RegionRemoved',arg0='%s'",
+                     p->name) < 0) {
+                match = NULL;
+                return -ENOMEM;
+        }
+        return sd_bus_add_match(p->s->bus, &p->slot, match, on_removed, p);
+}
+
+/* At most once. */
+static void end_child(Populating *p) {
+        if (p->pid <= 0)
+                return;
+        (void) kill(p->pid, SIGKILL);
+        while (waitpid(p->pid, NULL, 0) < 0 && errno == EINTR)
+                ;
+        p->pid = 0;
+}
+
+static void populating_done(Populating *p) {
+        end_child(p);
+        sd_event_source_disable_unref(p->io);
+        sd_bus_slot_unref(p->slot);
+        safe_close(p->fd);
+}
+
+static int start_child(Populating *p) {
+        pid_t parent = getpid();
+        int pipes[2], r;
+
+        if (pipe2(pipes, O_CLOEXEC) < 0)
+                return -errno;
+        p->fd = pipes[0];
+        p->pid = fork();
+        if (p->pid == 0)
+                child(p, parent, pipes[1]);
+        r = p->pid < 0 ? -errno : 0;
+        safe_close(pipes[1]);
+        return r < 0 ? r : sd_event_add_io(p->s->event, &p->io, p->fd, EPOLLIN, on_report, p);
+}
+
+static int say_end(const Populating *p, sd_bus_error *error) {
+        const PopulateResult *result = &p->last.result;
+        uint64_t all = p->to - p->from;
+
+        if (p->removed)
+                return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "it was removed while it was being populated");
+        if (p->last.kind == REPORT_PROGRESS)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_NO_MEMORY,
+                                         "the process that was populating it was killed, with %" PRIu64 " of %" PRIu64
+                                         " bytes done (out of memory? MemoryMax= of the unit, too, limits what it can "
+                                         "populate)",
+                                         result->done, all);
+        if (p->last.kind == REPORT_ATTACH_FAILED)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "cannot attach it to populate it: %s",
+                                         strerror(result->error));
+        switch (result->end) {
+        case POPULATE_DONE:
+                return 0;
+        case POPULATE_UNAVAILABLE:
+                return sd_bus_error_setf(error, SD_BUS_ERROR_NO_MEMORY,
+                                         "not enough memory to populate it: %" PRIu64 " of %" PRIu64
+                                         " bytes done, and the rest is not available (%s)",
+                                         result->done, all,
+                                         p->numa.mode == NUMA_BIND ? "on the nodes of NUMA=: MemFree in "
+                                                                     "/sys/devices/system/node/node*/meminfo"
+                                                                   : "MemAvailable and SwapFree in /proc/meminfo");
+        default:
+                return sd_bus_error_setf(error, result->error == ENOMEM ? SD_BUS_ERROR_NO_MEMORY : SD_BUS_ERROR_FAILED,
+                                         "cannot populate it, %" PRIu64 " of %" PRIu64 " bytes done: %s", result->done,
+                                         all, strerror(result->error));
+        }
+}
+
+int region_populate(Start *s, const char *name, const char *path, const RegionFile *f, bool writable, uint64_t from,
+                    uint64_t to, sd_bus_error *error) {
+        _cleanup_(populating_done) Populating p = {
+                .s = s,
+                .name = name,
+                .from = from,
+                .to = to,
+                .writable = writable,
+                .fd = -1,
+        };
+        int backing = f->backing ? backing_parse(f->backing) : BACKING_ANONYMOUS, r;
+
+        if (backing < 0)
+                return backing;
+        p.backing = (Backing) backing;
+        r = f->numa ? numa_parse(f->numa, &p.numa) : 0;
+        if (r >= 0)
+                r = sd_bus_get_property_trivial(s->bus, BUS_NAME, path, BUS_REGION_INTERFACE, "Address", error, 't',
+                                                &p.address);
+        if (r >= 0)
+                r = sd_bus_get_property_trivial(s->bus, BUS_NAME, path, BUS_REGION_INTERFACE, "Length", error, 't',
+                                                &p.window);
+        if (r >= 0)
+                r = watch_removal(&p);
+        if (r >= 0)
+                r = start_child(&p);
+        while (r >= 0 && !p.ended && !p.removed && !s->stopped)
+                r = sd_event_run(s->event, UINT64_MAX);
+        if (r < 0)
+                return r;
+        end_child(&p);
+        return s->stopped ? -ECANCELED : say_end(&p, error);
+}
