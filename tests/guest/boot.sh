@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The guest itself: is this the system that the other tests rely on?
+# Is the guest the system that the other tests rely on?
 # limit: 300
 # long-kernel: debug
 # long-limit: 600
@@ -21,7 +21,7 @@ polkit_answers() {
 }
 kernel_is() { uname -r; [ "$(uname -r)" = "$MSHARE_RELEASE" ]; }
 config_is() { [ "$(zcat /proc/config.gz | sha256sum | cut -d' ' -f1)" = "$MSHARE_CONFIG_SHA256" ]; }
-# Debian's own units and the project's alike.
+# Debian's own units and the project's.
 units_are_sound() { systemd-analyze verify --man=no /usr/lib/systemd/system/*mshare*; }
 server_is_there_but_off() {
         ls /usr/lib/postgresql/*/bin/postgres && ! pgrep -x postgres
@@ -34,7 +34,7 @@ check 'polkit is on the bus' sh -c 'busctl list | grep -q "^org.freedesktop.Poli
 check 'polkit answers' polkit_answers
 check 'the kernel is the one that was built' kernel_is
 check 'with the configuration it was built with' config_is
-check 'PostgreSQL is there and not started' server_is_there_but_off
+check 'PostgreSQL is installed and not started' server_is_there_but_off
 check 'uid 1000 exists' id user1000
 if compgen -G '/usr/lib/systemd/system/*mshare*' > /dev/null; then
         check "the project's units are sound" units_are_sound

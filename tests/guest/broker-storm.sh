@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The broker is killed, or restarted, at random moments while processes come and go. After each time its books
-# agree with the kernel's. MSHARE_STORM_ROUNDS and MSHARE_STORM_PROCESSES: how often, how many.
+# The broker is killed or restarted at random moments while processes come and go. After each time, its records agree
+# with the kernel's. MSHARE_STORM_ROUNDS and MSHARE_STORM_PROCESSES: the number of rounds and of processes.
 # limit: 1200
 # long: MSHARE_STORM_ROUNDS=300 MSHARE_STORM_PROCESSES=200
 # long-limit: 7200
@@ -21,7 +21,7 @@ procs=/sys/fs/cgroup/system.slice/mshared.service/cgroup.procs
 needs_mshare
 needs_program $programs/broker-storm
 
-# Back at once: the time between is not what is tested.
+# Restart at once: the time in between is not tested here.
 mkdir -p /run/systemd/system/mshared.service.d
 printf '[Service]\nRestartSec=20ms\n' > /run/systemd/system/mshared.service.d/storm.conf
 systemctl daemon-reload
@@ -37,7 +37,7 @@ exec {to_storm}> "$out/to-storm" {from_storm}< "$out/from-storm"
 $programs/broker-books < "$out/to-books" > "$out/from-books" 2>> "$out/err" &
 exec {to_books}> "$out/to-books" {from_books}< "$out/from-books"
 exec {never}<> "$out/never"
-# Nothing is started in a round that can do without: what is slow in an emulated machine is to start programs.
+# A round starts as few programs as possible, because that is slow in an emulated machine.
 tell() { # tell TO FROM COMMAND: the answer goes to $answer
         echo "$3" >&"$1"
         answer='nothing'
@@ -49,13 +49,13 @@ books() { # books N|-: they agree
         [ "$answer" = agree ]
 }
 pause() { read -r -t "$1" -u "$never" _; } # pause SECONDS
-kill_broker() { # whatever of it there is: systemd's child on its way to become it will do
+kill_broker() { # whatever exists of it: systemd's child that is about to become it counts, too
         local pids
         until mapfile -t pids 2> /dev/null < $procs && [ ${#pids[@]} -gt 0 ] && kill -9 "${pids[@]}" 2> /dev/null; do
                 pause 0.01
         done
 }
-lap() { # lap NAME: the time since the last one goes to its account
+lap() { # lap NAME: add the time since the last call to its account
         local now=${EPOCHREALTIME/[.,]/}
         [ -z "$1" ] || spent[$1]=$((${spent[$1]:-0} + now - last))
         last=$now
@@ -92,15 +92,15 @@ verdict() { # verdict NUMBER NAME COMMAND...
         shift 2
         if "$@"; then echo "ok $number - $name"; else echo "not ok $number - $name"; fi
 }
-verdict 1 "after each of $rounds ends of the broker its books agree with the kernel's" [ "$good" = "$rounds" ]
+verdict 1 "after each of $rounds ends of the broker, its records agree with the kernel's" [ "$good" = "$rounds" ]
 tell "$to_storm" "$from_storm" end
 echo "# cycles and wrong memory: $answer"
 verdict 2 'the memory held what was written to it' [ "${answer##* }" = 0 ]
 exec {to_storm}>&- {from_storm}<&-
 wait $storm
-verdict 3 'when all have gone there is no client, no sharer and no lease' books 0
+verdict 3 'when all processes have gone, there is no client, no sharer and no lease' books 0
 busctl call org.mshare1 /org/mshare1 org.mshare1.Manager RemoveRegion 'sa{sv}' storm 0 > /dev/null
-verdict 4 'the region can be removed, and nothing is orphaned' books -
+verdict 4 'the region can be removed, and nothing is left over' books -
 verdict 5 'not even a directory entry' sh -c '[ -z "$(ls -A /run/mshared/leases /run/mshared/regions /sys/fs/mshare | grep -v : | grep .)" ]'
 rm -rf /run/systemd/system/mshared.service.d
 systemctl daemon-reload

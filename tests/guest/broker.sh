@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The broker as installed, on the real kernel, bus, polkit and systemd, through its public face.
+# The installed broker with the real kernel, bus, polkit and systemd, through its public interface.
 # limit: 1000
 # append: numa=fake=2
 # long-kernel: debug
@@ -33,7 +33,7 @@ check 'under its own user' sh -c '[ "$(ps -o user= -p "$(systemctl show -P MainP
 check 'it answers' call ListRegions
 
 if [ "$MSHARE_PATCHED" != yes ]; then
-        check 'a kernel without mshare is said to be one' is false get /org/mshare1 org.mshare1.Manager KernelSupport
+        check 'the broker reports that the kernel has no mshare' is false get /org/mshare1 org.mshare1.Manager KernelSupport
         check 'and creating is refused with a sentence' refused 'Linux 6.12' \
                 call CreateRegion 'stua{sv}' r 4096 384 0
         check 'no unit has failed for it' sh -c '! systemctl is-failed mshared sys-fs-mshare.mount'
@@ -48,7 +48,7 @@ check 'the broker holds three capabilities and no more' sh -c \
         '[ "$(grep CapEff "/proc/$(systemctl show -P MainPID mshared)/status" | cut -f2)" = 000000000000000d ]'
 
 check 'busctl makes a region' call CreateRegion 'stua{sv}' made $((64 << 20)) $((0640)) 3 uid u 1000 gid u 1000 populate b true
-check 'for whom it was asked' is 1000:1000:640 owner_and_mode made
+check 'for the requested owner' is 1000:1000:640 owner_and_mode made
 check 'all of it resident' is $((64 << 20)) region made ResidentBytes
 check 'with its page tables, once' bash -c \
         "[ \$(busctl get-property org.mshare1 /org/mshare1/region/made org.mshare1.Region PageTableBytes | cut -d' ' -f2) -le 200000 ]"
@@ -70,7 +70,7 @@ check 'a region in the way of every process is refused' refused 'mappings of the
         call CreateRegion 'stua{sv}' r $((17 << 40)) 384 1 address t $((85 << 40))
 check 'and leaves nothing' gone r
 
-# More than the machine has: the kernel would kill one process after the other, none of which has the memory.
+# More than the machine has: the kernel would kill one process after another, although none of them has the memory.
 sleep infinity &
 bystander=$!
 broker=$(systemctl show -P MainPID mshared)
@@ -82,7 +82,7 @@ check 'nor anybody else' kill -0 $bystander
 check 'and the kernel kills no process' bash -c '! dmesg | grep "Out of memory: Killed"'
 kill $bystander
 
-# While a donor fills a region, everybody else is served as ever.
+# While a donor populates a region, other callers are served as usual.
 serves_while_populating() {
         {
                 until [ -e "$out/go" ]; do sleep 0.1; done
@@ -116,18 +116,19 @@ while state() != b"creating":
 took = [list_regions() for _ in range(50)]
 assert state() == b"creating", "it was over before it was measured"
 print("ListRegions: median %.1f ms, at most %.1f ms; before it was %.1f ms" % (statistics.median(took), max(took), idle))
-# Against what this machine takes anyway. The donor fills 16 pieces: calls that had to wait for one would outlast it.
+# Compared with the usual time of this machine. The donor populates 16 pieces; a call that had to wait for one would
+# take longer.
 assert statistics.median(took) < 10 * idle, took
 PY
 }
 check 'ListRegions takes no longer while a region is populated' serves_while_populating
 sed 's/^/# /' "$out/log"
-check 'which a removal ends' call RemoveRegion 'sa{sv}' big 0
+check 'a removal ends that' call RemoveRegion 'sa{sv}' big 0
 check 'and nothing is left of it' gone big
 wait "$creator"
 check 'and its creator gets the reason' grep 'while it was being created' "$out/creator"
 
-# Two unrelated clients, and one who may not.
+# Two unrelated clients, and one that is not admitted.
 mkfifo "$out/to" "$out/from"
 as 1000 $client < "$out/to" > "$out/from" 2> "$out/err" &
 exec {to}> "$out/to" {from}< "$out/from"
@@ -145,14 +146,14 @@ check 'with its unit and user' bash -c 'busctl call org.mshare1 /org/mshare1 org
         grep -q "1 1000 [0-9]* \"mshare-guest.service\" \"rw\""'
 check 'a stranger does not see where it is' bash -c "setpriv --reuid=1001 --regid=1001 --clear-groups \
         busctl call ${manager[*]} ListRegions | grep -q '\"made\" \"/org/mshare1/region/made\" 0 0 416 1000 1000 1 \"ready\"'"
-check 'nor gets in by the broker' refused authenticat as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' made r 0
-check 'nor by the kernel' as 1001 python3 - << 'PY'
+check 'is not admitted by the broker' refused authenticat as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' made r 0
+check 'and not by the kernel' as 1001 python3 - << 'PY'
 import ctypes, errno
 libc = ctypes.CDLL(None, use_errno=True)
 r = libc.syscall(548, b"made", ctypes.c_void_p(17 << 40), ctypes.c_size_t(1 << 30), 0, 0)
 assert r == -1 and ctypes.get_errno() == errno.EACCES, (r, ctypes.get_errno())
 PY
-check 'nor changes its mode' refused authenticat as 1001 "${ask[@]}" SetRegionMode su made 511
+check 'and cannot change its mode' refused authenticat as 1001 "${ask[@]}" SetRegionMode su made 511
 check 'nor its owner' refused authenticat as 1001 "${ask[@]}" SetRegionOwner suu made 1001 1001
 check 'nor removes it' refused authenticat as 1001 "${ask[@]}" RemoveRegion 'sa{sv}' made 1 force b true
 check 'the owner admits no other user without authentication' refused authenticat as 1000 "${ask[@]}" SetRegionMode su made $((0604))
@@ -163,7 +164,7 @@ check 'now the stranger may read' as 1001 "${ask[@]}" AcquireRegion 'ssa{sv}' ma
 check 'no user creates regions without authentication' refused authenticat \
         as 1001 "${ask[@]}" CreateRegion 'stua{sv}' his 4096 384 0
 
-# Memory from certain nodes, of which this machine has two.
+# Memory from certain nodes. This machine has two.
 placed() { # placed NAME: write to its first 256 pages, and print policy and nodes as the kernel shows them
         python3 - "/sys/fs/mshare/$1" << 'PY'
 import ctypes, os, re, struct, sys
@@ -191,8 +192,8 @@ check 'more than a node has' refused 'on the nodes of its memory policy' call Cr
         numa s bind:1 populate b true
 check 'leaves nothing' gone x
 
-# polkit reads its rules again some time after they have changed: what it says of user1001 now, "yes" or "no".
-# No function: it has to be the process itself.
+# polkit reads changed rules again after some time. What it answers for user1001 now, "yes" or "no". Not a function,
+# because it must be the process itself.
 setpriv --reuid=1001 --regid=1001 --clear-groups sleep infinity &
 asker=$!
 polkit_says() { # polkit_says ACTION DETAIL VALUE...
@@ -211,7 +212,7 @@ polkit_says() { # polkit_says ACTION DETAIL VALUE...
 }
 check 'polkit has no rule for it' is no polkit_says create-region region his size 4096
 
-# What an administrator writes into a rule holds.
+# A rule of the administrator takes effect.
 install -d /etc/polkit-1/rules.d
 cat > /etc/polkit-1/rules.d/10-mshare-test.rules << 'RULE'
 polkit.addRule(function(action, subject) {
@@ -230,7 +231,7 @@ check 'a rule of the administrator' is yes polkit_says create-region region his 
 check 'is obeyed' as 1001 "${ask[@]}" CreateRegion 'stua{sv}' his 4096 384 0
 check 'by its details' refused authenticat as 1001 "${ask[@]}" CreateRegion 'stua{sv}' his2 16384 384 0
 check 'is for those it names' refused authenticat as 1000 "${ask[@]}" CreateRegion 'stua{sv}' his3 4096 384 0
-check 'the owner is who asked' is 1001:1001:600 owner_and_mode his
+check 'the owner is the caller' is 1001:1001:600 owner_and_mode his
 check 'and gets another region by it' as 1001 "${ask[@]}" SetRegionOwner suu made 1001 1001
 check 'as the kernel sees it' is 1001:1001:604 owner_and_mode made
 check 'its owner removes it' as 1001 "${ask[@]}" RemoveRegion 'sa{sv}' his 0
@@ -251,12 +252,12 @@ check 'the broker comes back' is active state mshared
 check 'with its client' is 1 region made NClients
 check 'by force it goes' call RemoveRegion 'sa{sv}' made 1 force b true
 check 'from the kernel too' gone made
-check 'who is in it goes on' tell 'put 0 still'
+check 'a process that has it attached continues' tell 'put 0 still'
 check 'reading' tell 'get 0'
 exec {to}>&- {from}<&-
 
-# Permission by polkit where the mode gives none: it is entered in the file's access list.
-listing() { # listing UID: where that user sees the region
+# Permission by polkit if the mode gives none: it is stored in the file's access list.
+listing() { # listing UID: the address that this user sees
         as "$1" busctl -j call "${manager[@]}" ListRegions |
                 python3 -c 'import json, sys; print([r[2] for r in json.load(sys.stdin)["data"][0] if r[0] == "acl"][0])'
 }
@@ -327,8 +328,9 @@ check 'and does not see where it is' is 0 listing 1001
 check 'and the group is in' attach 2 1000 r
 check 'it goes' call RemoveRegion 'sa{sv}' acl 1 force b true
 
-# Created without the broker, read-only for everyone: the broker refuses what the kernel would, whatever the mode.
-makes_read_only() { # as a client of the kernel alone, and leaves
+# Created without the broker, read-only for everyone: the broker refuses what the kernel would refuse, whatever the mode
+# is.
+makes_read_only() { # a client of the kernel alone, which then exits
         python3 - << 'PY'
 import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
@@ -390,7 +392,7 @@ sed -i 's/^Mode=.*/Mode=0600/; s/^User=.*/User=user1000/; s/^Group=.*/Group=user
 check 'systemctl reload' systemctl reload mshare-region@pgdata
 check 'applies owner and mode' is 1000:1000:600 owner_and_mode pgdata
 check 'a stop of the region' systemctl stop mshare-region@pgdata
-check 'stops who needs it' is inactive state db
+check 'stops the unit that requires it' is inactive state db
 check 'and frees it' gone pgdata
 mkdir -p /run/systemd/system/mshare-region@pgdata.service.d
 printf '[Service]\nMemoryMax=32M\nMemorySwapMax=0\n' > /run/systemd/system/mshare-region@pgdata.service.d/limit.conf

@@ -23,7 +23,7 @@ on_failure() {
 }
 postmaster() { head -n 1 "/var/lib/postgresql/$version/main/postmaster.pid"; }
 is_sharer() { grep -q '/sys/fs/mshare/pgdata$' "/proc/$(postmaster)/maps"; }
-# check_says STATUS WORDS ARGUMENTS...: msharectl check ends so and says so.
+# check_says STATUS WORDS ARGUMENTS...: msharectl check exits with that status and prints these words.
 check_says() {
         local want=$1 words=$2 status=0
         shift 2
@@ -32,8 +32,8 @@ check_says() {
         cat "$out/said"
         [ "$status" = "$want" ] && grep -qE "$words" "$out/said"
 }
-# unshared WORDS [SETTING...]: with these settings in its unit the server comes up, and check says these words; or, if
-# the library found a way, it is in the region and check says that.
+# unshared WORDS [SETTING...]: with these settings in its unit, the server starts, and check prints these words. Or, if
+# the library found a way, the server is in the region and check says that.
 unshared() {
         local words=$1 setting
         shift
@@ -59,7 +59,7 @@ cp "$examples/postgresql-mshare.conf" "$dropins/mshare.conf"
 cp "$examples/postgresql-environment" "$etc/environment"
 systemctl daemon-reload
 
-# As shipped: the drop-in has the check in it.
+# As shipped: the drop-in contains the check.
 check 'the drop-in checks' grep -q '^ExecStartPost=.*msharectl check \$MAINPID pgdata$' "$dropins/mshare.conf"
 check 'the server starts' systemctl start "$unit"
 check 'in its region' is_sharer
@@ -68,11 +68,11 @@ check 'check by unit' check_says 0 "^Process [0-9]+ \\($unit\\) has its shared m
 check 'without suffix' check_says 0 'in region pgdata' "${unit%.service}" pgdata
 check 'by process, in any region' check_says 0 'in region pgdata' "$(postmaster)"
 check 'another region' bash -c 'msharectl create -q other 1M'
-check 'is not where it is' check_says 1 'does not have its shared memory in region other' "$unit" other
+check 'is not the region that it is in' check_says 1 'does not have its shared memory in region other' "$unit" other
 msharectl remove other
-check 'a region that is not there' check_says 3 'There is no region "nowhere"' "$unit" nowhere
+check 'a region that does not exist' check_says 3 'There is no region "nowhere"' "$unit" nowhere
 check 'a unit without a region' check_says 1 'libmshare-preload.so is not loaded' systemd-journald
-check 'a unit that is not there' check_says 1 'no unit nothing.service' nothing
+check 'a unit that does not exist' check_says 1 'no unit nothing.service' nothing
 check 'a process that others may not look at' bash -c "
         setpriv --reuid=65534 --regid=65534 --clear-groups msharectl check $(postmaster) pgdata; [ \$? = 4 ]"
 check 'without the broker it is known, too' bash -c "
@@ -80,7 +80,7 @@ check 'without the broker it is known, too' bash -c "
         msharectl check $(postmaster) pgdata; r=\$?
         systemctl unmask --runtime -q mshared; systemctl start mshared; exit \$r"
 
-# The kernel's sharers: every process of the server.
+# The kernel counts every process of the server as a sharer.
 cgroup=$(systemctl show -P ControlGroup "$unit")
 check 'the sharers are the processes of the unit' bash -c "
         msharectl clients pgdata --sharers --no-legend | awk '{print \$2}' | sort > $out/sharers
@@ -94,7 +94,7 @@ check 'to others they are hidden' bash -c '
         setpriv --reuid=65534 --regid=65534 --clear-groups msharectl clients pgdata --sharers 2>&1 |
                 grep -E "^0 sharers|processes of other users"'
 
-# What the kernel counts is what each command shows.
+# Every command shows the kernel's counts.
 cat > "$out/figures.py" << 'PY'
 import json, os, re, subprocess
 
@@ -130,7 +130,7 @@ sed -i '/LD_PRELOAD/d' "$etc/environment"
 check 'without the library it does not start' bash -c "! systemctl restart $unit"
 check 'and the unit says why' bash -c "journalctl -b -o cat -u $unit | grep -q 'libmshare-preload.so is not loaded'"
 
-# What else stands in the way: the server may go on, and check says it.
+# Other obstacles: the server may continue, and check reports them.
 cp "$examples/postgresql-environment" "$etc/environment"
 echo "MSHARE_FALLBACK = 'yes'" >> "$etc/environment"
 printf '[Unit]\nRequires=mshare-region@pgdata.service\nAfter=mshare-region@pgdata.service\n' > "$dropins/mshare.conf"
@@ -143,8 +143,8 @@ check "another user's region" unshared 'Mode 06[0-9]+ of region "pgdata".* does 
 sed -i 's/^User=.*/User=postgres/' $regions/pgdata.conf
 systemctl stop "$unit" mshare-region@pgdata
 check 'LimitAS=' unshared 'address space is limited to 100G \(LimitAS=' LimitAS=100G
-check '/sys that is not there' unshared 'does not see msharefs on /sys/fs/mshare, which it needs only if' InaccessiblePaths=/sys
-check '/sys that is read-only' unshared '/sys/fs/mshare is read-only for the server, which needs it writable only if' ReadOnlyPaths=/sys
+check 'a missing /sys' unshared 'does not see msharefs on /sys/fs/mshare, which it needs only if' InaccessiblePaths=/sys
+check 'a read-only /sys' unshared '/sys/fs/mshare is read-only for the server, which needs it writable only if' ReadOnlyPaths=/sys
 check 'a filter of system calls' unshared 'system call filter' SystemCallFilter=@system-service SystemCallErrorNumber=EPERM
 rm "$dropins/more.conf"
 sed -i 's/^shared_buffers = .*/shared_buffers = 16MB/' "$etc/postgresql.conf"

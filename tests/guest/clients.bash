@@ -1,17 +1,17 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Clients of regions for the scripts in here: each is a guest-client, a process of its own user. tap.bash comes first.
+# Clients of regions for these scripts: each is a guest-client, a process of its own user. Source tap.bash first.
 # shellcheck disable=SC2154 # $out is of tap.bash
 
 client=/usr/libexec/mshare/tests/guest-client
 
-# Clients are processes with a number. Each gets its commands from one pipe and answers on another.
+# Each client is a process with a number. It reads commands from one pipe and answers on another.
 declare -A to from pid
 start() { # start N USER
         local fd
         mkfifo "$out/to$1" "$out/from$1"
         (
-                # The others' pipes end when this script closes them.
+                # The pipes of the other clients end when this script closes them.
                 for fd in "${to[@]}" "${from[@]}"; do exec {fd}>&-; done
                 exec setpriv --reuid="$2" --regid="$2" --clear-groups $client
         ) < "$out/to$1" > "$out/from$1" 2> "$out/err$1" &
@@ -24,7 +24,7 @@ start() { # start N USER
 }
 # Reads one answer into $answer; the exit status says whether it is an "ok".
 hear() {
-        answer='nothing: the client is gone'
+        answer='nothing: the client has exited'
         read -r -t 30 answer <&"${from[$1]}"
         echo "client $1: $answer"
         [[ $answer == ok* ]]

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# A region in a container of an ordinary user: its own user, mount and process namespaces, no msharefs, and a system call
-# filter that answers ENOSYS to what it does not know, as container managers' filters do. And what a region maps.
+# A region in a container of an ordinary user: private user, mount and process namespaces, no msharefs, and a filter
+# that answers ENOSYS to unknown system calls, as container managers have. Also, what a region maps.
 # limit: 600
 # long-kernel: debug
 # long-limit: 900
@@ -16,7 +16,7 @@ region=/sys/fs/mshare/box
 needs_mshare
 needs_program $client
 
-# What a container manager does, with what the guest has.
+# What a container manager does, with the tools of the guest.
 cat > "$out/contain" << 'SH'
 #!/bin/bash
 exec unshare --user --map-root-user --mount --pid --fork --mount-proc bash -c 'mount -t tmpfs none /sys && exec "$@"' - "$@"
@@ -27,7 +27,7 @@ contained() { # contained COMMAND...
                 -p SystemCallErrorNumber=ENOSYS "$out/contain" "$@"
 }
 window() { python3 -c 'import struct; print("%#x %#x" % struct.unpack("<QQ", open("/sys/fs/mshare/box", "rb").read()))'; }
-answers() { # answers PATTERN COMMAND...: the last line of a client that does what standard input says
+answers() { # answers PATTERN COMMAND...: the last line of a client that executes standard input
         local pattern=$1
         shift
         "$@" | tee "$out/said"
@@ -49,7 +49,7 @@ check 'a server with the preload library has its memory there' answers \
                         python3 -c "import mmap; mmap.mmap(-1, 16 << 20).write(b\"server\")" 2>&1'
 check 'and no sharer is left in the region' is 0 msharectl show -p NSharers --value box
 
-# A descriptor that comes with the process, and no bus.
+# A descriptor that the process inherits, without a bus.
 exec 7<> $region
 check 'a descriptor that was handed on serves without the bus' setpriv --reuid=1000 --regid=1000 --clear-groups \
         "$out/contain" env DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nowhere python3 -c '
@@ -70,7 +70,7 @@ import json, struct, sys
 start, _ = struct.unpack(\"<QQ\", open(\"$region\", \"rb\").read())
 (m,) = json.load(sys.stdin)
 assert (m[\"start\"], m[\"end\"] - start, m[\"permissions\"]) == (start, 64 << 20, \"rw-s\"), m'"
-check 'is not for who may not read it' bash -c '
+check 'is not shown to a user that may not read it' bash -c '
         setpriv --reuid=65534 --regid=65534 --clear-groups msharectl maps box; [ $? = 4 ]'
 check 'and of no other region' bash -c 'msharectl maps nowhere; [ $? = 3 ]'
 check 'they go' msharectl remove box theirs

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Does what was installed into this guest work? Each program starts, each library
-# is found by the loader, each unit is loaded. The list is the archive that was
-# unpacked here. Names each miss; exit status 1 if there is one.
+# Do the files that were installed into this guest work? Each program starts, the loader finds each library, each unit
+# is loaded. The list comes from the archive that was unpacked here. Names each file that fails; exit status 1 if there
+# is one.
 set -u
 
 missing=0
@@ -11,13 +11,13 @@ miss() {
         missing=1
 }
 
-# Files, as the same one has several names: /lib is a link, and a library has its versions.
+# Files, because one file may have several names: /lib is a link, and a library has its versions.
 known=$(ldconfig -p | sed -n 's/.* => //p' | xargs readlink -f)
 while read -r path; do
         path=${path#.}
         case $path in */) continue ;; esac
         [ -f "$path" ] || {
-                miss "$path: it is not there"
+                miss "$path: it does not exist"
                 continue
         }
         case $path in

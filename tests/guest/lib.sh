@@ -58,7 +58,7 @@ check 'a writer can' says 1 'try 4096' 'ok written'
 check 'which the reader sees' says 2 'get 4096' 'ok !ack'
 
 check 'a child' tell 1 fork
-check 'has it from birth' says 1 'get 4096' 'ok !ack'
+check 'a child has it from its start' says 1 'get 4096' 'ok !ack'
 check 'without a fault' at_most 1 "touch $size" 60
 check 'is a sharer' is 3 stat_of shared NSharers
 check 'and no client of its own' is 2 stat_of shared NClients
@@ -106,19 +106,19 @@ check 'and it is gone' sh -c '! [ -e /sys/fs/mshare/shared ]'
 check 'nothing is left' bash -c '[ -z "$(ls /sys/fs/mshare)" ] && [ -z "$(msharectl --no-legend)" ]'
 
 as_user() { setpriv --reuid=1000 --regid=1000 --clear-groups "$@"; }
-denied() { # denied ARGUMENTS...: msharectl says that it may not, with the status for that
+denied() { # denied ARGUMENTS...: msharectl reports that access was denied, with the exit status for that
         as_user msharectl "$@" < /dev/null
         [ $? = 4 ]
 }
 check 'a user may not make regions without a word from polkit' denied create his 1M --no-ask-password
 check 'nor with a question that is not answered' denied create his 1M
 msharectl create -q his 1M --owner=1000:1000
-check 'nor give his own away' denied chown root his
-check 'but close and open it to himself' as_user msharectl chmod 0400 his
+check 'and cannot give its own region away' denied chown root his
+check 'but can change its mode' as_user msharectl chmod 0400 his
 check 'and see it' bash -c '[ "$(msharectl list --no-legend | grep -c "^his .* 0400 user1000:user1000 ")" = 1 ]'
 as_user msharectl monitor > "$out/events" 2> "$out/monitor" &
 monitor=$!
-# It says so when the bus has its matches.
+# It reports when the bus has its matches.
 check 'and watch' is 1 grep -c '^Monitoring regions' "$out/monitor"
 check 'and remove it' as_user msharectl remove his
 check 'which others hear of' is 1 grep -c 'RegionRemoved his$' "$out/events"

@@ -78,7 +78,7 @@ def hold(low, high, more):
         r, _, message = acquire(high)
         assert r == -ENOMEM, (r, message)
         assert b"64 windows" in message, message
-    # At most a page for each 512 GiB that a window touches, and what libmshare itself needs.
+    # At most a page for each 512 GiB that a window touches, and what libmshare needs for itself.
     spans = len({address >> 39 for address in where.values()})
     print("%d windows in %d times 512 GiB: %d kB of page tables" % (len(where), spans, cost), flush=True)
     assert cost <= spans * 4 + 200, cost
@@ -95,9 +95,9 @@ def where_they_are():
     assert {length for _, length in windows.values()} == {GIB}
     assert all(address % GIB == 0 for address in in_order)
     assert len(set(in_order)) == n
-    # The best zone has room for 21504, and no process uses it.
+    # The best zone has room for 21504 regions, and no process uses it.
     assert all(43 << 39 <= address < 85 << 39 for address in in_order), (hex(min(in_order)), hex(max(in_order)))
-    # At random: one in two is above the one before, and nearly all of the zone has some.
+    # At random: every second one is above the one before, and nearly every part of the zone has some.
     above = sum(a < b for a, b in zip(in_order, in_order[1:]))
     spans = len({address >> 39 for address in in_order})
     print("%d of %d above the one before, %d times 512 GiB have one" % (above, n - 1, spans))
@@ -109,7 +109,7 @@ many() { python3 "$out/many.py" "$@"; }
 get() { busctl get-property "${manager[@]}" "$1" | cut -d' ' -f2-; }
 list() { busctl -j call "${manager[@]}" ListRegions; }
 placed() { list | many where_they_are; }
-# All processes say so; it gives up when one of them has ended.
+# All processes report; stop waiting when one of them has exited.
 attached() {
         local ready=0
         while [ "$(jobs -r | wc -l)" = $holders ]; do
@@ -117,11 +117,11 @@ attached() {
                 [ "$ready" != $holders ] || return 0
                 sleep 0.5
         done
-        echo "$ready are ready, and one has ended"
+        echo "$ready are ready, and one has exited"
         tail -n 3 "$out"/holder.*
         return 1
 }
-# That many regions have one client, and that many one sharer.
+# That many regions have one client, and that many have one sharer.
 with_one_client() { list | python3 -c 'import json, sys; print(sum(row[7] == 1 for row in json.load(sys.stdin)["data"][0]))'; }
 with_one_sharer() {
         python3 -c '

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# A PostgreSQL that is to be in a region, on a kernel without mshare: it does
-# not start, or goes on unshared, and either way says why.
+# PostgreSQL set up for a region, on a kernel without mshare: it does not start, or starts without a region, and reports
+# the reason in both cases.
 # limit: 500
 # kernel: stock
 # only: long
@@ -17,7 +17,7 @@ examples=/usr/share/doc/mshare/examples
 log=/var/log/postgresql/postgresql-$version-main.log
 why='This kernel has no mshare: a Linux 6.12 with the mshare patch and CONFIG_MSHARE=y is needed.'
 
-told() { # told WORDS...: the journal of a unit has them
+told() { # told WORDS...: the journal of a unit contains them
         journalctl -b -o cat -u "$1"
         journalctl -b -o cat -u "$1" | grep -qF "$2"
 }

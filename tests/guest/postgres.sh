@@ -67,7 +67,7 @@ shares() { grep -q '/sys/fs/mshare/pgdata$' "/proc/$1/maps"; }
 books_agree() {
         [ "$(query 'SELECT (SELECT sum(abalance) FROM pgbench_accounts) = (SELECT coalesce(sum(delta), 0) FROM pgbench_history)')" = t ]
 }
-# What the server said, wherever its unit put it.
+# The server's messages, wherever its unit writes them.
 said() {
         cat "/var/log/postgresql/postgresql-$version-main.log" 2> /dev/null
         journalctl -b -o cat -u "$unit"
@@ -81,7 +81,7 @@ sed -i 's/^#\? *shared_buffers = .*/shared_buffers = 256MB/; s/^#\? *max_connect
 printf '%s\n' 'huge_pages = try' 'fsync = off' >> "$etc/postgresql.conf"
 if [ -n "${IO_METHOD:-}" ]; then echo "io_method = $IO_METHOD" >> "$etc/postgresql.conf"; fi
 
-# Step by step as the page has it.
+# Step by step as in the manual page.
 need=$(as_postgres "$bin/postgres" -D "$etc" -C shared_memory_size 2> /dev/null)
 check 'the server tells how much it needs' [ "${need:-0}" -gt 256 ]
 mkdir -p /etc/mshare/regions.d "/etc/systemd/system/$unit.d"
@@ -140,7 +140,7 @@ recovered() {
         done
         return 1
 }
-# A server that has not yet seen that a process of its own was killed answers, too.
+# A server also answers while it has not yet noticed that one of its processes was killed.
 recovers() {
         local _
         for _ in $(seq 600); do
@@ -157,7 +157,7 @@ check 'the server recovers' recovers
 check 'as the same postmaster' [ "$(postmaster)" = "$before" ]
 check 'in the region' shares "$(postmaster)"
 check 'with one client' is 1 stat_of NClients
-check 'and the books agree' books_agree
+check 'and the records agree' books_agree
 
 check 'the broker restarts' systemctl restart mshared
 check 'the server goes on' answers
@@ -202,7 +202,7 @@ gone() {
 }
 check 'which is gone then' gone
 
-# fails WORDS: the server does not start, and its log says these words.
+# fails WORDS: the server does not start, and its log contains these words.
 fails() {
         rm -f /var/log/postgresql/*.log
         systemctl start "$unit"

@@ -24,7 +24,7 @@ printf '[Region]\nSize=auto\nFor=postgresql:%s/main\nUser=postgres\nGroup=postgr
         > /etc/mshare/regions.d/pgdata.conf
 printf '%s\n' '[Unit]' "Requires=$region" "After=$region" > "/run/systemd/system/$unit.d/region.conf"
 printf '%s\n' "LD_PRELOAD = 'libmshare-preload.so'" "MSHARE_REGION = 'pgdata'" >> "$etc/environment"
-# The test bed's own unit, in which this runs, stays to the end.
+# The test bed's own unit, in which this script runs, stays until the end.
 printf '[Unit]\nDefaultDependencies=no\n' > /run/systemd/system/mshare-guest.service.d/last.conf
 mkdir -p /run/systemd/system/poweroff.target.wants
 cat > /run/systemd/system/judge.service << 'CONF'
@@ -52,7 +52,7 @@ check 'the machine is switched off, but for the last step' over
 
 # The line of the journal, counted from the start of the shutdown, that says so of the unit.
 journalctl -b -o json --output-fields=MESSAGE,MESSAGE_ID,UNIT,_SYSTEMD_UNIT --no-pager > "$out/journal"
-before() { # before UNIT UNIT: the one had stopped when the other began to
+before() { # before UNIT UNIT: the first had stopped before the second began to stop
         python3 - "$out/journal" "$@" << 'PY'
 import json, sys
 STOPPING, STOPPED = "de5b426a63be47a7b6ac3eaac82e2f6f", "9d1aaa27d60140bd96365438aad20286"

@@ -62,7 +62,7 @@ for backing in anonymous memfd; do
         check 'and is removed' msharectl remove r
 done
 
-# A file is its owner's: nothing is removed from it.
+# A file belongs to its owner: nothing is removed from it.
 truncate -s 8M "$out/file"
 printf tail | dd of="$out/file" bs=1 seek=$((6 * M)) conv=notrunc status=none
 check 'a region with a file' msharectl create -q f 8M --backing=file "--file=$out/file"
@@ -78,7 +78,7 @@ msharectl create -q load 4M --mode=0666
 start 3 1000 > /dev/null
 start 4 1000 > /dev/null
 for n in 3 4; do tell $n 'acquire load rw' > /dev/null; done
-load() { # load N: for as long as there is a file
+load() { # load N: while a file exists
         while [ -e "$out/loaded" ]; do
                 tell "$1" "fill $((4 * M))" && tell "$1" "check 0 $((4 * M)) f" || return
                 echo "$1" >> "$out/rounds"
@@ -99,13 +99,13 @@ grow_in_steps() {
 }
 check 'a region under load grows and shrinks' grow_in_steps
 rm "$out/loaded"
-check 'which its processes do not notice' wait "${loads[@]}"
+check 'its processes do not notice it' wait "${loads[@]}"
 check 'but go on' [ "$(wc -l < "$out/rounds")" -ge 2 ]
 
-# As PostgreSQL resizes what it has reserved: by one process, for all.
+# As PostgreSQL resizes its reserved memory: one process does it for all.
 check 'a process gives back a part' tell 3 "advise $((2 * M)) $((2 * M)) 9"
 check 'for all' is $((2 * M)) property load ResidentBytes
-check 'who read zeros there' tell 4 "check $((2 * M)) $((2 * M)) -"
+check 'a process that reads there gets zeros' tell 4 "check $((2 * M)) $((2 * M)) -"
 check 'it is populated again' tell 3 "advise $((2 * M)) $((2 * M)) 23"
 check 'for all, too' is $((4 * M)) property load ResidentBytes
 check 'it can be written' tell 4 "fill $((4 * M))"

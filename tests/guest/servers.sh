@@ -1,9 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Unmodified servers with the preload library, and what is done to them in
-# operation: PostgreSQL with an archive_command that maps shared memory and with
-# System V memory, nginx with two zones, reloads and a binary upgrade, uWSGI
-# with a cache, Apache's scoreboard, and a server that closes its descriptors.
+# Unmodified servers with the preload library, and what administrators do to them: PostgreSQL with an archive_command
+# that maps shared memory and with System V memory, nginx with two zones, reloads and a binary upgrade, uWSGI with a
+# cache, Apache's scoreboard, and a server that closes its descriptors.
 # limit: 1500
 # memory: 3072
 # shellcheck disable=SC2016,SC2317
@@ -26,7 +25,7 @@ on_failure() { tail -n 20 $work/log 2> /dev/null | sed 's/^/# log: /'; }
 
 as_postgres() { setpriv --reuid=postgres --regid=postgres --init-groups env HOME=$work "$@"; }
 region() { msharectl create -q "$@"; }
-within() { # within SECONDS COMMAND...: it succeeds by then
+within() { # within SECONDS COMMAND...: the command succeeds within that time
         local end=$((SECONDS + $1))
         shift
         until "$@"; do
@@ -42,7 +41,8 @@ all_share() { # all_share REGION PID...
         [ $# -gt 1 ] || return 1
         for pid in "${@:2}"; do shares "$pid" "$1" || { echo "process $pid is not in region $1"; return 1; }; done
 }
-# family_shares REGION PID: it and its children. Those of before a reload may be about to end: look again, then.
+# family_shares REGION PID: this process and its children. Children from before a reload may be about to exit; then look
+# again.
 family_shares() {
         local children
         mapfile -t children < <(pgrep -P "$2")
@@ -57,7 +57,7 @@ times_said() { # times_said NUMBER WORDS
         cat $work/log
         [ "$(grep -cF -- "$2" $work/log)" = "$1" ]
 }
-# No zone or cache outside of a region: servers have small things there, locks and counters.
+# No zone or cache is outside of a region. Small things like locks and counters may be.
 elsewhere() { # elsewhere PID
         python3 - "$1" << 'PY'
 import sys
@@ -76,7 +76,7 @@ export PGHOST=$work PGDATABASE=postgres PGUSER=postgres
 query() { as_postgres psql -XAtqc "$1"; }
 answers() { [ "$(query 'SELECT 1')" = 1 ]; }
 postmaster() { head -n 1 $work/pg/postmaster.pid; }
-# Since its start, that is after a crash. It answers, too, as long as it has not seen the crash.
+# Since its start, and after a crash. Until it has noticed the crash, it answers as well.
 ready_twice() { [ "$(grep -c 'ready to accept connections' $work/log)" -ge 2 ] && answers; }
 setting() { printf '%s\n' "$@" >> $work/pg/postgresql.conf; }
 start() { # start [VARIABLE=VALUE...]
@@ -100,7 +100,7 @@ m[0:4] = b"test"
 open("/srv/servers/archived", "w").write("%.1f %s" % (time.time() - begin, "mshare" in open("/proc/self/maps").read()))
 PY
 
-check 'a region of exactly what the server says' region pg "$(needs)M" --owner=postgres:postgres
+check 'a region of exactly the size that the server reports' region pg "$(needs)M" --owner=postgres:postgres
 check 'the server starts in it' start
 check 'it is in it' shares "$(postmaster)" pg
 check 'and has said so, once' times_said 1 libmshare-preload
@@ -111,7 +111,7 @@ check 'without the region' [ "$(cut -d' ' -f2 archived)" = False ]
 check 'nothing failed' is 0 query 'SELECT failed_count FROM pg_stat_archiver'
 query 'CREATE TABLE x (l text)'
 check 'COPY FROM PROGRAM, likewise' query "COPY x FROM PROGRAM 'python3 -c \"import mmap; print(len(mmap.mmap(-1, 100 << 20)))\"'"
-check 'the environment of what it starts has none of it' is '' query \
+check 'programs that it starts have nothing of it in their environment' is '' query \
         "TRUNCATE x; COPY x FROM PROGRAM 'env | grep -E \"MSHARE_REGION|libmshare\"; true'; SELECT * FROM x"
 with_environment() { as_postgres env LD_PRELOAD=$preload MSHARE_REGION=pg "$@"; }
 check 'pg_controldata with the environment' with_environment "$bin/pg_controldata" -D $work/pg
@@ -134,8 +134,8 @@ check 'which it has said' said ', System V segment '
 check 'it answers' answers
 segment() { awk 'NR == 7 { print $2 }' $work/pg/postmaster.pid; }
 attached() { awk -v id="$(segment)" '$2 == id { print $7 }' /proc/sysvipc/shm; }
-check 'the kernel counts who has the segment' [ "$(attached)" -ge 5 ]
-check 'and has no memory for it but a page' [ "$(awk -v id="$(segment)" '$2 == id { print $15 }' /proc/sysvipc/shm)" -le 4096 ]
+check 'the kernel counts the processes that have the segment' [ "$(attached)" -ge 5 ]
+check 'and has only one page of memory for it' [ "$(awk -v id="$(segment)" '$2 == id { print $15 }' /proc/sysvipc/shm)" -le 4096 ]
 # The interlock that keeps a second postmaster off the files, in the region or outside of it.
 mv pg/postmaster.pid postmaster.pid
 for where in MSHARE_REGION=pg MSHARE_REGION=; do
@@ -203,7 +203,7 @@ check "a stranger's does not" fails start
 check 'and the line says whose it is' said 'it belongs to user 5, who could read what the server puts there'
 msharectl chown root pg
 msharectl chmod 0644 pg
-check 'nor one that it may only read' fails start
+check 'nor does a region that it may only read' fails start
 msharectl remove pg
 
 # nginx
@@ -240,7 +240,7 @@ nginx_shares() {
         all_share nginx "$(master)" "${pids[@]}"
 }
 served() { [ "$(python3 -c 'import urllib.request as u; print(u.urlopen("http://localhost:8081/c").read().decode())')" = ok ]; }
-replaced() { # replaced PIDS: these workers are gone and others are there
+replaced() { # replaced PIDS: these workers have exited and others are running
         local pid
         for pid in $1; do [ ! -d "/proc/$pid" ] || return 1; done
         [ "$(workers | wc -l)" = 2 ]
@@ -362,7 +362,7 @@ else
         skip 'Apache' 'apache2 is not installed'
 fi
 
-# A server that closes all its descriptors, lease and claim among them.
+# A server that closes all its descriptors, including lease and claim.
 
 region closing 256M
 cat > first.py << 'PY'

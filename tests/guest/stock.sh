@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The broker on a kernel without mshare: it runs, says so, and lets no caller wait.
+# The broker on a kernel without mshare: it runs, reports that, and does not keep callers waiting.
 # limit: 300
 # kernel: stock
 # only: long
@@ -11,7 +11,7 @@ set -u
 
 manager=(org.mshare1 /org/mshare1 org.mshare1.Manager)
 why='Linux 6.12 with the mshare patch and CONFIG_MSHARE=y is needed'
-ends() { # ends STATUS TEXT COMMAND...: with that status, soon, saying that
+ends() { # ends STATUS TEXT COMMAND...: it soon exits with that status and prints that text
         local status=$1 text=$2 said got
         shift 2
         said=$(timeout 20 "$@" 2>&1)

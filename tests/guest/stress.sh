@@ -25,7 +25,7 @@ known=$(stress-ng --stressors 2> /dev/null)
 preload=/usr/libexec/mshare/tests/window-preload.so
 region=stress
 
-# What the three kinds of run have in their environment.
+# The environment of the three kinds of run.
 plain=()
 window=("LD_PRELOAD=$preload" "MSHARE_WINDOW=$region")
 inside=("${window[@]}" MSHARE_WINDOW_INSIDE=1)
@@ -59,7 +59,7 @@ in_region() { # a command's processes are sharers while they run
         wait $pid
         [ "$sharers" -ge 1 ]
 }
-holds_memory() { # memory of a stressor is the region's
+holds_memory() { # a stressor's memory is in the region
         local most=0 now i pid
         stressor vm "${inside[@]}" &
         pid=$!
@@ -83,7 +83,7 @@ nobody_left() {
         return 1
 }
 tables_sound() { [ "$(cat /sys/kernel/debug/mshare/check)" = ok ]; }
-# Ends in time, by itself: memory that forks share confuses many a stressor.
+# It ends in time, by itself, because memory that forks share confuses many stressors.
 ends() {
         local rc=0
         "$@" || rc=$?
@@ -109,7 +109,7 @@ umask 0
 check 'a region for all' env "${window[@]}" true
 umask 022
 check 'a preloaded program is a sharer' in_region
-# Those that can be asked to, and by themselves succeed, must do so with a window.
+# Stressors that exist here, and succeed without a window, must succeed with one.
 for name in $wanted; do
         grep -qw -- "$name" <<< "$known" || continue
         if stressor "$name" "${plain[@]}" > "$out/plain" 2>&1; then

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What the scripts in here have in common: test points, expected errors, and waiting.
-# In the guest it is in a folder below tests/tap.bash, as here.
+# What these scripts have in common: test points, expected errors, and waiting. In the guest it is in a folder below
+# tests/tap.bash, as here.
 # shellcheck disable=SC2034
 
 # shellcheck source=tests/tap.bash
@@ -9,7 +9,7 @@
 out=$(mktemp -d)
 tap_log=$out/log
 
-is() { # is WANTED COMMAND...: that is what it prints, within ten seconds
+is() { # is EXPECTED COMMAND...: the command prints that, within ten seconds
         local wanted=$1 _ value
         shift
         for _ in $(seq 100); do
@@ -21,7 +21,7 @@ is() { # is WANTED COMMAND...: that is what it prints, within ten seconds
         return 1
 }
 
-refused() { # refused TEXT COMMAND...: it fails, with this in its output
+refused() { # refused TEXT COMMAND...: the command fails, with this text in its output
         local text=$1 said
         shift
         if said=$("$@" 2>&1); then

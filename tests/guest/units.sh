@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What mshared(8) tells those who write units: what a client's unit must permit, and what a restart of the broker
-# brings to whom.
+# What mshared(8) says to authors of units: what a client's unit must permit, and how a restart of the broker affects
+# units.
 # limit: 1200
 # long-kernel: debug
 # long-limit: 900
@@ -68,14 +68,14 @@ check 'and again' is 't 1024' limit RegionsMax
 
 if [ "$MSHARE_PATCHED" = yes ]; then
         check 'a region' msharectl create shared 64M --owner=1000:1000
-        # A root for a unit: what is in /usr, and places for the rest.
+        # A root directory for a unit: the content of /usr, and places for the rest.
         mkdir -p /run/root/{usr,etc,proc,sys,dev,tmp,run/dbus,var}
         for dir in bin lib lib64 sbin; do ln -s usr/$dir /run/root/$dir; done
         touch /run/root/run/dbus/system_bus_socket
         check 'a client in a unit' works
-        check 'a read-only /sys does not hinder it' works ProtectKernelTunables=yes
-        check 'nor one that cannot be seen' works InaccessiblePaths=/sys
-        check 'nor a list of the system calls that are allowed, which kills on others' works SystemCallFilter=@system-service
+        check 'a read-only /sys does not matter' works ProtectKernelTunables=yes
+        check 'nor does a hidden one' works InaccessiblePaths=/sys
+        check 'nor does a list of allowed system calls that kills on others' works SystemCallFilter=@system-service
         check 'all of that at once, and more' works SystemCallFilter=@system-service SystemCallArchitectures=native \
                 ProtectSystem=strict ProtectKernelTunables=yes ProtectProc=invisible ProcSubset=pid PrivateDevices=yes \
                 PrivateNetwork=yes RestrictAddressFamilies=AF_UNIX MemoryDenyWriteExecute=yes RestrictNamespaces=yes \
@@ -85,20 +85,20 @@ if [ "$MSHARE_PATCHED" = yes ]; then
         check 'where msharefs is not' works RootDirectory=/run/root 'BindReadOnlyPaths=/usr /run/dbus/system_bus_socket' \
                 'BindPaths=/proc'
 
-        # By name with mshare(2), as programs do that do not use the library.
+        # By name with mshare(2), as programs without the library do it.
         by=name
         check 'by name, a list of what is denied lets mshare() through' works 'SystemCallFilter=~@mount @clock' NoNewPrivileges=yes
         check 'a list of what is allowed does not' fails '1 ' SystemCallFilter=@system-service SystemCallErrorNumber=EPERM
         check 'whatever its errno' fails '38 ' SystemCallFilter=@system-service SystemCallErrorNumber=ENOSYS
-        check 'a read-only /sys hinders who writes' fails '30 ' ProtectKernelTunables=yes
+        check 'a read-only /sys keeps out a writer' fails '30 ' ProtectKernelTunables=yes
         access=r check 'not who reads' works ProtectKernelTunables=yes
-        check 'nor who has it writable' works ProtectKernelTunables=yes ReadWritePaths=/sys/fs/mshare
+        check 'and one with a writable /sys' works ProtectKernelTunables=yes ReadWritePaths=/sys/fs/mshare
         by=library
-        check 'who was refused is no client' is 0 sh -c 'msharectl clients shared --no-legend | wc -l'
+        check 'a refused process is not a client' is 0 sh -c 'msharectl clients shared --no-legend | wc -l'
         check 'it goes' msharectl remove shared
 fi
 
-# No default window is where a process has anything, however wide the kernel scatters it and in whatever layout.
+# No default window is where a process has mappings, whatever the range of the kernel's randomization and the layout.
 layouts() {
         local _
         for _ in $(seq 15); do
@@ -119,7 +119,7 @@ for line in open(sys.argv[1]):
     low, high = (int(x, 16) for x in line.split()[0].split("-"))
     seen.add(low >> 40)
     assert not any(low < end and start < high for start, end in windows), (line, windows)
-# Last is the vsyscall page, beyond user space.
+# The last line is the vsyscall page, above user memory.
 print("mappings in these TiB:", sorted(seen)[:-1])
 assert min(seen) < 22 and any(42 <= x < 59 for x in seen) and any(85 <= x < 102 for x in seen), seen
 PY
@@ -144,19 +144,19 @@ systemctl daemon-reload
 check 'units that want and require the broker start' systemctl start db-Wants db-Requires
 wants=$(main_pid db-Wants) requires=$(main_pid db-Requires)
 check 'its restart' systemctl restart mshared
-check 'is none of who wants it' is "$wants" main_pid db-Wants
+check 'does not restart the unit that wants it' is "$wants" main_pid db-Wants
 restarted() { [ "$(main_pid db-Requires)" != "$requires" ] && systemctl is-active db-Requires; }
-check 'and one of who requires it' is active restarted
+check 'and restarts the unit that requires it' is active restarted
 requires=$(main_pid db-Requires)
 check 'its death' kill -9 "$(main_pid mshared)"
 check 'from which it is back at once' is active systemctl is-active mshared
 check 'is one, too' is active restarted
-check 'and none of who wants it' is "$wants" main_pid db-Wants
+check 'and does not affect the unit that wants it' is "$wants" main_pid db-Wants
 systemctl stop db-Wants db-Requires
 rm -f /run/systemd/system/db-{Wants,Requires}.service
 systemctl daemon-reload
 
-# Figures for the textfile collector of node_exporter: the unit writes them, and the timer starts it again and again.
+# Numbers for the textfile collector of node_exporter: the unit writes them, and the timer starts it again and again.
 collector=/var/lib/prometheus/node-exporter
 check 'without the collector there is nothing to write' systemctl start mshare-metrics.service
 check 'and its unit says so' is no systemctl show -P ConditionResult mshare-metrics.service
@@ -172,7 +172,7 @@ check 'and again' sh -c "for _ in \$(seq 600); do [ ! -s $collector/mshare.prom 
 systemctl stop mshare-metrics.timer
 rm -r /var/lib/prometheus
 
-# A region's unit follows its region, and ends while broker and bus are there to be told.
+# A region's unit follows its region, and ends while broker and bus still exist.
 if [ "$MSHARE_PATCHED" = yes ]; then
         inactive() { ! systemctl is-active mshare-region@pgdata; }
         region_is_gone() { ! [ -e /sys/fs/mshare/pgdata ]; }
@@ -243,7 +243,8 @@ if [ "$MSHARE_PATCHED" = yes ]; then
         systemctl daemon-reload
 fi
 
-# dbus-daemon turns dynamic users away, dbus-broker does not. This is the end of the script, as the bus is another one then.
+# dbus-daemon refuses dynamic users, dbus-broker does not. This is at the end of the script, because the bus is
+# replaced.
 if [ "$MSHARE_PATCHED" = yes ]; then
         check "a group's region" msharectl create shared 64M --mode=0660 --owner=root:mail
         told() { works "$@" || grep -q '^error 107 .*DynamicUser=' "$out/said"; }

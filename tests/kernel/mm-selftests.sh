@@ -9,8 +9,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$ROOT/kernel/build.sh"
 . "$ROOT/bed/initramfs.sh"
 
-# mm_selftests: compile them if need be; sets $MM to a directory that holds the
-# programs and a disk with them.
+# mm_selftests: compile them if needed; sets $MM to a directory with the programs and a disk image that contains them.
 mm_selftests() {
         need_packages "compile the kernel's own mm selftests" gcc make rsync libc6-dev \
                 libcap-dev libnuma-dev liburing-dev bash-static e2fsprogs
@@ -21,8 +20,8 @@ mm_selftests() {
         touch "$MM"
 }
 
-# In a copy, as they write beside their source. Static, so that the guest needs
-# no library. KSFT_SKIP: khugepaged.c of some 6.12.y lacks the header that has it.
+# In a copy, because they write next to their source. Static, so that the guest needs no library. KSFT_SKIP:
+# khugepaged.c of some 6.12.y does not include the header that defines it.
 build_mm_selftests() {
         local work=$CACHE/mm-selftests/work log=$CACHE/mm-selftests/build.log
         [ -d "$MM" ] && return

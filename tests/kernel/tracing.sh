@@ -74,7 +74,7 @@ shrank() {
 
 [ -e /proc/sys/vm/mshare_size ] || skip_all 'the kernel has no mshare'
 [ -d /sys/kernel/tracing ] || skip_all 'the kernel has no tracing: CONFIG_FTRACE'
-# A test before this one may have mounted it: a second time is EBUSY.
+# An earlier test may have mounted it; a second mount fails with EBUSY.
 mounted=
 if [ ! -e /sys/kernel/tracing/trace ]; then
         mount -t tracefs tracefs /sys/kernel/tracing || exit 1
@@ -88,7 +88,7 @@ group=/sys/fs/cgroup/tracing
 echo +memory > /sys/fs/cgroup/cgroup.subtree_control
 mkdir $group
 sh -c "echo 0 > $group/cgroup.procs && exec $load $region make" || exit 1
-# Without the page's own name of a region.
+# Without the region name that the page uses.
 recipe Before | grep -v '^region=' > "$out/before"
 check 'a buffer of its own' . "$out/before"
 
@@ -131,7 +131,7 @@ check 'the recipe to clean up' follow After
 check 'leaves nothing' [ ! -e /sys/kernel/tracing/instances/mshare ]
 $load $region unlink
 rmdir $group
-# Only now, as the region is gone and nothing has to be read back.
+# Only now, when the region is gone and nothing must be read back.
 swapoff /dev/swap 2> /dev/null
 [ -z "$mounted" ] || umount /sys/kernel/tracing
 rm -rf "$out"

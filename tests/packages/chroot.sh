@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# chroot.sh PACKAGES: the maintainer scripts of the packages in that folder, without a
-# server: installed, upgraded and purged in a copy of this system that is thrown away.
-# Services do not run in it; debian/tests covers them. Speaks TAP.
+# chroot.sh PACKAGES: the maintainer scripts of the packages in that folder, without a server. They are installed,
+# upgraded and purged in a temporary copy of this system. Services do not run in it; debian/tests covers them. Speaks
+# TAP.
 # shellcheck disable=SC2317
 set -u
 
@@ -10,7 +10,7 @@ set -u
 . "$(dirname "$0")/../tap.bash"
 here=$(realpath "$0")
 
-# The copy is an overlay, seen by this process and its children alone.
+# The copy is an overlay that only this process and its children see.
 if [ "${1:?chroot.sh: which folder has the packages?}" != --inside ]; then
         [ "$(id -u)" = 0 ] || skip_all 'only root can'
         for dir in /etc /usr /var /var/lib; do
@@ -56,14 +56,14 @@ all_are() { for package in "${packages[@]}"; do [ "$(version_of "$package")" = "
 enabled() { [ -L "/etc/systemd/system/multi-user.target.wants/$1" ]; }
 install() { dpkg -i "$@"; }
 
-# newer: the packages once more, with a higher version.
+# newer: the packages again, with a higher version.
 newer() {
         local deb
         mkdir newer
         for deb in $(debs ''); do
                 rm -rf tree
                 dpkg-deb -R "$deb" tree || return
-                # The version stands in what they require of each other as well.
+                # Their dependencies on each other contain the version as well.
                 sed -i "s/^Version: .*/&+1/; s/(= ${version//./\\.})/(= $version+1)/g" tree/DEBIAN/control
                 dpkg-deb --root-owner-group -Zgzip -z1 -b tree "newer/$deb" || return
         done
@@ -85,7 +85,7 @@ check 'the loader finds the preload library by its name' bash -c 'ldconfig -p | 
 check 'the program of region units runs' /usr/libexec/mshare-region --version
 check 'the broker has all of its libraries' bash -c '! ldd /usr/libexec/mshared | grep "not found"'
 
-# What the administrator has changed stays.
+# Changes of the administrator are kept.
 echo '# ours' > /etc/mshare/regions.d/kept.conf
 check 'the broker is disabled' systemctl disable mshared.service
 check 'a newer version' newer

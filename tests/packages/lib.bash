@@ -27,7 +27,7 @@ finish() {
         exit $failed
 }
 
-# shown: what the last command printed, in a report that is read later.
+# shown: prints the output of the last command, for a report that is read later.
 shown() { sed 's/^/# | /' "$out/log"; }
 
 # block HEADING N: the Nth block of commands under that heading of the page. Its
@@ -44,10 +44,10 @@ block() {
 # length depends on the kernel and not on the machine, so it stays.
 without_numbers() { sed -E 's/Window: 1G/Window: one granule/; s/0x[0-9a-f]+/N/g; s/[A-Z][a-z]{2} [0-9]{4}(-[0-9]{2}){2} .*/N/; s/[0-9][0-9.]*[KMGT]?/N/g; s/[[:space:]]+/ /g; s/^ //'; }
 
-# in_page: the page shows what the last command has printed.
+# in_page: the page shows the output of the last command.
 in_page() { without_numbers < "$out/printed" | { ! grep -vxF -f <(grep '^    ' "$page" | without_numbers); }; }
 
-# follow HEADING N: run that block, line by line, exactly as it is in the page.
+# follow HEADING N: run that block, line by line, exactly as on the page.
 follow() {
         local line lines
         mapfile -t lines < <(block "$1" "$2")
@@ -71,7 +71,7 @@ answer_apt() {
 }
 apt_get() { apt-get -q "$@" < /dev/null; }
 
-# A reason to run nothing, but not where the kernel is known to have mshare.
+# A reason to skip everything, except where the kernel is known to have mshare.
 needs_kernel() {
         if [ -e /proc/sys/vm/mshare_size ] || [ "${MSHARE_PATCHED:-}" = yes ]; then return; fi
         echo '1..0 # SKIP the kernel has no mshare'
@@ -87,7 +87,7 @@ is_plain() { ! shares && answers; }
 property() { msharectl show -p "$1" --value "$region"; }
 version_of() { dpkg-query -W -f '${db:Status-Status} ${Version}' "$1"; }
 
-# a_server: as an administrator has it, small.
+# a_server: a small server, as an administrator sets it up.
 a_server() {
         if [ ! -d "$etc" ]; then pg_createcluster "$version" main > /dev/null; fi
         sed -i 's/^#\? *shared_buffers = .*/shared_buffers = 128MB/; s/^#\? *max_connections = .*/max_connections = 50/' "$etc/postgresql.conf"
@@ -97,9 +97,9 @@ a_server() {
         check 'it answers' answers
 }
 
-# install_mshare: as the page says, with the server in its region at the end.
+# install_mshare: as on the page; in the end the server is in its region.
 install_mshare() {
-        # Where the tree was built and copied to; elsewhere apt knows the packages already.
+        # The folder where the packages were built and copied to. Elsewhere apt already knows them.
         if [ -e /srv/mshare/Packages ]; then follow 'Build the packages' 2; fi
         follow 'Four commands' 1
         check 'the server is in the region' shares

@@ -37,7 +37,7 @@ etc=/etc/postgresql/$version/main unit=postgresql@$version-main.service region=p
 printf '%s\n' "listen_addresses = ''" 'shared_buffers = 128MB' 'fsync = off' >> "$etc/postgresql.conf"
 echo "KEPT = 'yes'" >> "$etc/environment"
 
-# All is the root's own, but for the kernel, which is the machine's.
+# Everything belongs to the root except the kernel, which is the machine's.
 export MSHARE_POSTGRESQL_ROOT=$work/root PATH=$work/bin:$PATH LC_ALL=C.UTF-8
 mkdir -p "$work/bin" "$work/root/proc/sys/vm"
 ln -s /etc /usr /srv /sys "$work/root/"
@@ -62,7 +62,7 @@ EOF
 chmod 755 "$work"/bin/*
 
 tool() { "$work/bin/mshare-postgresql" "$@" < /dev/null; }
-says() { # says WORDS ARGUMENTS...: the command succeeds, and says this
+says() { # says WORDS ARGUMENTS...: the command succeeds and prints this
         local words=$1
         shift
         tool "$@" > "$work/said" 2>&1 || { cat "$work/said"; return 1; }
@@ -95,7 +95,7 @@ check 'its owner and mode are the same' diff <(grep "^$etc/environment " "$work/
 check 'the region belongs to the server' grep -qxF User=postgres "/etc/mshare/regions.d/$region.conf"
 check 'status' says "^$unit +$region +- +stopped +-\$" status "$version" main
 
-# Before a start, the size comes from the server itself.
+# Before a start, the server itself reports the size.
 : > "$work/size"
 needed
 check 'prepare makes the region' tool prepare "--unit=$unit"
@@ -109,8 +109,8 @@ check 'prepare after shared_buffers has grown' tool prepare "--unit=$unit"
 check 'makes a larger region' cmp "$work/needed" "$work/size"
 settings_back
 
-# postgresql-common hands the environment to the server. The library is not here, and the
-# loader goes on without it.
+# postgresql-common passes the environment to the server. The library is not installed here, and the loader continues
+# without it.
 check 'the server starts' cluster start
 check 'it has the region in its environment' in_environment "MSHARE_REGION=$region"
 check 'and the library' in_environment LD_PRELOAD=libmshare-preload.so

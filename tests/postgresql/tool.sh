@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# mshare-postgresql on a tree of its own, where systemctl, msharectl and postgres are ours:
+# mshare-postgresql on a private tree, with replacements for systemctl, msharectl and postgres:
 #   tool.sh MSHARE-POSTGRESQL ZSH-COMPLETION BASH-COMPLETION MANUAL-PAGE
 # shellcheck disable=SC2317
 set -u
@@ -20,7 +20,7 @@ root=$MSHARE_POSTGRESQL_ROOT
 owner=$(id -un)
 [ "$owner" != root ] || owner=nobody
 
-# says STATUS WORDS ARGUMENTS...: the tool ends so, and says this.
+# says STATUS WORDS ARGUMENTS...: the tool exits with that status and prints this.
 says() {
         local want=$1 words=$2 status=0
         shift 2
@@ -31,7 +31,7 @@ says() {
 }
 has() { cat "$root$1"; grep -qxF -- "$2" "$root$1"; }
 lacks() { ! grep -F -- "$2" "$root$1"; }
-# A sum of the tree, to tell whether anything has changed.
+# A checksum of the tree, to see whether anything has changed.
 tree() { (cd "$root" && find . ! -type d -printf '%p %y %m %l\n' -type f -exec sha256sum {} + | LC_ALL=C sort); }
 unchanged() { diff <(echo "$1") <(tree); }
 called() { grep -qxF -- "$1" "$work/calls"; }
@@ -74,7 +74,7 @@ case "\$*" in
 'show -P User pg.service') echo $owner ;;
 '-q is-active '*) grep -qxF "\${*: -1}" "$work/running" ;;
 'restart mshare-region@'*)
-        # What the broker would make of the file.
+        # What the broker would create from the file.
         name=\${2#mshare-region@} name=\${name%.service} size=\$(sed -n 's/^Size=//p' "$root/etc/mshare/regions.d/\$name.conf")
         if [ "\$size" = auto ]; then size=\$(sed -n 's/^shared_memory_size //p' "$work/settings"); size=\$((size + size / 10 + 1))M; fi
         echo "\$name \$((\${size%M} << 20))" > "$work/regions" ;;
@@ -90,7 +90,7 @@ case "\$*" in
 esac
 EOF
 if [ "$(id -u)" = 0 ]; then
-        # The server's user must not be root, and who that is makes no difference here.
+        # The server's user must not be root; which user it is makes no difference here.
         cat > "$work/bin/stat" << 'EOF'
 #!/bin/sh
 case "$1 $2" in '-c %U') echo nobody ;; *) exec /usr/bin/stat "$@" ;; esac
@@ -110,7 +110,7 @@ before=$(tree)
 check 'a dry run says what it would do' says 0 '^Would write /etc/mshare/regions.d/pg-15-main.conf:$' enable 15 main --dry-run
 check 'with the content' grep -qx '    Size=auto' "$work/said"
 check 'and does nothing' unchanged "$before"
-check 'nor has it told systemd anything' not_called daemon-reload
+check 'and systemd is not told anything' not_called daemon-reload
 check 'enable' says 0 'postgresql@15-main.service is not running: it goes into region pg-15-main when it is started' enable 15 main
 check 'the region asks the server for its size' has $region 'Size=auto'
 check 'of that cluster' has $region 'For=postgresql:15/main'
@@ -120,7 +120,7 @@ check 'adjusts its size first' grep -qE '^ExecStartPre=\+/.*/mshare-postgresql p
 check 'and checks the server' grep -qE '^ExecStartPost=\+/.*/msharectl check .*\$MAINPID pg-15-main$' "$root$dropin"
 check 'the environment preloads the library' has $etc/environment "LD_PRELOAD = 'libmshare-preload.so'"
 check 'for that region' has $etc/environment "MSHARE_REGION = 'pg-15-main'"
-check 'what was there is there still' has $etc/environment "FOO = 'it''s'"
+check 'what was there before is still there' has $etc/environment "FOO = 'it''s'"
 check 'the region goes with the server' has '/etc/systemd/system/mshare-region@pg-15-main.service.d/50-mshare-postgresql.conf' 'StopWhenUnneeded=yes'
 check 'systemd has read it' called 'systemctl daemon-reload'
 check 'the server was not touched' not_called 'restart postgresql'
@@ -130,7 +130,7 @@ check 'changes nothing' unchanged "$enabled"
 check 'status' says 0 '^postgresql@15-main.service +pg-15-main +- +stopped +-$' status
 echo pg-15-main 166723584 > "$work/regions"
 echo postgresql@15-main.service | tee "$work/running" > "$work/shared"
-check 'status of one that runs' says 0 '^postgresql@15-main.service +pg-15-main +159M +running +yes$' status 15 main
+check 'status of a running server' says 0 '^postgresql@15-main.service +pg-15-main +159M +running +yes$' status 15 main
 : > "$work/shared"
 check 'and is not in its region' says 0 'running +no$' status
 check 'check is msharectl check' says 0 '^checked$' check 15 main
@@ -177,7 +177,7 @@ check 'is said to the library' has $etc/environment "MSHARE_FALLBACK = 'yes'"
 check 'and lets the start go on' grep -q '^ExecStartPre=+-' "$root$dropin"
 check 'unchecked' lacks $dropin ExecStartPost
 
-# What is refused, with the tree as it was.
+# Requests that are refused and change nothing.
 refused() { # refused NAME STATUS WORDS ARGUMENTS...
         local name=$1 before
         shift
@@ -196,8 +196,8 @@ refused 'no such option' 2 'Unknown option --frob' enable 15 main --frob
 refused 'a bad region' 1 "'a b' is not a valid name of a region" enable 15 main --region 'a b'
 refused 'a bad fallback' 2 'Invalid --fallback=maybe: expected yes or no' enable 15 main --fallback=maybe
 refused 'cluster and unit' 2 "Both --unit=pg and '15 main' name a server" enable 15 main --unit pg
-refused 'a unit that is not there' 1 'There is no unit other.service' enable --unit=other
-refused 'a unit that is no service' 2 '--unit=x.mount is not a service' enable --unit=x.mount
+refused 'a unit that does not exist' 1 'There is no unit other.service' enable --unit=other
+refused 'a unit that is not a service' 2 '--unit=x.mount is not a service' enable --unit=x.mount
 sed -i 's/^huge_pages .*/huge_pages on/' "$work/settings"
 refused 'huge pages' 1 "huge_pages is 'on'" enable 15 main
 machine
@@ -235,7 +235,7 @@ sed -i 's/^Size=auto/Size=160M/; /^For/d' "$root$region"
 sed -i 's/^shared_memory_size .*/shared_memory_size 300/' "$work/settings"
 check 'a size that the administrator has set is kept' prepare 1 "The server needs $((300 << 20)) bytes of shared memory, and region pg-15-main has $((158 << 20))"
 : > "$work/settings"
-check 'a server that says nothing' prepare 1 'does not report how much shared memory the server needs'
+check 'a server that reports nothing' prepare 1 'does not report how much shared memory the server needs'
 
 # A server that was built by hand.
 machine
@@ -252,7 +252,7 @@ check 'and so does the file' has /etc/mshare/regions.d/pg-pg.conf Size=331M
 check 'disable all' says 0 '' disable --all
 check 'leaves nothing of it' unchanged "$before"
 
-# What is said in several places is said alike.
+# Statements that occur in several places must agree.
 options() { grep -oE -- '--[a-z]+(-[a-z]+)*' | LC_ALL=C sort -u; }
 "$tool" --help | options > "$work/help"
 check 'options of the manual page' diff "$work/help" <(grep '^\.It Fl' "$page" | sed 's/ -/ --/g' | options)

@@ -8,8 +8,8 @@ set -u
 . "$(dirname "$0")/../ctl/check.bash"
 
 check 'status' run 0 'mshared [0-9.]+ +Kernel: has mshare, granule 1G +Regions: 0 +Clients: 0 +Page tables: 0B held once, 0B saved +Limits: RegionsMax=[0-9]+ .*LeasesPerUserMax=[0-9]+ .*' '' status
-check 'a limit that is none' run 0 '.* BytesPerUserMax=infinity .*' '' status
-check 'show has it so as well' run 0 'BytesPerUserMax=infinity ' '' show -p BytesPerUserMax
+check 'an infinite limit' run 0 '.* BytesPerUserMax=infinity .*' '' status
+check 'show prints the same' run 0 'BytesPerUserMax=infinity ' '' show -p BytesPerUserMax
 check 'create' run 0 'Created region pgdata: 300G at 0x[0-9a-f]+\. ' '' create pgdata 300G --mode=0640 --owner=daemon: --label='for "us"'
 check 'list' run 0 'NAME +SIZE +RESIDENT +SHARERS +CLIENTS +TABLES +SAVED +MODE +OWNER +STATE pgdata +300G +[0-9.]+[BKM] +[0-9]+ +0 +[0-9.]+[BKM] +[0-9.]+[BKM] +0640 daemon:daemon ready  1 region listed\. ' ''
 check 'and where' run 0 '.*pgdata .* ready +0x[0-9a-f]+ +300G .*' '' list --addresses
@@ -37,7 +37,7 @@ for signal in INT TERM; do
         check 'not even a file' [ ! -e "$FAKE_MSHARE/cancelled" ]
 done
 rm "$FAKE_MSHARE_MEM/available"
-# Its memory is real, so it is not much; the donor tells of progress ten times a second.
+# Its memory is real, so there is little of it. The donor reports progress ten times a second.
 check 'progress is shown on a terminal' python3 - "$ctl" <<'PY'
 import os, pty, sys
 shown = b""
@@ -53,7 +53,7 @@ PY
 check 'and not elsewhere' run 0 'Created region quiet: .* ' '' create quiet 64M --populate
 "$ctl" remove progress quiet
 check 'an address in use' run 1 '' '.*Cannot create the region: .* ' create p 2M --address=0x580000000000
-check 'a name that cannot be' run 1 '' '.*a name is 1 to 255 .*' create 'a b' 1M
+check 'an invalid name' run 1 '' '.*a name is 1 to 255 .*' create 'a b' 1M
 check 'a name that is taken' run 1 '' '.*pgdata.*' create pgdata 1M
 check 'chmod' run 0 '' '' chmod 0666 pgdata f
 check 'chown' run 0 '' '' chown root f

@@ -1,8 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Does a test notice each fault of mutations.list? One boot of the mutants kernel
-# for each, two at a time, and one without a fault, in which all those tests have
-# to pass. Speaks TAP.
+# Does a test notice each fault of mutations.list? The mutants kernel boots once for each, two at a time, and once
+# without a fault, where all those tests must pass. Speaks TAP.
 #
 #   run.sh [NAME...]      all, or those
 set -euo pipefail
@@ -12,8 +11,8 @@ root=$(cd "$here/../../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# boot NUMBER TEST...: the tests in a guest in which that mutation is on. The
-# last line of the output is the guest's exit status.
+# boot NUMBER TEST...: run the tests in a guest with that mutation switched on. The last line of the output is the
+# guest's exit status.
 boot() {
         local number=$1 command='rc=0; ' test
         shift
@@ -25,9 +24,9 @@ boot() {
         echo "$number"
 }
 
-# judge FILE: "noticed", or what is wrong.
+# judge FILE: "noticed", or what went wrong.
 judge() {
-        # A guest that dies while it boots says nothing about the fault.
+        # If a guest dies while it boots, that says nothing about the fault.
         grep -q '^TAP version' "$1" || { echo 'the test did not begin'; return; }
         case $(tail -n 1 "$1") in
         0) echo 'no test fails' ;;
@@ -80,7 +79,7 @@ for line in "${chosen[@]}"; do
         fi
 done
 echo "# $noticed of ${#chosen[@]} faults are noticed"
-# What no emulated CPU can show has to be a fault that the model finds.
+# A fault that no emulated CPU can show must be one that the model finds.
 while IFS=$'\t' read -r name model why; do
         [ $# = 0 ] || continue
         number=$((number + 1))
