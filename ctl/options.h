@@ -19,7 +19,7 @@ extern const Verb verbs[];
 const Verb *verb_find(const char *name);
 
 /*
- * Parse the command line; what is wrong with it is said. -1: *ret_verb is to be run with *a; else the exit status. *a
+ * Parse the command line, and print what is wrong with it. -1: run *ret_verb with *a; otherwise the exit status. *a
  * points into argv and is freed with arguments_done().
  */
 int options_parse(int argc, char *argv[], Arguments *a, const Verb **ret_verb);

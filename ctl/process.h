@@ -26,9 +26,9 @@ typedef struct Mappings {
 
 void mappings_done(Mappings *m);
 
-/* What is in a file of that form. Negative errno, or 0. */
+/* Reads a file of that form. Negative errno, or 0. */
 int mappings_read(FILE *f, Mappings *ret);
-/* All mappings of the process. -ESRCH: there is none such, or it has ended; -EACCES: it is not ours to look at. */
+/* All mappings of the process. -ESRCH: no such process; -EACCES: this user may not inspect it. */
 int process_read_mappings(const char *proc, pid_t pid, Mappings *ret);
 
 /* Whether it is a window of a region: a shared mapping of that file, or with inode 0 of any file on that device. */

@@ -5,8 +5,8 @@
 #include "msharectl.h"
 
 /*
- * The processes that have the region attached, from the kernel's side, as a table or JSON. Those of others are seen
- * only by who may look at them. Prints what goes wrong; returns an exit status.
+ * Prints the processes that have the region attached, by /proc, as a table or JSON. Processes of other users are only
+ * visible to users that may inspect them. Prints errors; returns an exit status.
  */
 int sharers_print(const char *region, const Arguments *a);
 

@@ -63,7 +63,7 @@ typedef struct Top {
         const Arguments *a;
         sd_bus *bus;
         const char *sort;
-        bool screen; /* a terminal that is drawn anew each time, and whose keys are read */
+        bool screen; /* a terminal: redrawn each time, and its keys are read */
         uint64_t delay_usec, iterations; /* iterations 0: without end */
         struct termios saved;
         bool raw;

@@ -50,7 +50,7 @@ ProcessId process_of(pid_t pid) {
 ProcessId process_self(void) {
         ProcessId id = process_of(getpid());
 
-        /* Without /proc the number alone has to do. */
+        /* Without /proc, only the number is available. */
         return id == UINT64_MAX || id == 0 ? (ProcessId) getpid() : id;
 }
 

@@ -114,7 +114,7 @@ int region_reload(const char *name) {
                 r = client_apply(s.bus, name, path, f.mode, &owner, &error);
         if (r >= 0)
                 r = tell_ignored(s.bus, name, path, &f, &error);
-        /* A server that is asked has to be stopped, so it is asked at a start only. */
+        /* Only a stopped server can be asked, so it is asked only at a start. */
         if (r >= 0 && !f.size_auto)
                 r = resize(&s, name, path, &f, &error);
         return client_finish("change", name, r, &error);

@@ -46,7 +46,7 @@ const char *log_target_to_string(LogTarget target) {
         return targets[target];
 }
 
-/* systemd says which file the journal reads from: the variable alone is inherited by everybody. */
+/* systemd names the file that the journal reads, because all children inherit the variable. */
 static bool stderr_is_journal(void) {
         const char *e = getenv("JOURNAL_STREAM");
         uint64_t device, inode;

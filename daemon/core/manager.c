@@ -181,7 +181,7 @@ uint64_t manager_random_id(Manager *m) {
         uint64_t id;
 
         if (getrandom(&id, sizeof(id), 0) != sizeof(id))
-                /* Only during early boot; two ids of one broker must differ, no more. */
+                /* Only during early boot. It is enough that two ids of one broker differ. */
                 id = usec_now(CLOCK_REALTIME) << 16 ^ (uint64_t) m->n_leases ^ (uint64_t) (uintptr_t) &id;
         return id;
 }

@@ -37,7 +37,7 @@ int create_request_check(const CreateRequest *request, sd_bus_error *error) {
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
                                          "Option 'hugepages' requires backing 'anonymous' or 'memfd', not '%s'",
                                          backing_to_string(request->backing));
-        /* Pages of a file in a file system are everybody's, and the kernel places them without asking for a policy. */
+        /* All users of a file share its pages, and the kernel places them without looking at a policy. */
         if (request->numa.mode != NUMA_DEFAULT && request->backing != BACKING_ANONYMOUS &&
             request->backing != BACKING_MEMFD)
                 return sd_bus_error_setf(

@@ -26,7 +26,7 @@ struct Resize {
         Actor by;
         uint64_t old_size, old_extent, size; /* bytes: before, and as asked for */
         bool populate, pending;
-        bool trim; /* nothing is to be added: a broker has ended in between, or growing has failed */
+        bool trim; /* nothing is added: a broker ended meanwhile, or growing failed */
         bool ending;
         sd_bus_error error; /* the answer after trimming */
 };

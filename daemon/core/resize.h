@@ -5,8 +5,8 @@
 #include "core/request.h"
 
 /*
- * Gives back what is mapped beyond the size of a region whose record says that there may be something: the broker ended while
- * the size changed. Does nothing for other regions. What fails is logged.
+ * If the broker ended while the size of a region changed, unmaps what may be mapped beyond its size. Does nothing for other
+ * regions. Failures are logged.
  */
 void resize_finish(Region *region);
 /* The region goes, or the manager: answers the call that waits with an error. Takes NULL. */

@@ -54,7 +54,7 @@ static void be_expendable(void) {
 
 /*
  * The kernel takes a creator's mappings in the range into the region: nothing of this process itself, neither its code
- * nor its stack, may become everybody's.
+ * nor its stack, may be shared in this way.
  */
 static int check_range(const DonorSpec *spec) {
         void *want = (void *) (uintptr_t) spec->address, *p;

@@ -39,8 +39,8 @@ int kernel_read_region(Kernel *kernel, const char *name, KernelRegion *ret);
 int kernel_stat(Kernel *kernel, const char *name, struct stat *ret);
 int kernel_read_usage(Kernel *kernel, const char *name, KernelUsage *ret);
 /*
- * The region's file for a client, as its own open file: to be closed. The caller has to know that the client may have it. The
- * file's owner and mode at that time are in *ret_st.
+ * The region's file for a client, as an open file of its own, which the caller closes. The caller must have checked that the
+ * client may have it. The file's owner and mode at that time are in *ret_st.
  */
 int kernel_open_region(Kernel *kernel, const char *name, bool writable, int *ret, struct stat *ret_st);
 int kernel_chown(Kernel *kernel, const char *name, uid_t uid, gid_t gid);

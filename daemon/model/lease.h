@@ -11,8 +11,8 @@ typedef struct Lease Lease;
 typedef struct Region Region;
 
 /*
- * One client: a FIFO whose write end the client's processes hold. The FIFO's name contains all that
- * is known about the client, so that one system call creates or removes everything and no second file can disagree.
+ * One client: a FIFO whose write end the client's processes hold. The FIFO's name contains everything
+ * that is known about the client. So one system call creates or removes all of it, and no second file can disagree.
  */
 typedef struct LeaseRecord {
         uint64_t region_id, id;

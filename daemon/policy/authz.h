@@ -11,26 +11,26 @@
  *
  *   1. A method handler calls authz_run() with a step function. The step checks its arguments and looks up its objects,
  *      changing nothing, and calls call_authorize() for each thing that needs permission.
- *   2. If polkit has to be asked, call_authorize() returns 0; the step returns 0 at once. The call is kept.
+ *   2. If polkit must be asked, call_authorize() returns 0; the step returns 0 at once. The call is kept.
  *   3. When the answer has come, the message goes through the dispatcher again, and the step runs again from its
- *      beginning: objects are looked up anew, for they may have gone. call_authorize() now returns 1 or an error.
+ *      beginning: objects are looked up again, because they may have gone. call_authorize() now returns 1 or an error.
  *      Answers hold for exactly what was asked: if the details differ by now, the call is refused.
  *   4. The step acts only when it has all it needs, and answers the message or arranges for a later answer; it
  *      returns 1, or a negative errno with *error set.
  *
- * Calls whose question has no place yet wait in the order of their coming: see polkit.h.
+ * Calls whose question has no place yet wait in the order of their arrival: see polkit.h.
  */
 typedef struct Authz Authz;
 typedef struct Call Call;
 
 typedef int (*CallStep)(Call *call, void *userdata, sd_bus_error *error);
 
-/* Borrows all; *n_leases is how many leases there are. */
+/* Borrows all arguments; *n_leases is the number of leases. */
 int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const Limits *limits,
               const unsigned *n_leases, Authz **ret);
 void authz_free(Authz *authz);
 
-/* Returns what a bus method handler has to. */
+/* Returns what a bus method handler must return. */
 int authz_run(Authz *authz, sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *error);
 /* Forgets a message whose object has gone, so it will not come to authz_run() again. Does nothing if it never did. */
 void authz_drop(Authz *authz, sd_bus_message *m);

@@ -4,7 +4,7 @@
 #include <systemd/sd-bus.h>
 
 /*
- * Called for each entry, with the message at the variant, which it has to read or to skip. Returns 0 or more, or negative errno,
+ * Called for each entry, with the message at the variant, which it must read or skip. Returns 0 or more, or negative errno,
  * which ends the reading.
  */
 typedef int (*DictionaryEntry)(sd_bus_message *m, const char *key, void *userdata, sd_bus_error *error);

@@ -12,7 +12,7 @@
 #define POLKIT_PATH "/org/freedesktop/PolicyKit1/Authority"
 #define POLKIT_INTERFACE "org.freedesktop.PolicyKit1.Authority"
 
-/* Time to answer: a rule is evaluated in milliseconds, a human being has to find the password. */
+/* Time to answer: a rule is evaluated in milliseconds, a person must find the password. */
 #define TIMEOUT_USEC (25 * USEC_PER_SEC)
 #define TIMEOUT_INTERACTIVE_USEC (300 * USEC_PER_SEC)
 
