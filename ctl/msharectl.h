@@ -30,13 +30,13 @@ typedef struct Arguments {
 
         char **names; /* the verb's arguments */
         int n_names;
-        char **command; /* what stands after "--", NULL-terminated; NULL if "--" does not */
+        char **command; /* the words after "--", NULL-terminated; NULL without "--" */
 
         const char *mode, *owner, *backing, *lifetime, *linger, *address, *hugepages, *numa, *label, *file;
         const char *maximum;
         const char *fallback, *min_size, *sort, *wait, *output, *delay, *iterations, *host, *machine;
         bool populate, force, batch, addresses, sharers, value, help, version;
-        const char **properties; /* those that were asked for; none: all */
+        const char **properties; /* the requested ones; none: all */
         size_t n_properties;
 } Arguments;
 

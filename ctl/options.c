@@ -222,11 +222,11 @@ static int check_arguments(const Verb *verb, const Arguments *a) {
                 return usage_error();
         }
         if (verb->takes_command && (!a->command || !a->command[0])) {
-                complain("%s: the command is missing; it stands after \"--\"", verb->name);
+                complain("%s: no command after \"--\"", verb->name);
                 return usage_error();
         }
         if (!verb->takes_command && a->command) {
-                complain("%s: nothing may stand after \"--\"", verb->name);
+                complain("%s: it takes no command after \"--\"", verb->name);
                 return usage_error();
         }
         return STATUS_OK;

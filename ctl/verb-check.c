@@ -210,10 +210,8 @@ static int report(const Checked *c, const Obstacles *o, const Arguments *a) {
         for (i = 0; i < o->n; i++)
                 (void) fprintf(stderr, "  %s.\n", o->list[i]);
         if (o->n == 0 && !c->window)
-                (void) fputs(
-                        "  Nothing that can be seen from here stands in the way: see what the server's log says of "
-                        "libmshare-preload.\n",
-                        stderr);
+                (void) fputs("  No obstacle was found: see the messages of libmshare-preload in the server's log.\n",
+                             stderr);
         return STATUS_FAILED;
 }
 

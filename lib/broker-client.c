@@ -206,7 +206,8 @@ static int call_properties(sd_bus *bus, const char *name, uint64_t timeout_usec,
         r = read_properties(reply, lease);
         if (r < 0)
                 return message_set(ret_message, r == -ENOMEM ? r : -EBADMSG,
-                                   "Cannot acquire region \"%s\": the broker does not tell its size and backing", name);
+                                   "Cannot acquire region \"%s\": the broker did not return its size and backing",
+                                   name);
         return 0;
 }
 

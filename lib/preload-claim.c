@@ -119,8 +119,8 @@ static int open_again(const char *name, int file, OwnFd *claim, char **ret_messa
                 return r;
         if (st.st_dev != before.dev || st.st_ino != before.ino)
                 return message_set(ret_message, -ESTALE,
-                                   "Cannot use region \"%s\": it was removed, and the one that has its name now is "
-                                   "another",
+                                   "Cannot use region \"%s\": it was removed, and another region has its name "
+                                   "now",
                                    name);
 
         /* A server that takes the lock from now on finds us among the writers. */
@@ -161,8 +161,8 @@ int preload_claim_count(const char *name, int file, OwnFd *claim, unsigned int *
         text[n > 0 ? n : 0] = '\0';
         if (read_count(text, "mshare-sharers:", &sharers) < 0)
                 return message_set(ret_message, -ENODATA,
-                                   "Cannot use region \"%s\": %s does not tell how many processes share it, and it "
-                                   "must not be cleared under another server",
+                                   "Cannot use region \"%s\": %s does not show how many processes share it, and "
+                                   "the data of another server must not be cleared",
                                    name, path);
         /* A kernel without this line: any sharer may be a writer. */
         if (read_count(text, "mshare-writers:", &writers) < 0)

@@ -125,7 +125,8 @@ static void settle(const PreloadConfig *config) {
         region = strdup(config->region);
         if (!region || !preload_env_settle(region)) {
                 free(region);
-                say("Cannot take the region's settings from the environment of what the server executes: out of memory");
+                say("Cannot remove the region's settings from the environment of programs that the server "
+                    "executes: out of memory");
                 return;
         }
         preload.config = *config;
@@ -160,7 +161,7 @@ static bool is_meant(const PreloadWish *wish, PreloadConfig *config) {
         if (preload_env_taken_by_other(config->region, &pid)) {
                 if (first_time(TOLD_TAKEN))
                         say("%zu bytes of shared memory are not in region \"%s\": process %d, from which this one "
-                            "has its environment, has taken it; start the server afresh to have them there",
+                            "has its environment, uses the region; stop and start the server to place them there",
                             wish->size, config->region, pid);
                 return false;
         }
@@ -198,8 +199,8 @@ static PreloadAnswer refuse(const PreloadConfig *config, int r, const char *mess
 
 static PreloadAnswer tell_child(const PreloadWish *wish, const PreloadConfig *config) {
         if (first_time(TOLD_CHILD))
-                say("%zu bytes of shared memory of process %d are not in region \"%s\", which is for what the server "
-                    "itself maps: it is a child of the server",
+                say("%zu bytes of shared memory of process %d are not in region \"%s\", which is only for memory "
+                    "that the server itself maps: it is a child of the server",
                     wish->size, (int) getpid(), config->region);
         return PRELOAD_PLAIN;
 }

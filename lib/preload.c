@@ -38,11 +38,11 @@ static void *plain_mmap(void *addr, size_t length, int prot, int flags, int fd, 
 
 static const char *why_unfit(int prot, int flags) {
         if (flags & MAP_32BIT)
-                return "asked for below 2 GiB (MAP_32BIT), where no window lies";
+                return "requested below 2 GiB (MAP_32BIT), where no window can be";
         if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))
-                return "asked for at an address of the program's choice (MAP_FIXED)";
+                return "requested at a fixed address (MAP_FIXED)";
         if (flags & ~FLAGS_ALLOWED)
-                return "asked for with flags that a region does not know, such as MAP_LOCKED";
+                return "requested with flags that a region does not support, such as MAP_LOCKED";
         if (prot & PROT_EXEC)
                 return "to be executable";
         if (prot != (PROT_READ | PROT_WRITE))

@@ -83,8 +83,8 @@ static int verify_file(const mshare_region *region, int fd, const char *path, ch
         n = pread(fd, &info, sizeof(info), 0);
         if (n != sizeof(info))
                 return message_set(ret_message, n < 0 ? -xerrno() : -EBADMSG,
-                                   "Cannot verify region \"%s\": %s does not tell where the region lies", region->name,
-                                   path);
+                                   "Cannot verify region \"%s\": %s does not contain the region's address",
+                                   region->name, path);
         if (info.start != region->lease.address || info.size != region->lease.length)
                 return differs(region, &info, ret_message);
         return 0;

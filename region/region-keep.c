@@ -91,7 +91,7 @@ static int on_figures(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
 
         if (sd_bus_message_is_method_error(m, NULL) || read_figures(m, &f) < 0) {
                 /* One that has been removed: the unit ends. Otherwise the broker is away, and the region is not. */
-                if (asprintf(&text, "Region %s is there, and the broker does not answer", k->name) < 0)
+                if (asprintf(&text, "Region %s exists, but the broker does not answer", k->name) < 0)
                         text = NULL;
         } else if (asprintf(&text, "%s, %s resident, %" PRIu64 " sharer%s, page tables: %s held once, %s saved",
                             format_bytes(f.size, size, sizeof(size)),
@@ -295,7 +295,7 @@ int start_keep(Start *s, const char *name, bool *ret_removed, sd_bus_error *erro
         if (r < 0)
                 return r;
         k.gone = r == 0;
-        (void) sd_notifyf(false, "READY=1\nSTATUS=Region %s is there", name);
+        (void) sd_notifyf(false, "READY=1\nSTATUS=Region %s exists", name);
         r = follow(&k);
         if (r < 0)
                 return r;

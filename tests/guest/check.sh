@@ -152,7 +152,7 @@ check 'too little memory' unshared 'no mapping that fits: .* at least 64M'
 sed -i 's/^shared_buffers = .*/shared_buffers = 128MB/' "$etc/postgresql.conf"
 echo "MSHARE_REGION = 'wrong'" >> "$etc/environment"
 sed -i "0,/MSHARE_REGION = 'pgdata'/{//d}" "$etc/environment"
-check 'another name' unshared 'MSHARE_REGION in the server.s environment is "wrong"|Nothing that can be seen'
+check 'another name' unshared 'MSHARE_REGION in the server.s environment is "wrong"|No obstacle was found'
 check 'the broker' bash -c "
         systemctl stop mshared; systemctl mask --runtime -q mshared
         msharectl check $unit pgdata 2>&1 | grep -Eq 'The broker (is not running|does not answer: Unit .* failed)'; r=\$?

@@ -280,7 +280,7 @@ if [ -x /usr/sbin/nginx ]; then
         upgraded() { [ -s nginx.pid.oldbin ] && [ -s nginx.pid ] && [ "$(master)" != "$old" ] && [ "$(workers | wc -l)" = 2 ]; }
         check 'a second master' within 120 upgraded
         check 'whose memory is its own' plain "$(master)"
-        check 'which it says' said 'has taken it; start the server afresh to have them there'
+        check 'which it says' said 'uses the region; stop and start the server to place them there'
         check 'the first is in the region' shares "$old" nginx
         check 'it leaves' kill -QUIT "$old"
         check 'it is gone' within 120 fails test -d "/proc/$old"

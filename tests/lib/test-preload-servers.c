@@ -196,7 +196,7 @@ static void assert_refused(const char *region, const char *variable, const char 
 static void test_trust(void) {
         make_region("r", BIG, NULL, NULL);
         assert_refused("r", "FAKE_MSHARE_UID", "4711", "it belongs to user 4711, who could read");
-        assert_refused("r", "FAKE_MSHARE_NO_FDINFO", "1", "does not tell how many processes share it");
+        assert_refused("r", "FAKE_MSHARE_NO_FDINFO", "1", "does not show how many processes share it");
         drop_region("r");
 
         /* Without a file from the broker it opens the file in msharefs. */
@@ -248,7 +248,7 @@ static void test_environment(void) {
         make_region("r", BIG, NULL, NULL);
         g_assert_cmpint(run_server(serve_environment, "r", NULL, NULL, &text), ==, 2);
         g_assert_nonnull(
-                strstr(text, "from which this one has its environment, has taken it; start the server afresh"));
+                strstr(text, "from which this one has its environment, uses the region; stop and start the server"));
         drop_region("r");
 }
 
@@ -336,7 +336,7 @@ static void test_exec_ways(void) {
         make_region("r", BIG, NULL, NULL);
         expect(serve_exec_ways, "r", NULL, 15);
         g_assert_cmpint(run_server(serve_exec_libraries, "r", NULL, NULL, &text), ==, 0);
-        for (p = text; (p = strstr(p, "does not tell how many processes share it")); p++)
+        for (p = text; (p = strstr(p, "does not show how many processes share it")); p++)
                 n++;
         g_assert_cmpuint(n, ==, 4);
         drop_region("r");
@@ -506,7 +506,7 @@ static void test_told(void) {
         make_region("r", BIG, NULL, NULL);
         assert_told(serve_small_then_fork, "the largest shared mapping has 20971520 bytes",
                     "MSHARE_MIN_SIZE is 67108864");
-        assert_told(serve_unfit, "asked for below 2 GiB (MAP_32BIT)", "where no window lies");
+        assert_told(serve_unfit, "requested below 2 GiB (MAP_32BIT)", "where no window can be");
         assert_told(serve_insisting, "the server insists on huge pages of hugetlbfs for its 67108864 bytes", "");
         assert_told(serve_insisting, "/sys/kernel/mm/transparent_hugepage/shmem_enabled is advise or always", "");
         drop_region("r");

@@ -126,7 +126,7 @@ def compare(env, unit):
         unit.becomes(sentence(words))
     # While the broker is away, only the region's existence is known.
     env.stop()
-    unit.becomes("Region pgdata is there, and the broker does not answer")
+    unit.becomes("Region pgdata exists, but the broker does not answer")
     env.start()
     unit.becomes(sentence(words))
 
