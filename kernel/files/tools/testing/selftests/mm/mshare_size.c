@@ -57,7 +57,7 @@ static bool near(long want, long got)
 static void over_size(struct __test_metadata *_metadata,
 		      FIXTURE_DATA(mshare) * self, int flags, int fd)
 {
-	long got, total;
+	long got, total = -1;
 
 	ASSERT_EQ(0, remount("size=32m"));
 	MAKE_REGION();
@@ -438,7 +438,8 @@ TEST_F(mshare, options)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		EXPECT_EQ(-EINVAL, remount(bad[i])) TH_LOG("%s", bad[i]);
+		EXPECT_EQ(-EINVAL, remount(bad[i]))
+			TH_LOG("number %zu of the list", i);
 	ASSERT_EQ(0, remount("size=3g"));
 	EXPECT_EQ(0, used_pages(&total));
 	EXPECT_EQ(786432, total);
@@ -481,8 +482,8 @@ TEST_F(mshare, options_shown)
 	EXPECT_EQ(2U, st.st_gid);
 	EXPECT_EQ(01770U, st.st_mode & 07777);
 	ASSERT_LT(0, slurp("/proc/mounts", mounts, sizeof(mounts)));
-	EXPECT_TRUE(strstr(mounts,
-			   ",uid=1,gid=2,mode=1770,size=65536k,nr_regions=77"))
+	EXPECT_TRUE(!!strstr(mounts,
+			     ",uid=1,gid=2,mode=1770,size=65536k,nr_regions=77"))
 		TH_LOG("%s", mounts);
 	EXPECT_EQ(0, remount(back));
 	EXPECT_EQ(0, no_limit());
