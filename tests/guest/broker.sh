@@ -414,7 +414,7 @@ systemctl daemon-reload
 
 check 'a call starts the broker' bash -c "systemctl stop mshared; busctl call ${manager[*]} ListRegions && systemctl is-active mshared"
 check 'its entries have an explanation' bash -c 'journalctl --update-catalog; journalctl --sync
-        journalctl -x -u mshared --no-pager | grep -q "Subject: Region made has been made"'
+        journalctl -x -u mshared --no-pager | grep -q "Subject: Region made has been created"'
 check 'systemctl sets its log level' bash -c 'systemctl service-log-level mshared debug && [ "$(systemctl service-log-level mshared)" = debug ]'
 check 'it is well confined' systemd-analyze security --threshold=15 mshared.service
 check 'nothing is left' bash -c '[ -z "$(ls /sys/fs/mshare /run/mshared/regions /run/mshared/leases | grep -v :)" ]'
