@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # bash completion for msharectl(1)
 
-# Everybody may name a region in msharefs, with any characters, and compgen -W expands $(...) like the shell: names that
-# have more in them than those of the broker's own making are not completed.
+# A region in msharefs may have any characters in its name, and compgen -W expands $(...) like the shell. So only names
+# that the broker would accept are completed.
 __msharectl_regions() {
         msharectl list --no-legend --no-pager --no-ask-password 2>/dev/null | while read -r name _; do
                 [[ $name =~ ^[A-Za-z0-9._:@+][A-Za-z0-9._:@+-]*$ ]] && printf '%s\n' "$name"
@@ -23,7 +23,7 @@ _msharectl() {
         local create='--mode= --owner= --backing= --file= --populate --maximum= --lifetime= --linger= --address= --hugepages= --numa= --label='
 
         COMPREPLY=()
-        # readline splits at "=": bring option and value together again.
+        # readline splits at "=": join option and value again.
         if [[ $cur == '=' ]]; then
                 cur=''
         elif [[ $prev == '=' ]]; then

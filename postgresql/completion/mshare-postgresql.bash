@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # bash completion for mshare-postgresql(1)
 
-# Names that have more in them than those of postgresql-common's own making are not completed: compgen -W expands them.
+# Only names that postgresql-common would create are completed, because compgen -W expands $(...) in others.
 __mshare_postgresql_servers() { # VERSION: its clusters; without, all versions
         pg_lsclusters -h 2>/dev/null | while read -r version cluster _; do
                 [[ "$version $cluster" =~ ^[0-9.]+\ [A-Za-z0-9._-]+$ ]] || continue
@@ -22,7 +22,7 @@ _mshare_postgresql() {
         local options='--unit= -n --dry-run --now -h --help --version'
 
         COMPREPLY=()
-        # readline splits at "=": bring option and value together again.
+        # readline splits at "=": join option and value again.
         if [[ $cur == '=' ]]; then
                 cur=''
         elif [[ $prev == '=' ]]; then
