@@ -176,10 +176,10 @@ def compare_with_an_echo(env):
     env.start()
     env.client(0).create("r", mode=0o666)
     # This would fail if each call needed a round trip to polkit, to the bus or to the disk. Other work on the machine
-    # slows three processes that take turns more than the two of an echo, so all of them get priority if that is
-    # permitted. dbus-broker's echo costs less.
+    # slows three processes that take turns more than the two of an echo, so all of them get priority if that
+    # is permitted.
     first = goes_first(env)
-    factor = 10 if not first else 2.5 if env.bus.kind == "dbus-broker" else 2
+    factor = 2 if first else 10
     for _ in range(6):
         out, _ = run_as(env, GAMES, "bench-acquire", "r", "1000", first=first).communicate(timeout=120)
         result = json.loads(out)
