@@ -22,6 +22,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Sequence
 
 # (outcome, name): the result of a test.
@@ -46,11 +47,18 @@ def read_point(line: str) -> tuple[str, str, str] | None:
     return ("fail" if bad else "pass", name, directive)
 
 
+# (seconds, name): what a test took.
+TimeOf = tuple[float, str]
+
+
 class Tap:
     """Reads one TAP stream. Indented lines belong to inner tests and are not counted."""
 
     def __init__(self) -> None:
         self.points: list[PointOf] = []
+        # If the stream is read as it comes: what each point took, by this machine's clock.
+        self.times: list[TimeOf] = []
+        self.last = time.monotonic()
         self.plan: int | None = None
         self.bailed: str | None = None
 
@@ -71,6 +79,9 @@ class Tap:
             if outcome == "skip" and directive != name:
                 name += f" ({directive})"
             self.points.append((outcome, name))
+            now = time.monotonic()
+            self.times.append((now - self.last, name))
+            self.last = now
 
     def finish(self, status: int) -> list[PointOf]:
         """All points, plus one failure for each way to be cut short."""
@@ -102,6 +113,12 @@ def words(points: Sequence[PointOf]) -> str:
     if skipped:
         text += f", {skipped} skipped"
     return text
+
+
+def slowest(times: Iterable[TimeOf], at_least: float = 5, most: int = 8) -> str:
+    """Those that took longest, in words; empty if all were fast."""
+    chosen = sorted((t for t in times if t[0] >= at_least), reverse=True)[:most]
+    return ", ".join(f"{name} {seconds:.0f} s" for seconds, name in chosen)
 
 
 def append(results: str, phase: str, points: Iterable[PointOf]) -> None:
@@ -160,6 +177,9 @@ def from_meson(results: str, phase: str, log: str) -> int:
         total += points
     append(results, phase, total)
     print(f"    {phase}: {len(tests)} programs, {words(total)}", file=sys.stderr)
+    slow = slowest((test.get("duration", 0), test["name"]) for test in tests)
+    if slow:
+        print(f"    slowest: {slow}", file=sys.stderr)
     return FAILED if counts(total)[1] else 0
 
 

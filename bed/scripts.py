@@ -85,6 +85,31 @@ def runs(path: str, long: bool) -> list[Wishes]:
     return [{**plain, **run} for run in further]
 
 
+class Reader:
+    """What a script prints, line by line as it comes."""
+
+    def __init__(self) -> None:
+        self.tap = report.Tap()
+        self.lines: list[str] = []
+        self.rest = b""
+
+    def on_output(self, data: bytes) -> None:
+        lines = (self.rest + data).split(b"\n")
+        self.rest = lines.pop()
+        for line in lines:
+            self.on_line(line.decode("utf-8", "replace"))
+
+    def on_line(self, line: str) -> None:
+        self.lines.append(line)
+        self.tap.feed(line)
+
+    def end(self) -> list[str]:
+        """All lines; the last may have no end."""
+        if self.rest:
+            self.on_line(self.rest.decode("utf-8", "replace"))
+        return self.lines
+
+
 def run_script(opts: argparse.Namespace, path: str, wishes: Wishes) -> int:
     name = os.path.basename(path)
     words = shlex.split(wishes["env"]) + opts.env
@@ -112,13 +137,13 @@ def run_script(opts: argparse.Namespace, path: str, wishes: Wishes) -> int:
                          f"export MSHARE_PATCHED={opts.patched if wishes['kernel'] != 'stock' else 'no'}\n"
                          + "".join(f"export {shlex.quote(word)}\n" for word in words) +
                          f"cd /run/job/guest && exec bash ./{name}\n")
-        output: list[bytes] = []
-        result = guest.run(float(wishes["limit"]), output.append)
+        reader = Reader()
+        result = guest.run(float(wishes["limit"]), reader.on_output)
     finally:
         guest.close()
 
-    lines = b"".join(output).decode("utf-8", "replace").splitlines()
-    points = report.read_tap(lines, result.status)
+    lines = reader.end()
+    points = reader.tap.finish(result.status)
     if result.status >= vm.TIMEOUT and result.reason:
         points.append(("fail", result.reason))
         report.show(opts.results, result.context)
@@ -131,6 +156,10 @@ def run_script(opts: argparse.Namespace, path: str, wishes: Wishes) -> int:
         vm.note(f"      console: {result.console}")
     report.append(opts.results, f"guest {title}", points)
     vm.note(f"    {title}: {report.words(points)} in {result.seconds:.0f} s")
+    # The first point has the boot in it.
+    slow = report.slowest(reader.tap.times)
+    if slow:
+        vm.note(f"    slowest: {slow}")
     return report.counts(points)[1]
 
 

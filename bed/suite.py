@@ -92,6 +92,7 @@ class Boot:
         self.tap: report.Tap | None = None
         self.lines: list[str] = []
         self.leaks: list[str] | None = None
+        self.times: list[report.TimeOf] = []
         self.coverage: dict[str, list[str]] = {}        # name of a file: its lines, in base64
         self.counted: list[str] | None = None           # the last of these
         self.over = False
@@ -149,6 +150,7 @@ class Boot:
             program.points = tap.points + [("fail", f"killed: over its limit of {program.limit} s")]
         else:
             program.points = tap.finish(status)
+        self.times += [(taken, f"{name}:{text.split('.')[-1]}") for taken, text in tap.times]
         seconds = float(end) - float(begin)
         vm.note(f"      {name:<22} {report.words(program.points)} ({seconds:.1f} s)")
         if report.counts(program.points)[1]:
@@ -189,6 +191,9 @@ class Boot:
         report.append(self.opts.results, self.title, points)
         passed, failed, _ = report.counts(points)
         vm.note(f"    {self.title}: {report.words(points)} in {result.seconds:.0f} s")
+        slow = report.slowest(self.times)
+        if slow:
+            vm.note(f"    slowest: {slow}")
         return passed, failed
 
     def save_coverage(self) -> None:
