@@ -86,7 +86,7 @@ test_plan() {
         plan python 'Python: pyflakes and mypy' 10 lint_python
         plan series-tool 'the patch series tool' 10 bed_script tests/bed/test-series.sh
         plan bench-tool 'what compares counts of benchmarks' 2 bed_script tests/bench/check-test.py
-        plan clang 'userspace: clang' 300 userspace clang clang --werror
+        plan clang 'userspace: clang' 130 userspace clang clang --werror
         if [ "$part" != quick ]; then
                 # Early, because the longest phase would run alone at the end.
                 plan valgrind 'userspace: gcc, valgrind' 240 under_valgrind
