@@ -62,6 +62,50 @@ assert libc.mmap(None, size, 3, 1, 7, 0) == start
 assert ctypes.string_at(start, 6) == b"server"'
 exec 7>&-
 
+# Debian's own tools, on a root that has the system's /usr and nothing else. They are given the bus's socket, and no more.
+# podman is not in the guest, so its points run only where it has been installed.
+bus=/run/dbus/system_bus_socket
+make_root() { # make_root DIR USER
+        local dir
+        mkdir -p "$1"/{usr,etc,proc,sys,dev,tmp,var/tmp,root,run/dbus}
+        for dir in bin lib lib64 sbin; do ln -s usr/$dir "$1/$dir"; done
+        cp /usr/lib/os-release "$1/etc/"
+        touch "$1$bus"
+        chown -R "$2:$2" "$1"
+}
+serves() { # serves NAME COMMAND...: COMMAND runs the rest of its arguments in a container, as what is user 1000 outside
+        local name=$1
+        shift
+        check "$name: the library attaches" answers '^ok word$' "$@" $client <<< $'acquire box rw\nput 4096 word\nget 4096'
+        check "$name: where mshare() is not known" answers '^error 38 ' "$@" $client <<< "raw box rw $(window)"
+        check "$name: another user's region is refused" answers '^error 13 ' "$@" $client <<< 'acquire theirs r'
+        check "$name: a server has its memory in a region" answers 'Placed 16777216 bytes of shared memory in region "box"' "$@" \
+                env LD_PRELOAD=libmshare-preload.so MSHARE_REGION=box MSHARE_MIN_SIZE=1M \
+                sh -c 'python3 -c "import mmap; mmap.mmap(-1, 16 << 20).write(b\"server\")" 2>&1'
+}
+make_root /run/box 0
+if command -v systemd-nspawn > /dev/null; then
+        nspawn() {
+                systemd-run --quiet --pipe --wait -p Delegate=yes systemd-nspawn --quiet --register=no --keep-unit \
+                        --console=pipe --directory=/run/box --bind-ro=/usr --bind-ro=$bus "$@"
+        }
+        serves systemd-nspawn nspawn setpriv --reuid=1000 --regid=1000 --clear-groups
+        serves 'systemd-nspawn with users of its own' nspawn --private-users=1000:65536
+fi
+if command -v podman > /dev/null; then
+        podman=(podman --cgroup-manager=cgroupfs --events-backend=none run -i --rm --network=host --log-driver=none
+                -v /usr:/usr:ro -v "$bus:$bus")
+        as_root() { STORAGE_DRIVER=vfs "${podman[@]}" --user 1000:1000 --rootfs /run/box "$@"; }
+        serves podman as_root
+        make_root /run/box-of-user 1000
+        install -d -m 700 -o 1000 -g 1000 /run/user/1000 /run/home
+        as_user() {
+                (cd /run/home && setpriv --reuid=1000 --regid=1000 --clear-groups env HOME=/run/home XDG_RUNTIME_DIR=/run/user/1000 \
+                        STORAGE_DRIVER=vfs "${podman[@]}" --cgroups=disabled --rootfs /run/box-of-user "$@")
+        }
+        serves 'podman of a user' as_user
+fi
+
 # What it maps.
 check 'what it maps' bash -c "
         msharectl maps box
