@@ -217,7 +217,7 @@ static int read_label(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (strlen(label) > LABEL_MAX)
                 return invalid(error, "Option 'label' has %zu bytes: expected at most %d", strlen(label), LABEL_MAX);
         if (!text_is_printable(label))
-                return invalid(error, "Option 'label' contains a control character, which terminals would obey");
+                return invalid(error, "Option 'label' contains a control character, which a terminal would interpret");
         return free_and_strdup(&((CreateRequest *) userdata)->label, label);
 }
 

@@ -91,14 +91,14 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
                         (void) sd_bus_error_setf(
                                 error, ERROR_ADDRESS_IN_USE,
                                 "Address %#" PRIx64 ", which the broker chose for a window of %" PRIu64
-                                " bytes, is in use in the process that makes the region; try again for "
+                                " bytes, is in use in the process that creates the region; try again for "
                                 "another address, or set 'address'",
                                 record->address, record->length);
                 else if (res->error == EEXIST || res->error == EPERM)
                         (void) sd_bus_error_setf(error, ERROR_ADDRESS_IN_USE,
                                                  "Address %#" PRIx64 " with %" PRIu64
-                                                 " bytes is where ordinary processes have mappings of their own; leave "
-                                                 "'address' away to let the broker choose, or set another",
+                                                 " bytes is where ordinary processes have mappings of their own; omit "
+                                                 "'address' to let the broker choose, or set another",
                                                  record->address, record->length);
                 else
                         (void) sd_bus_error_setf(error, ERROR_NO_ADDRESS_SPACE,

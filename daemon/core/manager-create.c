@@ -62,7 +62,7 @@ static int take_space(Manager *m, const CreateRequest *request, uint64_t length,
                 return sd_bus_error_setf(error, ERROR_ADDRESS_IN_USE,
                                          "Address %#" PRIx64 " with %" PRIu64
                                          " bytes overlaps another region's window; "
-                                         "leave 'address' away to let the broker choose, or set another",
+                                         "omit 'address' to let the broker choose, or set another",
                                          request->address, length);
         *ret_address = request->address;
         return 0;
@@ -74,9 +74,10 @@ int manager_check_kernel(Manager *m, sd_bus_error *error) {
                                          "This kernel has no mshare: a Linux 6.12 with the mshare patch and "
                                          "CONFIG_MSHARE=y is needed");
         if (kernel_root(&m->kernel) < 0)
-                return sd_bus_error_setf(error, ERROR_KERNEL_UNSUPPORTED,
-                                         "msharefs is not mounted at %s: start sys-fs-mshare.mount, then mshared again",
-                                         m->kernel.ops->root());
+                return sd_bus_error_setf(
+                        error, ERROR_KERNEL_UNSUPPORTED,
+                        "msharefs is not mounted at %s: start sys-fs-mshare.mount, then restart mshared",
+                        m->kernel.ops->root());
         return 0;
 }
 

@@ -120,14 +120,14 @@ static void error_from_donor(const Resize *r, const DonorResult *res, sd_bus_err
         else if (res->stage == DONOR_MMAP && res->error == EEXIST)
                 (void) sd_bus_error_setf(error, ERROR_REGION_BUSY,
                                          "Region '%s' cannot grow to %" PRIu64
-                                         " bytes: a process has mapped something of its own in its window, %" PRIu64
+                                         " bytes: another mapping of a process is in the way, %" PRIu64
                                          " bytes from the start; see \"msharectl maps\"",
                                          name, r->size, res->value);
         else
                 (void) sd_bus_error_setf(error, res->error == ENOMEM ? SD_BUS_ERROR_NO_MEMORY : SD_BUS_ERROR_FAILED,
                                          "Region '%s' cannot be resized to %" PRIu64
                                          " bytes: the broker's helper cannot %s: %s",
-                                         name, r->size, attempt ?: "go on", strerror(res->error));
+                                         name, r->size, attempt ?: "continue", strerror(res->error));
 }
 
 static int start_donor(Resize *r);
@@ -288,7 +288,7 @@ static int check_window(const RegionRecord *rec, uint64_t size, sd_bus_error *er
                 return 0;
         return sd_bus_error_setf(error, ERROR_INVALID_SIZE,
                                  "%" PRIu64 " bytes do not fit in the window of region '%s', which has %" PRIu64
-                                 " bytes; a region keeps its window, so make a new one with the option 'maximum'",
+                                 " bytes; a region keeps its window, so create a new region with the option 'maximum'",
                                  size, rec->name, rec->length);
 }
 
@@ -402,7 +402,7 @@ int region_resize(Region *region, Call *call, const ResizeRequest *request, sd_b
         if (region->resize)
                 return sd_bus_error_setf(error, ERROR_REGION_BUSY, "Region '%s' is already being resized", rec->name);
         if (less && !request->force) {
-                r = region_check_unused(region, "they get SIGBUS where they use the end that is cut off", error);
+                r = region_check_unused(region, "they get SIGBUS if they use the part that is removed", error);
                 if (r < 0)
                         return r;
         }

@@ -84,8 +84,7 @@ unsigned config_parse(const char *file, char *text, ConfigAssign assign, void *a
                 }
                 *eq = 0;
                 if (!section) {
-                        (void) snprintf(message, sizeof(message), "'%.100s' stands before the first [Section]",
-                                        strip(l));
+                        (void) snprintf(message, sizeof(message), "'%.100s' is before the first [Section]", strip(l));
                         goto wrong;
                 }
                 r = assign(section, strip(l), strip(eq + 1), assigned, &reason);

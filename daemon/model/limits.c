@@ -13,8 +13,8 @@ static const struct {
 } table[_LIMIT_MAX] = {
         [LIMIT_REGIONS] = { "RegionsMax", "regions in all", 1024 },
         [LIMIT_REGION_LEASES] = { "LeasesPerRegionMax", "leases of one region", 8192 },
-        [LIMIT_USER_REGIONS] = { "RegionsPerUserMax", "regions made by one user", 16 },
-        [LIMIT_USER_BYTES] = { "BytesPerUserMax", "bytes in the regions made by one user", UINT64_C(1) << 40 },
+        [LIMIT_USER_REGIONS] = { "RegionsPerUserMax", "regions created by one user", 16 },
+        [LIMIT_USER_BYTES] = { "BytesPerUserMax", "bytes in the regions created by one user", UINT64_C(1) << 40 },
         [LIMIT_USER_LEASES] = { "LeasesPerUserMax", "leases of one user", 8192 },
         [LIMIT_USER_PENDING] = { "PendingCallsPerUserMax", "calls of one user under way", 512 },
 };

@@ -194,11 +194,11 @@ def test_addresses_are_kept_apart_and_explicit_ones_honoured(env):
     path, address, _ = root.create("fixed", 4096, address=44 * TiB)
     equal(address, 44 * TiB)
     refuses("AddressInUse", root.create, "second", 4096, address=44 * TiB,
-            contains=("%#x" % (44 * TiB), "leave 'address' away"))
+            contains=("%#x" % (44 * TiB), "omit 'address'"))
     refuses("AddressInUse", root.create, "below", 2 * GRANULE, address=44 * TiB - GRANULE)
     # The donor's own mappings are not donated: its code is somewhere in that range.
     refuses("AddressInUse", root.create, "code", 17 * TiB, address=85 * TiB,
-            contains=("ordinary", "leave 'address' away"))
+            contains=("ordinary", "omit 'address'"))
     root.create("below", 4096, address=44 * TiB - GRANULE)
     # A freed address is not given to the next regions.
     first = root.list()["r0"]["address"]
@@ -242,9 +242,9 @@ def test_an_error_says_whose_address_it_was(env):
     for size in (4096, GRANULE + 1):
         e = refuses("AddressInUse", root.create, "r", size, backing="empty",
                     contains=("which the broker chose", "try again", "set 'address'"))
-        assert "leave 'address' away" not in e.message, e.message
+        assert "omit 'address'" not in e.message, e.message
     e = refuses("AddressInUse", root.create, "r", backing="empty", address=44 * TiB,
-                contains=("%#x" % (44 * TiB), "leave 'address' away"))
+                contains=("%#x" % (44 * TiB), "omit 'address'"))
     assert "the broker chose" not in e.message, e.message
     equal(root.list(), {})
     os.unlink(env.kernel + "/taken")
