@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # An unmodified PostgreSQL in a region, set up as mshare-postgresql(7) says. IO_METHOD
 # in the environment is the setting of that name, from version 18 on.
-# limit: 1200
+# limit: 2400
 # memory: 3072
 # shellcheck disable=SC2012,SC2016,SC2317
 set -u
