@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # postgres.sh CONNECTIONS, in the systemd guest: page tables of PostgreSQL against
-# connections, plain, with huge pages, and in a region. Prints one line of
-# JSON for each: {"kind": ..., what load.py has}.
+# connections, plain, with huge pages, in a region, and in a region with
+# transparent huge pages. Prints one line of JSON for each: {"kind": ...,
+# "version": ..., what load.py has}.
 set -eu
 # shellcheck source=tests/demo/server.sh
 . "$(dirname "$0")/server.sh"
@@ -17,7 +18,7 @@ measure() { # measure KIND ARGS...
         shift
         server_warm
         echo "$kind: $(($(server_resident) >> 20)) MiB of the table are in the shared buffers" >&2
-        as_postgres python3 "$here/load.py" "$connections" --steps "$steps" "$@" | sed "s/^{/{\"kind\": \"$kind\", /"
+        as_postgres python3 "$here/load.py" "$connections" --steps "$steps" "$@" | sed "s/^{/{\"kind\": \"$kind\", \"version\": $version, /"
 }
 
 systemctl enable --now mshared 2> /dev/null
@@ -41,4 +42,10 @@ server_configure 384MB $((connections + 20)) off
 server_join "$need"
 systemctl start "$unit"
 measure region --region pgdata
+systemctl stop "$unit"
+
+echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled
+server_join "$need" HugePages=always
+systemctl start "$unit"
+measure region-thp --region pgdata
 systemctl stop "$unit"

@@ -187,11 +187,12 @@ def show_unused(rows):
 
 
 def show_postgres(rows):
-    yield f"### PostgreSQL, {rows[0]['connections']} connections that each read a table of 260 MiB in the shared buffers"
+    yield f"### PostgreSQL {rows[0].get('version', 15)}, {rows[0]['connections']} connections that each read a table of 260 MiB in the shared buffers"
     yield ""
     body = []
     for row in rows:
         body.append([KINDS[row["kind"]], mib(row["curve"][-1][1]), f"{row['own_tables'] / 1024:,.0f}",
+                     f"{row['private_bytes'] / MIB:,.2f}" if "private_bytes" in row else "-",
                      f"{row['faults']:,.0f}", f"{row['faults_in_scan']:,.0f}"])
     yield from table(["memory", "page tables added, MiB", "one backend's, KiB", "faults of one backend",
                       "in its first scan"], body)
@@ -281,7 +282,7 @@ def plot(folder, rows):
               "set title 'Page tables that connections add to PostgreSQL, 260 MiB of shared buffers read by each'",
               "set xlabel 'connections'", "set ylabel 'MiB'", "set key left top", "set grid lc rgb '#dddddd'",
               "set style line 1 lw 2.5 lc rgb '#c0392b'", "set style line 2 lw 2.5 lc rgb '#7f8c8d'",
-              "set style line 3 lw 2.5 lc rgb '#2471a3'"]
+              "set style line 3 lw 2.5 lc rgb '#2471a3'", "set style line 4 lw 2.5 dt 2 lc rgb '#1e8449'"]
     curves = []
     for number, row in enumerate(rows, 1):
         script.append(f"$c{number} << EOD")

@@ -53,10 +53,11 @@ server_resident() {
         query "SELECT count(*) * 8192 FROM pg_buffercache WHERE relfilenode = pg_relation_filenode('pgbench_accounts')"
 }
 
-# server_join NEED: the region's file, the drop-in and the environment, NEED in MiB.
+# server_join NEED [KEY=VALUE]: the region's file, with that line, the drop-in and the environment, NEED in MiB.
 server_join() {
         mkdir -p "/etc/systemd/system/$unit.d" &&
                 sed "s/^Size=.*/Size=$(($1 * 11 / 10))M/" "$examples/pgdata.conf" > /etc/mshare/regions.d/pgdata.conf &&
+                echo "${2:-}" >> /etc/mshare/regions.d/pgdata.conf &&
                 cp "$examples/postgresql-mshare.conf" "/etc/systemd/system/$unit.d/mshare.conf" &&
                 cp "$examples/postgresql-environment" "$etc/environment" &&
                 systemctl daemon-reload
