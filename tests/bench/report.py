@@ -9,6 +9,7 @@ report.py check RECORDED DIRECTORY NAME...       counts of NAME.json in both; st
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -175,15 +176,32 @@ def show_faults(rows):
 
 
 def show_unused(rows):
-    yield "### The patched kernel where no region is used, instructions"
+    def median(kernel, operation, state):
+        return int(statistics.median(row["instructions"] for row in rows if row["kernel"] == kernel and
+                                     row["operation"] == operation and row.get("state", "none") == state))
+
+    yield "### The patched kernel for a process that uses no region, instructions"
     yield ""
-    names = list(dict.fromkeys(row["operation"] for row in rows))
+    states = {"none": "no region", "elsewhere": "a region elsewhere", "window": "beside a window"}
+    measured = {row.get("state", "none") for row in rows}
+    states = {state: words for state, words in states.items() if state in measured}
     body = []
-    for name in names:
-        stock = pick(rows, kernel="stock", operation=name)["instructions"]
-        patched = pick(rows, kernel="mshare", operation=name)["instructions"]
-        body.append([name, f"{stock:,}", f"{patched:,}", f"{(patched / stock - 1) * 100:+.1f} %"])
-    yield from table(["operation", "stock", "mshare", "difference"], body)
+    for name in dict.fromkeys(row["operation"] for row in rows):
+        stock = median("stock", name, "none")
+        cells = [name, f"{stock:,}"]
+        for state in states:
+            patched = median("mshare", name, state)
+            cells += [f"{patched:,}", f"{patched / stock:.3f}"]
+        body.append(cells)
+    yield from table(["operation", "stock"] + [words for state in states.values() for words in (state, "ratio")], body)
+    yield ""
+    boots = max(row.get("run", 1) for row in rows)
+    text = f"Medians of {boots} boots of each kernel. " if boots > 1 else ""
+    text += "No region: none on the machine."
+    if "elsewhere" in measured:
+        text += (" A region elsewhere: another process has made one. Beside a window: this process has a window, and "
+                 "works outside it. reclaim-page: MADV_PAGEOUT of 10,000 pages that are clean in swap, for each.")
+    yield text
 
 
 def show_postgres(rows):
