@@ -5,11 +5,10 @@
 # are there into tables and the plot.
 
 BENCH=$ROOT/tests/bench
-BENCHES='sga tables faults unused postgres flush bound broker'
-# Benchmarks whose counts are compared with the recorded ones. Not tables: addresses are randomized, so a process may
-# need a page of tables more or less, times 1500.
+BENCHES='sga tables faults unused scale postgres flush bound broker'
+# Benchmarks whose counts are compared with the recorded ones.
 # shellcheck disable=SC2034 # for run
-BENCHES_CHECKED='faults'
+BENCHES_CHECKED='tables faults flush'
 
 # bench DIRECTORY NAME...: run these; without names, all.
 bench() {
@@ -59,14 +58,15 @@ bench_cc() {
 }
 
 # bench_guest KIND MEMORY PROGRAM SWITCHES... -- SCRIPT: a shell script in the
-# selftest guest, with the program at /tmp/PROGRAM.
+# selftest guest, with the program at /tmp/PROGRAM. Addresses are not randomized: where
+# they fall may cost a process a page of tables.
 bench_guest() {
         local kind=$1 memory=$2 program=$3
         shift 3
         guest_arguments "$kind" selftest
         "$BED/guest.py" "${GUEST_ARGS[@]}" --memory "$memory" --timeout 3600 --die-with-parent \
                 --put "$ROOT/build-run/bench/$program" "${@:1:$#-1}" \
-                sh -c "cp /run/job/$program /tmp; export EXTRA_FAULTS=${MSHARE_BENCH_EXTRA_FAULTS:-}; ${*: -1}"
+                sh -c "echo 0 > /proc/sys/kernel/randomize_va_space; cp /run/job/$program /tmp; export EXTRA_FAULTS=${MSHARE_BENCH_EXTRA_FAULTS:-}; ${*: -1}"
 }
 
 # Everything that a kind of buffer needs first.
@@ -118,6 +118,22 @@ bench_unused() {
                         bench_guest "labels-$kind" 1024 unused --icount -- "
                                 for state in $state; do /tmp/unused \$state || exit; done" | sed "s/^state=/run=$run kernel=$kind &/"
                 done
+        done
+}
+
+# What grows with the number of CPUs.
+# shellcheck disable=SC2016 # the guest's shell expands it
+bench_scale() {
+        local cpus
+        bench_cc scale "$BENCH/scale.c"
+        for cpus in 1 2 4 8; do
+                bench_guest mshare 2048 scale --cpus $cpus -- "cpus=$cpus"'
+                        for kind in plain threads region; do /tmp/scale fill $kind $cpus 64 || exit; done
+                        for kind in plain region; do /tmp/scale fork $kind 64 || exit; done
+                        for kind in threads region; do
+                                /tmp/scale flush $kind $((cpus - 1)) 0 &&
+                                        /tmp/scale flush $kind $((cpus - 1)) 100 && /tmp/scale flush $kind 0 100 || exit
+                        done'
         done
 }
 

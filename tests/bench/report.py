@@ -16,7 +16,7 @@ import time
 
 MIB = 1 << 20
 GIB = 1 << 30
-ORDER = ["sga", "tables", "faults", "unused", "postgres", "flush", "bound", "broker"]
+ORDER = ["sga", "tables", "faults", "unused", "scale", "postgres", "flush", "bound", "broker"]
 
 
 def value(text):
@@ -204,6 +204,41 @@ def show_unused(rows):
     yield text
 
 
+def show_scale(rows):
+    def cell(row, key):
+        return f"{row[key]:,}" if isinstance(row[key], int) else row[key]
+
+    counts = list(dict.fromkeys(row["cpus"] for row in rows))
+    fills = [row for row in rows if row["what"] == "fill"]
+    flushes = [row for row in rows if row["what"] == "flush"]
+    kinds = {"plain": "N processes, plain", "threads": "N threads of one process", "region": "N processes, region"}
+    yield f"### What grows with the number of CPUs, N: {fills[0]['mib']} MiB that N workers fill at once"
+    yield ""
+    yield from table(["workers"] + [f"{words}, N = {n}" for words in ("faults", "tables, KiB") for n in counts],
+                     ([words] + [cell(pick(fills, kind=kind, cpus=n), "faults") for n in counts] +
+                      [f"{pick(fills, kind=kind, cpus=n)['table_bytes'] // 1024:,}" for n in counts]
+                      for kind, words in kinds.items()))
+    yield ""
+    yield "Interrupts that flush TLBs, for each call, while others run on the N - 1 other CPUs or sleep:"
+    yield ""
+    body = []
+    for call in ("mprotect", "munmap"):
+        for kind in ("threads", "region"):
+            for running, sleeping in ((True, 0), (True, 100), (False, 100)):
+                cells = [f"{call}, {'threads' if kind == 'threads' else 'sharers'}: "
+                         f"{'N - 1 run' if running else 'none runs'}, {sleeping} sleep"]
+                for n in counts:
+                    cells.append(str(pick(flushes, kind=kind, cpus=n, running=n - 1 if running else 0,
+                                          sleeping=sleeping)[call]))
+                body.append(cells)
+    yield from table(["call"] + [f"N = {n}" for n in counts], body)
+    yield ""
+    forks = {row["kind"]: row for row in rows if row["what"] == "fork" and row["cpus"] == counts[-1]}
+    yield (f"A child forked beside {forks['plain']['mib']} MiB that reads all of it has {forks['plain']['faults']:,} faults and "
+           f"{forks['plain']['table_bytes'] // 1024:,} KiB of tables where the memory is plain, {forks['region']['faults']:,} and "
+           f"{forks['region']['table_bytes'] // 1024:,} KiB where it is a region.")
+
+
 def show_postgres(rows):
     yield f"### PostgreSQL {rows[0].get('version', 15)}, {rows[0]['connections']} connections that each read a table of 260 MiB in the shared buffers"
     yield ""
@@ -212,8 +247,8 @@ def show_postgres(rows):
         body.append([KINDS[row["kind"]], mib(row["curve"][-1][1]), f"{row['own_tables'] / 1024:,.0f}",
                      f"{row['private_bytes'] / MIB:,.2f}" if "private_bytes" in row else "-",
                      f"{row['faults']:,.0f}", f"{row['faults_in_scan']:,.0f}"])
-    yield from table(["memory", "page tables added, MiB", "one backend's, KiB", "faults of one backend",
-                      "in its first scan"], body)
+    yield from table(["memory", "page tables added, MiB", "one backend's, KiB", "its private memory and tables, MiB",
+                      "faults of one backend", "in its first scan"], body)
     yield ""
     yield ("Times are in the JSON and not here: the kinds run one after another, for minutes, so they compare only "
            "on a machine that does nothing else.")
@@ -317,10 +352,10 @@ def read(folder, name):
 
 
 # What identifies a record, and what is compared. Bytes of page tables are those of the whole guest, whose other
-# processes come and go. Addresses are random: a process may need a page of tables more or less.
-IDENTITY = ["kind", "mib", "processes"]
-COUNTS = {"table_bytes": 64 << 10, "own_bytes": 8192, "faults": 0}
-INSTRUCTIONS = {"faults": ["nsec"]}
+# processes come and go.
+IDENTITY = ["kind", "mib", "processes", "others"]
+COUNTS = {"table_bytes": 64 << 10, "own_bytes": 0, "faults": 0}
+INSTRUCTIONS = {"faults": ["nsec"], "flush": ["mprotect", "munmap"]}
 TOLERANCE = 0.01
 
 
@@ -344,7 +379,8 @@ def differences(name, recorded, measured):
             if (was is None) != (now is None):
                 yield f"{name}: {key}: {count} is {now}, recorded is {was}"
             elif was is not None and abs(now - was) > max(TOLERANCE * abs(was), least):
-                what = "instructions" if count == "nsec" else count
+                what = {"nsec": "instructions", "mprotect": "instructions of mprotect()",
+                        "munmap": "instructions of munmap()"}.get(count, count)
                 yield f"{name}: {key}: {what} is {now:,}, recorded is {was:,}"
 
 
