@@ -9,6 +9,10 @@ BENCHES='sga tables faults unused scale postgres flush bound broker'
 # Benchmarks whose counts are compared with the recorded ones.
 # shellcheck disable=SC2034 # for run
 BENCHES_CHECKED='tables faults flush'
+# Those that --here runs on this machine itself.
+# shellcheck disable=SC2034 # for run
+BENCHES_HERE='sga tables faults flush pgbench'
+BENCH_HERE=
 
 # bench DIRECTORY NAME...: run these; without names, all.
 bench() {
@@ -17,7 +21,7 @@ bench() {
         shift
         # shellcheck disable=SC2086 # a list
         [ $# -gt 0 ] || set -- $BENCHES
-        need_packages 'run the benchmarks' gcc libc6-dev pkg-config gnuplot-nox python3
+        [ -n "$BENCH_HERE" ] || need_packages 'run the benchmarks' gcc libc6-dev pkg-config gnuplot-nox python3
         mkdir -p "$RESULTS_DIR/raw" "$ROOT/build-run/bench"
         for name in "$@"; do
                 begin=$(date +%s)
@@ -26,8 +30,12 @@ bench() {
                 step "benchmark $name"
                 "bench_$name" > "$RESULTS_DIR/raw/$name.partial" < /dev/null
                 mv "$RESULTS_DIR/raw/$name.partial" "$RESULTS_DIR/raw/$name"
-                kernel mshare
-                "$BENCH/report.py" record "$RESULTS_DIR" "$name" "$KERNEL" "$commit"
+                if [ -n "$BENCH_HERE" ]; then
+                        "$BENCH/report.py" record "$RESULTS_DIR" "$name" here "$commit"
+                else
+                        kernel mshare
+                        "$BENCH/report.py" record "$RESULTS_DIR" "$name" "$KERNEL" "$commit"
+                fi
                 say "    $(($(date +%s) - begin)) s"
         done
         rm -r "$RESULTS_DIR/raw"
@@ -39,6 +47,46 @@ bench() {
 bench_check() {
         bench "$@"
         "$BENCH/report.py" check "$ROOT/doc/results" "$@"
+}
+
+# bench_here DIRECTORY NAME...: on this machine, without a guest. What it needs has to be there: nothing is installed.
+bench_here() {
+        local tool
+        [ "$(id -u)" = 0 ] || die "bench --here: has to run as root"
+        [ -e /proc/sys/vm/mshare_size ] || die "bench --here: the kernel of this machine, $(uname -r), has no mshare"
+        for tool in gcc gnuplot python3 setarch; do
+                command -v $tool > /dev/null || die "bench --here: $tool is not installed"
+        done
+        BENCH_HERE=1
+        export MSHARE_BENCH_HERE=1
+        bench "$@"
+        cat "$1/results.md"
+        say "==> To have these figures among ours, open an issue with all files of $1 in it, and say what machine it is"
+}
+
+# bench_local PROGRAM SCRIPT: what bench_guest does, here. The settings are put back.
+bench_local() {
+        local program=$1 script=$2 setting folder
+        folder=$(mktemp -d)
+        cp "$ROOT/build-run/bench/$program" "$folder"
+        for setting in vm/overcommit_memory vm/nr_hugepages; do
+                mkdir -p "$folder/kept/${setting%/*}"
+                cat "/proc/sys/$setting" > "$folder/kept/$setting"
+        done
+        # The word in brackets is the one that holds.
+        sed 's/.*\[\(.*\)\].*/\1/' /sys/kernel/mm/transparent_hugepage/shmem_enabled > "$folder/kept/shmem_enabled"
+        # shellcheck disable=SC2064 # this folder, now
+        trap "bench_put_back '$folder'" EXIT
+        EXTRA_FAULTS=${MSHARE_BENCH_EXTRA_FAULTS:-} setarch -R sh -c "${script//\/tmp\//$folder/}"
+        bench_put_back "$folder"
+        trap - EXIT
+}
+
+bench_put_back() {
+        local setting
+        for setting in vm/overcommit_memory vm/nr_hugepages; do cat "$1/kept/$setting" > "/proc/sys/$setting"; done
+        cat "$1/kept/shmem_enabled" > /sys/kernel/mm/transparent_hugepage/shmem_enabled
+        rm -r "$1"
 }
 
 bench_commit() {
@@ -63,6 +111,10 @@ bench_cc() {
 bench_guest() {
         local kind=$1 memory=$2 program=$3
         shift 3
+        if [ -n "$BENCH_HERE" ]; then
+                (bench_local "$program" "${@: -1}")
+                return
+        fi
         guest_arguments "$kind" selftest
         "$BED/guest.py" "${GUEST_ARGS[@]}" --memory "$memory" --timeout 3600 --die-with-parent \
                 --put "$ROOT/build-run/bench/$program" "${@:1:$#-1}" \
@@ -143,6 +195,9 @@ bench_postgres() {
                 --put "$BENCH/postgres.sh" --put "$ROOT/tests/demo/server.sh" --put "$ROOT/tests/demo/load.py" \
                 -- sh -c "bash /run/job/postgres.sh ${MSHARE_BENCH_CONNECTIONS:-200}"
 }
+
+# Only with --here: thousands of clients, and times.
+bench_pgbench() { "$BENCH/here.sh"; }
 
 # The cost of taking a right or a page away from a region with idle sharers.
 bench_flush() {

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Results of ./run bench: records into JSON, JSON into tables and the plot.
 
-report.py record DIRECTORY NAME KERNEL COMMIT    raw/NAME -> NAME.json
+report.py record DIRECTORY NAME KERNEL COMMIT    raw/NAME -> NAME.json; KERNEL "here": this machine's
 report.py summary DIRECTORY                      *.json -> results.md, sga.svg, pagetables.svg
 report.py check RECORDED DIRECTORY NAME...       counts of NAME.json in both; status 1 if they differ
 """
@@ -16,7 +16,9 @@ import time
 
 MIB = 1 << 20
 GIB = 1 << 30
-ORDER = ["sga", "tables", "faults", "unused", "scale", "postgres", "flush", "bound", "broker"]
+# What nanoseconds are: in an emulated guest that counts, instructions.
+UNIT = "instructions"
+ORDER = ["sga", "tables", "faults", "unused", "scale", "postgres", "pgbench", "flush", "bound", "broker"]
 
 
 def value(text):
@@ -48,10 +50,15 @@ def compiler():
 
 
 def record(folder, name, kernel, commit):
-    with open(os.path.join(kernel, "release"), encoding="ascii") as file:
-        release = file.read().strip()
-    accel = os.environ.get("MSHARE_ACCEL", "")
+    here = kernel == "here"
+    if here:
+        release = os.uname().release
+    else:
+        with open(os.path.join(kernel, "release"), encoding="ascii") as file:
+            release = file.read().strip()
+    accel = "none, the machine itself" if here else os.environ.get("MSHARE_ACCEL", "")
     result = {
+        "here": here,
         "benchmark": name,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "machine": machine(),
@@ -165,9 +172,9 @@ def show_tables(rows):
 
 def show_faults(rows):
     counts = [n for n in dict.fromkeys(row["processes"] for row in rows) if n]
-    yield f"### Page faults and instructions of the N-th process to read {rows[0]['mib']} MiB"
+    yield f"### Page faults and {UNIT} of the N-th process to read {rows[0]['mib']} MiB"
     yield ""
-    yield from table(["memory"] + [f"faults, N = {n}" for n in counts] + [f"instructions, N = {n}" for n in counts],
+    yield from table(["memory"] + [f"faults, N = {n}" for n in counts] + [f"{UNIT}, N = {n}" for n in counts],
                      ([KINDS[kind]] + [f"{pick(rows, kind=kind, processes=n)['faults']:,}" for n in counts] +
                       [f"{pick(rows, kind=kind, processes=n)['nsec']:,}" for n in counts]
                       for kind in kinds_of(rows)))
@@ -254,8 +261,20 @@ def show_postgres(rows):
            "on a machine that does nothing else.")
 
 
+def show_pgbench(rows):
+    yield (f"### PostgreSQL with many clients, {rows[0]['buffers_mib']:,} MiB of shared buffers, "
+           f"{rows[0]['seconds']} s each")
+    yield ""
+    yield from table(["profile, clients, memory", "transactions/s", "latency, ms", "connecting all, s", "faults/s",
+                      "page tables at most, MiB"],
+                     ([f"{row['profile']}, {row['clients']:,}, {KINDS[row['kind']]}", f"{float(row['tps']):,.0f}",
+                       f"{float(row['latency_ms']):,.2f}", f"{float(row['connect_ms']) / 1000:,.1f}",
+                       f"{row['faults'] / row['seconds']:,.0f}", mib(row["table_bytes"])]
+                      for row in sorted(rows, key=lambda row: (row["profile"], row["clients"]))))
+
+
 def show_flush(rows):
-    yield "### Taking a right or a page away while N others are idle, instructions"
+    yield f"### Taking a right or a page away while N others are idle, {UNIT}"
     yield ""
     counts = list(dict.fromkeys(row["others"] for row in rows))
     body = []
@@ -402,6 +421,7 @@ def check(recorded, folder, *names):
 
 
 def summary(folder):
+    global UNIT
     shows = {name: globals()["show_" + name] for name in ORDER}
     text = ["<!-- SPDX-License-Identifier: LGPL-2.1-or-later -->", "<!-- Made by ./run bench. -->", ""]
     for name in ORDER:
@@ -409,6 +429,7 @@ def summary(folder):
         if not os.path.exists(path):
             continue
         result = read(folder, name)
+        UNIT = "nanoseconds" if result.get("here") else "instructions"
         text += list(shows[name](result["records"])) + ["", origin(result), ""]
         if name == "sga":
             plot_sga(folder, result["records"])
