@@ -130,6 +130,7 @@ static void mshare_teardown(struct work_struct *work)
 	 */
 	mmgrab(host);
 	mmput(host);
+	WRITE_ONCE(region->tables, 0);
 	mshare_count(region, true);
 	mmdrop(host);
 }

@@ -63,7 +63,8 @@ struct mshare_region {
 	struct delayed_work tell;	/* sets told again */
 	wait_queue_head_t poll;
 	spinlock_t count_lock;		/* a leaf */
-	s64 counted;			/* anonymous pages counted in limits */
+	s64 counted;			/* pages counted in limits */
+	s64 tables;			/* linked tables that count */
 	struct mshare_limits *limits;	/* of its file system; NULL at first */
 
 	/* CPUs that may have TLB entries of the region. */

@@ -60,9 +60,14 @@ unsigned long __mshare_oom_points(struct mm_struct *mm)
  * The size of msharefs
  *
  * It limits what has no other limit: the anonymous pages of all regions, their
- * swap entries, and the blocks of shared-memory objects that have no limit of
- * their own, like shared anonymous memory and memfds. Files on a disk or in a
- * tmpfs with a size are not counted.
+ * swap entries, the blocks of shared-memory objects that have no limit of
+ * their own, like shared anonymous memory and memfds, and the tables that
+ * entries of sharers point at. Files on a disk or in a tmpfs with a size are not
+ * counted, and neither are lower tables.
+ *
+ * A region has its linked tables as long as it has a name or a window, even if
+ * it is empty, and the OOM killer cannot free them. They count from the time when
+ * the region gets its inode until its teardown has freed them.
  *
  * The host counts anonymous pages as in any mm. When a pin is dropped, that is
  * after every fault and every call that changes the region, the change since
@@ -121,7 +126,36 @@ void mshare_limits_put(struct mshare_limits *limits)
 	}
 }
 
-/* Count a new region against nr_regions=. Return: false at the limit. */
+/* The PUD and PMD tables of @region that entries of sharers point at. */
+static s64 mshare_linked_tables(struct mshare_region *region)
+{
+	s64 tables = mshare_pud_slot(region, region->end - 1) + 1;
+	unsigned long addr, span;
+
+	for (addr = region->start; addr < region->end; addr += span) {
+		span = mshare_span(region, addr);
+		if (span == PUD_SIZE)
+			tables++;
+	}
+
+	return tables;
+}
+
+static bool mshare_limits_charge(struct mshare_limits *limits, long pages)
+{
+	s64 max = READ_ONCE(limits->max_pages);
+
+	if (max)
+		return percpu_counter_limited_add(&limits->used, max, pages);
+
+	percpu_counter_add(&limits->used, pages);
+	return true;
+}
+
+/*
+ * Count a new region against nr_regions=, and its linked tables against size=.
+ * Return: false at a limit.
+ */
 bool mshare_limits_enter(struct mshare_limits *limits,
 			 struct mshare_region *region)
 {
@@ -133,8 +167,16 @@ bool mshare_limits_enter(struct mshare_limits *limits,
 			return false;
 	} while (!atomic_try_cmpxchg(&limits->nr_regions, &nr, nr + 1));
 
+	region->tables = mshare_linked_tables(region);
+	if (!mshare_limits_charge(limits, region->tables)) {
+		atomic_dec(&limits->nr_regions);
+		return false;
+	}
+	region->counted = region->tables;
+
 	refcount_inc(&limits->users);
-	region->limits = limits;
+	/* Order the counts before mshare_count() sees the limits. */
+	smp_store_release(&region->limits, limits);
 	return true;
 }
 
@@ -152,7 +194,7 @@ void mshare_limits_leave(struct mshare_region *region)
 }
 
 /**
- * mshare_count - update the count of the anonymous memory of @region
+ * mshare_count - update the count of the anonymous memory and tables of @region
  * @region: held by the caller
  * @exact: sum up over all CPUs; otherwise only count larger changes
  *
@@ -164,7 +206,8 @@ void mshare_count(struct mshare_region *region, bool exact)
 	unsigned long flags;
 	s64 pages;
 
-	if (!region->limits)
+	/* Pairs with mshare_limits_enter(). */
+	if (!smp_load_acquire(&region->limits))
 		return;
 
 	if (exact) {
@@ -174,14 +217,15 @@ void mshare_count(struct mshare_region *region, bool exact)
 	} else {
 		pages = percpu_counter_read(&rss[MM_ANONPAGES]) +
 			percpu_counter_read(&rss[MM_SWAPENTS]);
-		if (abs(pages - READ_ONCE(region->counted)) <
-		    MSHARE_COUNT_SLACK)
+		if (abs(pages + READ_ONCE(region->tables) -
+			READ_ONCE(region->counted)) < MSHARE_COUNT_SLACK)
 			return;
 		/* Another task is counting already. */
 		if (!spin_trylock_irqsave(&region->count_lock, flags))
 			return;
 	}
 
+	pages += READ_ONCE(region->tables);
 	percpu_counter_add(&region->limits->used, pages - region->counted);
 	WRITE_ONCE(region->counted, pages);
 	spin_unlock_irqrestore(&region->count_lock, flags);
@@ -216,17 +260,6 @@ bool __mshare_may_grow(struct mm_struct *host, long pages)
 }
 
 #ifdef CONFIG_SHMEM
-
-static bool mshare_limits_charge(struct mshare_limits *limits, long pages)
-{
-	s64 max = READ_ONCE(limits->max_pages);
-
-	if (max)
-		return percpu_counter_limited_add(&limits->used, max, pages);
-
-	percpu_counter_add(&limits->used, pages);
-	return true;
-}
 
 /* Charge new blocks of an object that is, or has been, in a region. */
 bool __mshare_charge_blocks(struct inode *inode, long pages)
