@@ -885,6 +885,59 @@ TEST_F(mshare, neighbours_cannot_grow_into_window)
 	EXPECT_EQ(0, debug_check());
 }
 
+/* Move the end of the heap. Return: where it is then. */
+static char *set_brk(char *to)
+{
+	return (char *)syscall(SYS_brk, to);
+}
+
+/*
+ * A window in a hole of the heap.  What shrinks the heap knows nothing of it, so
+ * that is no way to detach: neither of the whole window, nor of a part.
+ */
+TEST_F(mshare, brk_spares_window)
+{
+	char *heap = set_brk(NULL), *at, *end, *top;
+	struct peer p;
+
+	at = (char *)(((unsigned long)heap + GIB - 1) / GIB * GIB);
+	end = at + GIB;
+	/* In steps: no step is more than the machine has. */
+	for (top = heap; top < end + MEG; ) {
+		top += 64 * MEG;
+		ASSERT_EQ(top, set_brk(top));
+	}
+	ASSERT_EQ(0, do_munmap(at, GIB));
+	ASSERT_EQ(0, peer_start(&p));
+	self->addr = at;
+	self->len = GIB;
+	MAKE_REGION();
+	ATTACH_PEER(&p, O_RDWR);
+	ASSERT_EQ(0, map_anon(at, MEG, RW));
+	ASSERT_EQ(0, probe_store(at, 5));
+
+	EXPECT_EQ(top, set_brk(heap));
+	EXPECT_EQ(top, set_brk(at));
+	EXPECT_EQ(top, set_brk(at + MEG));
+	EXPECT_EQ(top, set_brk(end - PAGE));
+	EXPECT_EQ(5, load(at));
+	EXPECT_EQ(0, probe_store(top - PAGE, 6));
+	EXPECT_EQ(2, region_figure(self->name, "mshare-sharers"));
+	/* What is above the window goes. */
+	EXPECT_EQ(end, set_brk(end));
+	EXPECT_EQ(SIGSEGV, probe_byte(end));
+	EXPECT_EQ(end, set_brk(heap));
+	EXPECT_EQ(5, load(at));
+	EXPECT_EQ(end + MEG, set_brk(end + MEG));
+	EXPECT_EQ(0, probe_store(end, 7));
+	EXPECT_EQ(5, peer_see(&p, at));
+	EXPECT_EQ(0, debug_check());
+
+	ASSERT_EQ(0, do_munmap(at, GIB));
+	EXPECT_EQ(heap, set_brk(heap));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
 /* Committed memory is given back with the mapping or the region. */
 TEST_F_TIMEOUT(mshare, committed_memory_is_given_back, 60)
 {
