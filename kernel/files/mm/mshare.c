@@ -291,11 +291,8 @@ struct mshare_region *mshare_region_create(const char *name,
 
 	host->mshare_host = region;
 
-	/* A check of all regions waits until this one has its tables. */
-	mmap_write_lock(host);
 	mshare_debug_add(region);
 	err = mshare_alloc_host_tables(region);
-	mmap_write_unlock(host);
 	if (err) {
 		mshare_drop(region);
 		return ERR_PTR(err);

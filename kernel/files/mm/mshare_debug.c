@@ -3,7 +3,8 @@
  * mshare's debugging aids, in /sys/kernel/debug/mshare:
  *
  * regions		one line for each region that has not been freed
- * check		checks all regions: "ok", or the first fault found
+ * check		checks all regions that have been created: "ok", or the first
+ *			fault found
  * skip_tlb_fanout	1: flushes of a host mm reach no CPU
  * skip_table_pin	1: a host's upper tables are freed with their last VMA
  * gup_fast_ignore_ro	1: fast GUP writes through read-only windows
@@ -106,8 +107,6 @@ DEFINE_SHOW_ATTRIBUTE(regions);
 /* Check the host: VMAs, counters, tables. @region->mm is locked. */
 static const char *check_host(struct mshare_region *region)
 {
-	/* Before that, the creator may not have allocated all PMD tables. */
-	bool ready = test_bit(MSHARE_REGION_READY, &region->flags);
 	struct mm_struct *host = region->mm;
 	unsigned long addr, span, pages = 0;
 	struct vm_area_struct *vma;
@@ -142,7 +141,7 @@ static const char *check_host(struct mshare_region *region)
 		p4d = p4d_offset(pgd, addr);
 		if (p4d_none(*p4d))
 			return "the host lacks a PUD table";
-		if (span == PUD_SIZE && ready && pud_none(*pud_offset(p4d, addr)))
+		if (span == PUD_SIZE && pud_none(*pud_offset(p4d, addr)))
 			return "the host lacks a PMD table";
 	}
 
@@ -231,6 +230,10 @@ static const char *check_region(struct mshare_region *region)
 	struct mm_struct *host = region->mm;
 	struct mshare_attach *att;
 	const char *what;
+
+	/* A creator that is at work, or has failed, leaves tables missing. */
+	if (!test_bit_acquire(MSHARE_REGION_READY, &region->flags))
+		return NULL;
 
 	/*
 	 * The caller has pinned the region. Lock for writing, as an munmap()

@@ -607,6 +607,42 @@ TEST_F_TIMEOUT(mshare, fail_nth_every_syscall, 300)
 	close(fd);
 }
 
+/* The kernel's check passes over regions of which only a part was created. */
+TEST_F_TIMEOUT(mshare, check_beside_failing_creation, 120)
+{
+	int fd = failnth_open(), n, hits = 0, status;
+	char *at = (char *)(40 * UNIT);
+	bool hit = true;
+	pid_t pid;
+	long err;
+
+	if (fd < 0)
+		SKIP(return, "no fault injection: %s", strerror(-fd));
+	if (!debug_kernel())
+		SKIP(return, "no " MSHARE_DEBUG "check");
+	pid = fork();
+	ASSERT_LE(0, pid);
+	while (!pid)
+		if (debug_check())
+			_exit(1);
+	/* A table for each of many units: most of what can fail. */
+	for (n = 1; n < FAILNTH_MAX && hit; n++) {
+		failnth_arm(fd, n);
+		err = sys_mshare(self->name, at, 64 * UNIT,
+				 O_CREAT | O_EXCL | O_RDWR, 0600);
+		hit = failnth_hit(fd);
+		hits += hit && err == -ENOMEM;
+		if (!err)
+			ASSERT_EQ(0, sys_mshare_unlink(self->name));
+	}
+	EXPECT_FALSE(hit);
+	EXPECT_LE(64, hits);
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(SIGKILL, status);
+	close(fd);
+}
+
 /* Many names, none of them shared. */
 TEST_F_TIMEOUT(mshare, many_regions, 120)
 {
