@@ -3,8 +3,8 @@
  * mshare: regions and their host mms.
  *
  * The mappings and page tables of a region belong to a host mm that no task
- * ever runs on. A sharer has one placeholder VMA per window, and its own
- * top-level entries there point at the host's tables. Code that acts on a
+ * ever runs on. A sharer has one placeholder VMA per window, and its own P4D or
+ * PUD entries there point at the host's tables. Code that acts on a
  * window looks up the host and works on it, under the host's locks: vma->vm_mm
  * is always the mm whose lock is held and whose tables and counters change.
  *
@@ -264,7 +264,12 @@ struct mshare_region *mshare_region_create(const char *name,
 #ifdef CONFIG_MEMCG
 	RCU_INIT_POINTER(host->owner, NULL);
 #endif
-	/* The new mm inherits PR_SET_THP_DISABLE, as with fork(). */
+	/*
+	 * MGLRU does not walk a host, as fork() and exec() alone call
+	 * lru_gen_add_mm(). Its pages age by reverse mapping.
+	 *
+	 * The new mm inherits PR_SET_THP_DISABLE, as with fork().
+	 */
 	host->flags = MMF_DUMP_FILTER_DEFAULT |
 		      (current->mm->flags & MMF_DISABLE_THP_MASK);
 	host->def_flags = 0;
