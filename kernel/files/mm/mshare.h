@@ -6,9 +6,12 @@
 #ifndef _MM_MSHARE_H
 #define _MM_MSHARE_H
 
+#include <linux/mshare.h>
+
+#ifdef CONFIG_MSHARE
+
 #include <linux/cpumask.h>
 #include <linux/list.h>
-#include <linux/mshare.h>
 #include <linux/percpu-refcount.h>
 #include <linux/percpu_counter.h>
 #include <linux/refcount.h>
@@ -16,9 +19,7 @@
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
-#ifdef CONFIG_MSHARE
 #include <asm/mshare.h>
-#endif
 
 struct file;
 struct inode;
@@ -258,12 +259,8 @@ unsigned long mshare_mmap_file(struct file *file, unsigned long addr,
 /* mmap() of a region's file goes to mshare_mmap_file(). */
 static inline bool mshare_is_region_file(struct file *file)
 {
-#ifdef CONFIG_MSHARE
 	return static_branch_unlikely(&mshare_key) && file &&
 	       file_is_msharefs(file);
-#else
-	return false;
-#endif
 }
 
 bool __mshare_covers(struct mm_struct *mm, unsigned long start,
@@ -273,11 +270,7 @@ bool __mshare_covers(struct mm_struct *mm, unsigned long start,
 static inline bool mshare_covers(struct mm_struct *mm, unsigned long start,
 				 unsigned long end)
 {
-#ifdef CONFIG_MSHARE
 	return mm_has_mshare_windows(mm) && __mshare_covers(mm, start, end);
-#else
-	return false;
-#endif
 }
 
 bool __mshare_pmd_pinned(struct mm_struct *mm, unsigned long addr);
@@ -285,36 +278,64 @@ bool __mshare_pmd_pinned(struct mm_struct *mm, unsigned long addr);
 /* Must @mm keep its PMD table at @addr, as entries of sharers point at it? */
 static inline bool mshare_pmd_pinned(struct mm_struct *mm, unsigned long addr)
 {
-#ifdef CONFIG_MSHARE
 	return mm_is_mshare_host(mm) && __mshare_pmd_pinned(mm, addr);
-#else
-	return false;
-#endif
 }
 
 /*
  * Fast GUP looks at the leaf entries, which say what the host may do. Only the
- * P4D entry of a read-only sharer denies writing.
+ * entry that links the host's table denies writing to a read-only sharer: a P4D
+ * entry, or a PUD entry.
  */
 static inline bool mshare_p4d_permits(p4d_t p4d, bool write)
 {
-#ifdef CONFIG_MSHARE
 	return !write || arch_mshare_p4d_writable(p4d) ||
 	       mshare_gup_fast_ignore_ro;
-#else
-	return true;
-#endif
 }
 
-/* The same for an entry that points at a PMD table. */
 static inline bool mshare_pud_permits(pud_t pud, bool write)
 {
-#ifdef CONFIG_MSHARE
 	return !write || arch_mshare_pud_writable(pud) ||
 	       mshare_gup_fast_ignore_ro;
-#else
-	return true;
-#endif
 }
+
+#else /* !CONFIG_MSHARE */
+
+static inline bool mshare_is_region_file(struct file *file)
+{
+	return false;
+}
+
+static inline unsigned long
+mshare_mmap_file(struct file *file, unsigned long addr, unsigned long len,
+		 unsigned long prot, unsigned long flags, unsigned long pgoff)
+{
+	return -EINVAL;
+}
+
+static inline bool mshare_covers(struct mm_struct *mm, unsigned long start,
+				 unsigned long end)
+{
+	return false;
+}
+
+static inline bool mshare_pmd_pinned(struct mm_struct *mm, unsigned long addr)
+{
+	return false;
+}
+
+/* Without an MMU there need not be such types. */
+#ifdef CONFIG_MMU
+static inline bool mshare_p4d_permits(p4d_t p4d, bool write)
+{
+	return true;
+}
+
+static inline bool mshare_pud_permits(pud_t pud, bool write)
+{
+	return true;
+}
+#endif
+
+#endif /* CONFIG_MSHARE */
 
 #endif /* _MM_MSHARE_H */
