@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
@@ -48,6 +49,15 @@ def installed_policy() -> str:
 
 class Skip(Exception):
     pass
+
+
+def read_journal(journal: socket.socket) -> None:
+    """Without a reader dbus-broker stands still when it has logged enough, as it does when it disconnects clients."""
+    try:
+        while journal.recv(65536):
+            pass
+    except OSError:
+        pass
 
 
 class BusError(Exception):
@@ -156,6 +166,7 @@ class Bus:
             os.unlink(path)
         self.journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.journal.bind(path)
+        threading.Thread(target=read_journal, args=(self.journal,), daemon=True).start()
         script = 'mount --bind "$1" /run && exec systemd-socket-activate -E DBUS_SESSION_BUS_ADDRESS="unix:path=$2" -l "$2" dbus-broker-launch --scope user ' \
                  '--config-file="$3"'
         return unshared(script, run, self.path, config)
@@ -169,6 +180,7 @@ class Bus:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
         if self.journal:
+            self.journal.shutdown(socket.SHUT_RDWR)
             self.journal.close()
             self.journal = None
 
