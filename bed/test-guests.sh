@@ -22,7 +22,7 @@ plan_guests() {
                 after mshare-kernel rootfs
         done
         plan packages-scripts 'Debian packages: install, upgrade and purge in a copy of this system' 60 test_scripts
-        plan bed 'the test bed itself' 150 bed_script tests/bed/test-bed.sh
+        plan bed 'the test bed itself' 120 bed_script tests/bed/test-bed.sh
         after mshare-kernel debug-kernel rootfs
         for kind in debug mshare; do
                 plan "alone-$kind" "kernel selftests that need a boot of their own, on $kind" 60 selftests "$kind" alone
