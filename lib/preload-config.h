@@ -19,7 +19,7 @@ typedef struct PreloadConfig {
 } PreloadConfig;
 
 /*
- * Read MSHARE_REGION, MSHARE_MIN_SIZE and MSHARE_FALLBACK. Returns false if no region is named: then the library does nothing.
+ * Read MSHARE_REGION, MSHARE_MIN_SIZE and MSHARE_FALLBACK. Returns false if no region is named: then the library places nothing.
  * An invalid setting is replaced by its default and described in problem.
  */
 bool preload_config_read(PreloadConfig *ret);

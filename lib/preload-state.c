@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -53,6 +54,7 @@ enum {
         TOLD_TAKEN = 4,
         TOLD_LOOKS = 8,
         TOLD_CHILD = 16,
+        TOLD_UNSET = 32,
 };
 
 /* Our own work maps memory too. */
@@ -135,10 +137,22 @@ static void settle(const PreloadConfig *config) {
         atomic_store(&preload.settled, true);
 }
 
+/* The library is loaded, so a region was wanted: the name of the setting may be misspelt. Empty, it means none. */
+static void tell_unset(size_t size) {
+        if (size >= PRELOAD_MIN_SIZE_DEFAULT && !getenv("MSHARE_REGION") && first_time(TOLD_UNSET))
+                say("%zu bytes of shared memory are not in a region: MSHARE_REGION is not set", size);
+}
+
 bool preload_may_place(size_t size) {
         PreloadConfig config;
 
-        return !inside && settings(&config) && size >= config.min_size;
+        if (inside)
+                return false;
+        if (!settings(&config)) {
+                tell_unset(size);
+                return false;
+        }
+        return size >= config.min_size;
 }
 
 /* Whether the settings apply to this process and this size. */
@@ -146,8 +160,13 @@ static bool is_meant(const PreloadWish *wish, PreloadConfig *config) {
         static _Atomic int looks = -1;
         int pid;
 
-        if (inside || wish->size > SIZE_MAX / 2 || !settings(config))
+        if (inside || wish->size > SIZE_MAX / 2)
                 return false;
+
+        if (!settings(config)) {
+                tell_unset(wish->size);
+                return false;
+        }
 
         if (wish->size < config->min_size) {
                 if (wish->size > atomic_load(&preload.small))

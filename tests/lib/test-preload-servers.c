@@ -495,11 +495,33 @@ static void serve_insisting(void) {
         (void) execl(self, self, "insist", NULL);
 }
 
+static void serve_unset(void) {
+        CHECK(!in_region(map_shared(BIG, 0)) && !in_region(map_shared(BIG, 0)));
+}
+
+static void serve_unset_segment(void) {
+        int id = shmget(IPC_PRIVATE, BIG, IPC_CREAT | 0600);
+
+        CHECK(id >= 0 && shmctl(id, IPC_RMID, NULL) == 0);
+}
+
 static void assert_told(void (*server)(void), const char *part, const char *ending) {
         g_autofree char *text = NULL;
 
         (void) run_server(server, "r", "no", NULL, &text);
         assert_sentence(text, part, ending);
+}
+
+/* A misspelt name of the setting, say. */
+static void test_unset(void) {
+        static void (*const servers[])(void) = { serve_unset, serve_unset_segment };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(servers); i++) {
+                g_autofree char *text = NULL;
+
+                g_assert_cmpint(run_server(servers[i], NULL, "no", NULL, &text), ==, 0);
+                assert_sentence(text, "67108864 bytes of shared memory", "MSHARE_REGION is not set");
+        }
 }
 
 static void test_told(void) {
@@ -552,5 +574,6 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/servers/System V segments", test_segments);
         g_test_add_func("/servers/a region of exactly that size", test_exact);
         g_test_add_func("/servers/what is not placed is reported", test_told);
+        g_test_add_func("/servers/that no region is named is reported", test_unset);
         return g_test_run();
 }
