@@ -397,7 +397,7 @@ def test_a_stop_does_not_pass_over_a_region_that_the_broker_cannot_see(env):
     # Mounted too late: the region exists, but the broker does not know it yet.
     os.rename(env.kernel + "/later", env.kernel + "/fs")
     r = unit(env, "stop", "r")
-    assert r.returncode == 1 and "mshared again" in r.stderr, r.stderr
+    assert r.returncode == 1 and "then restart mshared" in r.stderr, r.stderr
     env.restart()
     equal(unit(env, "stop", "r").returncode, 0)
     equal(os.listdir(env.kernel + "/fs"), [])

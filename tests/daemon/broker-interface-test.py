@@ -112,11 +112,11 @@ def test_msharefs_that_is_mounted_too_late_is_left_alone(env):
     refuses("KernelUnsupported", root.create, "r", contains=("not mounted", "sys-fs-mshare.mount"))
     os.rename(env.kernel + "/later", env.kernel + "/fs")
     # Its regions have not been loaded, and a region created now could take the address of one of them.
-    refuses("KernelUnsupported", root.create, "r", contains="mshared again")
-    refuses("KernelUnsupported", root.acquire, "old", contains="mshared again")
+    refuses("KernelUnsupported", root.create, "r", contains="then restart mshared")
+    refuses("KernelUnsupported", root.acquire, "old", contains="then restart mshared")
     # It does not claim that they do not exist either: a unit's stop would assume that they were removed.
-    refuses("KernelUnsupported", root.remove, "old", contains="mshared again")
-    refuses("KernelUnsupported", root.manager, "GetRegion", "s", "old", contains="mshared again")
+    refuses("KernelUnsupported", root.remove, "old", contains="then restart mshared")
+    refuses("KernelUnsupported", root.manager, "GetRegion", "s", "old", contains="then restart mshared")
     refuses("InvalidName", root.remove, "a/b")
     assert os.path.exists(env.fs("old"))
     env.restart()
