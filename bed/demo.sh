@@ -16,7 +16,7 @@ demo() {
                 rm -f "$DEMO_OVERLAY"
                 return $rc
         fi
-        "$BED/guest.py" "${GUEST_ARGS[@]}" "${args[@]}" --timeout 600 --die-with-parent \
+        "$BED/guest.py" "${GUEST_ARGS[@]}" "${args[@]}" --timeout 1800 --die-with-parent \
                 -- bash /run/job/demo.sh < /dev/null || rc=$?
         say "==> $(($(date +%s) - begin)) s in all"
         return $rc
