@@ -11,7 +11,7 @@
  * the interrupts to flush TLBs (of all CPUs) for each call.
  *
  * fork KIND MIB: forks processes that read a buffer of that size, which the parent has filled, and exit. Prints the
- * faults and the bytes of page tables that one such child needs.
+ * faults of one child, and the bytes of its page tables.
  */
 #include <pthread.h>
 #include <sched.h>

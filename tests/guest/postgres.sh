@@ -140,7 +140,7 @@ recovered() {
         done
         return 1
 }
-# A server also answers while it has not yet noticed that one of its processes was killed.
+# After a process was killed, the server still answers for a moment, until it notices.
 recovers() {
         local _
         for _ in $(seq 600); do

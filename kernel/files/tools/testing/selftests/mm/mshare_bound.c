@@ -168,7 +168,7 @@ static void keep_calling(struct turn *turn, const struct call *call, char *at,
 	}
 }
 
-/* The most changes that one page saw during one call of the other. */
+/* The most changes of the page during a single call of the other process. */
 static int done_within_a_call(struct turn *turn, char *page, int wanted,
 			      long ms)
 {

@@ -204,7 +204,7 @@ static inline void end_driver(struct lockstep *l, int who)
 	waitpid(l->pid[who], NULL, 0);
 }
 
-/* Reap former drivers that one of their children has replaced. */
+/* A child may have taken the place of a driver: wait for the old driver. */
 static inline void reap(struct lockstep *l)
 {
 	siginfo_t info;
