@@ -12,8 +12,13 @@
 #include "util.h"
 
 #define ACL "a(suu)"
+#define CALLS "a(stt)"
 
 static void property_done(Property *p) {
+        if (p->type == 'a')
+                for (size_t i = 0; i < p->number; i++)
+                        free(p->entries[i].name);
+        free(p->entries);
         free(p->name);
         free(p->string);
         free(p->json);
@@ -28,41 +33,77 @@ void properties_done(Properties *p) {
         *p = (Properties){};
 }
 
-/* The entries of the access list, as words with colons and as an array of arrays. 1, or negative errno. */
-static int read_acl(sd_bus_message *m, Property *p) {
+static int add_entry(Property *p, const char *name, uint64_t first, uint64_t second) {
+        PropertyEntry *list = reallocarray(p->entries, p->number + 1, sizeof(*list));
+
+        if (!list)
+                return -ENOMEM;
+        p->entries = list;
+        list[p->number] = (PropertyEntry){ .name = strdup(name), .numbers = { first, second } };
+        if (!list[p->number].name)
+                return -ENOMEM;
+        p->number++;
+        return 0;
+}
+
+static int read_entries(sd_bus_message *m, const char *contents, Property *p) {
+        bool wide = strcmp(contents, CALLS) == 0;
+        uint64_t first = 0, second = 0;
+        uint32_t u1, u2;
+        const char *name;
+        int r;
+
+        p->type = 'a';
+        r = sd_bus_message_enter_container(m, 'v', contents);
+        if (r >= 0)
+                r = sd_bus_message_enter_container(m, 'a', contents + 1);
+        while (r >= 0) {
+                if (wide)
+                        r = sd_bus_message_read(m, "(stt)", &name, &first, &second);
+                else {
+                        r = sd_bus_message_read(m, "(suu)", &name, &u1, &u2);
+                        if (r > 0) {
+                                first = u1;
+                                second = u2;
+                        }
+                }
+                if (r == 0)
+                        break;
+                if (r > 0)
+                        r = add_entry(p, name, first, second);
+        }
+        if (r >= 0)
+                r = sd_bus_message_exit_container(m);
+        return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+/* The entries, as words with colons and as an array of arrays. 1, or negative errno. */
+static int read_list(sd_bus_message *m, const char *contents, Property *p) {
         _cleanup_(fclosep) FILE *text = NULL, *json = NULL;
         size_t text_size, json_size;
-        const char *kind;
-        uint32_t id, access;
         int r;
 
         text = open_memstream(&p->string, &text_size);
         json = open_memstream(&p->json, &json_size);
         if (!text || !json)
                 return -ENOMEM;
-
-        p->type = 'a';
+        r = read_entries(m, contents, p);
+        if (r < 0)
+                return r;
         (void) fputc('[', json);
-        r = sd_bus_message_enter_container(m, 'v', ACL);
-        if (r >= 0)
-                r = sd_bus_message_enter_container(m, 'a', "(suu)");
-        while (r >= 0 && (r = sd_bus_message_read(m, "(suu)", &kind, &id, &access)) > 0) {
-                _cleanup_(freep) char *kind_json = json_string(kind);
+        for (size_t i = 0; i < p->number; i++) {
+                const PropertyEntry *e = p->entries + i;
+                _cleanup_(freep) char *name = json_string(e->name);
 
-                if (!kind_json)
+                if (!name)
                         return -ENOMEM;
-                (void) fprintf(text, "%s%s:%" PRIu32 ":%" PRIu32, p->number > 0 ? " " : "", kind, id, access);
-                (void) fprintf(json, "%s[%s,%" PRIu32 ",%" PRIu32 "]", p->number > 0 ? "," : "", kind_json, id, access);
-                p->number++;
+                (void) fprintf(text, "%s%s:%" PRIu64 ":%" PRIu64, i > 0 ? " " : "", e->name, e->numbers[0],
+                               e->numbers[1]);
+                (void) fprintf(json, "%s[%s,%" PRIu64 ",%" PRIu64 "]", i > 0 ? "," : "", name, e->numbers[0],
+                               e->numbers[1]);
         }
-        if (r >= 0)
-                r = sd_bus_message_exit_container(m);
-        if (r >= 0)
-                r = sd_bus_message_exit_container(m);
         (void) fputc(']', json);
-        if (fflush(text) != 0 || fflush(json) != 0)
-                return -ENOMEM;
-        return r < 0 ? r : 1;
+        return fflush(text) != 0 || fflush(json) != 0 ? -ENOMEM : 1;
 }
 
 /* 1: read; 0: skipped, because its type is not shown. */
@@ -77,8 +118,8 @@ static int read_value(sd_bus_message *m, Property *p) {
         r = sd_bus_message_peek_type(m, NULL, &contents);
         if (r < 0)
                 return r;
-        if (strcmp(contents, ACL) == 0)
-                return read_acl(m, p);
+        if (strcmp(contents, ACL) == 0 || strcmp(contents, CALLS) == 0)
+                return read_list(m, contents, p);
         if (strlen(contents) != 1 || !strchr("sobyqutd", contents[0])) {
                 r = sd_bus_message_skip(m, "v");
                 return r < 0 ? r : 0;

@@ -4,7 +4,13 @@
 
 #include "msharectl.h"
 
-/* A property of a basic type, or an access list: its number, its string, and its value in JSON. Others are left out. */
+/* One of a list: of an access list, or of the statistics of calls. */
+typedef struct PropertyEntry {
+        char *name;
+        uint64_t numbers[2];
+} PropertyEntry;
+
+/* A property of a basic type, or a list: its number, its string, and its value in JSON. Others are left out. */
 typedef struct Property {
         char *name;
         char type; /* as in a D-Bus signature */
@@ -12,6 +18,7 @@ typedef struct Property {
         double real; /* d */
         char *string; /* s, o, a */
         char *json;
+        PropertyEntry *entries; /* a: as many as number says */
         bool shown; /* for the caller */
 } Property;
 

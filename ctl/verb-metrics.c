@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Writes the figures as OpenMetrics text, which Prometheus reads, too: only gauges are used, and their form is the same in both.
+ * Writes the figures as OpenMetrics text, which Prometheus reads, too: the form of gauges is the same in both. That of counters is
+ * not: the line TYPE has the name without "_total" in one and with it in the other. Without that line, both take a counter as a
+ * value of unknown type, and rate() works.
  * All figures are those of the broker, and of the kernel through the broker, at this moment.
  */
 
@@ -21,6 +23,9 @@ typedef enum Source {
         SOURCE_SAVED, /* what follows from the properties of each region */
         SOURCE_READY,
         SOURCE_LIMIT, /* each property of the manager that is a limit */
+        SOURCE_CALLS, /* the numbers of the manager's CallStatistics */
+        SOURCE_ERRORS,
+        SOURCE_ANSWERS, /* of polkit */
 } Source;
 
 static const struct {
@@ -38,6 +43,13 @@ static const struct {
         { "mshare_page_table_saved_bytes",
           "What the sharers of all regions would have spent on page tables of their own.", SOURCE_MANAGER,
           "PageTableBytesSaved", 1 },
+        { "mshare_broker_calls_total", "Calls of each method.", SOURCE_CALLS, "CallStatistics", 1 },
+        { "mshare_broker_errors_total", "Calls that were answered with an error.", SOURCE_ERRORS, "CallStatistics", 1 },
+        { "mshare_polkit_questions_total", "Questions to polkit.", SOURCE_MANAGER, "PolkitAsked", 1 },
+        { "mshare_polkit_answers_total", "How questions to polkit ended.", SOURCE_ANSWERS, NULL, 1 },
+        { "mshare_polkit_waiting_calls", "Calls that wait for polkit.", SOURCE_MANAGER, "NPolkitWaiting", 1 },
+        { "mshare_polkit_wait_seconds_total", "How long calls have waited for polkit.", SOURCE_MANAGER,
+          "PolkitWaitUSec", 1e-6 },
         { "mshare_limit", "Limits of mshared.conf(5).", SOURCE_LIMIT, NULL, 1 },
         { "mshare_region_ready", "Whether the region is ready; 0 while it is being made.", SOURCE_READY, NULL, 1 },
         { "mshare_region_progress_ratio", "How much of a region that is being made is populated.", SOURCE_REGION,
@@ -53,8 +65,23 @@ static const struct {
           "What the sharers of the region would have spent on page tables of their own.", SOURCE_SAVED, NULL, 1 },
 };
 
+static const struct {
+        const char *answer, *property;
+} answers[] = {
+        { "yes", "PolkitGranted" },      { "no", "PolkitDenied" },           { "failed", "PolkitFailed" },
+        { "timeout", "PolkitTimedOut" }, { "cancelled", "PolkitCancelled" },
+};
+
+static bool is_counter(const char *name) {
+        size_t n = strlen(name), k = strlen("_total");
+
+        return n > k && strcmp(name + n - k, "_total") == 0;
+}
+
 static void print_head(FILE *f, const char *name, const char *help) {
-        (void) fprintf(f, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name);
+        (void) fprintf(f, "# HELP %s %s\n", name, help);
+        if (!is_counter(name))
+                (void) fprintf(f, "# TYPE %s gauge\n", name);
 }
 
 static void print_label(FILE *f, const char *name, const char *value) {
@@ -104,6 +131,22 @@ static void print_limits(FILE *f, const char *name, const Properties *p) {
         }
 }
 
+static void print_calls(FILE *f, const char *name, const Property *p, size_t number) {
+        for (size_t i = 0; p && p->entries && i < p->number; i++) {
+                (void) fputs(name, f);
+                print_label(f, "method", p->entries[i].name);
+                (void) fprintf(f, " %" PRIu64 "\n", p->entries[i].numbers[number]);
+        }
+}
+
+static void print_answers(FILE *f, const char *name, Properties *manager) {
+        for (size_t i = 0; i < ELEMENTSOF(answers); i++) {
+                (void) fputs(name, f);
+                print_label(f, "answer", answers[i].answer);
+                print_value(f, properties_find(manager, answers[i].property), 1);
+        }
+}
+
 static void print_region(FILE *f, size_t metric, Region *region) {
         (void) fputs(metrics[metric].name, f);
         print_label(f, "region", region->name);
@@ -122,6 +165,11 @@ static void print_all(FILE *f, Properties *manager, Regions *regions) {
                 print_head(f, metrics[i].name, metrics[i].help);
                 if (metrics[i].source == SOURCE_LIMIT)
                         print_limits(f, metrics[i].name, manager);
+                else if (metrics[i].source == SOURCE_CALLS || metrics[i].source == SOURCE_ERRORS)
+                        print_calls(f, metrics[i].name, properties_find(manager, metrics[i].property),
+                                    metrics[i].source == SOURCE_ERRORS);
+                else if (metrics[i].source == SOURCE_ANSWERS)
+                        print_answers(f, metrics[i].name, manager);
                 else if (metrics[i].source == SOURCE_MANAGER) {
                         (void) fputs(metrics[i].name, f);
                         print_value(f, properties_find(manager, metrics[i].property), metrics[i].factor);

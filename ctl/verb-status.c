@@ -48,6 +48,28 @@ static int find_obstacle(sd_bus *bus, char **ret) {
         return *ret ? STATUS_UNSUPPORTED : bus_out_of_memory();
 }
 
+/* What has happened since the broker has started. One of an older version does not count it. */
+static void print_statistics(Properties *p) {
+        const Property *calls = properties_find(p, "CallStatistics");
+        uint64_t n = 0, errors = 0;
+
+        if (!calls || !calls->entries)
+                return;
+        for (size_t i = 0; i < calls->number; i++) {
+                n += calls->entries[i].numbers[0];
+                errors += calls->entries[i].numbers[1];
+        }
+        line("Calls", "%" PRIu64 ", %" PRIu64 " answered with an error", n, errors);
+        line("polkit",
+             "asked %" PRIu64 " times: %" PRIu64 " yes, %" PRIu64 " no, %" PRIu64 " failed, %" PRIu64
+             " timed out, %" PRIu64 " cancelled",
+             properties_number(p, "PolkitAsked"), properties_number(p, "PolkitGranted"),
+             properties_number(p, "PolkitDenied"), properties_number(p, "PolkitFailed"),
+             properties_number(p, "PolkitTimedOut"), properties_number(p, "PolkitCancelled"));
+        line("", "%" PRIu64 " calls wait for it, %.3gs waited in all", properties_number(p, "NPolkitWaiting"),
+             (double) properties_number(p, "PolkitWaitUSec") / 1e6);
+}
+
 static void print_manager(Properties *p, const char *obstacle) {
         char b1[BYTES_MAX], b2[BYTES_MAX];
         bool support = properties_number(p, "KernelSupport");
@@ -67,6 +89,7 @@ static void print_manager(Properties *p, const char *obstacle) {
         line("Page tables", "%s held once, %s saved",
              format_bytes(properties_number(p, "PageTableBytes"), b1, sizeof(b1)),
              format_bytes(properties_number(p, "PageTableBytesSaved"), b2, sizeof(b2)));
+        print_statistics(p);
 
         for (i = 0; i < p->n; i++)
                 if (is_limit(p->list + i)) {

@@ -6,6 +6,7 @@
  */
 
 #include "core/answer.h"
+#include "bus/call-counts.h"
 
 int call_answer(Call *call) {
         int r = sd_bus_reply_method_return(call_message(call), NULL);
@@ -46,8 +47,10 @@ void answer_created(Answer *answer, const Region *region) {
         answer_drop(answer);
 }
 
-void answer_error(Answer *answer, const sd_bus_error *error) {
-        if (answer)
+void answer_error(Manager *m, Answer *answer, const sd_bus_error *error) {
+        if (answer) {
+                call_counts_error(m, answer);
                 (void) sd_bus_reply_method_error(answer, error);
+        }
         answer_drop(answer);
 }

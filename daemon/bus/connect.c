@@ -5,6 +5,7 @@
  * and not what they do.
  */
 
+#include "bus/call-counts.h"
 #include "bus/connect.h"
 #include "bus/log-control.h"
 #include "bus/manager-bus.h"
@@ -12,6 +13,10 @@
 
 static void caller_gone(const char *sender, void *userdata) {
         authz_forget(((Manager *) userdata)->authz, sender);
+}
+
+static void caller_refused(sd_bus_message *call, void *userdata) {
+        call_counts_refused(userdata, call);
 }
 
 /* The bus is gone. What we know is in /run and in the kernel: the next run picks it up. */
@@ -33,9 +38,12 @@ int manager_connect(Manager *m) {
                              "interface='org.freedesktop.DBus.Local',member='Disconnected'",
                              on_disconnected, m);
         if (r >= 0)
-                r = callers_new(m->bus, &m->log, &m->n_leases, caller_gone, m, &m->callers);
+                r = call_counts_start(m);
         if (r >= 0)
-                r = authz_new(m->bus, &m->log, m->callers, &m->users, &m->config.limits, &m->n_leases, &m->authz);
+                r = callers_new(m->bus, &m->log, &m->n_leases, caller_gone, caller_refused, m, &m->callers);
+        if (r >= 0)
+                r = authz_new(m->bus, &m->log, m->callers, &m->users, &m->config.limits, &m->n_leases,
+                              &m->polkit_counts, &m->authz);
         if (r >= 0)
                 r = manager_add_object(m);
         if (r >= 0)

@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * What the objects on the bus share: which step a method has, and which callers see addresses. It knows no interface; those are
+ * What the objects on the bus share: how a call gets to its method, and which callers see addresses. It knows no interface; those are
  * in manager-bus.c and region-bus.c.
  */
 
+#include "bus/call-counts.h"
 #include "bus/face.h"
 #include "core/region-rights.h"
 
-CallStep face_find_step(const FaceStep *steps, sd_bus_message *m) {
+int face_call(Manager *manager, const FaceMethod *methods, sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *member = sd_bus_message_get_member(m);
+        int r;
 
         /* The vtable has the same members, so there is one. */
-        while (steps->member && !streq(steps->member, member))
-                steps++;
-        return steps->step;
+        while (!streq(methods->member, member))
+                methods++;
+        r = methods->step ? authz_run(manager->authz, m, methods->step, userdata, error)
+                          : methods->handler(m, userdata, error);
+        if (r < 0)
+                call_counts_error(manager, m);
+        return r;
 }
 
 bool face_may_see_address(Manager *m, sd_bus_message *message, const Region *region) {

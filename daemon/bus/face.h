@@ -5,14 +5,18 @@
 
 /* What the objects on the bus share. */
 
-/* Which step of authz_run() each member of an interface has; ends with an empty one. */
-typedef struct FaceStep {
+/*
+ * What each member of an interface has; ends with an empty one. A call that may have to ask polkit, or to wait for a donor, has a
+ * step of authz_run(), any other a handler.
+ */
+typedef struct FaceMethod {
         const char *member;
         CallStep step;
-} FaceStep;
+        sd_bus_message_handler_t handler;
+} FaceMethod;
 
-/* The step of the message's member. */
-CallStep face_find_step(const FaceStep *steps, sd_bus_message *m);
+/* Passes the call to the method of its member, and counts it if the answer is an error. Returns what a handler must return. */
+int face_call(Manager *manager, const FaceMethod *methods, sd_bus_message *m, void *userdata, sd_bus_error *error);
 
 /* Whether the sender of the message that is being dispatched may see the region's address. */
 bool face_may_see_address(Manager *manager, sd_bus_message *message, const Region *region);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "bus/call-counts.h"
 #include "bus/face.h"
 #include "bus/manager-bus.h"
 #include "bus/options.h"
@@ -136,18 +137,6 @@ static int step_set_owner(Call *call, void *userdata, sd_bus_error *error) {
         return r < 0 ? r : region_set_owner(region, call, uid, gid, error);
 }
 
-static const FaceStep steps[] = {
-        { "CreateRegion", step_create },      { "AcquireRegion", step_acquire },
-        { "OpenRegion", step_open },          { "ResizeRegion", step_resize },
-        { "RemoveRegion", step_remove },      { "SetRegionMode", step_set_mode },
-        { "SetRegionOwner", step_set_owner }, {},
-};
-
-/* All calls that may have to ask polkit, or to wait for a donor. */
-static int method_step(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return authz_run(((Manager *) userdata)->authz, m, face_find_step(steps, m), userdata, error);
-}
-
 static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *name, *sender = sd_bus_message_get_sender(m);
         Manager *manager = userdata;
@@ -240,6 +229,25 @@ static int method_list_clients(sd_bus_message *m, void *userdata, sd_bus_error *
         return r < 0 ? r : sd_bus_send(manager->bus, reply, NULL);
 }
 
+static const FaceMethod methods[] = {
+        { "CreateRegion", .step = step_create },
+        { "AcquireRegion", .step = step_acquire },
+        { "OpenRegion", .step = step_open },
+        { "ResizeRegion", .step = step_resize },
+        { "ReleaseRegion", .handler = method_release },
+        { "RemoveRegion", .step = step_remove },
+        { "SetRegionMode", .step = step_set_mode },
+        { "SetRegionOwner", .step = step_set_owner },
+        { "ListRegions", .handler = method_list_regions },
+        { "GetRegion", .handler = method_get_region },
+        { "ListClients", .handler = method_list_clients },
+        {},
+};
+
+static int method(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return face_call(userdata, methods, m, userdata, error);
+}
+
 static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
                        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         return sd_bus_message_append(reply, "s", MSHARE_VERSION);
@@ -269,9 +277,17 @@ static int get_page_tables(sd_bus *bus, const char *path, const char *interface,
         return sd_bus_message_append(reply, "t", streq(property, "PageTableBytes") ? held : saved);
 }
 
+static int get_calls(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                     void *userdata, sd_bus_error *error) {
+        return call_counts_append(userdata, reply);
+}
+
 #define PROPERTY_LIMIT(name, limit)                                                                                    \
         SD_BUS_PROPERTY(name, "t", NULL, offsetof(Manager, config.limits.max) + (limit) * sizeof(uint64_t),            \
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
+
+#define PROPERTY_POLKIT(name, type, member)                                                                            \
+        SD_BUS_PROPERTY(name, type, NULL, offsetof(Manager, polkit_counts.member), 0)
 
 static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_START(0),
@@ -282,6 +298,15 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_PROPERTY("NClients", "u", NULL, offsetof(Manager, n_leases), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("PageTableBytes", "t", get_page_tables, 0, 0),
         SD_BUS_PROPERTY("PageTableBytesSaved", "t", get_page_tables, 0, 0),
+        SD_BUS_PROPERTY("CallStatistics", "a(stt)", get_calls, 0, 0),
+        PROPERTY_POLKIT("PolkitAsked", "t", asked),
+        PROPERTY_POLKIT("PolkitGranted", "t", granted),
+        PROPERTY_POLKIT("PolkitDenied", "t", denied),
+        PROPERTY_POLKIT("PolkitFailed", "t", failed),
+        PROPERTY_POLKIT("PolkitTimedOut", "t", timed_out),
+        PROPERTY_POLKIT("PolkitCancelled", "t", cancelled),
+        PROPERTY_POLKIT("NPolkitWaiting", "u", waiting),
+        PROPERTY_POLKIT("PolkitWaitUSec", "t", wait_usec),
         PROPERTY_LIMIT("RegionsMax", LIMIT_REGIONS),
         PROPERTY_LIMIT("RegionsPerUserMax", LIMIT_USER_REGIONS),
         PROPERTY_LIMIT("BytesPerUserMax", LIMIT_USER_BYTES),
@@ -289,30 +314,30 @@ static const sd_bus_vtable manager_vtable[] = {
         PROPERTY_LIMIT("LeasesPerUserMax", LIMIT_USER_LEASES),
         PROPERTY_LIMIT("PendingCallsPerUserMax", LIMIT_USER_PENDING),
         SD_BUS_METHOD_WITH_ARGS("CreateRegion", SD_BUS_ARGS("s", name, "t", size, "u", mode, "a{sv}", options),
-                                SD_BUS_RESULT("o", region, "t", address, "t", length), method_step,
+                                SD_BUS_RESULT("o", region, "t", address, "t", length), method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("AcquireRegion", SD_BUS_ARGS("s", name, "s", access, "a{sv}", options),
-                                SD_BUS_RESULT("t", address, "t", length, "h", lease), method_step,
+                                SD_BUS_RESULT("t", address, "t", length, "h", lease), method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("OpenRegion", SD_BUS_ARGS("s", name, "s", access, "a{sv}", options),
-                                SD_BUS_RESULT("t", address, "t", length, "h", lease, "h", region), method_step,
+                                SD_BUS_RESULT("t", address, "t", length, "h", lease, "h", region), method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ResizeRegion", SD_BUS_ARGS("s", name, "t", size, "a{sv}", options), SD_BUS_NO_RESULT,
-                                method_step, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("ReleaseRegion", SD_BUS_ARGS("s", name), SD_BUS_NO_RESULT, method_release,
+                                method, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ReleaseRegion", SD_BUS_ARGS("s", name), SD_BUS_NO_RESULT, method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("RemoveRegion", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_NO_RESULT, method_step,
+        SD_BUS_METHOD_WITH_ARGS("RemoveRegion", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_NO_RESULT, method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("SetRegionMode", SD_BUS_ARGS("s", name, "u", mode), SD_BUS_NO_RESULT, method_step,
+        SD_BUS_METHOD_WITH_ARGS("SetRegionMode", SD_BUS_ARGS("s", name, "u", mode), SD_BUS_NO_RESULT, method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("SetRegionOwner", SD_BUS_ARGS("s", name, "u", uid, "u", gid), SD_BUS_NO_RESULT,
-                                method_step, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("ListRegions", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(sottuuuus)", regions),
-                                method_list_regions, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("GetRegion", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", region), method_get_region,
+        SD_BUS_METHOD_WITH_ARGS("SetRegionOwner", SD_BUS_ARGS("s", name, "u", uid, "u", gid), SD_BUS_NO_RESULT, method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("ListClients", SD_BUS_ARGS("s", name), SD_BUS_RESULT("a(uusst)", clients),
-                                method_list_clients, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListRegions", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(sottuuuus)", regions), method,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("GetRegion", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", region), method,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListClients", SD_BUS_ARGS("s", name), SD_BUS_RESULT("a(uusst)", clients), method,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_SIGNAL_WITH_ARGS("RegionAdded", SD_BUS_ARGS("s", name, "o", region), 0),
         SD_BUS_SIGNAL_WITH_ARGS("RegionRemoved", SD_BUS_ARGS("s", name, "o", region), 0),
         SD_BUS_SIGNAL_WITH_ARGS("ClientAcquired", SD_BUS_ARGS("s", name, "u", uid), 0),

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "bus/call-counts.h"
 #include "bus/face.h"
 #include "bus/options.h"
 #include "bus/region-bus.h"
@@ -145,15 +146,14 @@ static int step_revoke(Call *call, void *userdata, sd_bus_error *error) {
         return r < 0 ? r : region_revoke(userdata, call, kind, id, error);
 }
 
-static const FaceStep steps[] = {
-        { "Acquire", step_acquire },  { "Open", step_open },
-        { "Resize", step_resize },    { "Remove", step_remove },
-        { "SetMode", step_set_mode }, { "SetOwner", step_set_owner },
-        { "Revoke", step_revoke },    {},
+static const FaceMethod methods[] = {
+        { "Acquire", .step = step_acquire },  { "Open", .step = step_open },
+        { "Resize", .step = step_resize },    { "Remove", .step = step_remove },
+        { "SetMode", .step = step_set_mode }, { "SetOwner", .step = step_set_owner },
+        { "Revoke", .step = step_revoke },    {},
 };
 
-/* All calls that may have to ask polkit. */
-static int method_step(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+static int method(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Region *region = userdata;
         Manager *manager = region->manager;
         _cleanup_(freep) char *name = strdup(region->record.name);
@@ -161,10 +161,11 @@ static int method_step(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         region = manager_refresh_region(manager, region);
         if (!region) {
                 authz_drop(manager->authz, m);
+                call_counts_error(manager, m);
                 return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "Region '%s' was unlinked by another process",
                                          name ?: "");
         }
-        return authz_run(manager->authz, m, face_find_step(steps, m), region, error);
+        return face_call(manager, methods, m, region, error);
 }
 
 /* Address and Length are not the same for every reader, and the usage changes all the time: neither may be cached. */
@@ -194,20 +195,20 @@ static const sd_bus_vtable region_vtable[] = {
         SD_BUS_PROPERTY("PageTableBytes", "t", get_usage, 0, 0),
         SD_BUS_PROPERTY("ResidentBytes", "t", get_usage, 0, 0),
         SD_BUS_METHOD_WITH_ARGS("Acquire", SD_BUS_ARGS("s", access, "a{sv}", options),
-                                SD_BUS_RESULT("t", address, "t", length, "h", lease), method_step,
+                                SD_BUS_RESULT("t", address, "t", length, "h", lease), method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Open", SD_BUS_ARGS("s", access, "a{sv}", options),
-                                SD_BUS_RESULT("t", address, "t", length, "h", lease, "h", region), method_step,
+                                SD_BUS_RESULT("t", address, "t", length, "h", lease, "h", region), method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Resize", SD_BUS_ARGS("t", size, "a{sv}", options), SD_BUS_NO_RESULT, method_step,
+        SD_BUS_METHOD_WITH_ARGS("Resize", SD_BUS_ARGS("t", size, "a{sv}", options), SD_BUS_NO_RESULT, method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Remove", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_step,
+        SD_BUS_METHOD_WITH_ARGS("Remove", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("SetMode", SD_BUS_ARGS("u", mode), SD_BUS_NO_RESULT, method_step,
+        SD_BUS_METHOD_WITH_ARGS("SetMode", SD_BUS_ARGS("u", mode), SD_BUS_NO_RESULT, method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("SetOwner", SD_BUS_ARGS("u", uid, "u", gid), SD_BUS_NO_RESULT, method_step,
+        SD_BUS_METHOD_WITH_ARGS("SetOwner", SD_BUS_ARGS("u", uid, "u", gid), SD_BUS_NO_RESULT, method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Revoke", SD_BUS_ARGS("s", kind, "u", id), SD_BUS_NO_RESULT, method_step,
+        SD_BUS_METHOD_WITH_ARGS("Revoke", SD_BUS_ARGS("s", kind, "u", id), SD_BUS_NO_RESULT, method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
 };
@@ -233,6 +234,7 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (streq(path, BUS_REGION_PATH) || manager_find_region_by_path(manager, path))
                 return 0;
         authz_drop(manager->authz, m);
+        call_counts_error(manager, m);
         return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no region object '%s'", path);
 }
 

@@ -23,4 +23,4 @@ Answer *answer_drop(Answer *answer);
 /* Answer and forget. Take NULL. */
 void answer_done(Answer *answer);
 void answer_created(Answer *answer, const Region *region);
-void answer_error(Answer *answer, const sd_bus_error *error);
+void answer_error(Manager *manager, Answer *answer, const sd_bus_error *error);

@@ -205,7 +205,7 @@ static void roll_back(Region *region, bool created, const sd_bus_error *error) {
         manager_announce_end(m, region->path);
         region_forget(region);
         /* Only now: after the answer, the caller must find nothing. */
-        answer_error(answer, error);
+        answer_error(m, answer, error);
         answer_done(removed);
         manager_mark(m, MANAGER_DIRTY_REGIONS);
 }

@@ -104,6 +104,7 @@ void manager_free(Manager *m) {
         sd_event_source_disable_unref(m->rescan_source);
         authz_free(m->authz);
         callers_free(m->callers);
+        free(m->call_counts);
         sd_bus_flush_close_unref(m->bus);
         kernel_done(&m->kernel);
         sd_event_unref(m->event);

@@ -14,6 +14,7 @@
 #include "names.h"
 #include "policy/authz.h"
 #include "policy/caller.h"
+#include "policy/polkit.h"
 
 /* Bits of Manager.dirty. */
 #define MANAGER_DIRTY_REGIONS (1u << 0)
@@ -21,6 +22,9 @@
 #define MANAGER_DIRTY_LIMITS (1u << 2)
 
 #define RECENT_WINDOWS 16
+
+/* How often methods were called: bus/call-counts.h. */
+typedef struct CallCounts CallCounts;
 
 struct Manager {
         Log log;
@@ -30,6 +34,8 @@ struct Manager {
         sd_bus *bus;
         Callers *callers;
         Authz *authz;
+        CallCounts *call_counts;
+        PolkitCounts polkit_counts;
         Users users;
         LIST_HEAD(Regions, Region) regions;
         unsigned n_regions, n_leases;

@@ -33,7 +33,7 @@ struct Resize {
 
 static void answer(Resize *r) {
         if (sd_bus_error_is_set(&r->error))
-                answer_error(TAKE_PTR(r->answer), &r->error);
+                answer_error(r->region->manager, TAKE_PTR(r->answer), &r->error);
         else
                 answer_done(TAKE_PTR(r->answer));
 }

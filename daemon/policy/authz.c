@@ -31,6 +31,7 @@ struct Call {
         sd_bus_message *m;
         Identity who;
         bool queued;
+        uint64_t waits_since_usec; /* CLOCK_MONOTONIC, for polkit; 0: it does not wait */
         bool charged; /* as one that waits, to its user */
         Check checks[CHECKS_MAX]; /* the first n_granted are granted, the one after them is under way */
         unsigned n_checks, n_granted, n_used;
@@ -80,7 +81,19 @@ static bool details_equal(char *const *a, const char *const *b) {
         return !*a && !*b;
 }
 
+/* The wait for polkit is over, if there was one. */
+static void count_wait(Call *c) {
+        PolkitCounts *counts = c->authz->polkit.counts;
+
+        if (c->waits_since_usec == 0)
+                return;
+        counts->waiting--;
+        counts->wait_usec += usec_now(CLOCK_MONOTONIC) - c->waits_since_usec;
+        c->waits_since_usec = 0;
+}
+
 static void call_free(Call *c) {
+        count_wait(c);
         if (c->question)
                 question_cancel(c->question);
         TAILQ_REMOVE(&c->authz->calls, c, calls);
@@ -107,7 +120,7 @@ const Identity *call_identity(Call *c) {
 }
 
 int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const Limits *limits,
-              const unsigned *n_leases, Authz **ret) {
+              const unsigned *n_leases, PolkitCounts *counts, Authz **ret) {
         Authz *authz;
 
         authz = calloc(1, sizeof(*authz));
@@ -120,7 +133,7 @@ int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const
                 .limits = limits,
                 .n_leases = n_leases,
         };
-        polkit_init(&authz->polkit, bus, log, users, authz_pump, authz);
+        polkit_init(&authz->polkit, bus, log, users, counts, authz_pump, authz);
         TAILQ_INIT(&authz->calls);
         *ret = authz;
         return 0;
@@ -168,6 +181,10 @@ static Call *find(Authz *authz, sd_bus_message *m) {
                 if (c->m == m)
                         return c;
         return NULL;
+}
+
+bool authz_has(Authz *authz, sd_bus_message *m) {
+        return find(authz, m) != NULL;
 }
 
 int authz_run(Authz *authz, sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *error) {
@@ -266,6 +283,8 @@ int call_authorize(Call *c, const char *action, uint64_t id, const char *const *
                 return -ENOMEM;
         c->checks[c->n_checks++] = (Check){ .action = action, .id = id, .details = copy };
         c->queued = true;
+        c->waits_since_usec = usec_now(CLOCK_MONOTONIC);
+        c->authz->polkit.counts->waiting++;
         return 0;
 }
 
@@ -274,6 +293,7 @@ static void call_resume(Call *c) {
         int r;
 
         c->queued = false;
+        count_wait(c);
         r = sd_bus_message_rewind(c->m, true);
         if (r >= 0)
                 r = sd_bus_enqueue_for_read(c->authz->bus, c->m);

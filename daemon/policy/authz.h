@@ -5,6 +5,7 @@
 
 #include "model/limits.h"
 #include "policy/caller.h"
+#include "policy/polkit.h"
 
 /*
  * Calls that need polkit's permission. The broker never waits for polkit:
@@ -25,15 +26,17 @@ typedef struct Call Call;
 
 typedef int (*CallStep)(Call *call, void *userdata, sd_bus_error *error);
 
-/* Borrows all arguments; *n_leases is the number of leases. */
+/* Borrows all arguments; *n_leases is the number of leases. counts are only increased, but for those that wait now. */
 int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const Limits *limits,
-              const unsigned *n_leases, Authz **ret);
+              const unsigned *n_leases, PolkitCounts *counts, Authz **ret);
 void authz_free(Authz *authz);
 
 /* Returns what a bus method handler must return. */
 int authz_run(Authz *authz, sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *error);
 /* Forgets a message whose object has gone, so it will not come to authz_run() again. Does nothing if it never did. */
 void authz_drop(Authz *authz, sd_bus_message *m);
+/* Whether the message waits, or has waited and is being dispatched again. */
+bool authz_has(Authz *authz, sd_bus_message *m);
 /* Drops all pending calls of that connection. */
 void authz_forget(Authz *authz, const char *sender);
 

@@ -38,6 +38,7 @@ struct Callers {
         const Log *log;
         const unsigned *n_leases;
         CallerGone gone;
+        CallRefused refused;
         void *userdata;
         sd_bus_slot *filter, *left;
         LIST_HEAD(CallerList, Caller) callers;
@@ -166,10 +167,12 @@ static int read_credentials(sd_bus_message *m, Identity *ret) {
 static void refuse(Caller *c, int error) {
         Held *h;
 
-        STAILQ_FOREACH(h, &c->held, held)
+        STAILQ_FOREACH(h, &c->held, held) {
+                c->owner->refused(h->m, c->owner->userdata);
                 (void) sd_bus_reply_method_errorf(h->m, SD_BUS_ERROR_ACCESS_DENIED,
                                                   "Cannot get the credentials of %s from the bus: %s", c->name,
                                                   strerror(-error));
+        }
         caller_free(c);
 }
 
@@ -220,6 +223,11 @@ static int caller_new(Callers *callers, const char *name, Caller **ret) {
         return 0;
 }
 
+static int refuse_errno(Callers *callers, sd_bus_message *m, int error) {
+        callers->refused(m, callers->userdata);
+        return sd_bus_reply_method_errno(m, error, NULL) < 0 ? error : 1;
+}
+
 static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Callers *callers = userdata;
         const char *sender = sd_bus_message_get_sender(m);
@@ -235,7 +243,7 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (!c) {
                 r = caller_new(callers, sender, &c);
                 if (r < 0)
-                        return sd_bus_reply_method_errno(m, r, NULL) < 0 ? r : 1;
+                        return refuse_errno(callers, m, r);
         }
         h = STAILQ_FIRST(&c->held);
         if (c->known && !h)
@@ -247,19 +255,21 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return 0;
         }
         /* It is kept with all descriptors that have come with it. */
-        if (!descriptors_left_for_caller(*callers->n_leases))
+        if (!descriptors_left_for_caller(*callers->n_leases)) {
+                callers->refused(m, callers->userdata);
                 return sd_bus_reply_method_errorf(
                                m, ERROR_LIMIT_EXCEEDED,
                                "New connections use all of their share of the broker's descriptors, an "
                                "eighth of LimitNOFILE= of mshared.service; try again later") < 0
                                ? -EIO
                                : 1;
+        }
         r = hold(c, m);
         /* The held ones are back in the read queue already: this one goes in after them. */
         if (r >= 0 && c->known)
                 r = sd_bus_enqueue_for_read(callers->bus, m);
         if (r < 0)
-                return sd_bus_reply_method_errno(m, r, NULL) < 0 ? r : 1;
+                return refuse_errno(callers, m, r);
         return 1;
 }
 
@@ -280,14 +290,22 @@ static int name_left(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 0;
 }
 
-int callers_new(sd_bus *bus, const Log *log, const unsigned *n_leases, CallerGone gone, void *userdata, Callers **ret) {
+int callers_new(sd_bus *bus, const Log *log, const unsigned *n_leases, CallerGone gone, CallRefused refused,
+                void *userdata, Callers **ret) {
         Callers *callers;
         int r;
 
         callers = calloc(1, sizeof(*callers));
         if (!callers)
                 return -ENOMEM;
-        *callers = (Callers){ .bus = bus, .log = log, .n_leases = n_leases, .gone = gone, .userdata = userdata };
+        *callers = (Callers){
+                .bus = bus,
+                .log = log,
+                .n_leases = n_leases,
+                .gone = gone,
+                .refused = refused,
+                .userdata = userdata,
+        };
         r = sd_bus_add_filter(bus, &callers->filter, filter, callers);
         /* One match for all connections: a match each would meet the bus's limit of 512. */
         if (r >= 0)

@@ -15,9 +15,12 @@ typedef struct Callers Callers;
 
 /* Called when a connection has left the bus. */
 typedef void (*CallerGone)(const char *sender, void *userdata);
+/* Called for each call that is answered with an error instead of being dispatched. */
+typedef void (*CallRefused)(sd_bus_message *call, void *userdata);
 
 /* Installs itself on the bus, which must be started. Borrowed: log, and n_leases, which is how many leases there are. */
-int callers_new(sd_bus *bus, const Log *log, const unsigned *n_leases, CallerGone gone, void *userdata, Callers **ret);
+int callers_new(sd_bus *bus, const Log *log, const unsigned *n_leases, CallerGone gone, CallRefused refused,
+                void *userdata, Callers **ret);
 void callers_free(Callers *callers);
 
 /* The sender of a message that is being dispatched; NULL for a message that has no sender on the bus. */

@@ -31,12 +31,13 @@ struct Question {
         bool lost; /* cancelled, and not even that was answered */
 };
 
-void polkit_init(Polkit *polkit, sd_bus *bus, const Log *log, Users *users, void (*place_freed)(void *userdata),
-                 void *userdata) {
+void polkit_init(Polkit *polkit, sd_bus *bus, const Log *log, Users *users, PolkitCounts *counts,
+                 void (*place_freed)(void *userdata), void *userdata) {
         *polkit = (Polkit){
                 .bus = bus,
                 .log = log,
                 .places.users = users,
+                .counts = counts,
                 .place_freed = place_freed,
                 .userdata = userdata,
         };
@@ -80,12 +81,17 @@ void polkit_done(Polkit *polkit) {
 }
 
 /* Polkit's reply is still awaited, so that a hung polkit is noticed. */
-void question_cancel(Question *q) {
+static void withdraw(Question *q) {
         q->done = NULL;
         (void) sd_bus_call_method_async(q->polkit->bus, NULL, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE,
                                         "CancelCheckAuthorization", NULL, NULL, "s", q->id);
         (void) sd_event_source_set_time_relative(q->timer, POLKIT_GRACE_USEC);
         (void) sd_event_source_set_enabled(q->timer, SD_EVENT_ONESHOT);
+}
+
+void question_cancel(Question *q) {
+        q->polkit->counts->cancelled++;
+        withdraw(q);
 }
 
 int polkit_has_place(const Polkit *polkit, sd_bus_message *call, uid_t uid) {
@@ -102,6 +108,7 @@ void polkit_refuse(sd_bus_error *verdict, const char *action, const char *why) {
 }
 
 static void read_error(const Question *q, const sd_bus_error *e, sd_bus_error *verdict) {
+        q->polkit->counts->failed++;
         if (sd_bus_error_has_names(e, SD_BUS_ERROR_SERVICE_UNKNOWN, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
                 polkit_refuse(verdict, q->action, "there is no polkit on the bus");
         else if (sd_bus_error_has_names(e, SD_BUS_ERROR_NO_REPLY, SD_BUS_ERROR_TIMEOUT))
@@ -126,11 +133,17 @@ static bool read_answer(const Question *q, sd_bus_message *answer, sd_bus_error 
         r = sd_bus_message_enter_container(answer, 'r', "bba{ss}");
         if (r > 0)
                 r = sd_bus_message_read(answer, "bb", &authorized, &challenge);
-        if (r <= 0)
+        if (r <= 0) {
+                q->polkit->counts->failed++;
                 polkit_refuse(verdict, q->action, "polkit's answer is not valid");
-        else if (authorized)
+                return false;
+        }
+        if (authorized) {
+                q->polkit->counts->granted++;
                 return true;
-        else if (challenge && !q->dialog)
+        }
+        q->polkit->counts->denied++;
+        if (challenge && !q->dialog)
                 (void) sd_bus_error_setf(
                         verdict, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
                         "%s needs authentication, but the call did not allow interactive authorization", q->action);
@@ -165,7 +178,8 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
                 log_message(polkit->log, LOG_NOTICE, "polkit did not answer in time about %s for user %" PRIu32,
                             q->action, (uint32_t) q->uid);
                 polkit_refuse(&verdict, q->action, "polkit did not answer in time");
-                question_cancel(q);
+                polkit->counts->timed_out++;
+                withdraw(q);
                 done(q->userdata, false, &verdict);
         } else if (places_lose(&polkit->places, q->uid, q->dialog) >= 0)
                 q->lost = true;
@@ -218,6 +232,7 @@ int polkit_ask(Polkit *polkit, sd_bus_message *call, uid_t uid, const char *acti
         }
         q->done = done;
         q->userdata = userdata;
+        polkit->counts->asked++;
         *ret = q;
         return 0;
 }

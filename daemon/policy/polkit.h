@@ -20,10 +20,21 @@ typedef struct Question Question;
 
 #define POLKIT_GRACE_USEC (5 * USEC_PER_SEC)
 
+/* Since the broker has started. A question is also in one of the other counts of questions when it is over. */
+typedef struct PolkitCounts {
+        uint64_t asked; /* questions */
+        uint64_t granted, denied;
+        uint64_t failed; /* polkit was not there, or answered with an error */
+        uint64_t timed_out, cancelled;
+        uint32_t waiting; /* calls, now: for an answer, or for a place to ask */
+        uint64_t wait_usec; /* of all calls that have waited */
+} PolkitCounts;
+
 typedef struct Polkit {
         sd_bus *bus;
         const Log *log;
         Places places;
+        PolkitCounts *counts;
         uint64_t last_id;
         LIST_HEAD(QuestionList, Question) questions;
         void (*place_freed)(void *userdata); /* called last, after an answer or a timeout */
@@ -34,8 +45,8 @@ typedef struct Polkit {
 typedef void (*QuestionDone)(void *userdata, bool granted, sd_bus_error *verdict);
 
 /* Borrows all. */
-void polkit_init(Polkit *polkit, sd_bus *bus, const Log *log, Users *users, void (*place_freed)(void *userdata),
-                 void *userdata);
+void polkit_init(Polkit *polkit, sd_bus *bus, const Log *log, Users *users, PolkitCounts *counts,
+                 void (*place_freed)(void *userdata), void *userdata);
 /* Forgets all questions, without calling QuestionDone and without cancelling: polkit sees us leave. */
 void polkit_done(Polkit *polkit);
 

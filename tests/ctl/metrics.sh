@@ -29,6 +29,15 @@ check 'of the broker' has 'mshare_up 1'
 check 'of all regions' has 'mshare_regions 2'
 check 'of one region' has 'mshare_region_size_bytes{region="pgdata"} 322122547200'
 check 'what it saves' has 'mshare_region_page_table_saved_bytes{region="pgdata"} 24576'
+check 'calls' has 'mshare_broker_calls_total{method="AcquireRegion"} 12'
+check 'those with an error' has 'mshare_broker_errors_total{method="AcquireRegion"} 3'
+check 'unknown methods are one' has 'mshare_broker_calls_total{method="other"} 1'
+check 'questions to polkit' has 'mshare_polkit_questions_total 11'
+for answer in yes:13 no:12 failed:12 timeout:14 cancelled:15; do
+        check "polkit's answer ${answer%:*}" has "mshare_polkit_answers_total{answer=\"${answer%:*}\"} ${answer#*:}"
+done
+check 'calls that wait for it' has 'mshare_polkit_waiting_calls 2'
+check 'how long they have waited' has 'mshare_polkit_wait_seconds_total 1.500000'
 check 'names are escaped' has 'mshare_region_sharers{region="a \"b\\"} 3'
 check 'they end as OpenMetrics requires' [ "$(tail -n 1 "$out/metrics")" = '# EOF' ]
 check 'each metric once, with help and type' python3 - "$out/metrics" <<'PY'
@@ -36,12 +45,15 @@ import re, sys
 lines = open(sys.argv[1], encoding="utf-8").read().splitlines()
 types = [line.split()[2] for line in lines if line.startswith("# TYPE ")]
 helps = [line.split()[2] for line in lines if line.startswith("# HELP ")]
-assert types == helps and len(types) == len(set(types)), (types, helps)
+# The type of a counter is written in another way in each of the two formats.
+assert types == [name for name in helps if not name.endswith("_total")], (types, helps)
+assert len(helps) == len(set(helps)), helps
 current, series = None, set()
 for line in lines:
-    if line.startswith("# TYPE "):
+    if line.startswith("# HELP "):
         current = line.split()[2]
-        assert line.endswith(" gauge"), line
+    elif line.startswith("# TYPE "):
+        assert line == "# TYPE " + current + " gauge", line
     elif not line.startswith("#"):
         name, labels, value = re.fullmatch(r'(\w+)(\{.*\})? (\S+)', line).groups()
         assert name == current, line

@@ -422,6 +422,15 @@ static int manager_property(sd_bus *bus, const char *path, const char *interface
                 return sd_bus_message_append(reply, "u", clients);
         if (strcmp(name, "Granule") == 0)
                 return sd_bus_message_append(reply, "t", FAKE_GRANULE);
+        if (strcmp(name, "CallStatistics") == 0)
+                return sd_bus_message_append(reply, "a(stt)", 2, "AcquireRegion", UINT64_C(12), UINT64_C(3), "other",
+                                             UINT64_C(1), UINT64_C(1));
+        if (strcmp(name, "NPolkitWaiting") == 0)
+                return sd_bus_message_append(reply, "u", 2U);
+        if (strcmp(name, "PolkitWaitUSec") == 0)
+                return sd_bus_message_append(reply, "t", UINT64_C(1500000));
+        if (strncmp(name, "Polkit", strlen("Polkit")) == 0)
+                return sd_bus_message_append(reply, "t", (uint64_t) strlen(name));
         return sd_bus_message_append(reply, "t", UINT64_C(1) << 20);
 }
 
@@ -444,6 +453,15 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_PROPERTY("NClients", "u", manager_property, 0, 0),
         SD_BUS_PROPERTY("PageTableBytes", "t", manager_property, 0, 0),
         SD_BUS_PROPERTY("PageTableBytesSaved", "t", manager_property, 0, 0),
+        SD_BUS_PROPERTY("CallStatistics", "a(stt)", manager_property, 0, 0),
+        SD_BUS_PROPERTY("PolkitAsked", "t", manager_property, 0, 0),
+        SD_BUS_PROPERTY("PolkitGranted", "t", manager_property, 0, 0),
+        SD_BUS_PROPERTY("PolkitDenied", "t", manager_property, 0, 0),
+        SD_BUS_PROPERTY("PolkitFailed", "t", manager_property, 0, 0),
+        SD_BUS_PROPERTY("PolkitTimedOut", "t", manager_property, 0, 0),
+        SD_BUS_PROPERTY("PolkitCancelled", "t", manager_property, 0, 0),
+        SD_BUS_PROPERTY("NPolkitWaiting", "u", manager_property, 0, 0),
+        SD_BUS_PROPERTY("PolkitWaitUSec", "t", manager_property, 0, 0),
         SD_BUS_SIGNAL("RegionAdded", "so", 0),
         SD_BUS_SIGNAL("RegionRemoved", "so", 0),
         SD_BUS_SIGNAL("ClientAcquired", "su", 0),

@@ -108,6 +108,47 @@ def test_figures_are_the_same_in_all_places(env):
     assert env.states() == []
 
 
+def test_counters_are_the_same_in_all_places(env):
+    env.start_polkit()
+    env.start()
+    root, c = env.client(0), env.client(harness.GAMES)
+    root.create("r", mode=0o666)
+    for _ in range(3):
+        c.acquire("r")
+    env.allow("org.mshare1.create-region")
+    for create, name in ((root, "r"), (c, "s"), (c, "s")):
+        try:
+            create.create(name)
+        except harness.BusError as e:
+            assert e.is_("RegionExists"), e
+    env.allow()
+    try:
+        c.remove("r")
+        raise AssertionError("removed")
+    except harness.BusError as e:
+        assert e.is_("AccessDenied"), e
+    asked = len(json.loads(env.polkit_do("Report"))["questions"])
+    assert asked >= 2, asked
+
+    text = ctl(env, "metrics")
+    seen = dict(re.findall(r"^mshare_((?:broker|polkit)_\S+) (\S+)$", text, re.M))
+    shown = json.loads(ctl(env, "show", "--json=short"))
+    by_method = {name: (calls, errors) for name, calls, errors in shown["CallStatistics"]}
+    for method, want in (("CreateRegion", (4, 2)), ("AcquireRegion", (3, 0)), ("RemoveRegion", (1, 1))):
+        figures = tuple(int(seen['broker_%s_total{method="%s"}' % (what, method)]) for what in ("calls", "errors"))
+        assert figures == by_method[method] == want, (method, figures, by_method[method], want)
+    figures = tuple(int(seen["polkit_" + name]) for name in (
+        "questions_total", 'answers_total{answer="yes"}', 'answers_total{answer="no"}', "waiting_calls"))
+    want = tuple(shown[name] for name in ("PolkitAsked", "PolkitGranted", "PolkitDenied", "NPolkitWaiting"))
+    assert figures == want == (asked, asked - 1, 1, 0), (figures, want, asked)
+    assert abs(float(seen["polkit_wait_seconds_total"]) - shown["PolkitWaitUSec"] / 1e6) < 1e-6, seen
+    status = ctl(env, "status")
+    assert re.search(r"polkit: asked %d times: %d yes, 1 no, 0 failed" % (asked, asked - 1), status), status
+    # The metrics count themselves, too; the status is asked for after them.
+    calls = sum(int(n) for name, n in seen.items() if name.startswith("broker_calls_total"))
+    assert int(re.search(r"Calls: (\d+),", status)[1]) > calls, (status, calls)
+
+
 def compare(env, unit):
     unit.becomes("256M, 0B resident, 0 sharers, page tables: 0B held once, 0B saved")
     root = env.client(0)
@@ -132,4 +173,5 @@ def compare(env, unit):
 
 
 if __name__ == "__main__":
-    sys.exit(harness.run_tests([test_figures_are_the_same_in_all_places], lambda: harness.Env(binary, "dbus-daemon")))
+    sys.exit(harness.run_tests([test_figures_are_the_same_in_all_places,
+                                test_counters_are_the_same_in_all_places], lambda: harness.Env(binary, "dbus-daemon")))
