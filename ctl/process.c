@@ -2,9 +2,10 @@
 
 /*
  * Reads what /proc shows of a process: its mappings, user, limits, mounts and environment. It draws no conclusions:
- * that is in obstacles.c and sharers.c.
+ * that is in obstacles.c, sharers.c and holders.c.
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -253,4 +254,46 @@ int process_read(const char *proc, pid_t pid, Process *ret) {
         *ret = p;
         p = (Process){};
         return 0;
+}
+
+static int compare_pids(const void *a, const void *b) {
+        pid_t x = *(const pid_t *) a, y = *(const pid_t *) b;
+
+        return x < y ? -1 : x > y;
+}
+
+int process_list(const char *proc, pid_t **ret, size_t *ret_n) {
+        _cleanup_(closedirp) DIR *dir = opendir(proc);
+        _cleanup_(freep) pid_t *list = NULL;
+        const struct dirent *de;
+        pid_t *more;
+        size_t n = 0;
+
+        if (!dir)
+                return -xerrno();
+        while ((de = readdir(dir))) {
+                if (de->d_name[strspn(de->d_name, "0123456789")] != '\0')
+                        continue;
+                more = reallocarray(list, n + 1, sizeof(*list));
+                if (!more)
+                        return -ENOMEM;
+                list = more;
+                list[n++] = (pid_t) strtol(de->d_name, NULL, 10);
+        }
+        if (n > 0)
+                qsort(list, n, sizeof(*list), compare_pids);
+        *ret = TAKE_PTR(list);
+        *ret_n = n;
+        return 0;
+}
+
+void process_read_command(const char *proc, pid_t pid, char *buf, size_t size) {
+        _cleanup_(fclosep) FILE *f = NULL;
+
+        buf[0] = '\0';
+        if (open_file(proc, pid, "comm", &f) < 0)
+                return;
+        if (!fgets(buf, (int) size, f))
+                buf[0] = '\0';
+        buf[strcspn(buf, "\n")] = '\0';
 }

@@ -31,6 +31,11 @@ int mappings_read(FILE *f, Mappings *ret);
 /* All mappings of the process. -ESRCH: no such process; -EACCES: this user may not inspect it. */
 int process_read_mappings(const char *proc, pid_t pid, Mappings *ret);
 
+/* The numbers of all processes, in their order; to be freed. 0, or negative errno. */
+int process_list(const char *proc, pid_t **ret, size_t *ret_n);
+/* The process's name, "" if it has ended. */
+void process_read_command(const char *proc, pid_t pid, char *buf, size_t size);
+
 /* Whether it is a window of a region: a shared mapping of that file, or with inode 0 of any file on that device. */
 bool mapping_is_window(const Mapping *m, dev_t device, uint64_t inode);
 /* What shared, writable memory that no file backs this is, or NULL if it is something else. */

@@ -2,7 +2,6 @@
 
 /* Finds the processes that have a region attached, from /proc alone, and prints them. It does not ask the broker. */
 
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,53 +27,6 @@ static const Column columns[] = {
         { "command", 0, NULL },
 };
 
-static int compare_pids(const void *a, const void *b) {
-        pid_t x = *(const pid_t *) a, y = *(const pid_t *) b;
-
-        return x < y ? -1 : x > y;
-}
-
-/* All processes, in the order of their numbers. */
-static int list_pids(pid_t **ret, size_t *ret_n) {
-        _cleanup_(closedirp) DIR *dir = opendir(PROC);
-        _cleanup_(freep) pid_t *list = NULL;
-        const struct dirent *de;
-        pid_t *more;
-        size_t n = 0;
-
-        if (!dir)
-                return -xerrno();
-        while ((de = readdir(dir))) {
-                if (de->d_name[strspn(de->d_name, "0123456789")] != '\0')
-                        continue;
-                more = reallocarray(list, n + 1, sizeof(*list));
-                if (!more)
-                        return -ENOMEM;
-                list = more;
-                list[n++] = (pid_t) strtol(de->d_name, NULL, 10);
-        }
-        if (n > 0)
-                qsort(list, n, sizeof(*list), compare_pids);
-        *ret = TAKE_PTR(list);
-        *ret_n = n;
-        return 0;
-}
-
-static void read_command(pid_t pid, char *buf, size_t size) {
-        char path[64];
-        FILE *f;
-
-        (void) snprintf(path, sizeof(path), PROC "/%d/comm", (int) pid);
-        buf[0] = '\0';
-        f = fopen(path, "re");
-        if (!f)
-                return;
-        if (!fgets(buf, (int) size, f))
-                buf[0] = '\0';
-        buf[strcspn(buf, "\n")] = '\0';
-        (void) fclose(f);
-}
-
 static int add_sharer(Table *t, pid_t pid, const Mapping *window) {
         _cleanup_(freep) char *unit = NULL;
         char path[64], user[64], command[64];
@@ -86,7 +38,7 @@ static int add_sharer(Table *t, pid_t pid, const Mapping *window) {
                 return 0;
         if (sd_pid_get_unit(pid, &unit) < 0)
                 unit = NULL;
-        read_command(pid, command, sizeof(command));
+        process_read_command(PROC, pid, command, sizeof(command));
         if (table_add_string(t, format_uid(st.st_uid, user, sizeof(user))) < 0 ||
             table_add_number(t, st.st_uid, NULL) < 0 || table_add_number(t, (uint64_t) pid, NULL) < 0 ||
             table_add_string(t, unit) < 0 ||
@@ -132,7 +84,7 @@ int sharers_print(const char *region, const Arguments *a) {
 
         r = table_new(columns, ELEMENTSOF(columns), &t);
         if (r >= 0)
-                r = list_pids(&pids, &n);
+                r = process_list(PROC, &pids, &n);
         for (i = 0; r >= 0 && i < n; i++)
                 r = look_at(pids[i], &place, t, &hidden);
         if (r < 0) {
