@@ -14,8 +14,11 @@ export CCACHE_DIR=${CCACHE_DIR:-$CACHE/ccache} CCACHE_COMPRESS=1
 # command, the patch series and the test results.
 say() { printf '%s\n' "$*" >&2; }
 step() { printf '==> %s\n' "$*" >&2; }
+# Who speaks in errors: the program that sources this.
+PROGRAM=run
+
 die() {
-        printf 'run: %s\n' "$*" >&2
+        printf '%s: %s\n' "$PROGRAM" "$*" >&2
         exit 1
 }
 
@@ -25,8 +28,8 @@ show() { sed 's/^/      | /' | tee ${RESULTS:+-a "$RESULTS.said"} >&2; }
 
 # usage_error MESSAGE: the command line names something that does not exist.
 usage_error() {
-        printf 'run: %s\n' "$*" >&2
-        printf 'Try: run --help\n' >&2
+        printf '%s: %s\n' "$PROGRAM" "$*" >&2
+        printf 'Try: %s --help\n' "$PROGRAM" >&2
         exit 2
 }
 

@@ -101,13 +101,22 @@ test_plan() {
         if [ "$part" = long ]; then plan_long; fi
 }
 
+# long_keys: the phases that only --long has. Called in a subshell, it changes no plan.
+long_keys() {
+        PLAN_KEYS=()
+        plan_long
+        echo "${PLAN_KEYS[*]}"
+}
+
 # test_all PART [PHASE...]: all phases of that part, or only these.
 test_all() {
         local part=$1 begin key cpu
         shift
         test_plan "$part"
         for key in "$@"; do
-                # shellcheck disable=SC2086 # a list
+                if [ "$part" != long ] && [[ " $(long_keys) " == *" $key "* ]]; then
+                        usage_error "test: '$key' is a phase of --long: run test --long $key"
+                fi
                 one_of 'test' "$key" "${PLAN_KEYS[@]}" kernel broker userspace guest
         done
         test_begins

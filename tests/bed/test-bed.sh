@@ -252,6 +252,8 @@ wrong "unknown switch: '--fast'" guest --fast -- true
 result 'an unknown switch of guest' $?
 wrong "unknown switch: '--fast'" test --fast
 result 'an unknown switch of test' $?
+wrong "'cockpit' is a phase of --long: run test --long cockpit" test cockpit
+result 'a phase of --long without that switch' $?
 wrong 'switch -c wants a value' guest -c
 result 'a switch without its value' $?
 wrong "'99' is not a number from 1 to 8" guest -c 99 -- true
@@ -261,6 +263,10 @@ result 'a directory that does not exist' $?
 
 "$bed/bare-root" --help > "$work/out" 2> "$work/err" && grep -q '^  --release R' "$work/out" && [ ! -s "$work/err" ] && ! grep -q '^#' "$work/out"
 result 'bare-root --help prints how it is used' $?
+rc=0
+"$bed/bare-root" --release 11 true > "$work/out" 2> "$work/err" < /dev/null || rc=$?
+[ $rc = 2 ] && said "^bare-root: --release: no such release: '11'" && said '^Try: bare-root --help$'
+result 'bare-root names itself in errors' $?
 
 # --- the debug kernel's own checks, provoked
 # In one boot: the last of them ends it.
