@@ -66,7 +66,7 @@ build_initramfs() {
 # project's uapi header comes first, then the harness of the pristine tree. If it fails,
 # the compiler's messages are in OUTPUT.err.
 selftest_cc() {
-        if ccache gcc -c -O2 -Wall -pthread -D_GNU_SOURCE= -DKSFT_SKIP=4 \
+        if ccache gcc -c -O2 -Wall -Werror -pthread -D_GNU_SOURCE= -DKSFT_SKIP=4 \
                 -I"$KDIR/files/include/uapi" -I"$KSRC/tools/testing/selftests" -I"$SELFTESTS" \
                 "${@:3}" -o "$2.o" "$1" 2> "$2.err" && gcc -static -s -pthread -o "$2" "$2.o" 2>> "$2.err"; then
                 rm "$2.err"

@@ -24,7 +24,7 @@ import vm  # noqa: E402
 from guest import log_path, on_off  # noqa: E402
 
 # Limits in seconds for a program that the list does not name yet.
-DEFAULT_LIMIT = {"mshare": 60, "debug": 300, "lean": 300, "coverage": 300}
+DEFAULT_LIMIT = {"mshare": 400, "debug": 800, "lean": 800, "coverage": 800}
 
 
 class Program:

@@ -250,7 +250,7 @@ static long used_kb(void)
 	return meminfo_kb("AnonPages") + meminfo_kb("Shmem");
 }
 
-TEST_F_TIMEOUT(mshare, freed_after_unlink_and_exit, 120)
+TEST_F(mshare, freed_after_unlink_and_exit)
 {
 	size_t half = scaled(32, 8) * MEG;
 	long used, tables, kb = 2 * half / 1024;
@@ -529,7 +529,7 @@ TEST_F(mshare, several_regions_in_one_process)
 }
 
 /* The number of windows per process is limited. */
-TEST_F_TIMEOUT(mshare, window_cap_64, 120)
+TEST_F(mshare, window_cap_64)
 {
 	char name[64], *at;
 	int i, status;

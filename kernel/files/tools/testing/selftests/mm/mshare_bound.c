@@ -291,7 +291,7 @@ static int locks_taken(const struct call *call, char *at, size_t len)
 	return n ? n : traced("mmap_lock_acquire_returned", "success=true");
 }
 
-TEST_F_TIMEOUT(mshare, a_call_gives_way_after_each_piece, 300)
+TEST_F(mshare, a_call_gives_way_after_each_piece)
 {
 	const struct call rollup = { .fn = call_rollup };
 	unsigned int i;
@@ -321,7 +321,7 @@ TEST_F_TIMEOUT(mshare, a_call_gives_way_after_each_piece, 300)
 }
 
 /* An empty reserved range is not walked in steps of 2 MiB. */
-TEST_F_TIMEOUT(mshare, empty_ranges_take_few_pieces, 120)
+TEST_F(mshare, empty_ranges_take_few_pieces)
 {
 	const struct call sparse[] = {
 		{ "smaps", NULL, call_smaps, O_RDONLY, 2, 200 },
@@ -400,7 +400,7 @@ TEST_F(mshare, rollup_equals_smaps)
 }
 
 /* The file can be read to its end although the region changes all the time. */
-TEST_F_TIMEOUT(mshare, smaps_while_mappings_come_and_go, 200)
+TEST_F(mshare, smaps_while_mappings_come_and_go)
 {
 	long before = now_ms(), rss;
 	int status, n = 0;
@@ -473,7 +473,7 @@ TEST_F_TIMEOUT(mshare, sigkill_in_a_call, 400)
  * Two sharers change the protection of everything; the last change of one of
  * them stays.
  */
-TEST_F_TIMEOUT(mshare, mprotect_in_pieces_is_complete, 200)
+TEST_F(mshare, mprotect_in_pieces_is_complete)
 {
 	long begin = now_ms();
 	int status, wrong, n;
@@ -520,7 +520,7 @@ TEST_F_TIMEOUT(mshare, mprotect_in_pieces_is_complete, 200)
 #define HOLED	(2 * MEG)
 
 /* A hole that appears during a call gives ENOMEM, and no worse error. */
-TEST_F_TIMEOUT(mshare, hole_appears_meanwhile, 200)
+TEST_F(mshare, hole_appears_meanwhile)
 {
 	long begin = now_ms(), err;
 	int status, n;
@@ -562,7 +562,7 @@ TEST_F_TIMEOUT(mshare, hole_appears_meanwhile, 200)
 }
 
 /* Whichever allocation fails, either everything is unmapped or nothing. */
-TEST_F_TIMEOUT(mshare, munmap_fails_whole, 200)
+TEST_F(mshare, munmap_fails_whole)
 {
 	const size_t len = 8 * MEG;
 	char *at = BIG_AT + 3 * PAGE;

@@ -128,7 +128,7 @@ static long stale_rounds(const char *name, char *addr, size_t len,
 	return ret;
 }
 
-TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen, 180)
+TEST_F(knobs, skipped_fanout_is_seen)
 {
 	const int rounds = 40;
 	int cpu[2], protect;
@@ -160,7 +160,7 @@ TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen, 180)
 }
 
 /* No CPU is interrupted here, with or without the fan-out. */
-TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen_after_idling, 120)
+TEST_F(knobs, skipped_fanout_is_seen_after_idling)
 {
 	const int rounds = 40;
 	int cpu[2], skip;
@@ -248,7 +248,7 @@ static long behind_rounds(enum behind what, const char *name, char *addr,
 }
 
 /* Changes of entries by reverse mapping, with the same limits as the tests. */
-TEST_F_TIMEOUT(knobs, skipped_fanout_is_seen_behind_their_backs, 300)
+TEST_F(knobs, skipped_fanout_is_seen_behind_their_backs)
 {
 	const int rounds = 30;
 	int cpu[2], swap, fd, what;

@@ -86,7 +86,7 @@ static long sum_of(size_t len)
 }
 
 /* Sharers 2 to N touch resident pages: not one page fault. */
-TEST_F_TIMEOUT(mshare, resident_pages_cost_no_fault, 240)
+TEST_F(mshare, resident_pages_cost_no_fault)
 {
 	size_t size = test_size();
 	int i, n = test_sharers();
@@ -131,7 +131,7 @@ TEST_F_TIMEOUT(mshare, resident_pages_cost_no_fault, 240)
 /*
  * A forked sharer takes no faults in the window, and fork() copies no tables.
  */
-TEST_F_TIMEOUT(mshare, forked_sharer_costs_no_fault, 240)
+TEST_F(mshare, forked_sharer_costs_no_fault)
 {
 	size_t size = test_size() / 2;
 	struct pass *child = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS |
@@ -176,7 +176,7 @@ TEST_F_TIMEOUT(mshare, forked_sharer_costs_no_fault, 240)
 }
 
 /* What one sharer maps is mapped for all: one fault per page in total. */
-TEST_F_TIMEOUT(mshare, one_fault_per_page_in_all, 120)
+TEST_F(mshare, one_fault_per_page_in_all)
 {
 	size_t size = 16 * MEG;
 	struct peer p;
@@ -254,7 +254,7 @@ static long tables_of_children(int n, char *at, size_t size)
  * At most two pages of tables for each further sharer, with a thousand sharers
  * (or as many as the debug kernel can run in some seconds).
  */
-TEST_F_TIMEOUT(mshare, thousand_sharers_pagetables, 300)
+TEST_F(mshare, thousand_sharers_pagetables)
 {
 	const char *env = getenv("MSHARE_FORKS");
 	int n = env ? atoi(env) : scaled(1000, 80);

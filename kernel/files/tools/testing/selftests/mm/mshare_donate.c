@@ -233,7 +233,7 @@ TEST_F(mshare, donate_several_granules)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-TEST_F_TIMEOUT(mshare, donate_with_swap_entries, 120)
+TEST_F(mshare, donate_with_swap_entries)
 {
 	int swap = swap_begin();
 	struct peer p;
@@ -262,7 +262,7 @@ TEST_F_TIMEOUT(mshare, donate_with_swap_entries, 120)
 }
 
 /* So few that their count, which is kept for each CPU, may be zero. */
-TEST_F_TIMEOUT(mshare, donate_few_swap_entries, 120)
+TEST_F(mshare, donate_few_swap_entries)
 {
 	const long few = 4;
 	int swap = swap_begin();
@@ -287,7 +287,7 @@ TEST_F_TIMEOUT(mshare, donate_few_swap_entries, 120)
 }
 
 /* Reverse mapping finds them in the region after the donor's VMAs are gone. */
-TEST_F_TIMEOUT(mshare, donated_pages_swapped_without_donor, 120)
+TEST_F(mshare, donated_pages_swapped_without_donor)
 {
 	int swap = swap_begin();
 	struct peer donor;
@@ -333,7 +333,7 @@ static bool thp_on(void)
 /*
  * Each mm has a reference to the huge zero page, which the donor drops at exit.
  */
-TEST_F_TIMEOUT(mshare, donate_thp_and_zero_page, 120)
+TEST_F(mshare, donate_thp_and_zero_page)
 {
 	char *huge = self->addr, *zero = huge + 16 * MEG;
 	char *own = self->addr + 2 * self->granule;
@@ -429,7 +429,7 @@ PEER_FN(pf_donate_while_read)
 }
 
 /* The first huge zero page may appear just before the range is donated. */
-TEST_F_TIMEOUT(mshare, zero_page_comes_while_donated, 200)
+TEST_F(mshare, zero_page_comes_while_donated)
 {
 	char *own = self->addr + 2 * self->granule;
 	long try, tries = scaled(30, 4), i;
@@ -543,7 +543,7 @@ static bool storm_goes_on(struct storm *s, long n)
 			60000);
 }
 
-TEST_F_TIMEOUT(mshare, donate_under_faulting_threads, 300)
+TEST_F(mshare, donate_under_faulting_threads)
 {
 	long try, tries = scaled(20, 8);
 	pthread_t thread[2];
@@ -577,7 +577,7 @@ TEST_F_TIMEOUT(mshare, donate_under_faulting_threads, 300)
 }
 
 /* If the counters are wrong, the kernel reports "Bad rss-counter". */
-TEST_F_TIMEOUT(mshare, donate_under_pageout_loop, 300)
+TEST_F(mshare, donate_under_pageout_loop)
 {
 	long try, tries = scaled(10, 3);
 	int swap = swap_begin();
@@ -885,7 +885,7 @@ TEST_F(mshare, donate_read_only_for_everyone)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
-TEST_F_TIMEOUT(mshare, donate_fail_nth, 300)
+TEST_F(mshare, donate_fail_nth)
 {
 	int fd = failnth_open(), n, harmless = 0;
 	long ret = -1, lines;

@@ -162,7 +162,7 @@ static int both_at_once(const char *name, char *addr, size_t len)
 	return !ret == ((long)fd >= 0) ? 4 : 0;
 }
 
-TEST_F_TIMEOUT(mshare, notifier_busy, 60)
+TEST_F(mshare, notifier_busy)
 {
 	unsigned int i, j, tried = 0;
 
@@ -395,7 +395,7 @@ static long donate_file(const char *name, char *addr, size_t len, int flags,
  * A program that serves a file's pages could make sharers wait that know
  * nothing of that file. So no such file can be mapped, in whatever way.
  */
-TEST_F_TIMEOUT(mshare, fuse_refused, 60)
+TEST_F(mshare, fuse_refused)
 {
 	static const char * const files[] = { "cached", "direct" };
 	static const int flags[] = { MAP_SHARED, MAP_PRIVATE };

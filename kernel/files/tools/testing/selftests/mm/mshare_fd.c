@@ -342,7 +342,7 @@ static int become_contained(void)
 	return 0;
 }
 
-TEST_F_TIMEOUT(mshare, passed_into_a_container, 60)
+TEST_F(mshare, passed_into_a_container)
 {
 	int fd, sock[2], status;
 	pid_t pid;
@@ -445,7 +445,7 @@ TEST_F(mshare, behind_a_filter_that_knows_no_mshare)
 }
 
 /* Either attached, or the region is gone. */
-TEST_F_TIMEOUT(mshare, mmap_vs_unlink_race, 120)
+TEST_F(mshare, mmap_vs_unlink_race)
 {
 	int round, fd, status, gate[2], won = 0;
 	pid_t pid;

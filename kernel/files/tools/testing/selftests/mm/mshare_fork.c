@@ -120,7 +120,7 @@ static void leaf(char *base, int index, int pipe_fd)
 	_exit(load(base + 8 * MEG) == KEEP ? 0 : 3);
 }
 
-TEST_F_TIMEOUT(mshare, fork_tree_1000, 300)
+TEST_F(mshare, fork_tree_1000)
 {
 	const char *env = getenv("MSHARE_FORKS");
 	int total = env ? atoi(env) : 1000, branches = 40;
@@ -187,7 +187,7 @@ TEST_F_TIMEOUT(mshare, fork_tree_1000, 300)
 }
 
 /* Each allocation of fork() fails once: the parent's window survives. */
-TEST_F_TIMEOUT(mshare, fork_fail_nth, 240)
+TEST_F(mshare, fork_fail_nth)
 {
 	int fd = failnth_open(), n, hits = 0;
 	bool hit;
@@ -300,7 +300,7 @@ static __noreturn void storm_child(char *base, unsigned int seed)
 	}
 }
 
-TEST_F_TIMEOUT(mshare, sigkill_storm, 120)
+TEST_F(mshare, sigkill_storm)
 {
 	unsigned int seed = 4711;
 	long rounds;
@@ -338,7 +338,7 @@ TEST_F_TIMEOUT(mshare, sigkill_storm, 120)
 }
 
 /* All touch the same new pages at once: each page is allocated once. */
-TEST_F_TIMEOUT(mshare, concurrent_faults_lose_nothing, 120)
+TEST_F(mshare, concurrent_faults_lose_nothing)
 {
 	const int n = 4, pages = 512, rounds = scaled(40, 10);
 	int round, i, status, gate[2];
@@ -383,7 +383,7 @@ TEST_F_TIMEOUT(mshare, concurrent_faults_lose_nothing, 120)
 }
 
 /* All sharers of a region without a name die at the same time. */
-TEST_F_TIMEOUT(mshare, sigkill_of_all_frees, 60)
+TEST_F(mshare, sigkill_of_all_frees)
 {
 	int i, round, status;
 	pid_t pid[6];
@@ -423,7 +423,7 @@ TEST_F_TIMEOUT(mshare, sigkill_of_all_frees, 60)
 }
 
 /* fork() during everything that changes the region. */
-TEST_F_TIMEOUT(mshare, fork_vs_unmap, 60)
+TEST_F(mshare, fork_vs_unmap)
 {
 	pid_t mapper, pid;
 	long forks;

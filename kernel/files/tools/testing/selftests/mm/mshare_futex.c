@@ -162,7 +162,7 @@ struct shop {
 	long whose;
 };
 
-TEST_F_TIMEOUT(mshare, process_shared_mutex_and_condition, 120)
+TEST_F(mshare, process_shared_mutex_and_condition)
 {
 	const int n = 4, turns = scaled(400, 100);
 	struct shop *shop = (struct shop *)self->addr;
@@ -502,7 +502,7 @@ static void *contend(void *arg)
  * and then another process takes it, too. No task may wait by a key that no
  * other task uses.
  */
-TEST_F_TIMEOUT(mshare, pi_taken_while_donated, 200)
+TEST_F(mshare, pi_taken_while_donated)
 {
 	const int rounds = scaled(60, 15);
 	struct gate_pi gate[2];
@@ -568,7 +568,7 @@ static void *pass_gate(void *arg)
  * Threads go to sleep while their memory becomes a region, again and again. No
  * old key may be queued after the sleepers have been looked for.
  */
-TEST_F_TIMEOUT(mshare, donated_while_falling_asleep, 200)
+TEST_F(mshare, donated_while_falling_asleep)
 {
 	const int nr = 4, rounds = scaled(60, 15);
 	struct gate gate[4];
@@ -643,7 +643,7 @@ static int slow_page(char **page)
  * and only then is the sleeper queued. futex_waitv() looks up all keys first,
  * and the test decides how long the page of the second one takes.
  */
-TEST_F_TIMEOUT(mshare, key_from_before_donation, 60)
+TEST_F(mshare, key_from_before_donation)
 {
 	struct uffdio_zeropage zero = {};
 	struct waiter w = {};

@@ -75,7 +75,7 @@ static void nth_name(char *name, int i)
 	snprintf(name, 64, MSHARE_PREFIX "nth.%d", i);
 }
 
-TEST_F_TIMEOUT(mshare, many_windows_in_one_unit, 120)
+TEST_F(mshare, many_windows_in_one_unit)
 {
 	long before = self_status("VmPTE");
 	char name[64], *at;
@@ -111,7 +111,7 @@ TEST_F_TIMEOUT(mshare, many_windows_in_one_unit, 120)
 }
 
 /* Map and unmap memory below and above, the last of its unit or not. */
-TEST_F_TIMEOUT(mshare, private_on_both_sides_of_window, 240)
+TEST_F(mshare, private_on_both_sides_of_window)
 {
 	char *at = BASE + 7 * GIB, *below = at - MEG, *above = at + GIB;
 	int i, rounds = scaled(200, 50);
@@ -255,7 +255,7 @@ TEST_F(mshare, region_of_both_levels)
 }
 
 /* The last mapping of a granule goes and comes back: all sharers see both. */
-TEST_F_TIMEOUT(mshare, pinned_pmd_table, 120)
+TEST_F(mshare, pinned_pmd_table)
 {
 	char *at = BASE + 7 * GIB;
 	long tables = 0, now;
@@ -463,7 +463,7 @@ static void *fault_beside(void *arg)
 	return NULL;
 }
 
-TEST_F_TIMEOUT(mshare, attach_beside_faulting_thread, 120)
+TEST_F(mshare, attach_beside_faulting_thread)
 {
 	char *at = BASE + 7 * GIB;
 	struct beside b = { .at = at - GIB };

@@ -20,6 +20,13 @@
 #include "kselftest_harness.h"
 #endif
 
+/*
+ * Seconds after which a test counts as hung. The harness says 30, which is
+ * too few for an emulated CPU on a busy machine.
+ */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT 300
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>

@@ -239,7 +239,7 @@ TEST_F(mshare, not_mounted_wrong_fs_ro_mount)
 	EXPECT_EQ(0, peer_stop(&outside));
 }
 
-TEST_F_TIMEOUT(mshare, two_creators_race, 60)
+TEST_F(mshare, two_creators_race)
 {
 	int round, i, status, wins, gate[2];
 	const int n = 6;
@@ -285,7 +285,7 @@ TEST_F_TIMEOUT(mshare, two_creators_race, 60)
 }
 
 /* One process, the calls of many threads on one name. */
-TEST_F_TIMEOUT(mshare, create_attach_unlink_race, 60)
+TEST_F(mshare, create_attach_unlink_race)
 {
 	long times = scaled(300, 60);
 	int i, status;
@@ -552,7 +552,7 @@ static void nth_after(enum nth_call call, struct nth_env *e)
 	sys_mshare_unlink(e->name);
 }
 
-TEST_F_TIMEOUT(mshare, fail_nth_every_syscall, 300)
+TEST_F(mshare, fail_nth_every_syscall)
 {
 	struct nth_env e = { self->addr, self->len, self->name, -1 };
 	int fd = failnth_open(), n, hits;
@@ -608,7 +608,7 @@ TEST_F_TIMEOUT(mshare, fail_nth_every_syscall, 300)
 }
 
 /* The kernel's check passes over regions of which only a part was created. */
-TEST_F_TIMEOUT(mshare, check_beside_failing_creation, 120)
+TEST_F(mshare, check_beside_failing_creation)
 {
 	int fd = failnth_open(), n, hits = 0, status;
 	char *at = (char *)(40 * UNIT);
@@ -644,7 +644,7 @@ TEST_F_TIMEOUT(mshare, check_beside_failing_creation, 120)
 }
 
 /* Many names, none of them shared. */
-TEST_F_TIMEOUT(mshare, many_regions, 120)
+TEST_F(mshare, many_regions)
 {
 	int n = scaled(2000, 300), i, made;
 	char name[64], path[128];

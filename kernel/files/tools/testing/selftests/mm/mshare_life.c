@@ -26,7 +26,7 @@ static long fill_region(char *addr, size_t len)
 /* --------------------------------------- regions without a name and sharers */
 
 /* O_PATH needs no permission, so it must not keep a region's memory. */
-TEST_F_TIMEOUT(mshare, open_file_holds_no_memory, 60)
+TEST_F(mshare, open_file_holds_no_memory)
 {
 	static const int flags[] = { O_PATH, O_RDONLY, O_RDWR };
 	size_t len = scaled(32, 8) * MEG;
@@ -75,7 +75,7 @@ TEST_F_TIMEOUT(mshare, open_file_holds_no_memory, 60)
 }
 
 /* A sharer keeps the contents, and so does its child, whichever exits first. */
-TEST_F_TIMEOUT(mshare, fork_vs_unlink_storm, 120)
+TEST_F(mshare, fork_vs_unlink_storm)
 {
 	int round, status, gate[2];
 	pid_t pid;
@@ -119,7 +119,7 @@ TEST_F_TIMEOUT(mshare, fork_vs_unlink_storm, 120)
 }
 
 /* umount returns after everything that the names kept has been freed. */
-TEST_F_TIMEOUT(mshare, umount_frees_all, 120)
+TEST_F(mshare, umount_frees_all)
 {
 	int i, n = 20, ret;
 	char name[64];
@@ -234,10 +234,10 @@ PEER_FN(pf_unlink_path)
 	return neg(unlink((const char *)a));
 }
 
-TEST_F_TIMEOUT(mshare, slow_maker_blocks_nobody, 120)
+TEST_F(mshare, slow_maker_blocks_nobody)
 {
 	char *there = self->addr + 2 * self->granule;
-	char other[128], absent[256];
+	char other[160], absent[256];
 	pid_t maker, attacher, pid;
 	struct fuse f;
 
@@ -284,7 +284,7 @@ TEST_F_TIMEOUT(mshare, slow_maker_blocks_nobody, 120)
 }
 
 /* The reserved name is removed, and the next caller creates the region. */
-TEST_F_TIMEOUT(mshare, slow_maker_fails, 120)
+TEST_F(mshare, slow_maker_fails)
 {
 	pid_t maker, next;
 	struct fuse f;
@@ -305,7 +305,7 @@ TEST_F_TIMEOUT(mshare, slow_maker_fails, 120)
 }
 
 /* Killed while it waits: the name is removed. */
-TEST_F_TIMEOUT(mshare, slow_maker_killed, 120)
+TEST_F(mshare, slow_maker_killed)
 {
 	pid_t maker, waiter;
 	struct fuse f;
@@ -327,7 +327,7 @@ TEST_F_TIMEOUT(mshare, slow_maker_killed, 120)
 }
 
 /* Removed during creation: the creator has a region without a name. */
-TEST_F_TIMEOUT(mshare, unlink_while_made, 120)
+TEST_F(mshare, unlink_while_made)
 {
 	struct fuse f;
 	pid_t maker;

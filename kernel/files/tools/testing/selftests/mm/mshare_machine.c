@@ -79,7 +79,7 @@ static bool two_nodes(void)
  * The sharer that touches a page first decides the node. A sharer that moves
  * its own memory to another node leaves the region's where it was.
  */
-TEST_F_TIMEOUT(mshare, first_toucher_chooses_node, 90)
+TEST_F(mshare, first_toucher_chooses_node)
 {
 	const long len = 32 * MEG, kb = len / 1024;
 	unsigned long from = 1, to = 2;
@@ -143,7 +143,7 @@ PEER_FN(pf_read_for)
  * sharer's scan stops at its windows: its own memory is looked at, and no access
  * to the region ever faults for it.
  */
-TEST_F_TIMEOUT(mshare, balancing_leaves_region_alone, 120)
+TEST_F(mshare, balancing_leaves_region_alone)
 {
 	const long len = 8 * MEG;
 	long a = (long)self->addr, own, away, hints, faults;
@@ -301,7 +301,7 @@ static bool was_killed(pid_t pid)
  * as with any other memory. The region's content stays while the region has a
  * name, as in tmpfs. Without a name it goes with the last sharer.
  */
-TEST_F_TIMEOUT(mshare, all_memory_in_a_region, 300)
+TEST_F(mshare, all_memory_in_a_region)
 {
 	long before, held, kills, a = (long)self->addr;
 	bool named;
@@ -385,7 +385,7 @@ static pid_t start_bystander(long len)
  * memory. The region has no name, so it goes with the process, and there is
  * room again.
  */
-TEST_F_TIMEOUT(mshare, filler_dies_before_bystander, 300)
+TEST_F(mshare, filler_dies_before_bystander)
 {
 	const long own = 128 * MEG;
 	pid_t bystander, filler;
@@ -429,7 +429,7 @@ TEST_F_TIMEOUT(mshare, filler_dies_before_bystander, 300)
  * A hundred sharers of more than half of the memory do not count a hundred
  * times. The process that takes the rest privately is killed.
  */
-TEST_F_TIMEOUT(mshare, hundred_sharers_and_a_hog, 300)
+TEST_F(mshare, hundred_sharers_and_a_hog)
 {
 	long len, kills;
 	pid_t sharer[SHARERS], hog;

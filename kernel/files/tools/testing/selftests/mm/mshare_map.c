@@ -939,7 +939,7 @@ TEST_F(mshare, brk_spares_window)
 }
 
 /* Committed memory is given back with the mapping or the region. */
-TEST_F_TIMEOUT(mshare, committed_memory_is_given_back, 60)
+TEST_F(mshare, committed_memory_is_given_back)
 {
 	const long slack = 2048;
 	/* mremap() can move at most half of it. */
@@ -1004,7 +1004,7 @@ TEST_F(mshare, file_references_are_dropped)
 }
 
 /* The limit on mappings applies to the region's, and the call fails cleanly. */
-TEST_F_TIMEOUT(mshare, max_map_count_of_region, 60)
+TEST_F(mshare, max_map_count_of_region)
 {
 	char *a = self->addr, limit[32];
 	long i, ret = 0;

@@ -186,7 +186,7 @@ PEER_FN(pf_churn)
 	return 0;
 }
 
-TEST_F_TIMEOUT(mshare, many_mappings_in_pieces, 120)
+TEST_F(mshare, many_mappings_in_pieces)
 {
 	char *last = self->addr + 2 * MANY * PAGE, *line, *next;
 	unsigned long a, b, end;

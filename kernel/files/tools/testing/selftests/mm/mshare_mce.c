@@ -60,7 +60,7 @@ PEER_FN(pf_machine_check)
  * already known to be bad, nothing is taken away, and the signal is sent at
  * once.
  */
-TEST_F_TIMEOUT(mshare, machine_check_in_a_sharer, 60)
+TEST_F(mshare, machine_check_in_a_sharer)
 {
 	struct two_views v = { -1, NULL };
 	char *at = self->addr;

@@ -94,7 +94,7 @@ PEER_FN(pf_touch)
 }
 
 /* A page is charged to the group that first touches it, as in tmpfs. */
-TEST_F_TIMEOUT(mshare, charged_to_first_toucher, 90)
+TEST_F(mshare, charged_to_first_toucher)
 {
 	const long len = 16 * MEG, kb = len / 1024;
 	long a = (long)self->addr;
@@ -140,7 +140,7 @@ TEST_F_TIMEOUT(mshare, charged_to_first_toucher, 90)
 }
 
 /* A group at its limit gets its own OOM kill, and other groups do not. */
-TEST_F_TIMEOUT(mshare, limit_hit_normal_oom, 120)
+TEST_F(mshare, limit_hit_normal_oom)
 {
 	long a = (long)self->addr, start;
 	struct peer p, q, r;
@@ -192,7 +192,7 @@ TEST_F_TIMEOUT(mshare, limit_hit_normal_oom, 120)
 }
 
 /* A system call that meets the limit for its caller fails or is killed. */
-TEST_F_TIMEOUT(mshare, limit_hit_in_a_system_call, 60)
+TEST_F(mshare, limit_hit_in_a_system_call)
 {
 	struct peer p;
 	int status;
@@ -217,7 +217,7 @@ TEST_F_TIMEOUT(mshare, limit_hit_in_a_system_call, 60)
 }
 
 /* The charged group is removed; its pages stay in use until freed. */
-TEST_F_TIMEOUT(mshare, toucher_cgroup_removed, 90)
+TEST_F(mshare, toucher_cgroup_removed)
 {
 	const long len = 8 * MEG;
 	long a = (long)self->addr, i;
@@ -265,7 +265,7 @@ static long cg_stat(const char *name, const char *key)
 }
 
 /* Statistics of the group of the task that faults. */
-TEST_F_TIMEOUT(mshare, faults_counted_for_toucher, 60)
+TEST_F(mshare, faults_counted_for_toucher)
 {
 	const long pages = 1024;
 	long before, after;
@@ -296,7 +296,7 @@ TEST_F_TIMEOUT(mshare, faults_counted_for_toucher, 60)
 #define HPAGE (2 * MEG)
 
 /* A huge page of khugepaged is charged to the group of the small pages. */
-TEST_F_TIMEOUT(mshare, khugepaged_charges_toucher, 120)
+TEST_F(mshare, khugepaged_charges_toucher)
 {
 	const long len = 4 * HPAGE, kb = len / 1024;
 	char sleep[32], alloc[32], scan[32];
@@ -365,7 +365,7 @@ PEER_FN(pf_keep_warm)
  * A group is short of memory. Pages that a sharer uses all the time are
  * reclaimed last, even if it belongs to another group.
  */
-TEST_F_TIMEOUT(mshare, reclaim_spares_what_is_used, 120)
+TEST_F(mshare, reclaim_spares_what_is_used)
 {
 	const long half = 8 * MEG, pages = half / PAGE;
 	char *hot = self->addr, *cold = self->addr + half;

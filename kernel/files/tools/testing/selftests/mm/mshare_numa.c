@@ -413,7 +413,7 @@ PEER_FN(pf_touch_for)
 }
 
 /* Move pages back and forth while sharers write: no store is lost. */
-TEST_F_TIMEOUT(mshare, mbind_under_faulting_sharers, 120)
+TEST_F(mshare, mbind_under_faulting_sharers)
 {
 	const long len = 6 * MEG, ms = scaled(3000, 6000);
 	struct peer_req req = { .fn = pf_touch_for };

@@ -55,7 +55,7 @@ static bool told_bad(struct peer *p, char *at)
 }
 
 /* A bad page is bad for all sharers, but the pages next to it are not. */
-TEST_F_TIMEOUT(mshare, memory_failure, 60)
+TEST_F(mshare, memory_failure)
 {
 	char *at = self->addr;
 	struct peer p, ro;
@@ -110,7 +110,7 @@ TEST_F_TIMEOUT(mshare, memory_failure, 60)
  * file, and an unrelated process does, too. A process that does not access the
  * page is not killed.
  */
-TEST_F_TIMEOUT(mshare, memory_failure_by_frame, 60)
+TEST_F(mshare, memory_failure_by_frame)
 {
 	struct two_views v = { -1, NULL };
 	struct peer p, ro;
@@ -166,7 +166,7 @@ static bool thp_allowed(void)
 }
 
 /* Only the bad small page of a huge page is lost. */
-TEST_F_TIMEOUT(mshare, memory_failure_in_huge_page, 60)
+TEST_F(mshare, memory_failure_in_huge_page)
 {
 	char *at = self->addr;
 	struct peer p;
@@ -307,7 +307,7 @@ TEST_F_TIMEOUT(mshare, compaction_under_sharers, 400)
 }
 
 /* Pages move, one after the other, while they are written and read. */
-TEST_F_TIMEOUT(mshare, migration_under_sharers, 120)
+TEST_F(mshare, migration_under_sharers)
 {
 	struct two_views v = { -1, NULL };
 	struct work *s = new_work();
@@ -366,7 +366,7 @@ static bool is_idle(int bitmap, long frame)
  * There is one accessed bit for all sharers, so a page that any of them uses is
  * not idle.
  */
-TEST_F_TIMEOUT(mshare, idle_for_all_or_none, 60)
+TEST_F(mshare, idle_for_all_or_none)
 {
 	int bitmap = open(IDLE_BITMAP, O_RDWR | O_CLOEXEC), i;
 	struct two_views v;

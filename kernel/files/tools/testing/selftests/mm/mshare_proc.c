@@ -208,7 +208,7 @@ TEST_F(mshare, pagemap_shows_nothing)
  * Everything that walks page tables of a process's own mm, while a peer makes
  * and frees the tables all the time.
  */
-TEST_F_TIMEOUT(mshare, maps_smaps_pagemap_clear_refs_race, 120)
+TEST_F(mshare, maps_smaps_pagemap_clear_refs_race)
 {
 	static const char * const file[] = {
 		"/proc/self/maps", "/proc/self/smaps", "/proc/self/smaps_rollup",
@@ -343,7 +343,7 @@ static off_t core_size(void)
 }
 
 /* A core dump leaves the window out, and does not grow by its size. */
-TEST_F_TIMEOUT(mshare, core_dump_without_window, 60)
+TEST_F(mshare, core_dump_without_window)
 {
 	struct rlimit rl = { RLIM_INFINITY, RLIM_INFINITY };
 	char pattern[256];
@@ -385,7 +385,7 @@ static long move_pages_status(pid_t pid, void *addr, int *status)
 	return neg(syscall(__NR_move_pages, pid, 1UL, pages, NULL, status, 0));
 }
 
-TEST_F_TIMEOUT(mshare, numa_maps_move_pages, 60)
+TEST_F(mshare, numa_maps_move_pages)
 {
 	unsigned long nodes = 1;
 	int status = 12345, node = 0;
@@ -434,7 +434,7 @@ PEER_FN(pf_read_all)
 	return self_status("VmPTE");
 }
 
-TEST_F_TIMEOUT(mshare, pagetables_saved, 120)
+TEST_F(mshare, pagetables_saved)
 {
 	const int n = 20;
 	size_t size = scaled(64, 32) * MEG;

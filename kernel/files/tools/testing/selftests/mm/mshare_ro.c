@@ -574,7 +574,7 @@ PEER_FN(pf_call)
  * A read-only sharer cannot execute what others map. It gets a signal and not
  * an endless fault, although the host's own mapping allows execution.
  */
-TEST_F_TIMEOUT(mshare, ro_window_does_not_execute, 60)
+TEST_F(mshare, ro_window_does_not_execute)
 {
 	char *text = self->addr + 2 * MEG, *absent = self->addr + 4 * MEG;
 	struct peer ro, rw;
@@ -694,7 +694,7 @@ TEST_F(mshare, page_table_dump_leaves_window)
 }
 
 /* The kernel writes to a registered buffer without page tables. */
-TEST_F_TIMEOUT(mshare, ro_donation_of_pinned_memory_busy, 60)
+TEST_F(mshare, ro_donation_of_pinned_memory_busy)
 {
 	struct uring r;
 	char *at = self->addr + MEG;
@@ -729,7 +729,7 @@ TEST_F_TIMEOUT(mshare, ro_donation_of_pinned_memory_busy, 60)
 }
 
 /* The same for a huge page. */
-TEST_F_TIMEOUT(mshare, ro_donation_of_pinned_huge_page_busy, 60)
+TEST_F(mshare, ro_donation_of_pinned_huge_page_busy)
 {
 	char *at = self->addr + 2 * MEG;
 	struct uring r;

@@ -106,7 +106,7 @@ static bool have_room(void)
 	return meminfo_kb("MemAvailable") > 160 * 1024;
 }
 
-TEST_F_TIMEOUT(mshare, anon_over_size, 90)
+TEST_F(mshare, anon_over_size)
 {
 	if (!have_room())
 		SKIP(return, "too little memory");
@@ -114,7 +114,7 @@ TEST_F_TIMEOUT(mshare, anon_over_size, 90)
 		  -1);
 }
 
-TEST_F_TIMEOUT(mshare, shared_anon_over_size, 90)
+TEST_F(mshare, shared_anon_over_size)
 {
 	if (!have_room())
 		SKIP(return, "too little memory");
@@ -122,7 +122,7 @@ TEST_F_TIMEOUT(mshare, shared_anon_over_size, 90)
 		  -1);
 }
 
-TEST_F_TIMEOUT(mshare, memfd_over_size, 90)
+TEST_F(mshare, memfd_over_size)
 {
 	static char zeros[65536];
 	int fd = memfd_create("large", MFD_CLOEXEC);
@@ -152,7 +152,7 @@ TEST_F_TIMEOUT(mshare, memfd_over_size, 90)
 }
 
 /* Removing a page from page tables does not free it. */
-TEST_F_TIMEOUT(mshare, dontneed_does_not_evade, 90)
+TEST_F(mshare, dontneed_does_not_evade)
 {
 	long i, got = 0;
 
@@ -206,7 +206,7 @@ static void swap_out(struct __test_metadata *_metadata,
 	EXPECT_EQ(0, no_limit());
 }
 
-TEST_F_TIMEOUT(mshare, swap_does_not_evade, 120)
+TEST_F(mshare, swap_does_not_evade)
 {
 	int swap = swap_begin();
 
@@ -219,7 +219,7 @@ TEST_F_TIMEOUT(mshare, swap_does_not_evade, 120)
 }
 
 /* Another region can use at once what one region frees. */
-TEST_F_TIMEOUT(mshare, unmapped_is_room_for_others, 90)
+TEST_F(mshare, unmapped_is_room_for_others)
 {
 	char *other = self->addr + self->granule;
 
@@ -247,7 +247,7 @@ TEST_F_TIMEOUT(mshare, unmapped_is_room_for_others, 90)
  * Pages of a private file mapping belong to the region once they are written
  * to, and count then. A copy that replaces a page does not count again.
  */
-TEST_F_TIMEOUT(mshare, private_file_pages_count, 90)
+TEST_F(mshare, private_file_pages_count)
 {
 	int fd = temp_file(LIMIT), status;
 	long got, i;
@@ -288,7 +288,7 @@ TEST_F_TIMEOUT(mshare, private_file_pages_count, 90)
 }
 
 /* If it does not fit, a donor keeps its memory unchanged. */
-TEST_F_TIMEOUT(mshare, donation_over_size_enospc, 90)
+TEST_F(mshare, donation_over_size_enospc)
 {
 	int fd = memfd_create("donated", MFD_CLOEXEC);
 	const long half = 12 * MEG;
@@ -331,7 +331,7 @@ TEST_F_TIMEOUT(mshare, donation_over_size_enospc, 90)
  * Near the limit, the pages of a donation are counted one by one: those of a
  * private file mapping, and none if a mapping has no tables at all.
  */
-TEST_F_TIMEOUT(mshare, donation_near_size, 90)
+TEST_F(mshare, donation_near_size)
 {
 	char *other = self->addr + self->granule, *at[2];
 	int fd = temp_file(8 * MEG), i;
@@ -386,7 +386,7 @@ TEST_F_TIMEOUT(mshare, donation_near_size, 90)
 }
 
 /* Small pages if a large page does not fit. */
-TEST_F_TIMEOUT(mshare, huge_pages_respect_size, 90)
+TEST_F(mshare, huge_pages_respect_size)
 {
 	const long len = 8 * MEG;
 	long got;
@@ -447,7 +447,7 @@ TEST_F(mshare, tmpfs_with_size_not_counted)
  * A region has the tables that windows link even if it is empty and has no
  * window, and they are the larger part of what empty regions take.
  */
-TEST_F_TIMEOUT(mshare, tables_of_empty_region_count, 60)
+TEST_F(mshare, tables_of_empty_region_count)
 {
 	char *at = (char *)(40 * UNIT) + GIB, *other = at + UNIT;
 	int fd;
@@ -639,7 +639,7 @@ static long make_crowd(char *at, unsigned long len, long crowd)
  * Still nothing remains in the count after their names or their file system are
  * gone.
  */
-TEST_F_TIMEOUT(mshare, zero_after_umount, 120)
+TEST_F(mshare, zero_after_umount)
 {
 	long crowd = scaled(1000, 150), pages, tables;
 	struct statvfs st;
@@ -688,7 +688,7 @@ PEER_FN(pf_score)
 }
 
 /* A sharer's score includes its part of the region. */
-TEST_F_TIMEOUT(mshare, oom_score_has_share, 90)
+TEST_F(mshare, oom_score_has_share)
 {
 	const long len = 96 * MEG;
 	long before, alone, both, of_peer;

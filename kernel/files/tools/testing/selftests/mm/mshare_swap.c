@@ -53,7 +53,7 @@ static long push_out(const char *name, char *at)
 	return -ETIME;
 }
 
-TEST_F_TIMEOUT(mshare, swapped_out_and_in_by_another, 60)
+TEST_F(mshare, swapped_out_and_in_by_another)
 {
 	char *anon = self->addr, *shm = self->addr + 8 * MEG;
 	int swap = swap_begin();
@@ -91,7 +91,7 @@ TEST_F_TIMEOUT(mshare, swapped_out_and_in_by_another, 60)
 }
 
 /* swapoff finds the pages of a region that no process uses. */
-TEST_F_TIMEOUT(mshare, swapoff_without_sharer, 60)
+TEST_F(mshare, swapoff_without_sharer)
 {
 	int swap = swap_begin();
 	struct peer p;
@@ -120,7 +120,7 @@ TEST_F_TIMEOUT(mshare, swapoff_without_sharer, 60)
 }
 
 /* swapoff brings pages back in while sharers write to them and read them. */
-TEST_F_TIMEOUT(mshare, swapoff_under_sharers, 240)
+TEST_F(mshare, swapoff_under_sharers)
 {
 	char *at = self->addr, *idle = self->addr + 16 * MEG;
 	int swap = swap_begin(), round;
@@ -173,7 +173,7 @@ static long counted_pages(void)
  * swapoff holds the host of a region that is freed meanwhile. Nothing of the
  * region may remain in the count.
  */
-TEST_F_TIMEOUT(mshare, swapoff_vs_unlink, 240)
+TEST_F(mshare, swapoff_vs_unlink)
 {
 	int swap = swap_begin(), round, status;
 	pid_t pid;
@@ -214,7 +214,7 @@ TEST_F_TIMEOUT(mshare, swapoff_vs_unlink, 240)
 }
 
 /* smaps uses the object's count of swapped pages, which no table shows. */
-TEST_F_TIMEOUT(mshare, smaps_of_swapped_shmem, 60)
+TEST_F(mshare, smaps_of_swapped_shmem)
 {
 	int swap = swap_begin();
 	long rss, swapped;
@@ -240,7 +240,7 @@ TEST_F_TIMEOUT(mshare, smaps_of_swapped_shmem, 60)
 }
 
 /* Swapped pages are freed with the region. */
-TEST_F_TIMEOUT(mshare, swap_freed_with_region, 60)
+TEST_F(mshare, swap_freed_with_region)
 {
 	int swap = swap_begin();
 	long used;

@@ -43,7 +43,7 @@ PEER_FN(pf_bad_pages)
 	return bad_pages((char *)a, b);
 }
 
-TEST_F_TIMEOUT(mshare, thp_fault, 60)
+TEST_F(mshare, thp_fault)
 {
 	struct peer p;
 
@@ -68,7 +68,7 @@ TEST_F_TIMEOUT(mshare, thp_fault, 60)
 }
 
 /* The region of a creator without huge pages has none, for all sharers. */
-TEST_F_TIMEOUT(mshare, thp_disabled_by_maker, 60)
+TEST_F(mshare, thp_disabled_by_maker)
 {
 	struct peer p;
 
@@ -121,7 +121,7 @@ static __noreturn void hammer(struct load_ctl *ctl, char *at, int lane)
 	_exit(0);
 }
 
-TEST_F_TIMEOUT(mshare, khugepaged_collapse_under_load, 120)
+TEST_F(mshare, khugepaged_collapse_under_load)
 {
 	struct load_ctl *ctl = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS,
 				    -1, 0);
@@ -176,7 +176,7 @@ TEST_F_TIMEOUT(mshare, khugepaged_collapse_under_load, 120)
 	EXPECT_EQ(0, debug_check());
 }
 
-TEST_F_TIMEOUT(mshare, madv_collapse, 60)
+TEST_F(mshare, madv_collapse)
 {
 	struct peer p;
 
@@ -216,7 +216,7 @@ static __noreturn void watch(struct load_ctl *ctl, char *at, size_t len)
 	_exit(bad != 0);
 }
 
-TEST_F_TIMEOUT(mshare, split_under_ro_sharer, 90)
+TEST_F(mshare, split_under_ro_sharer)
 {
 	struct load_ctl *ctl = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS,
 				    -1, 0);

@@ -69,7 +69,7 @@ static int spin_done(struct spin_test *t)
 	return status;
 }
 
-TEST_F_TIMEOUT(mshare, spin_reader_vs_munmap, 120)
+TEST_F(mshare, spin_reader_vs_munmap)
 {
 	struct spin_test t;
 	struct spin *s;
@@ -98,7 +98,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_munmap, 120)
 }
 
 /* The same when tables are freed, and for a read-only sharer. */
-TEST_F_TIMEOUT(mshare, spin_ro_reader_vs_munmap_of_tables, 120)
+TEST_F(mshare, spin_ro_reader_vs_munmap_of_tables)
 {
 	struct spin_test t;
 	struct spin *s;
@@ -126,7 +126,7 @@ TEST_F_TIMEOUT(mshare, spin_ro_reader_vs_munmap_of_tables, 120)
 	EXPECT_EQ(0, debug_check());
 }
 
-TEST_F_TIMEOUT(mshare, spin_reader_vs_mprotect, 120)
+TEST_F(mshare, spin_reader_vs_mprotect)
 {
 	struct spin_test t;
 	struct spin *s;
@@ -159,7 +159,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_mprotect, 120)
 }
 
 /* The first write to a private page of a file replaces it by a copy. */
-TEST_F_TIMEOUT(mshare, spin_writer_vs_cow, 120)
+TEST_F(mshare, spin_writer_vs_cow)
 {
 	struct spin_test t;
 	struct spin *s;
@@ -189,7 +189,7 @@ TEST_F_TIMEOUT(mshare, spin_writer_vs_cow, 120)
 	EXPECT_EQ(0, debug_check());
 }
 
-TEST_F_TIMEOUT(mshare, spin_reader_vs_dontneed, 120)
+TEST_F(mshare, spin_reader_vs_dontneed)
 {
 	struct spin_test t;
 	struct spin *s;
@@ -215,7 +215,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_dontneed, 120)
 	EXPECT_EQ(0, debug_check());
 }
 
-TEST_F_TIMEOUT(mshare, spin_reader_vs_mremap, 120)
+TEST_F(mshare, spin_reader_vs_mremap)
 {
 	struct spin_test t;
 	struct spin *s;
@@ -254,7 +254,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_mremap, 120)
  * Reclaim without a call of the reader.  It must fault in almost every round;
  * now and then a page is on its way to a list and cannot be reclaimed.
  */
-TEST_F_TIMEOUT(mshare, spin_reader_vs_pageout, 120)
+TEST_F(mshare, spin_reader_vs_pageout)
 {
 	struct hazard h = { .addr = self->addr, .rounds = scaled(30, 15) };
 	long ret, seen, out = vmstat_count("pswpout");
@@ -284,7 +284,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_pageout, 120)
 }
 
 /* A page moves to another frame: the reader sees what is stored there. */
-TEST_F_TIMEOUT(mshare, spin_reader_vs_migration, 120)
+TEST_F(mshare, spin_reader_vs_migration)
 {
 	struct hazard h = { .addr = self->addr, .rounds = scaled(30, 15) };
 	struct spin_test t;
@@ -304,7 +304,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_migration, 120)
 }
 
 /* A table of the region is freed because another process changes the file. */
-TEST_F_TIMEOUT(mshare, spin_reader_vs_file_collapse, 120)
+TEST_F(mshare, spin_reader_vs_file_collapse)
 {
 	struct hazard h = { .addr = self->addr, .rounds = scaled(20, 10) };
 	struct spin_test t;
@@ -324,7 +324,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_file_collapse, 120)
 }
 
 /* The region's own small pages become a huge page. */
-TEST_F_TIMEOUT(mshare, spin_reader_vs_collapse, 120)
+TEST_F(mshare, spin_reader_vs_collapse)
 {
 	int i, rounds = scaled(20, 10);
 	struct spin_test t;
@@ -362,7 +362,7 @@ TEST_F_TIMEOUT(mshare, spin_reader_vs_collapse, 120)
 }
 
 /* A store after the writeback of the file is not lost. */
-TEST_F_TIMEOUT(mshare, spin_writer_vs_writeback, 120)
+TEST_F(mshare, spin_writer_vs_writeback)
 {
 	struct hazard h = { .addr = self->addr, .rounds = scaled(30, 15) };
 	struct loop_dev dev;
@@ -401,7 +401,7 @@ TEST_F_TIMEOUT(mshare, spin_writer_vs_writeback, 120)
 }
 
 /* Tables are freed and reused while GUP walks them without a lock. */
-TEST_F_TIMEOUT(mshare, table_free_vs_gup_fast, 120)
+TEST_F(mshare, table_free_vs_gup_fast)
 {
 	long end, late, got, calls = 0, hits = 0, a = (long)self->addr;
 	bool dev = !access(GUP_TEST_FILE, R_OK | W_OK);
@@ -476,7 +476,7 @@ TEST_F_TIMEOUT(mshare, table_free_vs_gup_fast, 120)
 }
 
 /* With few sharers and with many, most of which sleep. */
-TEST_F_TIMEOUT(mshare, many_sharers_threshold, 120)
+TEST_F(mshare, many_sharers_threshold)
 {
 	const int counts[] = { 5, scaled(300, 60) };
 	struct spin_test t;
@@ -543,7 +543,7 @@ static void *reader_thread(void *arg)
 }
 
 /* A window goes while another thread of the same process reads from it. */
-TEST_F_TIMEOUT(mshare, detach_vs_access, 120)
+TEST_F(mshare, detach_vs_access)
 {
 	int i, rounds = scaled(40, 20), cpu[2];
 	struct spin *s = spin_alloc();
@@ -591,7 +591,7 @@ TEST_F_TIMEOUT(mshare, detach_vs_access, 120)
  * of them changes something before each round, and after that the CPU is no
  * longer interrupted.
  */
-TEST_F_TIMEOUT(mshare, attach_beside_running_thread, 120)
+TEST_F(mshare, attach_beside_running_thread)
 {
 	int i, rounds = scaled(30, 15), cpu[2];
 	struct spin *s = spin_alloc();
@@ -638,7 +638,7 @@ TEST_F_TIMEOUT(mshare, attach_beside_running_thread, 120)
 }
 
 /* One sharer with two threads: its own flush is used, which takes ranges. */
-TEST_F_TIMEOUT(mshare, spin_thread_vs_munmap, 120)
+TEST_F(mshare, spin_thread_vs_munmap)
 {
 	int i, rounds = scaled(40, 20), cpu[2];
 	struct spin *s = spin_alloc();
@@ -682,7 +682,7 @@ TEST_F_TIMEOUT(mshare, spin_thread_vs_munmap, 120)
  * works on another page in each round, because freeing a table flushes the
  * first page.
  */
-TEST_F_TIMEOUT(mshare, spin_writer_vs_ro_donation, 120)
+TEST_F(mshare, spin_writer_vs_ro_donation)
 {
 	int i, rounds = scaled(30, 15), cpu[2];
 	struct spin *s = spin_alloc();
@@ -720,7 +720,7 @@ TEST_F_TIMEOUT(mshare, spin_writer_vs_ro_donation, 120)
 	EXPECT_EQ(0, debug_check());
 }
 
-TEST_F_TIMEOUT(mshare, idle_reader_vs_mprotect, 60)
+TEST_F(mshare, idle_reader_vs_mprotect)
 {
 	int cpu[2], rounds = scaled(100, 40);
 	struct peer p;
@@ -799,7 +799,7 @@ static void *probe_thread(void *arg)
  * for the process's lock. The fault has found no window, and then finds the
  * window's placeholder.
  */
-TEST_F_TIMEOUT(mshare, attach_vs_fault, 120)
+TEST_F(mshare, attach_vs_fault)
 {
 	struct prober probe = { .at = self->addr };
 	int i, rounds = scaled(200, 50);
@@ -829,7 +829,7 @@ TEST_F_TIMEOUT(mshare, attach_vs_fault, 120)
 }
 
 /* Readers on both CPUs while sharers attach and detach: never a false fault. */
-TEST_F_TIMEOUT(mshare, attach_detach_vs_access, 60)
+TEST_F(mshare, attach_detach_vs_access)
 {
 	long end = now_ms() + scaled(2000, 3000);
 	pid_t churn[2];

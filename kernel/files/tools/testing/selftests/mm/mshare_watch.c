@@ -83,7 +83,7 @@ TEST_F(mshare, poll_sharers_changed)
 }
 
 /* A reader of a region must not keep processes busy that poll its file. */
-TEST_F_TIMEOUT(mshare, poll_wakes_at_a_rate, 60)
+TEST_F(mshare, poll_wakes_at_a_rate)
 {
 	struct pollfd pfd = { .events = POLLPRI };
 	long begin, end, came = 0, told = 0;
@@ -691,7 +691,7 @@ static bool under_writeback(void)
 }
 
 /* The end of a batch of reclaim does the same. */
-TEST_F_TIMEOUT(mshare, reclaim_spares_cpus_without_sharers, 120)
+TEST_F(mshare, reclaim_spares_cpus_without_sharers)
 {
 	/*
 	 * Some pages are always on their way to a list and cannot be reclaimed.
