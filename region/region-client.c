@@ -70,6 +70,8 @@ int client_append_options(sd_bus_message *m, const RegionFile *f, const Owner *o
                 r = append_option(m, "address", "t", f->address);
         if (r >= 0 && f->maximum > 0)
                 r = append_option(m, "maximum", "t", f->maximum);
+        if (r >= 0 && f->populate && f->mode != 0)
+                r = append_option(m, "final-mode", "u", (uint32_t) f->mode);
         if (r >= 0 && fd >= 0)
                 r = append_option(m, "fd", "h", fd);
         return r < 0 ? r : sd_bus_message_close_container(m);

@@ -52,7 +52,8 @@ static bool backing_is_writable(int fd) {
 }
 
 /*
- * The region has mode 0 until it is populated, so no process can attach before. What cannot be populated is not kept. If the broker
+ * The region has mode 0 until it is populated, so no process can attach before; the broker tells those that come too early that
+ * it is not ready. What cannot be populated is not kept. If the broker
  * is away meanwhile, the next try finds the region.
  */
 static int fill(Start *s, const char *name, const RegionFile *f, bool writable, sd_bus_error *error) {

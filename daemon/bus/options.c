@@ -106,6 +106,19 @@ static int read_maximum(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         return sd_bus_message_read(m, "t", &request->maximum);
 }
 
+static int read_final_mode(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        CreateRequest *request = userdata;
+        uint32_t mode;
+        int r;
+
+        r = sd_bus_message_read(m, "u", &mode);
+        if (r < 0)
+                return r;
+        request->final_mode_set = true;
+        request->final_mode = mode;
+        return 0;
+}
+
 static int read_id(sd_bus_message *m, const char *key, uint32_t *ret, sd_bus_error *error) {
         int r;
 
@@ -223,10 +236,19 @@ static int read_label(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
 int options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus_error *error) {
         static const Option options[] = {
-                { "address", 't', read_address },     { "uid", 'u', read_uid },     { "gid", 'u', read_gid },
-                { "backing", 's', read_backing },     { "fd", 'h', read_fd },       { "populate", 'b', read_populate },
-                { "hugepages", 's', read_hugepages }, { "numa", 's', read_numa },   { "lifetime", 's', read_lifetime },
-                { "linger", 't', read_linger },       { "label", 's', read_label }, { "maximum", 't', read_maximum },
+                { "address", 't', read_address },
+                { "uid", 'u', read_uid },
+                { "gid", 'u', read_gid },
+                { "backing", 's', read_backing },
+                { "fd", 'h', read_fd },
+                { "populate", 'b', read_populate },
+                { "hugepages", 's', read_hugepages },
+                { "numa", 's', read_numa },
+                { "lifetime", 's', read_lifetime },
+                { "linger", 't', read_linger },
+                { "label", 's', read_label },
+                { "maximum", 't', read_maximum },
+                { "final-mode", 'u', read_final_mode },
         };
 
         return read_options(m, options, ELEMENTSOF(options), request, error);

@@ -150,6 +150,7 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
                 .id = manager_random_id(m),
                 .size = request->size,
                 .mode = request->mode,
+                .final_mode = request->final_mode,
                 .uid = request->uid != (uid_t) -1 ? request->uid : who->uid,
                 .gid = request->gid != (gid_t) -1 ? request->gid : who->gid,
                 .creator = who->uid,

@@ -109,6 +109,8 @@ bool region_record_follow(RegionRecord *record, const struct stat *st, unsigned 
         if (record->uid != st->st_uid || record->gid != st->st_gid)
                 dirty |= REGION_DIRTY_OWNER;
         record->mode = st->st_mode & 0777;
+        if (record->mode != 0)
+                record->final_mode = 0;
         record->uid = st->st_uid;
         record->gid = st->st_gid;
         *ret_dirty = dirty;

@@ -138,7 +138,7 @@ int region_acquire(Region *region, Call *call, const char *access_text, bool ope
                                          "Region '%s' was created with O_CREAT|O_RDONLY and is read-only for everyone, "
                                          "whatever its mode: use access 'r'",
                                          region->record.name);
-        if (!region_admits(region, who, access)) {
+        if (!region_will_admit(region, who, access)) {
                 const RegionRecord *rec = &region->record;
 
                 r = authorize_region(call, "org.mshare1.acquire-region", rec, rec->mode, rec->uid, rec->gid, error);

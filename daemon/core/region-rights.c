@@ -73,6 +73,14 @@ bool region_admits_now(const Region *region, const Identity *who, Access access,
         return admits(region, who, access, st->st_uid, st->st_gid, st->st_mode & 0777);
 }
 
+bool region_will_admit(const Region *region, const Identity *who, Access access) {
+        const RegionRecord *record = &region->record;
+
+        if (record->final_mode == 0)
+                return region_admits(region, who, access);
+        return access_by_mode(who, access, record->uid, record->gid, record->final_mode);
+}
+
 int region_grant(Region *region, Call *call, Access access, AclBackup *ret_backup, sd_bus_error *error) {
         const Identity *who = call_identity(call);
         const RegionRecord *rec = &region->record;
@@ -129,7 +137,16 @@ static int check_ready(const Region *region, sd_bus_error *error) {
 }
 
 int region_check_ready(const Region *region, sd_bus_error *error) {
-        return check_ready(region, error);
+        const RegionRecord *record = &region->record;
+        int r;
+
+        r = check_ready(region, error);
+        if (r < 0 || record->final_mode == 0)
+                return r;
+        return sd_bus_error_setf(error, ERROR_REGION_NOT_READY,
+                                 "Region '%s' is being populated: no process can attach until user %" PRIu32
+                                 " sets its mode to %04o",
+                                 record->name, (uint32_t) record->creator, (unsigned) record->final_mode);
 }
 
 /* Takes over what the kernel has been told, and answers. */

@@ -15,10 +15,13 @@ int authorize_region(Call *call, const char *action, const RegionRecord *record,
                      sd_bus_error *error);
 /* The caller for the log: user, process and unit. To be freed by actor_done(). */
 void call_actor(Call *call, Actor *ret);
+/* Whether the region can be acquired by those that it admits: it has been created, and populated if its creator does that. */
 int region_check_ready(const Region *region, sd_bus_error *error);
 /* Whether the kernel would admit the identity, by access list and mode. The second takes owner and mode from *st. */
 bool region_admits(const Region *region, const Identity *who, Access access);
 bool region_admits_now(const Region *region, const Identity *who, Access access, const struct stat *st);
+/* As the first, but of a region that its creator is populating: whether the kernel will admit the identity after that. */
+bool region_will_admit(const Region *region, const Identity *who, Access access);
 /*
  * Adds the caller to the access list of the region, because polkit admits it and the mode does not: otherwise the kernel would
  * refuse the client later. The caller frees the backup, which is for region_undo_grant(), in any case.

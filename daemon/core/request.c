@@ -54,6 +54,13 @@ int create_request_check(const CreateRequest *request, sd_bus_error *error) {
                         error, SD_BUS_ERROR_INVALID_ARGS,
                         "Option 'maximum' requires backing 'anonymous' or 'memfd', not '%s', which cannot grow",
                         backing_to_string(request->backing));
+        if (request->final_mode_set && (request->final_mode & ~0777u || request->final_mode == 0))
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Option 'final-mode' is %#o: expected permission bits, 1 to 0777",
+                                         (unsigned) request->final_mode);
+        if (request->final_mode_set && request->mode != 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Option 'final-mode' requires mode 0, not %#o", (unsigned) request->mode);
         if (request->linger_usec > 0 && request->lifetime != LIFETIME_WHILE_LEASED)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
                                          "Option 'linger' requires lifetime 'while-leased'");

@@ -13,6 +13,8 @@ typedef struct CreateRequest {
         bool maximum_set;
         uint64_t maximum; /* bytes that the region can grow to */
         mode_t mode;
+        bool final_mode_set;
+        mode_t final_mode; /* that the caller will set when it has populated the region */
         bool address_set;
         uint64_t address;
         uid_t uid; /* (uid_t) -1: the caller's */

@@ -17,7 +17,7 @@ void region_record_done(RegionRecord *record) {
 
 char *region_record_format(const RegionRecord *r) {
         _cleanup_(freep) char *name = NULL, *label = NULL;
-        char *text, numa[NUMA_TEXT_MAX], extent[40] = "";
+        char *text, numa[NUMA_TEXT_MAX], extent[40] = "", final_mode[24] = "";
         int k;
 
         name = line_escape(r->name);
@@ -26,16 +26,19 @@ char *region_record_format(const RegionRecord *r) {
                 return NULL;
         if (r->extent > 0)
                 (void) snprintf(extent, sizeof(extent), "EXTENT=%" PRIu64 "\n", r->extent);
+        if (r->final_mode != 0)
+                (void) snprintf(final_mode, sizeof(final_mode), "FINAL_MODE=%03o\n", (unsigned) r->final_mode);
         k = asprintf(&text,
                      "# This is private data of mshared. Do not parse.\n"
                      "VERSION=1\nNAME=%s\nID=%016" PRIx64 "\nADDRESS=%" PRIu64 "\nLENGTH=%" PRIu64 "\nSIZE=%" PRIu64
                      "\nMODE=%03o\nUID=%" PRIu32 "\nGID=%" PRIu32 "\nCREATOR=%" PRIu32
                      "\nBACKING=%s\nHUGEPAGES=%s\nNUMA=%s\nLIFETIME=%s\nLINGER=%" PRIu64 "\nCREATED=%" PRIu64
-                     "\nINODE=%" PRIu64 "\nLABEL=%s\nREADY=%d\nLEASED=%d\n%s%s",
+                     "\nINODE=%" PRIu64 "\nLABEL=%s\nREADY=%d\nLEASED=%d\n%s%s%s",
                      name, r->id, r->address, r->length, r->size, (unsigned) r->mode, (uint32_t) r->uid,
                      (uint32_t) r->gid, (uint32_t) r->creator, backing_to_string(r->backing),
                      hugepages_to_string(r->hugepages), numa_format(&r->numa, numa), lifetime_to_string(r->lifetime),
-                     r->linger_usec, r->created_usec, r->inode, label, r->ready, r->leased, extent, r->others ?: "");
+                     r->linger_usec, r->created_usec, r->inode, label, r->ready, r->leased, extent, final_mode,
+                     r->others ?: "");
         return k < 0 ? NULL : text;
 }
 
@@ -61,13 +64,14 @@ enum Key {
         KEY_READY,
         KEY_LEASED,
         KEY_EXTENT,
+        KEY_FINAL_MODE,
         _KEY_MAX,
 };
 
 static const char *const keys[_KEY_MAX] = {
-        "VERSION", "NAME",    "ID",      "ADDRESS", "LENGTH",    "SIZE",   "MODE",
-        "UID",     "GID",     "CREATOR", "BACKING", "HUGEPAGES", "NUMA",   "LIFETIME",
-        "LINGER",  "CREATED", "INODE",   "LABEL",   "READY",     "LEASED", "EXTENT",
+        "VERSION", "NAME",    "ID",      "ADDRESS",   "LENGTH", "SIZE",       "MODE",   "UID",
+        "GID",     "CREATOR", "BACKING", "HUGEPAGES", "NUMA",   "LIFETIME",   "LINGER", "CREATED",
+        "INODE",   "LABEL",   "READY",   "LEASED",    "EXTENT", "FINAL_MODE",
 };
 
 static int assign_enum(int value, unsigned *ret) {
@@ -124,6 +128,8 @@ static int assign(RegionRecord *r, enum Key key, const char *value) {
                 return parse_bool(value, &r->leased);
         case KEY_EXTENT:
                 return parse_u64(value, 10, &r->extent);
+        case KEY_FINAL_MODE:
+                return parse_mode(value, &r->final_mode);
         default:
                 return -EINVAL;
         }
@@ -225,14 +231,16 @@ int region_record_parse(char *text, RegionRecord *ret) {
                 record.inode = 0;
         if (!seen[KEY_EXTENT])
                 record.extent = 0;
+        if (!seen[KEY_FINAL_MODE] || record.mode != 0)
+                record.final_mode = 0;
         record.has_id = seen[KEY_ID];
         record.has_size = seen[KEY_SIZE];
         record.has_window = seen[KEY_LENGTH];
         record.has_created = seen[KEY_CREATED];
         record.has_ready = seen[KEY_READY];
-        /* Earlier versions did not write the first, and the second is there only while the size changes. */
+        /* Earlier versions did not write the first, and the others are there only while the region changes. */
         for (size_t i = 0; i < _KEY_MAX; i++)
-                wrong |= !seen[i] && i != KEY_NUMA && i != KEY_EXTENT;
+                wrong |= !seen[i] && i != KEY_NUMA && i != KEY_EXTENT && i != KEY_FINAL_MODE;
         *ret = record;
         record = (RegionRecord){};
         return wrong;

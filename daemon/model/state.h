@@ -20,6 +20,7 @@ typedef struct RegionRecord {
         uint64_t
                 extent; /* while the size changes, up to where there may be mappings: more than size, in bytes; else 0 */
         mode_t mode; /* the mode, or the future mode of a region that is being created */
+        mode_t final_mode; /* while the mode is 0: the one that its creator will set; 0: not known */
         uid_t uid;
         gid_t gid;
         uid_t creator; /* the user that created it, even if another one owns it now; (uid_t) -1 if not known */

@@ -12,7 +12,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import GAMES, GRANULE, LP, MAIL, MAN, NEWS, TiB, wait_until  # noqa: E402
-from promises import MANAGER_IFACE, REGION_IFACE, equal, file_of_zeroes, main, refuses, unit  # noqa: E402
+from promises import MANAGER_IFACE, REGION_IFACE, equal, file_of_zeroes, get_acl, main, refuses, unit  # noqa: E402
 
 
 def test_a_declared_region_is_made_changed_and_removed(env):
@@ -144,6 +144,8 @@ def held_back(env, root):
     with open(os.path.join(env.kernel, "available"), "w") as f:
         f.write("0")
     helper = start_unit(env, "r")
+    # So that it ends with the test if that fails.
+    env.clients.append(helper)
     (child,) = wait_until(lambda: children(helper.pid), what="the process that populates")
     os.kill(child, signal.SIGSTOP)
     equal((root.list()["r"]["state"], root.list()["r"]["mode"]), ("ready", 0))
@@ -161,7 +163,7 @@ def test_a_unit_populates_its_region_itself(env):
     declare(env, "r", "Size=100M\nMode=0640\nUser=games\nPopulate=yes\nMaximumSize=2G\n")
     helper, child = held_back(env, root)
     # Its owner, too, waits until it is filled.
-    refuses("AccessDenied", env.client(GAMES).acquire, "r")
+    refuses("RegionNotReady", env.client(GAMES).acquire, "r", contains=("'r'", "being populated", "0640"))
     equal(children(env.daemon.pid), [])
     there_is_memory(env)
     os.kill(child, signal.SIGCONT)
@@ -196,6 +198,69 @@ def test_a_unit_populates_its_region_itself(env):
                         env.region_program], env=env.environ(), capture_output=True, text=True)
     equal((r.returncode, r.stderr), (0, ""))
     equal([access for _, _, _, access in populated(env)], ["r"])
+
+
+def test_a_server_that_starts_while_its_unit_populates_is_told_so(env):
+    env.start()
+    root = env.client(0)
+    declare(env, "r", "Size=8M\nMode=0640\nUser=games\nGroup=%d\nPopulate=yes\n" % MAN)
+    helper, child = held_back(env, root)
+
+    def early():
+        owner, member, stranger, admin = (env.client(*who) for who in (
+            (GAMES,), (LP, LP, (LP, MAN)), (MAIL,), (0,)))
+        refuses("RegionNotReady", owner.acquire, "r")
+        refuses("RegionNotReady", owner.open, "r")
+        refuses("RegionNotReady", owner.region, "/org/mshare1/region/r", "Acquire", "sa{sv}", "rw", {})
+        refuses("RegionNotReady", member.acquire, "r", "r")
+        refuses("RegionNotReady", admin.acquire, "r")
+        # Permission comes first.
+        refuses("AccessDenied", member.acquire, "r", "rw")
+        refuses("AccessDenied", stranger.acquire, "r", "r")
+        equal(stranger.list()["r"]["address"], 0)
+        equal((os.stat(env.fs("r")).st_mode & 0o777, env.leases()), (0, []))
+
+    early()
+    # To set 0 again, as a start does that takes the region over, or to restart the broker does not change that.
+    root.manager("SetRegionMode", "su", "r", 0)
+    early()
+    for sig in (signal.SIGKILL, signal.SIGTERM):
+        env.restart(sig)
+        early()
+    # What polkit permits has to wait as well, and nobody is added to the access list.
+    env.start_polkit()
+    env.allow("org.mshare1.acquire-region")
+    refuses("RegionNotReady", env.client(MAIL).acquire, "r", "r")
+    equal(get_acl(env.fs("r")), None)
+    env.allow()
+    there_is_memory(env)
+    os.kill(child, signal.SIGCONT)
+    helper.communicate(timeout=20)
+    equal(helper.returncode, 0)
+    env.client(LP, LP, (LP, MAN)).acquire("r", "r")
+    refuses("AccessDenied", env.client(MAIL).acquire, "r", "r", contains="polkit")
+    # A region that is closed later is not one that is being populated.
+    root = env.client(0)
+    root.manager("SetRegionMode", "su", "r", 0)
+    refuses("AccessDenied", env.client(GAMES).acquire, "r")
+    root.acquire("r")
+
+
+def test_a_final_mode_is_for_regions_that_are_closed(env):
+    env.start()
+    root = env.client(0)
+    refuses("InvalidArgs", root.create, "r", 4096, 0o600, **{"final-mode": 0o640}, contains=("final-mode", "0600"))
+    for mode in (0, 0o1000):
+        refuses("InvalidArgs", root.create, "r", 4096, 0, **{"final-mode": mode}, contains="0777")
+    root.create("r", 4096, 0, **{"final-mode": 0o666}, uid=GAMES, gid=GAMES)
+    stranger = env.client(MAIL)
+    refuses("RegionNotReady", stranger.acquire, "r")
+    # The mode that is set in the end counts, whichever it is; also if the broker does not set it.
+    os.chmod(env.fs("r"), 0o600)
+    refuses("AccessDenied", stranger.acquire, "r")
+    env.client(GAMES).acquire("r")
+    os.chmod(env.fs("r"), 0)
+    refuses("AccessDenied", env.client(GAMES).acquire, "r")
 
 
 def test_what_cannot_be_populated_leaves_no_region(env):

@@ -18,7 +18,7 @@ Command = dict[str, Any]
 # The types of the options that are not strings.
 OPTION_TYPES = {
     "address": dbus.UInt64, "uid": dbus.UInt32, "gid": dbus.UInt32, "populate": dbus.Boolean, "linger": dbus.UInt64,
-    "force": dbus.Boolean, "maximum": dbus.UInt64,
+    "force": dbus.Boolean, "maximum": dbus.UInt64, "final-mode": dbus.UInt32,
 }
 
 

@@ -267,6 +267,7 @@ static void assert_failure(const char *region, const char *part, int error) {
 }
 
 static void test_failures(void) {
+        assert_failure("unready", "Region \"unready\" is being made", EAGAIN);
         assert_failure("no-such", "There is no region \"no-such\"", ENOENT);
         assert_failure("denied", "does not admit you", EACCES);
         assert_failure("unsupported", "This kernel has no mshare", ENOSYS);
