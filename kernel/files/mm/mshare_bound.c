@@ -238,21 +238,32 @@ struct vm_area_struct *mshare_find_again(struct vma_iterator *vmi,
 	return vma;
 }
 
-/* Like __mshare_piece_end(), for unmapping. @host is locked for writing. */
-static unsigned long mshare_unmap_end(struct mm_struct *host,
-				      unsigned long start, unsigned long end)
+/* The end of a range's last VMA that may be unmapped in a piece. */
+static unsigned long mshare_last_vma_end(struct mm_struct *host,
+					 unsigned long start,
+					 unsigned long end)
 {
+	VMA_ITERATOR(vmi, host, start);
 	unsigned int n = MSHARE_PIECE_VMAS;
 	struct vm_area_struct *vma;
-	struct vma_iterator vmi;
 
-	end = __mshare_piece_end(host, start, end, MSHARE_PIECE_ZAP);
-	vma_iter_init(&vmi, host, start);
 	for_each_vma_range(vmi, vma, end)
 		if (!--n)
 			return min(end, vma->vm_end);
 
 	return end;
+}
+
+/* Like __mshare_piece_end(), for unmapping. @host is locked for writing. */
+static unsigned long mshare_unmap_end(struct mm_struct *host,
+				      unsigned long start, unsigned long end)
+{
+	end = mshare_piece_end(host, start, end, MSHARE_PIECE_ZAP);
+	/* So few pages cannot be in more VMAs. */
+	if (end - start <= MSHARE_PIECE_VMAS * PAGE_SIZE)
+		return end;
+
+	return mshare_last_vma_end(host, start, end);
 }
 
 /* If @addr is in the middle of a VMA, split the VMA there. */
@@ -282,8 +293,8 @@ static int mshare_split_at(struct mm_struct *host, unsigned long addr)
  */
 int mshare_munmap(struct mm_struct *host, unsigned long start, size_t len)
 {
+	VMA_ITERATOR(vmi, host, start);
 	unsigned long next, end;
-	struct vma_iterator vmi;
 	int err;
 
 	len = PAGE_ALIGN(len);
@@ -299,11 +310,11 @@ int mshare_munmap(struct mm_struct *host, unsigned long start, size_t len)
 		next = end;
 
 	for (;;) {
-		vma_iter_init(&vmi, host, start);
 		err = do_vmi_munmap(&vmi, host, start, next - start, NULL,
 				    true);
 		if (err && next < end) {
 			next = end;
+			vma_iter_init(&vmi, host, start);
 			continue;
 		}
 		if (err) {
@@ -319,6 +330,7 @@ int mshare_munmap(struct mm_struct *host, unsigned long start, size_t len)
 		    mmap_write_lock_killable(host))
 			return -EINTR;
 		next = mshare_unmap_end(host, start, end);
+		vma_iter_init(&vmi, host, start);
 	}
 }
 

@@ -48,6 +48,12 @@ int mshare_make_room(struct mm_struct *host, struct file *file,
 		     unsigned long addr, unsigned long len,
 		     vm_flags_t vm_flags);
 
+/* Does one PMD entry hold the whole range? Then it is one piece. */
+static inline bool mshare_in_pmd_entry(unsigned long addr, unsigned long end)
+{
+	return ((addr ^ (end - 1)) & PMD_MASK) == 0;
+}
+
 /*
  * The end of the piece that begins at @addr, at most @end. The range lies in a
  * VMA of @mm, or @mm is locked for writing.
@@ -57,7 +63,7 @@ static inline unsigned long mshare_piece_end(struct mm_struct *mm,
 					     unsigned long end,
 					     unsigned int entries)
 {
-	return mm_is_mshare_host(mm) ?
+	return mm_is_mshare_host(mm) && !mshare_in_pmd_entry(addr, end) ?
 	       __mshare_piece_end(mm, addr, end, entries) : end;
 }
 
