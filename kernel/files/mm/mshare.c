@@ -331,7 +331,8 @@ void mshare_drop(struct mshare_region *region)
 void __mshare_put(struct mshare_region *region)
 {
 	/* What the pin was taken for may have changed the amount of memory. */
-	mshare_count(region, false);
+	if (mshare_count_is_old(region))
+		mshare_count(region, false);
 	percpu_ref_put(&region->pin);
 }
 

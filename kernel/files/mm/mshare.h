@@ -215,6 +215,25 @@ bool mshare_limits_enter(struct mshare_limits *limits,
 			 struct mshare_region *region);
 void mshare_limits_leave(struct mshare_region *region);
 void mshare_count(struct mshare_region *region, bool exact);
+
+/* A change of fewer pages need not be counted yet. */
+#define MSHARE_COUNT_SLACK	16
+
+static inline s64 mshare_pages_roughly(const struct mshare_region *region)
+{
+	struct percpu_counter *rss = region->mm->rss_stat;
+
+	return percpu_counter_read(&rss[MM_ANONPAGES]) +
+	       percpu_counter_read(&rss[MM_SWAPENTS]);
+}
+
+/* So few instructions because it is asked whenever a pin is put. */
+static inline bool mshare_count_is_old(const struct mshare_region *region)
+{
+	return abs(mshare_pages_roughly(region) + READ_ONCE(region->tables) -
+		   READ_ONCE(region->counted)) >= MSHARE_COUNT_SLACK;
+}
+
 unsigned long mshare_adopt_pages(struct file *file);
 
 /* mshare_maps.c */

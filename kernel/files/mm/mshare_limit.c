@@ -79,8 +79,6 @@ unsigned long __mshare_oom_points(struct mm_struct *mm)
  * counts until it is evicted, as it keeps its pages until then, mapped or not.
  */
 
-/* A change of fewer pages need not be counted yet. */
-#define MSHARE_COUNT_SLACK	16
 /* This near to the limit, read the host's counters exactly. */
 #define MSHARE_COUNT_NEAR	(MSHARE_COUNT_SLACK + \
 				 2 * percpu_counter_batch * num_online_cpus())
@@ -202,7 +200,7 @@ void mshare_limits_leave(struct mshare_region *region)
  */
 void mshare_count(struct mshare_region *region, bool exact)
 {
-	struct percpu_counter *rss = mshare_region_mm(region)->rss_stat;
+	struct percpu_counter *rss = region->mm->rss_stat;
 	unsigned long flags;
 	s64 pages;
 
@@ -215,14 +213,12 @@ void mshare_count(struct mshare_region *region, bool exact)
 		pages = percpu_counter_sum(&rss[MM_ANONPAGES]) +
 			percpu_counter_sum(&rss[MM_SWAPENTS]);
 	} else {
-		pages = percpu_counter_read(&rss[MM_ANONPAGES]) +
-			percpu_counter_read(&rss[MM_SWAPENTS]);
-		if (abs(pages + READ_ONCE(region->tables) -
-			READ_ONCE(region->counted)) < MSHARE_COUNT_SLACK)
+		if (!mshare_count_is_old(region))
 			return;
 		/* Another task is counting already. */
 		if (!spin_trylock_irqsave(&region->count_lock, flags))
 			return;
+		pages = mshare_pages_roughly(region);
 	}
 
 	pages += READ_ONCE(region->tables);
