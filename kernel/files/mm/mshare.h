@@ -14,6 +14,7 @@
 #include <linux/list.h>
 #include <linux/percpu-refcount.h>
 #include <linux/percpu_counter.h>
+#include <linux/rculist.h>
 #include <linux/refcount.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
@@ -124,6 +125,25 @@ static inline unsigned long mshare_span(const struct mshare_region *region,
 	return mshare_in_whole_unit(region, addr) ? P4D_SIZE : PUD_SIZE;
 }
 
+/* Does @mm have a window of @region, or is it about to? */
+static inline bool mshare_mm_shares(struct mm_struct *mm,
+				    struct mshare_region *region)
+{
+	struct mshare_attach *att;
+	bool shares = false;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node) {
+		if (att->region == region) {
+			shares = true;
+			break;
+		}
+	}
+	rcu_read_unlock();
+
+	return shares;
+}
+
 /* The mappings that a donor moves into its new region. */
 struct mshare_donation {
 	int nr;				/* VMAs */
@@ -166,7 +186,6 @@ bool mshare_hold(struct mshare_region *region);
 void mshare_drop(struct mshare_region *region);
 
 /* mshare_window.c */
-bool mshare_mm_shares(struct mm_struct *mm, struct mshare_region *region);
 int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 		  struct file *file, bool writable,
 		  struct mshare_donation *donation);

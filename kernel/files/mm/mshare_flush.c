@@ -113,9 +113,19 @@ static void mshare_flush_cpu(void *info)
 static void mshare_flush_cpus(const struct cpumask *cpus,
 			      struct mshare_flush *flush)
 {
-	count_vm_tlb_event(NR_TLB_REMOTE_FLUSH);
-	flush->cpu = get_cpu();
-	on_each_cpu_mask(cpus, mshare_flush_cpu, flush, true);
+	int cpu = get_cpu();
+
+	flush->cpu = cpu;
+	if (cpumask_any_but(cpus, cpu) < nr_cpu_ids) {
+		count_vm_tlb_event(NR_TLB_REMOTE_FLUSH);
+		on_each_cpu_mask(cpus, mshare_flush_cpu, flush, true);
+	} else if (cpumask_test_cpu(cpu, cpus)) {
+		/* No other CPU: as flush_tlb_mm_range() does for a process. */
+		lockdep_assert_irqs_enabled();
+		local_irq_disable();
+		mshare_flush_cpu(flush);
+		local_irq_enable();
+	}
 	put_cpu();
 }
 

@@ -89,24 +89,6 @@ bool __mshare_covers(struct mm_struct *mm, unsigned long start,
 	return covers;
 }
 
-/* Does @mm have a window of @region, or is it about to? */
-bool mshare_mm_shares(struct mm_struct *mm, struct mshare_region *region)
-{
-	struct mshare_attach *att;
-	bool shares = false;
-
-	rcu_read_lock();
-	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node) {
-		if (att->region == region) {
-			shares = true;
-			break;
-		}
-	}
-	rcu_read_unlock();
-
-	return shares;
-}
-
 bool mshare_vma_writable(struct vm_area_struct *vma)
 {
 	struct mshare_attach *att = vma->vm_private_data;
