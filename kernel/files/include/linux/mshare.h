@@ -192,7 +192,7 @@ static inline bool mshare_may_grow(struct mm_struct *mm, long pages)
 /* Hooks of the core. */
 bool __mshare_tables_pinned(struct mm_struct *mm);
 
-/* Must @mm keep the tables that top-level entries of sharers point at? */
+/* Must @mm keep the tables that P4D or PUD entries of sharers point at? */
 static inline bool mshare_tables_pinned(struct mm_struct *mm)
 {
 	return mm_is_mshare_host(mm) && __mshare_tables_pinned(mm);
