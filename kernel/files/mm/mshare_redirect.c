@@ -39,7 +39,8 @@ struct mm_struct *__mshare_redirect(struct mm_struct *mm, unsigned long start,
 	hlist_for_each_entry_rcu(att, &mm->mshare_attached, mm_node) {
 		if (start >= att->end || end <= att->start)
 			continue;
-		if ((op & MSHARE_OP_DETACH) &&
+		/* unlikely: do not compute the rest where it does not matter. */
+		if (unlikely(op & MSHARE_OP_DETACH) &&
 		    start <= att->start && end >= att->end)
 			continue;
 		if (start < att->start || end > att->end)
