@@ -67,6 +67,14 @@ build_packages() {
         cp -r "$made" "$PACKAGES"
 }
 
+# packages_key SOURCE...: what the packages are made of. No package contains tests, so a changed test
+# needs no new packages.
+packages_key() {
+        local sources
+        mapfile -t sources < <(tree_files . ':!kernel' ':!bed' ':!doc' ':!tests' ':!debian/tests')
+        (cd "$ROOT" && content_hash "${sources[@]}" "$@")
+}
+
 # packages_here: as "dpkg-buildpackage" makes them on this machine, without tests, and
 # anew only if what they are made of has changed; sets $PACKAGES.
 packages_here() {
@@ -80,7 +88,7 @@ build_packages_here() {
         # A build that is killed leaves its folder, which the next one removes.
         local work=$PACKAGES.work key log=$ROOT/build-run/packages/here.log sources rc=0
         mapfile -t sources < <(tree_files . ':!kernel' ':!bed' ':!doc')
-        key=$(cat /etc/debian_version; cd "$ROOT" && content_hash "${sources[@]}")
+        key=$(cat /etc/debian_version; packages_key)
         if [ "$(cat "$PACKAGES/key" 2> /dev/null)" = "$key" ]; then return; fi
         rm -rf "$PACKAGES" "$work"
         mkdir -p "$PACKAGES" "$work/mshare"
@@ -110,9 +118,8 @@ packages_of() {
 }
 
 build_changed_packages() {
-        local key sources
-        mapfile -t sources < <(tree_files . ':!kernel' ':!bed' ':!doc' bed/build-packages)
-        key=$(cd "$ROOT" && content_hash "${sources[@]}")
+        local key
+        key=$(packages_key bed/build-packages)
         if [ "$(cat "$PACKAGES/key" 2> /dev/null)" = "$key" ]; then return; fi
         build_packages || return 1
         echo "$key" > "$PACKAGES/key"
