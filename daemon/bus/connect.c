@@ -11,7 +11,18 @@
 #include "bus/manager-bus.h"
 #include "bus/region-bus.h"
 
+/* They look at all leases of a region, or at all regions. */
+static const SlowCall slow_calls[] = {
+        { BUS_MANAGER_INTERFACE, "ListClients", NULL },
+        { BUS_MANAGER_INTERFACE, "ListRegions", NULL },
+        { "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", NULL },
+        { "org.freedesktop.DBus.Properties", "GetAll", BUS_PATH },
+        { "org.freedesktop.DBus.Properties", "Get", BUS_PATH },
+        {},
+};
+
 static void caller_gone(const char *sender, void *userdata) {
+        turns_forget(((Manager *) userdata)->turns, sender);
         authz_forget(((Manager *) userdata)->authz, sender);
 }
 
@@ -39,6 +50,9 @@ int manager_connect(Manager *m) {
                              on_disconnected, m);
         if (r >= 0)
                 r = call_counts_start(m);
+        if (r >= 0)
+                r = turns_new(m->bus, m->event, &m->callers, &m->users, &m->config.limits, &m->n_leases, slow_calls,
+                              caller_refused, m, &m->turns);
         if (r >= 0)
                 r = callers_new(m->bus, &m->log, &m->n_leases, caller_gone, caller_refused, m, &m->callers);
         if (r >= 0)

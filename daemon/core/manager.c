@@ -103,6 +103,7 @@ void manager_free(Manager *m) {
         sd_event_source_disable_unref(m->watch);
         sd_event_source_disable_unref(m->rescan_source);
         authz_free(m->authz);
+        turns_free(m->turns);
         callers_free(m->callers);
         free(m->call_counts);
         sd_bus_flush_close_unref(m->bus);

@@ -15,6 +15,7 @@
 #include "policy/authz.h"
 #include "policy/caller.h"
 #include "policy/polkit.h"
+#include "policy/turns.h"
 
 /* Bits of Manager.dirty. */
 #define MANAGER_DIRTY_REGIONS (1u << 0)
@@ -34,6 +35,7 @@ struct Manager {
         sd_bus *bus;
         Callers *callers;
         Authz *authz;
+        Turns *turns;
         CallCounts *call_counts;
         PolkitCounts polkit_counts;
         Users users;

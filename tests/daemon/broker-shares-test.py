@@ -4,12 +4,14 @@
 
 import json
 import os
+import signal
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import GAMES, GRANULE, LP, MAIL, MAN, NEWS, Skip, wait_until  # noqa: E402
-from promises import MANAGER_IFACE, REGION_IFACE, equal, file_of_zeroes, main, refuses  # noqa: E402
+from promises import MANAGER_IFACE, REGION_IFACE, Monitor, equal, file_of_zeroes, main, refuses  # noqa: E402
 
 ACQUIRE = {"path": "/org/mshare1", "interface": MANAGER_IFACE, "member": "AcquireRegion", "signature": "ssa{sv}"}
 CREATE = {"path": "/org/mshare1", "interface": MANAGER_IFACE, "member": "CreateRegion", "signature": "stua{sv}"}
@@ -18,6 +20,96 @@ CREATE = {"path": "/org/mshare1", "interface": MANAGER_IFACE, "member": "CreateR
 def limit(env, **limits):
     with open(env.config + "/mshared.conf", "w") as f:
         f.write("[Limits]\n" + "".join("%s=%d\n" % (k, v) for k, v in limits.items()))
+
+
+# --- calls that take long ---
+
+SLOW_CALLS = [
+    {"path": "/org/mshare1", "interface": MANAGER_IFACE, "member": "ListClients", "signature": "s", "args": ["r"]},
+    {"path": "/org/mshare1", "interface": MANAGER_IFACE, "member": "ListRegions"},
+    {"path": "/org/mshare1", "interface": "org.freedesktop.DBus.ObjectManager", "member": "GetManagedObjects"},
+    {"path": "/org/mshare1", "interface": "org.freedesktop.DBus.Properties", "member": "GetAll", "signature": "s",
+     "args": [MANAGER_IFACE]},
+    {"path": "/org/mshare1", "interface": "org.freedesktop.DBus.Properties", "member": "Get", "signature": "ss",
+     "args": [MANAGER_IFACE, "PageTableBytes"]},
+]
+
+
+class Stopped:
+    """The daemon does nothing, so that calls are there in the order in which they were sent."""
+
+    def __init__(self, env):
+        self.env = env
+
+    def __enter__(self):
+        self.env.running().send_signal(signal.SIGSTOP)
+
+    def __exit__(self, *_):
+        # The bus has to pass them on.
+        time.sleep(0.5)
+        self.env.running().send_signal(signal.SIGCONT)
+
+
+def answers(monitor, *clients):
+    """To whom answers went, in their order."""
+    names = {c.do("unique_name"): c for c in clients}
+    with open(monitor.file) as f:
+        messages = [json.loads(line) for line in f.read().split("\n")[:-1]]
+    return [names[m["destination"]] for m in messages
+            if m["type"] in ("method_return", "error") and m.get("destination") in names]
+
+
+def test_calls_that_take_long_do_not_keep_others_waiting(env):
+    env.start()
+    n = 60
+    for slow in SLOW_CALLS:
+        root, flood, other, owner = env.client(0), env.client(MAIL), env.client(NEWS), env.client(GAMES)
+        if "r" not in root.list():
+            root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
+        for c in flood, other, owner:
+            c.list()
+        monitor = Monitor(env)
+        with Stopped(env):
+            flood.do("send", times=n, **slow)
+            time.sleep(0.5)
+            other.do("send", **slow)
+            time.sleep(0.5)
+            owner.do("send", args=["r", "rw", {}], **ACQUIRE)
+        wait_until(lambda: len(answers(monitor, flood, other, owner)) == n + 2, timeout=60, what="all answers")
+        order = answers(monitor, flood, other, owner)
+        monitor.end()
+        # Nearly none, but on a slow machine it takes a while to read all those calls, and some have their turn meanwhile.
+        for c in owner, other:
+            before = order[:order.index(c)].count(flood)
+            assert before < n / 3, "%s: %d answers came before the one to user %d" % (slow["member"], before, c.uid)
+        for c in flood, other, owner:
+            c.kill()
+
+
+def test_calls_that_take_long_are_limited(env):
+    limit(env, PendingCallsPerUserMax=10)
+    env.start()
+    root, flood = env.client(0), env.client(MAIL)
+    flood.list()
+    monitor = Monitor(env)
+    with Stopped(env):
+        flood.do("send", times=40, **SLOW_CALLS[1])
+    wait_until(lambda: len(answers(monitor, flood)) == 40, timeout=60, what="all answers")
+    messages = [m for m in monitor.end() if m["type"] == "error" and m.get("destination") == flood.do("unique_name")]
+    # Some may have had their turn before the last was read.
+    assert 15 <= len(messages) <= 30, len(messages)
+    for m in messages:
+        assert "User %d has 10 calls pending" % MAIL in str(m["payload"]), m
+        assert "PendingCallsPerUserMax" in str(m["payload"]), m
+    # The calls of a client that leaves do not count any more.
+    for _ in range(3):
+        c = env.client(MAIL)
+        c.list()
+        with Stopped(env):
+            c.do("send", times=40, **SLOW_CALLS[1])
+            c.kill()
+        flood.list()
+    equal(root.list(), {})
 
 
 # --- leases ---

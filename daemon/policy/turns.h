@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+#include "model/limits.h"
+#include "policy/caller.h"
+
+/*
+ * Calls whose answer takes long, such as a list of thousands of leases. All calls come through one connection, one after the
+ * other: a user that sends a hundred such calls at once would make all others wait. So they are put aside before they are
+ * dispatched. They have their turn one at a time, when no other call has arrived and the last answer is on its way, with the
+ * users in turn.
+ *
+ * A call that has been put aside counts as one of its user's LIMIT_USER_PENDING.
+ */
+typedef struct Turns Turns;
+
+typedef struct SlowCall {
+        const char *interface, *member;
+        const char *path; /* NULL: any */
+} SlowCall;
+
+/*
+ * Installs itself on the bus, which must be attached to the event loop later. To be called before callers_new(). Borrows all;
+ * *callers is needed when a call comes, calls ends with an empty entry. 0 or negative errno.
+ */
+int turns_new(sd_bus *bus, sd_event *event, Callers *const *callers, Users *users, const Limits *limits,
+              const unsigned *n_leases, const SlowCall *calls, CallRefused refused, void *userdata, Turns **ret);
+void turns_free(Turns *turns);
+
+/* Drops the calls of that connection. */
+void turns_forget(Turns *turns, const char *sender);
