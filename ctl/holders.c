@@ -113,30 +113,38 @@ static int find_state(const char *proc, Holder *h) {
         return r == -ENOMEM ? r : 0;
 }
 
+/* A lease whose holders are not known. */
+typedef struct Missing {
+        uint64_t since;
+        Holder *holder;
+} Missing;
+
 typedef struct Search {
-        Holder **list; /* in the order of their times */
+        Missing *list; /* in the order of their times */
         size_t n;
 } Search;
 
 static int compare(const void *a, const void *b) {
-        uint64_t x = (*(Holder *const *) a)->since, y = (*(Holder *const *) b)->since;
+        uint64_t x = ((const Missing *) a)->since, y = ((const Missing *) b)->since;
 
         return x < y ? -1 : x > y;
 }
 
 static int add_pid(const Holder *lease, pid_t pid, void *userdata) {
+        const Missing key = { .since = lease->since };
         const Search *search = userdata;
-        Holder **p, *h;
+        Missing *p;
         pid_t *more;
+        Holder *h;
 
-        p = bsearch(&lease, search->list, search->n, sizeof(Holder *), compare);
+        p = bsearch(&key, search->list, search->n, sizeof(key), compare);
         if (!p)
                 return 0;
         /* Several may be of the same moment. */
-        while (p > search->list && p[-1]->since == lease->since)
+        while (p > search->list && p[-1].since == key.since)
                 p--;
-        for (; p < search->list + search->n && (*p)->since == lease->since; p++) {
-                h = *p;
+        for (; p < search->list + search->n && p->since == key.since; p++) {
+                h = p->holder;
                 /* A process may have it open twice. */
                 if (!is_same(lease, h) || (h->n_pids > 0 && h->pids[h->n_pids - 1] == pid))
                         continue;
@@ -150,7 +158,7 @@ static int add_pid(const Holder *lease, pid_t pid, void *userdata) {
 }
 
 int holders_find(const char *proc, Holder *list, size_t n) {
-        _cleanup_(freep) Holder **missing = NULL;
+        _cleanup_(freep) Missing *missing = NULL;
         _cleanup_(freep) pid_t *pids = NULL;
         Search search = {};
         size_t n_pids, i;
@@ -165,7 +173,7 @@ int holders_find(const char *proc, Holder *list, size_t n) {
                 if (r < 0)
                         return r;
                 if (list[i].state == HOLDER_LEFT || list[i].state == HOLDER_ENDED)
-                        missing[search.n++] = list + i;
+                        missing[search.n++] = (Missing){ .since = list[i].since, .holder = list + i };
         }
         /* To look at all processes takes a while: only if that is needed. */
         if (search.n == 0)
