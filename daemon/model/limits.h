@@ -23,6 +23,8 @@ typedef enum Limit {
         COUNT_USER_DIALOGS,
         COUNT_USER_LOST,
         COUNT_USER_LOST_DIALOGS,
+        /* Calls that are put aside, see turns.h: at most as many as LIMIT_USER_PENDING says, besides those. */
+        COUNT_USER_ASIDE,
         _COUNT_MAX,
 } Limit;
 

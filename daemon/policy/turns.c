@@ -63,7 +63,7 @@ static void schedule(Turns *t) {
 /* Removes the turn, and its user if that has no more. */
 static void turn_free(Turns *t, TurnUser *user, Turn *turn) {
         STAILQ_REMOVE(&user->turns, turn, Turn, turns);
-        users_discharge(t->users, user->uid, LIMIT_USER_PENDING, 1);
+        users_discharge(t->users, user->uid, COUNT_USER_ASIDE, 1);
         sd_bus_message_unref(turn->m);
         free(turn);
         if (STAILQ_EMPTY(&user->turns)) {
@@ -174,17 +174,16 @@ static int put_aside(Turns *t, sd_bus_message *m, uid_t uid) {
         return 0;
 }
 
-/* As for calls that wait for polkit. 0, or negative errno with *error set. */
+/* 0, or negative errno with *error set. */
 static int charge(Turns *t, uid_t uid, sd_bus_error *error) {
-        int r;
+        uint64_t max = t->limits->max[LIMIT_USER_PENDING];
 
-        r = users_charge(t->users, t->limits, uid, LIMIT_USER_PENDING, 1);
-        if (r > 0)
-                return sd_bus_error_setf(
-                        error, ERROR_LIMIT_EXCEEDED,
-                        "User %" PRIu32 " has %" PRIu64 " calls pending, which is the limit; see %s= in mshared.conf",
-                        (uint32_t) uid, t->limits->max[LIMIT_USER_PENDING], limit_name(LIMIT_USER_PENDING));
-        return r;
+        if (uid != 0 && users_count(t->users, uid, COUNT_USER_ASIDE) >= max)
+                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                         "User %" PRIu32 " has %" PRIu64
+                                         " calls for lists pending, which is the limit; see %s= in mshared.conf",
+                                         (uint32_t) uid, max, limit_name(LIMIT_USER_PENDING));
+        return users_charge_forced(t->users, uid, COUNT_USER_ASIDE, 1);
 }
 
 static int filter(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
@@ -212,7 +211,7 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         if (r >= 0) {
                 r = put_aside(t, m, who->uid);
                 if (r < 0)
-                        users_discharge(t->users, who->uid, LIMIT_USER_PENDING, 1);
+                        users_discharge(t->users, who->uid, COUNT_USER_ASIDE, 1);
         }
         if (r < 0) {
                 t->refused(m, t->userdata);

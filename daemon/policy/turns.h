@@ -12,7 +12,8 @@
  * dispatched. They have their turn one at a time, when no other call has arrived and the last answer is on its way, with the
  * users in turn.
  *
- * A call that has been put aside counts as one of its user's LIMIT_USER_PENDING.
+ * A user can have as many calls put aside as LIMIT_USER_PENDING says. They are counted apart from calls that wait for polkit or
+ * for a donor: a user who waits for these must be able to see how far they are.
  */
 typedef struct Turns Turns;
 

@@ -99,7 +99,7 @@ def test_calls_that_take_long_are_limited(env):
     # Some may have had their turn before the last was read.
     assert 15 <= len(messages) <= 30, len(messages)
     for m in messages:
-        assert "User %d has 10 calls pending" % MAIL in str(m["payload"]), m
+        assert "User %d has 10 calls for lists pending" % MAIL in str(m["payload"]), m
         assert "PendingCallsPerUserMax" in str(m["payload"]), m
     # The calls of a client that leaves do not count any more.
     for _ in range(3):
