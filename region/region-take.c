@@ -157,16 +157,18 @@ static int check_takeover(const Existing *e, const RegionFile *f, const Owner *o
                         e->uid, creator, owner->uid);
         if (e->writing_clients > 0 || e->writers > 0)
                 return sd_bus_error_setf(error, ERROR_REGION_BUSY,
-                                         "it exists and is in use, with %" PRIu32 " clients and %" PRIu64
-                                         " processes attached: only an unused region is taken over",
-                                         e->clients, e->sharers);
+                                         "it exists and is in use, with %" PRIu32 " client%s and %" PRIu64
+                                         " process%s attached: only an unused region is taken over",
+                                         e->clients, e->clients == 1 ? "" : "s", e->sharers,
+                                         e->sharers == 1 ? "" : "es");
         if ((e->clients > 0 || e->sharers > 0) && !same)
                 return sd_bus_error_setf(error, ERROR_REGION_BUSY,
-                                         "it exists and is in use, with %" PRIu32 " clients and %" PRIu64
-                                         " processes attached, which can only read; but its owner, mode or access "
+                                         "it exists and is in use, with %" PRIu32 " client%s and %" PRIu64
+                                         " process%s attached, which can only read; but its owner, mode or access "
                                          "list is not what the file says, so the new owner may not admit them; "
                                          "remove it first",
-                                         e->clients, e->sharers);
+                                         e->clients, e->clients == 1 ? "" : "s", e->sharers,
+                                         e->sharers == 1 ? "" : "es");
         return 0;
 }
 

@@ -203,17 +203,17 @@ int region_check_unused(Region *region, const char *what, sd_bus_error *error) {
         int r;
 
         if (region->n_leases > 0)
-                return sd_bus_error_setf(error, ERROR_REGION_BUSY, "Region '%s' has %u clients; with 'force' %s",
-                                         rec->name, region->n_leases, what);
+                return sd_bus_error_setf(error, ERROR_REGION_BUSY, "Region '%s' has %u client%s; with 'force' %s",
+                                         rec->name, region->n_leases, region->n_leases == 1 ? "" : "s", what);
         r = kernel_read_usage(&region->manager->kernel, rec->name, &usage);
         if (r < 0 && r != -ENOENT)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot check whether region '%s' is in use: %s",
                                          rec->name, strerror(-r));
         if (r >= 0 && usage.sharers > 0)
                 return sd_bus_error_setf(error, ERROR_REGION_BUSY,
-                                         "Region '%s' has %" PRIu64 " processes attached, none of them with a "
-                                         "lease; with 'force' %s",
-                                         rec->name, usage.sharers, what);
+                                         "Region '%s' has %" PRIu64
+                                         " process%s attached without a lease; with 'force' %s",
+                                         rec->name, usage.sharers, usage.sharers == 1 ? "" : "es", what);
         return 0;
 }
 

@@ -79,7 +79,7 @@ def test_a_reload_resizes_and_names_what_it_ignores(env):
     assert lease
     declare(env, "r", "Size=1M\nMaximumSize=2G\nLabel=mine\nMode=0640\n")
     r = unit(env, "reload", "r")
-    assert r.returncode == 1 and "1 clients" in r.stderr and "force" in r.stderr, r.stderr
+    assert r.returncode == 1 and "1 client;" in r.stderr and "force" in r.stderr, r.stderr
     equal((size(), root.list()["r"]["mode"]), (16 << 20, 0o640))
     declare(env, "r", "Size=2048G\nMaximumSize=2048G\n")
     r = unit(env, "reload", "r")

@@ -111,7 +111,7 @@ def test_clients_keep_what_they_use(env):
     root.create("r", 8 * MIB, 0o666)
     lease = env.client(MAIL).acquire("r")
     assert lease
-    refuses("RegionBusy", root.resize, "r", MIB, contains=("1 clients", "force", "SIGBUS"))
+    refuses("RegionBusy", root.resize, "r", MIB, contains=("1 client;", "force", "SIGBUS"))
     # More memory counts for all.
     root.resize("r", 9 * MIB)
     root.resize("r", MIB, force=True)

@@ -237,7 +237,7 @@ def test_a_region_in_use_is_not_taken_over(env):
     declare(env, "r")
     starts(env, "r")
     lease = c.acquire("r")[2]
-    does_not_start(env, "r", "is in use, with 1 clients and 0 processes")
+    does_not_start(env, "r", "is in use, with 1 client and 0 processes")
     c.do("close", fd=lease)
     wait_until(lambda: root.list()["r"]["clients"] == 0, what="the lease to be dropped")
     env.usage("r", 2)
@@ -259,10 +259,10 @@ def test_a_reader_keeps_no_region_from_being_taken_over(env):
     said = starts(env, "r")
     assert "taken over for user %d" % GAMES in said, said
     env.usage("r", 2, writers=1)
-    does_not_start(env, "r", "is in use, with 1 clients and 2 processes")
+    does_not_start(env, "r", "is in use, with 1 client and 2 processes")
     env.usage("r", 2, writers=0)
     # It was admitted by a mode, an owner or an access list that the file does not have.
-    why = "with 1 clients and 2 processes attached, which can only read"
+    why = "with 1 client and 2 processes attached, which can only read"
     declare(env, "r", "Size=8M\nMode=0640\nUser=games\n")
     does_not_start(env, "r", why)
     equal((root.list()["r"]["uid"], root.list()["r"]["mode"]), (GAMES, 0o644))

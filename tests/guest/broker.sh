@@ -237,7 +237,7 @@ check 'as the kernel sees it' is 1001:1001:604 owner_and_mode made
 check 'its owner removes it' as 1001 "${ask[@]}" RemoveRegion 'sa{sv}' his 0
 rm -f /etc/polkit-1/rules.d/10-mshare-test.rules
 
-check 'a region in use is not removed' refused 'clients' call RemoveRegion 'sa{sv}' made 0
+check 'a region in use is not removed' refused 'client' call RemoveRegion 'sa{sv}' made 0
 check 'the broker restarts' systemctl restart mshared
 check 'and knows its client' is 1 region made NClients
 check 'kill -9' kill -9 "$(systemctl show -P MainPID mshared)"

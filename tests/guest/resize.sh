@@ -46,7 +46,7 @@ for backing in anonymous memfd; do
         check 'one locks a part of the end' tell 1 "lock $((30 * M)) $((64 << 10))"
         before=$(shmem)
         # What was added are objects of their own, of 32 and 16 MiB, which go as a whole. Of the first, half stays mapped.
-        check 'it does not shrink under its clients' refused 'clients' resize r $((8 * M)) 0
+        check 'it does not shrink under its clients' refused 'client' resize r $((8 * M)) 0
         check 'but by force' resize r $((8 * M)) 1 force b true
         given_back=$((before - $(shmem)))
         echo "# $((given_back >> 10)) KiB of 56 MiB given back"
