@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Kernel selftests in guests: the programs of tests/kernel/selftests.list.
 
-  suite.py --kernel DIR --kind mshare|debug|lean|coverage --initrd FILE --cache DIR --list FILE
+  suite.py --kernel DIR --kind mshare|debug|lean|coverage|kcsan --initrd FILE --cache DIR --list FILE
            --sources DIR --results FILE --which shared|tables|rest|alone|only [--only NAMES]
-           --patched yes|no [--pti on|off] [--la57 on|off] [--coverage DIR]
+           --patched yes|no [--pti on|off] [--la57 on|off] [--coverage DIR] [--races FILE]
 
 One boot runs every program of the list, a program tagged "alone" gets its own,
 those with the same "alone=WORD" share one.
 Every TAP point counts; so does, once per boot, whether the kernel stayed quiet.
 What a kernel of kind coverage has counted goes to DIR, in a folder for each boot.
+--races names the data races of stock code that KCSAN may report.
 """
 
 import argparse
@@ -19,12 +20,13 @@ import sys
 from collections.abc import Iterable
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import races  # noqa: E402
 import report  # noqa: E402
 import vm  # noqa: E402
 from guest import log_path, on_off  # noqa: E402
 
 # Limits in seconds for a program that the list does not name yet.
-DEFAULT_LIMIT = {"mshare": 400, "debug": 800, "lean": 800, "coverage": 800}
+DEFAULT_LIMIT = {"mshare": 400, "debug": 800, "lean": 800, "coverage": 800, "kcsan": 800}
 
 
 class Program:
@@ -165,6 +167,8 @@ class Boot:
         """How many points passed and failed."""
         vm.note(f"    {self.title}")
         guest = vm.Guest(self.machine(), log_path(self.opts.cache))
+        if self.opts.races:
+            guest.races = races.Races(races.read_list(self.opts.races), "mshare")
         env = [tag[4:] for program in self.programs for tag in program.tags if tag.startswith("env=")]
         if self.opts.geometry:
             env.append("MSHARE_GEOMETRY=" + self.opts.geometry)
@@ -172,6 +176,9 @@ class Boot:
         lines = "".join(f"{program.name} {program.limit}\n" for program in self.programs)
         guest.put("cmd", f"{exports}exec /tests/suite <<'EOF'\n{lines}EOF\n")
         result = guest.run(180 + sum(program.limit for program in self.programs), self.on_output)
+        if guest.races:
+            for functions, times in sorted(guest.races.seen.items()):
+                vm.note(f"      race of stock code, {times} times: {functions}")
         points = []
         for program in self.programs:
             if program.points is None:
@@ -222,6 +229,7 @@ def parse() -> argparse.Namespace:
     ap.add_argument("--which", choices=("shared", "tables", "rest", "alone", "only"), required=True)
     ap.add_argument("--geometry", choices=("unit", "mixed"), help="how the tests' regions are linked, if not by 1 GiB")
     ap.add_argument("--coverage")
+    ap.add_argument("--races")
     ap.add_argument("--only", default="", help="names of programs, with blanks between them")
     return ap.parse_args()
 

@@ -342,6 +342,12 @@ coverage() {
         return $rc
 }
 
+# races: all reports of data races, but for those of stock code that the list names.
+races() {
+        bed_script tests/bed/races-test.py
+        selftests kcsan shared --pti off --la57 on --races "$ROOT/tests/kernel/races.list"
+}
+
 # Phases for which continuous integration has no time. The four halves of the fuzzing
 # are a million operations.
 plan_long() {
@@ -366,6 +372,9 @@ plan_long() {
         plan coverage-kernel 'the kernel that counts the lines it executes' "$(built coverage 480)" build_kind coverage
         plan coverage 'lines of the kernel half that the selftests reach' 1500 coverage
         after coverage-kernel
+        plan kcsan-kernel 'the kernel that notices data races' "$(built kcsan 480)" build_kind kcsan
+        plan races 'data races while the selftests run (KCSAN)' 1800 races
+        after kcsan-kernel
         plan lean-kernel 'the lean kernel' "$(built lean 360)" build_kind lean
         plan lean 'kernel selftests on lean' 180 selftests lean shared
         plan mm-selftests "the kernel's own mm selftests, stock against mshare" 3600 bed_script tests/kernel/mm-selftests.sh

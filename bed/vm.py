@@ -25,6 +25,8 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
+import races
+
 # Console lines that are shown with a failure.
 CONTEXT = 50
 
@@ -171,6 +173,7 @@ class Guest:
         os.mkdir(self.job)
         self.qemu: subprocess.Popen[bytes] | None = None
         self.result = Result(log)
+        self.races: races.Races | None = None       # decides on reports of KCSAN; None: each fails the run
         self.done: int | None = None        # the command's exit status, once it is known
         self._partial = b""
         self._ctl = b""
@@ -272,6 +275,9 @@ class Guest:
                         handlers[name](data)
             if self._partial:
                 self._check_line(self._partial)
+            race = self.races.end() if self.races else None
+            if race:
+                self.result.complaints.append(race)
             for key in list(sel.get_map().values()):
                 key.data[2].close()
 
@@ -286,7 +292,12 @@ class Guest:
     def _check_line(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").strip()
         # The kernel prints its command line, which may contain anything.
-        complains = COMPLAINT.search(line) and b"ommand line: " not in line
+        complains = bool(COMPLAINT.search(line)) and b"ommand line: " not in line
+        if self.races:
+            # It is a report's last line that tells. The kernel also says how KCSAN is configured.
+            race = self.races.feed(text)
+            complains = race is not None or (complains and b"KCSAN" not in line)
+            text = race or text
         if complains and not self.result.complaints:
             self.result.context = []
         if not self.result.complaints or len(self.result.context) < CONTEXT:

@@ -15,7 +15,7 @@
 KDIR=$ROOT/kernel
 MUTATIONS=$ROOT/tests/kernel/mutations
 # shellcheck disable=SC2034 # for run
-KERNEL_KINDS=(mshare stock debug lean mutants coverage)
+KERNEL_KINDS=(mshare stock debug lean mutants coverage kcsan)
 
 # The same in every build, so that ccache finds results and images can be compared.
 export KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 2026' KBUILD_BUILD_USER=mshare KBUILD_BUILD_HOST=mshare
@@ -62,8 +62,8 @@ kernel_fragments() {
         case $1 in debug | coverage) printf '%s\n' "$KDIR/config/debug.config" ;; esac
         if is_patched "$1"; then
                 printf '%s\n' "$KDIR/config/mshare.config"
-                case $1 in debug | lean | mutants | coverage) printf '%s\n' "$KDIR/config/mshare-debug.config" ;; esac
-                case $1 in lean | off | coverage) printf '%s\n' "$KDIR/config/$1.config" ;; esac
+                case $1 in debug | lean | mutants | coverage | kcsan) printf '%s\n' "$KDIR/config/mshare-debug.config" ;; esac
+                case $1 in lean | off | coverage | kcsan) printf '%s\n' "$KDIR/config/$1.config" ;; esac
         fi
         case $1 in labels-*) printf '%s\n' "$KDIR/config/labels.config" ;; esac
 }
