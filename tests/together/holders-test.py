@@ -70,7 +70,7 @@ def test_a_file_of_that_name_is_no_lease(env):
     path = os.path.join(env.top, "leases")
     os.mkdir(path, 0o777)
     os.chmod(path, 0o777)
-    script = 'mkfifo "$1" && exec 3<> "$1" && exec 4> "$1" && sleep 60'
+    script = 'mkfifo "$1" && exec 3<> "$1" && exec 4> "$1" && exec sleep 60'
     process = subprocess.Popen(as_user(MAIL) + ["sh", "-c", script, "sh", os.path.join(path, name)])
     try:
         wait_until(lambda: os.path.exists("/proc/%d/fd/4" % process.pid), what="the FIFO")
