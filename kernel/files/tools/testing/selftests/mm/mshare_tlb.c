@@ -736,6 +736,42 @@ TEST_F(mshare, idle_reader_vs_mprotect)
 }
 
 /*
+ * All sharers are on one CPU, so nothing is sent to another: the caller's own
+ * entries must go all the same. It uses them right before each call, because
+ * a switch to the other sharer flushes all that have no PCID.
+ */
+TEST_F(mshare, flush_for_one_cpu)
+{
+	int cpu[2], i, rounds = scaled(100, 40);
+	struct peer p;
+
+	if (!two_cpus(cpu))
+		SKIP(return, "needs two CPUs");
+	ASSERT_EQ(0, pin_to(cpu[0]));
+	MAKE_SHARED();
+	ASSERT_EQ(0, peer_call(&p, pf_pin_to, cpu[0]));
+	for (i = 1; i <= rounds; i++) {
+		ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+		ASSERT_EQ(0, probe_store(self->addr, i));
+		ASSERT_EQ(i, peer_see(&p, self->addr));
+
+		ASSERT_EQ(0, probe_store(self->addr, i));
+		ASSERT_EQ(0, do_mprotect(self->addr, PAGE, PROT_READ));
+		ASSERT_EQ(SIGSEGV, probe_store(self->addr, 0))
+			TH_LOG("stale entry in round %d", i);
+		ASSERT_EQ(SIGSEGV, peer_store(&p, self->addr, 0));
+
+		ASSERT_EQ(i, load(self->addr));
+		ASSERT_EQ(0, do_munmap(self->addr, PAGE));
+		ASSERT_EQ(SIGBUS, probe_byte(self->addr))
+			TH_LOG("stale entry in round %d", i);
+		ASSERT_EQ(SIGBUS, peer_load(&p, self->addr));
+	}
+	EXPECT_EQ(0, debug_check());
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/*
  * A process that has run on a CPU misses flushes there, and then becomes a
  * sharer. The CPU's entries of it are older than the flushes. A kernel that
  * checks itself reports if they are used.
