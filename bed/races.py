@@ -9,7 +9,8 @@ Standard library only.
 """
 
 import re
-import sys
+
+import reasons
 
 BEGIN = re.compile(r"BUG: KCSAN: (?:[a-z-]+(?:: race)?) in (.+)$")
 TIME = re.compile(r"^\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ?")
@@ -22,17 +23,7 @@ LONGEST = 80
 
 def read_list(path: str) -> dict[str, str]:
     """{functions: why}"""
-    known = {}
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            line = line.strip()
-            if not line or line.startswith("#"):
-                continue
-            functions, colon, why = line.partition(": ")
-            if not colon or not why or functions in known:
-                sys.exit(f"{path}:{number}: expected a line FUNCTION [/ FUNCTION]: why, one for each race: {line}")
-            known[functions] = why
-    return known
+    return reasons.read(path, "FUNCTION [/ FUNCTION]")
 
 
 class Races:

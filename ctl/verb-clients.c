@@ -28,20 +28,11 @@ static const Column columns[] = {
         { "access", 0, NULL },
         { "since", 0, NULL },
         { "process", COLUMN_JSON_ONLY, NULL },
-        { "held_by", COLUMN_JSON_ONLY, NULL },
+        { "held_by", COLUMN_JSON_ONLY, "held by" },
 };
 
-/* If a process that acquired a lease does not hold it any more. */
-static const Column columns_with_holders[] = {
-        { "user", COLUMN_TEXT_ONLY, NULL },
-        { "uid", COLUMN_JSON_ONLY, NULL },
-        { "pid", COLUMN_RIGHT, NULL },
-        { "unit", 0, NULL },
-        { "access", 0, NULL },
-        { "since", 0, NULL },
-        { "process", 0, NULL },
-        { "held_by", 0, "held by" },
-};
+/* Which columns say who holds the lease: from this one on. */
+#define FIRST_OF_HOLDERS 6
 
 /* How many holders of a lease a person is shown. */
 #define SHOWN_MAX 3
@@ -165,14 +156,21 @@ static int add_client(Table *t, const Client *c, const Holder *h) {
 
 static int print_clients(const Clients *c, const Arguments *a) {
         _cleanup_(table_freep) Table *t = NULL;
-        const Column *shown = columns;
+        Column shown[ELEMENTSOF(columns)];
+        bool anyone_left = false;
         size_t i;
         int r;
 
         for (i = 0; i < c->n; i++)
                 if (c->holders[i].state == HOLDER_LEFT || c->holders[i].state == HOLDER_ENDED)
-                        shown = columns_with_holders;
-        r = table_new(shown, ELEMENTSOF(columns), &t);
+                        anyone_left = true;
+        for (i = 0; i < ELEMENTSOF(columns); i++) {
+                shown[i] = columns[i];
+                /* Who holds a lease is worth two columns only if another than the caller does. */
+                if (anyone_left && i >= FIRST_OF_HOLDERS)
+                        shown[i].flags = 0;
+        }
+        r = table_new(shown, ELEMENTSOF(shown), &t);
         for (i = 0; r >= 0 && i < c->n; i++)
                 r = add_client(t, c->list + i, c->holders + i);
         return r < 0 ? r : table_print(t, a, "client");

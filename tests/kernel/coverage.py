@@ -20,6 +20,10 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../bed"))
+
+import reasons  # noqa: E402
+
 
 def parse():
     ap = argparse.ArgumentParser()
@@ -27,20 +31,6 @@ def parse():
         ap.add_argument("--" + name, required=True)
     ap.add_argument("--least", type=float, default=95.0)
     return ap.parse_args()
-
-
-def read_reasons(path):
-    reasons = {}
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            line = line.strip()
-            if not line or line.startswith("#"):
-                continue
-            function, colon, why = line.partition(": ")
-            if not colon or function in reasons:
-                sys.exit(f"{path}:{number}: expected a line FUNCTION: why, one for each function: {line}")
-            reasons[function] = why
-    return reasons
 
 
 def counts_of(notes, folder):
@@ -74,7 +64,7 @@ def add_up(notes, data):
 
 def main():
     opts = parse()
-    reasons = read_reasons(opts.list)
+    known = reasons.read(opts.list, "FUNCTION")
     total = add_up(opts.notes, opts.data)
     ours = sorted(path for path in total if os.path.basename(path).startswith("mshare") and path.endswith(".c"))
     points = []
@@ -95,12 +85,12 @@ def main():
     points.append((reached >= opts.least / 100 * len(every),
                    f"all files: {reached} of {len(every)} lines, {100.0 * reached / len(every):.1f} %"))
     for function, places in missed.items():
-        why = reasons.get(function)
+        why = known.get(function)
         points.append((why is not None, f"{function}, not reached: {' '.join(places)}: {why or 'the list does not say why'}"))
     for number, (good, text) in enumerate(points, 1):
         print(f"{'' if good else 'not '}ok {number} - {text}")
     print(f"1..{len(points)}")
-    for function in reasons:
+    for function in known:
         if function not in missed:
             print(f"# covered completely this time: {function}")
     return 0 if all(good for good, _ in points) else 1
