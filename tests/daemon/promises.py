@@ -99,6 +99,15 @@ def file_of_zeroes(env: Env, name: str, size: int) -> str:
     return path
 
 
+def declare(env: Env, name: str, text: str = "Size=8M\nMode=0640\nUser=games\nPopulate=yes\n") -> None:
+    with open(os.path.join(env.regions_dir, name + ".conf"), "w") as f:
+        f.write("[Region]\n" + text)
+
+
+def start_unit(env: Env, name: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen([env.region_program, "start", name], env=env.environ(), stderr=subprocess.PIPE, text=True)
+
+
 def unit(env: Env, verb: str, name: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([env.region_program, verb, name], env=env.environ(), capture_output=True, text=True)
 

@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The populating of declared regions, which their units do themselves. See promises.py for the arguments."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from harness import GAMES, LP, MAIL, MAN, wait_until  # noqa: E402
+from promises import (REGION_IFACE, declare, equal, file_of_zeroes, get_acl, main, refuses,  # noqa: E402
+                      start_unit, unit)
+
+
+def children(pid):
+    return [int(p) for p in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()]
+
+
+def populated(env):
+    """What processes have populated since: (pid, address, size, access)."""
+    with open(os.path.join(env.kernel, "populated")) as f:
+        lines = [line.split() for line in f]
+    with open(os.path.join(env.kernel, "populated"), "w"):
+        pass
+    return [(int(pid), int(address, 0), int(size), access) for pid, address, size, access in lines]
+
+
+def held_back(env, root):
+    """The start of a unit for region "r" whose process waits for memory to populate it, and that process."""
+    with open(os.path.join(env.kernel, "available"), "w") as f:
+        f.write("0")
+    helper = start_unit(env, "r")
+    # So that it ends with the test if that fails.
+    env.clients.append(helper)
+    (child,) = wait_until(lambda: children(helper.pid), what="the process that populates")
+    os.kill(child, signal.SIGSTOP)
+    equal((root.list()["r"]["state"], root.list()["r"]["mode"]), ("ready", 0))
+    return helper, child
+
+
+def there_is_memory(env):
+    os.unlink(os.path.join(env.kernel, "available"))
+
+
+def test_a_unit_populates_its_region_itself(env):
+    env.start()
+    root = env.client(0)
+    open(os.path.join(env.kernel, "populated"), "w").close()
+    declare(env, "r", "Size=100M\nMode=0640\nUser=games\nPopulate=yes\nMaximumSize=2G\n")
+    helper, child = held_back(env, root)
+    # Its owner, too, waits until it is filled.
+    refuses("RegionNotReady", env.client(GAMES).acquire, "r", contains=("'r'", "being populated", "0640"))
+    equal(children(env.daemon.pid), [])
+    there_is_memory(env)
+    os.kill(child, signal.SIGCONT)
+    said = helper.communicate(timeout=20)[1]
+    equal((helper.returncode, said), (0, ""))
+    row = root.list()["r"]
+    equal((row["uid"], row["mode"], row["clients"]), (GAMES, 0o640, 0))
+    equal(populated(env), [(child, row["address"], 64 << 20, "rw"), (child, row["address"] + (64 << 20), 36 << 20, "rw")])
+    # A reload populates what it adds, and only that.
+    declare(env, "r", "Size=120M\nMode=0640\nUser=games\nPopulate=yes\nMaximumSize=2G\n")
+    r = unit(env, "reload", "r")
+    equal((r.returncode, r.stderr), (0, "Region r has 125829120 bytes now; it had 104857600.\n"))
+    ((_, *rest),) = populated(env)
+    equal(rest, [row["address"] + (100 << 20), 20 << 20, "rw"])
+    # If it cannot, the region keeps its size, with its clients.
+    lease = env.client(GAMES).acquire("r")
+    assert lease
+    with open(os.path.join(env.kernel, "unpopulated"), "w") as f:
+        f.write("%d" % errno.ENOMEM)
+    declare(env, "r", "Size=200M\nMode=0640\nUser=games\nPopulate=yes\nMaximumSize=2G\n")
+    r = unit(env, "reload", "r")
+    assert r.returncode == 1 and "cannot populate it, 0 of 83886080 bytes done" in r.stderr, r.stderr
+    equal(root.get("/org/mshare1/region/r", REGION_IFACE, "Size"), 120 << 20)
+    os.unlink(os.path.join(env.kernel, "unpopulated"))
+    # Memory that can only be read is read.
+    declare(env, "f", "Size=1M\nBacking=file\nPath=%s\nPopulate=yes\n" % file_of_zeroes(env, "backing", 1 << 20))
+    equal(unit(env, "start", "f").returncode, 0)
+    equal([access for _, _, _, access in populated(env)], ["rw"])
+    root.remove("f")
+    mount = 'mount --make-rprivate / 2>/dev/null; mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$2" start f'
+    r = subprocess.run(["unshare", "-m", "--propagation", "unchanged", "sh", "-c", mount, "sh", os.path.join(env.top, "backing"),
+                        env.region_program], env=env.environ(), capture_output=True, text=True)
+    equal((r.returncode, r.stderr), (0, ""))
+    equal([access for _, _, _, access in populated(env)], ["r"])
+
+
+def test_a_server_that_starts_while_its_unit_populates_is_told_so(env):
+    env.start()
+    root = env.client(0)
+    declare(env, "r", "Size=8M\nMode=0640\nUser=games\nGroup=%d\nPopulate=yes\n" % MAN)
+    helper, child = held_back(env, root)
+
+    def early():
+        owner, member, stranger, admin = (env.client(*who) for who in (
+            (GAMES,), (LP, LP, (LP, MAN)), (MAIL,), (0,)))
+        refuses("RegionNotReady", owner.acquire, "r")
+        refuses("RegionNotReady", owner.open, "r")
+        refuses("RegionNotReady", owner.region, "/org/mshare1/region/r", "Acquire", "sa{sv}", "rw", {})
+        refuses("RegionNotReady", member.acquire, "r", "r")
+        refuses("RegionNotReady", admin.acquire, "r")
+        # Permission comes first.
+        refuses("AccessDenied", member.acquire, "r", "rw")
+        refuses("AccessDenied", stranger.acquire, "r", "r")
+        equal(stranger.list()["r"]["address"], 0)
+        equal((os.stat(env.fs("r")).st_mode & 0o777, env.leases()), (0, []))
+
+    early()
+    # To set 0 again, as a start does that takes the region over, or to restart the broker does not change that.
+    root.manager("SetRegionMode", "su", "r", 0)
+    early()
+    for sig in (signal.SIGKILL, signal.SIGTERM):
+        env.restart(sig)
+        early()
+    # What polkit permits has to wait as well, and the access list stays as it is.
+    env.start_polkit()
+    env.allow("org.mshare1.acquire-region")
+    refuses("RegionNotReady", env.client(MAIL).acquire, "r", "r")
+    equal(get_acl(env.fs("r")), None)
+    env.allow()
+    there_is_memory(env)
+    os.kill(child, signal.SIGCONT)
+    helper.communicate(timeout=20)
+    equal(helper.returncode, 0)
+    env.client(LP, LP, (LP, MAN)).acquire("r", "r")
+    refuses("AccessDenied", env.client(MAIL).acquire, "r", "r", contains="polkit")
+    # A region that is closed later is not one that is being populated.
+    root = env.client(0)
+    root.manager("SetRegionMode", "su", "r", 0)
+    refuses("AccessDenied", env.client(GAMES).acquire, "r")
+    root.acquire("r")
+
+
+def test_a_final_mode_is_for_regions_that_are_closed(env):
+    env.start()
+    root = env.client(0)
+    refuses("InvalidArgs", root.create, "r", 4096, 0o600, **{"final-mode": 0o640}, contains=("final-mode", "0600"))
+    for mode in (0, 0o1000):
+        refuses("InvalidArgs", root.create, "r", 4096, 0, **{"final-mode": mode}, contains="0777")
+    root.create("r", 4096, 0, **{"final-mode": 0o666}, uid=GAMES, gid=GAMES)
+    stranger = env.client(MAIL)
+    refuses("RegionNotReady", stranger.acquire, "r")
+    # The mode that is set in the end counts, whichever it is; also if the broker does not set it.
+    os.chmod(env.fs("r"), 0o600)
+    refuses("AccessDenied", stranger.acquire, "r")
+    env.client(GAMES).acquire("r")
+    os.chmod(env.fs("r"), 0)
+    refuses("AccessDenied", env.client(GAMES).acquire, "r")
+
+
+def test_what_cannot_be_populated_leaves_no_region(env):
+    env.start()
+    root = env.client(0)
+    declare(env, "r")
+    nothing = ({}, [], [])
+
+    def left():
+        return root.list(), env.states(), os.listdir(env.kernel + "/fs")
+
+    with open(os.path.join(env.kernel, "available"), "w") as f:
+        f.write("0")
+    r = unit(env, "start", "r")
+    assert r.returncode == 1 and "0 of 8388608 bytes done, and the rest is not available" in r.stderr, r.stderr
+    equal(left(), nothing)
+    there_is_memory(env)
+    for name, text in (("unpopulated", "cannot populate it, 0 of 8388608 bytes done: Bad address"),
+                       ("refuse-attach", "cannot attach it to populate it: Bad address")):
+        with open(os.path.join(env.kernel, name), "w") as f:
+            f.write("%d" % errno.EFAULT)
+        r = unit(env, "start", "r")
+        assert r.returncode == 1 and text in r.stderr, (name, r.stderr)
+        equal(left(), nothing)
+        os.unlink(os.path.join(env.kernel, name))
+    # The process is killed.
+    helper, child = held_back(env, root)
+    os.kill(child, signal.SIGKILL)
+    said = helper.communicate(timeout=20)[1]
+    assert helper.returncode == 1 and "was killed, with 0 of 8388608 bytes done (out of memory?" in said, said
+    equal(left(), nothing)
+    # The unit is stopped.
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        helper, child = held_back(env, root)
+        helper.send_signal(sig)
+        said = helper.communicate(timeout=20)[1]
+        assert helper.returncode == 1 and "region r was not created" in said, said
+        assert not os.path.exists("/proc/%d" % child)
+        equal(left(), nothing)
+    # The region is removed.
+    helper, child = held_back(env, root)
+    root.remove("r")
+    said = helper.communicate(timeout=20)[1]
+    assert helper.returncode == 1 and "it was removed while it was being populated" in said, said
+    assert not os.path.exists("/proc/%d" % child)
+    there_is_memory(env)
+    declare(env, "r", "Size=8M\nBacking=empty\nPopulate=yes\n")
+    r = unit(env, "start", "r")
+    assert r.returncode == 1 and "Populate=yes needs memory, and Backing=empty has none" in r.stderr, r.stderr
+    equal(left(), nothing)
+
+
+def test_populating_does_not_need_the_broker(env):
+    env.start()
+    root = env.client(0)
+    open(os.path.join(env.kernel, "populated"), "w").close()
+    declare(env, "r")
+    for sig in (signal.SIGKILL, signal.SIGTERM):
+        helper, child = held_back(env, root)
+        env.stop(sig)
+        there_is_memory(env)
+        os.kill(child, signal.SIGCONT)
+        time.sleep(0.5)
+        env.start()
+        helper.communicate(timeout=20)
+        equal(helper.returncode, 0)
+        row = root.list()["r"]
+        equal((row["uid"], row["mode"], row["state"]), (GAMES, 0o640, "ready"))
+        assert sum(size for _, _, size, _ in populated(env)) >= 8 << 20
+        equal(unit(env, "stop", "r").returncode, 0)
+    # The unit's process is killed, and the one that populates with it. The next start goes on with that region.
+    helper, child = held_back(env, root)
+    helper.kill()
+    helper.communicate(timeout=20)
+    wait_until(lambda: not os.path.exists("/proc/%d" % child), what="the end of the process that populates")
+    there_is_memory(env)
+    populated(env)
+    r = unit(env, "start", "r")
+    assert r.returncode == 0 and "is taken over for user %d" % GAMES in r.stderr, r.stderr
+    equal([size for _, _, size, _ in populated(env)], [8 << 20])
+    equal(root.list()["r"]["mode"], 0o640)
+
+
+if __name__ == "__main__":
+    sys.exit(main(globals()))
