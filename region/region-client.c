@@ -46,7 +46,7 @@ static int append_option(sd_bus_message *m, const char *key, const char *type, .
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-int client_append_options(sd_bus_message *m, const RegionFile *f, const Owner *owner, int fd) {
+int client_append_options(sd_bus_message *m, const RegionFile *f, const Owner *owner, mode_t final_mode, int fd) {
         int r;
 
         r = sd_bus_message_open_container(m, 'a', "{sv}");
@@ -70,8 +70,8 @@ int client_append_options(sd_bus_message *m, const RegionFile *f, const Owner *o
                 r = append_option(m, "address", "t", f->address);
         if (r >= 0 && f->maximum > 0)
                 r = append_option(m, "maximum", "t", f->maximum);
-        if (r >= 0 && f->populate && f->mode != 0)
-                r = append_option(m, "final-mode", "u", (uint32_t) f->mode);
+        if (r >= 0 && final_mode != 0)
+                r = append_option(m, "final-mode", "u", (uint32_t) final_mode);
         if (r >= 0 && fd >= 0)
                 r = append_option(m, "fd", "h", fd);
         return r < 0 ? r : sd_bus_message_close_container(m);

@@ -15,8 +15,11 @@
 
 /* Calls a method of the manager; the first argument is the region's name. */
 int client_call(sd_bus *bus, sd_bus_error *error, sd_bus_message **reply, const char *method, const char *types, ...);
-/* The options of CreateRegion, without "populate". fd is for Backing=file and is borrowed, or is -1. */
-int client_append_options(sd_bus_message *m, const RegionFile *f, const Owner *owner, int fd);
+/*
+ * The options of CreateRegion, without "populate". final_mode is the mode that the caller will set, or 0: no such option. fd is
+ * for Backing=file and is borrowed, or is -1.
+ */
+int client_append_options(sd_bus_message *m, const RegionFile *f, const Owner *owner, mode_t final_mode, int fd);
 /* The object of a region, to be freed. */
 int client_get_path(sd_bus *bus, const char *name, char **ret, sd_bus_error *error);
 /* Sets owner and mode of a region to those in the file. No user is admitted in between that is admitted neither before nor after. */

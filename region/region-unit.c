@@ -53,8 +53,7 @@ static bool backing_is_writable(int fd) {
 
 /*
  * The region has mode 0 until it is populated, so no process can attach before; the broker tells those that come too early that
- * it is not ready. What cannot be populated is not kept. If the broker
- * is away meanwhile, the next try finds the region.
+ * it is not ready. What cannot be populated is not kept. If the broker is away meanwhile, the next try finds the region.
  */
 static int fill(Start *s, const char *name, const RegionFile *f, bool writable, sd_bus_error *error) {
         _cleanup_(sd_bus_error_free) sd_bus_error ignored = SD_BUS_ERROR_NULL;
@@ -72,7 +71,8 @@ static int fill(Start *s, const char *name, const RegionFile *f, bool writable, 
         return r;
 }
 
-static int create(Start *s, const char *name, const RegionFile *f, const Owner *owner, int fd, sd_bus_error *error) {
+static int create_once(Start *s, const char *name, const RegionFile *f, const Owner *owner, mode_t final_mode, int fd,
+                       sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 
@@ -81,7 +81,7 @@ static int create(Start *s, const char *name, const RegionFile *f, const Owner *
         if (r >= 0)
                 r = sd_bus_message_append(m, "stu", name, f->size, (uint32_t) (f->populate ? 0 : f->mode));
         if (r >= 0)
-                r = client_append_options(m, f, owner, fd);
+                r = client_append_options(m, f, owner, final_mode, fd);
         if (r >= 0)
                 r = sd_bus_call_async(s->bus, NULL, m, on_created, s, UINT64_MAX);
         if (r >= 0)
@@ -99,6 +99,29 @@ static int create(Start *s, const char *name, const RegionFile *f, const Owner *
                 r = sd_bus_error_copy(error, sd_bus_message_get_error(s->reply));
                 return r < 0 ? r : -EIO;
         }
+        return 0;
+}
+
+/*
+ * During an upgrade, an older broker may still run that does not know this option. An unknown option is an error that names it,
+ * and nothing has been created then.
+ */
+static bool is_older_broker(const sd_bus_error *error) {
+        return sd_bus_error_has_name(error, SD_BUS_ERROR_INVALID_ARGS) && error->message &&
+               strstr(error->message, "'final-mode'");
+}
+
+static int create(Start *s, const char *name, const RegionFile *f, const Owner *owner, int fd, sd_bus_error *error) {
+        mode_t final_mode = f->populate ? f->mode : 0;
+        int r;
+
+        r = create_once(s, name, f, owner, final_mode, fd, error);
+        if (r < 0 && final_mode != 0 && is_older_broker(error)) {
+                sd_bus_error_free(error);
+                r = create_once(s, name, f, owner, 0, fd, error);
+        }
+        if (r < 0)
+                return r;
         return f->populate ? fill(s, name, f, backing_is_writable(fd), error) : 0;
 }
 

@@ -4,6 +4,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import GAMES, LP, MAIL, MAN, wait_until  # noqa: E402
-from promises import (REGION_IFACE, declare, equal, file_of_zeroes, get_acl, main, refuses,  # noqa: E402
+from promises import (REGION_IFACE, binary, declare, equal, file_of_zeroes, get_acl, main, refuses,  # noqa: E402
                       start_unit, unit)
 
 
@@ -134,6 +135,31 @@ def test_a_server_that_starts_while_its_unit_populates_is_told_so(env):
     root.manager("SetRegionMode", "su", "r", 0)
     refuses("AccessDenied", env.client(GAMES).acquire, "r")
     root.acquire("r")
+
+
+def test_a_unit_works_with_the_broker_of_before_an_upgrade(env):
+    shutil.copy(os.path.join(os.path.dirname(binary()), "mshared-older-test"), env.binary)
+    env.start()
+    root = env.client(0)
+    refuses("InvalidArgs", root.create, "r", 8 << 20, 0, **{"final-mode": 0o640}, contains="'final-mode'")
+    declare(env, "r")
+    helper, child = held_back(env, root)
+    refuses("AccessDenied", env.client(GAMES).acquire, "r")
+    there_is_memory(env)
+    os.kill(child, signal.SIGCONT)
+    equal((helper.communicate(timeout=20)[1], helper.returncode), ("", 0))
+    equal([root.list()["r"][key] for key in ("uid", "mode")], [GAMES, 0o640])
+    env.client(GAMES).acquire("r", "r")
+    # What exists is taken over.
+    root.remove("r", force=True)
+    root.create("r", 8 << 20, 0o600, uid=0, gid=0)
+    r = unit(env, "start", "r")
+    assert r.returncode == 0 and "is taken over for user %d" % GAMES in r.stderr, r.stderr
+    equal([root.list()["r"][key] for key in ("uid", "mode")], [GAMES, 0o640])
+    # Another error is reported.
+    declare(env, "s", "Size=8M\nMode=0640\nUser=games\nPopulate=yes\nNUMA=bind:63\n")
+    r = unit(env, "start", "s")
+    assert r.returncode == 1 and "bind:63" in r.stderr, r.stderr
 
 
 def test_a_final_mode_is_for_regions_that_are_closed(env):

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * A broker of before it could be told that a region is being populated, for programs that are newer: the linker has these functions
+ * called instead of the broker's own (--wrap).
+ */
+
+#include "bus/options.h"
+
+int __real_options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus_error *error);
+int __wrap_options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus_error *error);
+
+int __wrap_options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus_error *error) {
+        int r;
+
+        r = __real_options_read_create(m, request, error);
+        if (r < 0 || !request->final_mode_set)
+                return r;
+        return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
+                                "Unknown option 'final-mode': expected one of address, uid, gid");
+}
