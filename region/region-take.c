@@ -172,6 +172,36 @@ static int check_takeover(const Existing *e, const RegionFile *f, const Owner *o
         return 0;
 }
 
+/* With mode 0 no process can attach. A server that comes while the region is populated is told that it has to wait. */
+static int suspend(sd_bus *bus, const char *name, const RegionFile *f, sd_bus_error *error) {
+        int r;
+
+        if (f->populate && f->mode != 0) {
+                r = client_call(bus, error, NULL, "SuspendRegion", "su", name, (uint32_t) f->mode);
+                if (r >= 0 || !sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_METHOD))
+                        return r;
+                /* A broker of before there was this method. */
+                sd_bus_error_free(error);
+        }
+        return client_call(bus, error, NULL, "SetRegionMode", "su", name, 0);
+}
+
+/*
+ * An earlier start may have been killed in the middle of that. Pages that are there keep their content. The owner is set before,
+ * so that the broker can tell whom the region will admit.
+ */
+static int populate(Start *s, const char *name, const Existing *e, const RegionFile *f, const Owner *owner,
+                    bool writable, sd_bus_error *error) {
+        int r;
+
+        r = client_call(s->bus, error, NULL, "SetRegionOwner", "suu", name, owner->uid, owner->gid);
+        if (r >= 0)
+                r = region_populate(s, name, e->path, f, writable, 0, f->size, error);
+        if (r < 0)
+                (void) client_call(s->bus, NULL, NULL, "SetRegionOwner", "suu", name, e->uid, e->gid);
+        return r;
+}
+
 /* The region is there: left by an earlier run of the unit, or made by hand. */
 int start_take_existing(Start *s, const char *name, const RegionFile *f, const Owner *owner, bool writable,
                         sd_bus_error *error) {
@@ -191,17 +221,16 @@ int start_take_existing(Start *s, const char *name, const RegionFile *f, const O
                 r = check_takeover(&e, f, owner, e.mode, error);
         if (r < 0)
                 return r;
-        /* With mode 0 no process can attach between this check and the next. */
+        /* No process may attach between this check and the next. */
         before = e.mode;
-        r = client_call(bus, error, NULL, "SetRegionMode", "su", name, 0);
+        r = suspend(bus, name, f, error);
         if (r >= 0)
                 r = look_at(bus, name, &e, error);
         if (r < 0)
                 return r;
         r = check_takeover(&e, f, owner, before, error);
-        /* An earlier start may have been killed in the middle of that. Pages that are there keep their content. */
         if (r >= 0 && f->populate)
-                r = region_populate(s, name, e.path, f, writable, 0, f->size, error);
+                r = populate(s, name, &e, f, owner, writable, error);
         if (r < 0) {
                 (void) client_call(bus, NULL, NULL, "SetRegionMode", "su", name, before);
                 return r;

@@ -23,6 +23,7 @@ static const struct {
         { "ReleaseRegion", BUS_MANAGER_INTERFACE, "s" },
         { "RemoveRegion", BUS_MANAGER_INTERFACE, "sa{sv}" },
         { "SetRegionMode", BUS_MANAGER_INTERFACE, "su" },
+        { "SuspendRegion", BUS_MANAGER_INTERFACE, "su" },
         { "SetRegionOwner", BUS_MANAGER_INTERFACE, "suu" },
         { "ListRegions", BUS_MANAGER_INTERFACE, "" },
         { "GetRegion", BUS_MANAGER_INTERFACE, "s" },

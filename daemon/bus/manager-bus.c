@@ -125,6 +125,18 @@ static int step_set_mode(Call *call, void *userdata, sd_bus_error *error) {
         return r < 0 ? r : region_set_mode(region, call, mode, error);
 }
 
+static int step_suspend(Call *call, void *userdata, sd_bus_error *error) {
+        uint32_t final_mode;
+        const char *name;
+        Region *region;
+        int r;
+
+        r = sd_bus_message_read(call_message(call), "su", &name, &final_mode);
+        if (r >= 0)
+                r = region_find_for(userdata, name, &region, error);
+        return r < 0 ? r : region_suspend(region, call, final_mode, error);
+}
+
 static int step_set_owner(Call *call, void *userdata, sd_bus_error *error) {
         uint32_t uid, gid;
         const char *name;
@@ -237,6 +249,7 @@ static const FaceMethod methods[] = {
         { "ReleaseRegion", .handler = method_release },
         { "RemoveRegion", .step = step_remove },
         { "SetRegionMode", .step = step_set_mode },
+        { "SuspendRegion", .step = step_suspend },
         { "SetRegionOwner", .step = step_set_owner },
         { "ListRegions", .handler = method_list_regions },
         { "GetRegion", .handler = method_get_region },
@@ -329,6 +342,8 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("RemoveRegion", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_NO_RESULT, method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("SetRegionMode", SD_BUS_ARGS("s", name, "u", mode), SD_BUS_NO_RESULT, method,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("SuspendRegion", SD_BUS_ARGS("s", name, "u", final_mode), SD_BUS_NO_RESULT, method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("SetRegionOwner", SD_BUS_ARGS("s", name, "u", uid, "u", gid), SD_BUS_NO_RESULT, method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),

@@ -144,18 +144,25 @@ int region_check_ready(const Region *region, sd_bus_error *error) {
         if (r < 0 || record->final_mode == 0)
                 return r;
         return sd_bus_error_setf(error, ERROR_REGION_NOT_READY,
-                                 "Region '%s' is being populated: no process can attach until user %" PRIu32
-                                 " sets its mode to %04o",
-                                 record->name, (uint32_t) record->creator, (unsigned) record->final_mode);
+                                 "Region '%s' is being populated: no process can attach until that is done and its "
+                                 "mode is set to %04o",
+                                 record->name, (unsigned) record->final_mode);
 }
 
-/* Takes over what the kernel has been told, and answers. */
-static int changed(Region *region, Call *call, sd_bus_error *error) {
+/* Takes over what the kernel has been told. The region may have gone meanwhile. */
+static int follow(Region *region, Region **ret, sd_bus_error *error) {
         _cleanup_(freep) char *name = strdup(region->record.name);
 
-        if (!manager_follow_change(region->manager, region))
+        *ret = manager_follow_change(region->manager, region);
+        if (!*ret)
                 return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "Region '%s' no longer exists", name ?: "");
-        return call_answer(call);
+        return 0;
+}
+
+static int changed(Region *region, Call *call, sd_bus_error *error) {
+        int r = follow(region, &region, error);
+
+        return r < 0 ? r : call_answer(call);
 }
 
 /* Whether that mode admits group or others to anything that they do not have now. */
@@ -173,14 +180,12 @@ static bool admits_more(const Region *region, mode_t mode) {
         return mode & 077 & ~now;
 }
 
-int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error) {
+/* In the kernel alone. Returns 1, or 0 while polkit is asked. */
+static int set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error) {
         const RegionRecord *rec = &region->record;
         _cleanup_(actor_done) Actor by = {};
         int r;
 
-        if (mode & ~0777u)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Invalid mode %#" PRIo32 ": expected permission bits, 0 to 0777", mode);
         if (call_identity(call)->uid != rec->uid || admits_more(region, mode)) {
                 r = authorize_region(call, "org.mshare1.set-mode", rec, mode, rec->uid, rec->gid, error);
                 if (r <= 0)
@@ -198,7 +203,41 @@ int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *err
         call_actor(call, &by);
         log_change(&region->manager->log, LOG_NOTICE, MESSAGE_MODE_SET, rec->name, &by,
                    "Mode of region %s set from %04o to %04o", rec->name, (unsigned) rec->mode, (unsigned) mode);
-        return changed(region, call, error);
+        return 1;
+}
+
+int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error) {
+        int r;
+
+        if (mode & ~0777u)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Invalid mode %#" PRIo32 ": expected permission bits, 0 to 0777", mode);
+        r = set_mode(region, call, mode, error);
+        return r <= 0 ? r : changed(region, call, error);
+}
+
+int region_suspend(Region *region, Call *call, uint32_t final_mode, sd_bus_error *error) {
+        mode_t before = region->record.final_mode;
+        int r;
+
+        if (final_mode & ~0777u || final_mode == 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Invalid final mode %#" PRIo32 ": expected permission bits, 1 to 0777",
+                                         final_mode);
+        r = set_mode(region, call, 0, error);
+        if (r <= 0)
+                return r;
+        r = follow(region, &region, error);
+        if (r < 0)
+                return r;
+        region->record.final_mode = final_mode;
+        r = region_save(region);
+        if (r < 0) {
+                region->record.final_mode = before;
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot save the state of region '%s': %s",
+                                         region->record.name, strerror(-r));
+        }
+        return call_answer(call);
 }
 
 int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_bus_error *error) {

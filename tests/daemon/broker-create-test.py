@@ -173,7 +173,7 @@ def test_bad_arguments_are_refused_with_the_value_and_the_rule(env):
     refuses("InvalidArgs", root.manager, "AcquireRegion", "ssa{sv}", "r", "r", {"x": "y"}, contains="'x'")
     refuses("InvalidArgs", root.manager, "SetRegionMode", "su", "r", 0o4755, contains="04755")
     for member, signature, args in (("AcquireRegion", "ssa{sv}", ("r", {})), ("RemoveRegion", "sa{sv}", ({},)),
-                                    ("SetRegionMode", "su", (0o600,)), ("SetRegionOwner", "suu", (1, 1)),
+                                    ("SetRegionMode", "su", (0o600,)), ("SuspendRegion", "su", (0o600,)), ("SetRegionOwner", "suu", (1, 1)),
                                     ("GetRegion", "s", ()), ("ListClients", "s", ()), ("ReleaseRegion", "s", ())):
         refuses("NoSuchRegion", root.manager, member, signature, "gone", *args, contains="gone")
         refuses("InvalidName", root.manager, member, signature, "a/../b", *args, contains="a/../b")

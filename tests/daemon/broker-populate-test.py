@@ -112,7 +112,7 @@ def test_a_server_that_starts_while_its_unit_populates_is_told_so(env):
         equal((os.stat(env.fs("r")).st_mode & 0o777, env.leases()), (0, []))
 
     early()
-    # To set 0 again, as a start does that takes the region over, or to restart the broker does not change that.
+    # To set 0 again, or to restart the broker does not change that.
     root.manager("SetRegionMode", "su", "r", 0)
     early()
     for sig in (signal.SIGKILL, signal.SIGTERM):
@@ -137,6 +137,74 @@ def test_a_server_that_starts_while_its_unit_populates_is_told_so(env):
     root.acquire("r")
 
 
+def held_back_in_a_takeover(env, root):
+    """As held_back(), but the unit finds an open region of root that holds bytes already."""
+    root.create("r", 8 << 20, 0o666, uid=0, gid=0)
+    return held_back(env, root)
+
+
+def test_a_server_that_starts_while_its_unit_takes_a_region_over_is_told_so(env):
+    env.start()
+    root, owner, member, stranger = (env.client(*who) for who in ((0,), (GAMES,), (LP, LP, (LP, MAN)), (MAIL,)))
+    declare(env, "r", "Size=8M\nMode=0640\nUser=games\nGroup=%d\nPopulate=yes\n" % MAN)
+
+    def early():
+        for early_one, access in ((owner, "rw"), (member, "r"), (root, "rw")):
+            refuses("RegionNotReady", early_one.acquire, "r", access, contains=("being populated", "0640"))
+            refuses("RegionNotReady", early_one.open, "r", access)
+        refuses("AccessDenied", member.acquire, "r", "rw")
+        refuses("AccessDenied", stranger.acquire, "r", "r")
+        equal(stranger.list()["r"]["address"], 0)
+        equal((os.stat(env.fs("r")).st_mode & 0o777, env.leases()), (0, []))
+
+    helper, child = held_back_in_a_takeover(env, root)
+    early()
+    env.restart(signal.SIGKILL)
+    root, owner, member, stranger = (env.client(*who) for who in ((0,), (GAMES,), (LP, LP, (LP, MAN)), (MAIL,)))
+    early()
+    there_is_memory(env)
+    os.kill(child, signal.SIGCONT)
+    said = helper.communicate(timeout=20)[1]
+    assert helper.returncode == 0 and "is taken over for user %d" % GAMES in said, said
+    equal([root.list()["r"][key] for key in ("uid", "gid", "mode")], [GAMES, MAN, 0o640])
+    owner.acquire("r")
+    refuses("AccessDenied", stranger.acquire, "r", "r")
+    owner.kill()
+    wait_until(lambda: root.list()["r"]["clients"] == 0, what="the lease to be dropped")
+    root.remove("r")
+    # If it fails, the region is as it was.
+    helper, child = held_back_in_a_takeover(env, root)
+    os.kill(child, signal.SIGKILL)
+    said = helper.communicate(timeout=20)[1]
+    assert helper.returncode == 1 and "was killed, with 0 of 8388608 bytes done" in said, said
+    equal([root.list()["r"][key] for key in ("uid", "gid", "mode")], [0, 0, 0o666])
+    stranger.acquire("r")
+    root.manager("SetRegionMode", "su", "r", 0)
+    refuses("AccessDenied", member.acquire, "r", "r")
+
+
+def test_a_region_is_suspended_by_those_who_may_close_it(env):
+    env.start_polkit()
+    env.start()
+    root, owner, stranger = env.client(0), env.client(GAMES), env.client(MAIL)
+    root.create("r", 4096, 0o604, uid=GAMES, gid=GAMES)
+    for mode, text in ((0, "mode 0:"), (0o1000, "mode 01000:")):
+        refuses("InvalidArgs", owner.manager, "SuspendRegion", "su", "r", mode, contains=(text, "0777"))
+    refuses("AccessDenied", stranger.manager, "SuspendRegion", "su", "r", 0o604, contains="org.mshare1.set-mode")
+    refuses("NoSuchRegion", owner.manager, "SuspendRegion", "su", "gone", 0o600)
+    equal(root.list()["r"]["mode"], 0o604)
+    owner.manager("SuspendRegion", "su", "r", 0o666)
+    refuses("RegionNotReady", stranger.acquire, "r", contains="0666")
+    owner.manager("SuspendRegion", "su", "r", 0o600)
+    refuses("AccessDenied", stranger.acquire, "r", "r")
+    refuses("RegionNotReady", owner.acquire, "r", contains="0600")
+    equal((root.list()["r"]["mode"], os.stat(env.fs("r")).st_mode & 0o777), (0, 0))
+    # It is no way to a wider mode.
+    refuses("AccessDenied", owner.manager, "SetRegionMode", "su", "r", 0o666, contains="org.mshare1.set-mode")
+    owner.manager("SetRegionMode", "su", "r", 0o600)
+    owner.acquire("r")
+
+
 def test_a_unit_works_with_the_broker_of_before_an_upgrade(env):
     shutil.copy(os.path.join(os.path.dirname(binary()), "mshared-older-test"), env.binary)
     env.start()
@@ -144,6 +212,7 @@ def test_a_unit_works_with_the_broker_of_before_an_upgrade(env):
     refuses("InvalidArgs", root.create, "r", 8 << 20, 0, **{"final-mode": 0o640}, contains="'final-mode'")
     declare(env, "r")
     helper, child = held_back(env, root)
+    refuses("UnknownMethod", root.manager, "SuspendRegion", "su", "r", 0o640)
     refuses("AccessDenied", env.client(GAMES).acquire, "r")
     there_is_memory(env)
     os.kill(child, signal.SIGCONT)

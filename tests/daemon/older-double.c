@@ -6,9 +6,11 @@
  */
 
 #include "bus/options.h"
+#include "core/region-rights.h"
 
 int __real_options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus_error *error);
 int __wrap_options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus_error *error);
+int __wrap_region_suspend(Region *region, Call *call, uint32_t final_mode, sd_bus_error *error);
 
 int __wrap_options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus_error *error) {
         int r;
@@ -18,4 +20,9 @@ int __wrap_options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus
                 return r;
         return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
                                 "Unknown option 'final-mode': expected one of address, uid, gid");
+}
+
+int __wrap_region_suspend(Region *region, Call *call, uint32_t final_mode, sd_bus_error *error) {
+        return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_METHOD,
+                                "Unknown method SuspendRegion or interface org.mshare1.Manager.");
 }
