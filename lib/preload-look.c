@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Recognizes commands that only check a configuration, by program name and switches. It looks only at the command line.
+ * Looks at the process itself. Recognizes commands that only check a configuration, by program name and switches, and finds
+ * shared memory that the library has not seen. It reads /proc/self and nothing else.
  */
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -83,4 +86,27 @@ bool preload_only_looks(void) {
                 return false;
         arguments[n] = '\0';
         return preload_command_looks(arguments, (unsigned long) n);
+}
+
+size_t preload_largest_shared(void) {
+        /* As the kernel names memory: shared anonymous, of System V, in huge pages. */
+        static const char *const names[] = { "/dev/zero (deleted)", "/SYSV", "/anon_hugepage" };
+        FILE *maps = fopen("/proc/self/maps", "re");
+        uintptr_t start, end;
+        size_t largest = 0;
+        char line[4352];
+        int n;
+
+        while (maps && fgets(line, sizeof(line), maps)) {
+                n = 0;
+                if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*1[r-]w%*1[x-]s %*x %*s %*u %n", &start, &end, &n) != 2 ||
+                    n == 0 || end - start <= largest)
+                        continue;
+                for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                        if (strncmp(line + n, names[i], strlen(names[i])) == 0)
+                                largest = end - start;
+        }
+        if (maps)
+                (void) fclose(maps);
+        return largest;
 }

@@ -3,6 +3,7 @@
 #define MSHARE_PRELOAD_LOOK_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /*
  * Whether this program only checks its configuration, as "nginx -t" does. It maps what the server would map, runs beside the server
@@ -11,7 +12,13 @@
  */
 bool preload_only_looks(void);
 
-/* The same of a command line, its arguments one after the other with a zero byte behind each. For tests. */
+/*
+ * The size of the largest writable shared mapping of memory in this process, in bytes; 0 if there is none or /proc cannot be read. It
+ * counts what was mapped past this library, too. Mappings of files, and so of regions, do not count.
+ */
+size_t preload_largest_shared(void);
+
+/* The same as preload_only_looks(), of a command line, its arguments one after the other with a zero byte behind each. For tests. */
 bool preload_command_looks(const char *arguments, unsigned long size);
 
 #endif

@@ -55,6 +55,7 @@ enum {
         TOLD_LOOKS = 8,
         TOLD_CHILD = 16,
         TOLD_UNSET = 32,
+        TOLD_UNSEEN = 64,
 };
 
 /* Our own work maps memory too. */
@@ -299,14 +300,36 @@ PreloadAnswer preload_decide(const PreloadWish *wish, void **ret_start) {
         return answer;
 }
 
+/*
+ * Calls of modules that are loaded with RTLD_DEEPBIND go to the C library and not to this one, so what they map is in no region. To
+ * be said once: a server has mapped its memory before its first fork.
+ */
+static bool tell_unseen(const PreloadConfig *config) {
+        size_t size;
+
+        if (atomic_load(&preload.told) || config->problem[0] != '\0' || !first_time(TOLD_UNSEEN))
+                return false;
+        inside = true;
+        size = preload_largest_shared();
+        inside = false;
+        if (size < config->min_size)
+                return false;
+        /* This says it all. */
+        (void) first_time(TOLD_SMALL);
+        say("%zu bytes of shared memory are not in region \"%s\": they were mapped without a call of this library, as "
+            "modules that are loaded with RTLD_DEEPBIND do, for example PHP's",
+            size, config->region);
+        return true;
+}
+
 /* A server that has mapped nothing large before its first fork is unlikely to do so later. */
 static void tell_small(void) {
         size_t small = atomic_load(&preload.small);
         PreloadConfig config;
         int pid;
 
-        if (small < SMALL_MIN || preload_is_settled() || !settings(&config) ||
-            preload_env_taken_by_other(config.region, &pid) || !first_time(TOLD_SMALL))
+        if (preload_is_settled() || !settings(&config) || preload_env_taken_by_other(config.region, &pid) ||
+            tell_unseen(&config) || small < SMALL_MIN || !first_time(TOLD_SMALL))
                 return;
         say("Nothing is in region \"%s\" so far: the largest shared mapping has %zu bytes, and MSHARE_MIN_SIZE is %zu",
             config.region, small, config.min_size);

@@ -479,16 +479,40 @@ static void test_exact(void) {
         drop_region("r");
 }
 
+static void fork_twice(void) {
+        for (int i = 0; i < 2; i++)
+                if (fork() == 0)
+                        _exit(0);
+}
+
 static void serve_small_then_fork(void) {
         CHECK(!in_region(map_shared(2 * MIB, 0)) && !in_region(map_shared(20 * MIB, 0)));
-        if (fork() == 0)
-                _exit(0);
-        if (fork() == 0)
-                _exit(0);
+        fork_twice();
 }
 
 static void serve_unfit(void) {
         CHECK(!in_region(map_shared(BIG, MAP_32BIT)) && !in_region(map_shared(BIG, MAP_32BIT)));
+}
+
+/* As a module whose mmap() is that of the C library. */
+static void serve_unseen(void) {
+        long p = syscall(SYS_mmap, NULL, BIG, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+        CHECK(p > 0 && !in_region((void *) p) && !in_region(map_shared(2 * MIB, 0)));
+        fork_twice();
+}
+
+/* What the library has let pass is said once, and small mappings or those of one process are not what it is for. */
+static void serve_seen(void) {
+        serve_unfit();
+        fork_twice();
+}
+
+static void serve_unseen_but_unfit(void) {
+        CHECK(syscall(SYS_mmap, NULL, BIG / 2, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) > 0);
+        CHECK(syscall(SYS_mmap, NULL, BIG, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) > 0);
+        CHECK(syscall(SYS_mmap, NULL, BIG, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0) > 0);
+        fork_twice();
 }
 
 static void serve_insisting(void) {
@@ -525,10 +549,17 @@ static void test_unset(void) {
 }
 
 static void test_told(void) {
+        g_autofree char *text = NULL;
+
         make_region("r", BIG, NULL, NULL);
         assert_told(serve_small_then_fork, "the largest shared mapping has 20971520 bytes",
                     "MSHARE_MIN_SIZE is 67108864");
         assert_told(serve_unfit, "requested below 2 GiB (MAP_32BIT)", "where no window can be");
+        assert_told(serve_seen, "requested below 2 GiB (MAP_32BIT)", "where no window can be");
+        assert_told(serve_unseen, "67108864 bytes of shared memory are not in region \"r\": they were mapped without",
+                    "for example PHP's");
+        g_assert_cmpint(run_server(serve_unseen_but_unfit, "r", "no", NULL, &text), ==, 0);
+        g_assert_cmpstr(text, ==, "");
         assert_told(serve_insisting, "the server insists on huge pages of hugetlbfs for its 67108864 bytes", "");
         assert_told(serve_insisting, "/sys/kernel/mm/transparent_hugepage/shmem_enabled is advise or always", "");
         drop_region("r");
