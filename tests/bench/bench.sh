@@ -127,7 +127,7 @@ BENCH_KINDS='
         buffer() { # buffer KIND MIB COUNT...
                 case $1 in
                 thp | region-thp) echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled ;;
-                hugetlb) echo $(($2 / 2)) > /proc/sys/vm/nr_hugepages ;;
+                *hugetlb*) echo $(($2 / 2)) > /proc/sys/vm/nr_hugepages ;;
                 esac
                 /tmp/memory "$@" || exit
                 echo 0 > /proc/sys/vm/nr_hugepages
@@ -147,7 +147,7 @@ bench_tables() {
         bench_cc memory "$BENCH/memory.c"
         # shellcheck disable=SC2016
         bench_guest mshare 3072 memory -- "$BENCH_KINDS"'
-                for kind in plain thp hugetlb region region-thp; do buffer $kind 256 1 10 50 100 250 500 1000 1500; done'
+                for kind in plain thp hugetlb region region-thp region-hugetlb; do buffer $kind 256 1 10 50 100 250 500 1000 1500; done'
 }
 
 # What the N-th process needs to touch 1 GiB; nanoseconds are instructions.
@@ -155,7 +155,9 @@ bench_faults() {
         bench_cc memory "$BENCH/memory.c"
         # shellcheck disable=SC2016
         bench_guest mshare 3072 memory --icount -- "$BENCH_KINDS"'
-                for kind in plain thp hugetlb region region-thp; do buffer $kind 1024 1 2 10; done'
+                for kind in plain thp hugetlb hugetlb-aligned region region-thp region-hugetlb; do
+                        buffer $kind 1024 1 2 10
+                done'
 }
 
 # The stock kernel against the patched one: where no process has a region, where another one has, and for a process

@@ -2,10 +2,13 @@
 /*
  * memory KIND MIB COUNT...: what the page tables of one buffer cost the processes that use it.
  *
- * Makes a buffer of that size and kind (plain, thp, hugetlb, region, region-thp), fills it, and forks processes that
- * each read one byte of every page and then wait. COUNT must rise. For each COUNT it prints a record: how much the
- * machine's page tables have grown since before the buffer was made, and what the newest process needed, that is its
- * own tables, its faults and its time.
+ * Makes a buffer of that size and kind, fills it, and forks processes that each read one byte of every page and then
+ * wait. COUNT must rise. For each COUNT it prints a record: how much the machine's page tables have grown since before
+ * the buffer was made, and what the newest process needed, that is its own tables, its faults and its time.
+ *
+ * Kinds: plain, thp, hugetlb, region, region-thp; hugetlb-aligned, at a multiple of 1 GiB, where Linux itself shares
+ * page tables of hugetlb pages, 1 GiB at a time; region-hugetlb, hugetlb pages inside a region. The kernel refuses the
+ * last, and the only record then has the error.
  *
  * With EXTRA_FAULTS=1 in the environment, they fault for every page of plain and region: a deliberate regression, to
  * try out ./run bench --check.
@@ -25,13 +28,21 @@ typedef struct Answer {
 static volatile char sink;
 
 static bool is_region(const char *kind) {
-        return strcmp(kind, "region") == 0 || strcmp(kind, "region-thp") == 0;
+        return strncmp(kind, "region", strlen("region")) == 0;
 }
 
+static bool is_hugetlb(const char *kind) {
+        return strstr(kind, "hugetlb") != NULL;
+}
+
+static const char *const kinds[] = { "plain",  "thp",        "hugetlb",       "hugetlb-aligned",
+                                     "region", "region-thp", "region-hugetlb" };
+
+/* NULL if the kernel refuses hugetlb pages in a region; errno says how. */
 static char *make_buffer(const char *kind, size_t size) {
         int flags = MAP_SHARED | MAP_ANONYMOUS;
-        size_t g;
         char *p = NULL;
+        size_t g;
 
         if (is_region(kind)) {
                 g = granule();
@@ -39,12 +50,16 @@ static char *make_buffer(const char *kind, size_t size) {
                         err(1, "mshare");
                 p = REGION_ADDRESS;
                 flags |= MAP_FIXED;
-        } else if (strcmp(kind, "hugetlb") == 0)
+        } else if (strcmp(kind, "hugetlb-aligned") == 0) {
+                p = REGION_ADDRESS;
+                flags |= MAP_FIXED_NOREPLACE;
+        }
+        if (is_hugetlb(kind))
                 flags |= MAP_HUGETLB;
-        else if (strcmp(kind, "plain") != 0 && strcmp(kind, "thp") != 0)
-                errx(2, "no such kind: %s", kind);
 
         p = mmap(p, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+        if (p == MAP_FAILED && is_region(kind) && is_hugetlb(kind))
+                return NULL;
         if (p == MAP_FAILED)
                 err(1, "mmap of %zu bytes", size);
         if (strstr(kind, "thp") && madvise(p, size, MADV_HUGEPAGE) < 0)
@@ -81,6 +96,7 @@ static void child(char *p, size_t size, int answers) {
 
 int main(int argc, char *argv[]) {
         size_t size, count = 0;
+        bool known = false;
         uint64_t before;
         int answers[2];
         pid_t group;
@@ -88,11 +104,21 @@ int main(int argc, char *argv[]) {
 
         if (argc < 4)
                 errx(2, "usage: memory KIND MIB COUNT...");
+        for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+                known = known || strcmp(argv[1], kinds[i]) == 0;
+        if (!known)
+                errx(2, "no such kind: %s", argv[1]);
         size = strtoul(argv[2], NULL, 10) << 20;
         /* Memory of the previous program may still be on its way out. */
         (void) usleep(200000);
         before = page_table_bytes();
         p = make_buffer(argv[1], size);
+        if (!p) {
+                printf("kind=%s mib=%s refused=%s\n", argv[1], argv[2], strerrorname_np(errno));
+                if (mshare_unlink("bench") < 0)
+                        err(1, "mshare_unlink");
+                return 0;
+        }
         if (pipe(answers) < 0)
                 err(1, "pipe");
         printf("kind=%s mib=%s processes=0 table_bytes=%lld\n", argv[1], argv[2],

@@ -90,11 +90,22 @@ def pick(rows, **wanted):
 
 
 KINDS = {"plain": "plain", "thp": "transparent huge pages", "hugetlb": "hugetlb pages", "huge": "hugetlb pages",
-         "region": "region", "region-thp": "region with transparent huge pages"}
+         "hugetlb-aligned": "hugetlb pages at a multiple of 1 GiB", "region": "region",
+         "region-thp": "region with transparent huge pages", "region-hugetlb": "region with hugetlb pages"}
 
 
 def kinds_of(rows):
     return list(dict.fromkeys(row["kind"] for row in rows))
+
+
+def accepted(rows):
+    return [row for row in rows if "refused" not in row]
+
+
+def refusals(rows):
+    """A row with the error for each kind that the kernel refuses, in a table of that many more columns."""
+    return lambda columns: [[KINDS[row["kind"]], f"refused ({row['refused']})"] + ["-"] * (columns - 1)
+                            for row in rows if "refused" in row]
 
 
 class Plain:
@@ -157,12 +168,14 @@ def show_sga(rows):
 
 
 def show_tables(rows):
+    refused = refusals(rows)
+    rows = accepted(rows)
     counts = list(dict.fromkeys(row["processes"] for row in rows))
     yield f"### Page tables of {rows[0]['mib']} MiB that N processes read, MiB"
     yield ""
     yield from table(["memory"] + [f"N = {n}" for n in counts],
-                     ([KINDS[kind]] + [mib(pick(rows, kind=kind, processes=n)["table_bytes"]) for n in counts]
-                      for kind in kinds_of(rows)))
+                     [[KINDS[kind]] + [mib(pick(rows, kind=kind, processes=n)["table_bytes"]) for n in counts]
+                      for kind in kinds_of(rows)] + refused(len(counts)))
     last = counts[-1]
     yield ""
     yield (f"Of the region's {mib(pick(rows, kind='region', processes=last)['table_bytes'])} MiB with {last} processes, "
@@ -171,15 +184,23 @@ def show_tables(rows):
 
 
 def show_faults(rows):
+    refused = refusals(rows)
+    rows = accepted(rows)
     counts = [n for n in dict.fromkeys(row["processes"] for row in rows) if n]
     yield f"### Page faults and {UNIT} of the N-th process to read {rows[0]['mib']} MiB"
     yield ""
-    yield from table(["memory"] + [f"faults, N = {n}" for n in counts] + [f"{UNIT}, N = {n}" for n in counts],
-                     ([KINDS[kind]] + [f"{pick(rows, kind=kind, processes=n)['faults']:,}" for n in counts] +
-                      [f"{pick(rows, kind=kind, processes=n)['nsec']:,}" for n in counts]
-                      for kind in kinds_of(rows)))
+    head = (["memory"] + [f"faults, N = {n}" for n in counts] + [f"{UNIT}, N = {n}" for n in counts] +
+            [f"its own tables, KiB, N = {counts[-1]}"])
+    yield from table(head,
+                     [[KINDS[kind]] + [f"{pick(rows, kind=kind, processes=n)['faults']:,}" for n in counts] +
+                      [f"{pick(rows, kind=kind, processes=n)['nsec']:,}" for n in counts] +
+                      [f"{pick(rows, kind=kind, processes=counts[-1])['own_bytes'] // 1024:,}"]
+                      for kind in kinds_of(rows)] + refused(len(head) - 1))
     yield ""
     yield "The kernel maps 16 pages of a shared mapping with each fault, where they are there."
+    if "hugetlb-aligned" in kinds_of(rows):
+        yield ("At a multiple of 1 GiB, Linux shares a page of tables for each GiB of hugetlb pages, and of no other "
+               "memory.")
 
 
 def show_unused(rows):
