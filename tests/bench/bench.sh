@@ -5,7 +5,7 @@
 # are there into tables and the plot.
 
 BENCH=$ROOT/tests/bench
-BENCHES='sga tables faults unused scale postgres flush bound broker'
+BENCHES='sga tables faults unused scale postgres postgres-13 postgres-testing connections flush bound broker'
 # Benchmarks whose counts are compared with the recorded ones.
 # shellcheck disable=SC2034 # for run
 BENCHES_CHECKED='tables faults flush'
@@ -191,12 +191,25 @@ bench_scale() {
         done
 }
 
-bench_postgres() {
-        guest_arguments mshare systemd
-        "$BED/guest.py" "${GUEST_ARGS[@]}" --memory 4096 --timeout 3600 --die-with-parent \
+# bench_server RELEASE MEMORY ARGS...: postgres.sh with these arguments, in a guest of that release of Debian, else of
+# the machine's own.
+bench_server() {
+        local release=$1 memory=$2
+        shift 2
+        guest_arguments mshare systemd '' "$release"
+        "$BED/guest.py" "${GUEST_ARGS[@]}" --memory "$memory" --timeout 3600 --die-with-parent \
                 --put "$BENCH/postgres.sh" --put "$ROOT/tests/demo/server.sh" --put "$ROOT/tests/demo/load.py" \
-                -- sh -c "bash /run/job/postgres.sh ${MSHARE_BENCH_CONNECTIONS:-200}"
+                -- sh -c "bash /run/job/postgres.sh $*"
 }
+
+bench_postgres() { bench_server '' 4096 "${MSHARE_BENCH_CONNECTIONS:-200}" 384 2 100 plain huge region region-thp; }
+
+# The same with the PostgreSQL of other releases. What a connection costs shows with fewer of them.
+bench_postgres-13() { bench_server 13 4096 50 384 2 100 plain huge region region-thp; }
+bench_postgres-testing() { bench_server testing 4096 50 384 2 100 plain huge region region-thp; }
+
+# 1000 connections in one region, and 1 GiB of shared buffers. A page in 50 is enough to use each page of their tables.
+bench_connections() { bench_server testing 6144 1000 1024 7 2 plain huge region; }
 
 # Only with --here: thousands of clients, and times.
 bench_pgbench() { "$BENCH/here.sh"; }

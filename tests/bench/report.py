@@ -18,7 +18,8 @@ MIB = 1 << 20
 GIB = 1 << 30
 # What nanoseconds are: in an emulated guest that counts, instructions.
 UNIT = "instructions"
-ORDER = ["sga", "tables", "faults", "unused", "scale", "postgres", "pgbench", "flush", "bound", "broker"]
+ORDER = ["sga", "tables", "faults", "unused", "scale", "postgres", "postgres-13", "postgres-testing", "connections",
+         "pgbench", "flush", "bound", "broker"]
 
 
 def value(text):
@@ -268,7 +269,10 @@ def show_scale(rows):
 
 
 def show_postgres(rows):
-    yield f"### PostgreSQL {rows[0].get('version', 15)}, {rows[0]['connections']} connections that each read a table of 260 MiB in the shared buffers"
+    first = rows[0]
+    part = "" if first.get("percent", 100) == 100 else f"{first['percent']} % of the pages of "
+    yield (f"### PostgreSQL {first.get('version', 15)}, {first['connections']:,} connections that each read {part}a table of "
+           f"{first.get('table_mib', 260)} MiB in {first.get('buffers_mib', 384):,} MiB of shared buffers")
     yield ""
     body = []
     for row in rows:
@@ -278,8 +282,24 @@ def show_postgres(rows):
     yield from table(["memory", "page tables added, MiB", "one backend's, KiB", "its private memory and tables, MiB",
                       "faults of one backend", "in its first scan"], body)
     yield ""
+    own = [f"{row['region_tables'] // 1024:,} KiB{' with transparent huge pages' if row['kind'] == 'region-thp' else ''}"
+           for row in rows if "region_tables" in row]
+    if own:
+        yield f"A region's own tables, once for all connections: {', '.join(own)}."
+        yield ""
     yield ("Times are in the JSON and not here: the kinds run one after another, for minutes, so they compare only "
            "on a machine that does nothing else.")
+
+
+def show_connections(rows):
+    yield from show_postgres(rows)
+    region = next((row for row in rows if row["kind"] == "region"), None)
+    if region:
+        yield ""
+        yield f"All {region['connections']:,} connections are in one region, which has {region['sharers']:,} sharers."
+    yield ""
+    yield ("Others have published, for PostgreSQL 18.3 with 1 GB of buffers, 2.64 MiB of private memory and tables for "
+           "each connection with 4 KiB pages, and 1.51 MiB with huge pages. Their machine and load differ from these.")
 
 
 def show_pgbench(rows):
