@@ -196,7 +196,7 @@ lint_python() {
                 return
         done
         mapfile -t files < <(python_files)
-        mapfile -t engines < <(printf '%s\n' "${files[@]}" | grep -E '^(bed/.*|tests/((daemon|cockpit)/[a-z_]+|kernel/mm-selftests)\.py)$')
+        mapfile -t engines < <(printf '%s\n' "${files[@]}" | grep -E '^(bed/.*|tests/((daemon|cockpit)/[a-z_]+|bench/check|kernel/mm-selftests)\.py)$')
         check python "pyflakes: ${#files[@]} files" in_tree pyflakes3 "${files[@]}"
         check python "mypy: ${#engines[@]} files" in_tree mypy --config-file tests/mypy.ini "${engines[@]}"
 }

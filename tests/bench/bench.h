@@ -26,6 +26,23 @@ static inline uint64_t now_nsec(void) {
         return (uint64_t) ts.tv_sec * 1000000000U + (uint64_t) ts.tv_nsec;
 }
 
+/*
+ * A deliberate regression, to try out ./run bench --check: EXTRA_FAULTS=1 in the environment, and each place that is
+ * counted has one page fault more.
+ */
+static inline bool extra_faults(void) {
+        const char *text = getenv("EXTRA_FAULTS");
+
+        return text && strcmp(text, "1") == 0;
+}
+
+/* Takes the page from the page table and reads it again. Private memory loses its contents. */
+static inline void extra_fault(void *page) {
+        if (madvise(page, PAGE, MADV_DONTNEED) < 0)
+                err(1, "madvise");
+        (void) *(volatile char *) page;
+}
+
 /* The number that follows key in a file of "key: number" lines. */
 static inline uint64_t file_number(const char *path, const char *key) {
         unsigned long long n = 0;

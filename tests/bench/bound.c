@@ -150,12 +150,15 @@ static int compare(const void *a, const void *b) {
 
 static void measure(const Work *work, size_t window) {
         uint64_t took[ROUNDS], begin;
+        bool extra = extra_faults();
         pid_t pid = work->fn ? start(work, window) : 0;
 
         for (int i = 0; i < ROUNDS; i++) {
                 /* Odd lengths, so that the timer does not hit the same point of the work every time. */
                 (void) usleep((useconds_t) (3000 + i * 137 % 2000));
                 begin = now_nsec();
+                if (extra)
+                        extra_fault(page);
                 if (mprotect(page, PAGE, i & 1 ? PROT_READ | PROT_WRITE : PROT_READ) < 0)
                         err(1, "mprotect");
                 took[i] = now_nsec() - begin;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""report.py check, on records made up here. Speaks TAP."""
+"""check.py, on records made up here. Speaks TAP."""
 
 import copy
 import json
@@ -9,7 +9,11 @@ import subprocess
 import sys
 import tempfile
 
-REPORT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "report.py")
+import check
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CHECK = os.path.join(HERE, "check.py")
+RESULTS = os.path.join(HERE, "../../doc/results")
 PAGES = 1024 * 256
 RECORDED = {"benchmark": "faults", "compiler": "gcc 12", "records": [
     {"kind": "plain", "mib": 1024, "processes": 0, "table_bytes": 2076672},
@@ -21,30 +25,33 @@ failed = 0
 number = 0
 
 
-def run(measured):
+def run(measured, recorded=None, name="faults"):
     with tempfile.TemporaryDirectory() as folder:
-        for part, content in (("old", RECORDED), ("new", measured)):
+        for part, content in (("old", recorded or RECORDED), ("new", measured)):
             os.mkdir(os.path.join(folder, part))
-            with open(os.path.join(folder, part, "faults.json"), "w", encoding="utf-8") as file:
+            with open(os.path.join(folder, part, name + ".json"), "w", encoding="utf-8") as file:
                 json.dump(content, file)
-        return subprocess.run([REPORT, "check", os.path.join(folder, "old"), os.path.join(folder, "new"), "faults"],
+        return subprocess.run([CHECK, os.path.join(folder, "old"), os.path.join(folder, "new"), name],
                               stdout=subprocess.PIPE, text=True, check=False)
+
+
+def point(what, good, *explanation):
+    global failed, number
+    number += 1
+    failed += not good
+    print(f"{'ok' if good else 'not ok'} {number} - {what}")
+    if not good:
+        for line in explanation:
+            print("# " + line)
 
 
 def case(what, status, words, change):
     """change() alters the measured result. Then the check exits with status and prints words."""
-    global failed, number
     measured = copy.deepcopy(RECORDED)
     change(measured, measured["records"])
     result = run(measured)
-    number += 1
-    good = result.returncode == status and words in result.stdout
-    failed += not good
-    print(f"{'ok' if good else 'not ok'} {number} - {what}")
-    if not good:
-        print(f"# status {result.returncode}, expected {status} and {words!r}:")
-        for line in result.stdout.splitlines():
-            print("# " + line)
+    point(what, result.returncode == status and words in result.stdout,
+          f"status {result.returncode}, expected {status} and {words!r}:", *result.stdout.splitlines())
 
 
 def setting(row, key, number_):
@@ -70,5 +77,35 @@ case("with another compiler, instructions are not compared, and a line says so",
      lambda result, rows: (result.update(compiler="gcc 14"), rows[2].update(nsec=2000000)))
 case("but faults are", 1, "faults is 4",
      lambda result, rows: (result.update(compiler="gcc 14"), rows[2].update(faults=4)))
+
+
+def recorded_case(name):
+    """On what is recorded in the tree: itself passes, and each of its counts is noticed if it is half as much again."""
+    with open(os.path.join(RESULTS, name + ".json"), encoding="utf-8") as file:
+        recorded = json.load(file)
+    bench = check.BENCHES[name]
+    result = run(recorded, recorded, name)
+    point(f"{name}: what is recorded passes", result.returncode == 0, *result.stdout.splitlines())
+    for count in list(bench.counts) + list(bench.instructions):
+        measured = copy.deepcopy(recorded)
+        groups = {bench.key(row) for row in recorded["records"] if isinstance(row.get(count), (int, float))}
+        # So much that it is no small count.
+        groups = {key for key in groups if check.median(bench.grouped(recorded["records"])[key], count) >
+                  3 * bench.counts.get(count, 0)}
+        if not groups:
+            continue
+        for row in measured["records"]:
+            if bench.key(row) in groups:
+                row[count] = row[count] * 3 // 2 + 1
+        result = run(measured, recorded, name)
+        lines = [line for line in result.stdout.splitlines() if f": {check.WORDS.get(count, count)} is" in line or
+                 f": {count} is" in line]
+        point(f"{name}: more of {count} is found in each of {len(groups)} records",
+              result.returncode == 1 and len(lines) == len(groups), *result.stdout.splitlines())
+
+
+for checked in check.BENCHES:
+    if os.path.exists(os.path.join(RESULTS, checked + ".json")):
+        recorded_case(checked)
 print(f"1..{number}")
 sys.exit(failed > 0)

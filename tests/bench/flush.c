@@ -61,7 +61,7 @@ static void *map(void *addr) {
 
 int main(int argc, char *argv[]) {
         uint64_t protect = UINT64_MAX, unmap = UINT64_MAX, start;
-        bool region;
+        bool region, extra = extra_faults();
         size_t count;
         int ready[2];
         char *page;
@@ -94,6 +94,8 @@ int main(int argc, char *argv[]) {
 
         for (int i = 0; i < ROUNDS; i++) {
                 start = now_nsec();
+                if (extra)
+                        extra_fault(page);
                 if (mprotect(page, PAGE, PROT_READ) < 0)
                         err(1, "mprotect");
                 start = now_nsec() - start;
@@ -104,6 +106,8 @@ int main(int argc, char *argv[]) {
                 *(volatile char *) page = 1;
 
                 start = now_nsec();
+                if (extra)
+                        extra_fault(page);
                 if (munmap(page, PAGE) < 0)
                         err(1, "munmap");
                 start = now_nsec() - start;

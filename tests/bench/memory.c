@@ -9,9 +9,6 @@
  * Kinds: plain, thp, hugetlb, region, region-thp; hugetlb-aligned, at a multiple of 1 GiB, where Linux itself shares
  * page tables of hugetlb pages, 1 GiB at a time; region-hugetlb, hugetlb pages inside a region. The kernel refuses the
  * last, and the only record then has the error.
- *
- * With EXTRA_FAULTS=1 in the environment, they fault for every page of plain and region: a deliberate regression, to
- * try out ./run bench --check.
  */
 #include <signal.h>
 #include <sys/resource.h>
@@ -70,8 +67,7 @@ static char *make_buffer(const char *kind, size_t size) {
 }
 
 static void child(char *p, size_t size, int answers) {
-        const char *extra = getenv("EXTRA_FAULTS");
-        bool extra_faults = extra && strcmp(extra, "1") == 0;
+        bool extra = extra_faults();
         struct rusage before, after;
         Answer a;
 
@@ -79,8 +75,8 @@ static void child(char *p, size_t size, int answers) {
                 err(1, "getrusage");
         a.nsec = now_nsec();
         for (size_t i = 0; i < size; i += PAGE) {
-                if (extra_faults)
-                        (void) madvise(p + i, PAGE, MADV_DONTNEED);
+                if (extra)
+                        extra_fault(p + i);
                 sink = *(const volatile char *) (p + i);
         }
         a.nsec = now_nsec() - a.nsec;

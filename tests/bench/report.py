@@ -4,7 +4,6 @@
 
 report.py record DIRECTORY NAME KERNEL COMMIT    raw/NAME -> NAME.json; KERNEL "here": this machine's
 report.py summary DIRECTORY                      *.json -> results.md, sga.svg, pagetables.svg
-report.py check RECORDED DIRECTORY NAME...       counts of NAME.json in both; status 1 if they differ
 """
 
 import json
@@ -411,59 +410,9 @@ def read(folder, name):
         return json.load(file)
 
 
-# What identifies a record, and what is compared. Bytes of page tables are those of the whole guest, whose other
-# processes come and go.
-IDENTITY = ["kind", "mib", "processes", "others"]
-COUNTS = {"table_bytes": 64 << 10, "own_bytes": 0, "faults": 0}
-INSTRUCTIONS = {"faults": ["nsec"], "flush": ["mprotect", "munmap"]}
-TOLERANCE = 0.01
-
-
-def by_identity(rows):
-    return {" ".join(f"{key}={row[key]}" for key in IDENTITY if key in row): row for row in rows}
-
-
-def differences(name, recorded, measured):
-    """One line for each count that is off by more than 1 %, in either direction."""
-    slack = dict(COUNTS)
-    if recorded.get("compiler") == measured.get("compiler"):
-        slack.update({key: 0 for key in INSTRUCTIONS.get(name, [])})
-    old, new = by_identity(recorded["records"]), by_identity(measured["records"])
-    for key in old.keys() - new.keys():
-        yield f"{name}: {key}: recorded, but not measured"
-    for key in new.keys() - old.keys():
-        yield f"{name}: {key}: measured, but not recorded"
-    for key in [key for key in old if key in new]:
-        for count, least in slack.items():
-            was, now = old[key].get(count), new[key].get(count)
-            if (was is None) != (now is None):
-                yield f"{name}: {key}: {count} is {now}, recorded is {was}"
-            elif was is not None and abs(now - was) > max(TOLERANCE * abs(was), least):
-                what = {"nsec": "instructions", "mprotect": "instructions of mprotect()",
-                        "munmap": "instructions of munmap()"}.get(count, count)
-                yield f"{name}: {key}: {what} is {now:,}, recorded is {was:,}"
-
-
-def check(recorded, folder, *names):
-    bad = 0
-    for name in names:
-        old, new = read(recorded, name), read(folder, name)
-        if name in INSTRUCTIONS and old.get("compiler") != new.get("compiler"):
-            print(f"{name}: instructions are not compared: recorded with {old.get('compiler')}, "
-                  f"now it is {new.get('compiler')}")
-        for line in differences(name, old, new):
-            print(line)
-            bad += 1
-    print(f"{bad} counts differ by more than {TOLERANCE * 100:.0f} % from those recorded in {recorded}" if bad else
-          f"counts are those recorded in {recorded}: {' '.join(names)}")
-    if bad:
-        print("If that is intended, remake them: ./run bench --out doc/results " + " ".join(names))
-    sys.exit(1 if bad else 0)
-
-
 def summary(folder):
     global UNIT
-    shows = {name: globals()["show_" + name] for name in ORDER}
+    shows = {name: globals().get("show_" + name) or globals()["show_" + name.split("-")[0]] for name in ORDER}
     text = ["<!-- SPDX-License-Identifier: LGPL-2.1-or-later -->", "<!-- Made by ./run bench. -->", ""]
     for name in ORDER:
         path = os.path.join(folder, name + ".json")
@@ -482,7 +431,7 @@ def summary(folder):
 
 def main():
     verb, args = sys.argv[1], sys.argv[2:]
-    {"record": record, "summary": summary, "check": check}[verb](*args)
+    {"record": record, "summary": summary}[verb](*args)
 
 
 if __name__ == "__main__":

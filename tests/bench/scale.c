@@ -94,6 +94,7 @@ static void pin(size_t cpu) {
 static void *fill(void *argument) {
         const Worker *worker = argument;
         size_t begin = size / n_workers * worker->number / PAGE * PAGE;
+        bool extra = extra_faults();
         struct rusage before, after;
 
         pin(worker->number);
@@ -102,8 +103,11 @@ static void *fill(void *argument) {
                 (void) sched_yield();
         if (getrusage(RUSAGE_THREAD, &before) < 0)
                 err(1, "getrusage");
-        for (size_t i = 0; i < size; i += PAGE)
+        for (size_t i = 0; i < size; i += PAGE) {
                 *(volatile char *) (buffer + (begin + i) % size) = 1;
+                if (extra)
+                        extra_fault(buffer + (begin + i) % size);
+        }
         if (getrusage(RUSAGE_THREAD, &after) < 0)
                 err(1, "getrusage");
         (void) atomic_fetch_add(&common->faults, (unsigned long long) (after.ru_minflt - before.ru_minflt));

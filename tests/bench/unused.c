@@ -47,10 +47,14 @@ static void *map(size_t pages, int flags) {
 /* One first touch each of PAGES pages. */
 static uint64_t page_fault(int flags) {
         volatile char *p = map(PAGES, flags);
+        bool extra = extra_faults();
         uint64_t start = now_nsec();
 
-        for (size_t i = 0; i < PAGES; i++)
+        for (size_t i = 0; i < PAGES; i++) {
                 p[i * PAGE] = 1;
+                if (extra)
+                        extra_fault((char *) p + i * PAGE);
+        }
         start = now_nsec() - start;
         munmap((void *) p, PAGES * PAGE);
         return start / PAGES;
