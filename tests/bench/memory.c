@@ -90,6 +90,20 @@ static void child(char *p, size_t size, int answers) {
                 pause();
 }
 
+/*
+ * Waits until the tables are as before, so that the next program does not count those that are still on their way out:
+ * a worker of the kernel frees a region's. On a machine with other programs they may have grown meanwhile.
+ */
+static void wait_for_tables(uint64_t before) {
+        for (int i = 0; i < 6000; i++) {
+                if (page_table_bytes() <= before + (16 << 10))
+                        return;
+                (void) usleep(10000);
+        }
+        warnx("the page tables are %llu kB larger than before, a minute after the last process",
+              (unsigned long long) (page_table_bytes() - before) >> 10);
+}
+
 int main(int argc, char *argv[]) {
         size_t size, count = 0;
         bool known = false;
@@ -105,8 +119,6 @@ int main(int argc, char *argv[]) {
         if (!known)
                 errx(2, "no such kind: %s", argv[1]);
         size = strtoul(argv[2], NULL, 10) << 20;
-        /* Memory of the previous program may still be on its way out. */
-        (void) usleep(200000);
         before = page_table_bytes();
         p = make_buffer(argv[1], size);
         if (!p) {
@@ -154,5 +166,6 @@ int main(int argc, char *argv[]) {
                 ;
         if (is_region(argv[1]) && mshare_unlink("bench") < 0)
                 err(1, "mshare_unlink");
+        wait_for_tables(before);
         return 0;
 }
