@@ -9,7 +9,7 @@
 out=$(mktemp -d)
 tap_log=$out/log
 
-is() { # is EXPECTED COMMAND...: the command prints that, within ten seconds
+is() { # is EXPECTED COMMAND...: the command prints that, by its hundredth try; they are a tenth of a second apart
         local wanted=$1 _ value
         shift
         for _ in $(seq 100); do
@@ -17,7 +17,7 @@ is() { # is EXPECTED COMMAND...: the command prints that, within ten seconds
                 [ "$value" = "$wanted" ] && return
                 sleep 0.1
         done
-        echo "$*: '$value', not '$wanted'"
+        echo "$*: '$value', not '$wanted', in 100 tries"
         return 1
 }
 
