@@ -13,14 +13,18 @@ empty one: "FUNCTION: why".
 
 import argparse
 import collections
+import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../bed"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+KERNEL_FILES = os.path.join(HERE, "../../kernel/files")
+sys.path.insert(0, os.path.join(HERE, "../../bed"))
 
 import reasons  # noqa: E402
 
@@ -47,6 +51,14 @@ def counts_of(notes, folder):
                         yield from json.loads(line)["files"]
 
 
+def enclosing(path, number):
+    """The function in which that line of a kernel file is, by the kernel's style: gcov does not say it of a function
+    that is inlined wherever it is called."""
+    with open(os.path.join(KERNEL_FILES, path), encoding="utf-8") as file:
+        heads = re.findall(r"^[a-z][^;={:]*?(\w+)\(", "".join(itertools.islice(file, number)), re.M)
+    return heads[-1] if heads else "?"
+
+
 def add_up(notes, data):
     """{file: {line: (count, function)}} over all boots."""
     total = collections.defaultdict(dict)
@@ -55,7 +67,6 @@ def add_up(notes, data):
             lines = total[file["file"]]
             for line in file["lines"]:
                 number = line["line_number"]
-                # Lines outside functions are those of inline assembly and the like.
                 function = line.get("function_name", "?")
                 count, _ = lines.get(number, (0, function))
                 lines[number] = (count + line["count"], function)
@@ -76,6 +87,8 @@ def main():
         points.append((percent >= opts.least, f"{path}: {reached} of {len(lines)} lines, {percent:.1f} %"))
         for number, (count, function) in sorted(lines.items()):
             if not count:
+                if function == "?":
+                    function = enclosing(path, number)
                 missed[function].append(f"{os.path.basename(path)}:{number}")
     every = [count for path in ours for count, _ in total[path].values()]
     if not every:
