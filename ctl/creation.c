@@ -15,6 +15,8 @@
 #include "properties.h"
 #include "util.h"
 
+#define INTERRUPT_USEC (5 * UINT64_C(1000000))
+
 static uint64_t usec_now(clockid_t clock) {
         struct timespec ts;
 
@@ -66,12 +68,16 @@ static int on_interrupt(sd_bus *bus, void *userdata) {
         _cleanup_(freep) char *path = NULL, *state = NULL;
         Creation *c = userdata;
         uint64_t created = 0;
+        int r;
 
         if (sd_bus_path_encode(BUS_REGION_PATH, c->name, &path) < 0)
                 return -ECANCELED;
-        if (sd_bus_get_property_string(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "State", NULL, &state) < 0 ||
-            sd_bus_get_property_trivial(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "CreatedUSec", NULL, 't', &created) <
-                    0)
+        /* A broker that hangs keeps its caller waiting no longer than this. */
+        (void) sd_bus_set_method_call_timeout(bus, INTERRUPT_USEC);
+        r = sd_bus_get_property_string(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "State", NULL, &state);
+        (void) sd_bus_set_method_call_timeout(bus, 0);
+        if (r < 0 || sd_bus_get_property_trivial(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "CreatedUSec", NULL, 't',
+                                                 &created) < 0)
                 return -ECANCELED;
         /* It is ready, so the answer will arrive soon. */
         if (strcmp(state, "creating") != 0)

@@ -333,6 +333,9 @@ export SYSTEMD_BUS_TIMEOUT=1s
 check 'a broker that hangs' run 5 '' '.*Cannot create the region: the broker did not answer ' create x 1M
 unset SYSTEMD_BUS_TIMEOUT
 check 'is not waited for without end' [ $((SECONDS - started)) -le 30 ]
+started=$SECONDS
+check 'nor is it if create is interrupted' interrupted INT create x 1M
+check 'which ends soon' [ $((SECONDS - started)) -le 15 ]
 kill -CONT "$FAKE_BROKER_PID"
 kill "$FAKE_BROKER_PID"
 sleep 0.2
