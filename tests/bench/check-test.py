@@ -88,7 +88,7 @@ def recorded_case(name):
     point(f"{name}: what is recorded passes", result.returncode == 0, *result.stdout.splitlines())
     for count in list(bench.counts) + list(bench.instructions):
         measured = copy.deepcopy(recorded)
-        groups = {bench.key(row) for row in recorded["records"] if isinstance(row.get(count), (int, float))}
+        groups = {bench.key(row) for row in recorded["records"] if isinstance(check.number(row.get(count, "")), (int, float))}
         # So much that it is no small count.
         groups = {key for key in groups if check.median(bench.grouped(recorded["records"])[key], count) >
                   3 * bench.counts.get(count, 0)}
@@ -96,7 +96,7 @@ def recorded_case(name):
             continue
         for row in measured["records"]:
             if bench.key(row) in groups:
-                row[count] = row[count] * 3 // 2 + 1
+                row[count] = check.number(row[count]) * 3 // 2 + 1
         result = run(measured, recorded, name)
         lines = [line for line in result.stdout.splitlines() if f": {check.WORDS.get(count, count)} is" in line or
                  f": {count} is" in line]
