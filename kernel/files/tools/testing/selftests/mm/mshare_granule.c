@@ -37,8 +37,11 @@ static long attach_cost(const char *name, char *at, size_t len)
 		return -1;
 	if (peer_start(&p))
 		return -1;
-	/* The child has inherited the window. */
-	if (!peer_munmap(&p, at, len)) {
+	/*
+	 * The child has inherited the window.  For the name it may lack a
+	 * table: fork() copies none of shared memory.
+	 */
+	if (!peer_munmap(&p, at, len) && !peer_load(&p, name)) {
 		before = peer_call(&p, pf_tables);
 		if (!peer_call(&p, pf_mshare, (long)name, (long)at, (long)len,
 			       O_RDWR)) {
