@@ -191,40 +191,108 @@ TEST_F(mshare, memory_failure_in_huge_page)
 }
 
 /*
- * Take most of the free memory, in large pieces. What is allocated meanwhile
- * lies below it, and compaction moves it up after this memory is freed.  NULL
- * on a large machine.
+ * Compaction moves pages from low frames to free ones at high frames, but not
+ * into blocks that are free as a whole. So this file has far more pages than
+ * the region maps. The region gets the stretch with the lowest frames. Of the
+ * others, one in HOLES stays, and the rest is free.
  */
-static char *take_ballast(size_t *len)
-{
-	char *p;
+#define FILE_PAGES	16384L
+#define MAPPED_PAGES	(WORK_PAGES / 2)
+#define HOLES		16
 
-	*len = (size_t)meminfo_kb("MemFree") * 1024 / 10 * 7 & ~(2 * MEG - 1);
-	if (*len > 4096 * MEG)
-		return NULL;
-	p = mmap(NULL, *len, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		 -1, 0);
-	if (p == MAP_FAILED)
-		return NULL;
-	do_madvise(p, *len, MADV_HUGEPAGE);
-	if (do_madvise(p, *len, MADV_POPULATE_WRITE)) {
-		munmap(p, *len);
-		return NULL;
-	}
-	return p;
+struct low_file {
+	int fd;
+	char *all;		/* outside of the region */
+	char *own;		/* the stretch therein */
+	long first;		/* page of the stretch */
+};
+
+/*
+ * The frames of pages outside of windows, 0 where there is none. Return: 0 or a
+ * negative errno.
+ */
+static long frames_of(const char *addr, long pages, __u64 *frame)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	ssize_t len = pages * sizeof(*frame);
+	long i, ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (pread(fd, frame, len, (unsigned long)addr / PAGE * 8) != len)
+		ret = -EIO;
+	close(fd);
+	for (i = 0; i < pages; i++)
+		frame[i] = frame[i] >> 63 ? frame[i] & ((1UL << 55) - 1) : 0;
+	return ret;
 }
 
-/* Of the first half of the pages, how many have changed their frames. */
-static long count_moved(const struct two_views *v, const long *frame)
+static long lowest_stretch(const __u64 *frame)
 {
+	__u64 highest, best = ~0UL;
+	long first = 0, i, k;
+
+	for (i = 0; i < FILE_PAGES; i += MAPPED_PAGES) {
+		for (highest = 0, k = 0; k < MAPPED_PAGES; k++)
+			if (frame[i + k] > highest)
+				highest = frame[i + k];
+		if (highest < best) {
+			best = highest;
+			first = i;
+		}
+	}
+	return first;
+}
+
+/* Return: 0 or a negative errno. */
+static long low_file_make(struct low_file *f)
+{
+	static __u64 frame[FILE_PAGES];
+	size_t len = FILE_PAGES * PAGE;
+	long ret, i;
+
+	f->fd = memfd_create("mshare", MFD_CLOEXEC);
+	if (f->fd < 0 || ftruncate(f->fd, len))
+		return -errno;
+	f->all = mmap(NULL, len, RW, MAP_SHARED, f->fd, 0);
+	if (f->all == MAP_FAILED)
+		return -errno;
+	ret = do_madvise(f->all, len, MADV_POPULATE_WRITE) ?:
+	      frames_of(f->all, FILE_PAGES, frame);
+	if (ret)
+		return ret;
+	f->first = lowest_stretch(frame);
+	f->own = f->all + f->first * PAGE;
+	for (i = 0; !ret && i < FILE_PAGES; i += HOLES)
+		if (i < f->first || i >= f->first + MAPPED_PAGES)
+			ret = neg(fallocate(f->fd, FALLOC_FL_PUNCH_HOLE |
+					    FALLOC_FL_KEEP_SIZE, (i + 1) * PAGE,
+					    (HOLES - 1) * PAGE));
+	return ret;
+}
+
+static void low_file_drop(struct low_file *f)
+{
+	munmap(f->all, FILE_PAGES * PAGE);
+	close(f->fd);
+}
+
+/* How many of the file's pages in the region have changed their frames. */
+static long count_moved(const struct low_file *f, const __u64 *before)
+{
+	__u64 now[MAPPED_PAGES];
 	long moved = 0, i;
 
-	for (i = 0; i < WORK_PAGES / 2; i++)
-		moved += frame_of(v->own + i * PAGE) != frame[i];
+	i = frames_of(f->own, MAPPED_PAGES, now);
+	if (i)
+		return i;
+	/* A page that is being moved has no frame. */
+	for (i = 0; i < MAPPED_PAGES; i++)
+		moved += before[i] && now[i] && now[i] != before[i];
 	return moved;
 }
 
-/* That many moves are enough; that many compactions without moves are, too. */
+/* Both are enough to end a try: so many moves, and so many compactions. */
 #define MOVES		(WORK_PAGES / 32)
 #define COMPACTIONS	12
 
@@ -236,69 +304,64 @@ static long count_moved(const struct two_views *v, const long *frame)
 static long compact_under_work(const char *name, char *at, size_t window,
 			       long *bad)
 {
-	struct two_views v = { -1, NULL };
-	long frame[WORK_PAGES / 2], moved = 0, ret, i;
+	long moved = 0, ret, i;
+	__u64 before[MAPPED_PAGES];
 	struct work *w = new_work();
-	char *ballast;
+	struct low_file f = { .fd = -1 };
 	pid_t pid[2];
-	size_t len;
 
 	if (!w)
 		return -ENOMEM;
-	ballast = take_ballast(&len);
 	/* The upper half is not backed by a file. */
-	ret = two_views(&v, at, WORK_PAGES / 2 * PAGE) ?:
-	      map_anon(at + WORK_PAGES / 2 * PAGE, WORK_PAGES / 2 * PAGE, RW) ?:
+	ret = low_file_make(&f) ?:
+	      map_fd(at, MAPPED_PAGES * PAGE, RW, MAP_SHARED, f.fd,
+		     f.first * PAGE) ?:
+	      map_anon(at + MAPPED_PAGES * PAGE, MAPPED_PAGES * PAGE, RW) ?:
 	      do_madvise(at, WORK_PAGES * PAGE, MADV_NOHUGEPAGE);
 	if (ret)
 		return ret;
 	fill_work(at);
-	for (i = 0; i < WORK_PAGES / 2; i++) {
-		*bad += load(v.own + i * PAGE) != i + 1;
-		frame[i] = frame_of(v.own + i * PAGE);
-	}
-	if (ballast)
-		munmap(ballast, len);
-	ret = begin_work(w, pid, name, at, at, window);
+	for (i = 0; i < MAPPED_PAGES; i++)
+		*bad += load(f.own + i * PAGE) != i + 1;
+	ret = frames_of(f.own, MAPPED_PAGES, before) ?:
+	      begin_work(w, pid, name, at, at, window);
 	for (i = 0; !ret && i < COMPACTIONS && moved < MOVES; i++) {
 		ret = spew("/proc/sys/vm/compact_memory", "1");
-		moved = count_moved(&v, frame);
+		moved = count_moved(&f, before);
+		if (moved < 0)
+			ret = moved;
 	}
 	if (ret)
 		return ret;
 	*bad += end_work(w, pid, at);
-	for (i = 0; i < WORK_PAGES / 2; i++)
-		*bad += load(v.own + i * PAGE) != i + 1;
-	munmap(v.own, WORK_PAGES / 2 * PAGE);
+	for (i = 0; i < MAPPED_PAGES; i++)
+		*bad += load(f.own + i * PAGE) != i + 1;
+	low_file_drop(&f);
 	munmap(w, PAGE);
-	close(v.fd);
 	return do_munmap(at, WORK_PAGES * PAGE) ?: moved;
 }
 
 TEST_F_TIMEOUT(mshare, compaction_under_sharers, 400)
 {
-	long all = vmstat_count("pgmigrate_success"), moved = 0, bad = 0, ret;
-	long since = now_ms();
+	long all = vmstat_count("pgmigrate_success"), moved = 0, bad = 0;
 	int try;
 
 	if (access("/proc/sys/vm/compact_memory", W_OK))
 		SKIP(return, "no compaction");
+	if (meminfo_kb("MemAvailable") < 4 * FILE_PAGES * 4)
+		SKIP(return, "too little memory");
 	MAKE_REGION();
 	/*
-	 * The test cannot choose where pages are allocated, so try until it
-	 * works.
+	 * What else has pages is not known, and neither is where: try until one
+	 * of the region's has moved.
 	 */
-	for (try = 0; try < 8 && moved < MOVES; try++) {
-		/* A slow machine must move at least some. */
-		if (moved && now_ms() - since > 60000)
-			break;
-		ret = compact_under_work(self->name, self->addr, self->len,
-					 &bad);
-		ASSERT_LE(0, ret);
+	for (try = 0; try < 8 && !moved; try++) {
+		moved = compact_under_work(self->name, self->addr, self->len,
+					   &bad);
+		ASSERT_LE(0, moved);
 		ASSERT_EQ(0, bad);
-		moved += ret;
 	}
-	TH_LOG("%ld pages moved in %d compactions, %ld of them certainly the region's",
+	TH_LOG("%ld pages moved in %d tries, %ld of them certainly the region's",
 	       vmstat_count("pgmigrate_success") - all, try, moved);
 	/* Otherwise nothing was tested; a large machine need not compact. */
 	if (meminfo_kb("MemTotal") < 4096 * 1024)
