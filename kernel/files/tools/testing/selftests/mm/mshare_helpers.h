@@ -784,6 +784,8 @@ static inline unsigned long sysctl_granule(void)
 
 #define GIB	(1024UL * MEG)
 #define UNIT	(512 * GIB)	/* what a P4D entry spans */
+/* A unit that no process uses, nor any region of slot_addr(). */
+#define FAR_UNIT (200 * UNIT)
 
 /*
  * The kernel links a region by entries of two levels: see mshare_span().  By

@@ -333,7 +333,7 @@ TEST_F(mshare, donation_over_size_enospc)
  */
 TEST_F(mshare, donation_near_size)
 {
-	char *other = self->addr + self->granule, *at[2];
+	char *other = self->addr + self->granule, *border[2], *at;
 	int fd = temp_file(8 * MEG), i;
 
 	ASSERT_LE(0, fd);
@@ -347,21 +347,26 @@ TEST_F(mshare, donation_near_size)
 	ASSERT_EQ(0, remount("size=1m"));
 
 	/*
-	 * Parts without pages, but with an anon_vma. The first part is where
-	 * five levels need another top-level entry, if there are five.
+	 * A mapping with an anon_vma, of which one half has no tables. The first
+	 * is where five levels need another top-level entry, if there are five.
 	 */
-	at[0] = (char *)(1UL << 50);
-	at[1] = self->addr;
+	border[0] = (char *)(1UL << 50);
+	border[1] = (char *)FAR_UNIT;
 	for (i = 0; i < 2; i++) {
-		if (do_mremap(other + (4 + 2 * i) * MEG, 2 * MEG, 2 * MEG,
-			      MREMAP_MAYMOVE | MREMAP_FIXED, at[i]) < 0) {
+		at = border[i] - GIB;
+		if (map_fd(at, 2 * GIB, RW, MAP_PRIVATE | MAP_ANONYMOUS |
+			   MAP_NORESERVE, -1, 0)) {
 			ASSERT_EQ(0, i);
 			continue;
 		}
-		ASSERT_EQ(0, sys_mshare(self->name, at[i], self->len,
+		do_madvise(at, 2 * GIB, MADV_NOHUGEPAGE);
+		ASSERT_EQ(16, fill(border[i] - 16 * PAGE, 16));
+		ASSERT_EQ(0, sys_mshare(self->name, at, 2 * GIB,
 					O_CREAT | O_EXCL | O_RDWR, 0600));
-		EXPECT_EQ(tables_of(at[i], self->len), used_pages(NULL));
-		EXPECT_EQ(16, fill(at[i], 16));
+		EXPECT_EQ(16 + tables_of(at, 2 * GIB), used_pages(NULL));
+		EXPECT_EQ(16, load(border[i] - PAGE));
+		EXPECT_EQ(16, fill(border[i], 16));
+		EXPECT_EQ(0, debug_check());
 		EXPECT_EQ(0, sys_mshare_unlink(self->name));
 		ASSERT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
 	}
