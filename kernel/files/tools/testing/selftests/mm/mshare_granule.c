@@ -9,6 +9,7 @@
  */
 #include <pthread.h>
 
+#include "mshare_failnth.h"
 #include "mshare_gup.h"
 
 /* Far from everything else in a process; the next unit is free too. */
@@ -71,6 +72,56 @@ TEST_F(mshare, what_a_window_costs)
 	EXPECT_EQ(4, attach_cost(self->name, BASE - GIB, UNIT + GIB));
 	EXPECT_EQ(8, attach_cost(self->name, BASE - GIB, UNIT + 2 * GIB));
 	EXPECT_EQ(8, attach_cost(self->name, BASE - GIB, 2 * GIB));
+}
+
+/*
+ * Each allocation of an attach fails once, also those of tables above the
+ * window, of which it needs two: none is left.
+ */
+TEST_F(mshare, attach_fail_nth_leaves_no_table)
+{
+	char *at = BASE - GIB;
+	int fd = failnth_open(), n, failed = 0;
+	long before, ret = -1;
+	bool hit = true;
+
+	if (fd < 0)
+		SKIP(return, "no fault injection");
+	self->len = UNIT + 2 * GIB;
+	before = self_status("VmPTE");
+	ASSERT_EQ(0, sys_mshare(self->name, at, self->len,
+				O_CREAT | O_EXCL | O_RDWR, 0600));
+	ASSERT_EQ(0, map_anon(at, PAGE, RW));
+	ASSERT_EQ(0, probe_store(at, 5));
+	ASSERT_EQ(before + 8, self_status("VmPTE"));
+	ASSERT_EQ(0, do_munmap(at, self->len));
+	for (n = 1; hit && n < FAILNTH_MAX; n++) {
+		ASSERT_EQ(before, self_status("VmPTE"));
+		failnth_arm(fd, n);
+		ret = sys_mshare(self->name, at, self->len, O_RDWR, 0);
+		hit = failnth_hit(fd);
+		if (!ret) {
+			EXPECT_EQ(5, load(at));
+			EXPECT_EQ(before + 8, self_status("VmPTE"));
+			ASSERT_EQ(0, do_munmap(at, self->len));
+			continue;
+		}
+		ASSERT_EQ(-ENOMEM, ret)
+			TH_LOG("allocation %d", n);
+		ASSERT_TRUE(hit);
+		ASSERT_EQ(NULL, self_maps_line(at));
+		ASSERT_EQ(0, region_figure(self->name, "mshare-sharers"));
+		failed++;
+	}
+	close(fd);
+	EXPECT_EQ(0, ret);
+	EXPECT_LT(n, FAILNTH_MAX);
+	/* At least the attachment, the mapping, and the two tables. */
+	EXPECT_LE(4, failed);
+	EXPECT_EQ(before, self_status("VmPTE"));
+	EXPECT_EQ(0, debug_check());
+	TH_LOG("%d allocations failed, %d of them were needed", n - 1,
+	       failed);
 }
 
 static void nth_name(char *name, int i)
