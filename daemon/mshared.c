@@ -105,7 +105,7 @@ static int run(void) {
                 return r;
         }
         manager_tell_status(m, true);
-        log_message(&m->log, LOG_INFO, "mshared " MSHARE_VERSION " is up with %u regions and %u clients", m->n_regions,
+        log_message(&m->log, LOG_INFO, "mshared " MSHARE_VERSION " is up; regions: %u, clients: %u", m->n_regions,
                     m->n_leases);
         r = sd_event_loop(m->event);
         (void) sd_notify(false, "STOPPING=1");

@@ -54,7 +54,7 @@ static int take_space(Manager *m, const CreateRequest *request, uint64_t length,
                 if (r == -ENOSPC)
                         return sd_bus_error_setf(error, ERROR_NO_ADDRESS_SPACE,
                                                  "No window of %" PRIu64 " bytes is free among the default addresses "
-                                                 "(%zu windows are in use); remove regions or set 'address'",
+                                                 "(windows in use: %zu); remove regions or set 'address'",
                                                  length, (size_t) n);
                 return r;
         }
