@@ -127,6 +127,10 @@ def main() -> None:
     recorded, folder, *names = sys.argv[1:]
     bad = 0
     for name in names:
+        if not os.path.exists(os.path.join(recorded, name + ".json")):
+            print(f"{name}: nothing is recorded in {recorded}")
+            bad += 1
+            continue
         old, new = read(recorded, name), read(folder, name)
         if BENCHES[name].instructions and old.get("compiler") != new.get("compiler"):
             print(f"{name}: instructions are not compared: recorded with {old.get('compiler')}, "
