@@ -27,8 +27,10 @@ def parse() -> argparse.Namespace:
     ap.add_argument("--kernel", required=True)
     ap.add_argument("--initrd")
     ap.add_argument("--root")
+    ap.add_argument("--disk", help="boot this disk, by its own boot loader and with its own kernel")
+    ap.add_argument("--partition", action="store_true", help="the root file system is the first partition of --root")
     ap.add_argument("--cache", required=True)
-    ap.add_argument("--keep", action="store_true", help="what the guest writes stays in the image of --root")
+    ap.add_argument("--keep", action="store_true", help="what the guest writes stays in the image of --root or --disk")
     ap.add_argument("--overlay", help="tar file, unpacked over / before systemd starts")
     ap.add_argument("--put", action="append", default=[], help="file for /run/job in the guest")
     ap.add_argument("--memory", default="1024")
@@ -61,7 +63,7 @@ def log_path(cache: str) -> str:
 def make_machine(opts: argparse.Namespace) -> tuple[vm.Machine, str]:
     machine = vm.Machine(opts.kernel)
     machine.initrd, machine.root = opts.initrd, opts.root
-    machine.keep = opts.keep
+    machine.disk, machine.partition, machine.keep = opts.disk, opts.partition, opts.keep
     machine.memory, machine.cpus, machine.append = opts.memory, opts.cpus, opts.append
     machine.pti, machine.la57, machine.icount = opts.pti, opts.la57, opts.icount
     machine.mount = os.path.abspath(opts.mount) if opts.mount else None
@@ -91,7 +93,7 @@ def main() -> int:
     if not opts.quiet:
         with open(os.path.join(opts.kernel, "release"), encoding="ascii") as file:
             release = file.read().strip()
-        vm.note(f"==> guest: {release}, {machine.cpus} CPU(s), {machine.memory} MiB, "
+        vm.note(f"==> guest: {'kernel of its own disk' if machine.disk else release}, {machine.cpus} CPU(s), {machine.memory} MiB, "
                 f"{'KVM' if machine.accel == 'kvm' else 'emulated (TCG)'}: {why}")
 
     guest = vm.Guest(machine, log_path(opts.cache))

@@ -158,35 +158,44 @@ test_builds() {
 
 builds_for() { (packages "$1"); }
 
-# run_autopkgtest NAME RELEASE BUS: as the program autopkgtest does it: apt knows the packages;
-# the test may ask for another boot, which keeps the disk.
+# run_autopkgtest NAME RELEASE BUS [DISK]: as the program autopkgtest does it: apt knows the
+# packages; the test may ask for another boot, which keeps what was written. With
+# DISK on a server that boots from that disk, where all is kept, else in the systemd guest.
+# Sets $AUTOPKGTEST_STATUS.
 run_autopkgtest() {
-        local name=$1 release=$2 bus=$3 work rc mark='' disk=$ROOTFS keep=()
+        local name=$1 release=$2 bus=$3 disk=${4:-} work rc mark='' machine where
         work=$(mktemp -d)
         chmod 755 "$work"
         mkdir -p "$work/tree"
         (cd "$ROOT" && cp -r --parents tests/packages tests/tap.bash tests/guest/tap.bash doc/install.md debian/tests "$work/tree")
         cp -r "$PACKAGES" "$work/packages"
         cp "$BED/guest/autopkgtest" "$work/"
-        if grep -q autopkgtest-reboot "$ROOT/tests/packages/$name"; then
-                disk=$work/root.ext4
-                cp --sparse=always "$ROOTFS" "$disk"
-                keep=(--keep)
+        machine=(--kernel "$KERNEL")
+        if [ -n "$disk" ]; then
+                where=server
+                machine+=(--disk "$disk" --keep)
+        elif grep -q autopkgtest-reboot "$ROOT/tests/packages/$name"; then
+                where=dbus-$bus
+                cp --sparse=always "$ROOTFS" "$work/root.ext4"
+                machine+=(--root "$work/root.ext4" --keep --append="mshare.bus=$bus")
+        else
+                where=dbus-$bus
+                machine+=(--root "$ROOTFS" --append="mshare.bus=$bus")
         fi
         : > "$work/log"
         while true; do
-                rm -f "$work/mark"
                 rc=0
-                "$BED/guest.py" --cache "$CACHE" --kernel "$KERNEL" --root "$disk" --mount "$work" \
-                        --memory 3072 --timeout 2400 --append="mshare.bus=$bus" "${keep[@]}" -- \
+                "$BED/guest.py" --cache "$CACHE" "${machine[@]}" --mount "$work" --memory 3072 --timeout 2400 -- \
                         env AUTOPKGTEST_REBOOT_MARK="$mark" MSHARE_PATCHED="$(is_patched mshare && echo yes || echo no)" \
-                        sh /mnt/host/autopkgtest "$name" >> "$work/log" || rc=$?
-                if [ $rc != 0 ] || [ ! -s "$work/mark" ]; then break; fi
-                mark=$(cat "$work/mark")
+                        sh /mnt/host/autopkgtest "$name" > "$work/boot" || rc=$?
+                cat "$work/boot" >> "$work/log"
+                mark=$(sed -n 's/^# next boot: //p' "$work/boot" | tail -n 1)
+                if [ $rc != 0 ] || [ -z "$mark" ]; then break; fi
         done
-        counted "$BED/report.py" tap "$RESULTS" "packages: $name on Debian $release, dbus-$bus" "$rc" < "$work/log" ||
+        counted "$BED/report.py" tap "$RESULTS" "packages: $name on Debian $release, $where" "$rc" < "$work/log" ||
                 { grep -vE '^ok ' "$work/log" | show; }
         mkdir -p "$ROOT/build-run/packages"
-        cp "$work/log" "$ROOT/build-run/packages/$name-$release-dbus-$bus.log"
+        cp "$work/log" "$ROOT/build-run/packages/$name-$release-$where.log"
         rm -rf "$work"
+        AUTOPKGTEST_STATUS=$rc
 }

@@ -107,18 +107,64 @@ own_release() {
 # rootfs [RELEASE]: build the systemd guest's image if need be; sets $ROOTFS. RELEASE
 # is one of $RELEASES, else the machine's own is taken.
 rootfs() {
-        local inputs=("$BED/make-rootfs" "$BED/packages" "$BED"/guest/{agent,preinit,setup})
         need_packages 'make the systemd guest' mmdebstrap e2fsprogs python3
-        release_sources "${1:-}"
-        [ -n "$SOURCES" ] || die 'apt knows no Debian archive: see /etc/apt/sources.list.d'
-        own_release "${1:-}" || SOURCES=$(unchecked_dates)
-        ROOTFS=$CACHE/rootfs/$({ printf '%s\n' "$SOURCES"; content_hash "${inputs[@]}"; } | sha256sum | cut -c1-16).ext4
-        mkdir -p "$CACHE/rootfs"
-        printf '%s\n' "$SOURCES" > "$ROOTFS.sources"
+        rootfs_of "${1:-}"
         if [ ! -e "$ROOTFS" ]; then with_lock rootfs build_rootfs "${1:-}"; fi
         touch "$ROOTFS"
 }
 
+# rootfs_of RELEASE [PACKAGE...]: sets $ROOTFS to the name of an image that also has these
+# packages, and leaves its sources for apt next to it.
+rootfs_of() {
+        local inputs=("$BED/make-rootfs" "$BED/packages" "$BED"/guest/{agent,at-the-end,preinit,setup,unpack}) release=$1
+        shift
+        release_sources "$release"
+        [ -n "$SOURCES" ] || die 'apt knows no Debian archive: see /etc/apt/sources.list.d'
+        own_release "$release" || SOURCES=$(unchecked_dates)
+        ROOTFS=$CACHE/rootfs/$({ printf '%s\n' "$SOURCES" "$@"; content_hash "${inputs[@]}"; } | sha256sum | cut -c1-16).ext4
+        mkdir -p "$CACHE/rootfs"
+        printf '%s\n' "$SOURCES" > "$ROOTFS.sources"
+}
+
+# What makes a server of it: Debian's own kernel, which it runs before it gets ours, and GRUB.
+SERVER_DISK=(linux-image-cloud-amd64 initramfs-tools e2fsprogs zstd grub-pc-bin grub2-common)
+
+# server_disk [RELEASE]: build a disk that boots a server of that release by GRUB, with
+# Debian's own kernel, if need be; sets $GRUB_DISK.
+server_disk() {
+        local ROOTFS
+        need_packages 'make a disk that boots' mmdebstrap e2fsprogs fdisk python3
+        rootfs_of "${1:-}" "${SERVER_DISK[@]}"
+        if [ ! -e "$ROOTFS" ]; then with_lock rootfs build_server_disk "${1:-}"; fi
+        touch "$ROOTFS"
+        # shellcheck disable=SC2034 # for packages.sh
+        GRUB_DISK=$ROOTFS
+}
+
+# GRUB knows how to install itself only on a disk that is one. So it does that in a guest.
+build_server_disk() {
+        local disk=$ROOTFS
+        [ -e "$disk" ] && return
+        kernel mshare
+        ROOTFS=$disk.raw
+        cp "$disk.sources" "$ROOTFS.sources"
+        build_rootfs "${1:-}" --server
+        step 'installing GRUB on it (about 1 minute)'
+        cp --sparse=always "$ROOTFS" "$disk.partial"
+        rm -f "$ROOTFS" "$ROOTFS.sources"
+        "$BED/guest.py" --quiet --cache "$CACHE" --kernel "$KERNEL" --root "$disk.partial" --partition --keep --timeout 900 \
+                --memory 2048 -- sh -ec '
+                        grub-install --target=i386-pc /dev/vda
+                        update-grub
+                        /usr/lib/mshare-guest/at-the-end poweroff' > "$CACHE/rootfs/log" 2>&1 || {
+                tail -n 30 "$CACHE/rootfs/log" >&2
+                die "GRUB cannot be installed; whole log: $CACHE/rootfs/log"
+        }
+        mv "$disk.partial" "$disk"
+        ROOTFS=$disk
+}
+
+# build_rootfs RELEASE [--server]
 build_rootfs() {
         local begin packages=() wish alt own=
         [ -e "$ROOTFS" ] && return
@@ -141,13 +187,14 @@ build_rootfs() {
                         fi
                 done
         done
+        if [ -n "${2:-}" ]; then packages+=("${SERVER_DISK[@]}"); fi
         rm -f "$ROOTFS.partial"
-        if ! as_root "$BED/make-rootfs" "$ROOTFS.partial" "$ROOTFS.sources" "${packages[@]}" \
+        if ! as_root "$BED/make-rootfs" ${2:+"$2"} "$ROOTFS.partial" "$ROOTFS.sources" "${packages[@]}" \
                 > "$CACHE/rootfs/log" 2>&1 < /dev/null; then
                 tail -n 30 "$CACHE/rootfs/log" >&2
                 die "the guest cannot be made; whole log: $CACHE/rootfs/log"
         fi
         mv "$ROOTFS.partial" "$ROOTFS"
-        keep_newest 6 "$CACHE"/rootfs/*.ext4
+        keep_newest 8 "$CACHE"/rootfs/*.ext4
         say "    made in $(($(date +%s) - begin)) s"
 }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """One guest, from start to verdict.
 
-A guest gets its work as a directory (9p share "job") and talks back over two
-virtio ports: "mshare.out" carries the output of the command, "mshare.ctl" the
+A guest gets its work as a directory (9p share "job", or a tar archive on a disk) and talks
+back over two virtio ports: "mshare.out" carries the output of the command, "mshare.ctl" the
 one line "done EXIT-STATUS TAINT". The serial console is read while the guest
 runs, and each line of it is held against the list of things that a healthy
 kernel never says: a run in which the kernel complained has failed, whatever
@@ -21,6 +21,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -77,6 +78,8 @@ class Machine:
         self.kernel = kernel        # directory with bzImage and release
         self.initrd: str | None = None      # path; the selftest guest
         self.root: str | None = None        # path of an ext4 image; the systemd guest
+        self.disk: str | None = None        # path of a disk with a boot loader; then the kernel is that of the disk
+        self.partition = False      # root is such a disk, and the root file system its first partition
         self.keep = False           # what the guest writes stays in that image
         self.memory = "1024"        # MiB, or with a suffix, as for qemu -m
         self.cpus = 2
@@ -98,8 +101,9 @@ class Machine:
                 "sysctl.kernel.panic_on_rcu_stall=1"]
         args = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
                 "-monitor", "none", "-no-reboot", "-machine", "q35", "-cpu", cpu,
-                "-smp", str(self.cpus), "-m", self.memory,
-                "-kernel", os.path.join(self.kernel, "bzImage")]
+                "-smp", str(self.cpus), "-m", self.memory]
+        if not self.disk:
+            args += ["-kernel", os.path.join(self.kernel, "bzImage")]
         if self.icount:
             # One instruction is one nanosecond of the guest's clock, and nothing
             # random enters: times in the guest are instruction counts.
@@ -117,12 +121,15 @@ class Machine:
             args += ["-chardev", f"socket,id={name},path={work}/{name}.sock"]
         args += ["-serial", "chardev:console", "-device", "virtio-serial-pci,max_ports=4",
                  "-device", "virtserialport,chardev=out,name=mshare.out,nr=1",
-                 "-device", "virtserialport,chardev=ctl,name=mshare.ctl,nr=2",
-                 "-fsdev", f"local,id=job,path={work}/job,security_model=none,readonly=on",
-                 "-device", "virtio-9p-pci,fsdev=job,mount_tag=job"]
+                 "-device", "virtserialport,chardev=ctl,name=mshare.ctl,nr=2"]
+        if self.disk:
+            args += self._boot_disk(work)
+        else:
+            args += ["-fsdev", f"local,id=job,path={work}/job,security_model=none,readonly=on",
+                     "-device", "virtio-9p-pci,fsdev=job,mount_tag=job"]
         if not self.icount:
             args += ["-device", "virtio-rng-pci"]
-        if self.mount:
+        if self.mount and not self.disk:
             # A comma separates QEMU's options; a double comma is a literal one.
             path = self.mount.replace(",", ",,")
             args += ["-fsdev", f"local,id=host,path={path},security_model=none,multidevs=remap",
@@ -134,8 +141,10 @@ class Machine:
             snapshot = "off" if self.keep else "on"
             args += ["-drive", f"file={self.root},if=none,id=root,format=raw,snapshot={snapshot},cache=unsafe",
                      "-device", "virtio-blk-pci,drive=root"]
-            line += ["root=/dev/vda", "rootfstype=ext4", "rw", "init=/usr/lib/mshare-guest/preinit",
+            line += ["root=/dev/vda1" if self.partition else "root=/dev/vda", "rootfstype=ext4", "rw",
                      "systemd.show_status=0"]
+            if not self.partition:
+                line += ["init=/usr/lib/mshare-guest/preinit"]
         if self.swap_mib:
             path = os.path.join(work, "swap")
             with open(path, "wb") as file:
@@ -147,6 +156,22 @@ class Machine:
         if self.append:
             line += [self.append]
         return args, " ".join(line)
+
+    def _boot_disk(self, work: str) -> list[str]:
+        """QEMU's arguments for a disk that boots by itself. Its kernel need not know 9P, so the job and
+        the directory for /mnt/host are copies: tar archives on disks of their own (guest/unpack)."""
+        snapshot = "off" if self.keep else "on"
+        args = ["-drive", f"file={self.disk},if=none,id=boot,format=raw,snapshot={snapshot},cache=unsafe",
+                "-device", "virtio-blk-pci,drive=boot,bootindex=1"]
+        for name, folder in ("job", os.path.join(work, "job")), ("host", self.mount):
+            if not folder:
+                continue
+            path = os.path.join(work, name + ".tar")
+            with tarfile.open(path, "w") as archive:
+                archive.add(folder, ".")
+            args += ["-drive", f"file={path},if=none,id={name},format=raw,readonly=on",
+                     "-device", f"virtio-blk-pci,drive={name},serial={name}"]
+        return args
 
 
 class Result:
@@ -220,7 +245,8 @@ class Guest:
         args, line = self.machine.arguments(self.work)
         if interactive:
             args += ["-chardev", "stdio,id=tty,signal=off", "-device", "virtconsole,chardev=tty,nr=3"]
-        args += ["-append", line]
+        if not self.machine.disk:
+            args += ["-append", line]
         self.qemu = subprocess.Popen(
             args, stdin=None if interactive else subprocess.DEVNULL,
             stdout=None if interactive else subprocess.PIPE,
