@@ -29,14 +29,32 @@ server_needs() {
         need_packages "configure a kernel as Debian does" linux-config-6.12 xz-utils dwarves
 }
 
+# server_original KIND: the file with Debian's configuration.
+server_original() { echo "/usr/src/linux-config-6.12/config.amd64_none_$(server_flavour "$1").xz"; }
+
 # server_kernel KIND [DEB]: configure it, say what it is, and with DEB build its
-# packages into the current directory.
+# packages and copy them into the current directory.
 server_kernel() {
-        local kind=$1
+        local deb
         kernel_source
         server_needs
-        if [ -n "${2:-}" ]; then need_packages 'make Debian packages of the kernel' dpkg-dev debhelper; fi
-        with_lock "kernel-$kind" configured_server_kernel "$@"
+        with_lock "kernel-$1" configured_server_kernel "$1"
+        [ -n "${2:-}" ] || return 0
+        server_packages "$1"
+        for deb in "$SERVER_PACKAGES"/*.deb; do
+                cp "$deb" .
+                printf '%s\n' "$PWD/${deb##*/}"
+        done
+}
+
+# server_packages KIND: build its packages if need be; sets $SERVER_PACKAGES to their folder.
+server_packages() {
+        kernel_source
+        server_needs
+        need_packages 'make Debian packages of the kernel' dpkg-dev debhelper
+        SERVER_PACKAGES=$CACHE/kernel/$1-$(kernel_key "$1")
+        if [ ! -d "$SERVER_PACKAGES" ]; then with_lock "kernel-$1" build_server_packages "$1"; fi
+        touch "$SERVER_PACKAGES"
 }
 
 configured_server_kernel() {
@@ -47,14 +65,13 @@ configured_server_kernel() {
         server_control "$kind"
         say "Packages of version $(server_version):"
         say "$(sed -n 's/^Package: /    /p' "$CACHE/tree/$kind/linux/debian/control" | grep -v -e -dbg -e linux-libc-dev)"
-        if [ -n "${2:-}" ]; then build_server_deb "$kind"; fi
 }
 
 # configure_server KIND: kernel_tree's, for these.
 configure_server() {
         local kind=$1 dir=$CACHE/tree/$1 flavour original
         flavour=$(server_flavour "$kind")
-        original=/usr/src/linux-config-6.12/config.amd64_none_$flavour.xz
+        original=$(server_original "$kind")
         [ -e "$original" ] || die "linux-config-6.12 has no $original"
         xz -dc "$original" > "$dir/debian.config"
         cp "$dir/debian.config" "$dir/linux/.config"
@@ -82,15 +99,20 @@ server_control() {
         }
 }
 
-build_server_deb() {
+build_server_packages() {
         local kind=$1 dir=$CACHE/tree/$1 deb
+        [ -d "$SERVER_PACKAGES" ] && return
+        kernel_tree "$kind"
         rm -f "$dir"/linux-*.deb
         # kernel_make appends the kind's name; the one that counts comes last.
         KDEB_CHANGELOG_DIST=unstable KDEB_PKGVERSION=$(server_version) KDEB_COMPRESS=xz DEB_BUILD_PROFILES=pkg.linux-upstream.nokerneldbg \
                 kernel_make "$kind" LOCALVERSION="-mshare-$(server_flavour "$kind")" bindeb-pkg
+        rm -rf "$SERVER_PACKAGES.partial"
+        mkdir -p "$SERVER_PACKAGES.partial"
         for deb in "$dir"/linux-image-*.deb "$dir"/linux-headers-*.deb; do
                 case $deb in *-dbg_*) continue ;; esac
-                cp "$deb" .
-                printf '%s\n' "$PWD/${deb##*/}"
+                cp "$deb" "$SERVER_PACKAGES.partial/"
         done
+        mv "$SERVER_PACKAGES.partial" "$SERVER_PACKAGES"
+        keep_newest 2 "$CACHE/kernel/$kind"-????????????????
 }
