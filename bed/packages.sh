@@ -199,3 +199,32 @@ run_autopkgtest() {
         rm -rf "$work"
         AUTOPKGTEST_STATUS=$rc
 }
+
+# test_server RELEASE: a server of that release, from Debian's kernel to the packaged one of
+# ours and to PostgreSQL in a region. It boots as servers do: GRUB, an initramfs, modules.
+test_server() {
+        local release=$1 work
+        if [ "$(id -u)" != 0 ]; then
+                point "packages: server of Debian $release" 'all of it' skip 'only root can make its disk'
+                return
+        fi
+        guests_need
+        server_packages debian-cloud
+        packages_of "$release"
+        kernel mshare
+        server_disk "$release"
+        work=$(mktemp -d)
+        cp --sparse=always "$GRUB_DISK" "$work/disk"
+        cp -r "$PACKAGES" "$work/packages"
+        cp "$SERVER_PACKAGES"/*.deb "$work/packages/"
+        PACKAGES=$work/packages
+        run_autopkgtest server-kernel "$release" daemon "$work/disk"
+        if [ "$AUTOPKGTEST_STATUS" = 0 ]; then
+                rm -f "$PACKAGES"/linux-*.deb
+                cp --sparse=always "$work/disk" "$work/copy"
+                run_autopkgtest install "$release" daemon "$work/copy"
+                rm -f "$work/copy"
+                run_autopkgtest reboot "$release" daemon "$work/disk"
+        fi
+        rm -rf "$work"
+}

@@ -389,6 +389,9 @@ plan_long() {
                                 test_packages "$name" "$release" daemon broker
                 done
         done
+        for release in 12 13; do
+                plan "server-$release" "a server of Debian $release: the packaged kernel, booted by GRUB, and PostgreSQL" 1800 test_server "$release"
+        done
         for release in "${RELEASES[@]}"; do
                 plan "postgresql-$release" "mshare-postgresql on PostgreSQL of Debian $release" 120 bed_script tests/postgresql/in-root.sh "$release"
         done
