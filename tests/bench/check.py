@@ -63,7 +63,9 @@ BENCHES = {
     "postgres-testing": SERVER,
     "connections": SERVER,
     "flush": Bench(["kind", "others"], {}, ["mprotect", "munmap"]),
-    "bound": Bench(["mib", "work"], {}, ["median"]),
+    # When the timer ends the sleep depends on what the guest did before: two runs differed by up to 15 %. Where no call
+    # waits, an extra fault makes three times as many.
+    "bound": Bench(["mib", "work"], {}, ["median"], tolerance=0.25),
 }
 WORDS = {"nsec": "instructions", "mprotect": "instructions of mprotect()", "munmap": "instructions of munmap()",
          "median": "median of instructions"}
