@@ -20,7 +20,8 @@ as() { # as UID COMMAND...
         shift
         setpriv --reuid="$uid" --regid="$uid" --clear-groups "$@"
 }
-call() { busctl call "${manager[@]}" "$@"; } # call METHOD SIGNATURE ARGUMENTS...
+# A call that fills memory takes as long as the machine needs; by itself, busctl waits 25 s.
+call() { busctl call --timeout=300 "${manager[@]}" "$@"; } # call METHOD SIGNATURE ARGUMENTS...
 get() { busctl get-property org.mshare1 "$1" "$2" "$3" | cut -d' ' -f2-; }
 region() { get "/org/mshare1/region/$1" org.mshare1.Region "$2"; }
 owner_and_mode() { stat -c %u:%g:%a "/sys/fs/mshare/$1"; }

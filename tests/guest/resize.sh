@@ -14,7 +14,8 @@ needs_program $client
 
 M=$((1 << 20))
 resize() { # resize NAME SIZE [OPTIONS]: OPTIONS as busctl has them, with their number
-        busctl call org.mshare1 /org/mshare1 org.mshare1.Manager ResizeRegion 'sta{sv}' "$1" "$2" "${@:3}"
+        # By itself, busctl waits 25 s.
+        busctl call --timeout=300 org.mshare1 /org/mshare1 org.mshare1.Manager ResizeRegion 'sta{sv}' "$1" "$2" "${@:3}"
 }
 property() { busctl get-property org.mshare1 "/org/mshare1/region/$1" org.mshare1.Region "$2" | cut -d' ' -f2-; }
 mapped() { # in bytes
