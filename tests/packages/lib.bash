@@ -64,6 +64,13 @@ follow() {
         done
 }
 
+# follow_whole HEADING N: run that block as one, because its lines belong together.
+follow_whole() {
+        check "the page's commands under '$1', block $2" bash -ec "$(block "$1" "$2")" < /dev/null
+        block "$1" "$2" | sed 's/^/# $ /'
+        shown
+}
+
 # apt's questions are answered here, so that the page's commands can be run as they are.
 answer_apt() {
         printf '%s\n' 'APT::Get::Assume-Yes "true";' 'APT::Install-Recommends "false";' 'Dpkg::Use-Pty "false";' \
