@@ -232,7 +232,7 @@ kernel_make() {
 }
 
 # progress EXPECTED LOG: count compiled objects; often on a terminal, every
-# 30 seconds elsewhere. EXPECTED 0: nobody knows how many.
+# 30 seconds elsewhere. EXPECTED is 0 if it is not known.
 progress() {
         local expect='' log=$2 count=0 line now last=$SECONDS every=30
         if [ "$1" != 0 ]; then expect=" of about $1"; fi
