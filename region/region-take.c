@@ -172,7 +172,7 @@ static int check_takeover(const Existing *e, const RegionFile *f, const Owner *o
         return 0;
 }
 
-/* With mode 0 no process can attach. A server that comes while the region is populated is told that it has to wait. */
+/* With mode 0 no process can attach. A server that tries while the region is populated gets the error RegionNotReady. */
 static int suspend(sd_bus *bus, const char *name, const RegionFile *f, sd_bus_error *error) {
         int r;
 

@@ -8,7 +8,7 @@
 
 /* Steps of authz_run(). */
 int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
-/* Sets mode 0. Until another mode is set, those that final_mode admits are told that the region is not ready. */
+/* Sets mode 0. Until another mode is set, callers that final_mode would admit get the error RegionNotReady. */
 int region_suspend(Region *region, Call *call, uint32_t final_mode, sd_bus_error *error);
 int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_bus_error *error);
 int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_bus_error *error);
