@@ -226,9 +226,8 @@ int start_take_existing(Start *s, const char *name, const RegionFile *f, const O
         r = suspend(bus, name, f, error);
         if (r >= 0)
                 r = look_at(bus, name, &e, error);
-        if (r < 0)
-                return r;
-        r = check_takeover(&e, f, owner, before, error);
+        if (r >= 0)
+                r = check_takeover(&e, f, owner, before, error);
         if (r >= 0 && f->populate)
                 r = populate(s, name, &e, f, owner, writable, error);
         if (r < 0) {
