@@ -281,27 +281,32 @@ run_cppcheck() {
                 -D_GNU_SOURCE -I base -I lib -I daemon -I region -I ctl "$@"
 }
 
+# A clean file is not checked again until it, the compiler's command or any header that it
+# reads changes, or clang-tidy does.
 lint_tidy() {
-        local file common key files=() clean=0 known=$ROOT/build-run/clang/compile_commands.json
-        # For when the compiler's phase has not run.
-        [ -f "$known" ] || meson_build clang clang --werror || return 1
-        # A clean file is not checked again until it or any header changes.
-        mkdir -p "$ROOT/build-run/tidy"
-        common=$({ clang-tidy --version; cat "$ROOT/.clang-tidy" "$ROOT"/{base,lib,daemon/*,region,ctl}/*.h; } | sha256sum)
-        while read -r file; do
-                grep -q "/$file\"" "$known" || continue
-                key=$({ echo "$common $file"; cat "$ROOT/$file"; } | sha256sum | cut -c1-32)
-                if [ -e "$ROOT/build-run/tidy/$key" ]; then clean=$((clean + 1)); else files+=("$key:$file"); fi
-        done < <(shipped_sources)
+        local common entry files=() clean=0 keys
+        # Takes no time after the compiler's phase. What a file reads is known when it is built.
+        meson_build clang clang --werror || return 1
+        export CLEAN=$CACHE/tidy
+        mkdir -p "$CLEAN"
+        find "$CLEAN" -type f -mtime +30 -delete
+        common=$({ declare -f run_tidy; clang-tidy --version; cat "$ROOT/.clang-tidy"; } | sha256sum)
+        mapfile -t files < <(shipped_sources)
+        keys=$(in_tree "$BED/tidy_keys.py" build-run/clang "$common" "${files[@]}") || return 1
+        files=()
+        for entry in $keys; do
+                if [ -e "$CLEAN/${entry%%:*}" ]; then clean=$((clean + 1)); else files+=("$entry"); fi
+        done
         check clang-tidy "$((clean + ${#files[@]})) files" run_tidy "${files[@]}"
 }
 
 # One file at a time: clang 14's analyser mixes up the va_lists of several.
 run_tidy() {
+        [ $# -gt 0 ] || return 0
         # shellcheck disable=SC2016 # the inner shell expands it
         cd "$ROOT" && printf '%s\0' "$@" | xargs -0 -r -P "$JOBS" -n 1 sh -c '
                 clang-tidy --quiet -p build-run/clang --warnings-as-errors="*" "${1#*:}" 2> /dev/null &&
-                        : > "build-run/tidy/${1%%:*}"' tidy
+                        : > "$CLEAN/${1%%:*}"' tidy
 }
 
 # New files completely, changes to existing files as patches. A clean file is not
