@@ -172,18 +172,30 @@ static int check_takeover(const Existing *e, const RegionFile *f, const Owner *o
         return 0;
 }
 
-/* With mode 0 no process can attach. A server that tries while the region is populated gets the error RegionNotReady. */
+/*
+ * With mode 0 no process can attach. A server that tries meanwhile gets the error RegionNotReady. If this process ends before it has set
+ * a mode, the broker gives the region its owner and mode back: then this returns 1. It returns 0 if that is for the caller to do.
+ */
 static int suspend(sd_bus *bus, const char *name, const RegionFile *f, sd_bus_error *error) {
         int r;
 
-        if (f->populate && f->mode != 0) {
+        if (f->mode != 0) {
                 r = client_call(bus, error, NULL, "SuspendRegion", "su", name, (uint32_t) f->mode);
-                if (r >= 0 || !sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_METHOD))
+                if (r >= 0)
+                        return 1;
+                if (!sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_METHOD))
                         return r;
                 /* A broker of before there was this method. */
                 sd_bus_error_free(error);
         }
-        return client_call(bus, error, NULL, "SetRegionMode", "su", name, 0);
+        r = client_call(bus, error, NULL, "SetRegionMode", "su", name, 0);
+        return r < 0 ? r : 0;
+}
+
+/* Of a region that had an access list, the mode's bits for the group are the list's mask, and say nothing about the group. */
+static void give_back(sd_bus *bus, const char *name, const Existing *e, uint32_t mode) {
+        (void) client_call(bus, NULL, NULL, "SetRegionOwner", "suu", name, e->uid, e->gid);
+        (void) client_call(bus, NULL, NULL, "SetRegionMode", "su", name, e->acl ? mode & ~(uint32_t) 070 : mode);
 }
 
 /*
@@ -195,17 +207,14 @@ static int populate(Start *s, const char *name, const Existing *e, const RegionF
         int r;
 
         r = client_call(s->bus, error, NULL, "SetRegionOwner", "suu", name, owner->uid, owner->gid);
-        if (r >= 0)
-                r = region_populate(s, name, e->path, f, writable, 0, f->size, error);
-        if (r < 0)
-                (void) client_call(s->bus, NULL, NULL, "SetRegionOwner", "suu", name, e->uid, e->gid);
-        return r;
+        return r < 0 ? r : region_populate(s, name, e->path, f, writable, 0, f->size, error);
 }
 
 /* The region is there: left by an earlier run of the unit, or made by hand. */
 int start_take_existing(Start *s, const char *name, const RegionFile *f, const Owner *owner, bool writable,
                         sd_bus_error *error) {
         _cleanup_(existing_done) Existing e = {};
+        bool broker_gives_back;
         sd_bus *bus = s->bus;
         uint32_t before;
         Log log;
@@ -224,19 +233,21 @@ int start_take_existing(Start *s, const char *name, const RegionFile *f, const O
         /* No process may attach between this check and the next. */
         before = e.mode;
         r = suspend(bus, name, f, error);
-        if (r >= 0)
-                r = look_at(bus, name, &e, error);
+        if (r < 0)
+                return r;
+        broker_gives_back = r > 0;
+        r = look_at(bus, name, &e, error);
         if (r >= 0)
                 r = check_takeover(&e, f, owner, before, error);
         if (r >= 0 && f->populate)
                 r = populate(s, name, &e, f, owner, writable, error);
+        if (r >= 0)
+                r = client_apply(bus, name, e.path, f->mode, owner, error);
         if (r < 0) {
-                (void) client_call(bus, NULL, NULL, "SetRegionMode", "su", name, before);
+                if (!broker_gives_back)
+                        give_back(bus, name, &e, before);
                 return r;
         }
-        r = client_apply(bus, name, e.path, f->mode, owner, error);
-        if (r < 0)
-                return r;
         log_init(&log, LOG_INFO);
         log_region(&log, LOG_NOTICE, MESSAGE_REGION_TAKEN_OVER, name,
                    "Region %s exists, created by user %" PRIu32 " and owned by user %" PRIu32

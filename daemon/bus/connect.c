@@ -10,6 +10,7 @@
 #include "bus/log-control.h"
 #include "bus/manager-bus.h"
 #include "bus/region-bus.h"
+#include "core/suspension.h"
 
 /* They look at all leases of a region, or at all regions. */
 static const SlowCall slow_calls[] = {
@@ -22,8 +23,11 @@ static const SlowCall slow_calls[] = {
 };
 
 static void caller_gone(const char *sender, void *userdata) {
-        turns_forget(((Manager *) userdata)->turns, sender);
-        authz_forget(((Manager *) userdata)->authz, sender);
+        Manager *m = userdata;
+
+        turns_forget(m->turns, sender);
+        authz_forget(m->authz, sender);
+        suspension_forget(m, sender);
 }
 
 static void caller_refused(sd_bus_message *call, void *userdata) {
@@ -39,11 +43,15 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
 }
 
 int manager_connect(Manager *m) {
+        sd_id128_t id;
         int r;
 
         r = sd_bus_open_system(&m->bus);
+        if (r >= 0)
+                r = sd_bus_get_bus_id(m->bus, &id);
         if (r < 0)
                 goto fail;
+        (void) sd_id128_to_string(id, m->bus_id);
         r = sd_bus_add_match(m->bus, NULL,
                              "type='signal',sender='org.freedesktop.DBus.Local',path='/org/freedesktop/DBus/Local',"
                              "interface='org.freedesktop.DBus.Local',member='Disconnected'",

@@ -17,6 +17,7 @@
 #include "core/region-ops.h"
 #include "core/region-rights.h"
 #include "core/resize.h"
+#include "core/suspension.h"
 #include "errors.h"
 
 /*

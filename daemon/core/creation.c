@@ -281,7 +281,11 @@ static void donor_done(const DonorResult *result, void *userdata) {
                 roll_back(region, created, &error);
                 return;
         }
-        if (hand_over(region, &error) < 0) {
+        if (region->deserted)
+                (void) sd_bus_error_setf(&error, SD_BUS_ERROR_FAILED,
+                                         "The process that was to populate region '%s' has left the bus",
+                                         region->record.name);
+        if (region->deserted || hand_over(region, &error) < 0) {
                 roll_back(region, true, &error);
                 return;
         }

@@ -13,6 +13,7 @@
 #include "core/manager-create.h"
 #include "core/manager-follow.h"
 #include "core/manager.h"
+#include "core/suspension.h"
 #include "errors.h"
 #include "model/name.h"
 
@@ -178,6 +179,11 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
         r = region_path(record.name, &path);
         if (r < 0)
                 return r;
+        if (record.final_mode != 0) {
+                record.holder = suspension_holder(m, call);
+                if (!record.holder)
+                        return -ENOMEM;
+        }
         r = call_take_charge(call, error);
         if (r < 0)
                 return r;

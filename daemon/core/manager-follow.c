@@ -110,7 +110,7 @@ bool region_record_follow(RegionRecord *record, const struct stat *st, unsigned 
                 dirty |= REGION_DIRTY_OWNER;
         record->mode = st->st_mode & 0777;
         if (record->mode != 0)
-                record->final_mode = 0;
+                region_record_resume(record);
         record->uid = st->st_uid;
         record->gid = st->st_gid;
         *ret_dirty = dirty;
@@ -144,8 +144,11 @@ static Region *refresh(Manager *m, Region *region, bool ours) {
                 return region;
         }
         if (region_record_follow(record, &st, &dirty)) {
-                if (!ours)
+                if (!ours) {
                         log_change_by_others(m, &before, &st);
+                        if (record->has_before)
+                                region_record_overrule(record);
+                }
                 r = region_save(region);
                 if (r < 0)
                         log_region(&m->log, LOG_ERR, NULL, record->name, "Cannot save the state of region %s: %s",

@@ -14,6 +14,7 @@
 #include "core/manager-load.h"
 #include "core/manager.h"
 #include "core/resize.h"
+#include "core/suspension.h"
 #include "model/name.h"
 
 /* A temporary file of write_file_atomic(), left by a run that was killed before it renamed the file. */
@@ -86,6 +87,8 @@ static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
         if (record->extent > record->length)
                 record->extent = record->length;
         (void) region_record_follow(record, &k.st, &dirty);
+        if (dirty & REGION_DIRTY_OWNER && record->has_before)
+                region_record_overrule(record);
         *ret_read_only = k.read_only;
         return 1;
 }
@@ -195,5 +198,6 @@ int manager_load(Manager *m) {
                 resize_finish(region);
                 region_check_linger(region);
         }
+        suspension_load(m);
         return 0;
 }

@@ -33,6 +33,7 @@ struct Manager {
         Kernel kernel;
         sd_event *event;
         sd_bus *bus;
+        char bus_id[SD_ID128_STRING_MAX];
         Callers *callers;
         Authz *authz;
         Turns *turns;

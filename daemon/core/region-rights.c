@@ -14,6 +14,7 @@
 #include "core/manager-follow.h"
 #include "core/manager.h"
 #include "core/region-rights.h"
+#include "core/suspension.h"
 #include "errors.h"
 #include "policy/acl.h"
 
@@ -180,30 +181,46 @@ static bool admits_more(const Region *region, mode_t mode) {
         return mode & 077 & ~now;
 }
 
-/* In the kernel alone. Returns 1, or 0 while polkit is asked. */
-static int set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error) {
+int region_authorize_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error) {
+        const RegionRecord *rec = &region->record;
+        int r = 1;
+
+        if (call_identity(call)->uid != rec->uid || admits_more(region, mode))
+                r = authorize_region(call, "org.mshare1.set-mode", rec, mode, rec->uid, rec->gid, error);
+        if (r <= 0)
+                return r;
+        r = check_ready(region, error);
+        return r < 0 ? r : 1;
+}
+
+int region_plain_mode(const Region *region, mode_t *ret) {
+        int r = acl_plain_mode(region_dir(region), region->record.name, ret);
+
+        if (!has_no_list(r))
+                return r;
+        *ret = region->record.mode;
+        return 0;
+}
+
+int region_apply_mode(Region *region, mode_t mode) {
+        int r = acl_replace_by_mode(region_dir(region), region->record.name, mode);
+
+        return has_no_list(r) ? kernel_chmod(&region->manager->kernel, region->record.name, mode) : r;
+}
+
+int region_change_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error) {
         const RegionRecord *rec = &region->record;
         _cleanup_(actor_done) Actor by = {};
         int r;
 
-        if (call_identity(call)->uid != rec->uid || admits_more(region, mode)) {
-                r = authorize_region(call, "org.mshare1.set-mode", rec, mode, rec->uid, rec->gid, error);
-                if (r <= 0)
-                        return r;
-        }
-        r = check_ready(region, error);
-        if (r < 0)
-                return r;
-        r = acl_replace_by_mode(region_dir(region), rec->name, mode);
-        if (has_no_list(r))
-                r = kernel_chmod(&region->manager->kernel, rec->name, mode);
+        r = region_apply_mode(region, mode);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot set mode %#" PRIo32 " of region '%s': %s",
                                          mode, rec->name, strerror(-r));
         call_actor(call, &by);
         log_change(&region->manager->log, LOG_NOTICE, MESSAGE_MODE_SET, rec->name, &by,
                    "Mode of region %s set from %04o to %04o", rec->name, (unsigned) rec->mode, (unsigned) mode);
-        return 1;
+        return 0;
 }
 
 int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error) {
@@ -212,31 +229,15 @@ int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *err
         if (mode & ~0777u)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
                                          "Invalid mode %#" PRIo32 ": expected permission bits, 0 to 0777", mode);
-        r = set_mode(region, call, mode, error);
-        return r <= 0 ? r : changed(region, call, error);
-}
-
-int region_suspend(Region *region, Call *call, uint32_t final_mode, sd_bus_error *error) {
-        mode_t before = region->record.final_mode;
-        int r;
-
-        if (final_mode & ~0777u || final_mode == 0)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Invalid final mode %#" PRIo32 ": expected permission bits, 1 to 0777",
-                                         final_mode);
-        r = set_mode(region, call, 0, error);
+        r = region_authorize_mode(region, call, mode, error);
         if (r <= 0)
                 return r;
-        r = follow(region, &region, error);
+        r = region_change_mode(region, call, mode, error);
+        if (r >= 0)
+                r = follow(region, &region, error);
         if (r < 0)
                 return r;
-        region->record.final_mode = final_mode;
-        r = region_save(region);
-        if (r < 0) {
-                region->record.final_mode = before;
-                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot save the state of region '%s': %s",
-                                         region->record.name, strerror(-r));
-        }
+        suspension_overrule(region, call);
         return call_answer(call);
 }
 
@@ -269,7 +270,11 @@ int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_
         log_change(&region->manager->log, LOG_NOTICE, MESSAGE_OWNER_SET, rec->name, &by,
                    "Owner of region %s set from %" PRIu32 ":%" PRIu32 " to %" PRIu32 ":%" PRIu32, rec->name,
                    (uint32_t) rec->uid, (uint32_t) rec->gid, uid, gid);
-        return changed(region, call, error);
+        r = follow(region, &region, error);
+        if (r < 0)
+                return r;
+        suspension_overrule(region, call);
+        return call_answer(call);
 }
 
 int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_bus_error *error) {

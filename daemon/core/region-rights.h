@@ -8,10 +8,15 @@
 
 /* Steps of authz_run(). */
 int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
-/* Sets mode 0. Until another mode is set, callers that final_mode would admit get the error RegionNotReady. */
-int region_suspend(Region *region, Call *call, uint32_t final_mode, sd_bus_error *error);
 int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_bus_error *error);
 int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_bus_error *error);
+/* Parts of the first: 1, or 0 while polkit is asked; and the change in the kernel, which is logged. */
+int region_authorize_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
+int region_change_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
+/* The same as the second, without a call. Removes all entries of the access list. */
+int region_apply_mode(Region *region, mode_t mode);
+/* The mode without what an access list has made of the group's bits. */
+int region_plain_mode(const Region *region, mode_t *ret);
 /* Asks polkit about the record's region, with this mode and owner. A region that does not exist yet has ID 0. */
 int authorize_region(Call *call, const char *action, const RegionRecord *record, mode_t mode, uid_t uid, gid_t gid,
                      sd_bus_error *error);

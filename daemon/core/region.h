@@ -36,6 +36,7 @@ struct Region {
         uint64_t linger_usec; /* the current time between checks of a region without leases */
         unsigned dirty;
         bool announced, charged;
+        bool deserted; /* its holder has left before it was created */
         uint64_t bytes_charged;
         bool id_is_new; /* its leases have another ID, which was in a state file that could not be read */
         uid_t payer; /* the user that the region is charged to, if charged */

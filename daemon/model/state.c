@@ -12,12 +12,25 @@ void region_record_done(RegionRecord *record) {
         free(record->name);
         free(record->label);
         free(record->others);
+        free(record->holder);
         *record = (RegionRecord){};
+}
+
+void region_record_resume(RegionRecord *record) {
+        record->final_mode = 0;
+        free(TAKE_PTR(record->holder));
+        record->has_before = false;
+}
+
+void region_record_overrule(RegionRecord *record) {
+        record->before_mode = 0;
+        record->before_uid = record->uid;
+        record->before_gid = record->gid;
 }
 
 char *region_record_format(const RegionRecord *r) {
         _cleanup_(freep) char *name = NULL, *label = NULL;
-        char *text, numa[NUMA_TEXT_MAX], extent[40] = "", final_mode[24] = "";
+        char *text, numa[NUMA_TEXT_MAX], extent[40] = "", final_mode[24] = "", before[48] = "";
         int k;
 
         name = line_escape(r->name);
@@ -28,17 +41,22 @@ char *region_record_format(const RegionRecord *r) {
                 (void) snprintf(extent, sizeof(extent), "EXTENT=%" PRIu64 "\n", r->extent);
         if (r->final_mode != 0)
                 (void) snprintf(final_mode, sizeof(final_mode), "FINAL_MODE=%03o\n", (unsigned) r->final_mode);
+        if (r->holder && !r->has_before)
+                (void) snprintf(before, sizeof(before), "BEFORE=none\n");
+        else if (r->holder)
+                (void) snprintf(before, sizeof(before), "BEFORE=%03o:%" PRIu32 ":%" PRIu32 "\n",
+                                (unsigned) r->before_mode, (uint32_t) r->before_uid, (uint32_t) r->before_gid);
         k = asprintf(&text,
                      "# This is private data of mshared. Do not parse.\n"
                      "VERSION=1\nNAME=%s\nID=%016" PRIx64 "\nADDRESS=%" PRIu64 "\nLENGTH=%" PRIu64 "\nSIZE=%" PRIu64
                      "\nMODE=%03o\nUID=%" PRIu32 "\nGID=%" PRIu32 "\nCREATOR=%" PRIu32
                      "\nBACKING=%s\nHUGEPAGES=%s\nNUMA=%s\nLIFETIME=%s\nLINGER=%" PRIu64 "\nCREATED=%" PRIu64
-                     "\nINODE=%" PRIu64 "\nLABEL=%s\nREADY=%d\nLEASED=%d\n%s%s%s",
+                     "\nINODE=%" PRIu64 "\nLABEL=%s\nREADY=%d\nLEASED=%d\n%s%s%s%s%s%s%s",
                      name, r->id, r->address, r->length, r->size, (unsigned) r->mode, (uint32_t) r->uid,
                      (uint32_t) r->gid, (uint32_t) r->creator, backing_to_string(r->backing),
                      hugepages_to_string(r->hugepages), numa_format(&r->numa, numa), lifetime_to_string(r->lifetime),
                      r->linger_usec, r->created_usec, r->inode, label, r->ready, r->leased, extent, final_mode,
-                     r->others ?: "");
+                     r->holder ? "HOLDER=" : "", r->holder ?: "", r->holder ? "\n" : "", before, r->others ?: "");
         return k < 0 ? NULL : text;
 }
 
@@ -65,19 +83,52 @@ enum Key {
         KEY_LEASED,
         KEY_EXTENT,
         KEY_FINAL_MODE,
+        KEY_HOLDER,
+        KEY_BEFORE,
         _KEY_MAX,
 };
 
 static const char *const keys[_KEY_MAX] = {
         "VERSION", "NAME",    "ID",      "ADDRESS",   "LENGTH", "SIZE",       "MODE",   "UID",
         "GID",     "CREATOR", "BACKING", "HUGEPAGES", "NUMA",   "LIFETIME",   "LINGER", "CREATED",
-        "INODE",   "LABEL",   "READY",   "LEASED",    "EXTENT", "FINAL_MODE",
+        "INODE",   "LABEL",   "READY",   "LEASED",    "EXTENT", "FINAL_MODE", "HOLDER", "BEFORE",
 };
 
 static int assign_enum(int value, unsigned *ret) {
         if (value < 0)
                 return value;
         *ret = (unsigned) value;
+        return 0;
+}
+
+/* The characters of unique names and of IDs. */
+static int assign_holder(const char *value, char **ret) {
+        static const char ok[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-.:";
+
+        if (strlen(value) > HOLDER_MAX || !strchr(value, ':') || value[strspn(value, ok)])
+                return -EINVAL;
+        return free_and_strdup(ret, value);
+}
+
+static int assign_before(const char *value, RegionRecord *r) {
+        char mode[8], uid[16], gid[16], end;
+        uint32_t u, g;
+        int k;
+
+        if (streq(value, "none"))
+                return 0;
+        if (sscanf(value, "%7[0-7]:%15[0-9]:%15[0-9]%c", mode, uid, gid, &end) != 3)
+                return -EINVAL;
+        k = parse_mode(mode, &r->before_mode);
+        if (k >= 0)
+                k = parse_u32(uid, 10, &u);
+        if (k >= 0)
+                k = parse_u32(gid, 10, &g);
+        if (k < 0)
+                return k;
+        r->before_uid = u;
+        r->before_gid = g;
+        r->has_before = true;
         return 0;
 }
 
@@ -130,6 +181,10 @@ static int assign(RegionRecord *r, enum Key key, const char *value) {
                 return parse_u64(value, 10, &r->extent);
         case KEY_FINAL_MODE:
                 return parse_mode(value, &r->final_mode);
+        case KEY_HOLDER:
+                return assign_holder(value, &r->holder);
+        case KEY_BEFORE:
+                return assign_before(value, r);
         default:
                 return -EINVAL;
         }
@@ -233,14 +288,23 @@ int region_record_parse(char *text, RegionRecord *ret) {
                 record.extent = 0;
         if (!seen[KEY_FINAL_MODE] || record.mode != 0)
                 record.final_mode = 0;
+        if (record.final_mode == 0)
+                region_record_resume(&record);
+        /* Without both it is not known what to do when the holder leaves: the region stays closed. */
+        if (record.has_before && (record.before_uid == (uid_t) -1 || record.before_gid == (gid_t) -1))
+                seen[KEY_BEFORE] = false;
+        if (!seen[KEY_HOLDER] || !seen[KEY_BEFORE]) {
+                (void) free_and_strdup(&record.holder, NULL);
+                record.has_before = false;
+        }
         record.has_id = seen[KEY_ID];
         record.has_size = seen[KEY_SIZE];
         record.has_window = seen[KEY_LENGTH];
         record.has_created = seen[KEY_CREATED];
         record.has_ready = seen[KEY_READY];
-        /* Earlier versions did not write the first, and the others are there only while the region changes. */
+        /* Earlier versions did not write the first. Those from EXTENT on are there only while the region changes. */
         for (size_t i = 0; i < _KEY_MAX; i++)
-                wrong |= !seen[i] && i != KEY_NUMA && i != KEY_EXTENT && i != KEY_FINAL_MODE;
+                wrong |= !seen[i] && i != KEY_NUMA && i < KEY_EXTENT;
         *ret = record;
         record = (RegionRecord){};
         return wrong;

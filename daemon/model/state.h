@@ -11,6 +11,7 @@
 
 #define STATE_FILE_MAX (16 * 1024)
 #define LABEL_MAX 256
+#define HOLDER_MAX 320 /* an ID of 32 digits, and a name of at most 255 */
 
 /* What the broker must know about a region and the kernel does not keep. Each is a file in /run/mshared/regions/. */
 typedef struct RegionRecord {
@@ -20,7 +21,17 @@ typedef struct RegionRecord {
         uint64_t
                 extent; /* while the size changes, up to where there may be mappings: more than size, in bytes; else 0 */
         mode_t mode; /* the mode, or the future mode of a region that is being created */
-        mode_t final_mode; /* while the mode is 0: the one that its creator will set; 0: not known */
+        mode_t final_mode; /* while the mode is 0: the one that its holder will set; 0: not known */
+        /* While there is a final mode: the connection that will set it, as BUS-ID:UNIQUE-NAME; NULL: not known. */
+        char *holder;
+        /*
+         * With a holder: whether the region was there before. If the holder leaves, the region has this mode and owner again; a
+         * region that was created closed is removed.
+         */
+        bool has_before;
+        mode_t before_mode;
+        uid_t before_uid;
+        gid_t before_gid;
         uid_t uid;
         gid_t gid;
         uid_t creator; /* the user that created it, even if another one owns it now; (uid_t) -1 if not known */
@@ -45,6 +56,11 @@ static inline uint64_t region_record_held(const RegionRecord *record) {
 }
 
 void region_record_done(RegionRecord *record);
+
+/* No process is populating the region any more: forgets the final mode and what belongs to it. */
+void region_record_resume(RegionRecord *record);
+/* Owner or mode of a suspended region were set by another than its holder. So it stays closed when the holder leaves. */
+void region_record_overrule(RegionRecord *record);
 
 /* The text of the state file, to be freed, or NULL without memory. */
 char *region_record_format(const RegionRecord *record);

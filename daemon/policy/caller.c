@@ -186,6 +186,8 @@ static int credentials_came(sd_bus_message *m, void *userdata, sd_bus_error *unu
         r = e ? -sd_bus_error_get_errno(e) : read_credentials(m, &c->who);
         if (r < 0) {
                 log_message(c->owner->log, LOG_DEBUG, "No credentials of %s: %s", c->name, strerror(-r));
+                if (e && sd_bus_error_has_name(e, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
+                        c->owner->gone(c->name, c->owner->userdata);
                 refuse(c, r);
                 return 0;
         }
@@ -221,6 +223,12 @@ static int caller_new(Callers *callers, const char *name, Caller **ret) {
         }
         *ret = c;
         return 0;
+}
+
+int callers_look_for(Callers *callers, const char *name) {
+        Caller *c;
+
+        return find(callers, name) ? 0 : caller_new(callers, name, &c);
 }
 
 static int refuse_errno(Callers *callers, sd_bus_message *m, int error) {

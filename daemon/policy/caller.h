@@ -23,5 +23,11 @@ int callers_new(sd_bus *bus, const Log *log, const unsigned *n_leases, CallerGon
                 void *userdata, Callers **ret);
 void callers_free(Callers *callers);
 
+/*
+ * Asks the bus whether a connection is there that may have called an earlier run of this program. CallerGone is called if it is not,
+ * and when it leaves. 0 or negative errno.
+ */
+int callers_look_for(Callers *callers, const char *name);
+
 /* The sender of a message that is being dispatched; NULL for a message that has no sender on the bus. */
 const Identity *callers_find(Callers *callers, sd_bus_message *m);

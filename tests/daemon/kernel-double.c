@@ -19,6 +19,7 @@
  *
  *   fs/           msharefs: a file for each region, with its struct mshare_info
  *   usage/NAME    "SHARERS RESIDENT-KB PGTABLES-KB" of a region; without it all are 0
+ *   late/NAME     as usage/NAME, for a region with mode 0: a process has attached before that was set
  *   access/NAME   "r" or "rw", the access in fdinfo; without it fdinfo has no such line, as in old kernels
  *   available     bytes of memory available, in decimal; without it there is no limit
  *   nodes         the NUMA nodes with memory, as in 0,2-3; empty: a kernel without NUMA; without it there is node 0
@@ -200,12 +201,17 @@ static int double_fdinfo(int fd, char **ret) {
         _cleanup_(freep) char *text = NULL, *access = NULL;
         unsigned sharers = 0, resident = 0, pgtables = 0, writers = 0;
         char line[48] = "";
+        struct stat st;
         int r;
 
         r = name_of(fd, name, sizeof(name));
         if (r < 0)
                 return r;
-        (void) snprintf(file, sizeof(file), "usage/%s", name);
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        (void) snprintf(file, sizeof(file), "late/%s", name);
+        if ((st.st_mode & 0777) != 0 || faccessat(root, file, F_OK, 0) < 0)
+                (void) snprintf(file, sizeof(file), "usage/%s", name);
         if (read_file(root, file, 256, &text, NULL) >= 0) {
                 r = sscanf(text, "%u %u %u %u", &sharers, &resident, &pgtables, &writers);
                 if (r < 3)

@@ -6,7 +6,7 @@
  */
 
 #include "bus/options.h"
-#include "core/region-rights.h"
+#include "core/suspension.h"
 
 int __real_options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus_error *error);
 int __wrap_options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus_error *error);

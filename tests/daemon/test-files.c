@@ -75,6 +75,66 @@ static void test_state_of_a_resize(void) {
         region_record_done(&b);
 }
 
+static void test_state_of_a_suspension(void) {
+        static const char holder[] = "0123456789abcdef0123456789abcdef:1.42";
+        /* Without a final mode there is no holder, and without one of the two lines nothing is done when it leaves. */
+        static const struct {
+                const char *final_mode, *holder, *before;
+                bool has_holder, has_before;
+                int parsed;
+        } lines[] = {
+                { "640", holder, "604:5:60", true, true, 0 },
+                { "640", holder, "none", true, false, 0 },
+                { "640", holder, NULL, false, false, 0 },
+                { "640", NULL, "604:5:60", false, false, 0 },
+                { NULL, holder, "604:5:60", false, false, 0 },
+                { "640", "", "604:5:60", false, false, 1 },
+                { "640", "1.42", "604:5:60", false, false, 1 },
+                { "640", ":1.4 2", "604:5:60", false, false, 1 },
+                { "640", holder, "", false, false, 1 },
+                { "640", holder, "604:5", false, false, 1 },
+                { "640", holder, "604:5:60:7", false, false, 1 },
+                { "640", holder, "1604:5:60", false, false, 1 },
+                { "640", holder, "604:-5:60", false, false, 1 },
+                { "640", holder, "604:99999999999:60", false, false, 1 },
+                { "640", holder, "604:4294967295:60", false, false, 0 },
+        };
+        RegionRecord a = sample(), b;
+        g_autofree char *open = region_record_format(&a), *closed = NULL, *text = NULL;
+
+        g_assert_true(!strstr(open, "HOLDER=") && !strstr(open, "BEFORE="));
+        a.mode = 0;
+        closed = region_record_format(&a);
+        for (size_t i = 0; i < G_N_ELEMENTS(lines); i++) {
+                g_autoptr(GString) s = g_string_new(closed);
+
+                if (lines[i].final_mode)
+                        g_string_append_printf(s, "FINAL_MODE=%s\n", lines[i].final_mode);
+                if (lines[i].holder)
+                        g_string_append_printf(s, "HOLDER=%s\n", lines[i].holder);
+                if (lines[i].before)
+                        g_string_append_printf(s, "BEFORE=%s\n", lines[i].before);
+                if (parse_state(s->str, &b) != lines[i].parsed || !b.holder == lines[i].has_holder ||
+                    b.has_before != lines[i].has_before)
+                        g_error("%s", s->str);
+                if (lines[i].has_before)
+                        g_assert_true(b.before_mode == 0604 && b.before_uid == 5 && b.before_gid == 60);
+                region_record_done(&b);
+        }
+        a.final_mode = 0640;
+        a.holder = g_strdup(holder);
+        a.has_before = true;
+        a.before_mode = 0604;
+        a.before_gid = 60;
+        text = region_record_format(&a);
+        g_assert_cmpint(parse_state(text, &b), ==, 0);
+        g_assert_cmpstr(b.holder, ==, holder);
+        g_assert_true(b.final_mode == 0640 && b.has_before && b.before_mode == 0604);
+        g_assert_true(b.before_uid == 0 && b.before_gid == 60);
+        region_record_done(&a);
+        region_record_done(&b);
+}
+
 static void test_state_survives_the_file(void) {
         RegionRecord a = sample(), b;
         g_autofree char *text = region_record_format(&a);
@@ -306,6 +366,7 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/state/round-trip", test_state_survives_the_file);
         g_test_add_func("/state/resize", test_state_of_a_resize);
+        g_test_add_func("/state/suspension", test_state_of_a_suspension);
         g_test_add_func("/state/hostile", test_of_hostile_state_the_rest_is_taken);
         g_test_add("/file/read-write", Dir, NULL, dir_setup, test_files_are_read_whole_or_not, dir_teardown);
         g_test_add("/config/drop-ins", Dir, NULL, dir_setup, test_drop_ins_override_in_their_order, dir_teardown);

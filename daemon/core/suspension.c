@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Regions that are closed while a process populates them. It makes sure that none of them stays so, or opens, only because that
+ * process was killed. The checks of rights are in region-rights.c. It knows no messages.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "basic/messages.h"
+#include "core/answer.h"
+#include "core/manager-follow.h"
+#include "core/region-rights.h"
+#include "core/suspension.h"
+#include "errors.h"
+
+/* A unique name is never given twice by a bus, but the next bus begins anew. So the bus is part of it. */
+static char *holder_of(const Manager *m, const char *sender) {
+        char *text;
+
+        return asprintf(&text, "%s%s", m->bus_id, sender) < 0 ? NULL : text;
+}
+
+static bool is_holder(const Region *region, const char *sender) {
+        const char *holder = region->record.holder;
+        size_t n = strlen(region->manager->bus_id);
+
+        return holder && strncmp(holder, region->manager->bus_id, n) == 0 && streq(holder + n, sender);
+}
+
+char *suspension_holder(Manager *m, Call *call) {
+        return holder_of(m, call_sender(call));
+}
+
+static void save(Region *region) {
+        int r = region_save(region);
+
+        if (r < 0)
+                log_region(&region->manager->log, LOG_ERR, NULL, region->record.name,
+                           "Cannot save the state of region %s: %s", region->record.name, strerror(-r));
+}
+
+void suspension_overrule(Region *region, Call *call) {
+        if (!region->record.has_before || is_holder(region, call_sender(call)))
+                return;
+        region_record_overrule(&region->record);
+        save(region);
+}
+
+/* The state before the change, so that the next run knows what to do if this one ends in between. */
+static int begin(Region *region, Call *call, uint32_t final_mode, sd_bus_error *error) {
+        RegionRecord *rec = &region->record, before = *rec;
+        _cleanup_(freep) char *holder = NULL;
+        int r;
+
+        if (!rec->holder) {
+                r = region_plain_mode(region, &rec->before_mode);
+                if (r >= 0) {
+                        holder = holder_of(region->manager, call_sender(call));
+                        r = holder ? 0 : -ENOMEM;
+                }
+                if (r < 0)
+                        goto fail;
+                rec->holder = holder;
+                rec->has_before = true;
+                rec->before_uid = rec->uid;
+                rec->before_gid = rec->gid;
+        }
+        rec->final_mode = final_mode;
+        rec->mode = 0;
+        r = region_save(region);
+        if (r < 0)
+                goto fail;
+        rec->mode = before.mode;
+        r = region_change_mode(region, call, 0, error);
+        if (r < 0) {
+                *rec = before;
+                save(region);
+                return r;
+        }
+        TAKE_PTR(holder);
+        return 0;
+
+fail:
+        *rec = before;
+        return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot save the state of region '%s': %s", rec->name,
+                                 strerror(-r));
+}
+
+int region_suspend(Region *region, Call *call, uint32_t final_mode, sd_bus_error *error) {
+        const char *name = region->record.name;
+        int r;
+
+        if (final_mode & ~0777u || final_mode == 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Invalid final mode %#" PRIo32 ": expected permission bits, 1 to 0777",
+                                         final_mode);
+        r = region_authorize_mode(region, call, 0, error);
+        if (r <= 0)
+                return r;
+        /* Otherwise the one that leaves first would open the region, or remove it, for the other. */
+        if (region->record.holder && !is_holder(region, call_sender(call)))
+                return sd_bus_error_setf(error, ERROR_REGION_NOT_READY,
+                                         "Region '%s' is being populated by another process: wait until that is done, "
+                                         "or set its mode",
+                                         name);
+        r = begin(region, call, final_mode, error);
+        if (r < 0)
+                return r;
+        return manager_follow_change(region->manager, region)
+                       ? call_answer(call)
+                       : sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "The region no longer exists");
+}
+
+/* The holder has left. */
+static void end(Region *region) {
+        Manager *m = region->manager;
+        RegionRecord *rec = &region->record;
+        mode_t mode;
+        int r = 0;
+
+        /* creation.c removes it when the donor has ended. */
+        if (!rec->ready) {
+                region->deserted = true;
+                return;
+        }
+        /* Its owner may have set the mode in msharefs. */
+        region = manager_refresh_region(m, region);
+        if (!region || rec->final_mode == 0)
+                return;
+        if (!rec->has_before) {
+                (void) manager_remove_region(m, region, "the process that was to populate it has left the bus", NULL);
+                return;
+        }
+        mode = rec->before_mode;
+        if (rec->uid != rec->before_uid || rec->gid != rec->before_gid)
+                r = kernel_chown(&m->kernel, rec->name, rec->before_uid, rec->before_gid);
+        if (r >= 0)
+                r = region_apply_mode(region, mode);
+        /* It stays closed, and the next run tries again. */
+        if (r < 0) {
+                log_region(&m->log, LOG_ERR, NULL, rec->name,
+                           "The process that was to populate region %s has left the bus, but the region's owner and "
+                           "mode cannot be set to what they were: %s",
+                           rec->name, strerror(-r));
+                return;
+        }
+        log_region(&m->log, LOG_NOTICE, MESSAGE_SUSPENSION_ENDED, rec->name,
+                   "The process that was to populate region %s has left the bus: the region has owner %" PRIu32
+                   ":%" PRIu32 " and mode %04o again",
+                   rec->name, (uint32_t) rec->before_uid, (uint32_t) rec->before_gid, (unsigned) mode);
+        region_record_resume(rec);
+        region = manager_follow_change(m, region);
+        if (region)
+                save(region);
+}
+
+void suspension_forget(Manager *m, const char *sender) {
+        Region *region, *next;
+
+        for (region = LIST_FIRST(&m->regions); region; region = next) {
+                next = LIST_NEXT(region, regions);
+                if (is_holder(region, sender))
+                        end(region);
+        }
+}
+
+void suspension_load(Manager *m) {
+        Region *region, *next;
+        size_t n = strlen(m->bus_id);
+
+        for (region = LIST_FIRST(&m->regions); region; region = next) {
+                const char *holder = region->record.holder;
+                int r;
+
+                next = LIST_NEXT(region, regions);
+                if (!holder)
+                        continue;
+                if (strncmp(holder, m->bus_id, n) != 0 || holder[n] != ':') {
+                        /* Of a bus that has ended. */
+                        end(region);
+                        continue;
+                }
+                r = callers_look_for(m->callers, holder + n);
+                if (r < 0)
+                        log_region(&m->log, LOG_ERR, NULL, region->record.name,
+                                   "Cannot ask the bus for the process that populates region %s: %s",
+                                   region->record.name, strerror(-r));
+        }
+}
