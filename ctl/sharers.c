@@ -94,7 +94,8 @@ int sharers_print(const char *region, const Arguments *a) {
         if (table_print(t, a, "sharer") < 0)
                 return bus_out_of_memory();
         if (hidden > 0 && a->legend && a->json == JSON_OFF)
-                (void) fprintf(stderr, "%zu processes of other users may share it as well; only root can see them.\n",
+                (void) fprintf(stderr,
+                               "Processes of other users, which may share it as well: %zu. Only root can see that.\n",
                                hidden);
         return STATUS_OK;
 }

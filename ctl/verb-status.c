@@ -61,12 +61,12 @@ static void print_statistics(Properties *p) {
         }
         line("Calls", "%" PRIu64 ", %" PRIu64 " answered with an error", n, errors);
         line("polkit",
-             "asked %" PRIu64 " times: %" PRIu64 " yes, %" PRIu64 " no, %" PRIu64 " failed, %" PRIu64
+             "questions: %" PRIu64 "; %" PRIu64 " yes, %" PRIu64 " no, %" PRIu64 " failed, %" PRIu64
              " timed out, %" PRIu64 " cancelled",
              properties_number(p, "PolkitAsked"), properties_number(p, "PolkitGranted"),
              properties_number(p, "PolkitDenied"), properties_number(p, "PolkitFailed"),
              properties_number(p, "PolkitTimedOut"), properties_number(p, "PolkitCancelled"));
-        line("", "%" PRIu64 " calls wait for it, %.3gs waited in all", properties_number(p, "NPolkitWaiting"),
+        line("", "calls that wait for it: %" PRIu64 ", %.3gs waited in all", properties_number(p, "NPolkitWaiting"),
              (double) properties_number(p, "PolkitWaitUSec") / 1e6);
 }
 

@@ -261,7 +261,7 @@ static int place(PreloadRegion *r, size_t size, int flags, unsigned int *tries, 
         m = free_place(r);
         if (!m)
                 return message_set(ret_message, PRELOAD_NO_ROOM,
-                                   "Cannot use region \"%s\": the server has %d mappings there, which is the limit",
+                                   "Cannot use region \"%s\": the server has as many mappings there as it may have, %d",
                                    r->name, PRELOAD_MAPPINGS_MAX);
 
         if (!r->attached) {

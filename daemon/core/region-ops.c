@@ -52,20 +52,21 @@ static int check_lease_limits(Region *region, const Identity *who, sd_bus_error 
 
         if (stranger && !share_is_left(mine, region->n_leases - mine, limits->max[LIMIT_REGION_LEASES]))
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "User %" PRIu32 " has %" PRIu64
-                                         " of the %u leases of region '%s', and may have "
-                                         "half of what others leave of %" PRIu64 "; see %s= in mshared.conf",
-                                         (uint32_t) who->uid, mine, region->n_leases, region->record.name,
+                                         "Leases of region '%s': %u, of which user %" PRIu32 " has %" PRIu64
+                                         ". A user may have half of what others leave of %" PRIu64
+                                         "; see %s= in mshared.conf",
+                                         region->record.name, region->n_leases, (uint32_t) who->uid, mine,
                                          limits->max[LIMIT_REGION_LEASES], limit_name(LIMIT_REGION_LEASES));
         if (!stranger && mine >= limits->max[LIMIT_REGION_LEASES])
                 return manager_limit_reached(m, LIMIT_REGION_LEASES, error);
         if (who->uid != 0 && all_mine >= limits->max[LIMIT_USER_LEASES])
                 return manager_limit_reached(m, LIMIT_USER_LEASES, error);
         if (!descriptors_left_for_lease(m->n_leases, all_mine, stranger))
-                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "The broker has no descriptor left for a lease: there are %u leases, %" PRIu64
-                                         " of them of user %" PRIu32 "; see LimitNOFILE= of mshared.service",
-                                         m->n_leases, all_mine, (uint32_t) who->uid);
+                return sd_bus_error_setf(
+                        error, ERROR_LIMIT_EXCEEDED,
+                        "The broker has no descriptor left for a lease; leases in all: %u, of which user %" PRIu32
+                        " has %" PRIu64 "; see LimitNOFILE= of mshared.service",
+                        m->n_leases, (uint32_t) who->uid, all_mine);
         return 0;
 }
 

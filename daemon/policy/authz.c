@@ -238,8 +238,8 @@ static int charge(Call *c, sd_bus_error *error) {
         r = users_charge(c->authz->users, c->authz->limits, c->who.uid, LIMIT_USER_PENDING, 1);
         if (r > 0)
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "User %" PRIu32 " has %" PRIu64
-                                         " calls pending, which is the limit; see %s= in mshared.conf",
+                                         "Pending calls of user %" PRIu32 ": %" PRIu64
+                                         ", which is the limit; see %s= in mshared.conf",
                                          (uint32_t) c->who.uid, c->authz->limits->max[LIMIT_USER_PENDING],
                                          limit_name(LIMIT_USER_PENDING));
         if (r == 0)

@@ -172,7 +172,7 @@ check 'chown group' run 0 '' '' chown :daemon a
 check 'the user is as before' sh -c "'$ctl' status a | grep -q 'Owner: daemon:daemon'"
 check 'chown of a missing region' run 3 '' '.*There is no region "z" ' chown daemon z
 
-check 'status of the broker' run 0 'mshared 0.1-fake +Kernel: has mshare, granule 1G +Regions: 2 +Clients: 0 +Page tables: 1M held once, 1M saved +Calls: 13, 4 answered with an error +polkit: asked 11 times: 13 yes, 12 no, 12 failed, 14 timed out, 15 cancelled +: 2 calls wait for it, 1.5s waited in all ' '' status
+check 'status of the broker' run 0 'mshared 0.1-fake +Kernel: has mshare, granule 1G +Regions: 2 +Clients: 0 +Page tables: 1M held once, 1M saved +Calls: 13, 4 answered with an error +polkit: questions: 11; 13 yes, 12 no, 12 failed, 14 timed out, 15 cancelled +: calls that wait for it: 2, 1.5s waited in all ' '' status
 check 'the same in JSON' json 'd["KernelSupport"] is True and d["NRegions"] == 2 and d["Granule"] == 1 << 30' status --json=short
 "$ctl" create -q unmounted 1M
 check 'status of a broker that cannot do anything' run 6 'mshared .*has mshare.* Unusable: msharefs is not mounted .*' '' status

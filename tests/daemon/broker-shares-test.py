@@ -99,7 +99,7 @@ def test_calls_that_take_long_are_limited(env):
     # Some may have had their turn before the last was read.
     assert 15 <= len(messages) <= 30, len(messages)
     for m in messages:
-        assert "User %d has 10 calls for lists pending" % MAIL in str(m["payload"]), m
+        assert "Pending calls of user %d for lists: 10," % MAIL in str(m["payload"]), m
         assert "PendingCallsPerUserMax" in str(m["payload"]), m
     # The calls of a client that leaves do not count any more.
     for _ in range(3):
@@ -129,7 +129,7 @@ def test_a_reader_does_not_take_all_leases_of_a_region(env):
     # Each gets half of those that are left: 20 of 40, 10 of 20, 5 of 10, 3 of 5, 1 of 2, 1.
     equal([take_leases(env.client(uid), "db", 40) for uid in (MAIL, NEWS, LP, MAN, 2, 3, 10)], [20, 10, 5, 3, 1, 1, 0])
     e = refuses("LimitExceeded", env.client(MAIL).acquire, "db", "r", contains="LeasesPerRegionMax")
-    assert "User %d has 20 of the 40 leases of region 'db'" % MAIL in e.message, e.message
+    assert "Leases of region 'db': 40, of which user %d has 20." % MAIL in e.message, e.message
     # Owner and root are not restricted in this way.
     equal((take_leases(owner, "db", 50), take_leases(root, "db", 50)), (40, 40))
     refuses("LimitExceeded", owner.acquire, "db", contains="LeasesPerRegionMax")

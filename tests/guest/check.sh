@@ -92,7 +92,7 @@ check 'with user, unit, access and command' bash -c "
 check 'as many as the kernel counts' bash -c '[ "$(wc -l < "$0")" = "$(msharectl show -p NSharers --value pgdata)" ]' "$out/sharers"
 check 'to others they are hidden' bash -c '
         setpriv --reuid=65534 --regid=65534 --clear-groups msharectl clients pgdata --sharers 2>&1 |
-                grep -E "^0 sharers|processes of other users"'
+                grep -E "^0 sharers|Processes of other users"'
 
 # Every command shows the kernel's counts.
 cat > "$out/figures.py" << 'PY'

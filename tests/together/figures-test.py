@@ -143,7 +143,7 @@ def test_counters_are_the_same_in_all_places(env):
     assert figures == want == (asked, asked - 1, 1, 0), (figures, want, asked)
     assert abs(float(seen["polkit_wait_seconds_total"]) - shown["PolkitWaitUSec"] / 1e6) < 1e-6, seen
     status = ctl(env, "status")
-    assert re.search(r"polkit: asked %d times: %d yes, 1 no, 0 failed" % (asked, asked - 1), status), status
+    assert re.search(r"polkit: questions: %d; %d yes, 1 no, 0 failed" % (asked, asked - 1), status), status
     # The metrics count themselves, too; the status is asked for after them.
     calls = sum(int(n) for name, n in seen.items() if name.startswith("broker_calls_total"))
     assert int(re.search(r"Calls: (\d+),", status)[1]) > calls, (status, calls)

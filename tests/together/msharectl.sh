@@ -7,7 +7,7 @@ set -u
 # shellcheck source=tests/ctl/check.bash
 . "$(dirname "$0")/../ctl/check.bash"
 
-check 'status' run 0 'mshared [0-9.]+ +Kernel: has mshare, granule 1G +Regions: 0 +Clients: 0 +Page tables: 0B held once, 0B saved +Calls: [0-9]+, [0-9]+ answered with an error +polkit: asked 0 times: 0 yes, 0 no, 0 failed, 0 timed out, 0 cancelled +: 0 calls wait for it, 0s waited in all +Limits: RegionsMax=[0-9]+ .*LeasesPerUserMax=[0-9]+ .*' '' status
+check 'status' run 0 'mshared [0-9.]+ +Kernel: has mshare, granule 1G +Regions: 0 +Clients: 0 +Page tables: 0B held once, 0B saved +Calls: [0-9]+, [0-9]+ answered with an error +polkit: questions: 0; 0 yes, 0 no, 0 failed, 0 timed out, 0 cancelled +: calls that wait for it: 0, 0s waited in all +Limits: RegionsMax=[0-9]+ .*LeasesPerUserMax=[0-9]+ .*' '' status
 check 'an infinite limit' run 0 '.* BytesPerUserMax=infinity .*' '' status
 check 'show prints the same' run 0 'BytesPerUserMax=infinity ' '' show -p BytesPerUserMax
 check 'create' run 0 'Created region pgdata: 300G at 0x[0-9a-f]+\. ' '' create pgdata 300G --mode=0640 --owner=daemon: --label='for "us"'
