@@ -34,6 +34,7 @@ lacks() { ! grep -F -- "$2" "$root$1"; }
 # A checksum of the tree, to see whether anything has changed.
 tree() { (cd "$root" && find . ! -type d -printf '%p %y %m %l\n' -type f -exec sha256sum {} + | LC_ALL=C sort); }
 unchanged() { diff <(echo "$1") <(tree); }
+is() { [ "$("${@:2}")" = "$1" ]; } # is WANTED COMMAND...
 called() { grep -qxF -- "$1" "$work/calls"; }
 not_called() { ! grep -F -- "$1" "$work/calls"; }
 
@@ -156,6 +157,19 @@ check 'without an environment file' says 0 '' enable 15 main
 check 'one is made' has $etc/environment "MSHARE_REGION = 'pg-15-main'"
 check 'and goes' says 0 "Changed $etc/environment" disable 15 main
 check 'again' test ! -e "$root$etc/environment"
+
+# Passwords may be in the file, and it may lie elsewhere.
+machine
+mv "$root$etc/environment" "$root/srv/environment"
+ln -s ../../../../srv/environment "$root$etc/environment"
+chmod 640 "$root/srv/environment"
+before=$(tree)
+check 'an environment file that others may not read, by way of a link' says 0 '' enable 15 main
+check 'is changed' has /srv/environment "MSHARE_REGION = 'pg-15-main'"
+check 'others still may not read it' is 640 stat -c %a "$root/srv/environment"
+check 'the link stays one' test -L "$root$etc/environment"
+check 'disabled, with link and mode' says 0 '' disable 15 main
+check 'all is as it was' unchanged "$before"
 
 machine
 check 'if it is running, the restart is mentioned' bash -c "echo postgresql@15-main.service > $work/running"
