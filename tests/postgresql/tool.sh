@@ -191,6 +191,22 @@ check 'is said to the library' has $etc/environment "MSHARE_FALLBACK = 'yes'"
 check 'and lets the start go on' grep -q '^ExecStartPre=+-' "$root$dropin"
 check 'unchecked' lacks $dropin ExecStartPost
 
+# What an administrator has written into the region's file is kept.
+machine
+check 'enable, and then a setting of the administrator' says 0 '' enable 15 main
+printf '%s\n' 'HugePages = always' '# for the large tables' >> "$root$region"
+sed -i 's/^Mode=.*/Mode = 0640/' "$root$region"
+check 'enable again' says 0 '' enable 15 main
+check 'keeps it' has $region 'HugePages = always'
+check 'and a comment' has $region '# for the large tables'
+check 'and the mode' has $region 'Mode=0640'
+check 'once' is 1 grep -c '^Mode' "$root$region"
+sed -i 's/^Size=auto/Size=4G/; /^For=/d' "$root$region"
+check 'once more' says 0 '' enable 15 main
+check 'a size that was set is kept' has $region Size=4G
+check 'without a server to ask' lacks $region For=
+check 'and goes with disable' says 0 "Removed $region" disable 15 main
+
 # Requests that are refused and change nothing.
 refused() { # refused NAME STATUS WORDS ARGUMENTS...
         local name=$1 before
@@ -263,6 +279,17 @@ check 'its data are found' has $unit Data=/srv/pg
 sed -i 's/^shared_memory_size .*/shared_memory_size 300/' "$work/settings"
 check 'it grows' says 0 '' prepare --unit=pg.service
 check 'and so does the file' has /etc/mshare/regions.d/pg-pg.conf Size=331M
+echo HugePages=always >> "$root/etc/mshare/regions.d/pg-pg.conf"
+sed -i 's/^shared_memory_size .*/shared_memory_size 500/' "$work/settings"
+check 'it grows again' says 0 '' prepare --unit=pg.service
+check 'with the file' has /etc/mshare/regions.d/pg-pg.conf Size=551M
+check "and the administrator's setting" has /etc/mshare/regions.d/pg-pg.conf HugePages=always
+sed -i '/^# To set another size/d; s/^Size=.*/Size=700M/' "$root/etc/mshare/regions.d/pg-pg.conf"
+echo "pg-pg $((700 << 20))" > "$work/regions"
+check 'a size that was set' says 0 '' prepare --unit=pg.service
+check 'is kept, although it is large' has /etc/mshare/regions.d/pg-pg.conf Size=700M
+check 'also by enable' says 0 '' enable --unit=pg
+check 'and later' has /etc/mshare/regions.d/pg-pg.conf Size=700M
 check 'disable all' says 0 '' disable --all
 check 'leaves nothing of it' unchanged "$before"
 
