@@ -30,7 +30,7 @@ says() {
         [ "$status" = "$want" ] && { [ -z "$words" ] || grep -qE -- "$words" "$work/said"; }
 }
 has() { cat "$root$1"; grep -qxF -- "$2" "$root$1"; }
-lacks() { ! grep -F -- "$2" "$root$1"; }
+lacks() { ! grep -rF -- "$2" "$root$1"; }
 # A checksum of the tree, to see whether anything has changed.
 tree() { (cd "$root" && find . ! -type d -printf '%p %y %m %l\n' -type f -exec sha256sum {} + | LC_ALL=C sort); }
 unchanged() { diff <(echo "$1") <(tree); }
@@ -56,6 +56,7 @@ machine() {
         : > "$work/regions"
         : > "$work/running"
         : > "$work/shared"
+        rm -f "$work/reload"
 }
 mkdir "$work/bin"
 cat > "$work/postgres" << EOF
@@ -67,6 +68,7 @@ cat > "$work/bin/systemctl" << EOF
 #!/bin/bash
 echo "systemctl \$*" >> "$work/calls"
 case "\$*" in
+daemon-reload) if [ -e "$work/reload" ]; then . "$work/reload"; fi ;;
 'show -P LoadState pg.service') echo loaded ;;
 'show -P LoadState '*) echo not-found ;;
 'show -P FragmentPath pg.service') echo /etc/systemd/system/pg.service ;;
@@ -246,6 +248,70 @@ refused 'the region of another' 1 'Region pg-15-main belongs to postgresql@15-ma
 refused 'another region' 1 'is enabled with region pg-15-main: disable it first' enable 15 main --region=other
 sed -i '/^# mshare-postgresql: end/d' "$root$etc/environment"
 refused 'half of our lines' 1 "a line '# mshare-postgresql: begin' or" disable 15 main
+
+# An enable that fails or is interrupted leaves nothing.
+machine
+echo '# mshare-postgresql: end' >> "$root$etc/environment"
+refused 'half of our lines, at first' 1 "a line '# mshare-postgresql: begin' or" enable 15 main
+machine
+mkdir -p "$root/etc/systemd/system"
+: > "$root${dropin%/*}"
+refused 'the last file cannot be written' 1 'postgresql@15-main.service is not enabled' enable 15 main
+for signal in INT TERM; do
+        machine
+        echo "rm $work/reload; kill -$signal \$PPID; kill -$signal \$\$" > "$work/reload"
+        refused "SIG$signal" 1 'postgresql@15-main.service is not enabled' enable 15 main
+done
+machine
+"$tool" enable 15 main > /dev/null
+enabled=$(tree)
+echo 'exit 1' > "$work/reload"
+check 'if it is enabled already' says 1 '' enable 15 main --fallback=yes
+rm "$work/reload"
+check 'a failure does not disable it' test -e "$root$dropin"
+check 'the next try' says 0 '' enable 15 main
+check 'makes it what it was' unchanged "$enabled"
+
+# Killed at any point, by SIGKILL or a loss of power.
+for file in "$dropin" $region /etc/systemd/system/mshare-region@pg-15-main.service.d/50-mshare-postgresql.conf $etc/environment; do
+        for how in '15 main' --all; do
+                machine
+                before=$(tree)
+                cp "$root$etc/environment" "$work/environment"
+                "$tool" enable 15 main > /dev/null
+                if [ "$file" = $etc/environment ]; then cp "$work/environment" "$root$file"; else rm "$root$file"; fi
+                # shellcheck disable=SC2086 # two words
+                check "disable $how without ${file##*/system/}" says 0 '' disable $how
+                check 'leaves nothing then' unchanged "$before"
+        done
+done
+
+# Clusters that are renamed or dropped.
+for how in '15 prod' --all; do
+        machine
+        mv "$root/etc/postgresql/15/main" "$root/etc/postgresql/15/prod"
+        before=$(tree)
+        mv "$root/etc/postgresql/15/prod" "$root/etc/postgresql/15/main"
+        "$tool" enable 15 main > /dev/null
+        mv "$root/etc/postgresql/15/main" "$root/etc/postgresql/15/prod"
+        if [ "$how" != --all ]; then check 'the old name of a renamed cluster is disabled' says 0 '' disable 15 main; fi
+        # shellcheck disable=SC2086
+        check "and disable $how" says 0 'Changed /etc/postgresql/15/prod/environment' disable $how
+        check 'leaves nothing of a renamed cluster' unchanged "$before"
+done
+machine
+"$tool" enable 15 main > /dev/null
+rm -r "$root$etc"
+before=$(tree)
+check 'a dropped cluster is disabled' says 0 '' disable 15 main
+check 'too' lacks /etc 15-main
+check 'once' says 1 'is not enabled; enabled are: none' disable 15 main
+machine
+mkdir -p "$root/etc/mshare/regions.d"
+(umask 077; "$tool" enable 15 main > /dev/null)
+check 'all can read the folder of a unit' is 755 stat -c %a "$root${dropin%/*}"
+check 'disable' says 0 '' disable 15 main
+check "the package's folder stays" test -d "$root/etc/mshare/regions.d"
 
 # Before each start.
 machine
