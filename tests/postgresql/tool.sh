@@ -52,7 +52,7 @@ machine() {
                 chmod 755 "$root/usr/lib/postgresql/$version/bin/postgres"
         done
         cp "$root/usr/lib/postgresql/15/bin/postgres" "$root/opt/pg/bin/"
-        printf '%s\n' 'shared_memory_size 143' 'shared_buffers 16384' 'huge_pages try' > "$work/settings"
+        printf '%s\n' 'shared_memory_size 143' 'shared_buffers 16384' 'block_size 8192' 'huge_pages try' > "$work/settings"
         : > "$work/regions"
         : > "$work/running"
         : > "$work/shared"
@@ -62,7 +62,8 @@ mkdir "$work/bin"
 cat > "$work/postgres" << EOF
 #!/bin/sh
 [ "\$1" != --version ] || { echo 'postgres (PostgreSQL) VERSION.18 (Debian VERSION.18-0)'; exit; }
-sed -n "s/^\$4 //p" "$work/settings" | grep .
+printf '%s|' "\$@" > "$work/asked"
+sed -n "s/^\$4 //p" "$work/settings" | grep . || { echo "FATAL:  this is \$4" >&2; exit 1; }
 EOF
 cat > "$work/bin/systemctl" << EOF
 #!/bin/bash
@@ -70,7 +71,14 @@ echo "systemctl \$*" >> "$work/calls"
 case "\$*" in
 daemon-reload) if [ -e "$work/reload" ]; then . "$work/reload"; fi ;;
 'show -P LoadState pg.service') echo loaded ;;
-'show -P LoadState '*) echo not-found ;;
+'show -P LoadState other.service') echo not-found ;;
+'show -P LoadState '*) echo loaded ;;
+'show -P FragmentPath postgresql.service') echo /lib/systemd/system/postgresql.service ;;
+'show -P FragmentPath postgresql@'*) echo /lib/systemd/system/postgresql@.service ;;
+'show -P ExecStart postgresql.service') echo '{ path=/bin/true ; argv[]=/bin/true ; ignore_errors=no ; pid=0 }' ;;
+'show -P ExecStart started.service') cat "$work/start" ;;
+'show -P Environment started.service') echo 'PGDATA=/srv/pg/ PGROOT=/srv OPTION=shared_buffers=2GB' ;;
+'show -P User '*) echo $owner ;;
 'show -P FragmentPath pg.service') echo /etc/systemd/system/pg.service ;;
 'show -P ExecStart pg.service') echo '{ path=/opt/pg/bin/postgres ; argv[]=/opt/pg/bin/postgres -D /srv/pg -c x=y ; ignore_errors=no ; pid=0 }' ;;
 'show -P Environment pg.service') echo 'A=b LD_PRELOAD=libother.so' ;;
@@ -144,7 +152,8 @@ check 'leaves nothing' unchanged "$before"
 check 'none of it is enabled' says 0 'No server is enabled' status
 check 'disable again is an error' says 1 'postgresql@15-main.service is not enabled; enabled are: none' disable 15 main
 
-for old in "LD_PRELOAD = 'libjemalloc.so.2'" 'LD_PRELOAD = libjemalloc.so.2'; do
+for old in "LD_PRELOAD = 'libjemalloc.so.2'" 'LD_PRELOAD = libjemalloc.so.2' "LD_PRELOAD='libjemalloc.so.2' # it's faster" \
+        'LD_PRELOAD libjemalloc.so.2 # faster'; do
         machine
         echo "$old" >> "$root$etc/environment"
         sum=$(sha256sum < "$root$etc/environment")
@@ -331,7 +340,7 @@ sed -i 's/^Size=auto/Size=160M/; /^For/d' "$root$region"
 sed -i 's/^shared_memory_size .*/shared_memory_size 300/' "$work/settings"
 check 'a size that the administrator has set is kept' prepare 1 "The server needs $((300 << 20)) bytes of shared memory, and region pg-15-main has $((158 << 20))"
 : > "$work/settings"
-check 'a server that reports nothing' prepare 1 'does not report how much shared memory the server needs'
+check 'a server that reports nothing' prepare 1 'does not report how much shared memory the server needs: FATAL:  this is shared_memory_size$'
 
 # A server that was built by hand.
 machine
@@ -358,6 +367,28 @@ check 'also by enable' says 0 '' enable --unit=pg
 check 'and later' has /etc/mshare/regions.d/pg-pg.conf Size=700M
 check 'disable all' says 0 '' disable --all
 check 'leaves nothing of it' unchanged "$before"
+
+# How other distributions and administrators start it.
+started() { # started ARGUMENTS WHAT-IT-IS-ASKED
+        machine
+        echo "{ path=/opt/pg/bin/${1%% *} ; argv[]=/opt/pg/bin/$1 ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }" > "$work/start"
+        check "$1" says 0 '' enable --unit=started
+        check 'is asked what it is started with' is "-D|$root/srv/pg${2}" sed 's/|$//' "$work/asked"
+}
+# shellcheck disable=SC2016 # the unit's variables
+started 'postmaster -D ${PGDATA}' '/|-C|shared_memory_size'
+# shellcheck disable=SC2016
+started 'postgres -D ${PGROOT}/pg -c $OPTION' '|-C|shared_memory_size|-c|shared_buffers=2GB'
+started 'postgres -i' '/|-C|shared_memory_size'
+started "postgres -D /srv/pg -c shared_preload_libraries=a, b -p 5433 --max-connections=7 -B 9" \
+        '|-C|shared_memory_size|-c|shared_preload_libraries=a, b|--max-connections=7|-B9'
+started 'pg_ctl start -D /srv/pg -l log -o -c shared_buffers=2GB -w' '|-C|shared_memory_size|-c|shared_buffers=2GB'
+machine
+check 'a unit with a backslash in its name' says 0 '' enable --unit='x\x2dy.service' --region=xy --data=/srv/pg --bin=/opt/pg/bin
+check 'which systemd reads as one' grep -F 'prepare --unit=x\\x2dy.service' "$root/etc/systemd/system/x\x2dy.service.d/50-mshare-postgresql.conf"
+machine
+refused 'the unit of all clusters' 1 'postgresql.service is of postgresql-common: name its VERSION and CLUSTER' enable --unit=postgresql
+refused "a cluster's unit" 1 'postgresql@15-main.service is of postgresql-common' enable --unit=postgresql@15-main
 
 # Statements that occur in several places must agree.
 options() { grep -oE -- '--[a-z]+(-[a-z]+)*' | LC_ALL=C sort -u; }
