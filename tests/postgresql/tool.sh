@@ -77,11 +77,15 @@ daemon-reload) if [ -e "$work/reload" ]; then . "$work/reload"; fi ;;
 'show -P FragmentPath postgresql@'*) echo /lib/systemd/system/postgresql@.service ;;
 'show -P ExecStart postgresql.service') echo '{ path=/bin/true ; argv[]=/bin/true ; ignore_errors=no ; pid=0 }' ;;
 'show -P ExecStart started.service') cat "$work/start" ;;
-'show -P Environment started.service') echo 'PGDATA=/srv/pg/ PGROOT=/srv OPTION=shared_buffers=2GB' ;;
+'show -P Environment started.service')
+        echo PGDATA=/srv/pg/ PGROOT=/srv OPTION=shared_buffers=2GB \$(sed -n 's/^Environment=//p' "$root"/etc/systemd/system/started.service.d/*.conf 2> /dev/null) ;;
+'show -P DropInPaths '*) ls "$root/etc/systemd/system/\$4.d" | paste -sd ' ' ;;
 'show -P User '*) echo $owner ;;
 'show -P FragmentPath pg.service') echo /etc/systemd/system/pg.service ;;
 'show -P ExecStart pg.service') echo '{ path=/opt/pg/bin/postgres ; argv[]=/opt/pg/bin/postgres -D /srv/pg -c x=y ; ignore_errors=no ; pid=0 }' ;;
-'show -P Environment pg.service') echo 'A=b LD_PRELOAD=libother.so' ;;
+'show -P Environment pg.service' | 'show -P Environment x'*)
+        set -- "\$4"
+        echo A=b LD_PRELOAD=libother.so \$(cat "$root/etc/systemd/system/\$1.d"/*.conf 2> /dev/null | sed -n 's/^Environment=//p') ;;
 'show -P User pg.service') echo $owner ;;
 '-q is-active '*) grep -qxF "\${*: -1}" "$work/running" ;;
 'restart mshare-region@'*)
@@ -227,6 +231,8 @@ refused() { # refused NAME STATUS WORDS ARGUMENTS...
         check "$name: nothing is changed" unchanged "$before"
 }
 machine
+cp -r "$root/etc/postgresql/15/main" "$root/etc/postgresql/15/my-db"
+refused 'a name that systemd does not understand' 1 "systemd cannot start cluster 15 my-db, because '-' is in its name" enable 15 my-db
 refused 'no such cluster' 1 'no cluster 15 other: /etc/postgresql/15/other/postgresql.conf does not exist' enable 15 other
 refused 'too old a server' 1 'PostgreSQL 13 cannot report how much' enable 13 old
 refused 'no version' 2 "Invalid version of PostgreSQL 'main'" enable main 15
@@ -383,6 +389,14 @@ started 'postgres -i' '/|-C|shared_memory_size'
 started "postgres -D /srv/pg -c shared_preload_libraries=a, b -p 5433 --max-connections=7 -B 9" \
         '|-C|shared_memory_size|-c|shared_preload_libraries=a, b|--max-connections=7|-B9'
 started 'pg_ctl start -D /srv/pg -l log -o -c shared_buffers=2GB -w' '|-C|shared_memory_size|-c|shared_buffers=2GB'
+for line in LD_PRELOAD=libjemalloc.so LD_PRELOAD=; do
+        machine
+        mkdir -p "$root/etc/systemd/system/pg.service.d"
+        echo "Environment=$line" > "$root/etc/systemd/system/pg.service.d/override.conf"
+        refused "$line that comes later" 1 "LD_PRELOAD in the environment of pg.service is '${line#*=}' and not 'libmshare" enable --unit=pg
+        mv "$root/etc/systemd/system/pg.service.d/override.conf" "$root/etc/systemd/system/pg.service.d/40-ours.conf"
+        check 'that comes before' says 0 '' enable --unit=pg
+done
 machine
 check 'a unit with a backslash in its name' says 0 '' enable --unit='x\x2dy.service' --region=xy --data=/srv/pg --bin=/opt/pg/bin
 check 'which systemd reads as one' grep -F 'prepare --unit=x\\x2dy.service' "$root/etc/systemd/system/x\x2dy.service.d/50-mshare-postgresql.conf"
