@@ -170,6 +170,12 @@ check 'chown user' run 0 '' '' chown daemon a
 check 'the group is as before' sh -c "'$ctl' status a | grep -q 'Owner: daemon:root'"
 check 'chown group' run 0 '' '' chown :daemon a
 check 'the user is as before' sh -c "'$ctl' status a | grep -q 'Owner: daemon:daemon'"
+"$ctl" create -q moving 1M
+check 'chown user, while another changes both' run 0 '' '' chown daemon moving
+check 'the group is as the other has set it' sh -c "'$ctl' status moving | grep -q 'Owner: daemon:bin'"
+check 'chown group, likewise' run 0 '' '' chown :daemon moving
+check 'the user is as the other has set it' sh -c "'$ctl' status moving | grep -q 'Owner: bin:daemon'"
+"$ctl" remove moving
 check 'chown of a missing region' run 3 '' '.*There is no region "z" ' chown daemon z
 
 check 'status of the broker' run 0 'mshared 0.1-fake +Kernel: has mshare, granule 1G +Regions: 2 +Clients: 0 +Page tables: 1M held once, 1M saved +Calls: 13, 4 answered with an error +polkit: questions: 11; 13 yes, 12 no, 12 failed, 14 timed out, 15 cancelled +: calls that wait for it: 2, 1.5s waited in all ' '' status
