@@ -11,7 +11,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import GAMES, MAIL, Skip, wait_until  # noqa: E402
+from harness import DAEMON_UID, GAMES, MAIL, Skip, as_user, wait_until  # noqa: E402
 from promises import MANAGER_IFACE, REGION_IFACE, equal, file_of_zeroes, main, refuses  # noqa: E402
 
 
@@ -223,6 +223,39 @@ def test_the_end_of_the_broker_leaves_nothing_half_made(env):
     equal(env.read_log().count(": The broker was stopped"), 3)
     for c in callers:
         refuses("NoReply", c.receive)
+
+
+def start_of(env, *limits):
+    """Whether the daemon comes up, and what it says."""
+    with subprocess.Popen(as_user(DAEMON_UID) + [*limits, env.binary], env=env.environ(), stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True) as process:
+        env.daemon = process
+        wait_until(lambda: process.poll() is not None or env.name_is_ours(), timeout=60, what="the daemon")
+        up = process.poll() is None
+        process.terminate()
+        said = process.communicate()[1]
+    env.daemon = None
+    if not up:
+        (error,) = [line for line in said.splitlines() if line.startswith("mshared[err]: ")]
+        equal(process.returncode, 1)
+        said = error
+    return up, said
+
+
+def test_a_start_that_fails_says_why(env):
+    # Each descriptor that the start needs is refused once. With less than four, the loader fails.
+    reasons = []
+    for n in range(4, 40):
+        up, said = start_of(env, "prlimit", "--nofile=%d:%d" % (n, n))
+        if up:
+            break
+        reasons.append(said)
+    assert up, reasons
+    for step in ("use the runtime directory", "set up the event loop", "connect to the system bus"):
+        assert any("Cannot " + step in said and said.endswith("Too many open files") for said in reasons), (step, reasons)
+    with open(os.path.join(env.kernel, "no-signals"), "w"):
+        pass
+    equal(start_of(env), (False, "mshared[err]: Cannot wait for signals and the watchdog: Too many open files"))
 
 
 def test_the_status_is_true_at_any_time(env):

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 
 #include "kernel/kernel.h"
@@ -34,6 +35,7 @@
  *   populated     if it exists, populate() appends the process, address, size and access to it
  *   unpopulated   an errno in decimal with which populate() fails
  *   taken         START-END of addresses where a donor already has a mapping
+ *   no-signals    if it exists, the daemon gets no signalfd
  *   unsupported   if it exists, this kernel has no mshare
  */
 static const char *test_root(void) {
@@ -68,6 +70,18 @@ int openat64(int dirfd, const char *path, int flags, ...) {
                         (void) usleep(10000);
         }
         return (int) syscall(SYS_openat, dirfd, path, flags, mode);
+}
+
+/* For libsystemd, too, hence visible. */
+__attribute__((visibility("default"))) int signalfd(int fd, const sigset_t *mask, int flags) {
+        char refused[4096];
+
+        (void) snprintf(refused, sizeof(refused), "%s/no-signals", test_root());
+        if (access(refused, F_OK) == 0) {
+                errno = EMFILE;
+                return -1;
+        }
+        return (int) syscall(SYS_signalfd4, fd, mask, 8, flags);
 }
 
 /* Runs before main(), so that a donor finds its addresses in use. */
