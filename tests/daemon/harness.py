@@ -71,7 +71,9 @@ class BusError(Exception):
 
 
 def wait_until(condition: Callable[[], Any], timeout: float = 10, step: float = 0.02, what: str = "condition") -> Any:
+    """Many conditions start a program to ask. What takes long is asked less often, or the questions slow it down."""
     end = time.monotonic() + timeout
+    longest = 10 * step
     while True:
         value = condition()
         if value:
@@ -79,6 +81,7 @@ def wait_until(condition: Callable[[], Any], timeout: float = 10, step: float = 
         if time.monotonic() > end:
             raise AssertionError("timed out waiting for " + what)
         time.sleep(step)
+        step = min(1.5 * step, longest)
 
 
 def as_user(uid: int, gid: int | None = None, groups: Sequence[int] = (), caps: str = "") -> list[str]:
