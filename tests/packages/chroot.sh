@@ -99,6 +99,14 @@ check "the administrator's file stays" grep -qx '# ours' /etc/mshare/regions.d/k
 check 'downgrade' install $(debs '')
 check 'all are as they were' all_are "$version"
 
+# What the administrator has enabled, and what the timer has written, goes as well.
+check 'the figures are enabled' systemctl enable mshare-metrics.timer
+check 'and a region' systemctl enable mshare-region@pgdata.service
+mkdir -p /var/lib/prometheus/node-exporter
+echo 'mshare_regions 1' > /var/lib/prometheus/node-exporter/mshare.prom
+check 'remove' dpkg --remove mshare-postgresql mshared
+check 'no old figures are left to be read' bash -c '[ ! -e /var/lib/prometheus/node-exporter/mshare.prom ]'
+check "the administrator's file stays until purge" grep -qx '# ours' /etc/mshare/regions.d/kept.conf
 check 'purge' dpkg --purge mshare-postgresql mshared libmshare0
 check 'nothing of them is left' diff before <(ours)
 check 'nor in dpkg' bash -c '! dpkg-query -W mshared'
