@@ -104,6 +104,15 @@ check 'the figures are enabled' systemctl enable mshare-metrics.timer
 check 'and a region' systemctl enable mshare-region@pgdata.service
 mkdir -p /var/lib/prometheus/node-exporter
 echo 'mshare_regions 1' > /var/lib/prometheus/node-exporter/mshare.prom
+# There is no msharefs in here, so this is a region of which the kernel says nothing.
+refused() { # refused WORDS
+        ! dpkg --remove mshare-postgresql mshared > removed 2>&1 && cat removed && grep -q "$1" removed &&
+                [ "$(version_of mshared)" = "installed $version" ]
+}
+mkdir -p /run/systemd/system /sys/fs/mshare
+: > /sys/fs/mshare/pgdata
+check 'remove, if the sharers of a region are not known' refused 'Cannot read from the kernel whether a process has region pgdata attached'
+rm -r /run/systemd/system /sys/fs/mshare
 check 'remove' dpkg --remove mshare-postgresql mshared
 check 'no old figures are left to be read' bash -c '[ ! -e /var/lib/prometheus/node-exporter/mshare.prom ]'
 check "the administrator's file stays until purge" grep -qx '# ours' /etc/mshare/regions.d/kept.conf
