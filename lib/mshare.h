@@ -21,7 +21,7 @@ struct mshare_info {
 
 /*
  * Create a region or attach to one: see mshare(2). addr and length are in bytes, multiples of the granule.
- * oflag is O_RDONLY or O_RDWR, with optionally with O_CREAT and O_EXCL; mode is used only with O_CREAT.
+ * oflag is O_RDONLY or O_RDWR, optionally with O_CREAT and O_EXCL; mode is used only with O_CREAT.
  * Returns 0, or -1 with errno set (ENOSYS: a kernel without mshare). May sleep.
  */
 int mshare(const char *name, void *addr, size_t length, int oflag, mode_t mode);
@@ -86,8 +86,8 @@ void *mshare_region_address(const mshare_region *region);
 /* Bytes of the window, a multiple of the granule. */
 size_t mshare_region_length(const mshare_region *region);
 /*
- * Bytes from the start of the window that the region had when it was acquired; beyond them nothing need be mapped. A region that
- * is resized later has another size, which the broker's property Size tells.
+ * Bytes from the start of the window that the region had when it was acquired; there may be no mapping beyond them. A
+ * region that is resized later has another size: see the broker's property Size.
  */
 size_t mshare_region_size(const mshare_region *region);
 /* The kind of memory: "anonymous", "memfd", "hugetlb", "file", "empty"; the handle owns the string. */

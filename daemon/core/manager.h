@@ -67,7 +67,10 @@ DEFINE_CLEANUP(Manager, manager_free)
 /* Reads mshared.conf and its drop-ins (again). */
 int manager_load_config(Manager *manager);
 
-/* Cancels and rolls back all creations, and stops what changes sizes: the next run finishes that. To be called before manager_free(), while the bus connection is open. */
+/*
+ * Cancels and rolls back all creations, and stops resizes, which the next run finishes. Call this before manager_free(), while
+ * the bus connection is open.
+ */
 void manager_end_donors(Manager *manager);
 
 Region *manager_find_region(Manager *manager, const char *name);

@@ -10,10 +10,10 @@
 int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
 int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_bus_error *error);
 int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_bus_error *error);
-/* Parts of the first: 1, or 0 while polkit is asked; and the change in the kernel, which is logged. */
+/* The two parts of region_set_mode(): ask polkit (1, or 0 while it is asked), and change the mode in the kernel, which is logged. */
 int region_authorize_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
 int region_change_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
-/* The same as the second, without a call. Removes all entries of the access list. */
+/* As region_change_mode(), without a call. Removes all entries of the access list. */
 int region_apply_mode(Region *region, mode_t mode);
 /* The mode without what an access list has made of the group's bits. */
 int region_plain_mode(const Region *region, mode_t *ret);
@@ -24,10 +24,10 @@ int authorize_region(Call *call, const char *action, const RegionRecord *record,
 void call_actor(Call *call, Actor *ret);
 /* Whether the region can be acquired by those that it admits: it has been created, and populated if its creator does that. */
 int region_check_ready(const Region *region, sd_bus_error *error);
-/* Whether the kernel would admit the identity, by access list and mode. The second takes owner and mode from *st. */
+/* Whether the kernel would admit the identity, by access list and mode. region_admits_now() takes owner and mode from *st. */
 bool region_admits(const Region *region, const Identity *who, Access access);
 bool region_admits_now(const Region *region, const Identity *who, Access access, const struct stat *st);
-/* As the first, but of a region that its creator is populating: whether the kernel will admit the identity after that. */
+/* As region_admits(), but after the region's creator has populated it. */
 bool region_will_admit(const Region *region, const Identity *who, Access access);
 /*
  * Adds the caller to the access list of the region, because polkit admits it and the mode does not: otherwise the kernel would

@@ -31,7 +31,7 @@ struct Region {
         Creation *creation; /* while it is being made; owned */
         Resize *resize; /* while its size changes; owned */
         double progress; /* 0 to 1 */
-        bool read_only; /* for everyone and for good; the kernel says so, hence not in the state file */
+        bool read_only; /* for all, permanently; the kernel knows it, so it is not in the state file */
         sd_event_source *linger;
         uint64_t linger_usec; /* the current time between checks of a region without leases */
         unsigned dirty;

@@ -29,7 +29,7 @@ struct Lease {
         Region *region;
         LeaseRecord record;
         char *file; /* in the lease directory */
-        int fd; /* read end, never read: what comes is the hang-up of the last holder */
+        int fd; /* read end, which is never read; it hangs up when the last holder has closed */
         sd_event_source *source;
 };
 

@@ -10,14 +10,14 @@
         "a name is 1 to 255 of the characters a-z A-Z 0-9 . _ : @ - and does not start with a dot or a dash"
 
 /*
- * Names that we make are a subset of what the kernel takes: they also have to be unit instances (which, for being in
- * the name of a unit, may have 233 characters at most), no options of a command, file names beside our temporary files,
- * and readable in a terminal. Regions that are there already keep the name they have.
+ * Names of new regions are a subset of those that the kernel accepts. They must also be valid as instances of units (there
+ * with at most 233 characters), must not look like an option or a temporary file of ours, and must be readable in a terminal.
+ * Regions that exist already keep their names.
  */
 bool region_name_is_valid(const char *name);
 
-/* Whether a name found in msharefs can be spoken of on the bus at all: UTF-8 without control characters, no ".#" in front. */
+/* Whether a name found in msharefs can be used on the bus at all: UTF-8 without control characters, no ".#" in front. */
 bool region_name_is_adoptable(const char *name);
 
-/* UTF-8 without control characters, so that a terminal shows it and obeys nothing in it. */
+/* UTF-8 without control characters, so that a terminal shows it and does not obey it. */
 bool text_is_printable(const char *text);

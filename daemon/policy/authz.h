@@ -26,7 +26,7 @@ typedef struct Call Call;
 
 typedef int (*CallStep)(Call *call, void *userdata, sd_bus_error *error);
 
-/* Borrows all arguments; *n_leases is the number of leases. counts are only increased, but for those that wait now. */
+/* Borrows all arguments; *n_leases is the number of leases. counts only grow, except for the number of calls that wait. */
 int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const Limits *limits,
               const unsigned *n_leases, PolkitCounts *counts, Authz **ret);
 void authz_free(Authz *authz);
@@ -51,7 +51,7 @@ const Identity *call_identity(Call *call);
 int call_take_charge(Call *call, sd_bus_error *error);
 
 /*
- * details is a NULL-terminated list of keys and values in turn, for polkit; id says which of all things that ever had these
- * details is meant, and is for us alone. Root is not asked.
+ * details is a NULL-terminated list of keys and values in turn, for polkit; id distinguishes things that have had the same
+ * details; polkit does not see it. Root is not asked.
  */
 int call_authorize(Call *call, const char *action, uint64_t id, const char *const *details, sd_bus_error *error);

@@ -9,7 +9,7 @@
 /*
  * Identifies callers. Before a method call is dispatched, the bus is asked for the credentials of its sender, once for each
  * connection; calls wait for the answer outside the dispatcher, in their order. So no handler has to ask, and none blocks.
- * A unique name is never given twice by a bus, hence the answer stays right as long as the name lives.
+ * A bus never gives a unique name twice, so the answer holds as long as the name exists.
  */
 typedef struct Callers Callers;
 
@@ -24,8 +24,8 @@ int callers_new(sd_bus *bus, const Log *log, const unsigned *n_leases, CallerGon
 void callers_free(Callers *callers);
 
 /*
- * Asks the bus whether a connection is there that may have called an earlier run of this program. CallerGone is called if it is not,
- * and when it leaves. 0 or negative errno.
+ * Asks the bus whether a connection still exists that may have called an earlier run of this program. CallerGone is called if it
+ * does not exist, and when it leaves. 0 or negative errno.
  */
 int callers_look_for(Callers *callers, const char *name);
 

@@ -16,7 +16,7 @@
 
 typedef struct Places {
         Users *users;
-        unsigned n_questions, n_dialogs; /* under way, dialogs among the former */
+        unsigned n_questions, n_dialogs; /* under way; a dialog is in both */
         unsigned n_lost, n_lost_dialogs; /* cancelled questions among them that polkit has not answered either */
 } Places;
 
