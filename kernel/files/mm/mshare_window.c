@@ -412,16 +412,10 @@ int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 	err = mshare_alloc_slots(mm, region);
 	if (err)
 		goto err_slots;
-	if (!donation && !mshare_slots_empty(mm, region)) {
-		/* A failed mremap() may have left tables. */
-		mshare_free_empty_granules(mm, region->start, region->end);
-		err = mshare_alloc_slots(mm, region);
-		if (err)
-			goto err_slots;
-		err = -EBUSY;
-		if (WARN_ON_ONCE(!mshare_slots_empty(mm, region)))
-			goto err_slots;
-	}
+	/* Nothing is mapped here, and munmap() has freed what tables there were. */
+	err = -EBUSY;
+	if (!donation && WARN_ON_ONCE(!mshare_slots_empty(mm, region)))
+		goto err_slots;
 
 	vma_set_range(vma, region->start, region->end, 0);
 	vm_flags_init(vma, flags);
