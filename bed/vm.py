@@ -116,7 +116,9 @@ class Machine:
             args += ["-accel", "tcg,thread=multi"]
             # On a busy host, the first ticks may come later than the kernel waits for
             # them, and it panics: "IO-APIC + timer doesn't work".
-            line += ["no_timer_check"]
+            # There a CPU of the guest may also get no time for the 20 s after which the
+            # kernel takes it for stuck.
+            line += ["no_timer_check", "watchdog_thresh=30", "rcupdate.rcu_cpu_stall_timeout=60"]
         for name in ("console", "out", "ctl"):
             args += ["-chardev", f"socket,id={name},path={work}/{name}.sock"]
         args += ["-serial", "chardev:console", "-device", "virtio-serial-pci,max_ports=4",
