@@ -306,12 +306,13 @@ overlay_long() {
 }
 
 # fuzz SEED PTI LA57: the random operations, as many of each mode as
-# MSHARE_FUZZ_STEPS says.
+# MSHARE_FUZZ_STEPS says, and a thousand sharers on the debug kernel.
 fuzz() {
         local list rc=0 steps=${MSHARE_FUZZ_STEPS:-250000}
         list=$(mktemp)
         echo "mshare_fuzz - 28800 env=MSHARE_SEED=$1 env=MSHARE_FUZZ_STEPS=$steps" > "$list"
         echo 'mshare_hostile - 3600 env=MSHARE_FUZZ_MS=600000' >> "$list"
+        echo 'mshare_fork - 1600 env=MSHARE_FORKS=1000' >> "$list"
         guests_need
         kernel debug
         initramfs

@@ -442,7 +442,8 @@ TEST_F_TIMEOUT(mshare, sigkill_in_a_call, 400)
 	MAKE_REGION();
 	ASSERT_EQ(0, map_small(BIG_AT, len, false));
 
-	for (turn = 0; turn < 3 * ARRAY_SIZE(calls); turn++) {
+	/* Each call is killed at another moment. */
+	for (turn = 0; turn < scaled(3, 1) * (long)ARRAY_SIZE(calls); turn++) {
 		i = turn % ARRAY_SIZE(calls);
 		if (calls[i].prepare == prepare_map)
 			ASSERT_EQ(0, prepare_map(BIG_AT, len));

@@ -247,10 +247,13 @@ static long behind_rounds(enum behind what, const char *name, char *addr,
 	return ret;
 }
 
-/* Changes of entries by reverse mapping, with the same limits as the tests. */
+/*
+ * Changes of entries by reverse mapping, with the same rounds and limits as the
+ * tests of mshare_tlb have on this kernel.
+ */
 TEST_F(knobs, skipped_fanout_is_seen_behind_their_backs)
 {
-	const int rounds = 30;
+	const int rounds = 15;
 	int cpu[2], swap, fd, what;
 	struct loop_dev dev;
 	long with, without;

@@ -432,7 +432,7 @@ PEER_FN(pf_donate_while_read)
 TEST_F(mshare, zero_page_comes_while_donated)
 {
 	char *own = self->addr + 2 * self->granule;
-	long try, tries = scaled(30, 4), i;
+	long try, tries = scaled(30, 2), i;
 	struct peer p;
 
 	if (!thp_on())

@@ -367,7 +367,7 @@ PEER_FN(pf_keep_warm)
  */
 TEST_F(mshare, reclaim_spares_what_is_used)
 {
-	const long half = 8 * MEG, pages = half / PAGE;
+	const long half = scaled(8, 4) * MEG, pages = half / PAGE;
 	char *hot = self->addr, *cold = self->addr + half;
 	long in_hot, in_cold;
 	struct peer p, q;
@@ -387,14 +387,17 @@ TEST_F(mshare, reclaim_spares_what_is_used)
 	ASSERT_EQ(0, peer_call(&p, pf_touch, (long)self->addr, 2 * half));
 	ASSERT_EQ(0, peer_post(&q, PEER_REQ(pf_keep_warm, (long)hot, half)));
 
-	/* In small portions, so that the kernel can notice use in between. */
-	for (i = 0; i < 24; i++) {
+	/*
+	 * Three quarters of a half, in small portions, so that the kernel can
+	 * notice use in between.
+	 */
+	for (i = 0; i < half / MEG * 3; i++) {
 		nap_ms(scaled(20, 100));
 		cg_write("b", "memory.reclaim", "256K");
 	}
 	in_hot = pages_in(hot, pages);
 	in_cold = pages_in(cold, pages);
-	EXPECT_GT(2 * pages - 512, in_hot + in_cold);
+	EXPECT_GT(2 * pages - pages / 4, in_hot + in_cold);
 	EXPECT_GT(in_hot, in_cold + pages / 4)
 		TH_LOG("of %ld pages each, %ld used and %ld unused ones are left",
 		       pages, in_hot, in_cold);
