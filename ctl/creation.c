@@ -113,7 +113,7 @@ int creation_run(Creation *c, sd_bus *bus, sd_bus_message *m, const Arguments *a
         if (c->shown)
                 (void) fputs("\r\x1b[K", stderr);
         if (*ret_signal != 0) {
-                /* It was created nevertheless, but no client has used it yet. */
+                /* It was created all the same, but no client has used it yet. */
                 if (r >= 0 && remove_region(bus, c->name, &ignored) < 0) {
                         complain("Region \"%s\" was created before it could be cancelled, and cannot be removed: %s",
                                  c->name, ignored.message ?: "unknown error");

@@ -17,7 +17,7 @@ typedef struct Pager {
 /*
  * If standard output is a terminal and wanted is true, send it through $SYSTEMD_PAGER, $PAGER or less(1). If we act as
  * another user than the session's, it is less(1) in its secure mode, whatever these say; $SYSTEMD_PAGERSECURE decides
- * otherwise. Where no pager can be had, output goes on as before.
+ * otherwise. Without a pager, output goes on as before.
  */
 void pager_open(Pager *pager, bool wanted);
 /* Finish the output and wait until the user has seen it. */

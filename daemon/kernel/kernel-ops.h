@@ -25,7 +25,7 @@ typedef struct KernelOps {
         int (*listing)(int fd, int *ret);
         /* The fdinfo text of an open region file. */
         int (*fdinfo)(int fd, char **ret);
-        /* Memory in bytes that can be had without killing anybody: free, reclaimable, or by swapping; where the policy allows it. */
+        /* Memory in bytes that is available without killing a process: free, reclaimable, or by swapping; where the policy allows it. */
         int (*available)(const NumaPolicy *numa, uint64_t *ret);
         /* The nodes with memory that this process may use. -EOPNOTSUPP: the kernel was built without NUMA. */
         int (*nodes)(NumaNodes *ret);

@@ -57,7 +57,7 @@ bool kernel_fdinfo_is_read_only(const char *text);
 /* Of /proc/meminfo, in bytes: MemAvailable and SwapFree together, and SwapFree. -EBADMSG if they are not there. */
 int kernel_parse_meminfo(const char *text, uint64_t *ret, uint64_t *ret_swap);
 /*
- * Free memory and cached files of /sys/devices/system/node/nodeN/meminfo, in bytes: what can be had there without swapping.
+ * Free memory and cached files of /sys/devices/system/node/nodeN/meminfo, in bytes: what is available there without swapping.
  * -EBADMSG if they are not there.
  */
 int kernel_parse_node_meminfo(const char *text, uint64_t *ret);
