@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Unmodified servers with the preload library, and what administrators do to them: PostgreSQL with an archive_command
 # that maps shared memory and with System V memory, nginx with two zones, reloads and a binary upgrade, uWSGI with a
-# cache, Apache's scoreboard, and a server that closes its descriptors.
+# cache, Apache's scoreboard, PHP's opcache, and a server that closes its descriptors.
 # limit: 1500
 # memory: 3072
 # shellcheck disable=SC2016,SC2317
@@ -360,6 +360,43 @@ CONF
         msharectl remove apache
 else
         skip 'Apache' 'apache2 is not installed'
+fi
+
+# PHP: the manual says why opcache is not placed.
+
+fpm=$(printf '%s\n' /usr/sbin/php-fpm[0-9]* | sort -V | tail -n 1)
+if [ -x "$fpm" ]; then
+        : > log
+        cat > fpm.conf << CONF
+[global]
+pid = $work/fpm.pid
+error_log = $work/fpm.log
+[www]
+user = www-data
+group = www-data
+listen = $work/fpm.sock
+pm = static
+pm.max_children = 2
+CONF
+        region php 300M --owner=root:root
+        fpm_server() { env LD_PRELOAD=$preload MSHARE_REGION=php "$fpm" -y $work/fpm.conf -d opcache.enable=1 "$@" >> $work/log 2>&1; }
+        check 'php-fpm -t, with the environment' fpm_server -t
+        check 'maps nothing to speak of' fails said libmshare-preload
+        : > log
+        check 'php-fpm' fpm_server -d opcache.memory_consumption=128
+        check 'is up' within 120 test -s fpm.pid
+        php=$(cat fpm.pid)
+        check 'with its cache outside of the region' elsewhere "$php"
+        check 'which it has said' said '134217728 bytes of shared memory are not in region "php": they were mapped without a call of this library'
+        check 'once' times_said 1 libmshare-preload
+        workers_of() { [ "$(pgrep -cP "$1")" = 2 ]; }
+        check 'its workers run' within 60 workers_of "$php"
+        check 'and do not share' is 0 sharers php
+        kill -TERM "$php"
+        within 60 fails test -d "/proc/$php"
+        msharectl remove php
+else
+        skip 'PHP' 'php-fpm is not installed'
 fi
 
 # A server that closes all its descriptors, including lease and claim.
