@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Finds the file of a region in msharefs, by which its windows are recognized in /proc. It does not ask the broker. */
+/* Finds the file of a region in msharefs, and recognizes its windows in /proc. It does not ask the broker. */
 
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 
 int place_find(const char *region, Place *ret) {
         _cleanup_(freep) char *path = NULL;
-        Place p = {};
+        Place p = { .region = region };
         struct statfs fs;
         struct stat st;
 
@@ -41,4 +41,12 @@ int place_find(const char *region, Place *ret) {
         }
         *ret = p;
         return STATUS_OK;
+}
+
+int place_has_window(const Place *p, const char *proc, pid_t pid, const Mapping *m) {
+        if (p->mounted)
+                return !p->missing && mapping_is_window(m, p->device, p->inode);
+        if (p->region && strcmp(mapping_name(m), p->region) != 0)
+                return 0;
+        return mapping_is_in_msharefs(proc, pid, m);
 }

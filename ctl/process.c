@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include "names.h"
 #include "process.h"
@@ -110,6 +111,28 @@ int process_read_mappings(const char *proc, pid_t pid, Mappings *ret) {
 
 bool mapping_is_window(const Mapping *m, dev_t device, uint64_t inode) {
         return m->perms[3] == 's' && m->device == device && (inode == 0 || m->inode == inode);
+}
+
+int mapping_is_in_msharefs(const char *proc, pid_t pid, const Mapping *m) {
+        _cleanup_(freep) char *path = NULL;
+        struct statfs fs;
+
+        /* It has no device of its own. */
+        if (m->perms[3] != 's' || m->inode == 0 || major(m->device) != 0)
+                return 0;
+        if (asprintf(&path, "%s/%d/map_files/%" PRIx64 "-%" PRIx64, proc, (int) pid, m->start, m->end) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        if (statfs(path, &fs) < 0)
+                return errno == EACCES || errno == EPERM ? -EACCES : 0;
+        return fs.f_type == MSHAREFS_MAGIC;
+}
+
+const char *mapping_name(const Mapping *m) {
+        const char *slash = strrchr(m->path, '/');
+
+        return slash ? slash + 1 : m->path;
 }
 
 const char *mapping_shared_memory_kind(const Mapping *m) {

@@ -38,6 +38,13 @@ void process_read_command(const char *proc, pid_t pid, char *buf, size_t size);
 
 /* Whether it is a window of a region: a shared mapping of that file, or with inode 0 of any file on that device. */
 bool mapping_is_window(const Mapping *m, dev_t device, uint64_t inode);
+/*
+ * Whether it is a shared mapping of a file in any msharefs, also in one that is not mounted anywhere any more: 1 or 0, or -EACCES for
+ * users other than root, who cannot see that.
+ */
+int mapping_is_in_msharefs(const char *proc, pid_t pid, const Mapping *m);
+/* The name of the file that is mapped, without its folder. */
+const char *mapping_name(const Mapping *m);
 /* What shared, writable memory that no file backs this is, or NULL if it is something else. */
 const char *mapping_shared_memory_kind(const Mapping *m);
 

@@ -48,8 +48,8 @@ static int add_sharer(Table *t, pid_t pid, const Mapping *window) {
         return 0;
 }
 
-/* Increments *hidden if we may not read the process's mappings. */
-static int look_at(pid_t pid, const Place *place, Table *t, size_t *hidden) {
+/* Increments *hidden if we may not read the process's mappings, or *found. */
+static int look_at(pid_t pid, const Place *place, Table *t, size_t *hidden, size_t *found) {
         _cleanup_(mappings_done) Mappings m = {};
         size_t i;
         int r;
@@ -57,26 +57,28 @@ static int look_at(pid_t pid, const Place *place, Table *t, size_t *hidden) {
         r = process_read_mappings(PROC, pid, &m);
         if (r == -EACCES)
                 (*hidden)++;
-        for (i = 0; r >= 0 && i < m.n; i++)
-                if (mapping_is_window(m.list + i, place->device, place->inode))
+        for (i = 0; r >= 0 && i < m.n; i++) {
+                r = place_has_window(place, PROC, pid, m.list + i);
+                if (r > 0) {
+                        (*found)++;
                         return add_sharer(t, pid, m.list + i);
+                }
+                if (r == -EACCES)
+                        (*hidden)++;
+        }
         return r == -ENOMEM ? r : 0;
 }
 
 int sharers_print(const char *region, const Arguments *a) {
         _cleanup_(table_freep) Table *t = NULL;
         _cleanup_(freep) pid_t *pids = NULL;
-        size_t n = 0, i, hidden = 0;
+        size_t n = 0, i, hidden = 0, found = 0;
         Place place;
         int r;
 
         r = place_find(region, &place);
         if (r != STATUS_OK)
                 return r;
-        if (!place.mounted) {
-                complain("Cannot list sharers: msharefs is not mounted on " MSHAREFS_PATH);
-                return STATUS_UNSUPPORTED;
-        }
         if (place.missing) {
                 complain("Cannot list sharers: there is no region \"%s\"", region);
                 return STATUS_NO_REGION;
@@ -86,10 +88,15 @@ int sharers_print(const char *region, const Arguments *a) {
         if (r >= 0)
                 r = process_list(PROC, &pids, &n);
         for (i = 0; r >= 0 && i < n; i++)
-                r = look_at(pids[i], &place, t, &hidden);
+                r = look_at(pids[i], &place, t, &hidden, &found);
         if (r < 0) {
                 complain("Cannot list sharers: %s", strerror(-r));
                 return STATUS_FAILED;
+        }
+        if (!place.mounted && found == 0) {
+                complain("Cannot list sharers: msharefs is not mounted on " MSHAREFS_PATH "%s",
+                         hidden > 0 ? ", and only root can see regions that are not in a mount" : "");
+                return STATUS_UNSUPPORTED;
         }
         if (table_print(t, a, "sharer") < 0)
                 return bus_out_of_memory();

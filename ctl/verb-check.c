@@ -32,6 +32,7 @@ typedef struct Checked {
         uint64_t min_size;
         Mappings mappings;
         const Mapping *window, *outside; /* of mappings; NULL: none */
+        bool hidden; /* whether there is a window cannot be seen */
 } Checked;
 
 static void checked_done(Checked *c) {
@@ -54,9 +55,14 @@ static int look(Checked *c, const Place *place) {
         r = process_read_mappings(PROC, c->pid, &c->mappings);
         if (r < 0)
                 return r;
-        for (i = 0; place->mounted && !place->missing && i < c->mappings.n && !c->window; i++)
-                if (mapping_is_window(c->mappings.list + i, place->device, place->inode))
+        for (i = 0; i < c->mappings.n && !c->window; i++) {
+                r = place_has_window(place, PROC, c->pid, c->mappings.list + i);
+                if (r < 0 && r != -EACCES)
+                        return r;
+                c->hidden |= r == -EACCES;
+                if (r > 0)
                         c->window = c->mappings.list + i;
+        }
         c->outside = largest_outside(&c->mappings, c->min_size);
         return 0;
 }
@@ -81,12 +87,6 @@ static int look_for(Checked *c, const Place *place, uint64_t usec) {
                         return r;
                 (void) nanosleep(&interval, NULL);
         }
-}
-
-static const char *window_region(const Mapping *window) {
-        const char *slash = strrchr(window->path, '/');
-
-        return slash ? slash + 1 : window->path;
 }
 
 /* Reads the region's properties from the broker. Errors are not printed: they become obstacles. */
@@ -160,7 +160,7 @@ static int print_json(const Checked *c, const Obstacles *o, JsonMode mode) {
                 return bus_out_of_memory();
 
         unit = json_string(c->unit ?: "");
-        region = json_string(c->window ? window_region(c->window) : c->region ?: "");
+        region = json_string(c->window ? mapping_name(c->window) : c->region ?: "");
         if (!unit || !region)
                 return bus_out_of_memory();
         (void) snprintf(pid, sizeof(pid), "%d", (int) c->pid);
@@ -195,12 +195,12 @@ static int report(const Checked *c, const Obstacles *o, const Arguments *a) {
         if (is_fine(c)) {
                 if (!a->quiet)
                         (void) printf("%s has its shared memory in region %s, at 0x%" PRIx64 ".\n", who,
-                                      window_region(c->window), c->window->start);
+                                      mapping_name(c->window), c->window->start);
                 return STATUS_OK;
         }
         if (c->window)
                 complain("%s is in region %s, but %s of its shared memory is not: %s at 0x%" PRIx64, who,
-                         window_region(c->window),
+                         mapping_name(c->window),
                          format_bytes(c->outside->end - c->outside->start, bytes, sizeof(bytes)),
                          mapping_shared_memory_kind(c->outside), c->outside->start);
         else if (c->region)
@@ -237,7 +237,9 @@ static int diagnose(Checked *c, const Place *place, const Arguments *a, Obstacle
         if (r < 0 && !t.unusable)
                 return r;
         if (!place->mounted && !t.unusable)
-                t.unusable = strdup("msharefs is not mounted on " MSHAREFS_PATH);
+                t.unusable = strdup(c->hidden ? "msharefs is not mounted on " MSHAREFS_PATH
+                                                ", and only root can see regions that are not in a mount"
+                                              : "msharefs is not mounted on " MSHAREFS_PATH);
         if (!t.acl)
                 t.acl = strdup("");
         return t.acl ? obstacles_find(&p, &c->mappings, &t, c->min_size, ret) : -ENOMEM;

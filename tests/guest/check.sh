@@ -159,4 +159,25 @@ check 'the broker' bash -c "
         systemctl unmask --runtime -q mshared; systemctl start mshared; exit \$r"
 systemctl stop "$unit" mshare-region@pgdata
 
+# What is mounted in its place later is another msharefs, with other regions, so this is last.
+cp "$examples/postgresql-environment" "$etc/environment"
+cp "$examples/postgresql-mshare.conf" "$dropins/mshare.conf"
+systemctl daemon-reload
+check 'the server starts' systemctl start "$unit"
+check 'msharefs is unmounted below it' umount -l /sys/fs/mshare
+check 'it is not there' bash -c '! mountpoint -q /sys/fs/mshare'
+check 'the maps do not show the mount' bash -c "! grep -q /sys/fs/mshare /proc/$(postmaster)/maps"
+check 'the server is in its region all the same' check_says 0 'in region pgdata, at 0x' "$unit" pgdata
+check 'or in any' check_says 0 'in region pgdata, at 0x' "$(postmaster)"
+check 'but in no other' check_says 1 'does not have its shared memory in region other' "$unit" other
+check 'nor is another process' check_says 1 'msharefs is not mounted on /sys/fs/mshare\.' systemd-journald pgdata
+check 'its sharers are its processes' bash -c "
+        msharectl clients pgdata --sharers --no-legend | awk '{print \$2}' | sort > $out/sharers
+        sort /sys/fs/cgroup$cgroup/cgroup.procs > $out/procs
+        diff $out/sharers $out/procs && [ \$(wc -l < $out/sharers) -ge 5 ]"
+check 'others are told that only root can see it' bash -c '
+        setpriv --reuid=postgres --regid=postgres --clear-groups msharectl check "$0" pgdata 2>&1 |
+                grep "msharefs is not mounted on /sys/fs/mshare, and only root can see"' "$(postmaster)"
+systemctl stop "$unit"
+
 echo "1..$count"
