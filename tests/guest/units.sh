@@ -31,7 +31,7 @@ client_in() { # client_in SETTING...
                 fi
                 [ "$access" = r ] || echo 'put 4096 word'
                 echo 'get 4096'
-        } | systemd-run --quiet --pipe --wait "${settings[@]}" $client
+        } | systemd-run --quiet --pipe --wait --collect "${settings[@]}" $client
 }
 # Address and length of the region, from its own file.
 window() { python3 -c 'import struct; print("%#x %#x" % struct.unpack("<QQ", open("/sys/fs/mshare/shared", "rb").read()))'; }
@@ -217,6 +217,80 @@ if [ "$MSHARE_PATCHED" = yes ]; then
         check 'the region unit starts' systemctl start mshare-region@pgdata
         check 'and stops' systemctl stop mshare-region@pgdata
         check 'with its region' region_is_gone
+
+        # A unit that is killed while it populates.
+        printf '[Region]\nSize=600M\nMode=0660\nUser=postgres\nPopulate=yes\n' > /etc/mshare/regions.d/killed.conf
+        owner_and_mode() { stat -c '%U %a' /sys/fs/mshare/killed 2>&1; }
+        # The unit's process has started the one that populates.
+        is_closed() { [ "$(owner_and_mode)" = "$1 0" ] && [ "$(pgrep -fc 'mshare-region run killed$')" = 2 ]; }
+        # Both processes wait, so that the memory is not populated before they are killed.
+        hold() { # hold OWNER
+                systemctl start --no-block mshare-region@killed
+                for _ in $(seq 600); do
+                        if is_closed "$1"; then
+                                systemctl kill --signal=STOP mshare-region@killed
+                                is_closed "$1"
+                                return
+                        fi
+                        sleep 0.02
+                done
+                return 1
+        }
+        check 'a unit that populates' hold postgres
+        check 'early clients are told so' refused 'being populated' call AcquireRegion 'ssa{sv}' killed rw 0
+        check 'it is killed' systemctl kill --signal=KILL mshare-region@killed
+        check 'and has failed' is failed systemctl is-active mshare-region@killed
+        check 'the region is gone' is "stat: cannot statx '/sys/fs/mshare/killed': No such file or directory" owner_and_mode
+        systemctl reset-failed mshare-region@killed
+        check 'a region of root' msharectl create killed 600M --mode=0640 --owner=root:mail
+        check 'a unit that takes it over' hold postgres
+        systemctl kill --signal=KILL mshare-region@killed
+        check 'is killed' is failed systemctl is-active mshare-region@killed
+        check 'and the region is as it was' is 'root 640' owner_and_mode
+        check 'which the journal explains' sh -c 'journalctl -b -x -u mshared | grep -A4 "has owner 0:8 and mode 0640 again" |
+                grep "Subject: Region killed was to be populated, but the process has ended"'
+        systemctl reset-failed mshare-region@killed
+        check 'the next start takes it over' systemctl start mshare-region@killed
+        check 'as declared' is 'postgres 660' owner_and_mode
+        systemctl stop mshare-region@killed
+        rm -f /etc/mshare/regions.d/killed.conf
+
+        # Each change is in the journal, with who made it, and with an explanation.
+        as_user() { setpriv --reuid=1000 --regid=1000 --clear-groups "$@"; }
+        msharectl create -q audited 1M --owner=1000:1000 --maximum=2M
+        as_user msharectl chmod 0400 audited
+        msharectl resize -q audited 2M
+        msharectl chmod 0600 audited
+        setfacl -m u:games:rw /sys/fs/mshare/audited 2> /dev/null || python3 -c '
+import os, struct
+os.setxattr("/sys/fs/mshare/audited", "system.posix_acl_access", struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", *e) for e in ((1, 6, 2**32 - 1), (2, 6, 5), (4, 0, 2**32 - 1), (16, 6, 2**32 - 1), (32, 0, 2**32 - 1))))'
+        check 'who is in the access list is shown' sh -c 'msharectl status audited | grep -E "Admits: +user:5:6"'
+        check 'and can be taken out' busctl call org.mshare1 /org/mshare1/region/audited org.mshare1.Region Revoke su user 5
+        check 'and is then not shown' sh -c '! msharectl status audited | grep Admits'
+        as_user msharectl remove audited
+        msharectl create -q audited 1M
+        msharectl chown games audited
+        msharectl remove audited
+        cat > "$out/audit.py" << 'PY'
+import json, re, subprocess, sys
+ids = dict(re.findall(r"^-- ([0-9a-f]{32})\nSubject: (.*)$", open("/usr/lib/systemd/catalog/mshared.catalog").read(), re.M))
+entries = [json.loads(line) for line in subprocess.run(
+    ["journalctl", "-b", "-u", "mshared", "-o", "json", "MSHARE_REGION=audited"], capture_output=True, text=True).stdout.splitlines()]
+seen = [(ids[e["MESSAGE_ID"]].replace("@MSHARE_REGION@", "audited"), e.get("MSHARE_CALLER_UID"), e.get("MSHARE_CALLER_PID", "0") != "0",
+         e.get("MSHARE_CALLER_UNIT")) for e in entries]
+print(*seen, sep="\n")
+unit = "mshare-guest.service"
+changes = [("has been created", "0"), ("mode of", "1000"), ("size of", "0"), ("mode of", "0"), ("was changed in msharefs", None),
+           ("no longer admitted", "0"), ("has been removed", "1000"), ("has been created", "0"), ("another owner", "0"),
+           ("has been removed", "0")]
+assert len(seen) == len(changes), len(seen)
+for (subject, uid, pid, of), (words, who) in zip(seen, changes):
+    assert words in subject and uid == who and pid == (who is not None) and of == (unit if who else None), (subject, words)
+PY
+        journalctl --sync
+        check 'all changes are in the journal' python3 "$out/audit.py"
+
         printf '[Region]\nSize=8M\nHugePages=always\n' > /etc/mshare/regions.d/huge.conf
         for setting in never advise; do
                 echo $setting > /sys/kernel/mm/transparent_hugepage/shmem_enabled
