@@ -11,7 +11,7 @@ needs, each with its default here:
   # cpus: 2
   # kernel: mshare    or debug, or stock
   # append:           words for the kernel command line
-  # only: long        not without --long
+  # only: long        not without --long, unless the script is named
 
 With --long, scripts are run that say how, and no others:
 
@@ -53,12 +53,13 @@ def parse() -> argparse.Namespace:
     ap.add_argument("--release", default="", help="Debian release of the root, to be named in the results")
     ap.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="for the scripts' environment")
     ap.add_argument("--long", action="store_true")
+    ap.add_argument("--named", action="store_true", help="run scripts that are only for --long as well")
     ap.add_argument("--verbose", action="store_true", help="show what scripts print, pass or fail")
     ap.add_argument("scripts", nargs="+")
     return ap.parse_args()
 
 
-def runs(path: str, long: bool) -> list[Wishes]:
+def runs(path: str, long: bool, named: bool) -> list[Wishes]:
     """The requested runs of each script, as dicts of their settings."""
     plain = {"limit": "120", "memory": "2048", "cpus": "2", "kernel": "mshare", "append": "", "only": "", "env": ""}
     further: list[Wishes] = []
@@ -79,7 +80,7 @@ def runs(path: str, long: bool) -> list[Wishes]:
                     further.append({})
                 further[-1]["env"] = match[1].strip()
     if not long:
-        return [] if plain["only"] == "long" else [plain]
+        return [] if plain["only"] == "long" and not named else [plain]
     if plain["only"] == "long" and not further:
         return [plain]
     return [{**plain, **run} for run in further]
@@ -167,7 +168,7 @@ def main() -> int:
     opts = parse()
     vm.clean_up_on_signals(and_without_parent=True)
     return report.FAILED if sum([run_script(opts, path, wishes)
-                     for path in opts.scripts for wishes in runs(path, opts.long)]) else 0
+                     for path in opts.scripts for wishes in runs(path, opts.long, opts.named)]) else 0
 
 
 if __name__ == "__main__":

@@ -252,7 +252,7 @@ guest_scripts() {
                 shift
         done
         scripts=("$@")
-        [ $# -gt 0 ] || scripts=("$ROOT"/tests/guest/*.sh)
+        if [ $# -gt 0 ]; then args+=(--named); else scripts=("$ROOT"/tests/guest/*.sh); fi
         guests_need
         if ! compgen -G "$ROOT/tests/guest/*.sh" > /dev/null; then
                 say '    there is no tests/guest/*.sh: nothing counted'
@@ -260,8 +260,10 @@ guest_scripts() {
         fi
         if [ ${#long[@]} -gt 0 ]; then
                 kinds='mshare debug stock'
-        elif grep -q '^# kernel: debug' "${scripts[@]}"; then
-                kinds+=' debug'
+        else
+                for kind in debug stock; do
+                        if grep -q "^# kernel: $kind" "${scripts[@]}"; then kinds+=" $kind"; fi
+                done
         fi
         for kind in $kinds; do
                 kernel "$kind"
