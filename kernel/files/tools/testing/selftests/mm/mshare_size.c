@@ -333,7 +333,7 @@ TEST_F(mshare, donation_over_size_enospc)
  */
 TEST_F(mshare, donation_near_size)
 {
-	char *other = self->addr + self->granule, *border[2], *at;
+	char *other = self->addr + self->granule, *border[3], *at;
 	int fd = temp_file(8 * MEG), i;
 
 	ASSERT_LE(0, fd);
@@ -347,12 +347,13 @@ TEST_F(mshare, donation_near_size)
 	ASSERT_EQ(0, remount("size=1m"));
 
 	/*
-	 * A mapping with an anon_vma, of which one half has no tables. The first
-	 * is where five levels need another top-level entry, if there are five.
+	 * A mapping with an anon_vma, of which one half has no tables: none at the
+	 * top level, if there are five, none in a unit, or none in a granule.
 	 */
 	border[0] = (char *)(1UL << 50);
 	border[1] = (char *)FAR_UNIT;
-	for (i = 0; i < 2; i++) {
+	border[2] = (char *)FAR_UNIT + 100 * GIB;
+	for (i = 0; i < 3; i++) {
 		at = border[i] - GIB;
 		if (map_fd(at, 2 * GIB, RW, MAP_PRIVATE | MAP_ANONYMOUS |
 			   MAP_NORESERVE, -1, 0)) {
