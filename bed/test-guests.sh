@@ -376,7 +376,7 @@ plan_long() {
         done
         plan off-kernel 'the kernel with mshare switched off' "$(built off 360)" build_kind off
         plan coverage-kernel 'the kernel that counts the lines it executes' "$(built coverage 480)" build_kind coverage
-        plan coverage 'lines of the kernel half that the selftests reach' 1500 coverage
+        plan coverage 'lines of the kernel half that the selftests reach' 800 coverage
         after coverage-kernel
         plan kcsan-kernel 'the kernel that notices data races' "$(built kcsan 480)" build_kind kcsan
         plan races 'data races while the selftests run (KCSAN)' 1800 races
