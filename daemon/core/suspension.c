@@ -56,12 +56,13 @@ static int begin(Region *region, Call *call, uint32_t final_mode, sd_bus_error *
 
         if (!rec->holder) {
                 r = region_plain_mode(region, &rec->before_mode);
-                if (r >= 0) {
-                        holder = holder_of(region->manager, call_sender(call));
-                        r = holder ? 0 : -ENOMEM;
-                }
                 if (r < 0)
-                        goto fail;
+                        return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                                 "Cannot read the access list of region '%s': %s", rec->name,
+                                                 strerror(-r));
+                holder = holder_of(region->manager, call_sender(call));
+                if (!holder)
+                        return -ENOMEM;
                 rec->holder = holder;
                 rec->has_before = true;
                 rec->before_uid = rec->uid;
@@ -70,8 +71,11 @@ static int begin(Region *region, Call *call, uint32_t final_mode, sd_bus_error *
         rec->final_mode = final_mode;
         rec->mode = 0;
         r = region_save(region);
-        if (r < 0)
-                goto fail;
+        if (r < 0) {
+                *rec = before;
+                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot save the state of region '%s': %s",
+                                         rec->name, strerror(-r));
+        }
         rec->mode = before.mode;
         r = region_change_mode(region, call, 0, error);
         if (r < 0) {
@@ -81,11 +85,6 @@ static int begin(Region *region, Call *call, uint32_t final_mode, sd_bus_error *
         }
         TAKE_PTR(holder);
         return 0;
-
-fail:
-        *rec = before;
-        return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot save the state of region '%s': %s", rec->name,
-                                 strerror(-r));
 }
 
 int region_suspend(Region *region, Call *call, uint32_t final_mode, sd_bus_error *error) {
