@@ -205,6 +205,12 @@ check 'fallback' says 0 '' enable 15 main --fallback yes
 check 'is said to the library' has $etc/environment "MSHARE_FALLBACK = 'yes'"
 check 'and lets the start go on' grep -q '^ExecStartPre=+-' "$root$dropin"
 check 'unchecked' lacks $dropin ExecStartPost
+before=$(tree)
+check 'without the option, enable' says 0 '' enable 15 main
+check 'keeps it' unchanged "$before"
+check 'with fallback=no, enable' says 0 '' enable 15 main --fallback=no
+check 'ends it' lacks $etc/environment MSHARE_FALLBACK
+check 'and the start is checked again' grep -q '^ExecStartPost=' "$root$dropin"
 
 # What an administrator has written into the region's file is kept.
 machine
@@ -284,7 +290,7 @@ echo 'exit 1' > "$work/reload"
 check 'if it is enabled already' says 1 '' enable 15 main --fallback=yes
 rm "$work/reload"
 check 'a failure does not disable it' test -e "$root$dropin"
-check 'the next try' says 0 '' enable 15 main
+check 'the next try' says 0 '' enable 15 main --fallback=no
 check 'makes it what it was' unchanged "$enabled"
 
 # Killed at any point, by SIGKILL or a loss of power.
