@@ -144,13 +144,24 @@ static void become_child(void) {
         answer(pid < 0 ? -xerrno() : 0, NULL);
 }
 
+static bool is_about_memory(const char *line) {
+        static const char *const words[] = { "put ", "get ", "try ", "touch ", "fill ", "advise ", "lock ", "check " };
+
+        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+                if (strncmp(line, words[i], strlen(words[i])) == 0)
+                        return true;
+        return false;
+}
+
 static void obey(Client *c, const char *line) {
         _cleanup_(freep) char *message = NULL;
         char name[256], access[8], word[WORD_MAX];
         uint64_t a, b;
         int r, advice;
 
-        if (sscanf(line, "acquire %255s %7s", name, access) == 2)
+        if (!c->base && is_about_memory(line))
+                answer(-ENXIO, "no region is attached");
+        else if (sscanf(line, "acquire %255s %7s", name, access) == 2)
                 acquire(c, name, access);
         else if (sscanf(line, "raw %255s %7s %" SCNi64 " %" SCNi64, name, access, (int64_t *) &a, (int64_t *) &b) == 4)
                 attach_raw(c, name, access, a, b);
