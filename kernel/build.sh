@@ -68,7 +68,7 @@ kernel_fragments() {
         if is_patched "$1"; then
                 printf '%s\n' "$KDIR/config/mshare.config"
                 case $1 in debug | lean | mutants | coverage | kcsan) printf '%s\n' "$KDIR/config/mshare-debug.config" ;; esac
-                case $1 in lean | off | coverage | kcsan) printf '%s\n' "$KDIR/config/$1.config" ;; esac
+                case $1 in lean | off | mutants | coverage | kcsan) printf '%s\n' "$KDIR/config/$1.config" ;; esac
         fi
         case $1 in labels-*) printf '%s\n' "$KDIR/config/labels.config" ;; esac
 }
