@@ -71,7 +71,7 @@ static int look_at(const char *proc, pid_t pid, int (*found)(const Holder *lease
         struct stat st;
         char path[256];
         Holder lease;
-        int r;
+        int fds, r;
 
         (void) snprintf(path, sizeof(path), "%s/%d", proc, (int) pid);
         if (stat(path, &st) < 0)
@@ -80,8 +80,11 @@ static int look_at(const char *proc, pid_t pid, int (*found)(const Holder *lease
         dir = opendir(path);
         if (!dir)
                 return errno == ENOENT || errno == ESRCH ? -ESRCH : -EACCES;
+        fds = dirfd(dir);
+        if (fds < 0)
+                return -EACCES;
         while ((de = readdir(dir))) {
-                if (de->d_name[0] == '.' || !read_lease(dirfd(dir), de->d_name, st.st_uid, &lease))
+                if (de->d_name[0] == '.' || !read_lease(fds, de->d_name, st.st_uid, &lease))
                         continue;
                 r = found(&lease, pid, userdata);
                 if (r != 0)

@@ -162,7 +162,7 @@ static int parse_json_mode(const char *s, JsonMode *ret) {
 static int add_property(Arguments *a, const char *name) {
         const char **list;
 
-        list = reallocarray(a->properties, a->n_properties + 1, sizeof(*list));
+        list = (const char **) reallocarray(a->properties, a->n_properties + 1, sizeof(*list));
         if (!list) {
                 complain("Out of memory");
                 return STATUS_FAILED;

@@ -127,10 +127,11 @@ bool preload_env_taken_by_other(const char *region, int *ret_pid) {
 }
 
 static const char *preload_of(char *const envp[]) {
-        for (; envp && *envp; envp++)
-                if (is(*envp, PRELOAD))
-                        return *envp;
-        return NULL;
+        if (!envp)
+                return NULL;
+        while (*envp && !is(*envp, PRELOAD))
+                envp++;
+        return *envp;
 }
 
 PreloadEnvNeed preload_env_measure(char *const envp[]) {
