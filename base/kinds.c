@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/*
- * The tables behind kinds.h, one for each kind of word: backings, huge pages, lifetimes, access. They know neither bus
- * nor kernel.
- */
+/* One table for each kind of word in kinds.h: backings, huge pages, lifetimes, access. It knows neither bus nor kernel. */
 
 #include <errno.h>
 #include <string.h>

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The words of the bus, org.mshare1(5): those of CreateRegion's options and of the properties with the same names, and those for
- * access. Region files, state files, leases and the command line use them, too.
+ * The words of the bus interface, org.mshare1(5): for options of CreateRegion, for the properties with the same names, and for
+ * access. Region files, state files, leases and the command line use the same words.
  */
 
 typedef enum Backing {
@@ -12,7 +12,7 @@ typedef enum Backing {
         BACKING_HUGETLB,
         BACKING_FILE,
         BACKING_EMPTY,
-        BACKING_UNKNOWN, /* of regions that the broker did not create */
+        BACKING_UNKNOWN, /* for regions that the broker did not create */
         _BACKING_MAX,
 } Backing;
 
@@ -30,7 +30,7 @@ typedef enum Lifetime {
         _LIFETIME_MAX,
 } Lifetime;
 
-/* The values are the permission bits that it takes. */
+/* The values are the permission bits that an access requires. */
 typedef enum Access {
         ACCESS_READ = 4,
         ACCESS_READ_WRITE = 6,
@@ -48,7 +48,7 @@ const char *hugepages_to_string(HugePages h);
 const char *lifetime_to_string(Lifetime l);
 const char *access_to_string(Access access);
 
-/* The value of any word, also of those that only the broker writes. -EINVAL if there is no such word. */
+/* The value of any word, including those that only the broker writes. -EINVAL if there is no such word. */
 int backing_from_string(const char *s);
 int hugepages_from_string(const char *s);
 int access_from_string(const char *s);

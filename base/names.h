@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Where the broker is on the system bus, and what its errors are called: org.mshare1(5). */
+/* The broker's names on the system bus: see org.mshare1(5). */
 #define BUS_NAME "org.mshare1"
 #define BUS_PATH "/org/mshare1"
 #define BUS_REGION_PATH "/org/mshare1/region"
@@ -10,5 +10,5 @@
 
 /* Where msharefs is mounted: msharefs(5). */
 #define MSHAREFS_PATH "/sys/fs/mshare"
-/* Its type, as statfs(2) has it. */
+/* Its type, as in statfs(2). */
 #define MSHAREFS_MAGIC 0x6d736872

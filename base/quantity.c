@@ -10,7 +10,7 @@
 
 #include "quantity.h"
 
-/* By hand, since strtoull() also takes blanks, signs and "0x". *end is what follows the digits. */
+/* Not strtoull(), which also accepts blanks, signs and "0x". *end is what follows the digits. */
 static int parse_digits(const char *s, uint64_t *ret, const char **end) {
         uint64_t n = 0;
 

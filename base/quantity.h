@@ -5,18 +5,18 @@
 #include <stdint.h>
 
 /*
- * The one grammar of sizes and times: command line, configuration, region files and environment use it. msharectl(1)
- * documents it for users.
+ * The grammar of sizes and times on the command line, in the configuration, in region files and in the environment.
+ * msharectl(1) documents it for users.
  *
- * A size is a whole number of bytes in decimal, optionally followed by K, M, G, T, P or E (powers of 1024, either case).
- * A time is a whole number of seconds, or of the unit after it: us, ms, s, min, h or d. Blanks, signs, fractions and
- * anything else are refused. The word "infinity" is a size (UINT64_MAX) and no time.
+ * A size is a whole number of bytes in decimal, optionally followed by K, M, G, T, P or E (powers of 1024, either case). A time
+ * is a whole number of seconds, or of the unit after it: us, ms, s, min, h or d. Blanks, signs, fractions and anything else are
+ * refused. The word "infinity" is a size (UINT64_MAX), but not a time.
  *
  * These use no memory but the stack, call nothing that allocates and never block: the preload library uses them.
  * They return 0, -EINVAL (not of that form) or -ERANGE (does not fit in 64 bits); *ret is written on success only.
  */
 
-/* The forms as half sentences, for messages that refuse a value. */
+/* The valid forms, for messages that refuse a value. */
 #define AMOUNT_FORM "a number of bytes above 0, optionally followed by K, M, G, T, P or E"
 #define SPAN_FORM "a number of seconds, or a number followed by us, ms, s, min, h or d"
 
@@ -27,5 +27,5 @@ int parse_amount(const char *s, uint64_t *ret);
 /* Microseconds. */
 int parse_span(const char *s, uint64_t *ret);
 
-/* Into buf, which is returned and need not have more than 32 bytes. As 1.5G, exactly below 1K; "512G" where nothing is lost. */
+/* Writes into buf, which is returned and needs at most 32 bytes: "1.5G", or "512G" if that is exact. Below 1K it is exact. */
 const char *format_bytes(uint64_t bytes, char *buf, size_t size);

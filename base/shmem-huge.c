@@ -36,7 +36,7 @@ bool shmem_huge_denied(const char *dir, char *ret_path, size_t path_size, char *
         if (strcmp(ret_value, "force") == 0)
                 return false;
 
-        /* Since Linux 6.11 each size has its own setting, which may be to inherit the common one. */
+        /* Since Linux 6.11 each size has a setting of its own, which may be "inherit": then the common one applies. */
         (void) snprintf(path, sizeof(path), "%s/hugepages-2048kB/shmem_enabled", dir);
         huge_setting_read(path, value, sizeof(value));
         if (strcmp(value, "inherit") != 0 && strcmp(value, "unknown") != 0) {

@@ -15,7 +15,7 @@
 #include "agent.h"
 #include "util.h"
 
-/* How long to wait for it to register itself. Without it polkit merely says no. */
+/* How long to wait until the agent has registered itself. Without an agent, polkit denies the action. */
 #define REGISTER_TIMEOUT_MSEC 5000
 
 void agent_open(Agent *agent, bool wanted) {
@@ -43,7 +43,7 @@ void agent_open(Agent *agent, bool wanted) {
                 _exit(EXIT_FAILURE);
         }
 
-        /* It closes the pipe when it is ready, and so does its end. */
+        /* The agent closes the pipe when it is ready. If it exits, the pipe closes, too. */
         (void) close(fds[1]);
         p = (struct pollfd){ .fd = fds[0], .events = POLLIN };
         (void) poll(&p, 1, REGISTER_TIMEOUT_MSEC);

@@ -15,8 +15,8 @@ typedef struct Agent {
         }
 
 /*
- * Where polkit may ask for a password but no desktop shows its question, ask on this terminal, with
- * pkttyagent(1). Nothing happens without a terminal, for root, or if the user wants no question.
+ * Lets polkit ask for a password on this terminal with pkttyagent(1), because there may be no desktop that shows the question.
+ * Does nothing without a terminal, for root, or if the user does not want to be asked.
  */
 void agent_open(Agent *agent, bool wanted);
 void agent_close(Agent *agent);

@@ -56,7 +56,7 @@ int bus_connect(const Arguments *a, sd_bus **ret) {
         else
                 r = sd_bus_open_system_with_description(ret, "msharectl");
         if (r >= 0) {
-                /* Users and groups of another machine may have other names than ours. */
+                /* On another machine, users and groups may have other names. */
                 format_ids_as_numbers(a->host || a->machine);
                 return STATUS_OK;
         }
@@ -83,7 +83,7 @@ int bus_call_failed(const char *what, const sd_bus_error *error, int r) {
                         status = error_statuses[i].status;
                         break;
                 }
-        /* The bus has gone, or the way to another host's. */
+        /* The bus is gone, or the connection to another host. */
         if (r == -ENOTCONN || r == -ECONNRESET || r == -EPIPE)
                 status = STATUS_NO_BROKER;
 

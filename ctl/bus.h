@@ -16,18 +16,18 @@ int bus_connect(const Arguments *a, sd_bus **ret);
 int bus_new_call(sd_bus *bus, const char *method, sd_bus_message **ret);
 
 /*
- * Sends the message and waits for the answer; reply may be NULL. An action may need an administrator's password: then polkit may
- * ask for it, and there is no time limit unless the broker hangs.
+ * Sends the message and waits for the answer; reply may be NULL. If the call is an action, polkit may ask for a password, and
+ * there is no time limit unless the broker hangs.
  */
 int bus_call(sd_bus *bus, sd_bus_message *m, bool action, const Arguments *a, const char *what, sd_bus_message **reply);
 
 /* Asks the broker for the path of the region's object. */
 int bus_region_path(sd_bus *bus, const char *name, const Arguments *a, const char *what, char **ret);
 
-/* A call that failed with this error or, where it has none, errno. */
+/* For a call that failed with this error or, without one, this errno. */
 int bus_call_failed(const char *what, const sd_bus_error *error, int r);
 int bus_out_of_memory(void);
-/* A message that could not be built or read. */
+/* For a message that could not be built or read. */
 int bus_message_failed(const char *what, int r);
 
 #endif

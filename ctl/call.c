@@ -69,7 +69,7 @@ static int on_reply(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         int r = 0;
 
         if (sd_bus_message_is_method_error(m, NULL)) {
-                /* The error of an earlier ping is not the answer. */
+                /* Drop the error of an earlier ping: it is not the answer. */
                 sd_bus_error_free(c->error);
                 r = -sd_bus_message_get_errno(m);
                 if (sd_bus_error_copy(c->error, sd_bus_message_get_error(m)) == -ENOMEM)

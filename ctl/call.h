@@ -4,21 +4,21 @@
 
 #include <systemd/sd-bus.h>
 
-/* What to do while a call lasts; NULL: nothing. */
+/* What to do during a call; NULL: nothing. */
 typedef struct CallWatch {
         /*
-         * Ctrl-C or SIGTERM: 0 to go on waiting for the answer, which is expected to be an error soon, or -ECANCELED
-         * to wait no longer. A second signal ends the wait without asking. May make calls on the bus.
+         * Called for Ctrl-C and SIGTERM. Returns 0 to continue to wait for the answer, which should soon be an error, or
+         * -ECANCELED to stop waiting. A second signal always ends the wait. May make calls on the bus.
          */
         int (*interrupt)(sd_bus *bus, void *userdata);
         void *userdata;
 } CallWatch;
 
 /*
- * Sends m and waits for the answer as long as it takes, unless the broker hangs: it is pinged now and then, and has the usual
- * time limit of a call to answer. So polkit's questions and populating may take as long as they need.
+ * Sends m and waits for the answer without a time limit, because polkit's questions and populating may take long. Meanwhile the
+ * broker is pinged. If it does not answer a ping within the usual time limit of a call, it hangs, and the wait ends.
  *
- * 0, or negative errno with the error set where the bus has one. *ret_signal, if watch is not NULL, is the signal that
+ * 0, or negative errno, with the error set if the bus returned one. *ret_signal, if watch is not NULL, is the signal that
  * interrupted the call, or 0; then the answer may be an error, -ECANCELED or success, and the caller decides.
  */
 int call_and_wait(sd_bus *bus, sd_bus_message *m, const CallWatch *watch, int *ret_signal, sd_bus_error *error,

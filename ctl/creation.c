@@ -60,8 +60,8 @@ static int remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
 
 /*
  * Removing a region that is being created cancels the creation; the call then ends with an error. But the name may belong to
- * another region: one that is ready, while polkit asks for a password, or one that another caller creates. So a region is removed
- * only if it is being created, and only if that began after our call.
+ * another region: one that was ready while polkit still asked for a password, or one that another caller creates. So a region
+ * is removed only if it is being created, and only if its creation began after this call.
  */
 static int on_interrupt(sd_bus *bus, void *userdata) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -72,14 +72,14 @@ static int on_interrupt(sd_bus *bus, void *userdata) {
 
         if (sd_bus_path_encode(BUS_REGION_PATH, c->name, &path) < 0)
                 return -ECANCELED;
-        /* A broker that hangs keeps its caller waiting no longer than this. */
+        /* If the broker hangs, wait no longer than this. */
         (void) sd_bus_set_method_call_timeout(bus, INTERRUPT_USEC);
         r = sd_bus_get_property_string(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "State", NULL, &state);
         (void) sd_bus_set_method_call_timeout(bus, 0);
         if (r < 0 || sd_bus_get_property_trivial(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "CreatedUSec", NULL, 't',
                                                  &created) < 0)
                 return -ECANCELED;
-        /* It is ready, so the answer will arrive soon. */
+        /* The region is ready, so the answer will arrive soon. */
         if (strcmp(state, "creating") != 0)
                 return created >= c->began_usec ? 0 : -ECANCELED;
         if (created < c->began_usec || remove_region(bus, c->name, &error) < 0)
@@ -113,13 +113,13 @@ int creation_run(Creation *c, sd_bus *bus, sd_bus_message *m, const Arguments *a
         if (c->shown)
                 (void) fputs("\r\x1b[K", stderr);
         if (*ret_signal != 0) {
-                /* It was created all the same, but no client has used it yet. */
+                /* The region was created before it could be cancelled, but no client has used it yet. */
                 if (r >= 0 && remove_region(bus, c->name, &ignored) < 0) {
                         complain("Region \"%s\" was created before it could be cancelled, and cannot be removed: %s",
                                  c->name, ignored.message ?: "unknown error");
                         return STATUS_FAILED;
                 }
-                /* No answer from the broker, which may hang, or may be waiting for a password. */
+                /* The broker has not answered: it hangs or waits for a password. */
                 if (r == -ECANCELED && !sd_bus_error_is_set(&error)) {
                         complain("Interrupted while waiting for the broker's answer");
                         return STATUS_FAILED;

@@ -4,7 +4,7 @@
 
 #include "msharectl.h"
 
-/* What is being created, for as long as the call lasts. */
+/* A creation, for the duration of the call. */
 typedef struct Creation {
         const char *name;
         uint64_t size; /* bytes */

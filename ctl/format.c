@@ -12,7 +12,7 @@
 #include "nss.h"
 #include "util.h"
 
-/* Bytes of the UTF-8 character at s, and its code point in *ret; 0 if there is none. */
+/* Length in bytes of the UTF-8 character at s, with its code point in *ret; 0 if it is not valid. */
 static size_t decode(const char *s, uint32_t *ret) {
         const unsigned char *p = (const unsigned char *) s;
         static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };

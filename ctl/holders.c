@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Finds the processes that hold a lease, from /proc alone. A lease is the write end of a FIFO, whose name begins with what the
- * broker says of the lease: see daemon/model/lease.h. It does not ask the broker, and prints nothing.
+ * Finds the processes that hold a lease, from /proc alone. A lease is the write end of a FIFO, whose name begins with the
+ * broker's data about the lease: see daemon/model/lease.h. It does not ask the broker, and prints nothing.
  */
 
 #include <dirent.h>
@@ -34,8 +34,8 @@ const char *holder_state_to_string(HolderState state) {
 }
 
 /*
- * Whether the descriptor is a lease. Its name alone does not say so: any user can make a file of that name, but none of another
- * user's. The broker itself has the read end.
+ * Whether the descriptor is a lease. The name alone is no proof, because any user can make a file of that name; so the owner is
+ * compared, too. The read end belongs to the broker.
  */
 static bool read_lease(int fds, const char *fd, uid_t user, Holder *ret) {
         struct stat link, st;
@@ -123,7 +123,7 @@ typedef struct Missing {
 } Missing;
 
 typedef struct Search {
-        Missing *list; /* in the order of their times */
+        Missing *list; /* sorted by time */
         size_t n;
 } Search;
 
@@ -143,7 +143,7 @@ static int add_pid(const Holder *lease, pid_t pid, void *userdata) {
         p = bsearch(&key, search->list, search->n, sizeof(key), compare);
         if (!p)
                 return 0;
-        /* Several may be of the same moment. */
+        /* Several may have the same time. */
         while (p > search->list && p[-1].since == key.since)
                 p--;
         for (; p < search->list + search->n && p->since == key.since; p++) {
@@ -178,7 +178,7 @@ int holders_find(const char *proc, Holder *list, size_t n) {
                 if (list[i].state == HOLDER_LEFT || list[i].state == HOLDER_ENDED)
                         missing[search.n++] = (Missing){ .since = list[i].since, .holder = list + i };
         }
-        /* To look at all processes takes a while: only if that is needed. */
+        /* Reading all processes takes a while, so skip it if it is not needed. */
         if (search.n == 0)
                 return 0;
         qsort(missing, search.n, sizeof(*missing), compare);

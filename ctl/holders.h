@@ -8,21 +8,21 @@
 #include <sys/types.h>
 
 /*
- * Which processes hold a lease. The broker names the one that acquired it, which may have ended, or may have left the lease to
- * others. Of processes of other users only root sees what they have open.
+ * Which processes hold a lease. The broker names the process that acquired it, but that process may have ended, or may have
+ * passed the lease on and closed it. Only root sees what processes of other users have open.
  */
 
 typedef enum HolderState {
-        HOLDER_UNKNOWN, /* this user cannot tell */
+        HOLDER_UNKNOWN, /* not visible to this user */
         HOLDER_HOLDS, /* the process that acquired the lease */
-        HOLDER_LEFT, /* that process lives, and has closed the lease */
+        HOLDER_LEFT, /* that process is running, but has closed the lease */
         HOLDER_ENDED,
 } HolderState;
 
 typedef struct Holder {
-        /* What the broker says: they identify a lease. */
+        /* From the broker; these identify a lease. */
         uid_t uid;
-        pid_t pid; /* that acquired it; 0: not known */
+        pid_t pid; /* the process that acquired it; 0: not known */
         uint64_t since; /* microseconds */
         HolderState state;
         /* The processes that hold it, if the state is HOLDER_LEFT or HOLDER_ENDED, in the order of their numbers. */

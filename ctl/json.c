@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Only writing, which does not justify a dependency: libsystemd 252 does not export its own JSON functions. */
+/* Writes JSON. It is too little to justify a dependency, and libsystemd 252 does not export its JSON functions. */
 
 #include <stdlib.h>
 #include <string.h>

@@ -17,7 +17,7 @@ typedef enum ExitStatus {
         STATUS_DENIED = 4,
         STATUS_NO_BROKER = 5,
         STATUS_UNSUPPORTED = 6,
-        /* Only of "run", whose other statuses are those of the command, as with env(1) and nohup(1). */
+        /* Only for "run". Its other statuses are those of the command, as with env(1) and nohup(1). */
         STATUS_RUN_FAILED = 125,
         STATUS_RUN_CANNOT = 126,
         STATUS_RUN_NOT_FOUND = 127,
@@ -36,7 +36,7 @@ typedef struct Arguments {
         const char *maximum;
         const char *fallback, *min_size, *sort, *wait, *output, *delay, *iterations, *host, *machine;
         bool populate, force, batch, addresses, sharers, value, help, version;
-        const char **properties; /* the requested ones; none: all */
+        const char **properties; /* the requested properties; none: all */
         size_t n_properties;
 } Arguments;
 

@@ -9,7 +9,7 @@
 #include "nss.h"
 #include "util.h"
 
-/* A group with thousands of members needs a large buffer. This limit ends a loop with a broken service. */
+/* A group with thousands of members needs a large buffer. The limit prevents an endless loop with a broken service. */
 #define BUFFER_MIN 4096
 #define BUFFER_MAX (64U << 20)
 

@@ -15,7 +15,7 @@
 
 #define PRELOAD "libmshare-preload.so"
 #define BYTES_MAX 32
-/* What attaches by name. Otherwise the library maps the descriptor that the broker has opened. */
+/* Only then does the library attach by name. Otherwise it maps the descriptor from the broker. */
 #define FALLBACK "only if the broker or the kernel is too old to attach regions by descriptor"
 
 void obstacles_done(Obstacles *o) {
@@ -85,7 +85,7 @@ static bool in_group(const Process *p, gid_t gid) {
         return false;
 }
 
-/* The access list beside the mode. As with all POSIX access lists, one group that admits is enough. */
+/* Checks the access list. As with all POSIX access lists, one group that admits is enough. */
 static bool acl_admits(const Process *p, const char *acl) {
         unsigned int id, access;
         char kind[8];
@@ -97,7 +97,7 @@ static bool acl_admits(const Process *p, const char *acl) {
         return false;
 }
 
-/* Reading and writing, by the class that matches first. */
+/* Whether the mode permits reading and writing, by the first class that matches. */
 static bool mode_admits(const Process *p, const Target *t) {
         unsigned int shift = p->uid == t->uid ? 6 : in_group(p, t->gid) ? 3 : 0;
 
@@ -112,16 +112,16 @@ static int find_region_obstacles(const Process *p, const Target *t, Obstacles *o
         if (!t->exists)
                 return add(o, "There is no region \"%s\"", t->name);
         if (!t->ready)
-                return add(o, "Region \"%s\" is still being made", t->name);
+                return add(o, "Region \"%s\" is still being created", t->name);
         (void) format_uid(p->uid, user, sizeof(user));
         (void) format_uid(t->uid, owner, sizeof(owner));
         if (!mode_admits(p, t) && !acl_admits(p, t->acl))
-                return add(o, "Mode %04o of region \"%s\", which is %s's, does not admit %s to read and write", t->mode,
-                           t->name, owner, user);
+                return add(o, "Mode %04o of region \"%s\", which belongs to %s, does not admit %s to read and write",
+                           t->mode, t->name, owner, user);
         if (t->uid != 0 && t->uid != p->uid)
                 return add(o,
-                           "Region \"%s\" is %s's, and the server runs as %s: the preload library uses a region of the "
-                           "server's own user, or of root",
+                           "Region \"%s\" belongs to %s, but the server runs as %s: the preload library only uses "
+                           "regions of the server's user or of root",
                            t->name, owner, user);
         return 0;
 }

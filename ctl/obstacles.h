@@ -7,7 +7,7 @@
 /* A region that a server should be in, as far as it is known. */
 typedef struct Target {
         const char *name; /* NULL: none was named */
-        const char *unusable; /* why the broker cannot say anything of it, a sentence; NULL: it can */
+        const char *unusable; /* a sentence: why the broker has no data about it; NULL: it has */
         bool exists, ready;
         uint64_t size, length; /* bytes; length: of the window, at least a granule */
         uint32_t mode, uid, gid;

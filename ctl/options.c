@@ -153,7 +153,7 @@ static int parse_json_mode(const char *s, JsonMode *ret) {
         else if (strcmp(s, "pretty") == 0)
                 *ret = JSON_PRETTY;
         else {
-                complain("--json=%s is neither short nor pretty nor off", s);
+                complain("--json=%s is not one of short, pretty, off", s);
                 return usage_error();
         }
         return STATUS_OK;
@@ -207,7 +207,7 @@ static int check_place(const Verb *verb, const Arguments *a) {
         if (a->host && a->machine)
                 complain("--host and --machine exclude each other");
         else if (here)
-                complain("%s has no option %s: it is about this machine", verb->name, option);
+                complain("%s has no option %s: it works only on this machine", verb->name, option);
         else if (a->sharers || a->file)
                 complain("%s and %s exclude each other", a->sharers ? "--sharers" : "--file", option);
         else
@@ -232,7 +232,7 @@ static int check_arguments(const Verb *verb, const Arguments *a) {
         return STATUS_OK;
 }
 
-/* Fills the two tables for getopt_long(). Values are indexes into infos; letters stand for themselves. */
+/* Fills the two tables for getopt_long(). The values are indexes into infos, or the letters themselves. */
 static void make_getopt_tables(struct option *options, char *letters) {
         size_t i;
 

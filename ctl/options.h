@@ -13,7 +13,7 @@ typedef struct Verb {
         int (*function)(const Arguments *a);
 } Verb;
 
-/* The verbs, the first of which is what happens without one; the last has no name. */
+/* The verbs. The first is the default; the last has no name. */
 extern const Verb verbs[];
 
 const Verb *verb_find(const char *name);

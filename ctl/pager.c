@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Starts the pager by the rules of systemd's tools, see the environment variables in systemctl(1): a pager can start a shell, and
- * a user that may run "sudo msharectl list" is not necessarily allowed to have a root shell.
+ * Starts the pager by the rules of systemd's tools: see the environment variables in systemctl(1). A pager can start a shell,
+ * but a user that may run "sudo msharectl list" must not get a root shell by that.
  */
 
 #include <fcntl.h>
@@ -36,7 +36,7 @@ static bool is_no(const char *s) {
         return false;
 }
 
-/* Whether the session belongs to another user than the one we run as, as with sudo. Without a session: yes, to be safe. */
+/* Whether the session belongs to a user other than the effective one, as with sudo. Without a session: yes, to be safe. */
 static bool is_elevated(void) {
         uid_t uid;
 

@@ -15,9 +15,9 @@ typedef struct Pager {
         }
 
 /*
- * If standard output is a terminal and wanted is true, send it through $SYSTEMD_PAGER, $PAGER or less(1). If we act as
- * another user than the session's, it is less(1) in its secure mode, whatever these say; $SYSTEMD_PAGERSECURE decides
- * otherwise. Without a pager, output goes on as before.
+ * If standard output is a terminal and wanted is true, send it through $SYSTEMD_PAGER, $PAGER or less(1). If the effective user
+ * is not that of the session, it is less(1) in its secure mode, unless $SYSTEMD_PAGERSECURE says otherwise. Without a pager,
+ * output goes to the terminal.
  */
 void pager_open(Pager *pager, bool wanted);
 /* Finish the output and wait until the user has seen it. */

@@ -14,7 +14,7 @@
 #include "parse.h"
 #include "util.h"
 
-/* Digits of that base and nothing before them; *end is what follows. */
+/* Parses digits of that base with nothing before them; *end is what follows. */
 static int parse_number(const char *s, int base, uint64_t *ret, const char **end) {
         unsigned long long n;
         char *e;
@@ -53,7 +53,7 @@ int parse_address(const char *s, uint64_t *ret) {
         uint64_t n;
         int r;
 
-        /* strtoull() would take a second 0x. */
+        /* strtoull() would accept a second 0x. */
         if (s[0] != '0' || (s[1] != 'x' && s[1] != 'X') || strpbrk(s + 2, "xX"))
                 return -EINVAL;
         r = parse_number(s + 2, 16, &n, &end);
@@ -84,7 +84,7 @@ static int parse_id(const char *s, uint32_t *ret) {
         return 0;
 }
 
-/* 1: found by its name; 0: by its number. */
+/* Returns 1 if the user was found by name, 0 if by number. */
 static int find_user(const char *s, uint32_t *ret_uid, uint32_t *ret_gid) {
         _cleanup_(freep) char *data = NULL, *more = NULL;
         struct passwd pw;

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* All return 0, or -EINVAL for what has another form and -ERANGE for what is too large; *ret is set on success. */
+/* All return 0, -EINVAL for a word of another form, or -ERANGE for a number that is too large; *ret is set on success. */
 
 /* Octal, 0 to 0777. */
 int parse_mode(const char *s, uint32_t *ret);
@@ -15,12 +15,13 @@ int parse_address(const char *s, uint64_t *ret);
 typedef struct Owner {
         bool has_uid, has_gid;
         uint32_t uid, gid;
-        uint32_t login_gid; /* of a user that is given by name, whether or not it is gid; else UINT32_MAX */
+        uint32_t
+                login_gid; /* the login group of a user that is given by name, even if gid is another group; else UINT32_MAX */
 } Owner;
 
 /*
- * USER, USER:GROUP, :GROUP or "USER:", which takes the user's login group; names or numbers. -ESRCH: there is
- * no such user or group. Others: it could not be found out whether there is.
+ * USER, USER:GROUP, :GROUP or "USER:", which takes the user's login group; names or numbers. -ESRCH: there is no such user or
+ * group. Other errors: the lookup failed.
  */
 int parse_owner(const char *s, Owner *ret);
 

@@ -19,7 +19,7 @@ int place_find(const char *region, Place *ret) {
 
         if (region &&
             (strchr(region, '/') || region[0] == '\0' || strcmp(region, ".") == 0 || strcmp(region, "..") == 0)) {
-                complain("\"%s\" is not a name of a region", region);
+                complain("\"%s\" is not a region name", region);
                 return STATUS_USAGE;
         }
         p.mounted = statfs(MSHAREFS_PATH, &fs) >= 0 && fs.f_type == MSHAREFS_MAGIC && stat(MSHAREFS_PATH, &st) >= 0;

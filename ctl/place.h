@@ -8,7 +8,7 @@
 
 #include "process.h"
 
-/* The file by which windows in /proc are known. */
+/* The file that identifies a region's windows in /proc. */
 typedef struct Place {
         const char *region; /* NULL: any */
         bool mounted; /* msharefs is where it belongs */
@@ -17,12 +17,15 @@ typedef struct Place {
         uint64_t inode; /* 0: any region's */
 } Place;
 
-/* That of a region, or with NULL of all of them. The name is borrowed. Prints what goes wrong; returns an exit status. */
+/*
+ * Finds the file of a region, or with NULL what all regions have in common. The name is borrowed. Prints errors; returns an
+ * exit status.
+ */
 int place_find(const char *region, Place *ret);
 
 /*
- * Whether the mapping, of that process, is a window of the region: 1 or 0. If msharefs is not mounted in its place any more ("umount
- * -l"), windows are known by the type of their file system and by its name in /proc; then -EACCES for users other than root.
+ * Whether the mapping, of that process, is a window of the region: 1 or 0. If msharefs is no longer mounted ("umount -l"),
+ * windows are recognized by the type of their file system and by its name in /proc; then -EACCES for users other than root.
  */
 int place_has_window(const Place *place, const char *proc, pid_t pid, const Mapping *m);
 

@@ -18,7 +18,7 @@
 #include "process.h"
 #include "util.h"
 
-/* A user with more groups gets no answer. */
+/* Further groups of a user are ignored. */
 #define GROUPS_MAX 65536
 #define ENVIRONMENT_MAX (4U << 20)
 
@@ -64,7 +64,7 @@ static int add_mapping(Mappings *m, const char *line) {
             one.end < one.start)
                 return -EBADMSG;
         one.device = makedev(major, minor);
-        /* Spaces are taken for the empty path's. */
+        /* Trailing blanks belong to the column of an empty path. */
         one.path = strdup(path > 0 ? line + path : "");
         list = reallocarray(m->list, m->n + 1, sizeof(*list));
         if (list)
@@ -117,7 +117,7 @@ int mapping_is_in_msharefs(const char *proc, pid_t pid, const Mapping *m) {
         _cleanup_(freep) char *path = NULL;
         struct statfs fs;
 
-        /* It has no device of its own. */
+        /* Files of msharefs are on a device without hardware, so its major number is 0. */
         if (m->perms[3] != 's' || m->inode == 0 || major(m->device) != 0)
                 return 0;
         if (asprintf(&path, "%s/%d/map_files/%" PRIx64 "-%" PRIx64, proc, (int) pid, m->start, m->end) < 0) {
@@ -215,7 +215,7 @@ static bool has_option(const char *options, const char *option) {
         return false;
 }
 
-/* Mounts come in their order: what is mounted on /sys later hides what was below. */
+/* Mounts are listed in their order: a later mount on /sys hides what was below. */
 static int on_mount(const char *line, Process *p) {
         char place[sizeof(MSHAREFS_PATH) + 1], options[256], type[32], super[256];
         const char *rest;
@@ -233,7 +233,7 @@ static int on_mount(const char *line, Process *p) {
         return 0;
 }
 
-/* A server may overwrite it with its title, and that of another user cannot be read. Then it is not known. */
+/* A server may overwrite its environment with its title, and that of another user cannot be read. Then it is not known. */
 static int read_environment(const char *proc, pid_t pid, Process *p) {
         static const char region[] = "MSHARE_REGION=", min_size[] = "MSHARE_MIN_SIZE=";
         _cleanup_(fclosep) FILE *f = NULL;

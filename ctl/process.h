@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-/* What the kernel says of a process in /proc. proc is where that is mounted: tests have a folder of their own. */
+/* What /proc says about a process. proc is the path of /proc, or of a test's folder. */
 
 typedef struct Mapping {
         uint64_t start, end;
@@ -31,16 +31,16 @@ int mappings_read(FILE *f, Mappings *ret);
 /* All mappings of the process. -ESRCH: no such process; -EACCES: this user may not inspect it. */
 int process_read_mappings(const char *proc, pid_t pid, Mappings *ret);
 
-/* The numbers of all processes, in their order; to be freed. 0, or negative errno. */
+/* The PIDs of all processes, in order; to be freed. 0, or negative errno. */
 int process_list(const char *proc, pid_t **ret, size_t *ret_n);
 /* The process's name, "" if it has ended. */
 void process_read_command(const char *proc, pid_t pid, char *buf, size_t size);
 
-/* Whether it is a window of a region: a shared mapping of that file, or with inode 0 of any file on that device. */
+/* Whether it is a window of a region: a shared mapping of that file or, with inode 0, of any file on that device. */
 bool mapping_is_window(const Mapping *m, dev_t device, uint64_t inode);
 /*
- * Whether it is a shared mapping of a file in any msharefs, also in one that is not mounted anywhere any more: 1 or 0, or -EACCES for
- * users other than root, who cannot see that.
+ * Whether it is a shared mapping of a file in any msharefs, even one that is no longer mounted: 1 or 0, or -EACCES for users
+ * other than root, who cannot see that.
  */
 int mapping_is_in_msharefs(const char *proc, pid_t pid, const Mapping *m);
 /* The name of the file that is mapped, without its folder. */
@@ -56,7 +56,7 @@ typedef struct Process {
         int seccomp; /* 0: none, 1: strict, 2: a filter */
         uint64_t vm_size; /* bytes */
         uint64_t limit_as; /* bytes; UINT64_MAX: no limit */
-        bool mounted, read_only; /* msharefs, on its usual place as the process sees it */
+        bool mounted, read_only; /* msharefs in its usual place, as the process sees it */
         char *region, *min_size; /* of its environment at the start; NULL: not there, or not readable any more */
         bool environment_known;
 } Process;

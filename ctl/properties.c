@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads the properties of an object on the bus, for output as text and as JSON. It does not know their meaning. */
+/* Reads the properties of an object on the bus, for output as text and as JSON. It does not know what they mean. */
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -143,7 +143,7 @@ static int read_value(sd_bus_message *m, Property *p) {
         case 'd':
                 r = sd_bus_message_read(m, "v", contents, &p->real);
                 (void) snprintf(buf, sizeof(buf), "%.17g", p->real);
-                /* JSON has no word for what is not a number. */
+                /* JSON has no word for infinity and NaN. */
                 if (!(p->real - p->real == 0))
                         (void) snprintf(buf, sizeof(buf), "null");
                 break;

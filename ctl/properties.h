@@ -4,7 +4,7 @@
 
 #include "msharectl.h"
 
-/* One of a list: of an access list, or of the statistics of calls. */
+/* One entry of a list: of an access list, or of the statistics of calls. */
 typedef struct PropertyEntry {
         char *name;
         uint64_t numbers[2];
@@ -18,7 +18,7 @@ typedef struct Property {
         double real; /* d */
         char *string; /* s, o, a */
         char *json;
-        PropertyEntry *entries; /* a: as many as number says */
+        PropertyEntry *entries; /* a: number says how many */
         bool shown; /* for the caller */
 } Property;
 
@@ -31,21 +31,24 @@ void properties_done(Properties *p);
 
 /* a{sv}. 0, or negative errno. */
 int properties_read(sd_bus_message *m, Properties *ret);
-/* All that the object tells of the interface. Prints what goes wrong; returns an exit status. */
+/* All properties of the object in the interface. Prints errors; returns an exit status. */
 int properties_get(sd_bus *bus, const char *path, const char *interface, const Arguments *a, const char *what,
                    Properties *ret);
 
 /* The property, marked as shown, or NULL. */
 Property *properties_find(Properties *p, const char *name);
-/* Its number or string; 0 or "" if there is none such. */
+/* The number or string of the property; 0 or "" if there is no such property. */
 uint64_t properties_number(Properties *p, const char *name);
 const char *properties_string(Properties *p, const char *name);
 
-/* Keep those that a->properties names, or all if it names none. Says which there is not; returns an exit status. */
+/*
+ * Keeps only the properties that a->properties names, or all if it names none. Prints an error if one does not exist; returns
+ * an exit status.
+ */
 int properties_select(Properties *p, const Arguments *a);
-/* The value alone, as "show" has it. Returns an exit status. */
+/* Prints the value alone, as "show" does. Returns an exit status. */
 int property_print_value(const Property *p);
-/* The whole as one JSON object and a line feed. Returns an exit status. */
+/* Prints all as one JSON object and a line feed. Returns an exit status. */
 int properties_print_json(const Properties *p, JsonMode mode);
 
 #endif

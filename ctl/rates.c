@@ -39,7 +39,7 @@ static int tracepoint_id(const char *tracefs, const char *tracepoint, uint64_t *
         return end == text || *end != '\n' || errno > 0 ? -EBADMSG : 0;
 }
 
-/* A filter cannot quote a quotation mark. The broker allows none in names. */
+/* A filter cannot contain a quoted quotation mark. The broker allows none in names. */
 static int make_filter(const char *region, char **ret) {
         if (region[0] == '\0' || strpbrk(region, "\"\\"))
                 return -EINVAL;

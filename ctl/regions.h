@@ -21,16 +21,19 @@ typedef struct Regions {
 
 void regions_done(Regions *regions);
 
-/* All regions, by name, in one call. Prints what goes wrong; returns an exit status. */
+/* Gets all regions with one call, sorted by name. Prints errors; returns an exit status. */
 int regions_get(sd_bus *bus, const Arguments *a, const char *what, Regions *ret);
 
 /* The columns to sort by, for messages. */
 #define SORT_WORDS "name, size, resident, sharers, clients, tables, saved"
-/* Whether that is a column to sort by; and sort by it: names from A on, numbers from the largest down. */
+/* The first says whether it is a column to sort by, the second sorts: names in ascending, numbers in descending order. */
 bool regions_sort_known(const char *column);
 void regions_sort(Regions *regions, const char *column);
 
-/* What as many sharers would have spent on page tables of their own: the broker's sum over all regions counts so. */
+/*
+ * The bytes that so many sharers would have used for page tables of their own. The broker's sum over all regions is computed in
+ * the same way.
+ */
 uint64_t region_saved_bytes(uint64_t sharers, uint64_t page_tables);
 
 #endif

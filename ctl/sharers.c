@@ -48,7 +48,7 @@ static int add_sharer(Table *t, pid_t pid, const Mapping *window) {
         return 0;
 }
 
-/* Increments *hidden if we may not read the process's mappings, or *found. */
+/* Increments *hidden if this user may not read the mappings of the process, else *found. */
 static int look_at(pid_t pid, const Place *place, Table *t, size_t *hidden, size_t *found) {
         _cleanup_(mappings_done) Mappings m = {};
         size_t i;
@@ -101,8 +101,7 @@ int sharers_print(const char *region, const Arguments *a) {
         if (table_print(t, a, "sharer") < 0)
                 return bus_out_of_memory();
         if (hidden > 0 && a->legend && a->json == JSON_OFF)
-                (void) fprintf(stderr,
-                               "Processes of other users, which may share it as well: %zu. Only root can see that.\n",
+                (void) fprintf(stderr, "Processes of other users: %zu. Only root can see whether they share it.\n",
                                hidden);
         return STATUS_OK;
 }

@@ -5,8 +5,8 @@
 #include "msharectl.h"
 
 /*
- * Prints the processes that have the region attached, by /proc, as a table or JSON. Processes of other users are only
- * visible to users that may inspect them. Prints errors; returns an exit status.
+ * Prints the processes that have the region attached, as /proc shows them, as a table or JSON. Only users that may inspect a
+ * process see it. Prints errors; returns an exit status.
  */
 int sharers_print(const char *region, const Arguments *a);
 

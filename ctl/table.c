@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Tables for people and, as JSON, for programs. Not libsmartcols: a cell has one value there, while a size is "16M" for people and
- * 16777216 for programs, so its JSON would need a second table. Its JSON is an object that is named after the table, not the array
- * that busctl and this command print. And it cuts what is too long without a mark, so that a cut name looks like another region's.
+ * Tables for people and, as JSON, for programs. Not libsmartcols: its cells have one value, while a size is "16M" for people
+ * and 16777216 for programs, so JSON would need a second table. Its JSON is an object that is named after the table, not an
+ * array as busctl and this command print it. And it truncates without a mark, so that a truncated name looks like another
+ * region's.
  */
 
 #include <ctype.h>
@@ -60,7 +61,7 @@ Table *table_free(Table *t) {
         return NULL;
 }
 
-/* Takes both strings, on failure too. */
+/* Takes both strings, even on failure. */
 static int add(Table *t, char *text, char *json) {
         Cell *cells;
 
@@ -95,7 +96,7 @@ int table_add_null(Table *t) {
         return add(t, strdup("-"), strdup("null"));
 }
 
-/* Columns on the screen; bytes where the locale does not tell. */
+/* Width in columns on the screen; in bytes if the locale does not know it. */
 static size_t width_of(const char *s) {
         size_t n = 0, k, left = strlen(s);
         mbstate_t state = {};
@@ -127,7 +128,7 @@ static void print_cell(const char *s, size_t width, bool right, bool last) {
                 return;
         }
 
-        /* Cut where a character ends. */
+        /* Truncate at the end of a character. */
         while (left > 0) {
                 k = mbrtowc(&wc, p, left, &state);
                 if (k == 0 || k > left)

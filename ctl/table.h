@@ -16,10 +16,10 @@ typedef enum ColumnFlags {
 typedef struct Column {
         const char *key; /* the JSON key; in capitals, the header */
         unsigned int flags;
-        const char *title; /* instead of the key for the header; NULL: the key itself */
+        const char *title; /* the header, if it is not the key; or NULL */
 } Column;
 
-/* Rows of cells that know how to be read by people and by programs. columns must outlive the table. */
+/* Rows of cells, each with a form for people and one for programs. columns must outlive the table. */
 typedef struct Table Table;
 
 int table_new(const Column *columns, size_t n_columns, Table **ret);
@@ -32,11 +32,11 @@ DEFINE_CLEANUP(Table, table_free)
  */
 int table_add_string(Table *t, const char *s);
 int table_add_number(Table *t, uint64_t n, const char *shown);
-/* Both forms as they are. */
+/* Adds both forms as they are. */
 int table_add_value(Table *t, const char *text, const char *json);
 int table_add_null(Table *t);
 
-/* Print it all, in the form that the arguments ask for; noun is for the footer ("3 regions listed."); NULL: none. */
+/* Print the table in the form that the arguments request. noun is for the footer ("3 regions listed."); NULL: no footer. */
 int table_print(Table *t, const Arguments *a, const char *noun);
 
 #endif

@@ -5,8 +5,8 @@
 #include "msharectl.h"
 
 /*
- * The process of a unit of the system's service manager: its main process or, where it has none, the first one in its
- * control group but ourselves. A name without a suffix is a service's. Prints what goes wrong; returns an exit status.
+ * Finds the process of a unit of the system's service manager: its main process or, if it has none, the first one in its
+ * control group that is not this process. A name without a suffix is that of a service. Prints errors; returns an exit status.
  */
 int unit_find_process(sd_bus *bus, const char *name, pid_t *ret);
 

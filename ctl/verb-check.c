@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Whether a server's shared memory is in a region. The kernel knows this: a process is in a region if it has a window of it, and
- * /proc shows windows without the broker. The broker is asked only for what keeps the server out.
+ * Whether a server's shared memory is in a region. The kernel knows this: a process is in a region if it has a window of it,
+ * and /proc shows windows without the broker. The broker is asked only if the server is not in the region, to find out why.
  */
 
 #include <inttypes.h>
@@ -45,7 +45,7 @@ static void target_done(Target *t) {
         free((char *) t->acl);
 }
 
-/* The window and what is outside, as they are now. */
+/* Finds the window and the memory outside it, as they are now. */
 static int look(Checked *c, const Place *place) {
         size_t i;
         int r;
@@ -71,7 +71,7 @@ static bool is_fine(const Checked *c) {
         return c->window && !c->outside;
 }
 
-/* Look until the server is in the region, the process has exited, or the time is over. */
+/* Repeat that until the server is in the region, the process has exited, or the time is over. */
 static int look_for(Checked *c, const Place *place, uint64_t usec) {
         const struct timespec interval = { .tv_nsec = INTERVAL_NSEC };
         struct timespec start, now;
@@ -231,7 +231,7 @@ static int diagnose(Checked *c, const Place *place, const Arguments *a, Obstacle
                 c->min_size = n;
         r = sd_bus_open_system_with_description(&bus, "msharectl");
         if (r < 0)
-                t.unusable = strdup("The system bus cannot be reached, so neither can the broker");
+                t.unusable = strdup("The system bus, and therefore the broker, cannot be reached");
         else
                 r = describe_target(bus, &t);
         if (r < 0 && !t.unusable)

@@ -6,7 +6,7 @@
 #include "util.h"
 #include "words.h"
 
-/* The broker leaves the half that is this number as it is, also if another caller has just changed it. */
+/* The broker does not change the half that has this number, even if another caller has just changed it. */
 #define LEAVE UINT32_MAX
 
 static int set_owner(sd_bus *bus, const char *name, Owner owner, const Arguments *a) {

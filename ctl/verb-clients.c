@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The command clients: lists a region's leases as the broker counts them, or with --sharers its processes as the kernel
- * shows them. Who holds a lease that its process has left is in holders.c.
+ * The command clients: lists a region's leases as the broker counts them or, with --sharers, its processes as the kernel shows
+ * them. holders.c finds the processes that hold a lease.
  */
 
 #include <inttypes.h>
@@ -31,10 +31,10 @@ static const Column columns[] = {
         { "held_by", COLUMN_JSON_ONLY, "held by" },
 };
 
-/* Which columns say who holds the lease: from this one on. */
+/* The columns from this one on name the holders of the lease. */
 #define FIRST_OF_HOLDERS 6
 
-/* How many holders of a lease a person is shown. */
+/* How many holders of a lease the table shows. */
 #define SHOWN_MAX 3
 
 typedef struct Client {
@@ -87,8 +87,8 @@ static int read_client(sd_bus_message *m, Clients *c) {
 }
 
 /*
- * Whether /proc shows the processes that the broker means: it does not on another machine, in a container with process numbers of
- * its own, or if this user may not see the broker.
+ * Whether /proc shows the processes whose PIDs the broker reports: not on another machine, in a container with a PID namespace
+ * of its own, or if this user may not see the broker.
  */
 static bool sees_processes(sd_bus *bus, const Arguments *a) {
         _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
@@ -166,7 +166,7 @@ static int print_clients(const Clients *c, const Arguments *a) {
                         anyone_left = true;
         for (i = 0; i < ELEMENTSOF(columns); i++) {
                 shown[i] = columns[i];
-                /* Who holds a lease is worth two columns only if another than the caller does. */
+                /* Show the two columns of holders only if some lease is held by a process other than its caller. */
                 if (anyone_left && i >= FIRST_OF_HOLDERS)
                         shown[i].flags = 0;
         }

@@ -23,7 +23,7 @@
 
 #define MODE_DEFAULT 0600
 
-/* Turns the words of the command line into the broker's options. */
+/* The words of the command line, as options for the broker. */
 typedef struct Wish {
         const char *name;
         uint64_t size, maximum, address, linger;
@@ -58,11 +58,11 @@ static int parse_words(const Arguments *a, Wish *w) {
                 return STATUS_USAGE;
         }
         if (a->lifetime && lifetime_parse(a->lifetime) < 0) {
-                complain("--lifetime=%s is none of " LIFETIME_WORDS, a->lifetime);
+                complain("--lifetime=%s is not one of " LIFETIME_WORDS, a->lifetime);
                 return STATUS_USAGE;
         }
         if (a->hugepages && hugepages_parse(a->hugepages) < 0) {
-                complain("--hugepages=%s is none of " HUGEPAGES_WORDS, a->hugepages);
+                complain("--hugepages=%s is not one of " HUGEPAGES_WORDS, a->hugepages);
                 return STATUS_USAGE;
         }
         if (a->numa && numa_parse(a->numa, &policy) < 0) {
@@ -70,11 +70,11 @@ static int parse_words(const Arguments *a, Wish *w) {
                 return STATUS_USAGE;
         }
         if (a->backing && backing_parse(a->backing) < 0) {
-                complain("--backing=%s is none of " BACKING_WORDS, a->backing);
+                complain("--backing=%s is not one of " BACKING_WORDS, a->backing);
                 return STATUS_USAGE;
         }
         if (!a->file != !(a->backing && backing_parse(a->backing) == BACKING_FILE)) {
-                complain("--backing=file and --file=PATH go together");
+                complain("--backing=file and --file=PATH require each other");
                 return STATUS_USAGE;
         }
         return STATUS_OK;
@@ -150,7 +150,7 @@ static int print_result(sd_bus_message *reply, const Arguments *a, const Wish *w
         return STATUS_OK;
 }
 
-/* The settings are those of this machine, and do not matter for hugetlbfs or a file. */
+/* The settings are those of this machine, and do not affect hugetlbfs or a file. */
 static void warn_of_huge_pages(const Arguments *a) {
         int hugepages = a->hugepages ? hugepages_parse(a->hugepages) : HUGEPAGES_DEFAULT;
         char path[128], value[32];
@@ -183,7 +183,7 @@ int verb_create(const Arguments *a) {
                 r = parse_owner_word(a, a->owner, &w.owner);
         if (r != STATUS_OK)
                 return r;
-        /* As in region files: the group is that of the user. Groups of another machine are not known here. */
+        /* As in region files, the default group is that of the user. Groups of another machine are not known here. */
         if (!a->host && !a->machine && w.owner.has_uid && !w.owner.has_gid && w.owner.login_gid != UINT32_MAX) {
                 w.owner.gid = w.owner.login_gid;
                 w.owner.has_gid = true;

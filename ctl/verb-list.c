@@ -36,7 +36,7 @@ static int add_bytes(Table *t, uint64_t n) {
         return table_add_number(t, n, format_bytes(n, text, sizeof(text)));
 }
 
-/* The broker does not tell the address to users that may not acquire the region. */
+/* The broker does not reveal the address to users that may not acquire the region. */
 static int add_place(Table *t, Properties *p) {
         uint64_t address = properties_number(p, "Address"), length = properties_number(p, "Length");
         char text[32];
@@ -79,7 +79,7 @@ int verb_list(const Arguments *a) {
         int r;
 
         if (a->sort && !regions_sort_known(a->sort)) {
-                complain("--sort=%s is none of " SORT_WORDS, a->sort);
+                complain("--sort=%s is not one of " SORT_WORDS, a->sort);
                 return STATUS_USAGE;
         }
 

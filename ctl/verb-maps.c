@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What a region maps. This needs read permission for the region's file, and no broker. */
+/* The command maps: lists what a region maps. It needs read permission for the region's file, but no broker. */
 
 #include <fcntl.h>
 #include <inttypes.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Writes the figures as OpenMetrics text, which Prometheus reads, too: the form of gauges is the same in both. That of counters is
- * not: the line TYPE has the name without "_total" in one and with it in the other. Without that line, both take a counter as a
- * value of unknown type, and rate() works.
- * All figures are those of the broker, and of the kernel through the broker, at this moment.
+ * Writes the figures as OpenMetrics text, which Prometheus reads, too. Gauges have the same form in both. Counters do not: in
+ * the line TYPE, the name is without "_total" in one and with it in the other. So counters have no such line. Then both read a
+ * value of unknown type, for which rate() works. All figures are those of the broker, and of the kernel through the broker, at
+ * this moment.
  */
 
 #include <fcntl.h>
@@ -41,7 +41,7 @@ static const struct {
         { "mshare_page_table_bytes", "Page tables of all regions, which exist once.", SOURCE_MANAGER, "PageTableBytes",
           1 },
         { "mshare_page_table_saved_bytes",
-          "What the sharers of all regions would have spent on page tables of their own.", SOURCE_MANAGER,
+          "Memory that page tables of their own would use for the sharers of all regions.", SOURCE_MANAGER,
           "PageTableBytesSaved", 1 },
         { "mshare_broker_calls_total", "Calls of each method.", SOURCE_CALLS, "CallStatistics", 1 },
         { "mshare_broker_errors_total", "Calls that were answered with an error.", SOURCE_ERRORS, "CallStatistics", 1 },
@@ -51,10 +51,11 @@ static const struct {
         { "mshare_polkit_wait_seconds_total", "How long calls have waited for polkit.", SOURCE_MANAGER,
           "PolkitWaitUSec", 1e-6 },
         { "mshare_limit", "Limits of mshared.conf(5).", SOURCE_LIMIT, NULL, 1 },
-        { "mshare_region_ready", "Whether the region is ready; 0 while it is being made.", SOURCE_READY, NULL, 1 },
-        { "mshare_region_progress_ratio", "How much of a region that is being made is populated.", SOURCE_REGION,
+        { "mshare_region_ready", "Whether the region is ready; 0 while it is being created.", SOURCE_READY, NULL, 1 },
+        { "mshare_region_progress_ratio", "The populated part of a region that is being created.", SOURCE_REGION,
           "Progress", 1 },
-        { "mshare_region_created_timestamp_seconds", "When the region was made.", SOURCE_REGION, "CreatedUSec", 1e-6 },
+        { "mshare_region_created_timestamp_seconds", "When the region was created.", SOURCE_REGION, "CreatedUSec",
+          1e-6 },
         { "mshare_region_size_bytes", "Memory that is mapped in the region.", SOURCE_REGION, "Size", 1 },
         { "mshare_region_resident_bytes", "Memory of the region that is resident.", SOURCE_REGION, "ResidentBytes", 1 },
         { "mshare_region_clients", "Leases on the region.", SOURCE_REGION, "NClients", 1 },
@@ -62,7 +63,7 @@ static const struct {
         { "mshare_region_page_table_bytes", "Page tables of the region, which exist once.", SOURCE_REGION,
           "PageTableBytes", 1 },
         { "mshare_region_page_table_saved_bytes",
-          "What the sharers of the region would have spent on page tables of their own.", SOURCE_SAVED, NULL, 1 },
+          "Memory that page tables of their own would use for the sharers of the region.", SOURCE_SAVED, NULL, 1 },
 };
 
 static const struct {
@@ -179,7 +180,7 @@ static void print_all(FILE *f, Properties *manager, Regions *regions) {
         }
 }
 
-/* That the broker does not answer is a figure, too. */
+/* If the broker does not answer, that is reported as a figure, too. */
 static int collect(const Arguments *a, FILE *f) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(properties_done) Properties manager = {};

@@ -123,9 +123,9 @@ int verb_monitor(const Arguments *a) {
         }
 
         if (a->legend && a->json == JSON_OFF)
-                (void) fprintf(stderr, "Monitoring regions; Ctrl-C ends it.\n");
+                (void) fprintf(stderr, "Monitoring regions; press Ctrl-C to stop.\n");
 
-        /* A signal without a handler ends the loop with success; a lost bus ends it with failure. */
+        /* A signal without a handler ends the loop with success; the loss of the bus ends it with failure. */
         r = sd_event_loop(event);
         if (r != 0) {
                 complain("Lost the system bus");

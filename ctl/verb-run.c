@@ -18,7 +18,7 @@
 
 #define PRELOAD "libmshare-preload.so"
 
-/* Beside the libmshare that this program runs with, wherever both were installed. */
+/* The preload library is in the folder of the libmshare that this program uses. */
 static int find_preload(char **ret) {
         _cleanup_(freep) char *path = NULL, *absolute = NULL;
         const char *slash;
@@ -50,7 +50,7 @@ static void region_releasep(mshare_region **region) {
 static int lease(const Arguments *a, mshare_region **ret) {
         const struct mshare_acquire_options options = {
                 .size = sizeof(options),
-                /* polkit asks root no question. */
+                /* polkit does not ask root. */
                 .timeout_usec = a->ask_password && geteuid() != 0 ? UINT64_MAX : 0,
                 .flags = MSHARE_ACQUIRE_DETACHED | (a->ask_password ? MSHARE_ACQUIRE_INTERACTIVE : 0),
         };
@@ -119,7 +119,7 @@ int verb_run(const Arguments *a) {
         if (r != STATUS_OK && !(a->fallback && strcmp(a->fallback, "yes") == 0))
                 return r;
         if (r != STATUS_OK)
-                complain("Going on without the region, as --fallback=yes says");
+                complain("Continuing without the region because of --fallback=yes");
         else
                 r = set_environment(a, preload);
         if (r < 0) {

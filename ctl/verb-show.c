@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Prints properties for programs: unformatted, one on a line. */
+/* The command show: prints properties for programs, unformatted, one on a line. */
 
 #include <stdio.h>
 

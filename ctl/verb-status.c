@@ -32,9 +32,9 @@ static bool is_limit(const Property *p) {
 }
 
 /*
- * KernelSupport is only about the kernel. What else keeps the broker from working, such as msharefs not being mounted, is found
- * out by asking for a region. No region has an empty name, so asking for that has no other effect.
- * *ret is the sentence, or NULL.
+ * KernelSupport is only about the kernel. Other obstacles, such as a missing mount of msharefs, appear in the answer to a
+ * request for a region. No region has an empty name, so requesting that has no other effect. *ret is the broker's sentence, or
+ * NULL.
  */
 static int find_obstacle(sd_bus *bus, char **ret) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -48,7 +48,7 @@ static int find_obstacle(sd_bus *bus, char **ret) {
         return *ret ? STATUS_UNSUPPORTED : bus_out_of_memory();
 }
 
-/* What has happened since the broker has started. One of an older version does not count it. */
+/* Counts since the start of the broker. Older versions do not have them. */
 static void print_statistics(Properties *p) {
         const Property *calls = properties_find(p, "CallStatistics");
         uint64_t n = 0, errors = 0;
@@ -80,7 +80,7 @@ static void print_manager(Properties *p, const char *obstacle) {
         if (support)
                 line("Kernel", "has mshare, granule %s", format_bytes(properties_number(p, "Granule"), b1, sizeof(b1)));
         else if (!obstacle)
-                line("Kernel", "has no mshare: Linux 6.12 with the mshare patch and CONFIG_MSHARE=y is needed");
+                line("Kernel", "has no mshare: expected Linux 6.12 with the mshare patch and CONFIG_MSHARE=y");
         if (obstacle)
                 line(support ? "Unusable" : "Kernel", "%s", obstacle);
         (void) properties_find(p, "Granule");

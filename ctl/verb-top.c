@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The list of regions, updated continuously, as top(1) does for processes. */
+/* The command top: lists regions continuously, as top(1) lists processes. */
 
 #include <inttypes.h>
 #include <poll.h>
@@ -24,7 +24,7 @@
 
 #define DELAY_DEFAULT_USEC (2 * UINT64_C(1000000))
 #define DELAY_MIN_USEC UINT64_C(100000)
-/* Lines that are not rows: the summary, the header, and one that stays empty. */
+/* Lines that are not rows: the summary, the header, and an empty one. */
 #define LINES_AROUND 4
 
 #define CLEAR "\x1b[H\x1b[J"
@@ -55,20 +55,20 @@ static const struct {
 typedef struct Counted {
         char *name;
         Counters counters;
-        uint64_t usec, values[_COUNTER_MAX]; /* of the last time */
-        bool seen; /* this time */
+        uint64_t usec, values[_COUNTER_MAX]; /* of the last update */
+        bool seen; /* in this update */
 } Counted;
 
 typedef struct Top {
         const Arguments *a;
         sd_bus *bus;
         const char *sort;
-        bool screen; /* a terminal: redrawn each time, and its keys are read */
-        uint64_t delay_usec, iterations; /* iterations 0: without end */
+        bool screen; /* a terminal: it is redrawn each time, and its keys are read */
+        uint64_t delay_usec, iterations; /* iterations 0: no limit */
         struct termios saved;
         bool raw;
         int signal_fd;
-        Regions before; /* of the last time */
+        Regions before; /* of the last update */
         uint64_t before_usec;
         Counted *counted;
         size_t n_counted;
@@ -269,7 +269,7 @@ static int show(Top *top) {
         return STATUS_OK;
 }
 
-/* Wait for the time to pass. 0: show again; 1: that was all. */
+/* Wait until then. 0: show again; 1: stop. */
 static int wait_for_next(Top *top, uint64_t until) {
         struct pollfd fds[] = {
                 { .fd = top->signal_fd, .events = POLLIN },
@@ -316,7 +316,7 @@ static int open_terminal(Top *top) {
         if (top->signal_fd < 0)
                 return -xerrno();
 
-        /* Keys without Enter; Ctrl-C stays a signal. */
+        /* Read keys without Enter; Ctrl-C stays a signal. */
         if (top->screen && tcgetattr(STDIN_FILENO, &top->saved) >= 0) {
                 raw = top->saved;
                 raw.c_lflag &= ~(tcflag_t) (ICANON | ECHO);
@@ -329,7 +329,7 @@ static int parse_words(const Arguments *a, Top *top) {
         uint64_t n;
 
         if (a->sort && !regions_sort_known(a->sort)) {
-                complain("--sort=%s is none of " SORT_WORDS, a->sort);
+                complain("--sort=%s is not one of " SORT_WORDS, a->sort);
                 return STATUS_USAGE;
         }
         if (a->delay && (parse_span(a->delay, &n) < 0 || n < DELAY_MIN_USEC)) {

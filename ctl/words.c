@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads the words of a command line with parse.h, and prints what is wrong with them. */
+/* Reads the words of a command line with the functions of parse.h, and prints errors. */
 
 #include <errno.h>
 #include <string.h>
@@ -18,7 +18,7 @@ int parse_owner_word(const Arguments *a, const char *s, Owner *ret) {
         int r;
 
         if ((a->host || a->machine) && s[strspn(s, "0123456789:")] != '\0') {
-                complain("Owner \"%s\": with --host and --machine owners are numbers, as names may differ there", s);
+                complain("Owner \"%s\" is not a number; with --host and --machine names may differ", s);
                 return STATUS_USAGE;
         }
         r = parse_owner(s, ret);

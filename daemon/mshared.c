@@ -70,7 +70,7 @@ static int setup_events(Manager *m) {
         return r < 0 ? r : 0;
 }
 
-/* If the last broker was killed, it has the name until the bus notices. On a busy machine that takes a moment. */
+/* If the last broker was killed, it owns the name until the bus notices, which may take a moment on a busy machine. */
 static int take_name(Manager *m) {
         for (unsigned i = 0;; i++) {
                 int r = sd_bus_request_name(m->bus, BUS_NAME, 0);
@@ -95,10 +95,10 @@ static int run(void) {
                 r = manager_load(m);
         if (r >= 0)
                 r = manager_watch_kernel(m);
-        /* Each of them has logged the reason. */
+        /* The function that failed has logged the reason. */
         if (r < 0)
                 return r;
-        /* Last: a client that sees the name must find all objects. */
+        /* Take the name last: a client that sees it must find all objects. */
         r = take_name(m);
         if (r < 0) {
                 log_message(&m->log, LOG_ERR, "Cannot acquire the bus name " BUS_NAME ": %s", strerror(-r));

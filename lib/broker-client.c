@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Asks the broker for a lease and a region's file, on a connection of its own that it closes again. It may use the bus,
- * and must not attach anything.
+ * Asks the broker for a lease and a region's file, on a connection of its own that it closes afterwards. It may use the bus,
+ * but must not attach anything.
  */
 
 #include <fcntl.h>
@@ -67,7 +67,7 @@ static int call_failed(const char *name, int r, const sd_bus_error *error, char 
                                    "Cannot acquire region \"%s\": the system bus has no room for another "
                                    "connection or call of this user",
                                    name);
-        /* What becomes of a call on a connection that the bus has closed. */
+        /* The error of a call on a connection that the bus has closed. */
         if (r == -ENOTCONN)
                 return message_set(ret_message, r,
                                    "Cannot acquire region \"%s\": the system bus has closed the connection; "
@@ -219,7 +219,7 @@ static int try_acquire(const char *name, const char *access, uint64_t timeout_us
         char buf[128];
         int r;
 
-        /* A connection of our own, never the thread's default one: the caller may be using that. */
+        /* A connection of its own, never the thread's default one, which the caller may be using. */
         r = sd_bus_open_system_with_description(&bus, "libmshare");
         /* The bus does not accept connections fast enough. */
         if (r == -EAGAIN)
@@ -249,7 +249,7 @@ static uint64_t now_usec(void) {
         return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / NSEC_PER_USEC;
 }
 
-/* At least half of it; the rest is random, so that clients that were refused together do not retry together. */
+/* Waits at least half of that time; the rest is random, so that clients that were refused together do not retry together. */
 static void wait_about(uint64_t usec) {
         uint64_t part = now_usec() * UINT64_C(2654435761) ^ (uint64_t) getpid() * UINT64_C(40503);
         struct timespec ts;
@@ -265,11 +265,11 @@ static void wait_about(uint64_t usec) {
 int broker_acquire(const char *name, const char *access, uint64_t timeout_usec, bool interactive, BrokerLease *ret,
                    char **ret_message) {
         uint64_t start = now_usec(), delay = DELAY_MIN_USEC;
-        /* An unlimited wait is meant for passwords. A bus that stays full is reported instead. */
+        /* A wait without limit is meant for passwords. If the bus stays full, that is an error. */
         uint64_t patience = timeout_usec > 0 && timeout_usec < UINT64_MAX ? timeout_usec : TIMEOUT_DEFAULT_USEC;
         int r;
 
-        /* By default a bus allows 256 connections of a user. Ours are short, so one will be free soon. */
+        /* By default a bus allows 256 connections of a user. Those of the library are short, so one will be free soon. */
         for (;;) {
                 r = try_acquire(name, access, timeout_usec, interactive, ret, ret_message);
                 if (r != -EUSERS || now_usec() - start >= patience)

@@ -19,13 +19,14 @@ typedef struct BrokerLease {
 
 #define BROKER_LEASE_NONE ((BrokerLease){ .lease = { .fd = -1 }, .region = { .fd = -1 } })
 
-/* Closes the descriptors that are still ours, and sets *lease to BROKER_LEASE_NONE. */
+/* Closes the descriptors unless the program has closed them, and sets *lease to BROKER_LEASE_NONE. */
 void broker_lease_done(BrokerLease *lease);
 
 /*
  * Ask the broker for a lease and, if it can, the region's file opened for that access. access is "r" or "rw"; timeout_usec 0 is
- * sd-bus's own, UINT64_MAX is none. Blocks until the broker has answered or, while the bus accepts no connection (-EUSERS), until
- * the time is over, which is 25 s if there is no limit. Keeps no connection. On failure *ret is unchanged.
+ * the default of sd-bus, UINT64_MAX is no limit. Blocks until the broker has answered. While the bus accepts no connection
+ * (-EUSERS), blocks until the time is over, or for 25 s if there is no limit. Keeps no connection. On failure *ret is
+ * unchanged.
  */
 int broker_acquire(const char *name, const char *access, uint64_t timeout_usec, bool interactive, BrokerLease *ret,
                    char **ret_message);

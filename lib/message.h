@@ -5,8 +5,8 @@
 #include "util.h"
 
 /*
- * Store a message in *ret_message, unless ret_message is NULL, and return r, so that a function can report a
- * failure and return it in one statement. Frees the previous message.
+ * Store a message in *ret_message, unless ret_message is NULL. Returns r, so that a function can report a failure and return in
+ * one statement. Frees the previous message.
  */
 int message_set(char **ret_message, int r, const char *format, ...) _printf_(3, 4);
 

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/*
- * Descriptors that the program may close without the library's knowledge. It knows only which file a descriptor
- * referred to.
- */
+/* Descriptors that the program may close without the library's knowledge. It only knows which file a descriptor referred to. */
 
 #include <sys/stat.h>
 

@@ -95,8 +95,8 @@ int preload_claim_open(const char *name, int file, OwnFd *ret, unsigned int *tri
         while ((r == -EWOULDBLOCK || r == -EINTR) && preload_claim_wait(tries));
         if (r == -EWOULDBLOCK)
                 return message_set(ret_message, -EBUSY,
-                                   "Cannot use region \"%s\": another server has its shared memory there, or "
-                                   "processes that it left behind",
+                                   "Cannot use region \"%s\": another server, or a process that it left behind, "
+                                   "uses it",
                                    name);
         if (r >= 0)
                 r = own_fd_set(ret, fd);

@@ -14,14 +14,14 @@
 int preload_claim_open(const char *name, int file, OwnFd *ret, unsigned int *tries, char **ret_message);
 
 /*
- * How many processes keep a server out of the region, by the kernel's own count: the claim that outlives the lock, which
- * is lost with a descriptor that a server may close. Those are the processes that may write to it. Of processes that can
- * only read it, the mode decides: they count if it admits no user but the owner now, as they attached when it did.
- * Opens the file again if the server has closed it. Negative errno and a sentence, or 0.
+ * How many processes keep a server out of the region. The kernel counts them, so this claim holds even when the lock is lost
+ * because a server has closed the descriptor. Processes that can write to the region count. Processes that can only read it
+ * count if the mode now admits only the owner, because they attached when it admitted others. Opens the file again if the
+ * server has closed it. Negative errno and a sentence, or 0.
  */
 int preload_claim_count(const char *name, int file, OwnFd *claim, unsigned int *ret, char **ret_message);
 
-/* Uses up a try and waits a tenth of a second; false if none is left. */
+/* Uses one try and waits a tenth of a second; false if no try is left. */
 bool preload_claim_wait(unsigned int *tries);
 
 #endif

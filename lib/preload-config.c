@@ -23,7 +23,7 @@ static bool parse_min_size(const char *s, size_t *ret) {
 }
 
 bool preload_config_read(PreloadConfig *ret) {
-        /* Not for programs that gained privileges: their environment is not trusted. */
+        /* Programs that gained privileges must not trust their environment. */
         const char *region = secure_getenv("MSHARE_REGION");
         const char *min_size = secure_getenv("MSHARE_MIN_SIZE");
         const char *fallback = secure_getenv("MSHARE_FALLBACK");

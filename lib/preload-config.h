@@ -6,8 +6,8 @@
 #include <stddef.h>
 
 /*
- * Half of PostgreSQL's smallest usual mapping (143 MiB with shared_buffers at its default of 128 MiB), and far
- * above what else a server of that kind maps shared and anonymous: statistics, scoreboards, small rings.
+ * Half of PostgreSQL's smallest usual mapping (143 MiB with shared_buffers at its default of 128 MiB), and far above the other
+ * shared anonymous mappings of such servers: statistics, scoreboards, small rings.
  */
 #define PRELOAD_MIN_SIZE_DEFAULT ((size_t) 64 << 20)
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Removes the settings from the environment of a server that has its memory, and puts them back for a program that may
- * use the region. preload-exec.c decides which program that is.
+ * Removes the settings from the environment of a server whose memory is placed, and restores them for programs that may use the
+ * region. preload-exec.c decides which programs those are.
  */
 
 #include <dlfcn.h>
@@ -20,7 +20,7 @@
 #define TAKEN "MSHARE_TAKEN="
 #define PRELOAD "LD_PRELOAD="
 
-/* Entries of an environment, which are never freed: they are in use as long as the process lives. */
+/* Entries of the environment. They are never freed, because the process uses them until it exits. */
 static struct {
         char *region, *taken;
         char *preload; /* as it was */
@@ -122,7 +122,7 @@ bool preload_env_taken_by_other(const char *region, int *ret_pid) {
 
         if (!mark || sscanf(mark, "%d:%" SCNx64 ":%n", ret_pid, &id, &n) != 2 || n == 0)
                 return false;
-        /* Another region than the marked one was set up on purpose. */
+        /* A region other than the marked one was set on purpose. */
         return strcmp(mark + n, region) == 0 && id != process_self();
 }
 

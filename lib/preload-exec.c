@@ -2,9 +2,9 @@
 
 /*
  * Programs that a server executes do not use the region, with two exceptions. If the process that took the region executes a
- * program, that is the server itself, which uWSGI and others restart in the same process: it gets its environment back. And a child
- * that executes the server's own program, as nginx does when its binary is upgraded, gets it with the mark, so that the new
- * program says that its memory is not in the region.
+ * program, that is the server itself, because uWSGI and others restart in the same process: the settings are restored. If a
+ * child executes the server's own program, as nginx does when its binary is upgraded, the settings are restored with the mark,
+ * so that the new program reports that its memory is not in the region.
  *
  * exec functions are called between fork and exec, so nothing here allocates memory.
  */
@@ -36,7 +36,7 @@ static bool is_own_program(const char *file) {
         if (n <= 0 || !file)
                 return false;
         path[n] = '\0';
-        /* An upgrade has replaced it. */
+        /* An upgrade has replaced the file. */
         if ((size_t) n > strlen(deleted) && strcmp(path + n - strlen(deleted), deleted) == 0)
                 path[(size_t) n - strlen(deleted)] = '\0';
         return strcmp(path_base(path), path_base(file)) == 0;
@@ -107,7 +107,10 @@ static size_t count_arguments(const char *first, va_list ap) {
         return n;
 }
 
-/* The arguments from first up to the NULL, as an array on the stack of the function that uses this; ap ends up behind. */
+/*
+ * Makes an array of the arguments from first to the NULL, on the stack of the function that uses this. Afterwards ap is behind
+ * them.
+ */
 #define COLLECT(argv, first, ap)                                                                                       \
         do {                                                                                                           \
                 size_t _n, _i;                                                                                         \

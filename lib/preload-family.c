@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Identifies processes across exec and reuse of PIDs, and keeps what a server and its children share. It knows nothing
+ * Identifies processes across exec and reuse of PIDs, and holds the data that a server and its children share. It knows nothing
  * about mappings.
  */
 
@@ -37,7 +37,7 @@ ProcessId process_of(pid_t pid) {
                 return n < 0 && errno == ESRCH ? 0 : UINT64_MAX;
         text[n] = '\0';
 
-        /* The name in parentheses may have any characters. */
+        /* The name in parentheses may contain any characters. */
         p = strrchr(text, ')');
         if (!p || sscanf(p + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
                          &state, &start) != 2)
@@ -64,7 +64,7 @@ PreloadFamily *preload_family_new(void) {
         const long size = sizeof(PreloadFamily), prot = PROT_READ | PROT_WRITE;
         PreloadFamily *f;
 
-        /* By system call: mmap() is ours. */
+        /* By system call, because this library defines mmap(). */
         f = (PreloadFamily *) syscall(SYS_mmap, NULL, size, prot, (long) (MAP_SHARED | MAP_ANONYMOUS), -1L, 0L);
         if (f == MAP_FAILED)
                 return NULL;

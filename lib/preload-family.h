@@ -9,13 +9,13 @@
 #include <sys/types.h>
 
 /*
- * Identifies a process, whose PID may be reused: the PID in the low bits, and above it the start time of the process, which exec
- * does not change. 0 is no process.
+ * Identifies a process even if its PID is reused: the PID in the low bits, and above it the start time of the process, which
+ * exec does not change. 0 is no process.
  */
 typedef uint64_t ProcessId;
 
 ProcessId process_self(void);
-/* The same for a PID; 0 if there is no such process or only a zombie, UINT64_MAX if that is not known. */
+/* The ID of the process with that PID; 0 if there is none or only a zombie, UINT64_MAX if that cannot be read. */
 ProcessId process_of(pid_t pid);
 bool process_alive(ProcessId id);
 
@@ -23,17 +23,17 @@ static inline pid_t process_pid(ProcessId id) {
         return (pid_t) (id & 0x3fffff);
 }
 
-/* What the processes that were forked from the one that took the region know in common. In shared memory. */
+/* Shared data of the process that took the region and all processes forked from it. In shared memory. */
 typedef struct PreloadFamily {
         _Atomic ProcessId owner;
-        _Atomic size_t used; /* bytes at the start of the region that were given out since it was last cleared */
+        _Atomic size_t used; /* bytes at the start of the region that were used since it was last cleared */
 } PreloadFamily;
 
 /* NULL without memory. Children inherit it, so it is never unmapped. */
 PreloadFamily *preload_family_new(void);
 
 /*
- * Whether this process places memory. When the process that did has exited, the first of its children that asks takes over: a server
+ * Whether this process places memory. When that process has exited, the first of its children that asks takes over: a server
  * that goes into the background after mapping its memory is a child of the process that mapped it.
  */
 bool preload_family_own(PreloadFamily *f);

@@ -16,9 +16,9 @@
 #include "util.h"
 
 static const struct {
-        const char *name; /* the program; with a '*' behind it, whatever version follows */
-        const char *looks; /* the letters after which it serves nothing */
-        const char *with_value; /* the letters that take a value, which is no switch */
+        const char *name; /* the program; '*' at the end stands for any version */
+        const char *looks; /* letters of switches with which it does not run as a server */
+        const char *with_value; /* letters of switches that take a value; the value is not a switch */
         const char *words[2]; /* long switches */
 } programs[] = {
         { "nginx", "tTvVh?", "pcges", { "--help", NULL } },
@@ -27,7 +27,7 @@ static const struct {
         { "apache2", "tSlLvVMh", "DdfCcEek", { NULL } },
         { "httpd", "tSlLvVMh", "DdfCcEek", { NULL } },
         { "php-fpm*", "tivmh", "cdgpyz", { "--test", "--info" } },
-        /* -C asks for the value of a setting. */
+        /* -C prints the value of a setting. */
         { "postgres", "CV", "BcDdfhkNprStW", { "--describe-config", "--check" } },
 };
 
@@ -89,7 +89,7 @@ bool preload_only_looks(void) {
 }
 
 size_t preload_largest_shared(void) {
-        /* As the kernel names memory: shared anonymous, of System V, in huge pages. */
+        /* The kernel's names for memory: shared anonymous, System V, huge pages. */
         static const char *const names[] = { "/dev/zero (deleted)", "/SYSV", "/anon_hugepage" };
         FILE *maps = fopen("/proc/self/maps", "re");
         uintptr_t start, end;

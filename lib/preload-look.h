@@ -6,19 +6,19 @@
 #include <stddef.h>
 
 /*
- * Whether this program only checks its configuration, as "nginx -t" does. It maps what the server would map, runs beside the server
- * with the server's environment, and must neither wait for the region nor clear it. Decided by a list of programs and their
- * switches: see preload-look.c.
+ * Whether this program only checks its configuration, as "nginx -t" does. Such a command maps what the server would map and
+ * runs beside the server in the same environment. It must neither wait for the region nor clear it. preload-look.c has the list
+ * of programs and switches.
  */
 bool preload_only_looks(void);
 
 /*
- * The size of the largest writable shared mapping of memory in this process, in bytes; 0 if there is none or /proc cannot be read. It
- * counts what was mapped past this library, too. Mappings of files, and so of regions, do not count.
+ * The size of the largest writable shared mapping of memory in this process, in bytes; 0 if there is none or /proc cannot be
+ * read. Mappings that were made without this library count, too. Mappings of files, and therefore regions, do not.
  */
 size_t preload_largest_shared(void);
 
-/* The same as preload_only_looks(), of a command line, its arguments one after the other with a zero byte behind each. For tests. */
+/* As preload_only_looks(), for a command line: its arguments, each followed by a zero byte. For tests. */
 bool preload_command_looks(const char *arguments, unsigned long size);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Takes the region for a server, and divides it between the server's mappings. It uses libmshare, which it loads when
- * needed, and prints nothing: preload-state.c decides and reports.
+ * Takes the region for a server, and divides it among the server's mappings. It uses libmshare, which it loads when needed, and
+ * prints nothing: preload-state.c decides and reports.
  */
 
 #include <dlfcn.h>
@@ -17,7 +17,7 @@
 #include "preload-region.h"
 #include "util.h"
 
-/* The children of a postmaster that was killed notice it within a second or two, and are sharers until then. */
+/* If a postmaster is killed, its children notice that after a second or two, and are sharers until then. */
 #define CLAIM_TRIES 50
 
 static int load_api(PreloadApi *api, char **ret_message) {
@@ -68,7 +68,7 @@ static int give_up(PreloadRegion *r) {
         return 0;
 }
 
-/* The lease and the claim, without the window. */
+/* Takes the lease and the claim, but does not attach. */
 static int take(PreloadRegion *r, const char *name, unsigned int *tries, char **ret_message) {
         const struct mshare_acquire_options options = {
                 .size = sizeof(options),
@@ -97,7 +97,7 @@ static int take(PreloadRegion *r, const char *name, unsigned int *tries, char **
         if (k < 0)
                 return k;
 
-        /* The memory must start as zeroes, and we must not clear a file with data. */
+        /* The memory must be zero at the start, but a file with data must not be cleared. */
         if (strcmp(r->api.backing(r->handle), "file") == 0)
                 return message_set(ret_message, -EOPNOTSUPP,
                                    "Cannot use region \"%s\": it is backed by a file, whose contents would be lost",
@@ -112,9 +112,9 @@ static int take(PreloadRegion *r, const char *name, unsigned int *tries, char **
 }
 
 /*
- * A new anonymous mapping is zero, so the memory that we hand out must be zero, even if an earlier server used it. Freeing the pages
- * keeps the mapping that the region was created with. Where that is not possible (nothing is mapped, or the memory is private), a
- * new mapping replaces it.
+ * A new anonymous mapping is zero, so memory that takes its place must be zero, even if an earlier server used it. Freeing the
+ * pages keeps the mapping that the region was created with. Where that is not possible (nothing is mapped, or the memory is
+ * private), a new mapping replaces it.
  */
 static int zero(const PreloadRegion *r, size_t offset, size_t size, int flags, char **ret_message) {
         const long prot = PROT_READ | PROT_WRITE;
@@ -132,10 +132,9 @@ static int zero(const PreloadRegion *r, size_t offset, size_t size, int flags, c
 }
 
 /*
- * Attach, and make sure that this process is then the only one that can write. Processes that the region admits as readers may be
- * attached: if they kept a server out, each of them could. They see the memory cleared, and then what they may see anyway, as
- * readers that attach later do. Check before attaching: attaching and detaching again would disturb a server that is checking at the
- * same time.
+ * Attach, and make sure that this process is then the only one that can write. Readers may be attached: otherwise any user that
+ * may read the region could keep the server out. They see the memory cleared, and then what readers that attach later see, too.
+ * Check before attaching: attaching and detaching again would disturb a server that is checking at the same time.
  */
 static int attach_alone(PreloadRegion *r, unsigned int *tries, char **ret_message) {
         unsigned int n;
@@ -157,15 +156,16 @@ static int attach_alone(PreloadRegion *r, unsigned int *tries, char **ret_messag
                                 return 0;
                         k = r->api.detach(r->handle);
                         if (k < 0)
-                                return message_set(ret_message, k, "Cannot leave region \"%s\" again", r->name);
+                                return message_set(ret_message, k, "Cannot detach region \"%s\"", r->name);
                         r->attached = false;
                 }
                 if (!preload_claim_wait(tries))
-                        return message_set(ret_message, -EBUSY,
-                                           "Cannot use region \"%s\": another server has its shared memory there, or "
-                                           "processes that it left behind; number of processes that share it: %u "
-                                           "(msharectl clients --sharers %s lists them)",
-                                           r->name, n, r->name);
+                        return message_set(
+                                ret_message, -EBUSY,
+                                "Cannot use region \"%s\": another server, or a process that it left behind, "
+                                "uses it; number of processes that share it: %u "
+                                "(msharectl clients --sharers %s lists them)",
+                                r->name, n, r->name);
         }
 }
 
@@ -194,15 +194,15 @@ static bool find_gap(const PreloadRegion *r, size_t size, size_t *ret) {
         for (i = 0; i < PRELOAD_MAPPINGS_MAX; i++)
                 if (m[i].size > 0 && m[i].offset < offset + size && offset < m[i].offset + m[i].size) {
                         offset = m[i].offset + m[i].size;
-                        i = (size_t) -1; /* again from the first: the table is in no order */
+                        i = (size_t) -1; /* start again: the table is not sorted */
                 }
         *ret = offset;
         return offset <= r->room && size <= r->room - offset;
 }
 
 /*
- * Choose the offset of a mapping. What this server has unmapped may still be used by processes that were forked before. It is free
- * again, and cleared, when none of them is left.
+ * Choose the offset of a mapping. Processes that were forked before may still use what this server has unmapped. It is cleared
+ * and free again when none of them is left.
  */
 static int choose(PreloadRegion *r, size_t size, int flags, unsigned int *tries, size_t *ret, char **ret_message) {
         size_t used = atomic_load(&r->family->used);
@@ -232,8 +232,8 @@ static int choose(PreloadRegion *r, size_t size, int flags, unsigned int *tries,
         }
 
         return message_set(ret_message, PRELOAD_NO_ROOM,
-                           "Cannot use region \"%s\": it has %zu bytes, and the server needs %zu more than the %zu "
-                           "that it and its processes have there",
+                           "Cannot use region \"%s\": it has %zu bytes, and the server needs %zu in addition to the "
+                           "%zu that it and its processes use",
                            r->name, r->room, size, used);
 
 found:
@@ -261,11 +261,11 @@ static int place(PreloadRegion *r, size_t size, int flags, unsigned int *tries, 
         m = free_place(r);
         if (!m)
                 return message_set(ret_message, PRELOAD_NO_ROOM,
-                                   "Cannot use region \"%s\": the server has as many mappings there as it may have, %d",
-                                   r->name, PRELOAD_MAPPINGS_MAX);
+                                   "Cannot use region \"%s\": its mappings there have reached the limit, %d", r->name,
+                                   PRELOAD_MAPPINGS_MAX);
 
         if (!r->attached) {
-                /* Clear nothing for a server that does not fit. */
+                /* Do not clear the region for a server that does not fit. */
                 if (size > r->room)
                         return message_set(ret_message, PRELOAD_NO_ROOM,
                                            "Cannot use region \"%s\": it has %zu bytes, and the server needs %zu",
@@ -273,7 +273,7 @@ static int place(PreloadRegion *r, size_t size, int flags, unsigned int *tries, 
                 k = attach_alone(r, tries, ret_message);
                 if (k < 0)
                         return k;
-                /* Clear all of it now: later other processes share it. */
+                /* Clear all of it now, because later other processes share it. */
                 k = r->empty ? 0 : zero(r, 0, r->room, flags, ret_message);
                 if (k < 0)
                         return k;

@@ -29,8 +29,8 @@ typedef struct PreloadFamily PreloadFamily;
 
 /* A part of the region that this process has as a mapping or as a System V segment. */
 typedef struct PreloadMapping {
-        size_t offset, size; /* bytes, whole pages; size 0: a free place in the table */
-        size_t wanted; /* bytes as the program said */
+        size_t offset, size; /* bytes, whole pages; size 0: a free entry */
+        size_t wanted; /* bytes that the program requested */
         int segment, key; /* identifier of the System V segment, or -1, and its key */
         void *shadow; /* where the segment itself is attached, or NULL */
         unsigned int attached; /* how many times the program has attached the segment */
@@ -47,29 +47,28 @@ typedef struct PreloadRegion {
         bool attached;
         char *window; /* the window's start */
         size_t length; /* the window's bytes */
-        size_t room; /* the bytes from its start that mappings may have */
-        bool empty; /* the region was made with nothing mapped in it */
+        size_t room; /* bytes from the start that mappings may use */
+        bool empty; /* the region was created with backing "empty" */
         PreloadMapping mappings[PRELOAD_MAPPINGS_MAX];
 } PreloadRegion;
 
 /* The region has no room for this mapping, but may have room for a smaller one. */
 #define PRELOAD_NO_ROOM 1
-/* This process was forked from the server that has the region. What it maps is its own. */
+/* This process was forked from the server that has the region. Its own mappings are not placed. */
 #define PRELOAD_CHILD 2
 
 /*
  * Give the server size bytes of zeroed memory in the region. Takes lease and claim and attaches the region if that has not been
- * done yet. Memory is cleared only while this process is the region's only sharer. Returns 0 and *ret, which the region owns; or
- * PRELOAD_NO_ROOM and a message, or PRELOAD_CHILD, or a negative errno and a message. Blocks for the broker's answer, and five
- * seconds for processes that are about to exit.
+ * done yet. Memory is cleared only while this process is the region's only sharer. Returns 0 and *ret, which the region owns;
+ * or PRELOAD_NO_ROOM and a message, or PRELOAD_CHILD, or a negative errno and a message. Blocks for the broker's answer, and up
+ * to five seconds for processes that are about to exit.
  */
 int preload_region_place(PreloadRegion *r, const char *name, size_t size, int flags, PreloadMapping **ret,
                          char **ret_message);
 
 /*
- * Take a mapping away from this process. A process that was forked from the server gives up window, lease and
- * claim with its last mapping; the server itself stays a sharer, so that no other server takes the region meanwhile.
- * Negative errno, or 0.
+ * Remove a mapping from this process. A process that was forked from the server gives up window, lease and claim with its last
+ * mapping; the server itself stays a sharer, so that no other server takes the region meanwhile. Negative errno, or 0.
  */
 int preload_region_unmap(PreloadRegion *r, PreloadMapping *m);
 

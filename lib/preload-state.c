@@ -32,15 +32,15 @@
 static struct {
         pthread_mutex_t lock;
         PreloadRegion region;
-        PreloadConfig config; /* once it is settled, for the environment has no settings then */
+        PreloadConfig config; /* valid once settled, because the environment has no settings then */
         _Atomic bool settled;
         _Atomic pid_t settled_by;
-        bool given_up; /* said why, and from then on plain memory or this error */
+        bool given_up; /* the reason was printed; from then on: plain memory, or this error */
         int error;
         /* The window, for decisions without the lock. 0 while nothing is attached. */
         _Atomic uintptr_t window_start, window_end;
         _Atomic size_t small; /* the largest mapping that was too small */
-        _Atomic size_t huge; /* the last one that asked for huge pages and has not asked again without */
+        _Atomic size_t huge; /* the last one that requested huge pages, unless it was requested again without */
         _Atomic pid_t huge_by;
         _Atomic unsigned int told; /* lines that are written once, as bits */
 } preload = {
@@ -58,7 +58,7 @@ enum {
         TOLD_UNSEEN = 64,
 };
 
-/* Our own work maps memory too. */
+/* This library maps memory, too. */
 static __thread bool inside __attribute__((tls_model("initial-exec")));
 
 bool preload_inside(void) {
@@ -119,7 +119,7 @@ static bool settings(PreloadConfig *ret) {
         return true;
 }
 
-/* From now on this process and its children keep the settings, and programs that they execute do not get them. */
+/* From now on this process and its children know the settings, but programs that they execute do not. */
 static void settle(const PreloadConfig *config) {
         char *region;
 
@@ -138,7 +138,7 @@ static void settle(const PreloadConfig *config) {
         atomic_store(&preload.settled, true);
 }
 
-/* The library is loaded, so a region was wanted: the name of the setting may be misspelt. Empty, it means none. */
+/* The library is loaded but no region is named: the setting may be misspelt. An empty value means no region. */
 static void tell_unset(size_t size) {
         if (size >= PRELOAD_MIN_SIZE_DEFAULT && !getenv("MSHARE_REGION") && first_time(TOLD_UNSET))
                 say("%zu bytes of shared memory are not in a region: MSHARE_REGION is not set", size);
@@ -197,13 +197,13 @@ static bool is_meant(const PreloadWish *wish, PreloadConfig *config) {
         return true;
 }
 
-/* Nothing was placed, for a reason that lasts (final) or for this mapping. */
+/* Nothing was placed, either for a lasting reason (final) or only for this mapping. */
 static PreloadAnswer refuse(const PreloadConfig *config, int r, const char *message, bool final) {
         say("%s; %s",
             message                      ? message
             : config->problem[0] != '\0' ? config->problem
                                          : "Cannot place shared memory in the region: out of memory",
-            config->fallback ? "going on with memory of its own, as MSHARE_FALLBACK=yes says"
+            config->fallback ? "continuing with ordinary memory because of MSHARE_FALLBACK=yes"
                              : "refusing the memory, because MSHARE_FALLBACK is not yes");
         if (final) {
                 preload.given_up = true;
@@ -242,8 +242,8 @@ static PreloadAnswer place(const PreloadWish *wish, const PreloadConfig *config,
         }
 
         /*
-         * The region has the page size that its creator chose. A server that only tries huge pages asks again without them if
-         * there are none, so fail in the same way, whatever happens to the second request.
+         * The region has the page size that its creator chose. A server that merely tries huge pages requests the memory again
+         * without them if there are none. So fail in the same way, whatever happens to the second request.
          */
         if (wish->huge) {
                 atomic_store(&preload.huge_by, getpid());
@@ -301,8 +301,8 @@ PreloadAnswer preload_decide(const PreloadWish *wish, void **ret_start) {
 }
 
 /*
- * Calls of modules that are loaded with RTLD_DEEPBIND go to the C library and not to this one, so what they map is in no region. To
- * be said once: a server has mapped its memory before its first fork.
+ * Calls of modules that are loaded with RTLD_DEEPBIND go to the C library and not to this one, so what they map is in no
+ * region. Report that once: a server has mapped its memory before its first fork.
  */
 static bool tell_unseen(const PreloadConfig *config) {
         size_t size;
@@ -314,7 +314,7 @@ static bool tell_unseen(const PreloadConfig *config) {
         inside = false;
         if (size < config->min_size)
                 return false;
-        /* This says it all. */
+        /* This message includes the one about small mappings. */
         (void) first_time(TOLD_SMALL);
         say("%zu bytes of shared memory are not in region \"%s\": they were mapped without a call of this library, as "
             "modules that are loaded with RTLD_DEEPBIND do, for example PHP's",
@@ -352,7 +352,7 @@ __attribute__((constructor)) static void setup(void) {
         (void) pthread_atfork(before_fork, after_fork, after_fork);
 }
 
-/* A server that insists on huge pages exits here, and its own message does not say why there are none. */
+/* A server that requires huge pages exits now, and its own message does not say why there are none. */
 __attribute__((destructor)) static void tell_huge(void) {
         size_t huge = atomic_load(&preload.huge);
         PreloadConfig config;
@@ -362,7 +362,7 @@ __attribute__((destructor)) static void tell_huge(void) {
                 return;
         huge_setting_read(SHMEM_ENABLED, enabled, sizeof(enabled));
         say("Nothing was placed in region \"%s\": the server insists on huge pages of hugetlbfs for its %zu bytes, and "
-            "a region has none; let it do without (PostgreSQL: huge_pages=try). A region made with --hugepages=always "
+            "a region has none; configure it to work without them (PostgreSQL: huge_pages=try). A region made with --hugepages=always "
             "has transparent ones if " SHMEM_ENABLED " is advise or always; it is %s",
             config.region, huge, enabled);
 }

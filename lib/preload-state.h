@@ -7,17 +7,17 @@
 
 #include "preload-region.h"
 
-/* What a program asks the kernel for, and may get in the region instead. */
+/* What a program requests from the kernel, and may get in the region instead. */
 typedef struct PreloadWish {
         size_t size; /* bytes */
         int flags; /* MAP_NORESERVE and MAP_POPULATE count */
         bool huge; /* pages of hugetlbfs */
-        const char *unfit; /* half a sentence: why a region cannot stand in for it; NULL if it can */
+        const char *unfit; /* the end of a sentence: why a region cannot replace it; NULL if it can */
         int segment, key; /* identifier of a System V segment, or -1, and its key */
 } PreloadWish;
 
 typedef enum PreloadAnswer {
-        PRELOAD_PLAIN, /* none of our business: ask the kernel */
+        PRELOAD_PLAIN, /* not for a region: ask the kernel */
         PRELOAD_PLACED, /* *ret_start is the memory */
         PRELOAD_REFUSED, /* errno says why */
 } PreloadAnswer;
@@ -31,7 +31,7 @@ PreloadAnswer preload_decide(const PreloadWish *wish, void **ret_start);
 /* Would preload_decide() try to place a mapping of that size? Prints no messages, so this is a guess. */
 bool preload_may_place(size_t size);
 
-/* The process's one region, locked: for what happens to memory that was placed. Not to be called while inside. */
+/* Locks and returns the process's region, for calls about memory that was placed. Must not be called while inside. */
 PreloadRegion *preload_enter(void);
 void preload_leave(void);
 /* This thread is inside the library, so its mappings are not the server's. */
@@ -45,7 +45,7 @@ bool preload_is_settled(void);
 /* The same, and this is the process that placed it, not one of its children. */
 bool preload_is_server(void);
 
-/* System V segments have a part that must be up to date when a child is born: preload-sysv.c. */
+/* The page of a System V segment must be up to date at a fork: see preload-sysv.c. */
 void preload_sysv_before_fork(PreloadRegion *r);
 
 #endif

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * System V segments in the region. The segment itself is made too, of one page: its identifier, its key and the number
- * of processes that have it attached are what servers go by to see whether another server is at work, and so they are
- * the kernel's as ever. What the program gets when it attaches is memory in the region.
+ * System V segments in the region. A real segment of one page is created, too, because servers use its identifier, its key and
+ * its number of attached processes to find out whether another server is running. These stay the kernel's own. What the program
+ * gets when it attaches is memory in the region.
  *
- * A stranger that attaches the segment sees that page, a copy of the first page in the region as it was when the last
- * child was born. PostgreSQL has a header there that tells another postmaster whose segment it is.
+ * Another process that attaches the segment sees that page, a copy of the first page in the region at the time of the last
+ * fork. PostgreSQL has a header there, from which another postmaster learns whose segment it is.
  */
 
 #include <string.h>
@@ -32,7 +32,7 @@ static PreloadMapping *find_segment(PreloadRegion *r, int id) {
         return NULL;
 }
 
-/* One that was there before has contents, and maybe users. */
+/* A segment that existed before has contents, and maybe users. */
 static bool is_new(int id, key_t key, int flags) {
         struct shmid_ds ds;
 
@@ -68,13 +68,13 @@ _public_ int shmget(key_t key, size_t size, int flags) {
 
         if (preload_inside() || size < page)
                 return plain_shmget(key, size, flags);
-        /* It is larger than the kernel knows. */
+        /* The kernel does not know its real size. */
         if (is_ours(key))
                 return plain_shmget(key, page, flags);
         if (!(flags & IPC_CREAT) || !preload_may_place(size))
                 return plain_shmget(key, size, flags);
 
-        /* Before anything is made. */
+        /* Refuse before anything is created. */
         if (wish.huge)
                 return preload_decide(&wish, &start) == PRELOAD_REFUSED ? -1 : plain_shmget(key, size, flags);
 
@@ -95,7 +95,7 @@ _public_ int shmget(key_t key, size_t size, int flags) {
         return answer == PRELOAD_REFUSED ? -1 : plain_shmget(key, size, flags);
 }
 
-/* Attached for real as well: so the kernel counts, and children count by being born. */
+/* Attach the real segment as well, so that the kernel counts this process and its children. */
 static void *attach(PreloadRegion *r, PreloadMapping *m, const void *addr, int flags) {
         char *start = preload_mapping_start(r, m);
 
@@ -146,7 +146,7 @@ _public_ int shmdt(const void *addr) {
         else if (--m->attached == 0) {
                 (void) syscall(SYS_shmdt, m->shadow);
                 m->shadow = NULL;
-                /* The server keeps a segment that it may attach again; a child that leaves it does not come back. */
+                /* The server keeps a segment, because it may attach it again. A child that detaches it does not. */
                 if (m->removed || !preload_region_mine(r))
                         k = preload_region_unmap(r, m);
         }

@@ -4,11 +4,11 @@
  * Stands between a server and mmap(): the large shared anonymous mappings that it makes are placed in the region that
  * MSHARE_REGION names. See mshare-postgresql(7).
  *
- * Everything that is not such a mapping goes to the kernel as it came, by system call: looking up the next mmap()
- * could allocate, and allocators call mmap().
+ * All other calls go to the kernel unchanged, by system call: looking up the next mmap() could allocate memory, and allocators
+ * call mmap().
  */
 
-/* Else the headers rename mmap() to mmap64(), and both names are ours to define; off_t has 64 bits either way. */
+/* Otherwise the headers rename mmap() to mmap64(), but this file must define both; off_t has 64 bits either way. */
 #undef _FILE_OFFSET_BITS
 
 #include <stdarg.h>
@@ -26,12 +26,12 @@
 #define MAP_HUGE_SHIFT 26
 #endif
 
-/* What a mapping that a region can stand in for may ask for. With MAP_FIXED the place is not ours to choose. */
+/* Flags of a mapping that a region can replace. With MAP_FIXED, the program chooses the address. */
 #define FLAGS_WANTED (MAP_SHARED | MAP_ANONYMOUS)
 #define FLAGS_HUGE (MAP_HUGETLB | (int) ((unsigned int) MAP_HUGE_MASK << MAP_HUGE_SHIFT))
 #define FLAGS_ALLOWED (FLAGS_WANTED | MAP_NORESERVE | MAP_POPULATE | FLAGS_HUGE)
 
-/* The kernel reads whole registers, of which an int promises only half. */
+/* The kernel reads whole registers, but an int fills only half of one. */
 static void *plain_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset) {
         return (void *) syscall(SYS_mmap, addr, length, (long) prot, (long) flags, (long) fd, offset);
 }
@@ -78,9 +78,9 @@ _public_ void *mmap64(void *addr, size_t length, int prot, int flags, int fd, of
         __attribute__((alias("mmap")));
 
 /*
- * Inside a window munmap() acts for all sharers, but a server that unmaps its memory means only itself: a logger
- * that needs none, a postmaster that starts again. So remove the mapping from this process's list. A child without
- * any mapping detaches the whole window.
+ * Inside a window munmap() acts for all sharers, but a server that unmaps its memory means only itself: for example a logger
+ * that needs none, or a postmaster that starts again. So remove the mapping from this process's list. A child without any
+ * mapping detaches the whole window.
  */
 _public_ int munmap(void *addr, size_t length) {
         size_t page = (size_t) sysconf(_SC_PAGESIZE), size = (length + page - 1) & ~(page - 1);
@@ -114,7 +114,7 @@ _public_ void *mremap(void *addr, size_t old_length, size_t new_length, int flag
                 va_end(ap);
         }
 
-        /* Likewise: it would grow, shrink or move for every process of the server at once. */
+        /* The same applies here: it would grow, shrink or move the memory for all processes of the server. */
         if (preload_in_window(addr, old_length > 0 ? old_length : 1)) {
                 errno = EINVAL;
                 return MAP_FAILED;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Two ways into a region. By descriptor it is mmap() of the region's file: it needs no path and no system call that a
- * filter does not know. By name it is mshare(), for brokers that hand out no descriptor and kernels that do not map it.
+ * Two ways into a region. By descriptor: mmap() of the region's file, which needs no path and no system call that a filter does
+ * not know. By name: mshare(), for brokers that return no descriptor and kernels that do not map it.
  */
 
 #include <fcntl.h>
@@ -68,7 +68,7 @@ static int attach_failed(const mshare_region *region, int r, char **ret_message)
 
 static int differs(const mshare_region *region, const struct mshare_info *info, char **ret_message) {
         return message_set(ret_message, -ESTALE,
-                           "Cannot verify region \"%s\": the broker said %llu bytes at 0x%llx, the kernel says "
+                           "Cannot verify region \"%s\": the broker reported %llu bytes at 0x%llx, the kernel reports "
                            "%llu bytes at 0x%llx",
                            region->name, (unsigned long long) region->lease.length,
                            (unsigned long long) region->lease.address, (unsigned long long) info->size,
@@ -90,7 +90,7 @@ static int verify_file(const mshare_region *region, int fd, const char *path, ch
         return 0;
 }
 
-/* Between the broker's answer and mshare() another region can get the name: compare with what the kernel says. */
+/* Between the broker's answer and mshare(), another region can get the name. So compare with what the kernel says. */
 static int verify_name(const mshare_region *region, char **ret_message) {
         _cleanup_(freep) char *path = NULL;
         _cleanup_(closep) int fd = -1;
@@ -126,8 +126,7 @@ static int attach_by_name(mshare_region *region, char **ret_message) {
 
 /*
  * The broker has opened the file in a mount namespace of its own, which ends with the broker: /proc/PID/maps then shows the
- * mapping as "/NAME". Where this process sees the same file, it opens it itself. The caller closes the descriptor; -1 if there
- * is none.
+ * mapping as "/NAME". If this process sees the same file, open it here. The caller closes the descriptor; -1 if there is none.
  */
 static int open_same(const mshare_region *region) {
         _cleanup_(freep) char *path = NULL;
@@ -182,7 +181,7 @@ static int attach_by_descriptor(mshare_region *region, char **ret_message) {
 int region_attach(mshare_region *region, char **ret_message) {
         int r = 0;
 
-        /* Without it the program has closed it, or the broker has none. */
+        /* If it is not valid, the program has closed it or the broker returned none. */
         if (own_fd_valid(&region->lease.region))
                 r = attach_by_descriptor(region, ret_message);
         if (r == 0)

@@ -45,14 +45,14 @@ static int check_name(const char *name, char **ret_message) {
 
         if (strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
                 return message_set(ret_message, -EINVAL,
-                                   "Cannot acquire region \"%s\": a name has no slash and is not \".\" or \"..\"",
+                                   "Cannot acquire region \"%s\": its name contains a slash or is \".\" or \"..\"",
                                    name);
         return 0;
 }
 
 /*
- * Options come from programs built against an older or a newer header than ours: what an older one lacks is
- * zero, and what a newer one sets that we do not know must be refused, not ignored.
+ * The program may have been built with an older or a newer header. Fields that an older one lacks are zero. A field of a newer
+ * one that is set, but not known here, must be refused and not ignored.
  */
 static int copy_options(const struct mshare_acquire_options *options, struct mshare_acquire_options *ret,
                         char **ret_message) {
@@ -87,7 +87,7 @@ static int copy_options(const struct mshare_acquire_options *options, struct msh
         return 0;
 }
 
-/* The broker is trusted, but an impossible window is not passed to the kernel or to our caller. */
+/* The broker is trusted, but an impossible window must not reach the kernel or the caller. */
 static int check_window(const mshare_region *region, char **ret_message) {
         const BrokerLease *l = &region->lease;
 
@@ -107,7 +107,7 @@ static int region_acquire(const char *name, int oflag, const struct mshare_acqui
         int r;
 
         if (!ret)
-                return message_set(ret_message, -EINVAL, "Cannot acquire a region: no place for the handle is given");
+                return message_set(ret_message, -EINVAL, "Cannot acquire a region: no pointer for the handle is given");
 
         r = check_name(name, ret_message);
         if (r < 0)
@@ -206,7 +206,7 @@ _public_ int mshare_region_release(mshare_region *region) {
                         return r;
         }
 
-        /* The window first: without a lease the broker would not know that we are still a sharer. */
+        /* Unmap the window first: without a lease the broker would not know that this process is still a sharer. */
         region_free(region);
         return 0;
 }

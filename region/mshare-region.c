@@ -2,8 +2,8 @@
 
 /*
  * The program that mshare-region@NAME.service runs, as root: a client of the broker that reads regions.d/NAME.conf. This file
- * reads the command line. It is linked with basic/ and model/ of the daemon and with kernel/populate.c, and knows nothing else of
- * it.
+ * reads the command line. It is linked with basic/, model/, kernel/populate.c and kernel/kernel-ops.c of the daemon, and knows
+ * nothing else of it.
  */
 
 #include <getopt.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Calls to the broker that the commands have in common, and the start that a signal can stop. It may use the bus, and knows the
- * broker by its interface alone.
+ * Calls to the broker that the commands share, and the wait of a start that a signal can stop. It may use the bus, and knows
+ * only the broker's interface.
  */
 
 #include <errno.h>
@@ -24,7 +24,7 @@ int client_call(sd_bus *bus, sd_bus_error *error, sd_bus_message **reply, const 
         va_start(ap, types);
         r = sd_bus_message_appendv(m, types, ap);
         va_end(ap);
-        /* Populating takes as long as it takes; an administrator may give the unit a time limit. */
+        /* No time limit, because populating may take long. An administrator may set one for the unit. */
         return r < 0 ? r : sd_bus_call(bus, m, UINT64_MAX, error, reply);
 }
 
@@ -104,8 +104,8 @@ int client_get_path(sd_bus *bus, const char *name, char **ret, sd_bus_error *err
 }
 
 /*
- * A broker without msharefs lists no regions, but regions may exist. A request for a region fails with that error, and a
- * request with an empty name has no other effect. A kernel without mshare, which has no granule, really has no regions.
+ * A broker without msharefs lists no regions, although some may exist. A request for a region then fails with that error, and a
+ * request with an empty name has no other effect. A kernel without mshare has no granule and certainly no regions.
  */
 static int check_msharefs(sd_bus *bus, sd_bus_error *error) {
         uint64_t granule = 0;
@@ -127,7 +127,7 @@ int client_remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
 
         r = client_call(bus, error, NULL, "RemoveRegion", "sa{sv}", name, 0);
         if (r < 0 && sd_bus_error_has_name(error, ERROR_REGION_BUSY)) {
-                /* Remaining sharers keep their mappings, but the name must be free. */
+                /* The remaining sharers keep their mappings, but the name must become free. */
                 (void) fprintf(stderr, "%s; removing it by force.\n", error->message);
                 sd_bus_error_free(error);
                 r = client_call(bus, error, NULL, "RemoveRegion", "sa{sv}", name, 1, "force", "b", 1);

@@ -10,7 +10,7 @@
 
 /* The calls to the broker that the commands share. They wait for the answer, unless they say otherwise. */
 
-/* How often to look whether a region that another caller makes is ready, and whether the broker is back. */
+/* How often to check whether a region that another caller creates is ready, and whether the broker is back. */
 #define LOOK_AGAIN_USEC (200 * USEC_PER_MSEC)
 
 /* Calls a method of the manager; the first argument is the region's name. */
@@ -22,11 +22,14 @@ int client_call(sd_bus *bus, sd_bus_error *error, sd_bus_message **reply, const 
 int client_append_options(sd_bus_message *m, const RegionFile *f, const Owner *owner, mode_t final_mode, int fd);
 /* The object of a region, to be freed. */
 int client_get_path(sd_bus *bus, const char *name, char **ret, sd_bus_error *error);
-/* Sets owner and mode of a region to those in the file. No user is admitted in between that is admitted neither before nor after. */
+/*
+ * Sets owner and mode of a region to those in the file. At no time is a user admitted that is admitted neither before nor
+ * after.
+ */
 int client_apply(sd_bus *bus, const char *name, const char *path, mode_t mode, const Owner *owner, sd_bus_error *error);
 /* Removes the region even if processes are attached: units that need it have been stopped. */
 int client_remove_region(sd_bus *bus, const char *name, sd_bus_error *error);
-/* Whether the error says that there was no broker to answer. */
+/* Whether the error says that no broker was there to answer. */
 bool client_is_away(const sd_bus_error *error);
 /* The exit status of a command that ends with r; prints what failed. */
 int client_finish(const char *what, const char *name, int r, const sd_bus_error *error);

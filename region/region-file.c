@@ -42,7 +42,7 @@ static int assign_text(const char *value, char **ret) {
         return *value ? free_and_strdup(ret, value) : -EINVAL;
 }
 
-/* In the broker's own form, so that the two can be compared. */
+/* Stored in the broker's form, so that the two can be compared. */
 static int assign_numa(const char *value, char **ret) {
         char text[NUMA_TEXT_MAX];
         NumaPolicy policy;
@@ -143,13 +143,13 @@ int region_file_parse(const char *filename, char *text, bool quiet, RegionFile *
         if (f.size == 0 && !f.size_auto)
                 wrong = "Size= is missing from section [Region]";
         else if (f.size_auto && !f.server)
-                wrong = "Size=auto needs For=, which names the server to ask";
+                wrong = "Size=auto requires For=, which names the server";
         else if (!f.size_auto && f.server)
                 wrong = "For= requires Size=auto";
         else if (f.maximum > 0 && !f.size_auto && f.maximum < f.size)
                 wrong = "MaximumSize= is less than Size=";
         else if (f.populate && f.backing && streq(f.backing, "empty"))
-                wrong = "Populate=yes needs memory, and Backing=empty has none";
+                wrong = "Populate=yes is not possible with Backing=empty, which has no memory";
         if (wrong) {
                 if (!quiet)
                         (void) fprintf(stderr, "%s: %s.\n", filename, wrong);
@@ -176,7 +176,7 @@ int region_file_load(const char *name, RegionFile *ret) {
         int r;
 
         if (!region_name_is_valid(name))
-                return say(-EINVAL, "'%s' cannot name a region: " REGION_NAME_RULE ".\n", name);
+                return say(-EINVAL, "Invalid region name '%s': " REGION_NAME_RULE ".\n", name);
         for (size_t i = 0; i < ELEMENTSOF(dirs); i++) {
                 _cleanup_(freep) char *path = NULL, *text = NULL;
 

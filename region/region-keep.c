@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Waits as long as the region exists, and tells systemd its figures. It follows signals of the bus, and goes on if the bus or
- * the broker restarts. It must not create a region.
+ * Waits as long as the region exists, and reports its figures to systemd. It follows signals of the bus, and continues if the
+ * bus or the broker restarts. It must not create a region.
  */
 
 #include <errno.h>
@@ -13,9 +13,11 @@
 #include "quantity.h"
 #include "region-keep.h"
 
-/* How often a bus that has gone is tried again. */
+/* How often to try to connect again when the bus is gone. */
 #define BUS_AGAIN_USEC (500 * USEC_PER_MSEC)
-/* The kernel's figures change without a word: the unit's status is no older than that, or twice that on an idle machine. */
+/*
+ * There is no signal when the kernel's figures change. The unit's status is at most this old, or twice this on an idle machine.
+ */
 #define FIGURES_USEC (5 * USEC_PER_SEC)
 
 /* The state of a unit that waits as long as its region exists. */
@@ -23,10 +25,10 @@ typedef struct Keeper {
         Start *s;
         const char *name;
         char *path;
-        uint64_t created_usec; /* to tell it from a later one of that name */
+        uint64_t created_usec; /* distinguishes it from a later region of that name */
         bool gone, disconnected, check;
         sd_event_source *timer;
-        char *status; /* as systemd was told last */
+        char *status; /* what systemd was told last */
 } Keeper;
 
 static void keeper_done(Keeper *k) {
@@ -90,7 +92,7 @@ static int on_figures(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         Figures f = {};
 
         if (sd_bus_message_is_method_error(m, NULL) || read_figures(m, &f) < 0) {
-                /* One that has been removed: the unit ends. Otherwise the broker is away, and the region is not. */
+                /* If the region was removed, the unit ends. Otherwise the broker is away, but the region exists. */
                 if (asprintf(&text, "Region %s exists, but the broker does not answer", k->name) < 0)
                         text = NULL;
         } else if (asprintf(&text, "%s, %s resident, %" PRIu64 " sharer%s, page tables: %s held once, %s saved",
@@ -106,7 +108,7 @@ static int on_figures(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         return 0;
 }
 
-/* Late is no harm, and a broker that is away is not started for it: whatever fails is tried again at the next time. */
+/* Delays do no harm, and the broker is not started for this. What fails is tried again next time. */
 static void ask_figures(Keeper *k) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
@@ -164,7 +166,7 @@ static int subscribe(Keeper *k) {
         sd_bus *bus = k->s->bus;
         int r;
 
-        /* The name has no quotes, by the rule for names. */
+        /* Names contain no quotes: see REGION_NAME_RULE. */
         if (asprintf(&match,
                      "type='signal',sender='" BUS_NAME "',path='" BUS_PATH "',interface='" BUS_MANAGER_INTERFACE
                      "',member='RegionRemoved',arg0='%s'",
@@ -190,7 +192,7 @@ static int subscribe(Keeper *k) {
         return r;
 }
 
-/* When the region of that name was made: 1, 0 if there is none, or negative errno if the broker cannot say. */
+/* Reads when the region of that name was created. 1; 0 if there is none; or negative errno if the broker cannot say. */
 static int read_created(Keeper *k, uint64_t *ret, sd_bus_error *error) {
         _cleanup_(freep) char *path = NULL;
         int r;
@@ -208,7 +210,10 @@ static int read_created(Keeper *k, uint64_t *ret, sd_bus_error *error) {
         return r;
 }
 
-/* Check whether the region still exists, in case its removal was missed. A broker that cannot answer now will announce it later. */
+/*
+ * Check whether the region still exists, in case the signal of its removal was missed. A broker that cannot answer now will
+ * announce it later.
+ */
 static void check(Keeper *k) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         uint64_t created = 0;
@@ -262,7 +267,7 @@ static int follow(Keeper *k) {
         return 0;
 }
 
-/* The unit is stopped. Another region of that name is not ours to remove. */
+/* The unit is stopped. Do not remove another region of that name. */
 static int end(Keeper *k, sd_bus_error *error) {
         uint64_t created = 0;
         int r;

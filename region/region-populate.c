@@ -2,8 +2,8 @@
 
 /*
  * Populates the memory of a declared region. The broker could do that, but then its own unit would be charged for the memory. A
- * child process does the work, because it is attached for that time, can be killed, and is the one that the kernel kills first when
- * memory is short. It makes its calls through KernelOps, and must not use the bus.
+ * child process does the work: it is attached only for that time, it can be killed, and when memory is short the kernel kills
+ * it first. It makes its calls through KernelOps, and must not use the bus.
  */
 
 #include <errno.h>
@@ -32,7 +32,7 @@ typedef struct Report {
         PopulateResult result;
 } Report;
 
-/* The region as the bus has it. */
+/* The region, as the bus reports it. */
 typedef struct Populating {
         Start *s;
         const char *name;
@@ -72,7 +72,7 @@ static int attach(const KernelOps *ops, const Populating *p) {
         fd = openat(root, p->name, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY);
         if (fd < 0)
                 return -errno;
-        /* Another region of that name would be elsewhere. */
+        /* Another region of that name would have another window. */
         if (pread(fd, &info, sizeof(info), 0) != sizeof(info) || info.start != p->address || info.size != p->window)
                 return -ESTALE;
         return ops->attach(fd, p->address, p->window);
@@ -139,7 +139,7 @@ static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
 static int watch_removal(Populating *p) {
         _cleanup_(freep) char *match = NULL;
 
-        /* The name has no quotes, by the rule for names. */
+        /* Names contain no quotes: see REGION_NAME_RULE. */
         if (asprintf(&match,
                      "type='signal',sender='" BUS_NAME "',path='" BUS_PATH "',interface='" BUS_MANAGER_INTERFACE
                      "',member='RegionRemoved',arg0='%s'",
@@ -191,8 +191,7 @@ static int say_end(const Populating *p, sd_bus_error *error) {
         if (p->last.kind == REPORT_PROGRESS)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_NO_MEMORY,
                                          "the process that was populating it was killed, with %" PRIu64 " of %" PRIu64
-                                         " bytes done (out of memory? MemoryMax= of the unit, too, limits what it can "
-                                         "populate)",
+                                         " bytes done (out of memory? MemoryMax= of the unit limits the memory, too)",
                                          result->done, all);
         if (p->last.kind == REPORT_ATTACH_FAILED)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "cannot attach it to populate it: %s",

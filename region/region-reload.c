@@ -68,7 +68,7 @@ static int tell_ignored(sd_bus *bus, const char *name, const char *path, const R
                 ignored_number(name, "LingerSec", f->linger_usec / USEC_PER_SEC, linger / USEC_PER_SEC);
         if (f->address_set && f->address != address)
                 ignored_number(name, "Address", f->address, address);
-        /* The window is in whole granules, so a maximum that fits is no change. */
+        /* The window consists of whole granules, so a maximum that fits into it changes nothing. */
         if (f->maximum > length)
                 ignored_number(name, "MaximumSize", f->maximum, length);
         return 0;
@@ -82,12 +82,12 @@ static int resize(Start *s, const char *name, const char *path, const RegionFile
         r = get_number(bus, path, "Size", &now, error);
         if (r < 0 || now == f->size)
                 return r;
-        /* Without force: what clients use is not taken from them because a file was edited. */
+        /* Without force: an edited file is no reason to take memory from clients. */
         r = client_call(bus, error, NULL, "ResizeRegion", "sta{sv}", name, f->size, 0);
         if (r >= 0 && f->populate && f->size > now) {
                 /* A region with a file does not grow, so all memory can be written. */
                 r = region_populate(s, name, path, f, true, now, f->size, error);
-                /* As the broker does it when it cannot populate what it adds. */
+                /* The broker does the same if it cannot populate what it adds. */
                 if (r < 0)
                         (void) client_call(bus, NULL, NULL, "ResizeRegion", "sta{sv}", name, now, 1, "force", "b", 1);
         }

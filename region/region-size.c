@@ -17,7 +17,7 @@
 #include "region-size.h"
 
 #define PREFIX "postgresql:"
-/* The first that can say what shared memory it will need. */
+/* The first version that can print how much shared memory it needs. */
 #define VERSION_MIN 15
 
 static bool is_word(const char *s, size_t n) {
@@ -49,14 +49,14 @@ int region_size_split(const char *server, uint32_t *ret_version, const char **re
         return 0;
 }
 
-/* The server refuses to run as root, and its files are its user's. */
+/* The server refuses to run as root, and its files belong to its user. */
 static void become_and_run(const struct stat *owner, int fd, char *const *argv) {
         static char *const environment[] = { (char *) "LC_ALL=C", (char *) "PATH=/usr/bin:/bin", NULL };
         /* cppcheck-suppress getpwuidCalled; no threads in here */
         const struct passwd *pw = getpwuid(owner->st_uid);
         int r;
 
-        /* All its groups: on Debian the server reads the key of its certificate as a member of one. */
+        /* With all groups: on Debian the server can read the key of its certificate because of one of them. */
         r = pw ? initgroups(pw->pw_name, pw->pw_gid) : setgroups(1, &owner->st_gid);
         if (r < 0 || setgid(pw ? pw->pw_gid : owner->st_gid) < 0 || setuid(owner->st_uid) < 0) {
                 (void) fprintf(stderr, "Cannot become user %" PRIu32 ": %s.\n", (uint32_t) owner->st_uid,
@@ -70,7 +70,10 @@ static void become_and_run(const struct stat *owner, int fd, char *const *argv) 
         _exit(EXIT_FAILURE);
 }
 
-/* What the program prints, without the end of the line. -EIO if it fails: it has said why on standard error. */
+/*
+ * Returns the output of the program, without the end of the line. -EIO if the program fails, which prints the reason to
+ * standard error.
+ */
 static int run(const struct stat *owner, char *const *argv, char *ret, size_t size) {
         _cleanup_(closep) int in = -1, out = -1;
         int pipes[2], status;
@@ -155,7 +158,7 @@ int region_size_ask(const char *server, uint64_t *ret) {
                                server, program, directory);
                 return r;
         }
-        /* A tenth more costs nothing as long as it is not touched, and a server may round up to huge pages. */
+        /* Add a tenth: it costs nothing until it is touched, and the server may round up to huge pages. */
         *ret = (mib + mib / 10 + 1) << 20;
         (void) fprintf(stderr, "%s needs %" PRIu64 " MiB of shared memory, so the region has %" PRIu64 " MiB.\n",
                        server, mib, *ret >> 20);

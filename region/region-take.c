@@ -34,7 +34,7 @@ static int wait_until_ready(Start *s, const char *path, sd_bus_error *error) {
         }
 }
 
-/* What is there under the declared name. */
+/* The region that exists with the declared name. */
 typedef struct Existing {
         char *path, *backing, *numa;
         uint64_t size, sharers, writers;
@@ -48,7 +48,7 @@ static void existing_done(Existing *e) {
         free(e->numa);
 }
 
-/* NClients counts those that lease it for reading, too. */
+/* NClients also counts leases for reading. */
 static int count_writing_clients(sd_bus *bus, const char *name, uint32_t *ret, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const char *access;
@@ -76,7 +76,7 @@ static int has_acl(sd_bus *bus, const char *path, bool *ret, sd_bus_error *error
         return r;
 }
 
-/* A broker of before there was this property cannot tell, so that each sharer may be a writer. */
+/* An older broker does not have this property. Then each sharer may be a writer. */
 static int count_writers(sd_bus *bus, Existing *e, sd_bus_error *error) {
         int r;
 
@@ -120,16 +120,17 @@ static int look_at(sd_bus *bus, const char *name, Existing *e, sd_bus_error *err
         r = sd_bus_get_property_string(bus, BUS_NAME, e->path, BUS_REGION_INTERFACE, "NUMA", error, &e->numa);
         if (r >= 0 || !sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_PROPERTY))
                 return r;
-        /* A broker of before it had policies. */
+        /* An older broker without memory policies. */
         sd_bus_error_free(error);
         return free_and_strdup(&e->numa, "default");
 }
 
 /*
- * The creator or an earlier owner of the region may still be attached and wait for the new owner's data. So a region is taken over
- * only if root or the new owner has created and owned it all the time, and only if no process may write to it. Processes that
- * can only read it do not matter if owner and mode stay as they are: else each of them could keep the unit from starting. If these
- * change, or an access list goes, a reader may have had its right by the old ones only. before: the region's mode, which is 0 at the second look.
+ * The creator or an earlier owner of the region may still be attached and wait for the new owner's data. So a region is taken
+ * over only if root or the new owner has created it and owned it ever since, and only if no process can write to it. Processes
+ * that can only read it do not matter if owner and mode stay as they are: otherwise each of them could keep the unit from
+ * starting. If owner or mode change, or an access list is removed, a reader may have no right to the region any more. before is
+ * the region's mode, which is 0 at the second look.
  */
 static int check_takeover(const Existing *e, const RegionFile *f, const Owner *owner, uint32_t before,
                           sd_bus_error *error) {
@@ -173,8 +174,8 @@ static int check_takeover(const Existing *e, const RegionFile *f, const Owner *o
 }
 
 /*
- * With mode 0 no process can attach. A server that tries meanwhile gets the error RegionNotReady. If this process ends before it has set
- * a mode, the broker gives the region its owner and mode back: then this returns 1. It returns 0 if that is for the caller to do.
+ * With mode 0 no process can attach. A server that tries meanwhile gets the error RegionNotReady. Returns 1 if the broker will
+ * restore owner and mode when this process ends before it has set a mode. Returns 0 if the caller must restore them.
  */
 static int suspend(sd_bus *bus, const char *name, const RegionFile *f, sd_bus_error *error) {
         int r;
@@ -185,22 +186,22 @@ static int suspend(sd_bus *bus, const char *name, const RegionFile *f, sd_bus_er
                         return 1;
                 if (!sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_METHOD))
                         return r;
-                /* A broker of before there was this method. */
+                /* An older broker does not have this method. */
                 sd_bus_error_free(error);
         }
         r = client_call(bus, error, NULL, "SetRegionMode", "su", name, 0);
         return r < 0 ? r : 0;
 }
 
-/* Of a region that had an access list, the mode's bits for the group are the list's mask, and say nothing about the group. */
+/* If the region had an access list, the group bits of the mode are the list's mask and say nothing about the group. */
 static void give_back(sd_bus *bus, const char *name, const Existing *e, uint32_t mode) {
         (void) client_call(bus, NULL, NULL, "SetRegionOwner", "suu", name, e->uid, e->gid);
         (void) client_call(bus, NULL, NULL, "SetRegionMode", "su", name, e->acl ? mode & ~(uint32_t) 070 : mode);
 }
 
 /*
- * An earlier start may have been killed in the middle of that. Pages that are there keep their content. The owner is set before,
- * so that the broker can tell whom the region will admit.
+ * An earlier start may have been killed while it populated the region. Pages that exist keep their content. The owner is set
+ * first, so that the broker knows which users the region will admit.
  */
 static int populate(Start *s, const char *name, const Existing *e, const RegionFile *f, const Owner *owner,
                     bool writable, sd_bus_error *error) {
@@ -210,7 +211,7 @@ static int populate(Start *s, const char *name, const Existing *e, const RegionF
         return r < 0 ? r : region_populate(s, name, e->path, f, writable, 0, f->size, error);
 }
 
-/* The region is there: left by an earlier run of the unit, or made by hand. */
+/* The region exists: an earlier run of the unit has left it, or it was created by hand. */
 int start_take_existing(Start *s, const char *name, const RegionFile *f, const Owner *owner, bool writable,
                         sd_bus_error *error) {
         _cleanup_(existing_done) Existing e = {};

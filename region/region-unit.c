@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The commands start, run and stop: they create the declared region, wait as long as it exists, and remove it. What concerns a
- * region that exists already is in region-take.c, the wait in region-keep.c.
+ * The commands start, run and stop: they create the declared region, wait as long as it exists, and remove it. region-take.c
+ * takes over a region that exists already, and region-keep.c waits.
  */
 
 #include <errno.h>
@@ -21,7 +21,7 @@
 #include "shmem-huge.h"
 
 #define BROKER_BACK_USEC (30 * USEC_PER_SEC)
-/* A broker that ends each time it is asked is not asked for ever. */
+/* Give up on a broker that exits each time it is called. */
 #define TRIES_MAX 5
 
 static int on_created(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
@@ -35,8 +35,8 @@ static int undo(Start *s, const char *name, sd_bus_error *error) {
         _cleanup_(freep) char *path = NULL;
 
         /*
-         * The broker takes the calls of a connection in their order. So when it has answered this one, it is making the
-         * region; or there is none of ours, and the answer that says so has come as well.
+         * The broker handles the calls of a connection in their order. So when it has answered this one, it is creating the
+         * region; or it has created none, and the answer that says so has arrived, too.
          */
         (void) client_get_path(s->bus, name, &path, &ignored);
         while (!s->reply && sd_bus_process(s->bus, NULL) > 0)
@@ -46,14 +46,14 @@ static int undo(Start *s, const char *name, sd_bus_error *error) {
         return client_remove_region(s->bus, name, error);
 }
 
-/* Without a file, memory always is. */
+/* Memory without a file is always writable. */
 static bool backing_is_writable(int fd) {
         return fd < 0 || (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
 }
 
 /*
- * The region has mode 0 until it is populated, so no process can attach before; the broker tells those that come too early that
- * it is not ready. What cannot be populated is not kept. If the broker is away meanwhile, the next try finds the region.
+ * The region has mode 0 until it is populated, so no process can attach before; the broker answers earlier requests with
+ * RegionNotReady. If populating fails, the region is removed. If the broker is away meanwhile, the next try finds the region.
  */
 static int fill(Start *s, const char *name, const RegionFile *f, bool writable, sd_bus_error *error) {
         _cleanup_(sd_bus_error_free) sd_bus_error ignored = SD_BUS_ERROR_NULL;
@@ -86,7 +86,7 @@ static int create_once(Start *s, const char *name, const RegionFile *f, const Ow
                 r = sd_bus_call_async(s->bus, NULL, m, on_created, s, UINT64_MAX);
         if (r >= 0)
                 r = start_wait(s, UINT64_MAX);
-        /* The signal may have come together with the reply. */
+        /* The signal may have arrived together with the reply. */
         if (r >= 0)
                 r = sd_event_run(s->event, 0);
         if (r < 0)
@@ -103,8 +103,8 @@ static int create_once(Start *s, const char *name, const RegionFile *f, const Ow
 }
 
 /*
- * During an upgrade, an older broker may still run that does not know this option. An unknown option is an error that names it,
- * and nothing has been created then.
+ * During an upgrade, an older broker may still run that does not know this option. It answers with an error that names the
+ * option, and creates nothing.
  */
 static bool is_older_broker(const sd_bus_error *error) {
         return sd_bus_error_has_name(error, SD_BUS_ERROR_INVALID_ARGS) && error->message &&
@@ -125,7 +125,7 @@ static int create(Start *s, const char *name, const RegionFile *f, const Owner *
         return f->populate ? fill(s, name, f, backing_is_writable(fd), error) : 0;
 }
 
-/* Until the name has an owner again. Waiting is no call to it, which the bus would have to start a broker for. */
+/* Waits until the bus name has an owner again. It does not call the broker, because the bus would then start one. */
 static int wait_for_broker(Start *s) {
         uint64_t end = usec_now(CLOCK_MONOTONIC) + BROKER_BACK_USEC;
         int r;
@@ -146,8 +146,8 @@ static int wait_for_broker(Start *s) {
 }
 
 /*
- * A broker that ends meanwhile undoes what it was making when it is back, and knows what it had made. So the start
- * begins again then; it does, too, when a region that was in its way has gone.
+ * If the broker exits meanwhile, it undoes an unfinished creation when it is back, and still knows a finished one. So the start
+ * begins again then. It also begins again when a region of that name has been removed meanwhile.
  */
 static int start(Start *s, const char *name, const RegionFile *f, const Owner *owner, int fd, sd_bus_error *error) {
         bool again;
@@ -159,7 +159,7 @@ static int start(Start *s, const char *name, const RegionFile *f, const Owner *o
                 if (r < 0 && sd_bus_error_has_name(error, ERROR_REGION_EXISTS)) {
                         sd_bus_error_free(error);
                         r = start_take_existing(s, name, f, owner, backing_is_writable(fd), error);
-                        /* It, or the broker, which answered before. */
+                        /* The region is gone, or the broker that answered before. */
                         again = r < 0 && (client_is_away(error) || sd_bus_error_has_names(error, ERROR_NO_SUCH_REGION,
                                                                                           SD_BUS_ERROR_UNKNOWN_OBJECT));
                 }
@@ -184,7 +184,7 @@ static int open_backing(const char *path) {
         return fd < 0 ? -errno : fd;
 }
 
-/* The region is made all the same: it works with small pages, too. */
+/* Only a warning: the region works with small pages, too. */
 static void warn_of_huge_pages(const char *name, const RegionFile *f) {
         int hugepages = f->hugepages ? hugepages_parse(f->hugepages) : HUGEPAGES_DEFAULT;
         char path[128], value[32];
@@ -194,7 +194,7 @@ static void warn_of_huge_pages(const char *name, const RegionFile *f) {
                 (void) fprintf(stderr, "Region %s: " SHMEM_HUGE_DENIED_FORMAT ".\n", name, path, value);
 }
 
-/* Returns 0, or an exit status having said why. */
+/* Returns 0, or an exit status after printing the error. */
 static int start_declared(Start *s, const char *name, sd_bus_error *error) {
         _cleanup_(region_file_done) RegionFile f = {};
         _cleanup_(closep) int fd = -1;

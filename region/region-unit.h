@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The commands. Each waits for the broker, prints errors to standard error and returns an exit status. SIGTERM and SIGINT
- * end a start, which then leaves nothing of the region that it was making.
+ * The commands. Each waits for the broker, prints errors to standard error and returns an exit status. SIGTERM and SIGINT end a
+ * start, which then removes what it was creating.
  */
 int region_start(const char *name);
 /* As region_start(), and then waits until the region is removed. SIGTERM and SIGINT remove it. */

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
-/* Where in the source a message was made says nothing to its reader. */
+/* The reader of a message does not need its position in the source. */
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
 
@@ -36,7 +36,7 @@ const char *log_level_to_string(int level) {
 }
 
 int log_target_from_string(const char *s) {
-        /* The names that other daemons take for the same thing. */
+        /* Names that other daemons accept for the journal. */
         if (streq(s, "auto") || streq(s, "journal-or-kmsg"))
                 return LOG_TARGET_JOURNAL;
         return find(targets, ELEMENTSOF(targets), s);
@@ -46,7 +46,7 @@ const char *log_target_to_string(LogTarget target) {
         return targets[target];
 }
 
-/* systemd names the file that the journal reads, because all children inherit the variable. */
+/* All children inherit the variable, but not all have standard error in the journal. So compare the file. */
 static bool stderr_is_journal(void) {
         const char *e = getenv("JOURNAL_STREAM");
         uint64_t device, inode;

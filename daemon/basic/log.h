@@ -26,11 +26,11 @@ const char *log_level_to_string(int level);
 int log_target_from_string(const char *s);
 const char *log_target_to_string(LogTarget target);
 
-/* One message about a region (which may be NULL), with a message id (which may be NULL) that the catalog explains. */
+/* Logs one message about a region, with a message ID that the catalog explains. Region and ID may be NULL. */
 void log_region(const Log *log, int level, const char *message_id, const char *region, const char *format, ...)
         _printf_(5, 6);
 
-/* The caller that asked for a change. Process and unit are only for display: the PID may have been reused. */
+/* The caller that requested a change. Process and unit are only for display: the PID may have been reused. */
 typedef struct Actor {
         uid_t uid;
         pid_t pid; /* 0: not known */
@@ -40,8 +40,8 @@ typedef struct Actor {
 void actor_done(Actor *actor);
 
 /*
- * As log_region(), for a change that a caller asked for: the sentence, which ends without a full stop, gets "by user ..." at
- * its end, and the entry the fields MSHARE_CALLER_UID=, MSHARE_CALLER_PID= and MSHARE_CALLER_UNIT=. by may be NULL.
+ * As log_region(), for a change that a caller requested. The sentence must not end with a full stop, because "by user ..." is
+ * appended to it. The entry gets the fields MSHARE_CALLER_UID=, MSHARE_CALLER_PID= and MSHARE_CALLER_UNIT=. by may be NULL.
  */
 void log_change(const Log *log, int level, const char *message_id, const char *region, const Actor *by,
                 const char *format, ...) _printf_(6, 7);

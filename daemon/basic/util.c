@@ -143,7 +143,7 @@ int read_file(int dirfd, const char *name, size_t max, char **ret, size_t *ret_s
         struct stat st;
         size_t n = 0;
 
-        /* O_NONBLOCK: a FIFO put in our way must not make the open sleep. */
+        /* O_NONBLOCK: open() must not sleep if another process has put a FIFO there. */
         fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (fd < 0)
                 return -errno;

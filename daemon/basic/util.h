@@ -25,7 +25,7 @@ static inline uint64_t usec_now(clockid_t clock) {
         return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / 1000;
 }
 
-/* Replaces *p by a copy of s. Returns 0 or -ENOMEM, in which case *p is as it was. */
+/* Replaces *p by a copy of s. Returns 0, or -ENOMEM with *p unchanged. */
 int free_and_strdup(char **p, const char *s);
 
 /*
@@ -44,18 +44,18 @@ char *line_escape(const char *s);
 int line_unescape(const char *s, char **ret);
 
 /*
- * Reads a regular file of at most max bytes. *ret is NUL-terminated and freed by the caller; *ret_size excludes the NUL.
- * -EFBIG if the file is longer, -EBADMSG if it is no regular file, -EILSEQ if it holds a NUL byte. May sleep.
+ * Reads a regular file of at most max bytes. *ret is NUL-terminated and freed by the caller; *ret_size excludes the NUL. -EFBIG
+ * if the file is longer, -EBADMSG if it is not a regular file, -EILSEQ if it holds a NUL byte. May sleep.
  */
 int read_file(int dirfd, const char *name, size_t max, char **ret, size_t *ret_size);
-/* Writes name in dirfd so that a reader, or a crash, sees the old content or the new one and nothing between. */
+/* Writes name in dirfd so that a reader, or a crash, sees either the old content or the new one. */
 int write_file_atomic(int dirfd, const char *name, const char *content);
 
 /*
- * Calls found() for each entry of a directory but "." and "..", in no order, until it returns something other than 0.
- * Returns that, or 0, or negative errno. Entries may be removed meanwhile.
+ * Calls found() for each entry of a directory except "." and "..", in no particular order, until it returns something other
+ * than 0. Returns that value, or 0, or negative errno. Entries may be removed meanwhile.
  */
 int for_each_entry(int dirfd, int (*found)(const char *name, void *userdata), void *userdata);
 
-/* Makes the directory name in dirfd (mode as given) if it is not there, and opens it. Returns an fd or negative errno. */
+/* Opens the directory name in dirfd, and makes it with that mode if it does not exist. Returns an fd or negative errno. */
 int open_or_make_dir(int dirfd, const char *name, mode_t mode);

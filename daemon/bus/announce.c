@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Sends signals and changes of properties, and the status line for systemd. It implements core/announce.h, so that the core does
- * not know messages. It changes nothing of a region but its dirty bits.
+ * Sends signals and changes of properties, and the status line for systemd. It implements core/announce.h, so that the core
+ * does not know messages. Of a region it changes only the dirty bits.
  */
 
 #include <errno.h>
@@ -106,7 +106,7 @@ static void arm(Manager *m) {
                 if (r >= 0)
                         r = sd_event_source_set_enabled(m->notify, SD_EVENT_ONESHOT);
         }
-        /* Late is worse than often, but better than never. */
+        /* Without a timer, send each change at once. */
         if (r < 0)
                 manager_flush(m);
 }
@@ -135,7 +135,7 @@ void manager_announce_region(Manager *m, Region *region) {
 void manager_announce_end(Manager *m, const char *path) {
         static const char *const interfaces[] = { BUS_REGION_INTERFACE, NULL };
 
-        /* By name: the object may be gone already, and then the library finds none to look at. */
+        /* The interfaces are named here, because the library cannot ask an object that is gone already. */
         if (m->bus)
                 (void) sd_bus_emit_interfaces_removed_strv(m->bus, path, (char **) interfaces);
 }

@@ -12,7 +12,7 @@
 #define PROPERTIES "org.freedesktop.DBus.Properties"
 #define PEER "org.freedesktop.DBus.Peer"
 
-/* The signatures are here because the library answers calls with other arguments, before it calls a handler. */
+/* A call with another signature never reaches a handler: the library answers it with an error. So it is counted here. */
 static const struct {
         const char *member, *interface, *signature;
 } methods[] = {
@@ -64,14 +64,14 @@ static size_t find_method(sd_bus_message *call) {
         size_t i;
 
         for (i = 0; i < OTHER; i++)
-                /* A call need not name the interface. */
+                /* A call may leave out the interface. */
                 if (streq(methods[i].member, member) && (!interface || streq(methods[i].interface, interface)) &&
                     path_has_interface(path, methods[i].interface))
                         break;
         return i;
 }
 
-/* A call that waits for polkit is dispatched again with the answer: it was counted the first time. */
+/* A call that has waited for polkit is dispatched again. It was counted the first time. */
 static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Manager *manager = userdata;
         uint8_t type;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The connection to the bus: opens it, exports the objects, and exits when the bus has gone. It knows which objects there are,
- * and not what they do.
+ * The connection to the bus: opens it, exports the objects, and ends the program when the bus is gone. It knows which objects
+ * exist, but not what they do.
  */
 
 #include "bus/call-counts.h"
@@ -12,7 +12,7 @@
 #include "bus/region-bus.h"
 #include "core/suspension.h"
 
-/* They look at all leases of a region, or at all regions. */
+/* These go through all leases of a region, or through all regions. */
 static const SlowCall slow_calls[] = {
         { BUS_MANAGER_INTERFACE, "ListClients", NULL },
         { BUS_MANAGER_INTERFACE, "ListRegions", NULL },
@@ -34,7 +34,7 @@ static void caller_refused(sd_bus_message *call, void *userdata) {
         call_counts_refused(userdata, call);
 }
 
-/* The bus is gone. What we know is in /run and in the kernel: the next run picks it up. */
+/* The bus is gone. All state is in /run and in the kernel, where the next run finds it. */
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Manager *manager = userdata;
 

@@ -13,7 +13,7 @@ int face_call(Manager *manager, const FaceMethod *methods, sd_bus_message *m, vo
         const char *member = sd_bus_message_get_member(m);
         int r;
 
-        /* The vtable has the same members, so there is one. */
+        /* The vtable has the same members, so one matches. */
         while (!streq(methods->member, member))
                 methods++;
         r = methods->step ? authz_run(manager->authz, m, methods->step, userdata, error)

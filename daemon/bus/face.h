@@ -6,8 +6,8 @@
 /* What the objects on the bus share. */
 
 /*
- * What each member of an interface has; ends with an empty one. A call that may have to ask polkit, or to wait for a donor, has a
- * step of authz_run(), any other a handler.
+ * One entry for each member of an interface; an empty entry ends the list. A member that may ask polkit or wait for a donor has
+ * a step for authz_run(), any other member has a handler.
  */
 typedef struct FaceMethod {
         const char *member;
@@ -18,5 +18,5 @@ typedef struct FaceMethod {
 /* Passes the call to the method of its member, and counts it if the answer is an error. Returns what a handler must return. */
 int face_call(Manager *manager, const FaceMethod *methods, sd_bus_message *m, void *userdata, sd_bus_error *error);
 
-/* Whether the sender of the message that is being dispatched may see the region's address. */
+/* Whether the sender of the message that is being dispatched may see the address of the region. */
 bool face_may_see_address(Manager *manager, sd_bus_message *message, const Region *region);

@@ -16,8 +16,8 @@ static int get_level(sd_bus *bus, const char *path, const char *interface, const
 }
 
 /*
- * For a property that the vtable marks as privileged, sd-bus asks the bus for the sender's credentials and blocks meanwhile.
- * We know already. What others may set, they could use to silence us.
+ * For a property that the vtable marks as privileged, sd-bus asks the bus for the sender's credentials and blocks meanwhile, so
+ * it is not marked. The sender's user is known already. Only root may set these: others could use them to silence the broker.
  */
 static int check_root(Manager *m, const char *what, const char *value, sd_bus_error *error) {
         sd_bus_message *message = sd_bus_get_current_message(m->bus);

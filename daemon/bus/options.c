@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Reads the options maps of CreateRegion, ResizeRegion and RemoveRegion into requests. It checks each option by itself, and knows
- * neither regions nor rights.
+ * Reads the options maps of CreateRegion, ResizeRegion and RemoveRegion into requests. It checks each option on its own, and
+ * knows neither regions nor rights.
  */
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include "model/name.h"
 #include "policy/dictionary.h"
 
-/* A year. A longer time is probably a mistake about the unit. */
+/* A year. A longer time was probably meant in another unit. */
 #define LINGER_MAX (365 * 24 * 3600 * USEC_PER_SEC)
 
 typedef struct Option {
@@ -185,7 +185,7 @@ static int read_fd(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         r = sd_bus_message_read(m, "h", &fd);
         if (r < 0)
                 return r;
-        /* The message owns its descriptors, and the donor needs this one longer than the message may live. */
+        /* The message owns its descriptors, but the donor may need this one after the message has been freed. */
         request->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         if (request->fd < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot keep the descriptor of option 'fd': %s",

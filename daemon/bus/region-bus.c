@@ -168,7 +168,7 @@ static int method(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return face_call(manager, methods, m, region, error);
 }
 
-/* Address and Length are not the same for every reader, and the usage changes all the time: neither may be cached. */
+/* Address and Length differ between readers, and the usage changes all the time, so neither may be cached. */
 static const sd_bus_vtable region_vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_PROPERTY("Name", "s", NULL, offsetof(Region, record.name), SD_BUS_VTABLE_PROPERTY_CONST),
@@ -224,8 +224,8 @@ static int find_region(sd_bus *bus, const char *path, const char *interface, voi
 }
 
 /*
- * All calls to region objects, before the table above is looked at. The library itself turns away calls to what is not there,
- * and would not tell us of those that have waited for polkit.
+ * Sees all calls to region objects before the table above is used. For an object that does not exist, the library would answer
+ * by itself, and a call that has waited for polkit would not be dropped.
  */
 static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *path = sd_bus_message_get_path(m);

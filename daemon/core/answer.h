@@ -5,20 +5,20 @@
 #include "policy/authz.h"
 
 /*
- * How the core answers calls. The functions are in bus/answer.c, so that the core does not know what an answer looks like on the
- * bus. None of them blocks. An answer that cannot be sent is dropped: its caller has gone.
+ * How the core answers calls. The functions are in bus/answer.c, so the core does not know the form of an answer on the bus.
+ * None of them blocks. An answer that cannot be sent is dropped: its caller has gone.
  */
 
 /* Answer at once, from the handler: 1, or negative errno with the call not answered. */
 int call_answer(Call *call);
-/* With the window and the lease, and with the region's file unless that is -1. Borrows the descriptors. */
+/* Answers with the window and the lease, and with the region's file unless that is -1. Borrows the descriptors. */
 int call_answer_lease(Call *call, const RegionRecord *record, int lease, int file);
 
 /* A call that is answered after its handler has returned. */
 typedef struct sd_bus_message Answer;
 
 Answer *answer_later(Call *call);
-/* Forgets it without an answer. Takes NULL, and returns NULL. */
+/* Drops the call without an answer. Takes NULL, and returns NULL. */
 Answer *answer_drop(Answer *answer);
 /* Answer and forget. Take NULL. */
 void answer_done(Answer *answer);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The creation of a region that is in the table already: starts the donor, and hands the region over to its owner when the donor
- * has finished. A creation that fails leaves nothing behind. Rights and limits have been checked before.
+ * Creates a region that is in the table already: starts the donor, and gives the region to its owner when the donor has
+ * finished. A creation that fails leaves nothing behind. Rights and limits have been checked before.
  */
 
 #include <errno.h>
@@ -95,11 +95,11 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
                                 "another address, or set 'address'",
                                 record->address, record->length);
                 else if (res->error == EEXIST || res->error == EPERM)
-                        (void) sd_bus_error_setf(error, ERROR_ADDRESS_IN_USE,
-                                                 "Address %#" PRIx64 " with %" PRIu64
-                                                 " bytes is where ordinary processes have mappings of their own; omit "
-                                                 "'address' to let the broker choose, or set another",
-                                                 record->address, record->length);
+                        (void) sd_bus_error_setf(
+                                error, ERROR_ADDRESS_IN_USE,
+                                "Address %#" PRIx64 " with %" PRIu64
+                                " bytes overlaps mappings of ordinary processes; omit 'address' to let the broker choose, or set another",
+                                record->address, record->length);
                 else
                         (void) sd_bus_error_setf(error, ERROR_NO_ADDRESS_SPACE,
                                                  "A window of %" PRIu64 " bytes at address %#" PRIx64
@@ -112,15 +112,14 @@ static void error_from_donor(const Region *region, const DonorResult *res, sd_bu
                                                  "Option 'numa' is '%.100s', but the kernel was built without NUMA",
                                                  numa_format(&record->numa, numa));
                 else if (res->error == EINVAL)
-                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                                 "Option 'numa' is '%.100s', but node %" PRIu64
-                                                 " is not among those with memory that the broker may use (see "
-                                                 "/sys/devices/system/node/has_memory)",
-                                                 numa_format(&record->numa, numa), res->value);
+                        (void) sd_bus_error_setf(
+                                error, SD_BUS_ERROR_INVALID_ARGS,
+                                "Option 'numa' is '%.100s', but node %" PRIu64
+                                " has no memory that the broker may use (see /sys/devices/system/node/has_memory)",
+                                numa_format(&record->numa, numa), res->value);
                 else
                         (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
-                                                 "Cannot find out which nodes have memory, for option 'numa': %s",
-                                                 text);
+                                                 "Cannot check the nodes of option 'numa': %s", text);
                 return;
         case DONOR_POLICY:
                 (void) sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
@@ -204,15 +203,15 @@ static void roll_back(Region *region, bool created, const sd_bus_error *error) {
                 (void) kernel_unlink(&m->kernel, region->record.name);
         manager_announce_end(m, region->path);
         region_forget(region);
-        /* Only now: after the answer, the caller must find nothing. */
+        /* Answer last: after the answer, the caller must find nothing. */
         answer_error(m, answer, error);
         answer_done(removed);
         manager_mark(m, MANAGER_DIRTY_REGIONS);
 }
 
 /*
- * The mode stays 0 until the owner is right, so that no wrong user can attach in between. Reading everything back makes sure
- * that the name still belongs to the region that we created.
+ * The mode stays 0 until the owner is set, so that no other user can attach in between. Reading everything back makes sure that
+ * the name still belongs to the region that we created.
  */
 static int hand_over(Region *region, sd_bus_error *error) {
         Manager *m = region->manager;
@@ -271,7 +270,10 @@ static void donor_done(const DonorResult *result, void *userdata) {
                                                  region->record.name);
                 else
                         error_from_donor(region, result, &error);
-                /* It may have been killed after creating the region and before saying so. Mode 0 and our uid mark the region as ours. */
+                /*
+                 * The donor may have been killed after it created the region and before it reported that. Then mode 0 and the
+                 * broker's uid identify the region.
+                 */
                 if (!created && result->error == 0) {
                         KernelRegion k;
 
@@ -283,7 +285,7 @@ static void donor_done(const DonorResult *result, void *userdata) {
         }
         if (region->deserted)
                 (void) sd_bus_error_setf(&error, SD_BUS_ERROR_FAILED,
-                                         "The process that was to populate region '%s' has left the bus",
+                                         "The process that should have populated region '%s' has left the bus",
                                          region->record.name);
         if (region->deserted || hand_over(region, &error) < 0) {
                 roll_back(region, true, &error);
@@ -334,7 +336,7 @@ int creation_start(Region *region, Call *call, const CreateRequest *request) {
         *c = (Creation){ .region = region, .charged = true, .address_chosen = !request->address_set };
         call_actor(call, &c->by);
         region->creation = c;
-        /* Before the kernel knows the name, so that the broker recognizes the region after a crash. */
+        /* Save before the kernel knows the name, so that the broker recognizes the region after a crash. */
         r = region_save(region);
         if (r >= 0)
                 r = start_donor(m, c, request);

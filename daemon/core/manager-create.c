@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * What comes before a creation: checks the request and the limits, chooses the address, and enters the region in the table.
- * creation.c goes on from there. README.md lists the steps.
+ * Prepares a creation: checks the request and the limits, chooses the address, and enters the region in the table. creation.c
+ * does the rest. README.md lists the steps.
  */
 
 #include <errno.h>
@@ -17,7 +17,10 @@
 #include "errors.h"
 #include "model/name.h"
 
-/* take_space() checks for other regions there: their addresses must not be found out without permission. */
+/*
+ * Overlaps with other regions are checked in take_space(), after the question of permission: the answer reveals their
+ * addresses.
+ */
 static int check_address(Manager *m, const CreateRequest *request, uint64_t length, sd_bus_error *error) {
         uint64_t granule = m->kernel.granule;
         int r;
@@ -72,8 +75,8 @@ static int take_space(Manager *m, const CreateRequest *request, uint64_t length,
 int manager_check_kernel(Manager *m, sd_bus_error *error) {
         if (!m->kernel.supported)
                 return sd_bus_error_setf(error, ERROR_KERNEL_UNSUPPORTED,
-                                         "This kernel has no mshare: a Linux 6.12 with the mshare patch and "
-                                         "CONFIG_MSHARE=y is needed");
+                                         "This kernel has no mshare: expected Linux 6.12 with the mshare patch and "
+                                         "CONFIG_MSHARE=y");
         if (kernel_root(&m->kernel) < 0)
                 return sd_bus_error_setf(
                         error, ERROR_KERNEL_UNSUPPORTED,
@@ -82,7 +85,7 @@ int manager_check_kernel(Manager *m, sd_bus_error *error) {
         return 0;
 }
 
-/* Of the window, in bytes. 0 or -ERANGE. */
+/* The length of the window, in bytes. 0 or -ERANGE. */
 static int window_length(const Manager *m, const CreateRequest *request, uint64_t *ret) {
         return address_round_up(request->maximum_set ? request->maximum : request->size, m->kernel.granule, ret);
 }
@@ -93,7 +96,7 @@ int manager_check_request(Manager *m, const CreateRequest *request, sd_bus_error
         int r;
 
         if (!region_name_is_valid(request->name))
-                return sd_bus_error_setf(error, ERROR_INVALID_NAME, "'%.300s' cannot name a region: " REGION_NAME_RULE,
+                return sd_bus_error_setf(error, ERROR_INVALID_NAME, "Invalid region name '%.300s': " REGION_NAME_RULE,
                                          request->name);
         if (request->mode & ~0777u)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
@@ -120,12 +123,12 @@ int manager_check_request(Manager *m, const CreateRequest *request, sd_bus_error
         r = window_length(m, request, &length);
         if (r < 0 || length > ADDRESS_HIGH_END - m->kernel.granule)
                 return sd_bus_error_setf(error, ERROR_INVALID_SIZE,
-                                         "%" PRIu64 " bytes are more than a process's address space holds",
+                                         "%" PRIu64 " bytes exceed the address space of a process",
                                          request->maximum_set ? request->maximum : request->size);
         return check_address(m, request, length, error);
 }
 
-/* Asks whether there is room, charging nothing: the region itself does that. */
+/* Checks the limits without charging anything: region_new() does that. */
 static int check_limits(Manager *m, uid_t uid, uint64_t size, sd_bus_error *error) {
         const Limits *limits = &m->config.limits;
         uint64_t bytes = users_count(&m->users, uid, LIMIT_USER_BYTES);
@@ -138,8 +141,8 @@ static int check_limits(Manager *m, uid_t uid, uint64_t size, sd_bus_error *erro
                 return manager_limit_reached(m, LIMIT_USER_REGIONS, error);
         if (bytes > limits->max[LIMIT_USER_BYTES] || size > limits->max[LIMIT_USER_BYTES] - bytes)
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "%" PRIu64 " bytes are too many: of %" PRIu64 " %s %" PRIu64
-                                         " are in use; %s= in mshared.conf sets the limit",
+                                         "%" PRIu64 " bytes exceed the limit of %" PRIu64 " %s, of which %" PRIu64
+                                         " are in use; see %s= in mshared.conf",
                                          size, limits->max[LIMIT_USER_BYTES], limit_meaning(LIMIT_USER_BYTES), bytes,
                                          limit_name(LIMIT_USER_BYTES));
         return 0;

@@ -6,7 +6,7 @@
 
 /* Creates the region and answers the call later. 1, or negative errno with *error set. */
 int manager_create_region(Manager *manager, Call *call, CreateRequest *request, sd_bus_error *error);
-/* Checks all that can be checked before polkit is asked. 0, or negative errno with *error set. */
+/* Checks everything that can be checked before polkit is asked. 0, or negative errno with *error set. */
 int manager_check_request(Manager *manager, const CreateRequest *request, sd_bus_error *error);
 /* Fails if the kernel has no mshare or msharefs is not mounted. 0, or negative errno with *error set. */
 int manager_check_kernel(Manager *manager, sd_bus_error *error);

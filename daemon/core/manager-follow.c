@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Follows changes of regions in msharefs: adopts regions that other processes create, and updates the record of a region whose
- * file has changed. Where they differ, the kernel is right.
+ * Follows changes in msharefs: adopts regions that other processes create, and updates the records of regions whose files have
+ * changed. Where record and kernel differ, the kernel is right.
  */
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 /* Changes in msharefs come in bursts, some of them by this broker, so they are handled together. */
 #define RESCAN_DELAY_USEC (20 * USEC_PER_MSEC)
 
-/* Enter a region that this broker did not create, or whose state is lost, as it is in msharefs. */
+/* Enter a region that this broker did not create, or whose state is lost, with what msharefs says about it. */
 static int adopt(Manager *m, const char *name, const KernelRegion *k) {
         _cleanup_(region_record_done) RegionRecord record = {
                 .id = manager_random_id(m),
@@ -88,7 +88,10 @@ int manager_found_in_kernel(const char *name, void *userdata) {
                 return 0;
         }
         if ((k.st.st_mode & 0777) == 0 && k.st.st_uid == geteuid()) {
-                /* Left incomplete by the donor of an earlier run, before any state was written. With mode 0 it is of no use. */
+                /*
+                 * The donor of an earlier run left it incomplete, before any state was written. With mode 0, no user can attach
+                 * it.
+                 */
                 log_region(&m->log, LOG_NOTICE, NULL, name, "Region %s was left incomplete; removing it", name);
                 (void) kernel_unlink(&m->kernel, name);
                 return 0;
@@ -171,7 +174,7 @@ static int rescan(sd_event_source *source, uint64_t usec, void *userdata) {
         Region *region, *next;
 
         m->rescan = false;
-        m->n_foreign = 0; /* those that still exist are found again */
+        m->n_foreign = 0; /* the scan finds those that still exist */
         for (region = LIST_FIRST(&m->regions); region; region = next) {
                 next = LIST_NEXT(region, regions);
                 (void) manager_refresh_region(m, region);

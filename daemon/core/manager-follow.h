@@ -7,9 +7,9 @@
 int manager_watch_kernel(Manager *manager);
 /* Called for each name in msharefs: adopts a region that is not in the table. 0, or -ENOMEM. */
 int manager_found_in_kernel(const char *name, void *manager);
-/* Updates mode and owner of the record from the file. Returns whether they have changed, and which in *ret_dirty. */
+/* Updates mode and owner of the record from the file. Returns whether they have changed; *ret_dirty says which. */
 bool region_record_follow(RegionRecord *record, const struct stat *st, unsigned *ret_dirty);
 /* Updates the record to match the file in msharefs. If the file is gone, frees the region and returns NULL. */
 Region *manager_refresh_region(Manager *manager, Region *region);
-/* The same after a change by the broker, which has been logged already. */
+/* The same, after a change that the broker has made and logged itself. */
 Region *manager_follow_change(Manager *manager, Region *region);

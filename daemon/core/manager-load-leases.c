@@ -77,7 +77,7 @@ static int load_lease(const char *name, void *userdata) {
         if (!region && is_of_skipped(m, &record))
                 return 0;
         r = lease_open(m->leases_fd, name, &record, &lease);
-        /* Not a FIFO of ours, and no region has this ID. */
+        /* It is not a FIFO of the broker, and no region has this ID. */
         if (r < 0 && !region && !error_is_passing(r)) {
                 (void) unlinkat(m->leases_fd, name, 0);
                 return 0;
@@ -128,7 +128,7 @@ static void check_bus(Manager *m) {
 
                         r = k < 0 ? k : r;
                 }
-        /* Last: if this fails, the next run must forget the old names again. */
+        /* Save the ID last: if this fails, the next run must forget the old names again. */
         if (r >= 0)
                 r = write_file_atomic(m->runtime_fd, "bus", id);
         if (r < 0)

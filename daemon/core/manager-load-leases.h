@@ -3,5 +3,5 @@
 
 #include "core/manager.h"
 
-/* Restores each lease of the last run. 0 or negative errno; what is wrong with a single lease is logged. */
+/* Restores the leases of the last run. 0 or negative errno; a problem with a single lease is only logged. */
 int manager_load_leases(Manager *manager);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Restores regions at the start, from their state files and msharefs. Where they differ, the kernel is right. Leases follow in
- * manager-load-leases.c.
+ * Restores regions at the start, from their state files and msharefs. Where these differ, the kernel is right.
+ * manager-load-leases.c restores the leases.
  */
 
 #include <errno.h>
@@ -36,7 +36,7 @@ int manager_enter_region(Manager *m, RegionRecord *record, Region **ret) {
         return region_new(m, record, &path, ret);
 }
 
-/* Update the record that an earlier run saved from the kernel. Returns 0 if the record is obsolete. */
+/* Update a record of an earlier run with what the kernel says. Returns 0 if the record is obsolete. */
 static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
         KernelRegion k;
         unsigned dirty;
@@ -56,7 +56,7 @@ static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
                            "Region %s does not match its saved state; discarding the state", record->name);
                 return 0;
         }
-        /* What the state file does not contain is taken from the kernel, as far as the kernel knows it. */
+        /* If the state file lacks something, take it from the kernel, as far as the kernel knows it. */
         if (!record->has_ready)
                 record->ready = (k.st.st_mode & 0777) != 0 || k.st.st_uid != geteuid();
         if (!record->has_created)
@@ -72,7 +72,7 @@ static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
                 (void) kernel_unlink(&m->kernel, record->name);
                 return 0;
         }
-        /* Its mode is set, so only the last save is missing, unless the name now belongs to another region. */
+        /* A region with a mode is complete: only the last save is missing. But the name may belong to another region now. */
         if (!record->ready && record->has_window && (k.address != record->address || k.length != record->length)) {
                 log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, record->name,
                            "Region %s is not the one that was being created; discarding its state", record->name);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The table of all regions, and what removes a region from it. Opens what the daemon needs before it has a bus. */
+/* The table of all regions, and their removal. Opens what the daemon needs before it connects to the bus. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,9 +85,8 @@ int manager_new(Manager **ret) {
                 return r;
         }
         if (!m->kernel.supported)
-                log_region(
-                        &m->log, LOG_WARNING, MESSAGE_KERNEL_UNSUPPORTED, NULL,
-                        "This kernel has no mshare: a Linux 6.12 with the mshare patch and CONFIG_MSHARE=y is needed");
+                log_region(&m->log, LOG_WARNING, MESSAGE_KERNEL_UNSUPPORTED, NULL,
+                           "This kernel has no mshare: expected Linux 6.12 with the mshare patch and CONFIG_MSHARE=y");
         *ret = TAKE_PTR(m);
         return 0;
 }
@@ -183,12 +182,12 @@ uint64_t manager_random_id(Manager *m) {
         uint64_t id;
 
         if (getrandom(&id, sizeof(id), 0) != sizeof(id))
-                /* Only during early boot. It is enough that two ids of one broker differ. */
+                /* This fails only during early boot. IDs need not be random, only different within one broker. */
                 id = usec_now(CLOCK_REALTIME) << 16 ^ (uint64_t) m->n_leases ^ (uint64_t) (uintptr_t) &id;
         return id;
 }
 
-/* Remove the region, and announce that. The names are copied first. */
+/* Remove the region and announce that. The names are copied first, because the region is freed. */
 static void forget_and_announce(Manager *m, Region *region) {
         _cleanup_(freep) char *name = NULL, *path = NULL;
         bool announced = region->announced;

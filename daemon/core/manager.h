@@ -42,7 +42,7 @@ struct Manager {
         Users users;
         LIST_HEAD(Regions, Region) regions;
         unsigned n_regions, n_leases;
-        /* Windows of regions whose names cannot be used on the bus. */
+        /* The windows of regions whose names cannot be used on the bus. */
         AddressRange *foreign;
         size_t n_foreign;
         /* Regions of an earlier run that could not be read. Names and windows stay reserved, and the next run tries again. */

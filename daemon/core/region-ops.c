@@ -23,7 +23,7 @@
 
 static int no_such_region(Manager *m, const char *name, sd_bus_error *error) {
         if (!region_name_is_adoptable(name))
-                return sd_bus_error_setf(error, ERROR_INVALID_NAME, "'%.300s' cannot name a region: " REGION_NAME_RULE,
+                return sd_bus_error_setf(error, ERROR_INVALID_NAME, "Invalid region name '%.300s': " REGION_NAME_RULE,
                                          name);
         /* Without msharefs the region may exist. A kernel without mshare certainly has no region. */
         if (m->kernel.supported && kernel_root(&m->kernel) < 0)
@@ -42,7 +42,7 @@ int region_find_for(Manager *m, const char *name, Region **ret, sd_bus_error *er
         return 0;
 }
 
-/* Leases of other users never keep out root and the owner. Any other user gets at most as many leases as the rest leave. */
+/* Leases of other users never keep root and the owner out. Any other user gets at most as many leases as the rest leave. */
 static int check_lease_limits(Region *region, const Identity *who, sd_bus_error *error) {
         Manager *m = region->manager;
         const Limits *limits = &m->config.limits;
@@ -92,8 +92,8 @@ static int no_lease(const Region *region, int r, sd_bus_error *error) {
 }
 
 /*
- * A descriptor is a right that no later change of mode takes back, and the broker may open what the caller may not. So the caller
- * must be admitted by what the file says while it is open here: as if the caller had opened it at that moment.
+ * A descriptor is a right that no later change of mode takes back, and the broker may open what the caller may not. So check
+ * owner and mode of the open file, as the kernel would if the caller opened it at this moment.
  */
 static int open_file(Region *region, const Identity *who, Access access, int *ret, sd_bus_error *error) {
         const RegionRecord *rec = &region->record;
@@ -150,7 +150,7 @@ int region_acquire(Region *region, Call *call, const char *access_text, bool ope
         r = region_check_ready(region, error);
         if (r >= 0)
                 r = check_lease_limits(region, who, error);
-        /* Last, so that a caller that is refused for another reason does not stay in the list. */
+        /* Grant last, so that a caller that is refused for another reason does not stay in the list. */
         if (r >= 0 && permitted)
                 r = region_grant(region, call, access, &backup, error);
         if (r < 0)
@@ -174,7 +174,7 @@ int region_acquire(Region *region, Call *call, const char *access_text, bool ope
         if (!region->record.leased) {
                 region->record.leased = true;
                 r = region_save(region);
-                /* So that the next client tries again. */
+                /* The next client saves it again. */
                 if (r < 0)
                         region->record.leased = false;
         }

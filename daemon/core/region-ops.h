@@ -6,9 +6,12 @@
 /* Operations on regions, with their checks of permissions. Those with a Call are steps of authz_run(). */
 
 int region_find_for(Manager *manager, const char *name, Region **ret, sd_bus_error *error);
-/* With open, the answer has the region's file in it, too, opened for that access. */
+/* With open, the answer also contains the region's file, opened for that access. */
 int region_acquire(Region *region, Call *call, const char *access, bool open, sd_bus_error *error);
 int region_remove(Region *region, Call *call, bool force, sd_bus_error *error);
 
-/* Fails with RegionBusy if the region has clients or sharers; what: what they keep or lose with the option 'force'. */
+/*
+ * Fails with RegionBusy if the region has clients or sharers. what completes the message: what happens to them with the option
+ * 'force'.
+ */
 int region_check_unused(Region *region, const char *what, sd_bus_error *error);

@@ -58,7 +58,7 @@ static bool admits(const Region *region, const Identity *who, Access access, uid
         r = acl_check(region_dir(region), region->record.name, who, uid, gid, access);
         if (r >= 0)
                 return r;
-        /* Of a mode with a list the group's bits are the list's mask, and say nothing about the group. */
+        /* If the file has a list, the group bits of its mode are the list's mask and say nothing about the group. */
         if (!has_no_list(r) && who->uid != uid)
                 return false;
         return access_by_mode(who, access, uid, gid, mode);
@@ -88,7 +88,7 @@ int region_grant(Region *region, Call *call, Access access, AclBackup *ret_backu
         _cleanup_(actor_done) Actor by = {};
         int r;
 
-        /* For the owner the kernel looks at the owner's bits and at no list. */
+        /* For the owner, the kernel checks only the owner's bits and not the list. */
         if (who->uid == rec->uid)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
                                          "polkit permits it, but mode %#o of region '%s' does not admit its owner, "
@@ -150,7 +150,7 @@ int region_check_ready(const Region *region, sd_bus_error *error) {
                                  record->name, (unsigned) record->final_mode);
 }
 
-/* Takes over what the kernel has been told. The region may have gone meanwhile. */
+/* Updates the record after a change in the kernel. The region may be gone by now. */
 static int follow(Region *region, Region **ret, sd_bus_error *error) {
         _cleanup_(freep) char *name = strdup(region->record.name);
 
@@ -166,7 +166,7 @@ static int changed(Region *region, Call *call, sd_bus_error *error) {
         return r < 0 ? r : call_answer(call);
 }
 
-/* Whether that mode admits group or others to anything that they do not have now. */
+/* Whether that mode gives group or others anything that they do not have now. */
 static bool admits_more(const Region *region, mode_t mode) {
         mode_t now = region->record.mode, plain;
         int r;
@@ -246,7 +246,7 @@ int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_
         _cleanup_(actor_done) Actor by = {};
         int r = 0;
 
-        /* As chown(2) has it: -1 leaves that half as it is. */
+        /* As with chown(2), -1 leaves user or group unchanged. */
         if (uid == UINT32_MAX)
                 uid = rec->uid;
         if (gid == UINT32_MAX)
@@ -257,7 +257,7 @@ int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_
         r = check_ready(region, error);
         if (r < 0)
                 return r;
-        /* First, so that users whom the old owner admitted are never admitted to the new owner's region. */
+        /* Reset the mode first, so that users whom the old owner admitted are never admitted to the new owner's region. */
         if (uid != rec->uid || gid != rec->gid)
                 r = acl_drop(region_dir(region), rec->name);
         if (r >= 0 || has_no_list(r))

@@ -10,19 +10,22 @@
 int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
 int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_bus_error *error);
 int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_bus_error *error);
-/* The two parts of region_set_mode(): ask polkit (1, or 0 while it is asked), and change the mode in the kernel, which is logged. */
+/*
+ * The two parts of region_set_mode(): the first asks polkit (1, or 0 while it is asked), the second changes the mode in the
+ * kernel and logs that.
+ */
 int region_authorize_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
 int region_change_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
 /* As region_change_mode(), without a call. Removes all entries of the access list. */
 int region_apply_mode(Region *region, mode_t mode);
-/* The mode without what an access list has made of the group's bits. */
+/* The mode as it would be without the access list, whose mask takes the place of the group bits. */
 int region_plain_mode(const Region *region, mode_t *ret);
 /* Asks polkit about the record's region, with this mode and owner. A region that does not exist yet has ID 0. */
 int authorize_region(Call *call, const char *action, const RegionRecord *record, mode_t mode, uid_t uid, gid_t gid,
                      sd_bus_error *error);
-/* The caller for the log: user, process and unit. To be freed by actor_done(). */
+/* The caller for the log: user, process and unit. Free it with actor_done(). */
 void call_actor(Call *call, Actor *ret);
-/* Whether the region can be acquired by those that it admits: it has been created, and populated if its creator does that. */
+/* Whether the region can be acquired: it has been created and, if its creator populates it, populated. */
 int region_check_ready(const Region *region, sd_bus_error *error);
 /* Whether the kernel would admit the identity, by access list and mode. region_admits_now() takes owner and mode from *st. */
 bool region_admits(const Region *region, const Identity *who, Access access);
@@ -30,10 +33,13 @@ bool region_admits_now(const Region *region, const Identity *who, Access access,
 /* As region_admits(), but after the region's creator has populated it. */
 bool region_will_admit(const Region *region, const Identity *who, Access access);
 /*
- * Adds the caller to the access list of the region, because polkit admits it and the mode does not: otherwise the kernel would
- * refuse the client later. The caller frees the backup, which is for region_undo_grant(), in any case.
+ * Adds the caller to the access list of the region if polkit admits it and the mode does not: otherwise the kernel would refuse
+ * the client later. *ret_backup is for region_undo_grant() and must be freed in any case.
  */
 int region_grant(Region *region, Call *call, Access access, AclBackup *ret_backup, sd_bus_error *error);
 void region_undo_grant(Region *region, Call *call, const AclBackup *backup);
-/* Who is in the region's access list. Returns how many; an access list that cannot be read is logged and counts as none. */
+/*
+ * The users and groups in the access list of the region. Returns their number, which is 0 for a list that cannot be read; that
+ * is logged.
+ */
 size_t region_list_grants(Region *region, AclGrant grants[static ACL_ENTRIES_MAX]);

@@ -33,7 +33,7 @@ int region_new(Manager *manager, RegionRecord *record, char **path, Region **ret
         region->path = TAKE_PTR(*path);
         region->record = *record;
         *record = (RegionRecord){};
-        /* The limit has been checked before. A region that exists counts in any case. */
+        /* The limit has been checked. A region that exists is charged in any case. */
         region->payer = region->record.creator != (uid_t) -1 ? region->record.creator : region->record.uid;
         region->bytes_charged = region_record_held(&region->record);
         if (users_charge_forced(&manager->users, region->payer, LIMIT_USER_REGIONS, 1) < 0 ||
@@ -171,8 +171,8 @@ static int on_linger(sd_event_source *source, uint64_t usec, void *userdata) {
                 return 0;
         }
         /*
-         * It has sharers without a lease and stays as long as they do; or the kernel could not tell, or could not unlink
-         * it.
+         * The region has sharers without a lease and stays as long as they do, or the kernel could not count them or unlink the
+         * region.
          */
         region->linger_usec *= 2;
         if (region->linger_usec > LOOK_AGAIN_MAX_USEC)

@@ -27,11 +27,11 @@ struct Region {
         char *path; /* bus object */
         LIST_HEAD(Leases, Lease) leases;
         unsigned n_leases;
-        Users users; /* of those leases, by user: LIMIT_USER_LEASES is counted here, too */
+        Users users; /* how many of them each user has, by LIMIT_USER_LEASES */
         Creation *creation; /* while it is being made; owned */
         Resize *resize; /* while its size changes; owned */
         double progress; /* 0 to 1 */
-        bool read_only; /* for all, permanently; the kernel knows it, so it is not in the state file */
+        bool read_only; /* for everyone, permanently; the kernel knows this, so the state file does not have it */
         sd_event_source *linger;
         uint64_t linger_usec; /* the current time between checks of a region without leases */
         unsigned dirty;
@@ -46,14 +46,14 @@ struct Region {
 int region_path(const char *name, char **ret);
 
 /*
- * Enters a region in the manager's table. Takes *record, and *path, which is its bus object, and clears what it has
- * taken; so the caller frees both in any case. The record is not checked. Returns 0 or -ENOMEM.
+ * Enters a region in the manager's table. Takes *record and *path, its bus object, and clears what it has taken, so the caller
+ * frees both in any case. Does not check the record. Returns 0 or -ENOMEM.
  */
 int region_new(Manager *manager, RegionRecord *record, char **path, Region **ret);
-/* Leaves all tables; state file and leases' FIFOs stay as they are, for the next run. Takes NULL. */
+/* Removes the region from all tables. Its state file and the FIFOs of its leases stay for the next run. Takes NULL. */
 void region_free(Region *region);
 DEFINE_CLEANUP(Region, region_free)
-/* Removes state file and FIFOs too. The kernel's name is not touched. */
+/* As region_free(), but removes the state file and the FIFOs, too. The name in msharefs stays. */
 void region_forget(Region *region);
 
 /* Writes the state file. */

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/*
- * What callers ask the manager for, checked for contradictions. It knows neither regions nor callers, only the request itself.
- */
+/* Checks requests of callers for contradictions. It knows neither regions nor callers, only the request itself. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +35,7 @@ int create_request_check(const CreateRequest *request, sd_bus_error *error) {
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
                                          "Option 'hugepages' requires backing 'anonymous' or 'memfd', not '%s'",
                                          backing_to_string(request->backing));
-        /* All users of a file share its pages, and the kernel places them without looking at a policy. */
+        /* All users of a file share its pages, and the kernel ignores policies when it places them. */
         if (request->numa.mode != NUMA_DEFAULT && request->backing != BACKING_ANONYMOUS &&
             request->backing != BACKING_MEMFD)
                 return sd_bus_error_setf(
@@ -65,7 +63,7 @@ int create_request_check(const CreateRequest *request, sd_bus_error *error) {
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
                                          "Option 'linger' requires lifetime 'while-leased'");
         if (request->fd >= 0) {
-                /* More about the file is found out by the donor: looking at it may sleep. */
+                /* The donor checks the rest, because reading the file's attributes may sleep. */
                 flags = fcntl(request->fd, F_GETFL);
                 if (flags < 0)
                         return -errno;

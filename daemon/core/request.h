@@ -6,7 +6,7 @@
 
 #include "model/state.h"
 
-/* What CreateRegion was asked for. */
+/* The arguments of CreateRegion. */
 typedef struct CreateRequest {
         char *name;
         uint64_t size; /* bytes */
@@ -14,7 +14,7 @@ typedef struct CreateRequest {
         uint64_t maximum; /* bytes that the region can grow to */
         mode_t mode;
         bool final_mode_set;
-        mode_t final_mode; /* that the caller will set when it has populated the region */
+        mode_t final_mode; /* the caller will set it when it has populated the region */
         bool address_set;
         uint64_t address;
         uid_t uid; /* (uid_t) -1: the caller's */
@@ -29,7 +29,7 @@ typedef struct CreateRequest {
         char *label;
 } CreateRequest;
 
-/* What ResizeRegion was asked for. */
+/* The arguments of ResizeRegion. */
 typedef struct ResizeRequest {
         uint64_t size; /* bytes */
         bool force, populate;
@@ -40,5 +40,5 @@ typedef struct ResizeRequest {
 
 void create_request_done(CreateRequest *request);
 
-/* What the members are to each other: file needs fd, linger needs while-leased, and so on. 0, or -EINVAL with *error set. */
+/* Checks the members against each other: file needs fd, linger needs while-leased, and so on. 0, or -EINVAL with *error set. */
 int create_request_check(const CreateRequest *request, sd_bus_error *error);

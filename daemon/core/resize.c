@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Changes how much of a region's window is mapped. While that is under way the record holds both sizes: `size` is the smaller
- * one, which is mapped in any case, and `extent` the larger one, up to which something may be mapped. So whenever the broker
- * ends, the next one knows what to unmap.
+ * Changes how much of a region's window is mapped. Meanwhile the record holds both sizes: up to `size`, the smaller one, the
+ * region is mapped in any case; up to `extent`, the larger one, something may be mapped. So if the broker ends, the next one
+ * knows what to unmap.
  */
 
 #include <errno.h>
@@ -26,7 +26,7 @@ struct Resize {
         Actor by;
         uint64_t old_size, old_extent, size; /* bytes: before, and as asked for */
         bool populate, pending;
-        bool trim; /* nothing is added: a broker ended meanwhile, or growing failed */
+        bool trim; /* only unmap what is beyond the size: a broker ended meanwhile, or growing failed */
         bool ending;
         sd_bus_error error; /* the answer after trimming */
 };
@@ -120,7 +120,7 @@ static void error_from_donor(const Resize *r, const DonorResult *res, sd_bus_err
         else if (res->stage == DONOR_MMAP && res->error == EEXIST)
                 (void) sd_bus_error_setf(error, ERROR_REGION_BUSY,
                                          "Region '%s' cannot grow to %" PRIu64
-                                         " bytes: another mapping of a process is in the way, %" PRIu64
+                                         " bytes: a process has mapped other memory, %" PRIu64
                                          " bytes from the start; see \"msharectl maps\"",
                                          name, r->size, res->value);
         else
@@ -132,7 +132,7 @@ static void error_from_donor(const Resize *r, const DonorResult *res, sd_bus_err
 
 static int start_donor(Resize *r);
 
-/* What is mapped beyond the size goes, then the answer is sent. */
+/* Unmap what is beyond the size, then answer. */
 static void start_trim(Resize *r) {
         Region *region = r->region;
         int k;
@@ -162,7 +162,7 @@ static void fail(Resize *r, const DonorResult *result) {
                 start_trim(r);
                 return;
         }
-        /* It has not begun. */
+        /* The donor has changed no mapping. */
         k = set_sizes(region, r->old_size, r->old_extent);
         if (k < 0)
                 log_region(&m->log, LOG_ERR, NULL, region->record.name, "Cannot save the state of region %s: %s",
@@ -208,7 +208,10 @@ static void donor_done(const DonorResult *result, void *userdata) {
         }
         k = set_sizes(region, r->size, 0);
         if (k < 0) {
-                /* The next broker would unmap what is new, and not tell its users. */
+                /*
+                 * Without the new state, the next broker would unmap the new part without notice. So unmap it now, with an
+                 * error.
+                 */
                 (void) sd_bus_error_setf(&r->error, SD_BUS_ERROR_FAILED, "Cannot save the state of region '%s': %s",
                                          region->record.name, strerror(-k));
                 start_trim(r);
@@ -313,7 +316,7 @@ static int check_backing(const RegionRecord *rec, uint64_t size, sd_bus_error *e
         }
 }
 
-/* The region's creator pays for what is added. */
+/* What is added is charged to the region's creator. */
 static int check_limit(Region *region, const Identity *who, uint64_t size, sd_bus_error *error) {
         Manager *m = region->manager;
         uint64_t max = m->config.limits.max[LIMIT_USER_BYTES];
@@ -325,8 +328,8 @@ static int check_limit(Region *region, const Identity *who, uint64_t size, sd_bu
         if (bytes <= max && more <= max - bytes)
                 return 0;
         return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                 "%" PRIu64 " bytes more for region '%s' are too many: of %" PRIu64 " %s, user %" PRIu32
-                                 ", %" PRIu64 " are in use; %s= in mshared.conf sets the limit",
+                                 "%" PRIu64 " bytes more for region '%s' exceed the limit of %" PRIu64
+                                 " %s, of which user %" PRIu32 " has %" PRIu64 "; see %s= in mshared.conf",
                                  more, region->record.name, max, limit_meaning(LIMIT_USER_BYTES),
                                  (uint32_t) region->payer, bytes, limit_name(LIMIT_USER_BYTES));
 }
@@ -376,7 +379,7 @@ int region_resize(Region *region, Call *call, const ResizeRequest *request, sd_b
                 return sd_bus_error_setf(error, ERROR_INVALID_SIZE,
                                          "Invalid size of 0 bytes: expected at least 1; to remove the region, use "
                                          "RemoveRegion");
-        /* The window is not for everyone to know. */
+        /* Only callers that may attach can know the length of the window. */
         if (who->uid == rec->uid || who->uid == 0 || region_admits(region, who, ACCESS_READ)) {
                 r = check_window(rec, request->size, error);
                 if (r < 0)
@@ -385,7 +388,7 @@ int region_resize(Region *region, Call *call, const ResizeRequest *request, sd_b
         r = check_backing(rec, request->size, error);
         if (r < 0)
                 return r;
-        /* The owner may remove the region, and so may give back a part of it. */
+        /* The owner may remove the region, and therefore may make it smaller. */
         if (who->uid != rec->uid || request->size > rec->size) {
                 RegionRecord asked = *rec;
 

@@ -9,9 +9,12 @@
  * regions. Failures are logged.
  */
 void resize_finish(Region *region);
-/* The region goes, or the manager: answers the call that waits with an error. Takes NULL. */
+/* For the end of the region or the manager: answers the waiting call with an error. Takes NULL. */
 void resize_free(Resize *resize);
-/* Stops because the broker exits; waits for the donor to exit. The call is not answered, and the next run gives back the rest. */
+/*
+ * Stops a resize because the broker exits; waits for the donor to exit. The call is not answered, and the next run unmaps the
+ * rest.
+ */
 void resize_end(Resize *resize);
 
 /* A step of authz_run(). */

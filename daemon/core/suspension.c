@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Regions that are closed while a process populates them. It makes sure that none of them stays so, or opens, only because that
- * process was killed. The checks of rights are in region-rights.c. It knows no messages.
+ * Suspensions: a region has mode 0 while a process populates it. If that process is killed, the region neither stays suspended
+ * nor admits more users than before. region-rights.c checks the rights. It knows no messages.
  */
 
 #include <errno.h>
@@ -15,7 +15,7 @@
 #include "core/suspension.h"
 #include "errors.h"
 
-/* A unique name is never given twice by a bus, but the next bus begins anew. So the bus is part of it. */
+/* A bus never reuses a unique name, but the next bus starts counting again. So the holder includes the ID of the bus. */
 static char *holder_of(const Manager *m, const char *sender) {
         char *text;
 
@@ -48,7 +48,7 @@ void suspension_overrule(Region *region, Call *call) {
         save(region);
 }
 
-/* The state before the change, so that the next run knows what to do if this one ends in between. */
+/* Save the state before the change, so that the next run knows what to do if this one ends in between. */
 static int begin(Region *region, Call *call, uint32_t final_mode, sd_bus_error *error) {
         RegionRecord *rec = &region->record, before = *rec;
         _cleanup_(freep) char *holder = NULL;
@@ -98,7 +98,7 @@ int region_suspend(Region *region, Call *call, uint32_t final_mode, sd_bus_error
         r = region_authorize_mode(region, call, 0, error);
         if (r <= 0)
                 return r;
-        /* Otherwise the one that leaves first would open the region, or remove it, for the other. */
+        /* With two holders, the first to leave would open or remove the region that the other still populates. */
         if (region->record.holder && !is_holder(region, call_sender(call)))
                 return sd_bus_error_setf(error, ERROR_REGION_NOT_READY,
                                          "Region '%s' is being populated by another process: wait until that is done, "
@@ -119,7 +119,7 @@ static void end(Region *region) {
         mode_t mode;
         int r = 0;
 
-        /* creation.c removes it when the donor has ended. */
+        /* creation.c removes the region when the donor has ended. */
         if (!rec->ready) {
                 region->deserted = true;
                 return;
@@ -129,7 +129,8 @@ static void end(Region *region) {
         if (!region || rec->final_mode == 0)
                 return;
         if (!rec->has_before) {
-                (void) manager_remove_region(m, region, "the process that was to populate it has left the bus", NULL);
+                (void) manager_remove_region(m, region, "the process that should have populated it has left the bus",
+                                             NULL);
                 return;
         }
         mode = rec->before_mode;
@@ -137,16 +138,17 @@ static void end(Region *region) {
                 r = kernel_chown(&m->kernel, rec->name, rec->before_uid, rec->before_gid);
         if (r >= 0)
                 r = region_apply_mode(region, mode);
-        /* It stays closed, and the next run tries again. */
+        /* The region stays closed, and the next run tries again. */
         if (r < 0) {
-                log_region(&m->log, LOG_ERR, NULL, rec->name,
-                           "The process that was to populate region %s has left the bus, but the region's owner and "
-                           "mode cannot be set to what they were: %s",
-                           rec->name, strerror(-r));
+                log_region(
+                        &m->log, LOG_ERR, NULL, rec->name,
+                        "The process that should have populated region %s has left the bus, but the region's owner and "
+                        "mode cannot be set to what they were: %s",
+                        rec->name, strerror(-r));
                 return;
         }
         log_region(&m->log, LOG_NOTICE, MESSAGE_SUSPENSION_ENDED, rec->name,
-                   "The process that was to populate region %s has left the bus: the region has owner %" PRIu32
+                   "The process that should have populated region %s has left the bus: the region has owner %" PRIu32
                    ":%" PRIu32 " and mode %04o again",
                    rec->name, (uint32_t) rec->before_uid, (uint32_t) rec->before_gid, (unsigned) mode);
         region_record_resume(rec);
@@ -177,7 +179,7 @@ void suspension_load(Manager *m) {
                 if (!holder)
                         continue;
                 if (strncmp(holder, m->bus_id, n) != 0 || holder[n] != ':') {
-                        /* Of a bus that has ended. */
+                        /* The holder was on an earlier bus, so it has left. */
                         end(region);
                         continue;
                 }

@@ -4,18 +4,21 @@
 #include "core/manager.h"
 
 /*
- * A suspended region has mode 0, because a process populates it: its holder. It lasts until a mode is set. If the holder leaves the
- * bus before, killed for example, the region is as it was: a region that was there before has its owner and mode again, and one that was
- * created for it is removed.
+ * A suspended region has mode 0 because a process, its holder, populates it. The suspension ends when a mode is set. If the
+ * holder leaves the bus before that, for example because it was killed, the suspension is undone: a region that existed before
+ * gets its owner and mode back, and one that was created for the holder is removed.
  */
 
-/* A step of authz_run(). Callers that final_mode would admit get the error RegionNotReady. */
+/* A step of authz_run(). Meanwhile, callers that final_mode would admit get the error RegionNotReady. */
 int region_suspend(Region *region, Call *call, uint32_t final_mode, sd_bus_error *error);
-/* The holder of a region that the call creates, to be freed, or NULL without memory. */
+/* The text that names the caller as a holder, to be freed, or NULL without memory. */
 char *suspension_holder(Manager *manager, Call *call);
-/* The call has changed owner or mode of the region. If it is not the holder's, the region does not open when the holder leaves. */
+/*
+ * To be called when a call has changed owner or mode of the region. Unless the caller is the holder, the region then stays
+ * closed when the holder leaves.
+ */
 void suspension_overrule(Region *region, Call *call);
-/* A connection has left the bus. */
+/* To be called when a connection has left the bus. */
 void suspension_forget(Manager *manager, const char *sender);
-/* At the start: finds out which of the holders that an earlier run has known have left. */
+/* Finds out at the start which holders of an earlier run have left. */
 void suspension_load(Manager *manager);

@@ -22,7 +22,7 @@ void donor_report(DonorReportKind kind, DonorStage stage, int error, uint64_t va
 
         while (write(DONOR_REPORT_FD, &r, sizeof(r)) < 0)
                 if (errno != EINTR)
-                        _exit(EXIT_FAILURE); /* the daemon has exited and cannot finish or undo our work */
+                        _exit(EXIT_FAILURE); /* the daemon has exited and cannot finish or undo this work */
 }
 
 int donor_failed(DonorStage stage, int error, uint64_t value) {
@@ -30,7 +30,7 @@ int donor_failed(DonorStage stage, int error, uint64_t value) {
         return -error;
 }
 
-/* The donor works with its own permissions: what it maps is its own or was opened by the caller. */
+/* The donor needs no capabilities: what it maps is its own, or was opened by the caller. */
 static void drop_capabilities(void) {
         struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
         struct __user_cap_data_struct data[2] = {};
@@ -53,8 +53,8 @@ static void be_expendable(void) {
 }
 
 /*
- * The kernel takes a creator's mappings in the range into the region: nothing of this process itself, neither its code
- * nor its stack, may be shared in this way.
+ * mshare() moves the creator's mappings in the range into the region. So nothing of this process, such as its code or stack,
+ * may be there.
  */
 static int check_range(const DonorSpec *spec) {
         void *want = (void *) (uintptr_t) spec->address, *p;
@@ -70,7 +70,7 @@ static int check_range(const DonorSpec *spec) {
         return e ? donor_failed(DONOR_RANGE, e, 0) : 0;
 }
 
-/* The kernel would leave out nodes that it cannot use, and say nothing. */
+/* The kernel would silently leave out nodes that it cannot use. */
 static int check_nodes(const KernelOps *ops, const DonorSpec *spec) {
         NumaNodes nodes;
         int node, r;
@@ -113,7 +113,7 @@ int donor_main(const KernelOps *ops, int argc, char **argv) {
         }
         drop_capabilities();
         be_expendable();
-        /* A parent that is gone before this is noticed at the first report. */
+        /* If the parent has exited before this, the first report fails. */
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
 
         if (check_nodes(ops, &spec) < 0)

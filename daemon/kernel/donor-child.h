@@ -4,8 +4,8 @@
 #include "kernel/donor.h"
 
 /*
- * What the files of the donor process share. There, each function that fails has sent a report that says so, and returns
- * negative errno. All of them may sleep for as long as the kernel needs.
+ * Declarations that the files of the donor process share. There, a function that fails sends a report and returns negative
+ * errno. Each of them may sleep for as long as the kernel needs.
  */
 
 void donor_report(DonorReportKind kind, DonorStage stage, int error, uint64_t value);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The part of the donor process that maps new memory in a region: for a creation all of it, for a resize what is added. It makes
- * its calls through KernelOps, and knows nothing about names, owners or limits.
+ * The part of the donor process that maps new memory in a region: all of it for a creation, what is added for a resize. It
+ * makes its calls through KernelOps, and knows nothing about names, owners or limits.
  */
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include "kernel/donor-map.h"
 #include "kernel/populate.h"
 
-/* The file for length bytes of new memory, or -1 if it needs none; and how it can be mapped. */
+/* The file for length bytes of new memory, or -1 if that needs no file, and the protection to map it with. */
 static int open_backing(const DonorSpec *spec, uint64_t length, int *ret_fd, int *ret_prot) {
         struct stat st;
         int fd, flags;
@@ -48,13 +48,13 @@ static int advise(const DonorSpec *spec, void *p, uint64_t length) {
                 return 0;
         if (madvise(p, length, spec->hugepages == HUGEPAGES_NEVER ? MADV_NOHUGEPAGE : MADV_HUGEPAGE) == 0)
                 return 0;
-        /* "advise" is a wish. The other two are orders. */
+        /* If "advise" fails, the region works without huge pages. The others must not fail. */
         if (spec->hugepages == HUGEPAGES_ADVISE)
                 return 0;
         return donor_failed(DONOR_ADVISE, errno, 0);
 }
 
-/* The policy belongs to the region's memory: it applies whichever process touches a page first. */
+/* The policy belongs to the memory of the region. It applies to each page, whichever process touches it first. */
 static int set_policy(const KernelOps *ops, const DonorSpec *spec, void *p, uint64_t length) {
         int r;
 
@@ -96,7 +96,7 @@ int donor_map(const KernelOps *ops, const DonorSpec *spec, uint64_t from, uint64
                 return r;
         if (fd < 0)
                 flags |= MAP_ANONYMOUS;
-        /* Huge pages are reserved, so that their lack shows now and not as a SIGBUS in some client. */
+        /* Reserve huge pages, so that a lack of them fails here and is not a SIGBUS in a client. */
         flags |= spec->backing == BACKING_HUGETLB ? MAP_HUGETLB : MAP_NORESERVE;
         p = mmap(want, length, prot, flags, fd, 0);
         if (p == MAP_FAILED)

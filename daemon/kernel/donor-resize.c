@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The part of the donor process that changes how much of a region is mapped. What others do in the region meanwhile can change
- * its mappings at any time, as among threads; so nothing here relies on what it has seen a moment before.
+ * The part of the donor process that changes how much of a region is mapped. Sharers can change the region's mappings at any
+ * time, as threads of one process can, so nothing here relies on what an earlier call has seen.
  */
 
 #include <errno.h>
@@ -56,7 +56,7 @@ static int for_each_mapping(const KernelOps *ops, int fd, uint64_t start, uint64
         return ferror(f) ? (errno > 0 ? -errno : -EIO) : 0;
 }
 
-/* Whether the memory there is the region's alone. A file may be in use elsewhere, and its content is not ours to remove. */
+/* Whether the memory belongs to the region alone. A file may be in use elsewhere, so its content must not be removed. */
 static bool is_own_memory(const DonorSpec *spec, const char *path) {
         char memfd[NAME_MAX + 32];
 
@@ -65,8 +65,8 @@ static bool is_own_memory(const DonorSpec *spec, const char *path) {
 }
 
 /*
- * Unmapping alone would give nothing back: the rest of the object stays mapped, and the object keeps its pages. Protected first,
- * so that a process which still uses the end gets a signal, and neither reads zeros nor adds pages again.
+ * Unmapping alone would free nothing: the rest of the object stays mapped, and the object keeps its pages. The memory is
+ * protected first, so that a process that still uses the end gets a signal. It must not read zeros or add pages again.
  */
 static int give_back(const Mapping *m, void *userdata) {
         void *p = (void *) (uintptr_t) m->start;
@@ -98,7 +98,7 @@ static int take_start(const Mapping *m, void *userdata) {
         return 1;
 }
 
-/* EEXIST would be the answer of mmap(), too, but this can name the place. */
+/* mmap() would fail with EEXIST, too, but would not say where. */
 static int check_free(const KernelOps *ops, const DonorSpec *spec, int fd, uint64_t from, uint64_t to) {
         uint64_t taken = spec->address + from;
         int r;

@@ -27,7 +27,7 @@ struct Donor {
         bool gone; /* the process has been waited for */
 };
 
-/* Takes what is in the pipe. A report is far below PIPE_BUF, so it is there whole or not at all. */
+/* Reads the reports that are in the pipe. A report is shorter than PIPE_BUF, so it is never there in part. */
 static void take_reports(Donor *donor) {
         DonorReport report;
 
@@ -55,7 +55,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
         Donor *donor = userdata;
 
         take_reports(donor);
-        /* The hang-up comes with the exit, which is what counts. */
+        /* The pipe hangs up when the donor exits, and on_exit_of() handles that. */
         if (revents & (EPOLLHUP | EPOLLERR))
                 (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
         return 0;
@@ -94,7 +94,7 @@ static int watch_exit(sd_event *event, sd_event_source **ret, pid_t pid, sd_even
         return r;
 }
 
-/* The numbers that the donor gets; -1 for what it does not. */
+/* The donor's descriptors; -1: it gets none. */
 typedef struct DonorFds {
         int report, window, file;
 } DonorFds;
@@ -105,7 +105,7 @@ static void donor_fds_done(DonorFds *fds) {
         fds->file = safe_close(fds->file);
 }
 
-/* Out of the way of the numbers that the child gets. Closes fd. */
+/* Duplicates fd to a number above those that the child uses, and closes it. */
 static int move_fd(int fd) {
         int moved = fcntl(fd, F_DUPFD_CLOEXEC, DONOR_FILE_FD + 1), r = moved < 0 ? -errno : moved;
 
@@ -146,7 +146,7 @@ static int spawn(const DonorSpec *spec, const DonorFds *fds, pid_t *ret) {
                 (void) posix_spawn_file_actions_destroy(&actions);
                 return -r;
         }
-        /* The event loop blocks the signals it reads: the donor wants to be killable. */
+        /* The event loop blocks the signals that it reads. The donor must not inherit that, so that it can be killed. */
         r = posix_spawnattr_setsigmask(&attributes, &none);
         if (r == 0)
                 r = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);

@@ -9,7 +9,7 @@
 
 /*
  * The donor: a short-lived child process that makes a region, maps its memory and populates it, or changes how much of a region
- * is mapped. The daemon itself never maps a region's memory, and so never sleeps in a page fault or holds a sharer's place.
+ * is mapped. The daemon itself never maps a region's memory, and so never sleeps in a page fault and never counts as a sharer.
  */
 typedef enum DonorStage {
         DONOR_START, /* the process itself */
@@ -62,7 +62,7 @@ typedef struct DonorSpec {
 } DonorSpec;
 
 typedef struct DonorResult {
-        bool done; /* all went well */
+        bool done; /* the donor has succeeded */
         bool created; /* the name was made, or the resize has begun to change mappings */
         DonorStage stage; /* where it failed */
         int error; /* positive errno, 0 if the process was killed */
@@ -81,7 +81,9 @@ int donor_start(sd_event *event, const DonorSpec *spec, DonorProgress progress, 
                 Donor **ret);
 /* Kills the process; done() will be called. */
 void donor_kill(Donor *donor);
-/* Kills the process and waits for it, which takes as long as the kernel needs for its end; done() is called before this returns. */
+/*
+ * Kills the process and waits until it has exited, as long as that takes in the kernel; done() is called before this returns.
+ */
 void donor_end(Donor *donor);
 /* Kills the process if it still runs; done() is not called any more. */
 void donor_free(Donor *donor);

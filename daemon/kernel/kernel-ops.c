@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The KernelOps of a real kernel: system calls and files of /proc and /sys. The tests have others (tests/daemon/kernel-double.c),
- * so nothing else in the daemon may make these calls.
+ * The KernelOps of a real kernel: system calls and files of /proc and /sys. Tests use tests/daemon/kernel-double.c instead, so
+ * nothing else in the daemon may make these calls.
  */
 
 #include <errno.h>
@@ -45,7 +45,7 @@ static int linux_granule(uint64_t *ret) {
         r = parse_u64(text, 10, &v);
         if (r < 0)
                 return r;
-        /* The sysctl alone is no proof: ask the system call for something that cannot be. */
+        /* The sysctl alone is no proof: make the system call with an invalid argument. */
         if (mshare_unlink("") < 0 && errno == ENOSYS)
                 return -EOPNOTSUPP;
         *ret = v;
@@ -88,7 +88,7 @@ static int linux_fdinfo(int fd, char **ret) {
         return read_file(AT_FDCWD, path, 4096, ret, NULL);
 }
 
-/* What the nodes have, without swap. */
+/* Available memory of the nodes, without swap. */
 static int available_on(const NumaNodes *nodes, uint64_t *ret) {
         uint64_t sum = 0, bytes;
         char path[64];
@@ -122,7 +122,7 @@ static int linux_available(const NumaPolicy *numa, uint64_t *ret) {
         if (r < 0)
                 return r;
         *ret = all;
-        /* Interleaving goes on elsewhere when a node is full. */
+        /* When a node is full, interleaving uses the others. */
         if (numa->mode != NUMA_BIND)
                 return 0;
         r = available_on(&numa->nodes, &bound);

@@ -8,8 +8,8 @@
 #include "numa.h"
 
 /*
- * What only a kernel with mshare can do. Everything else about a region is an ordinary file operation on its file in
- * msharefs. Tests put another implementation here which keeps regions in a directory.
+ * The operations that need a kernel with mshare. Everything else about a region is an ordinary operation on its file in
+ * msharefs. Tests have another implementation, which keeps regions in a directory.
  */
 typedef struct KernelOps {
         const char *(*root)(void); /* where msharefs is */
@@ -25,11 +25,14 @@ typedef struct KernelOps {
         int (*listing)(int fd, int *ret);
         /* The fdinfo text of an open region file. */
         int (*fdinfo)(int fd, char **ret);
-        /* Memory in bytes that is available without killing a process: free, reclaimable, or by swapping; where the policy allows it. */
+        /*
+         * Memory in bytes that is available without killing a process: free, reclaimable, or by swapping, and only where the
+         * policy allows it.
+         */
         int (*available)(const NumaPolicy *numa, uint64_t *ret);
         /* The nodes with memory that this process may use. -EOPNOTSUPP: the kernel was built without NUMA. */
         int (*nodes)(NumaNodes *ret);
-        /* Set the policy, which is not the default, of size bytes of memory that are mapped at p. */
+        /* Set the policy of size bytes of memory that are mapped at p. The policy is not the default one. */
         int (*set_policy)(void *p, uint64_t size, const NumaPolicy *numa);
         /* Touch size bytes of memory that are mapped at p, for writing or for reading. -EINTR and -EAGAIN: call it again. */
         int (*populate)(void *p, uint64_t size, bool writable);

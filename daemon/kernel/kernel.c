@@ -11,8 +11,8 @@
 #include "mshare.h"
 
 /*
- * CAP_DAC_OVERRIDE is in force only while a region is opened for a client. Nothing else that the broker does may write where it has
- * no permission.
+ * CAP_DAC_OVERRIDE is effective only while a region is opened for a client. Everything else that the broker does needs ordinary
+ * permissions.
  */
 static int set_override(bool on) {
         struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };

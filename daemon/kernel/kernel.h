@@ -6,9 +6,9 @@
 
 #include "kernel/kernel-ops.h"
 
-/* The live figures of a region, from its file's fdinfo. */
+/* The current figures of a region, from its file's fdinfo. */
 typedef struct KernelUsage {
-        uint64_t sharers, writers; /* a kernel that does not tell the writers: all sharers */
+        uint64_t sharers, writers; /* all sharers if the kernel does not report writers */
         uint64_t resident, pgtables; /* bytes */
 } KernelUsage;
 
@@ -16,7 +16,7 @@ typedef struct Kernel {
         const KernelOps *ops;
         bool supported;
         uint64_t granule; /* bytes; 0 if not supported */
-        int root_fd; /* or -1 as long as msharefs is not mounted */
+        int root_fd; /* -1 as long as msharefs is not mounted */
         bool settled; /* the root is not looked for any more */
 } Kernel;
 
@@ -29,13 +29,13 @@ int kernel_root(Kernel *kernel);
 
 typedef struct KernelRegion {
         uint64_t address, length; /* bytes */
-        bool read_only; /* for everyone and for good, whatever the mode: made with O_CREAT|O_RDONLY */
+        bool read_only; /* for everyone and permanently, whatever the mode: created with O_CREAT|O_RDONLY */
         struct stat st;
 } KernelRegion;
 
-/* What the kernel says of a region. -ENOENT if there is none of that name, -EBADMSG if that file is no region. */
+/* What the kernel says about a region. -ENOENT if there is none of that name, -EBADMSG if the file is not a region. */
 int kernel_read_region(Kernel *kernel, const char *name, KernelRegion *ret);
-/* Owner and mode alone: cheaper. */
+/* Only owner and mode, which takes fewer system calls. */
 int kernel_stat(Kernel *kernel, const char *name, struct stat *ret);
 int kernel_read_usage(Kernel *kernel, const char *name, KernelUsage *ret);
 /*
@@ -50,9 +50,9 @@ int kernel_unlink(Kernel *kernel, const char *name);
 /* Calls found() for each name in msharefs until it returns nonzero, which is returned then. */
 int kernel_list(Kernel *kernel, int (*found)(const char *name, void *userdata), void *userdata);
 
-/* Takes the mshare- lines out of an fdinfo text. -EBADMSG if one is missing or no number. */
+/* Reads the mshare- lines of an fdinfo text. -EBADMSG if one is missing or is not a number. */
 int kernel_parse_fdinfo(const char *text, KernelUsage *ret);
-/* Whether such a text tells of a region that is read-only for everyone. One of a kernel that does not tell, does not. */
+/* Whether the text says that the region is read-only for everyone. False for a kernel that does not report this. */
 bool kernel_fdinfo_is_read_only(const char *text);
 /* Of /proc/meminfo, in bytes: MemAvailable and SwapFree together, and SwapFree. -EBADMSG if they are not there. */
 int kernel_parse_meminfo(const char *text, uint64_t *ret, uint64_t *ret_swap);

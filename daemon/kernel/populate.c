@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Populates memory of a region, step by step. The donor does that for those who call the broker, and mshare-region for its unit:
- * the process that touches a page first is charged for it. It knows neither names nor how the memory was mapped.
+ * Populates memory of a region, step by step. The donor does this for callers of the broker, and mshare-region does it itself,
+ * because the process that touches a page first is charged for it. It knows neither names nor how the memory was mapped.
  */
 
 #include <errno.h>
 
 #include "kernel/populate.h"
 
-/* How much is populated in one go: small enough to be killed and to report in between. */
+/* Populated with one call: so little that the process can be killed and report progress in between. */
 #define POPULATE_CHUNK (UINT64_C(64) << 20)
-/* What is left to others. */
+/* What is left for other processes. */
 #define POPULATE_RESERVE (UINT64_C(32) << 20)
 #define MEMORY_PATIENCE_USEC (3 * USEC_PER_SEC)
 #define MEMORY_INTERVAL_USEC (50 * USEC_PER_MSEC)

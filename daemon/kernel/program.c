@@ -4,7 +4,7 @@
 
 #include "kernel/program.h"
 
-/* Not by its path: after an upgrade that would be another version. */
+/* Not the path in the file system: after an upgrade another version is there. */
 const char *program_path(void) {
         return "/proc/self/exe";
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Who a caller is, and whether owner, group and mode admit that caller. It decides from its arguments alone: access lists are in
- * policy/acl.c, questions to polkit in policy/authz.c.
+ * The identity of a caller, and whether owner, group and mode admit it. It decides from its arguments alone: access lists are
+ * in policy/acl.c, questions to polkit in policy/authz.c.
  */
 
 #include <errno.h>

@@ -11,10 +11,10 @@
 typedef struct Identity {
         uid_t uid;
         gid_t gid; /* the primary group */
-        gid_t *gids; /* all groups, including the primary one if the bus has given it */
+        gid_t *gids; /* all groups; the primary one is among them if the bus reported it */
         size_t n_gids;
-        pid_t pid; /* for people to read */
-        char *unit; /* that process's when it was identified, or NULL; for people, too */
+        pid_t pid; /* for display only */
+        char *unit; /* the unit of that process when it was identified, or NULL; for display only */
 } Identity;
 
 void identity_done(Identity *who);

@@ -69,9 +69,9 @@ static int compare_start(const void *a, const void *b) {
 }
 
 /*
- * The free place with that number (from 0) in [start, end), or, if there are not so many, their number. Places are
- * multiples of align. ranges are sorted; they may overlap. It goes from gap to gap, not from place to place: of places of
- * 1 GiB there are 20000.
+ * Finds the free place with that number (from 0) in [start, end); if there are fewer, returns how many there are. Places are
+ * multiples of align. ranges are sorted; they may overlap. It goes from gap to gap and not from place to place, because there
+ * are 20000 places of 1 GiB.
  */
 static bool find_place(const AddressRange *ranges, size_t n, uint64_t length, uint64_t align, uint64_t start,
                        uint64_t end, uint64_t number, uint64_t *ret) {
@@ -150,8 +150,8 @@ int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t
                 qsort(sorted, n, sizeof(*sorted), compare_start);
         }
         /*
-         * A client pays a page of tables for each span that a window touches and does not fill: so that there is at most
-         * one, long windows begin where a span does, and short ones lie in one.
+         * Each span that a window touches but does not fill costs a client a page of tables. So that there is at most one, long
+         * windows begin at the start of a span, and short windows lie within one.
          */
         if (length >= ADDRESS_TABLE_SPAN)
                 r = pick(sorted, n, length, granule > ADDRESS_TABLE_SPAN ? granule : ADDRESS_TABLE_SPAN, find_place,

@@ -24,7 +24,7 @@ int address_round_up(uint64_t size, uint64_t granule, uint64_t *ret);
 /* The first of ranges that [start, start+length) overlaps, or NULL. */
 const AddressRange *address_conflict(const AddressRange *ranges, size_t n, uint64_t start, uint64_t length);
 
-/* Whether a window may lie there at all: aligned, not at zero, inside user space. 0, -EINVAL (not aligned) or -ERANGE. */
+/* Whether a window can be there: aligned, not at zero, inside user space. 0, -EINVAL (not aligned) or -ERANGE. */
 int address_check(uint64_t start, uint64_t length, uint64_t granule);
 
 /*

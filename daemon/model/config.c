@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Reads INI files, and the settings of mshared.conf from them. Other programs that read INI files give it their own keys, so it
- * knows nothing about regions.
+ * Reads INI files, and the settings of mshared.conf from them. Other programs use it with their own keys, so it knows nothing
+ * about regions.
  */
 
 #include <ctype.h>

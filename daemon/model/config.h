@@ -10,17 +10,17 @@
 #define CONFIG_FILE_MAX (64 * 1024)
 
 /*
- * Called for each "Key=Value" of an INI file. Returns 0, or negative errno if the value is not right, having set
- * *reason to a sentence (static) that says what would be right. -ENOENT means that the key is unknown.
+ * Called for each "Key=Value" of an INI file. Returns 0, or negative errno if the value is invalid, with *reason set to a
+ * static sentence that says what is valid. -ENOENT means that the key is unknown.
  */
 typedef int (*ConfigAssign)(const char *section, const char *key, const char *value, void *assigned,
                             const char **reason);
-/* Called for each line that is not taken, with the reason. */
+/* Called for each line that is ignored, with the reason. */
 typedef void (*ConfigComplain)(const char *file, unsigned line, const char *message, void *userdata);
 
 /*
- * Splits text (which is changed) into sections, keys and values. Comments start with # or ;. A line ending in a
- * backslash goes on in the next. Wrong lines are complained about and skipped. Returns the number of them.
+ * Splits text (which is changed) into sections, keys and values. Comments start with # or ;. A backslash at the end of a line
+ * continues it. Invalid lines are reported and skipped. Returns their number.
  */
 unsigned config_parse(const char *file, char *text, ConfigAssign assign, void *assigned, ConfigComplain complain,
                       void *userdata);
@@ -33,9 +33,9 @@ typedef struct Config {
 void config_set_defaults(Config *config);
 
 /*
- * Reads mshared.conf and mshared.conf.d/ *.conf from dirs, a NULL-terminated list in falling priority: the first
- * mshared.conf found counts, and of drop-ins with the same name the one in the first directory; drop-ins are taken in
- * the order of their names, after the file. Missing files are no error. What is wrong in a file is complained about
- * and leaves the setting as it was. Returns the number of complaints, or -ENOMEM.
+ * Reads mshared.conf and mshared.conf.d/ *.conf from dirs, a NULL-terminated list in falling priority: the first mshared.conf
+ * is used, and of drop-ins with the same name the one in the first directory. Drop-ins are read after the file, in the order of
+ * their names. Missing files are not an error. An invalid setting is reported and changes nothing. Returns the number of
+ * reports, or -ENOMEM.
  */
 int config_load(Config *config, const char *const *dirs, ConfigComplain complain, void *userdata);

@@ -75,7 +75,7 @@ int lease_record_parse(const char *name, LeaseRecord *ret) {
         return 0;
 }
 
-/* A file that the broker has not just made may be something other than a FIFO. */
+/* If the broker has not just made the file, it may be something other than a FIFO. */
 static int open_end(int dirfd, const char *file, int flags, bool made) {
         _cleanup_(closep) int fd = -1;
         struct stat st;
@@ -108,11 +108,11 @@ static int lease_setup(int dirfd, const char *file, LeaseRecord *record, Lease *
         lease->fd = open_end(dirfd, file, O_RDONLY, ret_write_end);
         if (lease->fd < 0)
                 return lease->fd;
-        /* Also if no process holds the lease: a FIFO that never had a writer since it was opened reports no hang-up. */
+        /* Needed even if no process holds the lease: a FIFO that had no writer since it was opened reports no hang-up. */
         w = open_end(dirfd, file, O_WRONLY, ret_write_end);
         if (w < 0)
                 return w;
-        /* Pipe memory counts against our user: one page is plenty for a pipe that carries nothing. */
+        /* Pipe memory counts against our user: one page is enough for a pipe that carries nothing. */
         (void) fcntl(w, F_SETPIPE_SZ, 4096);
         lease->record = *record;
         *record = (LeaseRecord){};
@@ -144,7 +144,7 @@ int lease_open(int dirfd, const char *file, LeaseRecord *record, Lease **ret) {
 int lease_watch(Lease *lease, sd_event *event, sd_event_io_handler_t dropped) {
         int r;
 
-        /* No events asked for: a holder may write what it likes, the hang-up is reported always. */
+        /* No events are requested: what a holder writes is ignored, and a hang-up is always reported. */
         r = sd_event_add_io(event, &lease->source, lease->fd, 0, dropped, lease);
         if (r < 0)
                 return r;

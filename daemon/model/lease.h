@@ -20,8 +20,8 @@ typedef struct LeaseRecord {
         pid_t pid; /* for people to read */
         Access access;
         uint64_t since_usec; /* CLOCK_REALTIME */
-        char *sender; /* unique bus name, or NULL if it is of an earlier bus */
-        char *unit; /* for people to read; or NULL */
+        char *sender; /* unique bus name, or NULL if the client was on an earlier bus */
+        char *unit; /* for display only; or NULL */
 } LeaseRecord;
 
 struct Lease {
@@ -29,7 +29,7 @@ struct Lease {
         Region *region;
         LeaseRecord record;
         char *file; /* in the lease directory */
-        int fd; /* read end, which is never read; it hangs up when the last holder has closed */
+        int fd; /* read end, which is never read; it hangs up when the last holder has closed its end */
         sd_event_source *source;
 };
 

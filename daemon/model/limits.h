@@ -7,8 +7,8 @@
 #include <sys/types.h>
 
 /*
- * Whatever a user can make us keep is counted against a limit. LIMIT_USER_* are counted here, per uid; the
- * others are counted where the things are (the manager's regions, a region's leases). uid 0 has no per-user limits.
+ * Everything that a user can make the broker keep is counted against a limit. LIMIT_USER_* are counted here, per uid. The
+ * others are counted by their owners: regions by the manager, leases by the region. uid 0 has no per-user limits.
  */
 typedef enum Limit {
         LIMIT_REGIONS,
@@ -23,7 +23,7 @@ typedef enum Limit {
         COUNT_USER_DIALOGS,
         COUNT_USER_LOST,
         COUNT_USER_LOST_DIALOGS,
-        /* Calls that are put aside, see turns.h: at most as many as LIMIT_USER_PENDING says, besides those. */
+        /* Calls that are put aside, see turns.h. LIMIT_USER_PENDING limits them, too, but they are counted apart. */
         COUNT_USER_ASIDE,
         _COUNT_MAX,
 } Limit;
@@ -44,14 +44,14 @@ void limits_set_defaults(Limits *limits);
 
 /* The key in the configuration's [Limits] section, which is the name of the bus property too. */
 const char *limit_name(Limit limit);
-/* What is limited, for sentences: "regions of one user". */
+/* What is limited, for messages: "leases of one user". */
 const char *limit_meaning(Limit limit);
 /* The reverse of limit_name(), or -EINVAL. */
 int limit_from_name(const char *name);
 
-/* Counts amount more for uid. Returns 0, 1 if that would pass the limit (nothing is counted then), or -ENOMEM. */
+/* Counts amount more for uid. Returns 0, 1 if that would exceed the limit (nothing is counted then), or -ENOMEM. */
 int users_charge(Users *users, const Limits *limits, uid_t uid, Limit limit, uint64_t amount);
-/* As users_charge(), for what exists already and must be counted, limit or not. Returns 0 or -ENOMEM. */
+/* As users_charge(), for what exists already and must be counted whatever the limit is. Returns 0 or -ENOMEM. */
 int users_charge_forced(Users *users, uid_t uid, Limit limit, uint64_t amount);
 void users_discharge(Users *users, uid_t uid, Limit limit, uint64_t amount);
 /* The user's own entry, which exists while anything is counted for the user, or NULL. */
@@ -60,8 +60,8 @@ uint64_t users_count(const Users *users, uid_t uid, Limit limit);
 void users_done(Users *users);
 
 /*
- * Whether a user that has `mine` of `max` things, while others have `theirs`, may have one more: at most as many as are left
- * then. A single user gets half, the next user half of the rest, and so on: the first users cannot take all.
+ * Whether a user that has `mine` of `max` things, while others have `theirs`, may have one more. A user may have at most as
+ * many as are left. A single user gets half, the next user half of the rest, and so on: the first users cannot take all.
  */
 static inline bool share_is_left(uint64_t mine, uint64_t others, uint64_t max) {
         return others < max && mine <= (max - others) / 2 && 2 * mine < max - others;

@@ -23,7 +23,10 @@ bool region_name_is_valid(const char *name) {
         return true;
 }
 
-/* Length of the well-formed UTF-8 sequence at s, or 0: overlong forms, surrogates and values past U+10FFFF are none. */
+/*
+ * Length of the UTF-8 sequence at s, or 0 if it is not well-formed: overlong forms, surrogates and values past U+10FFFF are
+ * not.
+ */
 static size_t utf8_sequence(const unsigned char *s) {
         if (s[0] < 0x80)
                 return 1;
@@ -54,7 +57,7 @@ bool text_is_printable(const char *text) {
 
                 if (k == 0 || *p < 0x20 || *p == 0x7f)
                         return false;
-                /* C1 controls, U+0080 to U+009F, move terminals about as well. */
+                /* C1 controls, U+0080 to U+009F, control a terminal, too. */
                 if (k == 2 && p[0] == 0xc2 && p[1] < 0xa0)
                         return false;
                 p += k;

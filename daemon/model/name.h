@@ -5,13 +5,12 @@
 
 #define REGION_NAME_MAX 255
 
-/* What a name for a new region must be, as a half sentence for error messages. */
-#define REGION_NAME_RULE                                                                                               \
-        "a name is 1 to 255 of the characters a-z A-Z 0-9 . _ : @ - and does not start with a dot or a dash"
+/* What a name for a new region must be, for messages that refuse one. */
+#define REGION_NAME_RULE "expected 1 to 255 of the characters a-z A-Z 0-9 . _ : @ -, and no dot or dash at the start"
 
 /*
  * Names of new regions are a subset of those that the kernel accepts. They must also be valid as instances of units (there
- * with at most 233 characters), must not look like an option or a temporary file of ours, and must be readable in a terminal.
+ * with at most 233 characters), must not look like an option or a temporary file of the broker, and must be readable in a terminal.
  * Regions that exist already keep their names.
  */
 bool region_name_is_valid(const char *name);

@@ -101,7 +101,7 @@ static int assign_enum(int value, unsigned *ret) {
         return 0;
 }
 
-/* The characters of unique names and of IDs. */
+/* Accepts the characters of unique names and of IDs. */
 static int assign_holder(const char *value, char **ret) {
         static const char ok[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-.:";
 
@@ -137,7 +137,7 @@ static int assign(RegionRecord *r, enum Key key, const char *value) {
 
         switch (key) {
         case KEY_VERSION:
-                /* A later version's keys that we know mean what they always have. */
+                /* In files of later versions, the keys that this version knows have the same meaning. */
                 return parse_u64(value, 10, &version);
         case KEY_NAME:
                 return line_unescape(value, &r->name);
@@ -197,7 +197,7 @@ static int key_from_string(const char *s) {
         return -EINVAL;
 }
 
-/* Which of the values cannot be: they count as not read. */
+/* Treats impossible values as not read. */
 static void check(RegionRecord *r, bool *seen) {
         uint64_t end;
 
@@ -290,7 +290,7 @@ int region_record_parse(char *text, RegionRecord *ret) {
                 record.final_mode = 0;
         if (record.final_mode == 0)
                 region_record_resume(&record);
-        /* Without both it is not known what to do when the holder leaves: the region stays closed. */
+        /* Without both, the broker would not know what to do when the holder leaves. Then the region stays closed. */
         if (record.has_before && (record.before_uid == (uid_t) -1 || record.before_gid == (gid_t) -1))
                 seen[KEY_BEFORE] = false;
         if (!seen[KEY_HOLDER] || !seen[KEY_BEFORE]) {
@@ -302,7 +302,7 @@ int region_record_parse(char *text, RegionRecord *ret) {
         record.has_window = seen[KEY_LENGTH];
         record.has_created = seen[KEY_CREATED];
         record.has_ready = seen[KEY_READY];
-        /* Earlier versions did not write the first. Those from EXTENT on are there only while the region changes. */
+        /* Earlier versions did not write NUMA. The keys from EXTENT on are written only while the region changes. */
         for (size_t i = 0; i < _KEY_MAX; i++)
                 wrong |= !seen[i] && i != KEY_NUMA && i < KEY_EXTENT;
         *ret = record;

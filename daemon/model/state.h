@@ -13,15 +13,14 @@
 #define LABEL_MAX 256
 #define HOLDER_MAX 320 /* an ID of 32 digits, and a name of at most 255 */
 
-/* What the broker must know about a region and the kernel does not keep. Each is a file in /run/mshared/regions/. */
+/* What the broker must remember about a region because the kernel does not. Each is a file in /run/mshared/regions/. */
 typedef struct RegionRecord {
         char *name;
         uint64_t id; /* distinguishes this region's leases from those of an earlier region with the same name */
         uint64_t address, length, size; /* bytes */
-        uint64_t
-                extent; /* while the size changes, up to where there may be mappings: more than size, in bytes; else 0 */
+        uint64_t extent; /* while the size changes: the end of what may be mapped, above size, in bytes; else 0 */
         mode_t mode; /* the mode, or the future mode of a region that is being created */
-        mode_t final_mode; /* while the mode is 0: the one that its holder will set; 0: not known */
+        mode_t final_mode; /* while the mode is 0: the mode that the holder will set; 0: not known */
         /* While there is a final mode: the connection that will set it, as BUS-ID:UNIQUE-NAME; NULL: not known. */
         char *holder;
         /*
@@ -43,31 +42,34 @@ typedef struct RegionRecord {
         uint64_t created_usec; /* CLOCK_REALTIME */
         uint64_t inode; /* of the file in msharefs, 0 as long as that is not known */
         char *label; /* or NULL */
-        bool ready; /* false while it is being made */
+        bool ready; /* false while it is being created */
         bool leased; /* has had a client */
         char *others; /* lines with unknown keys, from a later version, which are kept; or NULL */
         bool has_id, has_size, has_window, has_created,
                 has_ready; /* after region_record_parse(): whether the text said so */
 } RegionRecord;
 
-/* What the region may take, and so what is charged for it, in bytes. */
+/* The bytes that the region may use, which are charged to its creator. */
 static inline uint64_t region_record_held(const RegionRecord *record) {
         return record->extent > record->size ? record->extent : record->size;
 }
 
 void region_record_done(RegionRecord *record);
 
-/* No process is populating the region any more: forgets the final mode and what belongs to it. */
+/* Ends a suspension: forgets the final mode, the holder and the state before. */
 void region_record_resume(RegionRecord *record);
-/* Owner or mode of a suspended region were set by another than its holder. So it stays closed when the holder leaves. */
+/*
+ * Forgets the state before the suspension, because a process other than the holder has set owner or mode. The region then stays
+ * closed when the holder leaves.
+ */
 void region_record_overrule(RegionRecord *record);
 
 /* The text of the state file, to be freed, or NULL without memory. */
 char *region_record_format(const RegionRecord *record);
 
 /*
- * Reads such a text (which is changed). The text may come from another version or be damaged: every value is checked
- * by itself and against the others, and what can be used is. Returns 0 if all was there, 1 if not: the rest is then as the zeroed
- * record has it, or as for a creator that is not known. -ENOMEM with nothing in *ret.
+ * Reads such a text (which is changed). The text may come from another version or be damaged: each value is checked, alone and
+ * against the others, and used if it is valid. Returns 0 if all values were valid, or 1: the others are then zero, or "not
+ * known" for the creator. -ENOMEM with nothing in *ret.
  */
 int region_record_parse(char *text, RegionRecord *ret);

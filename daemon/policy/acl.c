@@ -2,7 +2,7 @@
 
 /*
  * Reads and changes POSIX access lists in the format of the extended attribute system.posix_acl_access. It knows files and
- * identities, and no regions.
+ * identities, but no regions.
  *
  * Not libacl: it would replace reading, writing and sorting, some 60 lines. The rules are here in any case, and
  * libacl's rules do not fit. acl_calc_mask() gives back to all entries what the mask has taken from them, when one user is granted access. And
@@ -88,7 +88,7 @@ static Entry *find(Acl *acl, unsigned tag, uint32_t id) {
         return NULL;
 }
 
-/* The kernel wants the entries in the order of their tags, and of their ids within a tag. */
+/* The kernel expects entries in the order of their tags, and of their IDs within a tag. */
 static int compare(const void *a, const void *b) {
         const Entry *x = a, *y = b;
 
@@ -118,7 +118,7 @@ static void acl_from_mode(mode_t mode, Acl *ret) {
         ret->v[2] = (Entry){ ACL_OTHER, mode & 7, (uint32_t) ACL_UNDEFINED_ID };
 }
 
-/* The file's list, or the one that says what its mode says. */
+/* The file's list, or a list that is equivalent to its mode. */
 static int acl_read_any(int dirfd, const char *name, Acl *ret) {
         struct stat st;
         int r;
@@ -132,7 +132,7 @@ static int acl_read_any(int dirfd, const char *name, Acl *ret) {
         return 0;
 }
 
-/* What the mask takes from an entry stays taken when the mask grows. */
+/* Removes from each entry what the mask masks out, so that a larger mask does not give it back. */
 static void apply_mask(Acl *acl) {
         const Entry *mask = find(acl, ACL_MASK, (uint32_t) ACL_UNDEFINED_ID);
 
@@ -172,7 +172,7 @@ int acl_replace_by_mode(int dirfd, const char *name, mode_t mode) {
         return acl_write(dirfd, name, &acl);
 }
 
-/* The permissions of owner, group and others alone. What the mask takes from the group is taken. */
+/* The permissions of owner, group and others alone, less what the mask masks out for the group. */
 static mode_t plain_mode(Acl *acl) {
         mode_t mode = 0;
 
@@ -206,7 +206,7 @@ int acl_drop(int dirfd, const char *name) {
 
         r = acl_read(dirfd, name, &acl);
         if (r == -ERANGE) {
-                /* Too long to look at: what the group has in it is not known, so it gets nothing. */
+                /* The list is too long to read, so the group's permissions are not known. The group gets none. */
                 if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                         return -errno;
                 mode = st.st_mode & 0707;

@@ -14,7 +14,7 @@
 /* Admits the user, whatever the mode is. No other user gains access; the mask grows as needed. */
 int acl_grant_user(int dirfd, const char *name, uid_t uid, Access access);
 
-/* What the kernel would decide by the list: 1 or 0. -ENODATA: the file has no list, so the mode decides. */
+/* The kernel's decision by the list: 1 or 0. -ENODATA: the file has no list, so the mode decides. */
 int acl_check(int dirfd, const char *name, const Identity *who, uid_t owner, gid_t group, Access access);
 
 /*
@@ -23,22 +23,25 @@ int acl_check(int dirfd, const char *name, const Identity *who, uid_t owner, gid
  */
 int acl_replace_by_mode(int dirfd, const char *name, mode_t mode);
 
-/* The file's permission bits as they are without the list: those of a file with a list have the list's mask for the group. */
+/* The file's permission bits as they are without the list: with a list, the group bits are the list's mask. */
 int acl_plain_mode(int dirfd, const char *name, mode_t *ret);
 
-/* Removes the list. Owner, group and others have what they had in it. -ENODATA: the file has no list. */
+/* Removes the list. Owner, group and others keep the permissions that they had in it. -ENODATA: the file has no list. */
 int acl_drop(int dirfd, const char *name);
 
 typedef struct AclGrant {
         bool group; /* id is a group's, else a user's */
         uint32_t id;
-        unsigned access; /* permission bits, less what the mask takes */
+        unsigned access; /* permission bits, less what the mask masks out */
 } AclGrant;
 
 /* The named users and groups of the list, at most max of them. -ENODATA: the file has no list. */
 int acl_list(int dirfd, const char *name, AclGrant *grants, size_t max, size_t *ret);
 
-/* Removes one user or group from the list, and the list with the last of them. -ENODATA or -ESRCH: there is no such entry. */
+/*
+ * Removes one user or group from the list, and the list itself if that was the last one. -ENODATA or -ESRCH: there is no such
+ * entry.
+ */
 int acl_revoke(int dirfd, const char *name, bool group, uint32_t id);
 
 /* What acl_restore() needs to undo a change. */

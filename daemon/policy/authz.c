@@ -24,15 +24,15 @@ typedef struct Check {
         char **details; /* keys and values in turn, NULL-terminated: to compare and to send */
 } Check;
 
-/* If it is not queued, and has no question: the step is on the stack, or the message is on its way to it. */
+/* A call that is not queued and has no question is either in its step, or its message is about to be dispatched again. */
 struct Call {
         TAILQ_ENTRY(Call) calls;
         Authz *authz;
         sd_bus_message *m;
         Identity who;
         bool queued;
-        uint64_t waits_since_usec; /* CLOCK_MONOTONIC, for polkit; 0: it does not wait */
-        bool charged; /* as one that waits, to its user */
+        uint64_t waits_since_usec; /* since when it waits for polkit, CLOCK_MONOTONIC; 0: it does not wait */
+        bool charged; /* to its user, as a pending call */
         Check checks[CHECKS_MAX]; /* the first n_granted are granted, the one after them is under way */
         unsigned n_checks, n_granted, n_used;
         Question *question;
@@ -81,7 +81,7 @@ static bool details_equal(char *const *a, const char *const *b) {
         return !*a && !*b;
 }
 
-/* The wait for polkit is over, if there was one. */
+/* Ends the wait for polkit, if there was one. */
 static void count_wait(Call *c) {
         PolkitCounts *counts = c->authz->polkit.counts;
 
@@ -229,7 +229,10 @@ static int charge(Call *c, sd_bus_error *error) {
 
         if (c->charged)
                 return 0;
-        /* A call keeps the descriptors that came with it, whether the method takes any or not: up to 16 on the stock bus. */
+        /*
+         * A call keeps all descriptors that were sent with it, even if its method uses none: up to 16 on a bus with default
+         * limits.
+         */
         if (!descriptors_left_for_call(*c->authz->n_leases))
                 return sd_bus_error_setf(
                         error, ERROR_LIMIT_EXCEEDED,
@@ -314,7 +317,7 @@ static void on_verdict(void *userdata, bool granted, sd_bus_error *verdict) {
         call_resume(c);
 }
 
-/* Sends the question that the call waits for, if there is a place for it. */
+/* Sends the question that the call waits for if a place is free. */
 static int call_ask(Call *c) {
         Polkit *polkit = &c->authz->polkit;
         const Check *check = c->checks + c->n_granted;

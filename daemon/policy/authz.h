@@ -26,16 +26,16 @@ typedef struct Call Call;
 
 typedef int (*CallStep)(Call *call, void *userdata, sd_bus_error *error);
 
-/* Borrows all arguments; *n_leases is the number of leases. counts only grow, except for the number of calls that wait. */
+/* Borrows all arguments; *n_leases is the number of leases. The counts only grow, except for the number of waiting calls. */
 int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const Limits *limits,
               const unsigned *n_leases, PolkitCounts *counts, Authz **ret);
 void authz_free(Authz *authz);
 
 /* Returns what a bus method handler must return. */
 int authz_run(Authz *authz, sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *error);
-/* Forgets a message whose object has gone, so it will not come to authz_run() again. Does nothing if it never did. */
+/* Drops a message that will not reach authz_run() again, because its object is gone. Does nothing if it never reached it. */
 void authz_drop(Authz *authz, sd_bus_message *m);
-/* Whether the message waits, or has waited and is being dispatched again. */
+/* Whether the message is waiting, or has waited and is being dispatched again. */
 bool authz_has(Authz *authz, sd_bus_message *m);
 /* Drops all pending calls of that connection. */
 void authz_forget(Authz *authz, const char *sender);
@@ -45,13 +45,13 @@ const char *call_sender(Call *call);
 const Identity *call_identity(Call *call);
 
 /*
- * For a step that will answer later than it returns: the call's place among its user's LIMIT_USER_PENDING, which is the
- * step's to discharge from then on. 0, or negative errno with *error set.
+ * For a step that answers after it has returned: charges the call to its user's LIMIT_USER_PENDING. The step must discharge
+ * that. 0, or negative errno with *error set.
  */
 int call_take_charge(Call *call, sd_bus_error *error);
 
 /*
- * details is a NULL-terminated list of keys and values in turn, for polkit; id distinguishes things that have had the same
- * details; polkit does not see it. Root is not asked.
+ * details is a NULL-terminated list of alternating keys and values, for polkit. id distinguishes objects with the same details;
+ * polkit does not see it. For root, polkit is not asked.
  */
 int call_authorize(Call *call, const char *action, uint64_t id, const char *const *details, sd_bus_error *error);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Asks the bus for each caller's credentials before the caller's first call is dispatched. It may keep messages back, and does
- * not look into them.
+ * Asks the bus for each caller's credentials before the caller's first call is dispatched. It may hold messages back, but does
+ * not read them.
  */
 
 #include <errno.h>
@@ -29,7 +29,7 @@ typedef struct Caller {
         Identity who;
         bool known;
         sd_bus_slot *slot;
-        /* Calls that came before the answer, or after calls which did and are not dispatched yet. */
+        /* Calls that arrived before the answer, or while such calls were still waiting to be dispatched. */
         STAILQ_HEAD(HeldList, Held) held;
 } Caller;
 
@@ -155,7 +155,7 @@ static int read_credentials(sd_bus_message *m, Identity *ret) {
         if (who.uid == (uid_t) -1)
                 return -ENODATA;
         find_primary_group(&who);
-        /* Once for each connection: it takes three times as many system calls as all of a lease. */
+        /* Do this only once for each connection: it takes three times as many system calls as a whole lease. */
         if (who.pid > 0)
                 (void) sd_pid_get_unit(who.pid, &who.unit);
         *ret = who;
@@ -262,7 +262,7 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 free(h);
                 return 0;
         }
-        /* It is kept with all descriptors that have come with it. */
+        /* A held call keeps all descriptors that were sent with it. */
         if (!descriptors_left_for_caller(*callers->n_leases)) {
                 callers->refused(m, callers->userdata);
                 return sd_bus_reply_method_errorf(
@@ -273,7 +273,7 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                                : 1;
         }
         r = hold(c, m);
-        /* The held ones are back in the read queue already: this one goes in after them. */
+        /* The held calls are back in the read queue, so this one goes after them. */
         if (r >= 0 && c->known)
                 r = sd_bus_enqueue_for_read(callers->bus, m);
         if (r < 0)
@@ -315,7 +315,7 @@ int callers_new(sd_bus *bus, const Log *log, const unsigned *n_leases, CallerGon
                 .userdata = userdata,
         };
         r = sd_bus_add_filter(bus, &callers->filter, filter, callers);
-        /* One match for all connections: a match each would meet the bus's limit of 512. */
+        /* One match for all connections: with one for each, the bus's limit of 512 would be reached. */
         if (r >= 0)
                 r = sd_bus_add_match(bus, &callers->left,
                                      "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"

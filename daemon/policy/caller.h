@@ -29,5 +29,5 @@ void callers_free(Callers *callers);
  */
 int callers_look_for(Callers *callers, const char *name);
 
-/* The sender of a message that is being dispatched; NULL for a message that has no sender on the bus. */
+/* The sender of a message that is being dispatched; NULL if the message has no sender on the bus. */
 const Identity *callers_find(Callers *callers, sd_bus_message *m);

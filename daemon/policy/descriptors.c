@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Divides the daemon's file descriptors between waiting calls and leases. It counts, and knows neither of them. */
+/*
+ * Divides the daemon's file descriptors between waiting calls and leases. It only counts, and knows neither calls nor leases.
+ */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +13,7 @@
 #include "model/limits.h"
 #include "policy/descriptors.h"
 
-/* For files that are looked at, donors, and what is counted nowhere. */
+/* For files that are read, donors, and everything that is not counted. */
 #define RESERVED 256
 
 static uint64_t get_max(void) {

@@ -15,6 +15,6 @@ bool descriptors_left_for_call(unsigned n_leases);
 bool descriptors_left_for_caller(unsigned n_leases);
 /*
  * Whether a user that has n_own leases may have one more. The last eighth is reserved for root and for owners of regions, so
- * that a stranger cannot keep them out of their own regions. A stranger gets at most as many as others leave.
+ * that no other user can keep them out of their own regions. Another user gets at most as many as are left.
  */
 bool descriptors_left_for_lease(unsigned n_leases, uint64_t n_own, bool stranger);

@@ -4,8 +4,8 @@
 #include <systemd/sd-bus.h>
 
 /*
- * Called for each entry, with the message at the variant, which it must read or skip. Returns 0 or more, or negative errno,
- * which ends the reading.
+ * Called for each entry, with the message at the variant, which it must read or skip. Returns 0 or more to go on, or negative
+ * errno to stop.
  */
 typedef int (*DictionaryEntry)(sd_bus_message *m, const char *key, void *userdata, sd_bus_error *error);
 

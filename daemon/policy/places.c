@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Divides the questions that polkit may be asked at a time between users. It counts, and sends no questions. */
+/* Shares out between users the questions that may be under way at polkit. It only counts, and sends no questions. */
 
 #include <errno.h>
 

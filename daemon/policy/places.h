@@ -4,10 +4,10 @@
 #include "model/limits.h"
 
 /*
- * Divides the questions that polkit may be asked at a time. There are PLACES_MAX places, of which dialogs, that is
- * questions a person may have to answer, take PLACES_DIALOGS_MAX at most: what a rule answers at once never waits for a password.
- * A user has PLACES_USER_MAX of them, PLACES_USER_DIALOGS_MAX for dialogs, and in both cases at most as many as are left over
- * by all others: so the first users that come cannot take all.
+ * Shares out the questions that may be under way at polkit. There are PLACES_MAX places. Dialogs, that is questions that a
+ * person may have to answer, take at most PLACES_DIALOGS_MAX of them, so that questions that a rule answers never wait for
+ * passwords. A user has at most PLACES_USER_MAX places, and PLACES_USER_DIALOGS_MAX for dialogs. In both cases a user gets at
+ * most as many as all others leave free, so that the first users cannot take all.
  */
 #define PLACES_MAX 64
 #define PLACES_USER_MAX 16
@@ -17,11 +17,11 @@
 typedef struct Places {
         Users *users;
         unsigned n_questions, n_dialogs; /* under way; a dialog is in both */
-        unsigned n_lost, n_lost_dialogs; /* cancelled questions among them that polkit has not answered either */
+        unsigned n_lost, n_lost_dialogs; /* those among them that were cancelled and that polkit has not answered */
 } Places;
 
 bool places_have_one(const Places *places, uid_t uid, bool dialog);
-/* Whether there would be none even if all questions but the lost ones were answered. */
+/* Whether none would be free even if all questions but the lost ones were answered. */
 bool places_are_lost(const Places *places, uid_t uid, bool dialog);
 
 /* 0 or -ENOMEM. */

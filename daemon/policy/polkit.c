@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Sends questions to polkit, cancels them, and turns answers, errors and silence into verdicts. Knows no calls but as senders. */
+/*
+ * Sends questions to polkit, cancels them, and turns answers, errors and silence into verdicts. Of a call it knows only the
+ * sender.
+ */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -12,11 +15,11 @@
 #define POLKIT_PATH "/org/freedesktop/PolicyKit1/Authority"
 #define POLKIT_INTERFACE "org.freedesktop.PolicyKit1.Authority"
 
-/* Time to answer: a rule is evaluated in milliseconds, a person must find the password. */
+/* The time for an answer. Rules take milliseconds, but a person needs time to enter a password. */
 #define TIMEOUT_USEC (25 * USEC_PER_SEC)
 #define TIMEOUT_INTERACTIVE_USEC (300 * USEC_PER_SEC)
 
-/* From sending it to the answer, cancelled or not. */
+/* Exists from the sending of the question to its answer, even if it is cancelled. */
 struct Question {
         LIST_ENTRY(Question) questions;
         Polkit *polkit;
@@ -28,7 +31,7 @@ struct Question {
         char id[24]; /* for the cancellation */
         sd_bus_slot *slot;
         sd_event_source *timer;
-        bool lost; /* cancelled, and not even that was answered */
+        bool lost; /* cancelled, and polkit has not answered that either */
 };
 
 void polkit_init(Polkit *polkit, sd_bus *bus, const Log *log, Users *users, PolkitCounts *counts,
@@ -80,7 +83,7 @@ void polkit_done(Polkit *polkit) {
                 question_free(q);
 }
 
-/* Polkit's reply is still awaited, so that a hung polkit is noticed. */
+/* Wait for polkit's reply all the same, so that a hung polkit is noticed. */
 static void withdraw(Question *q) {
         q->done = NULL;
         (void) sd_bus_call_method_async(q->polkit->bus, NULL, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE,
@@ -213,7 +216,7 @@ static int send_question(Question *q, sd_bus_message *call, char *const *details
                 r = append_details(m, details);
         if (r >= 0)
                 r = sd_bus_message_append(m, "us", (uint32_t) q->dialog, q->id);
-        /* No timeout here: the bus would still count the call as pending. */
+        /* No timeout for the call itself: the bus would still count it as pending. */
         return r < 0 ? r : sd_bus_call_async(bus, &q->slot, m, on_answer, q, UINT64_MAX);
 }
 

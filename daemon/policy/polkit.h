@@ -8,10 +8,10 @@
 #include "policy/places.h"
 
 /*
- * Questions to polkit: each is one CheckAuthorization call whose answer is not waited for.
+ * Questions to polkit: each is one asynchronous CheckAuthorization call.
  *
- * Questions under way are limited, as the bus limits the replies that a connection may wait for, and shared out: see places.h.
- * No polkit, an error of it, or no answer in time, mean no.
+ * Questions under way are limited, because the bus limits the pending replies of a connection, and are shared out between
+ * users: see places.h. If polkit is missing, fails or does not answer in time, the answer is no.
  *
  * A question that is cancelled counts until polkit has answered it, because the bus counts it, too. If polkit has not answered
  * POLKIT_GRACE_USEC later, the question is lost. If all places of a user, or all places, are lost, polkit hangs.
@@ -20,13 +20,13 @@ typedef struct Question Question;
 
 #define POLKIT_GRACE_USEC (5 * USEC_PER_SEC)
 
-/* Since the broker has started. A question is also in one of the other counts of questions when it is over. */
+/* Counts since the start of the broker. A question that is over is also in one of the other counts. */
 typedef struct PolkitCounts {
         uint64_t asked; /* questions */
         uint64_t granted, denied;
-        uint64_t failed; /* polkit was not there, or answered with an error */
+        uint64_t failed; /* polkit was missing, or answered with an error */
         uint64_t timed_out, cancelled;
-        uint32_t waiting; /* calls, now: for an answer, or for a place to ask */
+        uint32_t waiting; /* calls that wait now, for an answer or for a place to ask */
         uint64_t wait_usec; /* of all calls that have waited */
 } PolkitCounts;
 
@@ -41,7 +41,7 @@ typedef struct Polkit {
         void *userdata;
 } Polkit;
 
-/* The question is over. Unless polkit has granted the action, verdict says why not; the function may move it. */
+/* Called when a question is over. Unless polkit has granted the action, verdict says why not; the function may move it. */
 typedef void (*QuestionDone)(void *userdata, bool granted, sd_bus_error *verdict);
 
 /* Borrows all. */
@@ -54,13 +54,13 @@ void polkit_done(Polkit *polkit);
 int polkit_has_place(const Polkit *polkit, sd_bus_message *call, uid_t uid);
 
 /*
- * Asks whether the sender of the call, a process of uid, may do the action. details is a NULL-terminated list of keys and values
- * in turn. Borrows the action until the question is over. Does not block. 0 or negative errno.
+ * Asks whether the sender of the call, a process of uid, may do the action. details is a NULL-terminated list of alternating
+ * keys and values. Borrows the action until the question is over. Does not block. 0 or negative errno.
  */
 int polkit_ask(Polkit *polkit, sd_bus_message *call, uid_t uid, const char *action, char *const *details,
                QuestionDone done, void *userdata, Question **ret);
 
-/* The answer is not needed any more: closes the dialog. QuestionDone is not called. */
+/* Cancels a question whose answer is no longer needed, and closes the dialog. QuestionDone is not called. */
 void question_cancel(Question *question);
 
 /* Sets the verdict "ACTION needs polkit's permission, and WHY". */

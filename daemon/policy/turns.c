@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Puts calls aside whose answer takes long, and lets them have their turn one by one. It knows them by their names, and does not
- * answer them.
+ * Puts calls aside whose answers take long, and dispatches them one by one. It recognizes them by name, and does not answer
+ * them.
  */
 
 #include <errno.h>
@@ -16,9 +16,9 @@
 #include "policy/descriptors.h"
 #include "policy/turns.h"
 
-/* While calls of other kinds keep coming, there is still a turn from time to time. */
+/* Even while other calls keep arriving, one of these is dispatched from time to time. */
 #define PATIENCE_USEC (100 * USEC_PER_MSEC)
-/* How soon to look again if the last answer is not sent yet, and how often that may happen: a second in all. */
+/* How soon to check again whether the last answer has been sent, and how often: a second in all. */
 #define LOOK_AGAIN_USEC (2 * USEC_PER_MSEC)
 #define LOOK_AGAIN_MAX 500
 
@@ -46,7 +46,7 @@ struct Turns {
         sd_bus_slot *filter;
         sd_event_source *idle, *timer;
         TAILQ_HEAD(TurnUserList, TurnUser) waiting; /* the next one first */
-        sd_bus_message *now; /* has its turn, and is on its way to the dispatcher; or NULL */
+        sd_bus_message *now; /* it has its turn, and will be dispatched next; or NULL */
         unsigned n_looks;
 };
 
@@ -60,7 +60,7 @@ static void schedule(Turns *t) {
         (void) sd_event_source_set_enabled(t->timer, on ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
-/* Removes the turn, and its user if that has no more. */
+/* Removes the turn, and its user if that was the last one. */
 static void turn_free(Turns *t, TurnUser *user, Turn *turn) {
         STAILQ_REMOVE(&user->turns, turn, Turn, turns);
         users_discharge(t->users, user->uid, COUNT_USER_ASIDE, 1);
@@ -94,7 +94,7 @@ static void next_turn(Turns *t) {
 }
 
 /*
- * Answers that the bus has not read yet would keep those to other calls waiting. And while it has not read the last one, it may
+ * While the bus has not read the last answer, answers to other calls would have to wait behind the next one. The bus may also
  * have calls that it has not passed on: it does both when it gets a CPU.
  */
 static bool answer_is_waiting(Turns *t) {
@@ -202,8 +202,8 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
                 return 0;
         who = callers_find(*t->callers, m);
         /*
-         * A message keeps the descriptors that came with it. Without our policy, the bus lets any message bring some. If there
-         * is no room for them, it is better to answer at once than not at all.
+         * A message keeps the descriptors that were sent with it. Without mshared's bus policy, every message may have some. If
+         * there is no room for them, dispatch the call at once.
          */
         if (!who || !descriptors_left_for_call(*t->n_leases))
                 return 0;

@@ -7,13 +7,13 @@
 #include "policy/caller.h"
 
 /*
- * Calls whose answer takes long, such as a list of thousands of leases. All calls come through one connection, one after the
- * other: a user that sends a hundred such calls at once would make all others wait. So they are put aside before they are
- * dispatched. They have their turn one at a time, when no other call has arrived and the last answer is on its way, with the
- * users in turn.
+ * Calls whose answers take long, such as a list of thousands of leases. All calls arrive on one connection, one after the
+ * other, so a user that sends a hundred such calls at once would make all others wait. Such calls are put aside before they are
+ * dispatched. They are dispatched one at a time, when no other call has arrived and the last answer has been sent, one user
+ * after the other.
  *
  * A user can have as many calls put aside as LIMIT_USER_PENDING says. They are counted apart from calls that wait for polkit or
- * for a donor: a user who waits for these must be able to see how far they are.
+ * for a donor, so that a user with such calls can still list regions.
  */
 typedef struct Turns Turns;
 
@@ -23,8 +23,8 @@ typedef struct SlowCall {
 } SlowCall;
 
 /*
- * Installs itself on the bus, which must be attached to the event loop later. To be called before callers_new(). Borrows all;
- * *callers is needed when a call comes, calls ends with an empty entry. 0 or negative errno.
+ * Installs itself on the bus, which must be attached to the event loop later. Call this before callers_new(). Borrows all
+ * arguments; *callers must be set when the first call arrives, and an empty entry ends calls. 0 or negative errno.
  */
 int turns_new(sd_bus *bus, sd_event *event, Callers *const *callers, Users *users, const Limits *limits,
               const unsigned *n_leases, const SlowCall *calls, CallRefused refused, void *userdata, Turns **ret);

@@ -39,7 +39,7 @@ check 'an existing name' run 1 '' 'msharectl: Cannot create the region: Region "
 check 'create in JSON' json 'd["name"] == "j" and d["object"] == "/org/mshare1/region/j" and d["length"] == 1 << 30 and d["address"] > 0' create j 1K --json=short
 check 'a list is sorted' run 0 'j .* pgdata .*' '' list --no-legend
 check 'by another column from the top' run 0 'pgdata .* j .*' '' list --no-legend --sort=size
-check 'by an unknown column' run 2 '' 'msharectl: --sort=colour is none of name, .* ' list --sort=colour
+check 'by an unknown column' run 2 '' 'msharectl: --sort=colour is not one of name, .* ' list --sort=colour
 "$ctl" create -q listed 1M
 check 'a mode with an access list has a plus' run 0 '.*listed .* 0600\+ .*' '' list
 check 'the status has the list' run 0 '.* Mode: 0600\+ +Admits: user:1000:6 group:7:4 .*' '' status listed
@@ -135,7 +135,7 @@ check 'an unknown user' run 2 '' 'msharectl: Owner "no-such-user" .*does not exi
 check 'an owner in an invalid form' run 2 '' 'msharectl: Owner ":" .*form.* ' create x 1M --owner=:
 check 'the id that means none' run 2 '' 'msharectl: Owner "4294967295" .* ' create x 1M --owner=4294967295
 check 'an unknown backing' run 2 '' 'msharectl: --backing=tape .* ' create x 1M --backing=tape
-check 'a file without its backing' run 2 '' 'msharectl: --backing=file and --file=PATH go together ' create x 1M --file=/dev/null
+check 'a file without its backing' run 2 '' 'msharectl: --backing=file and --file=PATH require each other ' create x 1M --file=/dev/null
 check 'a file that does not exist' run 1 '' 'msharectl: Cannot open /nonexistent: No such file.* ' create x 1M --backing=file --file=/nonexistent
 check 'an unknown lifetime' run 2 '' 'msharectl: --lifetime=long .* ' create x 1M --lifetime=long
 check 'linger without its lifetime' run 2 '' 'msharectl: --linger= requires --lifetime=while-leased ' create x 1M --linger=5
@@ -200,7 +200,7 @@ check 'in any region' run 1 '' 'msharectl: Process [0-9]+.* does not have its sh
 check 'check in JSON' bash -c '! "$0" check $$ a --json=short >"$1" && python3 -c "import json, sys; d = json.load(open(sys.argv[1])); assert d[\"shared\"] is False and d[\"region\"] == \"a\" and d[\"address\"] is None and len(d[\"obstacles\"]) >= 3" "$1"' "$ctl" "$out/check"
 check 'a process that does not exist' run 1 '' 'msharectl: There is no process 4194305 ' check 4194305 a
 check 'a number that cannot be a process' run 2 '' 'msharectl: 99999999999 is not the number of a process ' check 99999999999
-check 'a name that no region can have' run 2 '' 'msharectl: "a/b" is not a name of a region ' check $$ a/b
+check 'a name that no region can have' run 2 '' 'msharectl: "a/b" is not a region name ' check $$ a/b
 check 'a unit without systemd' run 1 '' 'msharectl: Cannot find the process of unit nothing.service: .*' check nothing
 check 'an invalid wait' run 2 '' 'msharectl: --wait=long is not a number of seconds, .*' check $$ --wait=long
 check 'no sharers without msharefs' run 6 '' '.*msharefs is not mounted.*' clients a --sharers
@@ -216,8 +216,8 @@ check "the command's status" run 7 '' '' run a -- sh -c 'exit 7'
 check 'a command that does not exist' run 127 '' '.*Cannot run /nonexistent: No such.* ' run a -- /nonexistent
 check 'a file that is not executable' run 126 '' '.*Cannot run /etc/passwd: Permission denied ' run a -- /etc/passwd
 check 'run in a missing region' run 125 '' '.*There is no region "z" ' run z -- true
-check 'or without it, if it may go on' run 0 'went on ' '.*There is no region "z" .*Going on without the region, as --fallback=yes says ' run --fallback=yes z -- sh -c 'echo "went on$MSHARE_REGION"'
-check 'as the command it is' run 7 '' '.*Going on .*' run --fallback=yes z -- sh -c 'exit 7'
+check 'or without it, if it may go on' run 0 'went on ' '.*There is no region "z" .*Continuing without the region because of --fallback=yes ' run --fallback=yes z -- sh -c 'echo "went on$MSHARE_REGION"'
+check 'as the command it is' run 7 '' '.*Continuing .*' run --fallback=yes z -- sh -c 'exit 7'
 check 'run with a wrong option' run 125 '' '.*--fallback=maybe .*' run a --fallback=maybe -- true
 
 mkfifo "$out/go"
@@ -313,8 +313,8 @@ far() { PATH="$out/bin:$PATH" run "$@"; }
 check 'the broker of another host' far 0 '.*distant +1M .* 0600 [0-9]+:[0-9]+ +ready .*' '' -H far.example list
 check 'and its properties' far 0 '1048576 ' '' show -p Size --value distant --host=me@far.example
 check 'a host that does not answer' far 5 '' '.*' -H near.example list
-check 'owners there are numbers' far 2 '' '.*Owner "root:": with --host and --machine owners are numbers, as names may differ there ' -H far.example create x 1M --owner=root:
-check 'processes are here' far 2 '' '.*check has no option --host: it is about this machine .*' -H far.example check 1
+check 'owners there are numbers' far 2 '' '.*Owner "root:" is not a number; with --host and --machine names may differ ' -H far.example create x 1M --owner=root:
+check 'processes are here' far 2 '' '.*check has no option --host: it works only on this machine .*' -H far.example check 1
 check 'and what is mapped' far 2 '' '.*maps has no option --host.*' -H far.example maps distant
 check 'and sharers' far 2 '' '.*--sharers and --machine exclude each other .*' -M box clients distant --sharers
 check 'one place at a time' far 2 '' '.*--host and --machine exclude each other .*' -H far.example -M box list
@@ -346,7 +346,7 @@ kill -CONT "$FAKE_BROKER_PID"
 kill "$FAKE_BROKER_PID"
 sleep 0.2
 check 'run without a broker' run 125 '' '.*' run a -- echo went on
-check 'or without it, if it may go on' run 0 'went on ' '.*Going on without the region, as --fallback=yes says ' run --fallback=yes a -- echo went on
+check 'or without it, if it may go on' run 0 'went on ' '.*Continuing without the region because of --fallback=yes ' run --fallback=yes a -- echo went on
 check 'no broker' run 5 '' '.*the broker is not running \(systemctl start mshared\) ' list
 check 'monitor reports its end, whatever names are watched' grep -Eqx "$stamp BrokerStopped" "$out/events"
 "$broker" "$FAKE_MSHARE" >"$out/ready" &

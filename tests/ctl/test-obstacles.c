@@ -196,7 +196,7 @@ static void test_region(Scene *s, gconstpointer data) {
         expect_one(s, &t, "There is no region \"pgdata\"");
         t = good;
         t.ready = false;
-        expect_one(s, &t, "Region \"pgdata\" is still being made");
+        expect_one(s, &t, "Region \"pgdata\" is still being created");
         t = good;
         t.size = 255 * MIB;
         expect_one(s, &t, "Region \"pgdata\" is too small: it has 267386880 bytes, .* memory has 268435456");
@@ -224,7 +224,8 @@ static void test_owner_and_mode(Scene *s, gconstpointer data) {
         expect_one(s, &t, "Mode 0606 .*");
         t.uid = 1000;
         t.mode = 0666;
-        expect_one(s, &t, "Region \"pgdata\" is .*'s, and the server runs as .*: the preload library uses .*");
+        expect_one(s, &t,
+                   "Region \"pgdata\" belongs to .*, but the server runs as .*: the preload library only uses .*");
 }
 
 static void test_preload(Scene *s, gconstpointer data) {

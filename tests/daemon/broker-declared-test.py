@@ -293,7 +293,7 @@ def test_a_wrong_declaration_is_refused_by_line(env):
     r = unit(env, "start", "none")
     assert r.returncode == 1 and "none.conf" in r.stderr
     r = unit(env, "start", "../r")
-    assert r.returncode == 1 and "cannot name a region" in r.stderr
+    assert r.returncode == 1 and "Invalid region name" in r.stderr
     equal(env.client(0).list(), {})
 
 

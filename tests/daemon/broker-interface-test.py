@@ -219,7 +219,7 @@ def test_a_region_keeps_a_name_that_a_new_one_may_not_have(env):
         root.manager("SetRegionOwner", "suu", name, GAMES, GAMES)
         equal(root.acquire(name)[0], root.list()[name]["address"])
         root.remove(name, force=True)
-    refuses("InvalidName", root.create, "-x", contains="or a dash")
+    refuses("InvalidName", root.create, "-x", contains="no dot or dash")
     refuses("InvalidName", root.create, "a+b", contains="a-z")
 
 

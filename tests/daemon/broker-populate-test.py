@@ -298,7 +298,7 @@ def test_what_cannot_be_populated_leaves_no_region(env):
     there_is_memory(env)
     declare(env, "r", "Size=8M\nBacking=empty\nPopulate=yes\n")
     r = unit(env, "start", "r")
-    assert r.returncode == 1 and "Populate=yes needs memory, and Backing=empty has none" in r.stderr, r.stderr
+    assert r.returncode == 1 and "Populate=yes is not possible with Backing=empty" in r.stderr, r.stderr
     equal(left(), nothing)
 
 
@@ -363,7 +363,7 @@ def test_a_unit_that_is_killed_leaves_no_half_populated_region(env):
         r = unit(env, "start", "r")
         equal((r.returncode, r.stderr, root.list()["r"]["mode"]), (0, "", 0o640))
         root.remove("r")
-    assert "Region r removed: the process that was to populate it has left the bus" in env.read_log()
+    assert "Region r removed: the process that should have populated it has left the bus" in env.read_log()
     # Killed while the broker creates the region.
     with open(os.path.join(env.kernel, "hold-create"), "w"):
         pass

@@ -194,7 +194,7 @@ def test_a_region_is_as_large_as_its_server_needs(env):
                          ("postgresql:/main", ":3: For="), ("mysql:8/main", ":3: For=")):
         r = start(server)
         assert r.returncode == 1 and text in r.stderr, (server, r.stderr)
-    for text, wants in (("Size=auto\n", "Size=auto needs For="), ("Size=1M\nFor=postgresql:15/main\n", "For= requires Size=auto")):
+    for text, wants in (("Size=auto\n", "Size=auto requires For="), ("Size=1M\nFor=postgresql:15/main\n", "For= requires Size=auto")):
         declare(env, "r", text)
         r = subprocess.run([env.region_program, "start", "r"], env=env.environ(), capture_output=True, text=True)
         assert r.returncode == 1 and wants in r.stderr, r.stderr

@@ -15,7 +15,7 @@ unit=postgresql@$version-main.service
 etc=/etc/postgresql/$version/main
 examples=/usr/share/doc/mshare/examples
 log=/var/log/postgresql/postgresql-$version-main.log
-why='This kernel has no mshare: a Linux 6.12 with the mshare patch and CONFIG_MSHARE=y is needed.'
+why='This kernel has no mshare: expected Linux 6.12 with the mshare patch and CONFIG_MSHARE=y.'
 
 told() { # told WORDS...: the journal of a unit contains them
         journalctl -b -o cat -u "$1"
@@ -43,7 +43,7 @@ check 'with the reason in its log' grep -F "libmshare-preload: Cannot acquire re
 echo "MSHARE_FALLBACK = 'yes'" >> "$etc/environment"
 rm -f "$log"
 check 'it starts where that is allowed' systemctl start "$unit"
-check 'saying so' grep -F 'going on with memory of its own, as MSHARE_FALLBACK=yes says' "$log"
+check 'saying so' grep -F 'continuing with ordinary memory because of MSHARE_FALLBACK=yes' "$log"
 check 'and answers' answers
 systemctl stop "$unit"
 

@@ -224,7 +224,7 @@ systemctl daemon-reload
 rm -f /var/log/postgresql/*.log
 check 'a wrong name, and it may go on' systemctl start "$unit"
 check 'it does' recovered
-check 'saying so' said_words 'going on with memory of its own'
+check 'saying so' said_words 'continuing with ordinary memory'
 check 'unshared' bash -c "! grep -q /sys/fs/mshare /proc/$(postmaster)/maps"
 check 'the books agree' books_agree
 check '50 connections read it all, unshared' measure plain

@@ -312,7 +312,7 @@ if command -v uwsgi > /dev/null; then
         check 'they share' within 60 family_shares uwsgi "$uwsgi"
         check 'which it said again' said 'libmshare-preload: Placed ' one.log
         check 'a second instance in the same region' uwsgi_server two 8084
-        check 'is refused' said 'another server has its shared memory there' two.log
+        check 'is refused' said 'another server, or a process that it left behind, uses it' two.log
         check 'the first is as it was' within 60 family_shares uwsgi "$uwsgi"
         kill -INT "$uwsgi"
         check 'no sharer is left' is 0 sharers uwsgi

@@ -10,7 +10,7 @@ set -u
 . ./tap.bash
 
 manager=(org.mshare1 /org/mshare1 org.mshare1.Manager)
-why='Linux 6.12 with the mshare patch and CONFIG_MSHARE=y is needed'
+why='expected Linux 6.12 with the mshare patch and CONFIG_MSHARE=y'
 ends() { # ends STATUS TEXT COMMAND...: it soon exits with that status and prints that text
         local status=$1 text=$2 said got
         shift 2

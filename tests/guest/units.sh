@@ -248,7 +248,7 @@ if [ "$MSHARE_PATCHED" = yes ]; then
         check 'is killed' is failed systemctl is-active mshare-region@killed
         check 'and the region is as it was' is 'root 640' owner_and_mode
         check 'which the journal explains' sh -c 'journalctl -b -x -u mshared | grep -A4 "has owner 0:8 and mode 0640 again" |
-                grep "Subject: Region killed was to be populated, but the process has ended"'
+                grep "Subject: Region killed was not populated: the process has ended"'
         systemctl reset-failed mshare-region@killed
         check 'the next start takes it over' systemctl start mshare-region@killed
         check 'as declared' is 'postgres 660' owner_and_mode

@@ -132,7 +132,7 @@ check 'with a sentence' said 'libmshare-preload: Cannot use region "tiny": it ha
 rm -f "$log"
 check 'or, if it may, it runs without' env MSHARE_FALLBACK=yes LD_PRELOAD="$fake_kernel:$preload" \
         "$bin/pg_ctl" -D "$data" -l "$log" -w start
-check 'saying so' said 'going on with memory of its own'
+check 'saying so' said 'continuing with ordinary memory'
 check 'it answers then' answers
 check 'and shares nothing' bash -c "! grep -q 'tiny\.mem' /proc/$(postmaster)/maps"
 check 'stop' stop

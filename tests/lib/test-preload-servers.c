@@ -50,7 +50,7 @@ static void test_several(void) {
         g_assert_nonnull(
                 strstr(text, "Placed 67108864 bytes of shared memory in region \"r\", from byte 0 of its 201326592"));
         g_assert_nonnull(strstr(text, "Placed 67112960 bytes of shared memory in region \"r\", from byte 67108864 of"));
-        g_assert_nonnull(strstr(text, "needs 134217728 more than the 134221824 that it and its processes have there"));
+        g_assert_nonnull(strstr(text, "needs 134217728 in addition to the 134221824 that it and its processes use"));
         drop_region("r");
 }
 
@@ -173,7 +173,7 @@ static void test_closing(void) {
 
         make_region("r", 2 * BIG, NULL, NULL);
         g_assert_cmpint(run_server(serve_closing, "r", NULL, NULL, &text), ==, 0);
-        g_assert_nonnull(strstr(text, "processes that it left behind; number of processes that share it: 1"));
+        g_assert_nonnull(strstr(text, "uses it; number of processes that share it: 1"));
         drop_region("r");
 }
 

@@ -128,14 +128,14 @@ static void test_no_broker(void) {
 static void test_liars(void) {
         make_region("liar", MIB, NULL, NULL);
         make_region("nowhere", MIB, NULL, NULL);
-        assert_fails("liar", O_RDWR, NULL, ESTALE, "the broker said", "the kernel says");
+        assert_fails("liar", O_RDWR, NULL, ESTALE, "the broker reported", "the kernel reports");
         assert_clients("liar", 0);
         assert_fails("nowhere", O_RDWR, NULL, EBADMSG, "impossible window", "0x0");
         drop_region("liar");
         drop_region("nowhere");
 
         make_region("named-liar", MIB, NULL, NULL);
-        assert_fails("named-liar", O_RDWR, NULL, ESTALE, "the broker said", "the kernel says");
+        assert_fails("named-liar", O_RDWR, NULL, ESTALE, "the broker reported", "the kernel reports");
         assert_clients("named-liar", 0);
         drop_region("named-liar");
 }

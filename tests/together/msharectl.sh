@@ -53,7 +53,7 @@ PY
 check 'and not elsewhere' run 0 'Created region quiet: .* ' '' create quiet 64M --populate
 "$ctl" remove progress quiet
 check 'an address in use' run 1 '' '.*Cannot create the region: .* ' create p 2M --address=0x580000000000
-check 'an invalid name' run 1 '' '.*a name is 1 to 255 .*' create 'a b' 1M
+check 'an invalid name' run 1 '' '.*expected 1 to 255 .*' create 'a b' 1M
 check 'a name that is taken' run 1 '' '.*pgdata.*' create pgdata 1M
 check 'chmod' run 0 '' '' chmod 0666 pgdata f
 check 'chown' run 0 '' '' chown root f
