@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # ./run demo; sourced by run after its libraries.
 
-# demo [SHELL]: with SHELL, on the guest's terminal, which stays open afterwards.
+# demo [SHELL]: runs the demo; with SHELL, on the guest's terminal, which stays open afterwards.
 demo() {
         local begin rc=0 file args=()
         begin=$(date +%s)

@@ -16,7 +16,7 @@ initramfs() {
         mapfile -t -O ${#inputs[@]} inputs < <(
                 find "$SELFTESTS" "$KDIR/files/include/uapi" -name '*.[ch]' 2> /dev/null | LC_ALL=C sort)
         INITRD=$CACHE/initramfs/$(content_hash "${inputs[@]}").cpio
-        if [ ! -e "$INITRD" ]; then with_lock initramfs build_initramfs || die 'the selftest guest cannot be made (see above)'; fi
+        if [ ! -e "$INITRD" ]; then with_lock initramfs build_initramfs || die 'cannot build the selftest guest (see above)'; fi
         touch "$INITRD"
 }
 
@@ -47,7 +47,7 @@ build_initramfs() {
         install -m 644 "$ROOT/doc/tracing.md" "$tree/tests/tracing.md"
 
         step 'compiling the kernel selftests (about 30 s)'
-        # A file without main() is included by others and is no program.
+        # A file without main() is not a program; others include it.
         export -f selftest_cc
         export KDIR KSRC SELFTESTS
         # shellcheck disable=SC2016 # the inner shell expands it
@@ -74,7 +74,7 @@ selftest_cc() {
         rm -f "$2.o"
 }
 
-# selftests_compiled FOLDER: whether no program failed there; shows and names those that did.
+# selftests_compiled FOLDER: whether all programs there have compiled; shows the errors of the others.
 selftests_compiled() {
         local logs
         logs=("$1"/*.err)

@@ -14,7 +14,7 @@ export CCACHE_DIR=${CCACHE_DIR:-$CACHE/ccache} CCACHE_COMPRESS=1
 # command, the patch series and the test results.
 say() { printf '%s\n' "$*" >&2; }
 step() { printf '==> %s\n' "$*" >&2; }
-# Who speaks in errors: the program that sources this.
+# The name in error messages: the program that sources this.
 PROGRAM=run
 
 die() {
@@ -26,7 +26,7 @@ die() {
 # its end.
 show() { sed 's/^/      | /' | tee ${RESULTS:+-a "$RESULTS.said"} >&2; }
 
-# usage_error MESSAGE: the command line names something that does not exist.
+# usage_error MESSAGE: for a command line that names something that does not exist.
 usage_error() {
         printf '%s: %s\n' "$PROGRAM" "$*" >&2
         printf 'Try: %s --help\n' "$PROGRAM" >&2
@@ -43,7 +43,7 @@ as_root() {
         fi
 }
 
-# with_lock NAME COMMAND...: one at a time, over all runs that share the cache. The
+# with_lock NAME COMMAND...: one at a time among all runs that share the cache. The
 # descriptor is closed for the command, so that a process that it leaves behind cannot
 # keep the lock.
 with_lock() {
@@ -52,7 +52,7 @@ with_lock() {
         mkdir -p "$CACHE/lock"
         exec {fd}> "$CACHE/lock/$name"
         if ! flock -n "$fd"; then
-                say "waiting for another run that is busy with: ${name%%.*}"
+                say "waiting for another run, which is busy with: ${name%%.*}"
                 flock "$fd"
         fi
         "$@" {fd}>&- || rc=$?
@@ -81,16 +81,16 @@ is_installed() {
         [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2> /dev/null)" = 'ii ' ]
 }
 
-# apt_lists: see to it that apt knows packages. On a fresh machine it knows none.
+# apt_lists: makes sure that apt has lists of packages. A fresh machine has none.
 apt_lists() {
-        # "show" would be content with what is installed.
+        # "show" would also find installed packages.
         if [ -n "$(apt-cache madison libc6 2> /dev/null)" ]; then return; fi
         mkdir -p "$CACHE"
         as_root apt-get update > "$CACHE/apt.log" 2>&1 < /dev/null
 }
 
-# need_packages WHY PACKAGE...: install what is missing, saying what and why.
-# "a|b" means either, the first that this release of Debian has.
+# need_packages WHY PACKAGE...: installs what is missing, and says what and why.
+# "a|b" means the first of these that this release of Debian has.
 need_packages() {
         local why=$1 wish alt pkg missing=() lists=
         shift
@@ -99,7 +99,7 @@ need_packages() {
                 for alt in ${wish//|/ }; do
                         if is_installed "$alt"; then continue 2; fi
                 done
-                # Only the lists tell which of several alternatives exists.
+                # Only the lists show which of several alternatives exists.
                 if [ -z "$NO_INSTALL$lists" ]; then with_lock "$(apt_lock)" apt_lists || true; fi
                 lists=1
                 for alt in ${wish//|/ }; do

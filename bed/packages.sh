@@ -26,14 +26,14 @@ verb_packages() {
         printf '%s\n' "$PACKAGES"
 }
 
-# packages [RELEASE [KEY]]: build them for that release, else this machine's; sets
-# $PACKAGES to the folder, which is a flat repository for apt. KEY: one of gpg's
-# to sign it with.
+# packages [RELEASE [KEY]]: builds them for that release, by default this machine's; sets
+# $PACKAGES to the folder, which is a flat repository for apt. KEY: a key
+# of gpg to sign it with.
 packages() {
         local release=${1:-} key=${2:-} made
         if [ -z "$release" ]; then
                 release=$(. /etc/os-release && [ "$ID" = debian ] && echo "$VERSION_ID") ||
-                        die 'this machine is not Debian: say --release 12 or --release 13'
+                        die 'this machine does not run Debian: give --release 12 or --release 13'
         fi
         if [ -n "$key" ]; then
                 need_packages 'sign the repository' gpg
@@ -41,8 +41,8 @@ packages() {
         fi
         PACKAGES=$ROOT/build-run/packages/$release
         made=$CACHE/packages/$release
-        with_lock "packages-$release" build_packages || die 'the packages cannot be built (see above)'
-        if [ -n "$key" ]; then sign_packages || die "the repository cannot be signed with the key '$key'"; fi
+        with_lock "packages-$release" build_packages || die 'cannot build the packages (see above)'
+        if [ -n "$key" ]; then sign_packages || die "cannot sign the repository with the key '$key'"; fi
 }
 
 # The signature covers the list of files, which has the checksums of all packages.
@@ -53,8 +53,8 @@ sign_packages() {
                 "${gpg[@]}" --armor --export -o "$PACKAGES/mshare.asc" "$key"
 }
 
-# The root and the machine have the cache in common, and nothing else. Where the
-# cache is in the root, build-packages and ./run know from the environment.
+# The root and the machine share only the cache. build-packages and ./run know from the
+# environment where it is in the root.
 build_packages() {
         rm -rf "$made"
         mkdir -p "${made%/*}" "${PACKAGES%/*}"
@@ -67,7 +67,7 @@ build_packages() {
         cp -r "$made" "$PACKAGES"
 }
 
-# packages_key SOURCE...: what the packages are made of. No package contains tests, so a changed test
+# packages_key SOURCE...: a hash of what the packages are made of. No package contains tests, so a changed test
 # needs no new packages.
 packages_key() {
         local sources
@@ -75,13 +75,13 @@ packages_key() {
         (cd "$ROOT" && content_hash "${sources[@]}" "$@")
 }
 
-# packages_here: as "dpkg-buildpackage" makes them on this machine, without tests, and
-# anew only if what they are made of has changed; sets $PACKAGES.
+# packages_here: builds them with dpkg-buildpackage on this machine, without tests, if
+# their sources have changed; sets $PACKAGES.
 packages_here() {
         userspace_needs 'build the packages'
         need_packages 'build the packages' build-essential dpkg-dev debhelper fakeroot
         PACKAGES=$ROOT/build-run/packages/here
-        with_lock packages-here build_packages_here || die 'the packages cannot be built (see above)'
+        with_lock packages-here build_packages_here || die 'cannot build the packages (see above)'
 }
 
 build_packages_here() {
@@ -114,7 +114,7 @@ packages_of() {
                 return
         fi
         PACKAGES=$ROOT/build-run/packages/$release
-        with_lock "packages-$release" build_changed_packages || die "the packages cannot be built on Debian $release (see above)"
+        with_lock "packages-$release" build_changed_packages || die "cannot build the packages on Debian $release (see above)"
 }
 
 build_changed_packages() {
@@ -150,7 +150,7 @@ test_scripts() {
         bed_script tests/packages/chroot.sh "$PACKAGES"
 }
 
-# test_builds RELEASE...: two builds give the same, and lintian has no complaints.
+# test_builds RELEASE...: two builds give the same packages, and lintian reports nothing.
 test_builds() {
         local release
         for release in "$@"; do check packages "Debian $release: two builds give the same, and lintian has no complaints" builds_for "$release"; done
@@ -158,9 +158,9 @@ test_builds() {
 
 builds_for() { (packages "$1"); }
 
-# run_autopkgtest NAME RELEASE BUS [DISK]: as the program autopkgtest does it: apt knows the
-# packages; the test may ask for another boot, which keeps what was written. With
-# DISK on a server that boots from that disk, where all is kept, else in the systemd guest.
+# run_autopkgtest NAME RELEASE BUS [DISK]: runs a test as the program autopkgtest does: apt
+# knows the packages, and the test may request another boot, which keeps what was written.
+# With DISK, on a server that boots from that disk and keeps it; else in the systemd guest.
 # Sets $AUTOPKGTEST_STATUS.
 run_autopkgtest() {
         local name=$1 release=$2 bus=$3 disk=${4:-} work rc mark='' machine where
@@ -200,8 +200,8 @@ run_autopkgtest() {
         AUTOPKGTEST_STATUS=$rc
 }
 
-# test_server RELEASE: a server of that release, from Debian's kernel to the packaged one of
-# ours and to PostgreSQL in a region. It boots as servers do: GRUB, an initramfs, modules.
+# test_server RELEASE: a server of that release, from Debian's kernel to the packaged mshare
+# kernel and to PostgreSQL in a region. It boots as servers do: GRUB, an initramfs, modules.
 test_server() {
         local release=$1 work
         if [ "$(id -u)" != 0 ]; then

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The phases of ./run test as a list: which there are, how long each takes, how
-# much is left; and runs of one program or one promise. Sourced by test.sh.
+# The list of phases of ./run test: their names, how long each takes and how much is
+# left; and runs of one program or one promise. Sourced by test.sh.
 
 PLAN_KEYS=() PLAN_TITLES=() PLAN_SECONDS=() PLAN_COMMANDS=()
 
@@ -10,7 +10,7 @@ PLAN_KEYS=() PLAN_TITLES=() PLAN_SECONDS=() PLAN_COMMANDS=()
 plan() {
         local seconds
         seconds=$(awk -v key="$1" '$1 == key { last = $2 } END { if (last != "") print last }' "$CACHE/phases" 2> /dev/null || true)
-        # The time of a build from nothing says nothing about the next one.
+        # The time of a build from scratch does not predict that of the next one.
         case $1 in *-kernel | rootfs) seconds= ;; esac
         PLAN_KEYS+=("$1")
         PLAN_TITLES+=("$2")
@@ -34,7 +34,7 @@ show_plan() {
 after() { PLAN_AFTER[${PLAN_KEYS[-1]}]=" $* "; }
 declare -A PLAN_AFTER=()
 
-# Two phases at once: an emulated guest keeps little more than one CPU busy, and
+# Two phases at once, because an emulated guest keeps little more than one CPU busy, and
 # so does a program that talks to another one over a bus.
 PHASES_AT_ONCE=${MSHARE_PHASES_AT_ONCE:-$(($(nproc) > 1 ? 2 : 1))}
 
@@ -48,7 +48,7 @@ run_plan() {
                 left=$((left + PLAN_SECONDS[i]))
         done
         if [ $# = 0 ]; then
-                say "==> ${#chosen[@]} phases, at most $PHASES_AT_ONCE at once, about $(minutes $((left / PHASES_AT_ONCE))) on a machine that does nothing else:"
+                say "==> ${#chosen[@]} phases, at most $PHASES_AT_ONCE at once, about $(minutes $((left / PHASES_AT_ONCE))) on an idle machine:"
                 show_plan >&2
         fi
         mkdir -p "$CACHE"
@@ -81,7 +81,7 @@ run_phases() {
                         RESULTS=$logs/$i.results run_phase "$i" > "$logs/$i" 2>&1 &
                         at_work[$!]=$i
                 done
-                # No phase can start and none is running: two wait for each other.
+                # No phase can start and none is running, so two wait for each other.
                 [ ${#at_work[@]} -gt 0 ] || die "phases that wait for each other:$waiting"
                 pid=$(ended_phase "${!at_work[@]}")
                 rc=0
@@ -96,7 +96,7 @@ run_phases() {
                 left=$((left - PLAN_SECONDS[i]))
                 rest=
                 for i in "${at_work[@]}"; do rest+=", ${PLAN_TITLES[i]}"; done
-                if [ -n "$rest" ]; then say "    about $(minutes $((left > 0 ? left / PHASES_AT_ONCE : 0))) left; at work: ${rest#, }"; fi
+                if [ -n "$rest" ]; then say "    about $(minutes $((left > 0 ? left / PHASES_AT_ONCE : 0))) left; running: ${rest#, }"; fi
         done
         rm -rf "$logs"
 }

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What guests are booted from; sourced after initramfs.sh.
+# The root file systems of guests; sourced after initramfs.sh.
 
-# guest_memory KIND INIT: an amount of memory in MiB that is sufficient.
+# guest_memory KIND INIT: how much memory the guest needs, in MiB.
 guest_memory() {
         case $1-$2 in
         debug-* | *-systemd) echo 2048 ;;
@@ -14,7 +14,7 @@ guest_memory() {
 # shellcheck disable=SC2034 # used by those who source this
 RELEASES=(12 13 testing)
 
-# guest_arguments KIND INIT [BARE [RELEASE]]: build what is booted; sets $GUEST_ARGS
+# guest_arguments KIND INIT [BARE [RELEASE]]: builds what is booted; sets $GUEST_ARGS
 # for guest.py. BARE leaves the project out of the systemd guest.
 guest_arguments() {
         need_packages 'run the guest' qemu-system-x86 python3
@@ -25,9 +25,9 @@ guest_arguments() {
                 GUEST_ARGS+=(--initrd "$INITRD")
                 ;;
         systemd)
-                # First the step that fails at once if it is not possible here.
+                # Begin with the step that fails at once if it is impossible here.
                 if [ -z "${3:-}" ]; then
-                        overlay "${4:-}" || die "the project cannot be built for Debian ${4:-} here (see above)"
+                        overlay "${4:-}" || die "cannot build the project for Debian ${4:-} here (see above)"
                         GUEST_ARGS+=(--overlay "$OVERLAY")
                 fi
                 rootfs "${4:-}"
@@ -57,8 +57,8 @@ own_sources() {
         OWN_SOURCES=$(debian_sources)
 }
 
-# release_sources RELEASE: sets $SOURCES to the same for 12, 13 or testing; for the empty
-# word, to the machine's own. Empty if apt knows none.
+# release_sources RELEASE: sets $SOURCES to the sources of 12, 13 or testing; without a
+# RELEASE, to the machine's own. Empty if apt has none.
 release_sources() {
         local suite
         own_sources
@@ -78,15 +78,15 @@ release_sources() {
 }
 
 # machine_apt: the part of this machine's apt configuration that is needed to reach
-# Debian from here, such as proxies; and no translations.
+# Debian, such as proxies; without translations.
 machine_apt() {
         echo 'Acquire::Languages "none";'
         apt-config dump --format '%F "%v";%n' Acquire | grep -E '^Acquire::(https?|ftp|Check-|Retries|Force)' || true
 }
 
-# unchecked_dates: $SOURCES, with apt told to pass over the dates of archives if it is
-# told so on this machine: a mirror's copy of testing may be past its Valid-Until date.
-# The third word of the first line is the release, as make-rootfs wants it.
+# unchecked_dates: $SOURCES, with an option to ignore the dates of archives if this machine
+# ignores them: a mirror's copy of testing may be past its Valid-Until date. The third
+# word of the first line is the release, as make-rootfs expects.
 unchecked_dates() {
         local options
         awk 'NR == 1 { print "# Debian", $3 }' <<< "$SOURCES"
@@ -97,15 +97,15 @@ unchecked_dates() {
 
 guest_packages() { sed -e 's/#.*//' "$BED/packages" | xargs -n 1; }
 
-# own_release RELEASE: whether that is this machine's own release. An empty word is.
+# own_release RELEASE: whether that is this machine's own release, or empty.
 own_release() {
         [ -n "$1" ] || return 0
         release_sources "$1"
         [ "$SOURCES" = "$OWN_SOURCES" ]
 }
 
-# rootfs [RELEASE]: build the systemd guest's image if need be; sets $ROOTFS. RELEASE
-# is one of $RELEASES, else the machine's own is taken.
+# rootfs [RELEASE]: builds the systemd guest's image if needed; sets $ROOTFS. RELEASE is
+# one of $RELEASES; the default is the machine's own.
 rootfs() {
         need_packages 'make the systemd guest' mmdebstrap e2fsprogs python3
         rootfs_of "${1:-}"
@@ -119,18 +119,18 @@ rootfs_of() {
         local inputs=("$BED/make-rootfs" "$BED/packages" "$BED"/guest/{agent,at-the-end,preinit,setup,unpack}) release=$1
         shift
         release_sources "$release"
-        [ -n "$SOURCES" ] || die 'apt knows no Debian archive: see /etc/apt/sources.list.d'
+        [ -n "$SOURCES" ] || die 'apt has no Debian archive: see /etc/apt/sources.list.d'
         own_release "$release" || SOURCES=$(unchecked_dates)
         ROOTFS=$CACHE/rootfs/$({ printf '%s\n' "$SOURCES" "$@"; content_hash "${inputs[@]}"; } | sha256sum | cut -c1-16).ext4
         mkdir -p "$CACHE/rootfs"
         printf '%s\n' "$SOURCES" > "$ROOTFS.sources"
 }
 
-# What makes a server of it: Debian's own kernel, which it runs before it gets ours, and GRUB.
+# Packages of a server: Debian's own kernel, which it runs before ours, and GRUB.
 SERVER_DISK=(linux-image-cloud-amd64 initramfs-tools e2fsprogs zstd grub-pc-bin grub2-common)
 
-# server_disk [RELEASE]: build a disk that boots a server of that release by GRUB, with
-# Debian's own kernel, if need be; sets $GRUB_DISK.
+# server_disk [RELEASE]: builds a disk that boots a server of that release by GRUB, with
+# Debian's own kernel, if needed; sets $GRUB_DISK.
 server_disk() {
         local ROOTFS
         need_packages 'make a disk that boots' mmdebstrap e2fsprogs fdisk python3
@@ -141,7 +141,7 @@ server_disk() {
         GRUB_DISK=$ROOTFS
 }
 
-# GRUB knows how to install itself only on a disk that is one. So it does that in a guest.
+# GRUB can install itself only on a real disk, so that is done in a guest.
 build_server_disk() {
         local disk=$ROOTFS
         [ -e "$disk" ] && return
@@ -158,7 +158,7 @@ build_server_disk() {
                         update-grub
                         /usr/lib/mshare-guest/at-the-end poweroff' > "$CACHE/rootfs/log" 2>&1 || {
                 tail -n 30 "$CACHE/rootfs/log" >&2
-                die "GRUB cannot be installed; whole log: $CACHE/rootfs/log"
+                die "cannot install GRUB; whole log: $CACHE/rootfs/log"
         }
         mv "$disk.partial" "$disk"
         ROOTFS=$disk
@@ -172,10 +172,10 @@ build_rootfs() {
         step "making the systemd guest from packages of Debian ${1:-$(cat /etc/debian_version)} (about 1 minute, downloads about 150 MB)"
         if own_release "${1:-}"; then own=1; fi
         for wish in $(guest_packages); do
-                # Only its own packages are known to this machine's apt. Elsewhere the
-                # first, which is the oldest, will do: the others provide it.
+                # This machine's apt knows only packages of its own release. For others, take
+                # the first, which is the oldest: the newer ones provide it.
                 [ -n "$own" ] || wish=${wish%%|*}
-                # If there is no choice, mmdebstrap's own error is good enough.
+                # If none exists, mmdebstrap prints an error.
                 [[ $wish == *'|'* ]] || {
                         packages+=("$wish")
                         continue
@@ -192,7 +192,7 @@ build_rootfs() {
         if ! as_root "$BED/make-rootfs" ${2:+"$2"} "$ROOTFS.partial" "$ROOTFS.sources" "${packages[@]}" \
                 > "$CACHE/rootfs/log" 2>&1 < /dev/null; then
                 tail -n 30 "$CACHE/rootfs/log" >&2
-                die "the guest cannot be made; whole log: $CACHE/rootfs/log"
+                die "cannot build the guest; whole log: $CACHE/rootfs/log"
         fi
         mv "$ROOTFS.partial" "$ROOTFS"
         keep_newest 8 "$CACHE"/rootfs/*.ext4

@@ -10,13 +10,13 @@ plan_guests() {
         plan debug-all 'kernel selftests on debug, pti off, la57 on' 600 selftests debug shared --pti off --la57 on
         after debug-kernel
         # With four levels the entry of a region may be in the PGD, which PTI copies. With
-        # five it is in a table below, and only stock code writes the PGD: there PTI and
-        # regions do not meet, and that corner is for --long. The mshare kernel is in the
+        # five it is in a table below, and only stock code writes the PGD. Then PTI does not
+        # affect regions, so only --long tests that corner. The mshare kernel is in the
         # fourth, pti off and la57 off. Mixed: regions linked by 512 GiB, and by 1 GiB.
         plan_corner on off --geometry mixed
         for script in "$ROOT"/tests/guest/*.sh; do
                 script=${script##*/}
-                # Scripts that are only for --long count nothing here.
+                # Scripts that are only for --long are not counted here.
                 if grep -q '^# only: long' "$ROOT/tests/guest/$script"; then continue; fi
                 plan "guest-${script%.sh}" "the system in the guest: $script" 120 guest_scripts "$ROOT/tests/guest/$script"
                 after mshare-kernel rootfs
@@ -50,7 +50,7 @@ plan_kernels() {
         plan debug-kernel 'the debug kernel' "$(built debug 480)" build_kind debug
 }
 
-# built KIND SECONDS: the time of its build, if no such kernel is in the cache.
+# built KIND SECONDS: the time of its build: SECONDS, or 20 if the cache has that kernel.
 built() { if compgen -G "$CACHE/kernel/$1-*" > /dev/null; then echo 20; else echo "$2"; fi; }
 
 build_kind() {
@@ -82,7 +82,7 @@ series_is_tree() {
 only_series_differs() {
         local tree=$CACHE/tree/mshare/linux path
         kernel_tree mshare
-        # Untouched files are the same inode as in the pristine source. checkpatch
+        # Files that no patch touches have the same inode as in the pristine source. checkpatch
         # leaves a memo where it is run.
         while read -r path; do
                 grep -qxF -- "$path" "$CACHE/tree/mshare/paths" && continue
@@ -138,14 +138,14 @@ lint_sparse() {
         kernel_source
         SPARSE=$(mktemp -d)
         with_lock kernel-mshare sparse_tree mshare && with_lock kernel-stock sparse_tree stock || return 1
-        # Otherwise each file would count as not built, and be skipped.
+        # Otherwise each file would count as not built, and would be skipped.
         check sparse 'kbuild tells what it builds' builds mshare mm/memory.o
         mapfile -t files < <(grep -E '\.c$' "$CACHE/tree/mshare/paths" | grep -vE '^(tools|Documentation|samples)/')
         for file in "${files[@]}"; do
                 object=${file%.c}.o
                 if builds mshare "$object"; then
                         echo "$object" >> "$SPARSE/mshare"
-                        # A file of our own has no stock build to compare with.
+                        # A new file has no stock build to compare with.
                         if [ -e "$KSRC/$file" ] && builds stock "$object"; then echo "$object" >> "$SPARSE/stock"; fi
                 elif [ ! -e "$KSRC/$file" ]; then
                         # Files that only the debug kernel builds are checked there.
@@ -196,14 +196,14 @@ sparse_tree() {
                 LOCALVERSION="-$1" prepare > "$CACHE/tree/$1/prepare.log" 2>&1
 }
 
-# sparse_file FILE: fails with the warnings that sparse gives here and not in stock.
+# sparse_file FILE: fails with the warnings that sparse prints here and not for stock.
 sparse_file() {
         local object=${1%.c}.o kind
         for kind in mshare debug; do
                 grep -qxF -- "$object" "$SPARSE/$kind" 2> /dev/null || continue
                 # A file that was not checked has no warnings either.
                 grep -qE "^ +CHECK +$1$" "$SPARSE/$kind.log" || {
-                        echo "sparse has not looked at $1"
+                        echo "sparse has not checked $1"
                         return 1
                 }
                 comm -23 <(sparse_warnings "$kind" "$1") \
@@ -218,9 +218,8 @@ sparse_file() {
         }
 }
 
-# builds KIND OBJECT: is it a part of that kernel? After a build the object would exist,
-# but if the image came from the cache there was no build. So kbuild's own lists are
-# used, once for each folder.
+# builds KIND OBJECT: whether it is a part of that kernel. The object itself does not exist
+# if the image came from the cache, so kbuild's own lists are used, once for each folder.
 builds() {
         local dir=${2%/*} list
         list=$SPARSE/$1-${dir//\//_}
@@ -231,8 +230,8 @@ builds() {
 }
 
 # guest_scripts [--long] [--release N] [--env NAME=VALUE] [SCRIPT...]: tests/guest/*.sh,
-# or these, each in a systemd guest of its own; with --long, what takes longer or
-# another kernel. The guest is Debian N, else of the machine's own release.
+# or these, each in a systemd guest of its own; with --long, also those that take longer or
+# need another kernel. The guest has Debian N, by default the machine's own release.
 guest_scripts() {
         local args=() kind kinds=mshare long=() scripts release=
         while true; do
@@ -255,7 +254,7 @@ guest_scripts() {
         if [ $# -gt 0 ]; then args+=(--named); else scripts=("$ROOT"/tests/guest/*.sh); fi
         guests_need
         if ! compgen -G "$ROOT/tests/guest/*.sh" > /dev/null; then
-                say '    there is no tests/guest/*.sh: nothing counted'
+                say '    there is no tests/guest/*.sh: nothing to count'
                 return 0
         fi
         if [ ${#long[@]} -gt 0 ]; then
@@ -277,7 +276,7 @@ guest_scripts() {
                 --results "$RESULTS" "${scripts[@]}"
 }
 
-# postgres_on RELEASE [NAME=VALUE]: an unmodified PostgreSQL, as that release has it.
+# postgres_on RELEASE [NAME=VALUE]: tests the unmodified PostgreSQL of that release.
 postgres_on() {
         local rc=0
         overlay "$1" || rc=$?
@@ -289,8 +288,8 @@ postgres_on() {
         guest_scripts --release "$1" ${2:+--env "$2"} "$ROOT/tests/guest/postgres.sh"
 }
 
-# overlay_long: with trinity, which only --long wants, so that the guest stays
-# small; sets $OVERLAY. Where Debian has it no more, the guest does without.
+# overlay_long: adds trinity, which only --long uses, so that the other guests stay
+# small; sets $OVERLAY. If this release of Debian lacks trinity, it is left out.
 overlay_long() {
         local work
         work=$(mktemp -d)
@@ -318,7 +317,7 @@ fuzz() {
         guests_need
         kernel debug
         initramfs
-        # No sources: only what the list names.
+        # No sources: only the programs of the list.
         counted "$BED/suite.py" --kernel "$KERNEL" --kind debug --initrd "$INITRD" --cache "$CACHE" \
                 --list "$list" --sources /nonexistent --results "$RESULTS" --which shared --patched yes \
                 --pti "$2" --la57 "$3" || rc=$?
@@ -326,8 +325,8 @@ fuzz() {
         return $rc
 }
 
-# coverage: the lines of the kernel half that its selftests reach, in all boots
-# of one corner together.
+# coverage: the lines of the kernel half that its selftests reach, in all boots of one
+# corner together.
 coverage() {
         local counts which rc=0
         guests_need
@@ -345,7 +344,7 @@ coverage() {
         return $rc
 }
 
-# races: all reports of data races, but for those of stock code that the list names.
+# races: all reports of data races, except those of stock code that the list names.
 races() {
         bed_script tests/bed/races-test.py
         selftests kcsan shared --pti off --la57 on --races "$ROOT/tests/kernel/races.list"

@@ -1,13 +1,13 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # ./run test, phase by phase; sourced by run after its libraries. A phase never
-# stops the run: what it finds goes to $RESULTS, and the sum comes last.
+# stops the run: what it finds is written to $RESULTS, and the sum comes last.
 
 # point PHASE NAME pass|fail|skip [WHY]
 point() { "$BED/report.py" point "$RESULTS" "$@"; }
 
 # counted COMMAND...: for a command that counts its failures itself and then exits with
-# 3. With any other status except 0, it did not get that far.
+# 3. Any other status except 0 means that it failed before.
 counted() {
         local rc=0
         "$@" || rc=$?
@@ -15,15 +15,15 @@ counted() {
 }
 
 # cpu_time: sets $CPU_TIME to the seconds of CPU time that this shell's children took.
-# The kernel's ticks are 100 a second on x86. Not in a subshell: it has no children of its own.
+# The kernel has 100 ticks per second on x86. Not in a subshell: it has no children of its own.
 cpu_time() {
         local stat
         read -r -a stat < "/proc/$BASHPID/stat"
         CPU_TIME=$(((stat[15] + stat[16]) / 100))
 }
 
-# phase TITLE USUAL COMMAND...: run it in a subshell, with its time; a phase
-# that ends in an error is a failure, next to those that it counted.
+# phase TITLE USUAL COMMAND...: runs it in a subshell and prints its time. A phase that ends
+# with an error is one more failure.
 phase() {
         local title=$1 usual=$2 begin cpu rc=0
         shift 2
@@ -31,15 +31,15 @@ phase() {
         cpu_time
         cpu=$CPU_TIME
         step "$title ($usual)"
-        # In a subshell, so that "die" in it ends only the phase. Under "||" set -e is
-        # off, so each phase passes its errors on itself.
+        # In a subshell, so that "die" ends only the phase. Under "||" set -e is off, so
+        # each phase returns its errors itself.
         ("$@") < /dev/null || rc=$?
         [ $rc = 0 ] || point "$title" 'the phase itself' fail "exit status $rc"
         cpu_time
         say "    $(($(date +%s) - begin)) s, $((CPU_TIME - cpu)) s of CPU time"
 }
 
-# check PHASE NAME COMMAND...: one pass or one failure, with the output on failure.
+# check PHASE NAME COMMAND...: counts one pass or one failure, and prints the output of a failure.
 check() {
         local phase=$1 name=$2 log
         shift 2
@@ -69,7 +69,7 @@ shell_scripts() {
 
 c_sources() { tree_files '*.c' | grep -v '^kernel/' || true; }
 
-# leaving_out SUITE COMMAND...: run the command without that suite of Meson tests.
+# leaving_out SUITE COMMAND...: runs the command without that suite of Meson tests.
 leaving_out() {
         [ -z "$1" ] || local LEAVE_OUT=(--no-suite ":$1")
         "${@:2}"
@@ -79,7 +79,7 @@ LEAVE_OUT=()
 # test_plan [quick|long]: the phases, in order.
 test_plan() {
         local part=$1 sanitized=dbus-broker
-        # With sanitizers the broker's tests are slow: on one bus, as under valgrind. Without, they run on both.
+        # With sanitizers and valgrind the broker's tests are slow, so they run on one bus. Otherwise they run on both.
         if [ "$part" = long ]; then sanitized=''; fi
         if [ "$part" != quick ]; then plan_kernels; fi
         plan shell 'shell scripts' 10 lint_shell
@@ -88,7 +88,7 @@ test_plan() {
         plan bench-tool 'what compares counts of benchmarks' 2 bed_script tests/bench/check-test.py
         plan clang 'userspace: clang' 130 userspace clang clang --werror
         if [ "$part" != quick ]; then
-                # Early, because the longest phase would run alone at the end.
+                # Start the longest phase early, so that it does not run alone at the end.
                 plan valgrind 'userspace: gcc, valgrind' 240 under_valgrind
                 plan_guests
                 plan asan 'userspace: gcc, ASan and UBSan' 240 leaving_out "$sanitized" userspace asan gcc --werror \
@@ -101,7 +101,7 @@ test_plan() {
         if [ "$part" = long ]; then plan_long; fi
 }
 
-# long_keys: the phases that only --long has. Called in a subshell, it changes no plan.
+# long_keys: the phases that only --long has. In a subshell, it does not change the plan.
 long_keys() {
         PLAN_KEYS=()
         plan_long
@@ -129,19 +129,19 @@ test_all() {
         "$BED/report.py" sum "$RESULTS"
 }
 
-# test_begins: what each run of tests needs; sets $RESULTS.
+# test_begins: prepares what each run of tests needs; sets $RESULTS.
 test_begins() {
         RESULTS=$(mktemp)
         export RESULTS
         trap 'rm -f "$RESULTS" "$RESULTS.said"' EXIT
         userspace_needs 'run the tests'
         # procps: pgrep. systemd: busctl, systemd-analyze and systemd-socket-activate,
-        # none of which need it to run. man-db, zsh: what reads manual pages and
+        # none of which need it to run. man-db, zsh: they read manual pages and
         # completions. binutils: nm.
         need_packages 'run the tests' git clang g++ binutils procps systemd \
                 dbus-daemon dbus-broker polkitd python3-dbusmock python3-dbus python3-gi \
                 valgrind clang-tidy cppcheck shellcheck sparse mandoc man-db zsh e2fsprogs "$(clang_runtime)"
-        # Without these two, the phase that uses them is skipped and says so.
+        # Without these two, the phase that uses them is skipped with a message.
         (need_packages 'check Python' pyflakes3 mypy) || true
         need_postgresql
 }
@@ -230,7 +230,7 @@ meson_test() {
         if [ -s "$log" ]; then
                 "$BED/report.py" meson "$RESULTS" "$phase" "$log" || { [ $? = 3 ]; return; }
         elif grep -qE 'No tests defined|No suitable tests' "$dir/test.log"; then
-                say '    there are no such tests: nothing counted'
+                say '    there are no such tests: nothing to count'
                 return 0
         fi
         [ $rc = 0 ] || {
@@ -244,7 +244,7 @@ userspace() {
         local name=$1
         meson_build "$@" || return 1
         point "$name" 'builds without a warning' pass
-        # Leaks are errors, and undefined behaviour ends the program.
+        # Leaks are errors, and undefined behaviour aborts the program.
         ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:strict_string_checks=1 \
                 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
                 meson_test "$name" "$name" "${LEAVE_OUT[@]}"
@@ -253,14 +253,14 @@ userspace() {
 under_valgrind() {
         meson_build gcc gcc --werror --buildtype=debugoptimized || return 1
         point gcc 'builds without a warning' pass
-        # Programs of the build and their children, not the system's own. They compute
-        # more than they wait. The daemon, on one bus: the same code serves both.
+        # Programs of the build and their children, but not those of the system. They compute
+        # more than they wait. The daemon runs on one bus, because both use the same code.
         MSHARE_VALGRIND=1 meson_test gcc valgrind -t 10 --num-processes "$JOBS" --no-suite :dbus-broker --wrap \
                 "valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect --trace-children=yes --trace-children-skip=/usr/*,/bin/*,/sbin/* --gen-suppressions=all --suppressions=$BED/valgrind.supp"
 }
 
-# The analysers look at what is shipped; tests meet the compilers' warnings,
-# the sanitizers and valgrind.
+# The analysers check what is shipped. Tests are checked by the compilers' warnings, the
+# sanitizers and valgrind.
 shipped_sources() { c_sources | grep -E '^(base|lib|daemon|region|ctl)/' || true; }
 
 lint_cppcheck() {
@@ -271,7 +271,7 @@ lint_cppcheck() {
 
 # Leaks: it does not know the cleanup attribute; sanitizers and valgrind look
 # for them. readdir, getpwnam, getgrnam: no threads in there.
-# internalAstError: its own parser's trouble.
+# internalAstError: a fault of its own parser.
 run_cppcheck() {
         local level=()
         # Newer versions look at some branches only, and fail because they say so.
@@ -324,7 +324,7 @@ lint_checkpatch() {
         COMMON=$({ declare -f checkpatch; cat "$KSRC"/scripts/{checkpatch.pl,spelling.txt,const_structs.checkpatch}; } | sha256sum)
         export COMMON
         export -f checkpatch checkpatch_once
-        # Several at once; clean files are then counted from the memo.
+        # Check several at once; clean files are then counted from the memo.
         tree_files 'kernel/files/*.c' 'kernel/files/*.h' 'kernel/patches/*.patch' 'kernel/bed/*.patch' |
                 xargs -r -P "$JOBS" -n 1 bash -c 'checkpatch_once "$1" > /dev/null 2>&1' checkpatch || true
         while read -r file; do
@@ -346,7 +346,7 @@ checkpatch_once() {
 # may certify the origin of a patch, and the person that sends the series does.
 checkpatch() {
         local ignore=CAMELCASE,FILE_PATH_CHANGES,ENOSYS,MISSING_SIGN_OFF
-        # TRACE_EVENT() is written so everywhere.
+        # TRACE_EVENT() is written like this everywhere.
         case ${*: -1} in */include/trace/events/*) ignore+=,OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT ;; esac
         (cd "$KSRC" && perl scripts/checkpatch.pl --strict --terse -q --no-summary --ignore "$ignore" "$@")
 }

@@ -3,27 +3,27 @@
 # Building the userspace half with Meson; sourced after lib.sh.
 
 userspace_needs() {
-        # systemd-dev: the unit folders. Where there is no such package, they are in
+        # systemd-dev: the unit folders. Releases without this package have them in
         # systemd.
         need_packages "$1" gcc libc6-dev meson ninja-build pkg-config python3 \
                 libsystemd-dev libglib2.0-dev 'systemd-dev|systemd' libdbus-1-dev libpolkit-gobject-1-dev ccache
 }
 
-# library_dir: where Debian's loader looks for libraries. Meson asks
-# dpkg-architecture and takes lib64 where that is not installed, so the folder is given.
+# library_dir: where Debian's loader looks for libraries. Meson asks dpkg-architecture and
+# uses lib64 if that is not installed, so the folder is given.
 library_dir() {
         local triplet
         # The multiarch name is in each Debian gcc, whatever compiler builds.
         triplet=$(gcc -print-multiarch) || return 1
         [ -n "$triplet" ] || {
-                say 'run: "gcc -print-multiarch" prints nothing: this gcc is not from Debian, and where libraries belong is unknown'
+                say 'run: "gcc -print-multiarch" prints nothing: this gcc is not from Debian, so the folder of libraries is not known'
                 return 1
         }
         echo "lib/$triplet"
 }
 
 # meson_build NAME COMPILER OPTIONS...: build in build-run/NAME; errors are shown. What
-# was compiled before comes out of the cache that the kernels' objects are in, too.
+# was compiled before comes from the cache that also has the kernels' objects.
 meson_build() {
         local cc=$2 dir=$ROOT/build-run/$1 log=$ROOT/build-run/$1.log wanted libdir
         shift 2
@@ -58,7 +58,7 @@ overlay() {
         fi
         userspace_needs 'install the project into the guest'
         OVERLAY=$ROOT/build-run/overlay.tar
-        with_lock userspace build_overlay || die 'the userspace half does not build (see above)'
+        with_lock userspace build_overlay || die 'cannot build the userspace half (see above)'
 }
 
 build_overlay() {
@@ -76,8 +76,8 @@ build_overlay() {
 # if no root can be made: $OVERLAY.log says why.
 release_overlay() {
         local key rc=0
-        # The files that it is built from are among these. A file that was deleted
-        # without git is no error.
+        # These include all files that it is built from. A file that was deleted without
+        # git is not an error.
         key=$(cd "$ROOT" && {
                 git ls-files -co --exclude-standard -z -- . ':!kernel' ':!debian' ':!doc' ':!*.md' ':!.ci' ':!run' \
                         ':!bed' ':!tests/bed' ':!tests/demo' ':!tests/guest/*.sh'
@@ -88,12 +88,12 @@ release_overlay() {
                 with_lock "overlay-$1" build_release_overlay "$1" || rc=$?
                 # Only a caller that does not need it continues.
                 if [ $rc = 77 ]; then return 77; fi
-                [ $rc = 0 ] || die "the userspace half does not build on Debian $1 (see above)"
+                [ $rc = 0 ] || die "cannot build the userspace half on Debian $1 (see above)"
         fi
         touch "$OVERLAY"
 }
 
-# The root and this machine share the cache and nothing else.
+# The root and this machine share only the cache.
 build_release_overlay() {
         [ -e "$OVERLAY" ] && return
         mkdir -p "$CACHE/overlay"

@@ -111,7 +111,7 @@ refused() { # refused WORDS
 }
 mkdir -p /run/systemd/system /sys/fs/mshare
 : > /sys/fs/mshare/pgdata
-check 'remove, if the sharers of a region are not known' refused 'Cannot read from the kernel whether a process has region pgdata attached'
+check 'remove, if the sharers of a region are not known' refused 'Cannot read whether a process has region pgdata attached'
 rm -r /run/systemd/system /sys/fs/mshare
 check 'remove' dpkg --remove mshare-postgresql mshared
 check 'no old figures are left to be read' bash -c '[ ! -e /var/lib/prometheus/node-exporter/mshare.prom ]'

@@ -246,7 +246,7 @@ refused 'a path for a cluster' 2 "Invalid name of a cluster '../x'" enable 15 ..
 refused 'no server' 2 'No server: give VERSION and CLUSTER' enable
 refused 'no command' 2 "Unknown command 'start'" start
 refused 'no such option' 2 'Unknown option --frob' enable 15 main --frob
-refused 'a bad region' 1 "'a b' is not a valid name of a region" enable 15 main --region 'a b'
+refused 'a bad region' 1 "Invalid region name 'a b'" enable 15 main --region 'a b'
 refused 'a bad fallback' 2 'Invalid --fallback=maybe: expected yes or no' enable 15 main --fallback=maybe
 refused 'cluster and unit' 2 "Both --unit=pg and '15 main' name a server" enable 15 main --unit pg
 refused 'a unit that does not exist' 1 'There is no unit other.service' enable --unit=other
@@ -350,7 +350,7 @@ check 'one that has shrunk' prepare 0 ''
 check 'a smaller one' grep -qx "pg-15-main $((158 << 20))" "$work/regions"
 sed -i 's/^Size=auto/Size=160M/; /^For/d' "$root$region"
 sed -i 's/^shared_memory_size .*/shared_memory_size 300/' "$work/settings"
-check 'a size that the administrator has set is kept' prepare 1 "The server needs $((300 << 20)) bytes of shared memory, and region pg-15-main has $((158 << 20))"
+check 'a size that the administrator has set is kept' prepare 1 "The server needs $((300 << 20)) bytes of shared memory, but region pg-15-main has $((158 << 20))"
 : > "$work/settings"
 check 'a server that reports nothing' prepare 1 'does not report how much shared memory the server needs: FATAL:  this is shared_memory_size$'
 
@@ -407,8 +407,8 @@ machine
 check 'a unit with a backslash in its name' says 0 '' enable --unit='x\x2dy.service' --region=xy --data=/srv/pg --bin=/opt/pg/bin
 check 'which systemd reads as one' grep -F 'prepare --unit=x\\x2dy.service' "$root/etc/systemd/system/x\x2dy.service.d/50-mshare-postgresql.conf"
 machine
-refused 'the unit of all clusters' 1 'postgresql.service is of postgresql-common: name its VERSION and CLUSTER' enable --unit=postgresql
-refused "a cluster's unit" 1 'postgresql@15-main.service is of postgresql-common' enable --unit=postgresql@15-main
+refused 'the unit of all clusters' 1 'postgresql.service belongs to postgresql-common: give VERSION and CLUSTER' enable --unit=postgresql
+refused "a cluster's unit" 1 'postgresql@15-main.service belongs to postgresql-common' enable --unit=postgresql@15-main
 
 # Statements that occur in several places must agree.
 options() { grep -oE -- '--[a-z]+(-[a-z]+)*' | LC_ALL=C sort -u; }
