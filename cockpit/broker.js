@@ -50,8 +50,8 @@ export class Broker {
         return regions.sort((a, b) => a.Name < b.Name ? -1 : 1);
     }
 
-    // Why no region can be created or used, as a sentence; or null. Only an answer to a request says that. No region
-    // has an empty name, so this request has no effect.
+    // A sentence that says why no region can be created or used, or null. Only the answer to a request says that. No
+    // region has an empty name, so this request has no effect.
     async obstacle() {
         try {
             await this.call("AcquireRegion", ["", "r", {}]);
@@ -87,7 +87,7 @@ export class Broker {
     }
 }
 
-// Names of users and groups, each asked for once.
+// Names of users and groups; each is looked up once.
 const known = { passwd: new Map(), group: new Map() };
 
 async function lookUp(database, keys) {
@@ -121,7 +121,7 @@ export async function learnUsers(clients) {
 export const userName = uid => known.passwd.get(uid) || String(uid);
 export const groupName = gid => known.group.get(gid) || String(gid);
 
-// By name or number; null if there is none.
+// Finds the user by name or number; null if there is none.
 export async function findUser(text) {
     const [fields] = await lookUp("passwd", [text]);
     return fields ? { uid: Number(fields[2]), gid: Number(fields[3]) } : null;

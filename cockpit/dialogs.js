@@ -170,8 +170,8 @@ export function askResize(broker, region) {
 }
 
 export function askRemove(broker, region) {
-    const force = checkBox("remove-force", "Remove the region although it is in use",
-                           "Processes that have it attached keep it until they leave; no others can attach");
+    const force = checkBox("remove-force", "Remove the region even if it is in use",
+                           "Processes that have it attached keep it until they exit; no others can attach");
 
     ask({
         id: "remove-dialog",
@@ -179,7 +179,7 @@ export function askRemove(broker, region) {
         body: [
             el("p", {}, region.NClients > 0 || region.NSharers > 0
                 ? `${counted(region.NClients, "lease")} and ${counted(region.NSharers, "sharer")} use it.`
-                : "No process uses it. Its memory is given back."),
+                : "No process uses it. Its memory is freed."),
             ...region.NClients > 0 ? [force.row] : [],
         ],
         verb: "Remove",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Elements, without a library: text is never read as markup.
+// Creates elements without a library. Text is never read as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Words and figures: what the broker says, as people read it. Nothing here talks to anything.
+// Turns what the broker says into words and figures for people. It makes no calls.
 
 const SUFFIXES = "BKMGTPE";
 
-// As msharectl writes it: the same figure has to look the same in both places.
+// As msharectl writes it, because a figure must look the same in both.
 export function formatBytes(bytes) {
     let unit = 1;
     let i = 0;
@@ -23,7 +23,7 @@ export function parseSize(text) {
     if (!match)
         return null;
     const bytes = Number(match[1]) * 1024 ** SUFFIXES.indexOf(match[2].toUpperCase() || "B");
-    // What lies beyond is no exact number in this language, and larger than any window.
+    // Larger numbers are not exact in this language, and larger than any window.
     return bytes > 0 && bytes <= Number.MAX_SAFE_INTEGER ? bytes : null;
 }
 
@@ -39,7 +39,7 @@ export function counted(n, noun) {
     return n + " " + noun + (n === 1 ? "" : "s");
 }
 
-// What the other sharers would have spent on page tables of their own. The broker's sum is computed in the same way.
+// Memory that page tables of their own would use for the other sharers. The broker computes its sum in the same way.
 export function savedBytes(region) {
     return region.NSharers > 0 ? (region.NSharers - 1) * region.PageTableBytes : 0;
 }
@@ -65,7 +65,7 @@ export function regionsOutside(regions, before) {
 export function outsideSentence(region) {
     return `A server holds ${counted(region.NClients, "lease")} on region ${region.Name}, but no process has the region ` +
         "attached: each process of that server may be paying for page tables of its own. " +
-        `"msharectl check UNIT ${region.Name}" says what stands in the way.`;
+        `"msharectl check UNIT ${region.Name}" says why.`;
 }
 
 export const BROKER_DOWN = "The broker mshared is not running, so regions cannot be shown or changed. " +
@@ -81,7 +81,7 @@ export function errorSentence(error) {
     case "org.freedesktop.DBus.Error.AccessDenied":
     case "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired":
         return (error.message || "This needs an administrator's permission") +
-            ". Administrative access, which Cockpit offers at the top of its window, may be what is missing.";
+            ". You may need administrative access: see the top of Cockpit's window.";
     case "disconnected":
         return "The connection to the server is lost.";
     default:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The page: looks at the broker when it says that something changed, and every two seconds, since the kernel's figures
-// are not announced.
+// The page: asks the broker when it announces a change, and every two seconds, because the kernel's figures are not
+// announced.
 import { Broker, learnNames } from "./broker.js";
 import { askCreate, askRemove, askResize } from "./dialogs.js";
 import { alertBox, setText } from "./dom.js";
@@ -17,7 +17,8 @@ class Page {
     constructor() {
         this.broker = new Broker(() => this.look());
         this.regions = [];
-        // Of the last periodic update, not of those in between: a server may hold a lease for that long before it attaches.
+        // Regions of the last periodic update. Updates in between do not count: a server may hold a lease for a moment before
+        // it attaches.
         this.before = [];
         this.canResize = false;
         this.history = new History();
@@ -74,7 +75,7 @@ class Page {
         } catch (error) {
             this.regions = this.before = [];
             const sentence = errorSentence(error);
-            problems = [alertBox("danger", sentence === BROKER_DOWN ? "The broker is down" : "The broker cannot be asked", sentence)];
+            problems = [alertBox("danger", sentence === BROKER_DOWN ? "The broker is down" : "Cannot ask the broker", sentence)];
         }
         this.periodic = false;
         await this.show(problems, works);
@@ -102,7 +103,7 @@ class Page {
     }
 }
 
-// Administrative access that is given or taken back counts for channels that are opened after it.
+// A change of administrative access affects only channels that are opened after it.
 function followAdministrator() {
     const proxy = cockpit.dbus(null, { bus: "internal" }).proxy("cockpit.Superuser", "/superuser");
     let current = null;

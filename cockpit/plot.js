@@ -11,7 +11,7 @@ const LEFT = 56;
 const BOTTOM = 20;
 const TOP = 8;
 
-// Figures with their times, no older than the plot shows.
+// Figures with their times, no older than the plot's time span.
 export class History {
     constructor() {
         this.points = [];

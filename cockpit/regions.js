@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The table of regions. An open row shows the clients of the region and what it has saved lately.
+// The table of regions. An open row shows the clients of the region and its recent savings.
 import { groupName, learnUsers, userName } from "./broker.js";
 import { el, setText } from "./dom.js";
 import { counted, errorSentence, formatBytes, formatMode, savedBytes } from "./model.js";
