@@ -11,12 +11,12 @@
 #include "bus/face.h"
 #include "bus/manager-bus.h"
 #include "bus/options.h"
+#include "bus/region-bus.h"
 #include "core/manager-create.h"
 #include "core/manager-follow.h"
 #include "core/manager.h"
 #include "core/region-ops.h"
 #include "core/region-rights.h"
-#include "core/resize.h"
 #include "core/suspension.h"
 #include "errors.h"
 
@@ -60,94 +60,56 @@ static int step_create(Call *call, void *userdata, sd_bus_error *error) {
         return manager_create_region(manager, call, &request, error);
 }
 
-static int acquire(Call *call, void *userdata, bool open, sd_bus_error *error) {
-        sd_bus_message *m = call_message(call);
-        const char *name, *access;
+/* Look up the region that the first argument names, and do the step with it, which reads the other arguments. */
+static int step_with_region(Call *call, Manager *manager, CallStep step, sd_bus_error *error) {
+        const char *name;
         Region *region;
         int r;
 
-        r = sd_bus_message_read(m, "ss", &name, &access);
+        r = sd_bus_message_read(call_message(call), "s", &name);
         if (r >= 0)
-                r = options_read_none(m, error);
-        if (r >= 0)
-                r = manager_check_kernel(userdata, error);
-        if (r >= 0)
-                r = region_find_for(userdata, name, &region, error);
-        return r < 0 ? r : region_acquire(region, call, access, open, error);
+                r = region_find_for(manager, name, &region, error);
+        return r < 0 ? r : step(call, region, error);
 }
 
 static int step_acquire(Call *call, void *userdata, sd_bus_error *error) {
-        return acquire(call, userdata, false, error);
+        int r = manager_check_kernel(userdata, error);
+
+        return r < 0 ? r : step_with_region(call, userdata, region_step_acquire, error);
 }
 
 static int step_open(Call *call, void *userdata, sd_bus_error *error) {
-        return acquire(call, userdata, true, error);
+        int r = manager_check_kernel(userdata, error);
+
+        return r < 0 ? r : step_with_region(call, userdata, region_step_open, error);
 }
 
 static int step_resize(Call *call, void *userdata, sd_bus_error *error) {
-        sd_bus_message *m = call_message(call);
-        ResizeRequest request = {};
-        const char *name;
-        Region *region;
-        int r;
-
-        r = sd_bus_message_read(m, "st", &name, &request.size);
-        if (r >= 0)
-                r = options_read_resize(m, &request, error);
-        if (r >= 0)
-                r = region_find_for(userdata, name, &region, error);
-        return r < 0 ? r : region_resize(region, call, &request, error);
+        return step_with_region(call, userdata, region_step_resize, error);
 }
 
 static int step_remove(Call *call, void *userdata, sd_bus_error *error) {
-        sd_bus_message *m = call_message(call);
-        const char *name;
-        Region *region;
-        bool force = false;
-        int r;
-
-        r = sd_bus_message_read(m, "s", &name);
-        if (r >= 0)
-                r = options_read_remove(m, &force, error);
-        if (r >= 0)
-                r = region_find_for(userdata, name, &region, error);
-        return r < 0 ? r : region_remove(region, call, force, error);
+        return step_with_region(call, userdata, region_step_remove, error);
 }
 
 static int step_set_mode(Call *call, void *userdata, sd_bus_error *error) {
-        const char *name;
-        Region *region;
-        uint32_t mode;
-        int r;
-
-        r = sd_bus_message_read(call_message(call), "su", &name, &mode);
-        if (r >= 0)
-                r = region_find_for(userdata, name, &region, error);
-        return r < 0 ? r : region_set_mode(region, call, mode, error);
-}
-
-static int step_suspend(Call *call, void *userdata, sd_bus_error *error) {
-        uint32_t final_mode;
-        const char *name;
-        Region *region;
-        int r;
-
-        r = sd_bus_message_read(call_message(call), "su", &name, &final_mode);
-        if (r >= 0)
-                r = region_find_for(userdata, name, &region, error);
-        return r < 0 ? r : region_suspend(region, call, final_mode, error);
+        return step_with_region(call, userdata, region_step_set_mode, error);
 }
 
 static int step_set_owner(Call *call, void *userdata, sd_bus_error *error) {
-        uint32_t uid, gid;
-        const char *name;
-        Region *region;
+        return step_with_region(call, userdata, region_step_set_owner, error);
+}
+
+static int suspend(Call *call, void *region, sd_bus_error *error) {
+        uint32_t final_mode;
         int r;
 
-        r = sd_bus_message_read(call_message(call), "suu", &name, &uid, &gid);
-        if (r >= 0)
-                r = region_find_for(userdata, name, &region, error);
-        return r < 0 ? r : region_set_owner(region, call, uid, gid, error);
+        r = sd_bus_message_read(call_message(call), "u", &final_mode);
+        return r < 0 ? r : region_suspend(region, call, final_mode, error);
+}
+
+static int step_suspend(Call *call, void *userdata, sd_bus_error *error) {
+        return step_with_region(call, userdata, suspend, error);
 }
 
 static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error) {

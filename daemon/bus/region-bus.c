@@ -95,15 +95,15 @@ static int acquire(Call *call, void *userdata, bool open, sd_bus_error *error) {
         return r < 0 ? r : region_acquire(userdata, call, access, open, error);
 }
 
-static int step_acquire(Call *call, void *userdata, sd_bus_error *error) {
+int region_step_acquire(Call *call, void *userdata, sd_bus_error *error) {
         return acquire(call, userdata, false, error);
 }
 
-static int step_open(Call *call, void *userdata, sd_bus_error *error) {
+int region_step_open(Call *call, void *userdata, sd_bus_error *error) {
         return acquire(call, userdata, true, error);
 }
 
-static int step_remove(Call *call, void *userdata, sd_bus_error *error) {
+int region_step_remove(Call *call, void *userdata, sd_bus_error *error) {
         bool force;
         int r;
 
@@ -111,7 +111,7 @@ static int step_remove(Call *call, void *userdata, sd_bus_error *error) {
         return r < 0 ? r : region_remove(userdata, call, force, error);
 }
 
-static int step_resize(Call *call, void *userdata, sd_bus_error *error) {
+int region_step_resize(Call *call, void *userdata, sd_bus_error *error) {
         ResizeRequest request = {};
         int r;
 
@@ -121,7 +121,7 @@ static int step_resize(Call *call, void *userdata, sd_bus_error *error) {
         return r < 0 ? r : region_resize(userdata, call, &request, error);
 }
 
-static int step_set_mode(Call *call, void *userdata, sd_bus_error *error) {
+int region_step_set_mode(Call *call, void *userdata, sd_bus_error *error) {
         uint32_t mode;
         int r;
 
@@ -129,7 +129,7 @@ static int step_set_mode(Call *call, void *userdata, sd_bus_error *error) {
         return r < 0 ? r : region_set_mode(userdata, call, mode, error);
 }
 
-static int step_set_owner(Call *call, void *userdata, sd_bus_error *error) {
+int region_step_set_owner(Call *call, void *userdata, sd_bus_error *error) {
         uint32_t uid, gid;
         int r;
 
@@ -147,10 +147,10 @@ static int step_revoke(Call *call, void *userdata, sd_bus_error *error) {
 }
 
 static const FaceMethod methods[] = {
-        { "Acquire", .step = step_acquire },  { "Open", .step = step_open },
-        { "Resize", .step = step_resize },    { "Remove", .step = step_remove },
-        { "SetMode", .step = step_set_mode }, { "SetOwner", .step = step_set_owner },
-        { "Revoke", .step = step_revoke },    {},
+        { "Acquire", .step = region_step_acquire },  { "Open", .step = region_step_open },
+        { "Resize", .step = region_step_resize },    { "Remove", .step = region_step_remove },
+        { "SetMode", .step = region_step_set_mode }, { "SetOwner", .step = region_step_set_owner },
+        { "Revoke", .step = step_revoke },           {},
 };
 
 static int method(sd_bus_message *m, void *userdata, sd_bus_error *error) {
