@@ -273,7 +273,8 @@ class Env:
     def fill(self, binary: str, kind: str, wrapper: Iterable[str]) -> None:
         os.chmod(self.top, 0o755)
         self.wrapper = list(wrapper)
-        self.clients: list[Client] = []
+        # Killed at the end; a client, or any other process of a test.
+        self.clients: list[Client | subprocess.Popen[str]] = []
         self.daemon: subprocess.Popen[bytes] | None = None
         self.polkit: subprocess.Popen[bytes] | None = None
         self.kernel = os.path.join(self.top, "kernel")

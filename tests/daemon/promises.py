@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import time
@@ -110,6 +111,31 @@ def start_unit(env: Env, name: str) -> "subprocess.Popen[str]":
 
 def unit(env: Env, verb: str, name: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([env.region_program, verb, name], env=env.environ(), capture_output=True, text=True)
+
+
+def children(pid: int) -> list[int]:
+    return [int(p) for p in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()]
+
+
+def held_back(env: Env, root: Any) -> tuple["subprocess.Popen[str]", int]:
+    """The start of a unit for region "r" whose process waits for memory to populate it, and that process."""
+    with open(os.path.join(env.kernel, "available"), "w") as f:
+        f.write("0")
+    helper = start_unit(env, "r")
+    # So that it ends with the test if that fails.
+    env.clients.append(helper)
+    (child,) = wait_until(lambda: children(helper.pid), what="the process that populates")
+    os.kill(child, signal.SIGSTOP)
+    equal((root.list()["r"]["state"], root.list()["r"]["mode"]), ("ready", 0))
+    return helper, child
+
+
+def there_is_memory(env: Env) -> None:
+    os.unlink(os.path.join(env.kernel, "available"))
+
+
+def owner_and_mode(client: Any) -> list[Any]:
+    return [client.list()["r"][key] for key in ("uid", "gid", "mode")]
 
 
 def start_real_polkit(env: Env, rules: str) -> None:
