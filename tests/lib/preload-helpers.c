@@ -106,3 +106,36 @@ pid_t start_first(int *ret_go, bool orphan) {
         *ret_go = go[1];
         return pid;
 }
+
+char self[4096];
+
+/* As a server: 2 if its memory is in the region, 3 if not. WANTED_ERRNO says what a refusal returns. */
+static int main_server(const char *what) {
+        const char *wanted = g_getenv("WANTED_ERRNO");
+        char *p;
+
+        if (strcmp(what, "environment") == 0)
+                return g_getenv("MSHARE_REGION") ||
+                       (g_getenv("LD_PRELOAD") && strstr(g_getenv("LD_PRELOAD"), "mshare-preload"));
+        if (strcmp(what, "insist") == 0)
+                return map_shared(BIG, MAP_HUGETLB) == MAP_FAILED;
+        p = map_shared(BIG, 0);
+        if (p == MAP_FAILED)
+                return wanted ? errno != atoi(wanted) : 1;
+        if (strcmp(what, "map-zero") == 0 && !is_zero(p, BIG))
+                return 4;
+        return in_region(p) ? 2 : 3;
+}
+
+int begin_as_server(int argc, char *argv[]) {
+        ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+        if (n <= 0)
+                return 1;
+        if (argc == 2 && argv[1][0] != '-')
+                return main_server(argv[1]);
+        if (argc == 2 && strcmp(argv[0], "nginx") == 0)
+                return main_server("map");
+        g_setenv("TEST_PRELOAD", g_getenv("LD_PRELOAD") ?: "", true);
+        return -1;
+}

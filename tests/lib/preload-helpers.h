@@ -40,4 +40,13 @@ void assert_sentence(const char *text, const char *part, const char *ending);
  */
 pid_t start_first(int *ret_go, bool orphan);
 
+/* The path of this program, once begin_as_server() has been called. */
+extern char self[4096];
+
+/*
+ * To be called first in main(). Tests execute this program as a server, as "PROGRAM WHAT" or as "nginx -t". For such a
+ * server it returns the exit status, and for the test program itself -1.
+ */
+int begin_as_server(int argc, char *argv[]);
+
 #endif

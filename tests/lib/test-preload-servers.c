@@ -1,24 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What libmshare-preload.so promises beyond one mapping: several mappings, System V segments, servers that close their
- * descriptors, programs that a server executes, and who may use a region. Runs with the library preloaded. The program
- * runs itself as a server too: see main().
+ * descriptors, which regions a server uses, and what is reported. Runs with the library preloaded. The program also runs
+ * itself as a server: see begin_as_server().
  */
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "preload-helpers.h"
-#include "preload-look.h"
-
-/* For a build with sanitizers, where the library is loaded before their runtime. */
-#define ASAN_ORDER "ASAN_OPTIONS=verify_asan_link_order=0"
-
-static char self[4096];
 
 static void serve_several(void) {
         char *p, *q, *s;
@@ -207,188 +200,6 @@ static void test_trust(void) {
         drop_region("named");
 }
 
-static int spawn(const char *path, char *const argv[], char **env) {
-        pid_t pid;
-
-        CHECK(posix_spawn(&pid, path, NULL, NULL, argv, env) == 0);
-        return wait_child(pid);
-}
-
-static void serve_environment(void) {
-        char *argv[] = { self, (char *) "environment", NULL };
-        char *p = map_shared(BIG, 0);
-        pid_t pid;
-
-        CHECK(in_region(p));
-        memset(p, 7, BIG);
-        CHECK(!g_getenv("MSHARE_REGION") && g_getenv("MSHARE_TAKEN"));
-        CHECK(!g_getenv("LD_PRELOAD") || !strstr(g_getenv("LD_PRELOAD"), "libmshare-preload"));
-        /* Programs that it starts, in whatever way, under its own name or another. */
-        CHECK(spawn(self, argv, environ) == 0);
-        pid = fork();
-        if (pid == 0)
-                (void) execl("/bin/sh", "sh", "-c", "[ -z \"$MSHARE_REGION$LD_PRELOAD\" ] && [ -n \"$MSHARE_TAKEN\" ]",
-                             NULL);
-        CHECK(wait_child(pid) == 0);
-        /* A child executes the server's program, as nginx does: it gets no region, at once, and reports that. */
-        pid = fork();
-        if (pid == 0)
-                (void) execl(self, self, "map", NULL);
-        CHECK(wait_child(pid) == 3);
-        CHECK(p[0] == 7);
-        /* The server executes itself, as uWSGI does: it gets the region, cleared. */
-        argv[1] = (char *) "map-zero";
-        (void) execv(self, argv);
-        CHECK(false);
-}
-
-static void test_environment(void) {
-        g_autofree char *text = NULL;
-
-        make_region("r", BIG, NULL, NULL);
-        g_assert_cmpint(run_server(serve_environment, "r", NULL, NULL, &text), ==, 2);
-        g_assert_nonnull(
-                strstr(text, "from which this one has its environment, uses the region; stop and start the server"));
-        drop_region("r");
-}
-
-static void serve_exec_ways(void) {
-        static const char *const ways[] = { "execl", "execlp", "execle", "execve", "execvp", "execvpe", "fexecve" };
-        char *argv[] = { self, (char *) "map-zero", NULL }, *empty[] = { (char *) ASAN_ORDER, NULL };
-        pid_t pid;
-        size_t i;
-
-        for (i = 0; i < G_N_ELEMENTS(ways); i++) {
-                pid = fork();
-                if (pid == 0) {
-                        CHECK(in_region(map_shared(BIG, 0)));
-                        switch (i) {
-                        case 0:
-                                (void) execl(self, self, "map-zero", NULL);
-                                break;
-                        case 1:
-                                (void) execlp(self, self, "map-zero", NULL);
-                                break;
-                        case 2:
-                                (void) execle(self, self, "map-zero", NULL, environ);
-                                break;
-                        case 3:
-                                (void) execve(self, argv, environ);
-                                break;
-                        case 4:
-                                (void) execvp(self, argv);
-                                break;
-                        case 5:
-                                (void) execvpe(self, argv, environ);
-                                break;
-                        case 6:
-                                (void) fexecve(open(self, O_RDONLY | O_CLOEXEC), argv, environ);
-                                break;
-                        }
-                        CHECK(false);
-                }
-                CHECK(wait_child(pid) == 2);
-        }
-        /* Also with an environment that it made itself. */
-        pid = fork();
-        if (pid == 0) {
-                CHECK(in_region(map_shared(BIG, 0)));
-                (void) execve("/bin/true", argv, empty);
-        }
-        CHECK(wait_child(pid) == 0);
-}
-
-/* With a second preloaded library, and with environments that lack it or have another. */
-static void serve_exec_libraries(void) {
-        static const char *const environments[] = { NULL, "LD_PRELOAD=", "LD_PRELOAD=libm.so.6",
-                                                    "LD_PRELOAD=libdl.so.2 libc.so.6" };
-        char *argv[] = { self, (char *) "map-zero", NULL }, *envp[5] = { NULL, (char *) ASAN_ORDER };
-        g_autofree char *both = g_strdup_printf("libm.so.6:%s", g_getenv("TEST_PRELOAD"));
-        g_autofree char *bus = g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", g_getenv("DBUS_SYSTEM_BUS_ADDRESS"));
-        /* A sanitizer's dlopen() does not use the library's own path. */
-        const char *path = g_getenv("LD_LIBRARY_PATH");
-        g_autofree char *libraries = path ? g_strdup_printf("LD_LIBRARY_PATH=%s", path) : g_strdup("LC_ALL=C");
-        pid_t pid;
-        size_t i;
-
-        g_setenv("LD_PRELOAD", both, true);
-        for (i = 0; i < G_N_ELEMENTS(environments); i++) {
-                pid = fork();
-                if (pid == 0) {
-                        CHECK(in_region(map_shared(BIG, 0)));
-                        CHECK(strcmp(g_getenv("LD_PRELOAD"), "libm.so.6") == 0);
-                        envp[0] = bus;
-                        envp[2] = libraries;
-                        envp[3] = (char *) environments[i];
-                        (void) execve(self, argv, envp);
-                        CHECK(false);
-                }
-                /* Without FAKE_MSHARE it comes as far as attaching. */
-                CHECK(wait_child(pid) == 1);
-        }
-}
-
-static void test_exec_ways(void) {
-        g_autofree char *text = NULL;
-        unsigned int n = 0;
-        const char *p;
-
-        make_region("r", BIG, NULL, NULL);
-        expect(serve_exec_ways, "r", NULL, 15);
-        g_assert_cmpint(run_server(serve_exec_libraries, "r", NULL, NULL, &text), ==, 0);
-        for (p = text; (p = strstr(p, "does not show how many processes share it")); p++)
-                n++;
-        g_assert_cmpuint(n, ==, 4);
-        drop_region("r");
-}
-
-static void serve_looking(void) {
-        pid_t pid = fork();
-
-        if (pid == 0)
-                (void) execl(self, "nginx", "-t", NULL);
-        CHECK(wait_child(pid) == 3);
-}
-
-static void test_looking(void) {
-        static const char *const yes[] = { "nginx -t",
-                                           "/usr/sbin/nginx -q -t -g x",
-                                           "nginx -qt",
-                                           "nginx -c x -T",
-                                           "php-fpm8.2 -y x -t",
-                                           "apache2 -f x -t",
-                                           "postgres -D x -C shared_memory_size",
-                                           "postgres --describe-config" };
-        static const char *const no[] = {
-                "nginx",    "nginx -c t",     "nginx -g -t",         "nginx -ct",  "php-fpm8.2 -F",
-                "uwsgi -t", "postgres -D -C", "postgres -D /t -p 1", "python3 -t", "apache2 -f t -k start"
-        };
-        g_autofree char *text = NULL;
-        pid_t pid;
-        size_t i;
-        int go;
-
-        for (i = 0; i < G_N_ELEMENTS(yes) + G_N_ELEMENTS(no); i++) {
-                const char *line = i < G_N_ELEMENTS(yes) ? yes[i] : no[i - G_N_ELEMENTS(yes)];
-                g_autofree char *arguments = g_strdelimit(g_strdup(line), " ", '\n');
-                size_t n = strlen(line), k;
-
-                for (k = 0; k < n; k++)
-                        if (arguments[k] == '\n')
-                                arguments[k] = '\0';
-                g_test_message("%s", line);
-                g_assert_true(preload_command_looks(arguments, n + 1) == (i < G_N_ELEMENTS(yes)));
-        }
-
-        make_region("r", BIG, NULL, NULL);
-        pid = start_first(&go, false);
-        g_assert_cmpint(run_server(serve_looking, "r", "no", NULL, &text), ==, 0);
-        assert_sentence(text, "67108864 bytes of shared memory are not in region \"r\"", "this command only checks");
-        (void) close(go);
-        g_assert_cmpint(wait_child(pid), ==, 0);
-        drop_region("r");
-}
-
 static void serve_segment(void) {
         struct shmid_ds ds;
         /* The whole machine uses the same keys. */
@@ -565,43 +376,17 @@ static void test_told(void) {
         drop_region("r");
 }
 
-/* As a server: 2 if its memory is in the region, 3 if not. WANTED_ERRNO says what a refusal returns. */
-static int main_server(const char *what) {
-        const char *wanted = g_getenv("WANTED_ERRNO");
-        char *p;
-
-        if (strcmp(what, "environment") == 0)
-                return g_getenv("MSHARE_REGION") ||
-                       (g_getenv("LD_PRELOAD") && strstr(g_getenv("LD_PRELOAD"), "mshare-preload"));
-        if (strcmp(what, "insist") == 0)
-                return map_shared(BIG, MAP_HUGETLB) == MAP_FAILED;
-        p = map_shared(BIG, 0);
-        if (p == MAP_FAILED)
-                return wanted ? errno != atoi(wanted) : 1;
-        if (strcmp(what, "map-zero") == 0 && !is_zero(p, BIG))
-                return 4;
-        return in_region(p) ? 2 : 3;
-}
-
 int main(int argc, char *argv[]) {
-        ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+        int r = begin_as_server(argc, argv);
 
-        if (n <= 0)
-                return 1;
-        if (argc == 2 && argv[1][0] != '-')
-                return main_server(argv[1]);
-        if (argc == 2 && strcmp(argv[0], "nginx") == 0)
-                return main_server("map");
-        g_setenv("TEST_PRELOAD", g_getenv("LD_PRELOAD") ?: "", true);
+        if (r >= 0)
+                return r;
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/servers/several mappings", test_several);
         g_test_add_func("/servers/a mapping that grows by reload", test_reload);
         g_test_add_func("/servers/one that goes into the background", test_daemon);
         g_test_add_func("/servers/one that closes all descriptors", test_closing);
         g_test_add_func("/servers/whose region is used", test_trust);
-        g_test_add_func("/servers/what one executes", test_environment);
-        g_test_add_func("/servers/every way to execute", test_exec_ways);
-        g_test_add_func("/servers/one that only looks", test_looking);
         g_test_add_func("/servers/System V segments", test_segments);
         g_test_add_func("/servers/a region of exactly that size", test_exact);
         g_test_add_func("/servers/what is not placed is reported", test_told);
