@@ -16,7 +16,7 @@
 #include "core/manager-follow.h"
 #include "core/manager-load.h"
 #include "core/manager.h"
-#include "kernel/donor.h"
+#include "kernel/donor-child.h"
 
 /* Five seconds in all. */
 #define NAME_TRIES 50

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -59,3 +60,8 @@ int for_each_entry(int dirfd, int (*found)(const char *name, void *userdata), vo
 
 /* Opens the directory name in dirfd, and makes it with that mode if it does not exist. Returns an fd or negative errno. */
 int open_or_make_dir(int dirfd, const char *name, mode_t mode);
+
+/* Whether the error is a temporary local shortage, which may be gone at the next start. */
+static inline bool error_is_passing(int r) {
+        return r == -ENOMEM || r == -EMFILE || r == -ENFILE;
+}

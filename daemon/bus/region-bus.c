@@ -14,8 +14,8 @@
 #include "core/manager-follow.h"
 #include "core/manager.h"
 #include "core/region-ops.h"
+#include "core/region-resize.h"
 #include "core/region-rights.h"
-#include "core/resize.h"
 #include "errors.h"
 
 static int get_where(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,

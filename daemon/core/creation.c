@@ -13,7 +13,6 @@
 #include "core/answer.h"
 #include "core/creation.h"
 #include "core/manager.h"
-#include "core/region-rights.h"
 #include "errors.h"
 #include "kernel/donor.h"
 

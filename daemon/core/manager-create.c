@@ -10,10 +10,10 @@
 
 #include "core/announce.h"
 #include "core/creation.h"
+#include "core/holder.h"
 #include "core/manager-create.h"
 #include "core/manager-follow.h"
 #include "core/manager.h"
-#include "core/suspension.h"
 #include "errors.h"
 #include "model/name.h"
 
@@ -183,7 +183,7 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
         if (r < 0)
                 return r;
         if (record.final_mode != 0) {
-                record.holder = suspension_holder(m, call);
+                record.holder = holder_new(m, call);
                 if (!record.holder)
                         return -ENOMEM;
         }

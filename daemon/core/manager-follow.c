@@ -12,7 +12,6 @@
 #include "basic/messages.h"
 #include "core/announce.h"
 #include "core/manager-follow.h"
-#include "core/manager-load.h"
 #include "core/manager.h"
 #include "model/name.h"
 

@@ -10,7 +10,6 @@
 #include <poll.h>
 
 #include "core/manager-load-leases.h"
-#include "core/manager-load.h"
 #include "core/manager.h"
 
 static Region *find_by_id(Manager *m, uint64_t id) {

@@ -26,16 +26,6 @@ static void drop_state(Manager *m, const char *name) {
         (void) unlinkat(m->regions_fd, name, 0);
 }
 
-int manager_enter_region(Manager *m, RegionRecord *record, Region **ret) {
-        _cleanup_(freep) char *path = NULL;
-        int r;
-
-        r = region_path(record->name, &path);
-        if (r < 0)
-                return r;
-        return region_new(m, record, &path, ret);
-}
-
 /* Update a record of an earlier run with what the kernel says. Returns 0 if the record is obsolete. */
 static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
         KernelRegion k;

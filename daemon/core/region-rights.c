@@ -7,24 +7,15 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <systemd/sd-login.h>
 
 #include "basic/messages.h"
 #include "core/answer.h"
+#include "core/holder.h"
 #include "core/manager-follow.h"
 #include "core/manager.h"
 #include "core/region-rights.h"
-#include "core/suspension.h"
 #include "errors.h"
 #include "policy/acl.h"
-
-void call_actor(Call *call, Actor *ret) {
-        const Identity *who = call_identity(call);
-
-        *ret = (Actor){ .uid = who->uid, .pid = who->pid };
-        if (who->pid > 0)
-                (void) sd_pid_get_unit(who->pid, &ret->unit);
-}
 
 int authorize_region(Call *call, const char *action, const RegionRecord *record, mode_t mode, uid_t uid, gid_t gid,
                      sd_bus_error *error) {
@@ -42,14 +33,6 @@ int authorize_region(Call *call, const char *action, const RegionRecord *record,
         return call_authorize(call, action, record->id, details, error);
 }
 
-static int region_dir(const Region *region) {
-        return kernel_root(&region->manager->kernel);
-}
-
-static bool has_no_list(int r) {
-        return r == -ENODATA || r == -EOPNOTSUPP;
-}
-
 static bool admits(const Region *region, const Identity *who, Access access, uid_t uid, gid_t gid, mode_t mode) {
         int r;
 
@@ -59,7 +42,7 @@ static bool admits(const Region *region, const Identity *who, Access access, uid
         if (r >= 0)
                 return r;
         /* If the file has a list, the group bits of its mode are the list's mask and say nothing about the group. */
-        if (!has_no_list(r) && who->uid != uid)
+        if (!acl_is_missing(r) && who->uid != uid)
                 return false;
         return access_by_mode(who, access, uid, gid, mode);
 }
@@ -175,7 +158,7 @@ static bool admits_more(const Region *region, mode_t mode) {
                 r = acl_plain_mode(region_dir(region), region->record.name, &plain);
                 if (r >= 0)
                         now = plain;
-                else if (!has_no_list(r))
+                else if (!acl_is_missing(r))
                         now = 0;
         }
         return mode & 077 & ~now;
@@ -191,21 +174,6 @@ int region_authorize_mode(Region *region, Call *call, uint32_t mode, sd_bus_erro
                 return r;
         r = check_ready(region, error);
         return r < 0 ? r : 1;
-}
-
-int region_plain_mode(const Region *region, mode_t *ret) {
-        int r = acl_plain_mode(region_dir(region), region->record.name, ret);
-
-        if (!has_no_list(r))
-                return r;
-        *ret = region->record.mode;
-        return 0;
-}
-
-int region_apply_mode(Region *region, mode_t mode) {
-        int r = acl_replace_by_mode(region_dir(region), region->record.name, mode);
-
-        return has_no_list(r) ? kernel_chmod(&region->manager->kernel, region->record.name, mode) : r;
 }
 
 int region_change_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error) {
@@ -237,7 +205,7 @@ int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *err
                 r = follow(region, &region, error);
         if (r < 0)
                 return r;
-        suspension_overrule(region, call);
+        holder_overrule(region, call);
         return call_answer(call);
 }
 
@@ -260,7 +228,7 @@ int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_
         /* Reset the mode first, so that users whom the old owner admitted are never admitted to the new owner's region. */
         if (uid != rec->uid || gid != rec->gid)
                 r = acl_drop(region_dir(region), rec->name);
-        if (r >= 0 || has_no_list(r))
+        if (r >= 0 || acl_is_missing(r))
                 r = kernel_chown(&region->manager->kernel, rec->name, uid, gid);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
@@ -273,7 +241,7 @@ int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_
         r = follow(region, &region, error);
         if (r < 0)
                 return r;
-        suspension_overrule(region, call);
+        holder_overrule(region, call);
         return call_answer(call);
 }
 
@@ -296,7 +264,7 @@ int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_
         if (r < 0)
                 return r;
         r = acl_revoke(region_dir(region), rec->name, group, id);
-        if (r == -ESRCH || has_no_list(r))
+        if (r == -ESRCH || acl_is_missing(r))
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
                                          "%s %" PRIu32 " is not in the access list of region '%s'",
                                          group ? "Group" : "User", id, rec->name);
@@ -316,7 +284,7 @@ size_t region_list_grants(Region *region, AclGrant grants[static ACL_ENTRIES_MAX
 
         if (region->record.ready) {
                 r = acl_list(region_dir(region), region->record.name, grants, ACL_ENTRIES_MAX, &n);
-                if (r < 0 && !has_no_list(r) && r != -ENOENT)
+                if (r < 0 && !acl_is_missing(r) && r != -ENOENT)
                         log_region(&region->manager->log, LOG_WARNING, NULL, region->record.name,
                                    "Cannot read the access list of region %s: %s", region->record.name, strerror(-r));
         }

@@ -16,15 +16,9 @@ int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_
  */
 int region_authorize_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
 int region_change_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
-/* As region_change_mode(), without a call. Removes all entries of the access list. */
-int region_apply_mode(Region *region, mode_t mode);
-/* The mode as it would be without the access list, whose mask takes the place of the group bits. */
-int region_plain_mode(const Region *region, mode_t *ret);
 /* Asks polkit about the record's region, with this mode and owner. A region that does not exist yet has ID 0. */
 int authorize_region(Call *call, const char *action, const RegionRecord *record, mode_t mode, uid_t uid, gid_t gid,
                      sd_bus_error *error);
-/* The caller for the log: user, process and unit. Free it with actor_done(). */
-void call_actor(Call *call, Actor *ret);
 /* Whether the region can be acquired: it has been created and, if its creator populates it, populated. */
 int region_check_ready(const Region *region, sd_bus_error *error);
 /* Whether the kernel would admit the identity, by access list and mode. region_admits_now() takes owner and mode from *st. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * One region: its entry in the manager's table, its state file, its leases, and the timer that removes it after its last client.
+ * One region: its entry in the manager's table, its state file and mode, its leases, and the timer that removes it after its last client.
  * It checks no rights: region-ops.c and region-rights.c have done that.
  */
 
@@ -12,6 +12,7 @@
 #include "core/manager.h"
 #include "core/region.h"
 #include "core/resize.h"
+#include "policy/acl.h"
 
 /* How long to wait before checking again whether a region without leases still has sharers. Doubled each time. */
 #define LOOK_AGAIN_USEC (1 * USEC_PER_SEC)
@@ -141,6 +142,25 @@ void region_drop_lease(Region *region, Lease *lease) {
         manager_mark(m, MANAGER_DIRTY_CLIENTS);
         manager_announce_client(m, "ClientReleased", region->record.name, uid);
         region_check_linger(region);
+}
+
+int region_dir(const Region *region) {
+        return kernel_root(&region->manager->kernel);
+}
+
+int region_plain_mode(const Region *region, mode_t *ret) {
+        int r = acl_plain_mode(region_dir(region), region->record.name, ret);
+
+        if (!acl_is_missing(r))
+                return r;
+        *ret = region->record.mode;
+        return 0;
+}
+
+int region_apply_mode(Region *region, mode_t mode) {
+        int r = acl_replace_by_mode(region_dir(region), region->record.name, mode);
+
+        return acl_is_missing(r) ? kernel_chmod(&region->manager->kernel, region->record.name, mode) : r;
 }
 
 int region_in_use(Region *region) {

@@ -67,5 +67,12 @@ void region_drop_lease(Region *region, Lease *lease);
 /* Starts the linger timer if the lifetime is while-leased and the last lease has gone. */
 void region_check_linger(Region *region);
 
+/* The directory of the region's file, for the functions of policy/acl.h. Not the caller's to close. */
+int region_dir(const Region *region);
+/* The mode as it would be without the access list, whose mask takes the place of the group bits. */
+int region_plain_mode(const Region *region, mode_t *ret);
+/* Sets the mode in the kernel, and removes all entries of the access list. Neither checks rights nor logs. */
+int region_apply_mode(Region *region, mode_t mode);
+
 /* 1 if the region has leases or sharers, or is being resized, 0 if not, negative errno if the kernel cannot tell. */
 int region_in_use(Region *region);

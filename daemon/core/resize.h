@@ -17,5 +17,8 @@ void resize_free(Resize *resize);
  */
 void resize_end(Resize *resize);
 
-/* A step of authz_run(). */
-int region_resize(Region *region, Call *call, const ResizeRequest *request, sd_bus_error *error);
+/*
+ * Starts a resize that has been checked and permitted; the call is answered when it is over. 1, or negative errno with *error
+ * set and nothing changed.
+ */
+int resize_start(Region *region, Call *call, const ResizeRequest *request, sd_bus_error *error);

@@ -10,43 +10,11 @@
 
 #include "basic/messages.h"
 #include "core/answer.h"
+#include "core/holder.h"
 #include "core/manager-follow.h"
 #include "core/region-rights.h"
 #include "core/suspension.h"
 #include "errors.h"
-
-/* A bus never reuses a unique name, but the next bus starts counting again. So the holder includes the ID of the bus. */
-static char *holder_of(const Manager *m, const char *sender) {
-        char *text;
-
-        return asprintf(&text, "%s%s", m->bus_id, sender) < 0 ? NULL : text;
-}
-
-static bool is_holder(const Region *region, const char *sender) {
-        const char *holder = region->record.holder;
-        size_t n = strlen(region->manager->bus_id);
-
-        return holder && strncmp(holder, region->manager->bus_id, n) == 0 && streq(holder + n, sender);
-}
-
-char *suspension_holder(Manager *m, Call *call) {
-        return holder_of(m, call_sender(call));
-}
-
-static void save(Region *region) {
-        int r = region_save(region);
-
-        if (r < 0)
-                log_region(&region->manager->log, LOG_ERR, NULL, region->record.name,
-                           "Cannot save the state of region %s: %s", region->record.name, strerror(-r));
-}
-
-void suspension_overrule(Region *region, Call *call) {
-        if (!region->record.has_before || is_holder(region, call_sender(call)))
-                return;
-        region_record_overrule(&region->record);
-        save(region);
-}
 
 /* Save the state before the change, so that the next run knows what to do if this one ends in between. */
 static int begin(Region *region, Call *call, uint32_t final_mode, sd_bus_error *error) {
@@ -60,7 +28,7 @@ static int begin(Region *region, Call *call, uint32_t final_mode, sd_bus_error *
                         return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
                                                  "Cannot read the access list of region '%s': %s", rec->name,
                                                  strerror(-r));
-                holder = holder_of(region->manager, call_sender(call));
+                holder = holder_new(region->manager, call);
                 if (!holder)
                         return -ENOMEM;
                 rec->holder = holder;
@@ -80,7 +48,7 @@ static int begin(Region *region, Call *call, uint32_t final_mode, sd_bus_error *
         r = region_change_mode(region, call, 0, error);
         if (r < 0) {
                 *rec = before;
-                save(region);
+                holder_save(region);
                 return r;
         }
         TAKE_PTR(holder);
@@ -99,7 +67,7 @@ int region_suspend(Region *region, Call *call, uint32_t final_mode, sd_bus_error
         if (r <= 0)
                 return r;
         /* With two holders, the first to leave would open or remove the region that the other still populates. */
-        if (region->record.holder && !is_holder(region, call_sender(call)))
+        if (region->record.holder && !holder_is(region, call_sender(call)))
                 return sd_bus_error_setf(error, ERROR_REGION_NOT_READY,
                                          "Region '%s' is being populated by another process: wait until that is done, "
                                          "or set its mode",
@@ -154,7 +122,7 @@ static void end(Region *region) {
         region_record_resume(rec);
         region = manager_follow_change(m, region);
         if (region)
-                save(region);
+                holder_save(region);
 }
 
 void suspension_forget(Manager *m, const char *sender) {
@@ -162,7 +130,7 @@ void suspension_forget(Manager *m, const char *sender) {
 
         for (region = LIST_FIRST(&m->regions); region; region = next) {
                 next = LIST_NEXT(region, regions);
-                if (is_holder(region, sender))
+                if (holder_is(region, sender))
                         end(region);
         }
 }

@@ -11,13 +11,6 @@
 
 /* A step of authz_run(). Meanwhile, callers that final_mode would admit get the error RegionNotReady. */
 int region_suspend(Region *region, Call *call, uint32_t final_mode, sd_bus_error *error);
-/* The text that names the caller as a holder, to be freed, or NULL without memory. */
-char *suspension_holder(Manager *manager, Call *call);
-/*
- * To be called when a call has changed owner or mode of the region. Unless the caller is the holder, the region then stays
- * closed when the holder leaves.
- */
-void suspension_overrule(Region *region, Call *call);
 /* To be called when a connection has left the bus. */
 void suspension_forget(Manager *manager, const char *sender);
 /* Finds out at the start which holders of an earlier run have left. */

@@ -15,20 +15,8 @@
 
 #include "kernel/donor-child.h"
 #include "kernel/donor-map.h"
+#include "kernel/donor-report.h"
 #include "kernel/donor-resize.h"
-
-void donor_report(DonorReportKind kind, DonorStage stage, int error, uint64_t value) {
-        DonorReport r = { .kind = kind, .stage = stage, .error = error, .value = value };
-
-        while (write(DONOR_REPORT_FD, &r, sizeof(r)) < 0)
-                if (errno != EINTR)
-                        _exit(EXIT_FAILURE); /* the daemon has exited and cannot finish or undo this work */
-}
-
-int donor_failed(DonorStage stage, int error, uint64_t value) {
-        donor_report(DONOR_FAILED, stage, error, value);
-        return -error;
-}
 
 /* The donor needs no capabilities: what it maps is its own, or was opened by the caller. */
 static void drop_capabilities(void) {

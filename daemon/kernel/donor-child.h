@@ -3,11 +3,5 @@
 
 #include "kernel/donor.h"
 
-/*
- * Declarations that the files of the donor process share. There, a function that fails sends a report and returns negative
- * errno. Each of them may sleep for as long as the kernel needs.
- */
-
-void donor_report(DonorReportKind kind, DonorStage stage, int error, uint64_t value);
-/* Reports the failure and returns -error. */
-int donor_failed(DonorStage stage, int error, uint64_t value);
+/* The main() of the donor process, "mshared --donor". Returns an exit status, and has reported failures. */
+int donor_main(const KernelOps *ops, int argc, char **argv);

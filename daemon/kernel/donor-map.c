@@ -9,8 +9,8 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-#include "kernel/donor-child.h"
 #include "kernel/donor-map.h"
+#include "kernel/donor-report.h"
 #include "kernel/populate.h"
 
 /* The file for length bytes of new memory, or -1 if that needs no file, and the protection to map it with. */

@@ -10,8 +10,8 @@
 #include <limits.h>
 #include <sys/mman.h>
 
-#include "kernel/donor-child.h"
 #include "kernel/donor-map.h"
+#include "kernel/donor-report.h"
 #include "kernel/donor-resize.h"
 
 typedef struct Mapping {

@@ -89,9 +89,7 @@ void donor_end(Donor *donor);
 void donor_free(Donor *donor);
 DEFINE_CLEANUP(Donor, donor_free)
 
-/* The process's side, main() of "mshared --donor": donor-child.c, and donor-resize.c for what it maps in a region. */
-int donor_main(const KernelOps *ops, int argc, char **argv);
-
+/* Descriptors of the donor process, whose main() is in donor-child.h. */
 #define DONOR_REPORT_FD 3
 /* The window, as an AddressRange. Not an argument: every user can read arguments, and addresses of regions are private. */
 #define DONOR_WINDOW_FD 4

@@ -11,6 +11,11 @@
  */
 #define ACL_ENTRIES_MAX 256
 
+/* Whether one of these errors says that the file has no list. */
+static inline bool acl_is_missing(int r) {
+        return r == -ENODATA || r == -EOPNOTSUPP;
+}
+
 /* Admits the user, whatever the mode is. No other user gains access; the mask grows as needed. */
 int acl_grant_user(int dirfd, const char *name, uid_t uid, Access access);
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/queue.h>
+#include <systemd/sd-login.h>
 
 #include "basic/util.h"
 #include "errors.h"
@@ -117,6 +118,14 @@ const char *call_sender(Call *c) {
 
 const Identity *call_identity(Call *c) {
         return &c->who;
+}
+
+void call_actor(Call *call, Actor *ret) {
+        const Identity *who = call_identity(call);
+
+        *ret = (Actor){ .uid = who->uid, .pid = who->pid };
+        if (who->pid > 0)
+                (void) sd_pid_get_unit(who->pid, &ret->unit);
 }
 
 int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const Limits *limits,

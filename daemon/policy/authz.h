@@ -43,6 +43,8 @@ void authz_forget(Authz *authz, const char *sender);
 sd_bus_message *call_message(Call *call);
 const char *call_sender(Call *call);
 const Identity *call_identity(Call *call);
+/* The caller for the log: user, process and unit. Free it with actor_done(). */
+void call_actor(Call *call, Actor *ret);
 
 /*
  * For a step that answers after it has returned: charges the call to its user's LIMIT_USER_PENDING. The step must discharge

@@ -39,12 +39,33 @@ MESSAGES = re.compile(r"\bsd_bus_(message_|message \*|reply|emit|call|send)")
 DECLARED_BELOW = {"bus/answer": "core/answer", "bus/announce": "core/announce"}
 # These have main(), which no other file calls.
 PROGRAMS = {"mshared.c", "region/mshare-region.c"}
+# The one circle: the manager has regions, which know their manager, and a region has a creation or a resize while one runs.
+CIRCLE = {"core/manager", "core/region", "core/creation", "core/resize"}
 OPENING = re.compile(r"/\* SPDX-License-Identifier: \S+ \*/\n\n/\*\s")
+
+
+def circles():
+    """Yields the source files that use each other, directly or through others, as far as their includes show."""
+    uses = {}
+    for path in DAEMON.rglob("*.c"):
+        stem = str(path.relative_to(DAEMON).with_suffix(""))
+        headers = re.findall(r'#include "([^"]+)\.h"', path.read_text(encoding="utf-8"))
+        uses[stem] = {h for h in headers if h != stem and (DAEMON / (h + ".c")).exists()}
+    reached = {}
+    for stem in uses:
+        reached[stem], new = set(), uses[stem]
+        while new:
+            reached[stem] |= new
+            new = set().union(*(uses[other] for other in new)) - reached[stem]
+    for stem in sorted(uses):
+        circle = {other for other in reached[stem] if stem in reached[other]}
+        if not circle <= CIRCLE:
+            yield "%s.c: in a circle with %s" % (stem, ", ".join(sorted(circle - {stem})))
 
 
 def complaints():
     """Yields the name of each check, and what is wrong."""
-    found = {"rooms": [], "includes": [], "bus": [], "openings": [], "headers": []}
+    found = {"rooms": [], "includes": [], "bus": [], "openings": [], "headers": [], "circles": list(circles())}
     for path in sorted([*DAEMON.rglob("*.[ch]"), *REGION.glob("*.[ch]")]):
         name = path.relative_to(TOP if path.parent == REGION else DAEMON)
         room = str(name.parent)
@@ -90,6 +111,7 @@ def main():
         "bus": "tools, values and kernel do not know the bus, and the core no messages",
         "openings": "each source file says what it is for",
         "headers": "each source file has a header of its own",
+        "circles": "source files use each other one way, but for the manager and its regions",
     }
     found = complaints()
     print("1..%d" % len(titles))

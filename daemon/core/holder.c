@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Holders: a holder is the connection of the process that populates a suspended region, and that will set its mode. This file
+ * names and recognizes holders. It neither suspends regions nor ends suspensions: see suspension.c.
+ */
+
+#include "core/holder.h"
+
+/* A bus never reuses a unique name, but the next bus starts counting again. So the text includes the ID of the bus. */
+char *holder_new(const Manager *m, Call *call) {
+        char *text;
+
+        return asprintf(&text, "%s%s", m->bus_id, call_sender(call)) < 0 ? NULL : text;
+}
+
+bool holder_is(const Region *region, const char *sender) {
+        const char *holder = region->record.holder;
+        size_t n = strlen(region->manager->bus_id);
+
+        return holder && strncmp(holder, region->manager->bus_id, n) == 0 && streq(holder + n, sender);
+}
+
+void holder_save(Region *region) {
+        int r = region_save(region);
+
+        if (r < 0)
+                log_region(&region->manager->log, LOG_ERR, NULL, region->record.name,
+                           "Cannot save the state of region %s: %s", region->record.name, strerror(-r));
+}
+
+void holder_overrule(Region *region, Call *call) {
+        if (!region->record.has_before || holder_is(region, call_sender(call)))
+                return;
+        region_record_overrule(&region->record);
+        holder_save(region);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "core/manager.h"
+
+/* The text that names the caller as a holder, to be freed, or NULL without memory. */
+char *holder_new(const Manager *manager, Call *call);
+/* Whether the sender is the holder of the region. */
+bool holder_is(const Region *region, const char *sender);
+/*
+ * To be called when a call has changed owner or mode of the region. Unless the caller is the holder, the region then stays
+ * closed when the holder leaves.
+ */
+void holder_overrule(Region *region, Call *call);
+/* Writes the state file after a change of the holder or of what belongs to it. A failure is logged. */
+void holder_save(Region *region);
