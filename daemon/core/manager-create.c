@@ -167,7 +167,6 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
                 .name = TAKE_PTR(request->name),
                 .label = TAKE_PTR(request->label),
         };
-        _cleanup_(freep) char *path = NULL;
         Region *region;
         int r;
 
@@ -179,9 +178,6 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
                 r = take_space(m, request, record.length, &record.address, error);
         if (r < 0)
                 return r;
-        r = region_path(record.name, &path);
-        if (r < 0)
-                return r;
         if (record.final_mode != 0) {
                 record.holder = holder_new(m, call);
                 if (!record.holder)
@@ -190,7 +186,7 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
         r = call_take_charge(call, error);
         if (r < 0)
                 return r;
-        r = region_new(m, &record, &path, &region);
+        r = region_new(m, &record, &region);
         if (r < 0) {
                 users_discharge(&m->users, who->uid, LIMIT_USER_PENDING, 1);
                 return r;

@@ -40,7 +40,7 @@ static int adopt(Manager *m, const char *name, const KernelRegion *k) {
 
         r = free_and_strdup(&record.name, name);
         if (r >= 0)
-                r = manager_enter_region(m, &record, &region);
+                r = region_new(m, &record, &region);
         if (r < 0)
                 return r;
         region->progress = 1;

@@ -146,7 +146,7 @@ static int load_state(const char *name, void *userdata) {
                 drop_state(m, name);
                 return 0;
         }
-        r = manager_enter_region(m, &record, &region);
+        r = region_new(m, &record, &region);
         if (r < 0)
                 return r;
         region->announced = true;

@@ -178,16 +178,6 @@ ssize_t manager_windows(Manager *m, AddressRange **ret, size_t *ret_all) {
         return (ssize_t) n;
 }
 
-int manager_enter_region(Manager *m, RegionRecord *record, Region **ret) {
-        _cleanup_(freep) char *path = NULL;
-        int r;
-
-        r = region_path(record->name, &path);
-        if (r < 0)
-                return r;
-        return region_new(m, record, &path, ret);
-}
-
 uint64_t manager_random_id(Manager *m) {
         uint64_t id;
 

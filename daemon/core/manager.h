@@ -74,8 +74,6 @@ int manager_load_config(Manager *manager);
 void manager_end_donors(Manager *manager);
 
 Region *manager_find_region(Manager *manager, const char *name);
-/* Enters a region in the table and takes *record over. 0 or -ENOMEM. */
-int manager_enter_region(Manager *manager, RegionRecord *record, Region **ret);
 
 /* Whether a region of that name is among those that could not be read. */
 bool manager_has_skipped(const Manager *manager, const char *name);

@@ -18,20 +18,21 @@
 #define LOOK_AGAIN_USEC (1 * USEC_PER_SEC)
 #define LOOK_AGAIN_MAX_USEC (30 * USEC_PER_SEC)
 
-int region_path(const char *name, char **ret) {
-        return sd_bus_path_encode(BUS_REGION_PATH, name, ret);
-}
-
-int region_new(Manager *manager, RegionRecord *record, char **path, Region **ret) {
+int region_new(Manager *manager, RegionRecord *record, Region **ret) {
+        _cleanup_(freep) char *path = NULL;
         Region *region;
+        int r;
 
+        r = sd_bus_path_encode(BUS_REGION_PATH, record->name, &path);
+        if (r < 0)
+                return r;
         region = calloc(1, sizeof(*region));
         if (!region)
                 return -ENOMEM;
         region->manager = manager;
         LIST_INSERT_HEAD(&manager->regions, region, regions);
         manager->n_regions++;
-        region->path = TAKE_PTR(*path);
+        region->path = TAKE_PTR(path);
         region->record = *record;
         *record = (RegionRecord){};
         /* The limit has been checked. A region that exists is charged in any case. */

@@ -42,14 +42,11 @@ struct Region {
         uid_t payer; /* the user that the region is charged to, if charged */
 };
 
-/* The path of a region's bus object, to be freed. 0 or -ENOMEM. */
-int region_path(const char *name, char **ret);
-
 /*
- * Enters a region in the manager's table. Takes *record and *path, its bus object, and clears what it has taken, so the caller
- * frees both in any case. Does not check the record. Returns 0 or -ENOMEM.
+ * Enters a region in the manager's table. Takes *record and clears it, so the caller frees it in any case. Does not check the
+ * record. Returns 0 or -ENOMEM.
  */
-int region_new(Manager *manager, RegionRecord *record, char **path, Region **ret);
+int region_new(Manager *manager, RegionRecord *record, Region **ret);
 /* Removes the region from all tables. Its state file and the FIFOs of its leases stay for the next run. Takes NULL. */
 void region_free(Region *region);
 DEFINE_CLEANUP(Region, region_free)
