@@ -139,6 +139,21 @@ int client_remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
         return r;
 }
 
+int client_watch_removal(sd_bus *bus, sd_bus_slot **ret_slot, const char *name, sd_bus_message_handler_t removed,
+                         void *userdata) {
+        _cleanup_(freep) char *match = NULL;
+
+        /* Names contain no quotes: see REGION_NAME_RULE. */
+        if (asprintf(&match,
+                     "type='signal',sender='" BUS_NAME "',path='" BUS_PATH "',interface='" BUS_MANAGER_INTERFACE
+                     "',member='RegionRemoved',arg0='%s'",
+                     name) < 0) {
+                match = NULL;
+                return -ENOMEM;
+        }
+        return sd_bus_add_match(bus, ret_slot, match, removed, userdata);
+}
+
 bool client_is_away(const sd_bus_error *error) {
         return sd_bus_error_has_names(error, SD_BUS_ERROR_NO_REPLY, SD_BUS_ERROR_SERVICE_UNKNOWN,
                                       SD_BUS_ERROR_NAME_HAS_NO_OWNER, "org.freedesktop.systemd1.NoSuchUnit");

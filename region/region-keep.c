@@ -162,19 +162,10 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *unus
 }
 
 static int subscribe(Keeper *k) {
-        _cleanup_(freep) char *match = NULL;
         sd_bus *bus = k->s->bus;
         int r;
 
-        /* Names contain no quotes: see REGION_NAME_RULE. */
-        if (asprintf(&match,
-                     "type='signal',sender='" BUS_NAME "',path='" BUS_PATH "',interface='" BUS_MANAGER_INTERFACE
-                     "',member='RegionRemoved',arg0='%s'",
-                     k->name) < 0) {
-                match = NULL;
-                return -ENOMEM;
-        }
-        r = sd_bus_add_match(bus, NULL, match, on_removed, k);
+        r = client_watch_removal(bus, NULL, k->name, on_removed, k);
         if (r >= 0)
                 r = sd_bus_match_signal(bus, NULL, BUS_NAME, k->path, "org.freedesktop.DBus.Properties",
                                         "PropertiesChanged", on_changed, k);

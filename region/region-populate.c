@@ -136,20 +136,6 @@ static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         return 0;
 }
 
-static int watch_removal(Populating *p) {
-        _cleanup_(freep) char *match = NULL;
-
-        /* Names contain no quotes: see REGION_NAME_RULE. */
-        if (asprintf(&match,
-                     "type='signal',sender='" BUS_NAME "',path='" BUS_PATH "',interface='" BUS_MANAGER_INTERFACE
-                     "',member='RegionRemoved',arg0='%s'",
-                     p->name) < 0) {
-                match = NULL;
-                return -ENOMEM;
-        }
-        return sd_bus_add_match(p->s->bus, &p->slot, match, on_removed, p);
-}
-
 /* At most once. */
 static void end_child(Populating *p) {
         if (p->pid <= 0)
@@ -237,7 +223,7 @@ int region_populate(Start *s, const char *name, const char *path, const RegionFi
                 r = sd_bus_get_property_trivial(s->bus, BUS_NAME, path, BUS_REGION_INTERFACE, "Length", error, 't',
                                                 &p.window);
         if (r >= 0)
-                r = watch_removal(&p);
+                r = client_watch_removal(s->bus, &p.slot, name, on_removed, &p);
         if (r >= 0)
                 r = start_child(&p);
         while (r >= 0 && !p.ended && !p.removed && !s->stopped)
