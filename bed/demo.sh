@@ -17,7 +17,7 @@ demo() {
                 return $rc
         fi
         "$BED/guest.py" "${GUEST_ARGS[@]}" "${args[@]}" --timeout 1800 --die-with-parent \
-                -- bash /run/job/demo.sh < /dev/null || rc=$?
+                -- bash /run/job/compare.sh < /dev/null || rc=$?
         say "==> $(($(date +%s) - begin)) s in all"
         return $rc
 }
@@ -29,7 +29,7 @@ demo_overlay() {
         DEMO_OVERLAY=$(mktemp --suffix=.tar)
         tree=$(mktemp -d)
         mkdir -p "$tree/etc/profile.d"
-        echo 'export PAGER=cat; bash /run/job/demo.sh; echo; echo "PostgreSQL is in its region. Try: msharectl"' > "$tree/etc/profile.d/mshare-demo.sh"
+        echo 'export PAGER=cat; bash /run/job/compare.sh; echo; echo "PostgreSQL is in its region. Try: msharectl"' > "$tree/etc/profile.d/mshare-demo.sh"
         cp "$OVERLAY" "$DEMO_OVERLAY"
         tar -C "$tree" --owner=0 --group=0 -rf "$DEMO_OVERLAY" ./etc/profile.d/mshare-demo.sh
         rm -rf "$tree"

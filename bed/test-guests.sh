@@ -386,7 +386,7 @@ plan_long() {
         plan fuzz-1 'random operations, pti off, la57 on' 4000 fuzz 1001 off on
         plan fuzz-2 'random operations, pti on, la57 off' 4000 fuzz 2002 on off
         plan bare 'both commands in minimal roots of Debian 12 and 13' 14400 bed_script tests/bed/test-bare.sh
-        plan cockpit 'the page for Cockpit, in a browser' 300 bed_script tests/cockpit/in-root.sh
+        plan cockpit 'the page for Cockpit, in a browser' 300 bed_script tests/cockpit/page-in-root.sh
         plan packages 'Debian packages of 12 and 13: reproducible, and lintian' 600 test_builds 12 13
         for name in $(debian_tests); do
                 for release in 12 13; do
@@ -398,7 +398,7 @@ plan_long() {
                 plan "server-$release" "a server of Debian $release: the packaged kernel, booted by GRUB, and PostgreSQL" 1800 test_server "$release"
         done
         for release in "${RELEASES[@]}"; do
-                plan "postgresql-$release" "mshare-postgresql on PostgreSQL of Debian $release" 120 bed_script tests/postgresql/in-root.sh "$release"
+                plan "postgresql-$release" "mshare-postgresql on PostgreSQL of Debian $release" 120 bed_script tests/postgresql/tool-in-root.sh "$release"
         done
         # Version 18 reads with workers, or with rings in the shared memory.
         plan guest-postgres-12 'PostgreSQL of Debian 12 in a region' 600 postgres_on 12

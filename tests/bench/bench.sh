@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # ./run bench; sourced by run after its libraries. Each benchmark prints records,
-# which report.py turns into NAME.json in the results' directory, and all that
+# which records.py turns into NAME.json in the results' directory, and all that
 # are there into tables and the plot.
 
 BENCH=$ROOT/tests/bench
@@ -31,15 +31,15 @@ bench() {
                 "bench_$name" > "$RESULTS_DIR/raw/$name.partial" < /dev/null
                 mv "$RESULTS_DIR/raw/$name.partial" "$RESULTS_DIR/raw/$name"
                 if [ -n "$BENCH_HERE" ]; then
-                        "$BENCH/report.py" record "$RESULTS_DIR" "$name" here "$commit"
+                        "$BENCH/records.py" record "$RESULTS_DIR" "$name" here "$commit"
                 else
                         kernel mshare
-                        "$BENCH/report.py" record "$RESULTS_DIR" "$name" "$KERNEL" "$commit"
+                        "$BENCH/records.py" record "$RESULTS_DIR" "$name" "$KERNEL" "$commit"
                 fi
                 say "    $(($(date +%s) - begin)) s"
         done
         rm -r "$RESULTS_DIR/raw"
-        "$BENCH/report.py" summary "$RESULTS_DIR"
+        "$BENCH/records.py" summary "$RESULTS_DIR"
         say "==> results: $RESULTS_DIR/results.md"
 }
 
@@ -191,15 +191,15 @@ bench_scale() {
         done
 }
 
-# bench_server RELEASE MEMORY ARGS...: postgres.sh with these arguments, in a guest of that release of Debian, else of
+# bench_server RELEASE MEMORY ARGS...: postgres-tables.sh with these arguments, in a guest of that release of Debian, else of
 # the machine's own.
 bench_server() {
         local release=$1 memory=$2
         shift 2
         guest_arguments mshare systemd '' "$release"
         "$BED/guest.py" "${GUEST_ARGS[@]}" --memory "$memory" --timeout 3600 --die-with-parent \
-                --put "$BENCH/postgres.sh" --put "$ROOT/tests/demo/server.sh" --put "$ROOT/tests/demo/load.py" \
-                -- sh -c "bash /run/job/postgres.sh $*"
+                --put "$BENCH/postgres-tables.sh" --put "$ROOT/tests/demo/postgresql.sh" --put "$ROOT/tests/demo/load.py" \
+                -- sh -c "bash /run/job/postgres-tables.sh $*"
 }
 
 bench_postgres() { bench_server '' 4096 "${MSHARE_BENCH_CONNECTIONS:-200}" 384 2 100 plain huge region region-thp; }

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The rooms of the daemon: includes go one way, and each source file has a header. daemon/README.md shows the picture.
 
-Each source file of the daemon, the libraries and the commands says what it is for.
+Each source file of the daemon, the libraries and the commands says what it is for. Files of tests and of the test bed have
+names of their own, so that a name in a message leads to one file.
 """
 
+import collections
 import pathlib
 import re
 import sys
@@ -41,6 +43,8 @@ DECLARED_BELOW = {"bus/answer": "core/answer", "bus/announce": "core/announce"}
 PROGRAMS = {"mshared.c", "region/mshare-region.c"}
 # The one circle: the manager has regions, which know their manager, and a region has a creation or a resize while one runs.
 CIRCLE = {"core/manager", "core/region", "core/creation", "core/resize"}
+# Files of tests and of the test bed that may share a name. tests/guest/tap.bash adds to tests/tap.bash.
+SHARED_NAMES = {"README.md", "meson.build", "tap.bash"}
 OPENING = re.compile(r"/\* SPDX-License-Identifier: \S+ \*/\n\n/\*\s")
 
 
@@ -63,9 +67,22 @@ def circles():
             yield "%s.c: in a circle with %s" % (stem, ", ".join(sorted(circle - {stem})))
 
 
+def shared_names():
+    """Yields the files of tests and of the test bed that have the same name."""
+    paths = collections.defaultdict(list)
+    for folder in (TOP / "tests", TOP / "bed"):
+        for path in folder.rglob("*.*"):
+            if path.is_file() and not {"corpus", "__pycache__", ".mypy_cache"} & set(path.parts):
+                paths[path.name].append(str(path.relative_to(TOP)))
+    for name, same in sorted(paths.items()):
+        if len(same) > 1 and name not in SHARED_NAMES:
+            yield "the same name: %s" % ", ".join(sorted(same))
+
+
 def complaints():
     """Yields the name of each check, and what is wrong."""
-    found = {"rooms": [], "includes": [], "bus": [], "openings": [], "headers": [], "circles": list(circles())}
+    found = {"rooms": [], "includes": [], "bus": [], "openings": [], "headers": [], "circles": list(circles()),
+             "names": list(shared_names())}
     for path in sorted([*DAEMON.rglob("*.[ch]"), *REGION.glob("*.[ch]")]):
         name = path.relative_to(TOP if path.parent == REGION else DAEMON)
         room = str(name.parent)
@@ -112,6 +129,7 @@ def main():
         "openings": "each source file says what it is for",
         "headers": "each source file has a header of its own",
         "circles": "source files use each other one way, but for the manager and its regions",
+        "names": "files of tests and of the test bed have names of their own",
     }
     found = complaints()
     print("1..%d" % len(titles))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A client of a region that does what its standard input says, for tests/guest/lib.sh. One command on a line,
+ * A client of a region that does what its standard input says, for tests/guest/library.sh. One command on a line,
  * one answer on a line: "ok" with a result, or "error ERRNO" with the sentence.
  *
  *   acquire NAME r|rw   attach NAME by the library; "ok ADDRESS LENGTH SIZE"

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Results of ./run bench: records into JSON, JSON into tables and the plot.
 
-report.py record DIRECTORY NAME KERNEL COMMIT    raw/NAME -> NAME.json; KERNEL "here": this machine's
-report.py summary DIRECTORY                      *.json -> results.md, sga.svg, pagetables.svg
+records.py record DIRECTORY NAME KERNEL COMMIT    raw/NAME -> NAME.json; KERNEL "here": this machine's
+records.py summary DIRECTORY                      *.json -> results.md, sga.svg, pagetables.svg
 """
 
 import json
@@ -35,7 +35,7 @@ def records(path):
             elif "=" in line.split(" ", 1)[0]:
                 found.append({k: value(v) for k, v in (word.split("=", 1) for word in line.split())})
     if not found:
-        sys.exit(f"report.py: no records in {path}")
+        sys.exit(f"records.py: no records in {path}")
     return found
 
 

@@ -3,8 +3,8 @@
 # The demonstration, inside the systemd guest: an unmodified PostgreSQL twice,
 # plain and in a region. The exit status is 0 only if the second run shared.
 set -u
-# shellcheck source=tests/demo/server.sh
-. "$(dirname "$0")/server.sh"
+# shellcheck source=tests/demo/postgresql.sh
+. "$(dirname "$0")/postgresql.sh"
 
 connections=100 scale=2
 # Progress of commands whose standard output is a file.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # mshare-postgresql on PostgreSQL and postgresql-common as a release of Debian has them,
-# for ./run test --long: in-root.sh RELEASE. It runs in a minimal root of that release.
+# for ./run test --long: tool-in-root.sh RELEASE. It runs in a minimal root of that release.
 # There are no units and no regions in there, so systemctl and msharectl are stand-ins.
 # Speaks TAP; skips where no such root can be made.
 # shellcheck disable=SC2317
@@ -14,7 +14,7 @@ set -u
 
 if [ "${1:-}" != --inside ]; then
         rc=0
-        "$ROOT/bed/bare-root" --release "${1:?in-root.sh: which release of Debian?}" tests/postgresql/in-root.sh --inside || rc=$?
+        "$ROOT/bed/bare-root" --release "${1:?tool-in-root.sh: which release of Debian?}" tests/postgresql/tool-in-root.sh --inside || rc=$?
         if [ $rc = 77 ]; then skip_all 'no minimal root can be made here'; fi
         exit $rc
 fi

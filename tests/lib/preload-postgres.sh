@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The preload library under the real PostgreSQL, with the fake broker and kernel:
-#   postgres.sh MSHARECTL PRELOAD FAKE-KERNEL
+#   preload-postgres.sh MSHARECTL PRELOAD FAKE-KERNEL
 # What the page tables gain is for the guest to show; here it is that the server does not notice.
 # shellcheck disable=SC2012,SC2016,SC2317
 set -u

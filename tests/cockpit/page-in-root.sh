@@ -12,7 +12,7 @@ set -euo pipefail
 
 if [ "${1:-}" != --inside ]; then
         rc=0
-        "$ROOT/bed/bare-root" tests/cockpit/in-root.sh --inside || rc=$?
+        "$ROOT/bed/bare-root" tests/cockpit/page-in-root.sh --inside || rc=$?
         if [ $rc = 77 ]; then
                 echo '1..0 # SKIP no minimal root can be made here'
                 exit 0

@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# postgres.sh CONNECTIONS BUFFERS SCALE PERCENT KIND..., in the systemd guest: page tables
+# postgres-tables.sh CONNECTIONS BUFFERS SCALE PERCENT KIND..., in the systemd guest: page tables
 # of PostgreSQL against connections, with BUFFERS MiB of shared buffers and a table of
 # SCALE times 128 MiB. Each connection reads that part of the table's pages; which, is
 # the same for all. KIND: plain, huge (hugetlb pages), region, or region-thp (a region
 # with transparent huge pages). Prints one line of JSON for each: {"kind": ...,
 # "version": ..., what load.py has}.
 set -eu
-# shellcheck source=tests/demo/server.sh
-. "$(dirname "$0")/server.sh"
+# shellcheck source=tests/demo/postgresql.sh
+. "$(dirname "$0")/postgresql.sh"
 
 here=$(cd "$(dirname "$0")" && pwd)
 connections=$1 buffers=$2 scale=$3 percent=$4
@@ -28,7 +28,7 @@ measure() { # measure KIND ARGS...
         shift
         server_warm
         if [ "$kind" = region-thp ] && [ "$(awk '$1 == "ShmemHugePages:" { print $2 }' /proc/meminfo)" = 0 ]; then
-                echo 'postgres.sh: the region has no huge page' >&2
+                echo 'postgres-tables.sh: the region has no huge page' >&2
                 return 1
         fi
         table=$(($(server_resident) >> 20))
@@ -65,7 +65,7 @@ for kind in "$@"; do
                 args=(--region pgdata)
                 ;;
         *)
-                echo "postgres.sh: no such kind: $kind" >&2
+                echo "postgres-tables.sh: no such kind: $kind" >&2
                 exit 2
                 ;;
         esac
