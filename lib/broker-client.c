@@ -63,27 +63,21 @@ static int call_failed(const char *name, int r, const sd_bus_error *error, char 
                 r = -EUSERS;
 
         if (r == -EUSERS)
-                return message_set(ret_message, r,
-                                   "Cannot acquire region \"%s\": the system bus has no room for another "
-                                   "connection or call of this user",
-                                   name);
+                return message_region(ret_message, r, "acquire", name,
+                                      "the system bus has no room for another connection or call of this user");
         /* The error of a call on a connection that the bus has closed. */
         if (r == -ENOTCONN)
-                return message_set(ret_message, r,
-                                   "Cannot acquire region \"%s\": the system bus has closed the connection; "
-                                   "dbus-daemon does that to users of DynamicUser=, see mshared(8)",
-                                   name);
+                return message_region(ret_message, r, "acquire", name,
+                                      "the system bus has closed the connection; dbus-daemon does that to users of "
+                                      "DynamicUser=, see mshared(8)");
         if (r == -EHOSTDOWN)
-                return message_set(ret_message, r,
-                                   "Cannot acquire region \"%s\": the broker is not running "
-                                   "(systemctl start mshared)",
-                                   name);
+                return message_region(ret_message, r, "acquire", name,
+                                      "the broker is not running (systemctl start mshared)");
         if (r == -ETIMEDOUT)
-                return message_set(ret_message, r, "Cannot acquire region \"%s\": the broker did not answer in time",
-                                   name);
+                return message_region(ret_message, r, "acquire", name, "the broker did not answer in time");
 
-        return message_set(ret_message, r, "Cannot acquire region \"%s\": %s", name,
-                           error->message ? error->message : message_errno(r, buf, sizeof(buf)));
+        return message_region(ret_message, r, "acquire", name, "%s",
+                              error->message ? error->message : message_errno(r, buf, sizeof(buf)));
 }
 
 void broker_lease_done(BrokerLease *lease) {
@@ -123,7 +117,7 @@ static int call_acquire(sd_bus *bus, const char *member, const char *name, const
 
         r = sd_bus_message_append(m, "ssa{sv}", name, access, 0);
         if (r == -EINVAL)
-                return message_set(ret_message, r, "Cannot acquire region \"%s\": a name must be valid UTF-8", name);
+                return message_region(ret_message, r, "acquire", name, "a name must be valid UTF-8");
         if (r < 0)
                 return call_failed(name, r, &error, ret_message);
 
@@ -136,8 +130,7 @@ static int call_acquire(sd_bus *bus, const char *member, const char *name, const
         r = open ? sd_bus_message_read(reply, "tthh", &lease->address, &lease->length, &fd, &region)
                  : sd_bus_message_read(reply, "tth", &lease->address, &lease->length, &fd);
         if (r < 0)
-                return message_set(ret_message, -EBADMSG,
-                                   "Cannot acquire region \"%s\": the broker's answer is invalid", name);
+                return message_region(ret_message, -EBADMSG, "acquire", name, "the broker's answer is invalid");
 
         r = keep_fd(&lease->lease, fd);
         if (r >= 0 && open)
@@ -205,9 +198,8 @@ static int call_properties(sd_bus *bus, const char *name, uint64_t timeout_usec,
 
         r = read_properties(reply, lease);
         if (r < 0)
-                return message_set(ret_message, r == -ENOMEM ? r : -EBADMSG,
-                                   "Cannot acquire region \"%s\": the broker did not return its size and backing",
-                                   name);
+                return message_region(ret_message, r == -ENOMEM ? r : -EBADMSG, "acquire", name,
+                                      "the broker did not return its size and backing");
         return 0;
 }
 
@@ -225,8 +217,8 @@ static int try_acquire(const char *name, const char *access, uint64_t timeout_us
         if (r == -EAGAIN)
                 return call_failed(name, -EUSERS, &error, ret_message);
         if (r < 0)
-                return message_set(ret_message, r, "Cannot acquire region \"%s\": cannot connect to the system bus: %s",
-                                   name, message_errno(r, buf, sizeof(buf)));
+                return message_region(ret_message, r, "acquire", name, "cannot connect to the system bus: %s",
+                                      message_errno(r, buf, sizeof(buf)));
 
         r = call_acquire(bus, "OpenRegion", name, access, timeout_usec, interactive, &lease, ret_message);
         if (r == -ENOTTY)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Sentences that explain a failure to the caller of the library. It knows nothing about regions. */
+/* Sentences that explain a failure to the caller of the library. It knows no region but by its name. */
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,6 +22,25 @@ int message_set(char **ret_message, int r, const char *format, ...) {
 
         free(*ret_message);
         *ret_message = text;
+        return r;
+}
+
+int message_region(char **ret_message, int r, const char *verb, const char *name, const char *format, ...) {
+        _cleanup_(freep) char *reason = NULL;
+        va_list ap;
+
+        if (!ret_message)
+                return r;
+
+        va_start(ap, format);
+        if (vasprintf(&reason, format, ap) < 0)
+                reason = NULL;
+        va_end(ap);
+
+        if (reason)
+                return message_set(ret_message, r, "Cannot %s region \"%s\": %s", verb, name, reason);
+        free(*ret_message);
+        *ret_message = NULL;
         return r;
 }
 

@@ -10,6 +10,10 @@
  */
 int message_set(char **ret_message, int r, const char *format, ...) _printf_(3, 4);
 
+/* The same for a sentence about a region: Cannot VERB region "NAME": and the rest. */
+int message_region(char **ret_message, int r, const char *verb, const char *name, const char *format, ...)
+        _printf_(5, 6);
+
 /* The text of a negative errno, in the caller's buffer: strerror(3) is not thread-safe. */
 const char *message_errno(int r, char *buf, size_t size);
 

@@ -37,14 +37,14 @@ static int open_region(const char *name, int file, int *ret, struct stat *ret_st
 
         if (asprintf(&path, MSHAREFS_PATH "/%s", name) < 0) {
                 path = NULL;
-                return message_set(ret_message, -ENOMEM, "Cannot claim region \"%s\": out of memory", name);
+                return message_region(ret_message, -ENOMEM, "claim", name, "out of memory");
         }
 
         fd = file >= 0 ? fcntl(file, F_DUPFD_CLOEXEC, 3) : open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
         if (fd < 0 || fstat(fd, ret_st) < 0) {
                 r = -xerrno();
-                return message_set(ret_message, r, "Cannot claim region \"%s\": %s: %s", name, path,
-                                   message_errno(r, buf, sizeof(buf)));
+                return message_region(ret_message, r, "claim", name, "%s: %s", path,
+                                      message_errno(r, buf, sizeof(buf)));
         }
 
         *ret = TAKE_FD(fd);
@@ -85,24 +85,21 @@ int preload_claim_open(const char *name, int file, OwnFd *ret, unsigned int *tri
                 return r;
 
         if (st.st_uid != 0 && st.st_uid != geteuid())
-                return message_set(ret_message, -EPERM,
-                                   "Cannot use region \"%s\": it belongs to user %u, who could read what the server "
-                                   "puts there; its owner must be root or user %u (msharectl chown)",
-                                   name, (unsigned int) st.st_uid, (unsigned int) geteuid());
+                return message_region(ret_message, -EPERM, "use", name,
+                                      "it belongs to user %u, who could read what the server puts there; its owner "
+                                      "must be root or user %u (msharectl chown)",
+                                      (unsigned int) st.st_uid, (unsigned int) geteuid());
 
         do
                 r = lock_file(fd);
         while ((r == -EWOULDBLOCK || r == -EINTR) && preload_claim_wait(tries));
         if (r == -EWOULDBLOCK)
-                return message_set(ret_message, -EBUSY,
-                                   "Cannot use region \"%s\": another server, or a process that it left behind, "
-                                   "uses it",
-                                   name);
+                return message_region(ret_message, -EBUSY, "use", name,
+                                      "another server, or a process that it left behind, uses it");
         if (r >= 0)
                 r = own_fd_set(ret, fd);
         if (r < 0)
-                return message_set(ret_message, r, "Cannot claim region \"%s\": %s", name,
-                                   message_errno(r, buf, sizeof(buf)));
+                return message_region(ret_message, r, "claim", name, "%s", message_errno(r, buf, sizeof(buf)));
 
         TAKE_FD(fd);
         return 0;
@@ -118,10 +115,8 @@ static int open_again(const char *name, int file, OwnFd *claim, char **ret_messa
         if (r < 0)
                 return r;
         if (st.st_dev != before.dev || st.st_ino != before.ino)
-                return message_set(ret_message, -ESTALE,
-                                   "Cannot use region \"%s\": it was removed, and another region has its name "
-                                   "now",
-                                   name);
+                return message_region(ret_message, -ESTALE, "use", name,
+                                      "it was removed, and another region has its name now");
 
         /* A server that takes the lock from now on finds us among the writers. */
         (void) lock_file(fd);
@@ -150,8 +145,7 @@ int preload_claim_count(const char *name, int file, OwnFd *claim, unsigned int *
         }
         if (fstat(claim->fd, &st) < 0) {
                 r = -xerrno();
-                return message_set(ret_message, r, "Cannot claim region \"%s\": %s", name,
-                                   message_errno(r, buf, sizeof(buf)));
+                return message_region(ret_message, r, "claim", name, "%s", message_errno(r, buf, sizeof(buf)));
         }
 
         (void) snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", claim->fd);
@@ -160,10 +154,10 @@ int preload_claim_count(const char *name, int file, OwnFd *claim, unsigned int *
                 n = read(fd, text, sizeof(text) - 1);
         text[n > 0 ? n : 0] = '\0';
         if (read_count(text, "mshare-sharers:", &sharers) < 0)
-                return message_set(ret_message, -ENODATA,
-                                   "Cannot use region \"%s\": %s does not show how many processes share it, and "
-                                   "the data of another server must not be cleared",
-                                   name, path);
+                return message_region(ret_message, -ENODATA, "use", name,
+                                      "%s does not show how many processes share it, and the data of another server "
+                                      "must not be cleared",
+                                      path);
         /* A kernel without this line: any sharer may be a writer. */
         if (read_count(text, "mshare-writers:", &writers) < 0)
                 writers = sharers;

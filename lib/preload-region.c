@@ -90,7 +90,7 @@ static int take(PreloadRegion *r, const char *name, unsigned int *tries, char **
         if (!r->family)
                 r->family = preload_family_new();
         if (!r->name || !r->family)
-                return message_set(ret_message, -ENOMEM, "Cannot use region \"%s\": out of memory", name);
+                return message_region(ret_message, -ENOMEM, "use", name, "out of memory");
         atomic_store(&r->family->used, 0);
 
         k = preload_claim_open(name, r->api.fd(r->handle), &r->claim, tries, ret_message);
@@ -99,9 +99,8 @@ static int take(PreloadRegion *r, const char *name, unsigned int *tries, char **
 
         /* The memory must be zero at the start, but a file with data must not be cleared. */
         if (strcmp(r->api.backing(r->handle), "file") == 0)
-                return message_set(ret_message, -EOPNOTSUPP,
-                                   "Cannot use region \"%s\": it is backed by a file, whose contents would be lost",
-                                   name);
+                return message_region(ret_message, -EOPNOTSUPP, "use", name,
+                                      "it is backed by a file, whose contents would be lost");
 
         r->empty = strcmp(r->api.backing(r->handle), "empty") == 0;
         r->window = r->api.address(r->handle);
@@ -160,12 +159,11 @@ static int attach_alone(PreloadRegion *r, unsigned int *tries, char **ret_messag
                         r->attached = false;
                 }
                 if (!preload_claim_wait(tries))
-                        return message_set(
-                                ret_message, -EBUSY,
-                                "Cannot use region \"%s\": another server, or a process that it left behind, "
-                                "uses it; number of processes that share it: %u "
-                                "(msharectl clients --sharers %s lists them)",
-                                r->name, n, r->name);
+                        return message_region(ret_message, -EBUSY, "use", r->name,
+                                              "another server, or a process that it left behind, uses it; number of "
+                                              "processes that share it: %u (msharectl clients --sharers %s lists "
+                                              "them)",
+                                              n, r->name);
         }
 }
 
@@ -231,10 +229,10 @@ static int choose(PreloadRegion *r, size_t size, int flags, unsigned int *tries,
                         break;
         }
 
-        return message_set(ret_message, PRELOAD_NO_ROOM,
-                           "Cannot use region \"%s\": it has %zu bytes, and the server needs %zu in addition to the "
-                           "%zu that it and its processes use",
-                           r->name, r->room, size, used);
+        return message_region(ret_message, PRELOAD_NO_ROOM, "use", r->name,
+                              "it has %zu bytes, and the server needs %zu in addition to the %zu that it and its "
+                              "processes use",
+                              r->room, size, used);
 
 found:
         if (*ret + size > used)
@@ -260,16 +258,14 @@ static int place(PreloadRegion *r, size_t size, int flags, unsigned int *tries, 
 
         m = free_place(r);
         if (!m)
-                return message_set(ret_message, PRELOAD_NO_ROOM,
-                                   "Cannot use region \"%s\": its mappings there have reached the limit, %d", r->name,
-                                   PRELOAD_MAPPINGS_MAX);
+                return message_region(ret_message, PRELOAD_NO_ROOM, "use", r->name,
+                                      "its mappings there have reached the limit, %d", PRELOAD_MAPPINGS_MAX);
 
         if (!r->attached) {
                 /* Do not clear the region for a server that does not fit. */
                 if (size > r->room)
-                        return message_set(ret_message, PRELOAD_NO_ROOM,
-                                           "Cannot use region \"%s\": it has %zu bytes, and the server needs %zu",
-                                           r->name, r->room, size);
+                        return message_region(ret_message, PRELOAD_NO_ROOM, "use", r->name,
+                                              "it has %zu bytes, and the server needs %zu", r->room, size);
                 k = attach_alone(r, tries, ret_message);
                 if (k < 0)
                         return k;

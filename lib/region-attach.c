@@ -21,58 +21,47 @@ static int attach_failed(const mshare_region *region, int r, char **ret_message)
 
         switch (-r) {
         case ENOSYS:
-                return message_set(ret_message, r,
-                                   "Cannot attach region \"%s\": this process may not call mshare(): the kernel "
-                                   "was built without CONFIG_MSHARE, or a system call filter refuses it",
-                                   name);
+                return message_region(ret_message, r, "attach", name,
+                                      "this process may not call mshare(): the kernel was built without "
+                                      "CONFIG_MSHARE, or a system call filter refuses it");
         case ENODEV:
-                return message_set(ret_message, r,
-                                   "Cannot attach region \"%s\": msharefs is not mounted on " MSHAREFS_PATH, name);
+                return message_region(ret_message, r, "attach", name, "msharefs is not mounted on " MSHAREFS_PATH);
         case EEXIST:
-                return message_set(ret_message, r,
-                                   "Cannot attach region \"%s\": this process already has something mapped in its "
-                                   "window, %llu bytes at 0x%llx",
-                                   name, (unsigned long long) region->lease.length,
-                                   (unsigned long long) region->lease.address);
+                return message_region(ret_message, r, "attach", name,
+                                      "this process already has something mapped in its window, %llu bytes at 0x%llx",
+                                      (unsigned long long) region->lease.length,
+                                      (unsigned long long) region->lease.address);
         case ENOMEM:
-                return message_set(ret_message, r,
-                                   "Cannot attach region \"%s\": there is not enough memory, its window of %llu bytes "
-                                   "exceeds this process's limit of address space (RLIMIT_AS), or this process has too "
-                                   "many mappings (vm.max_map_count) or 64 windows already, which is the most that a "
-                                   "process may have",
-                                   name, (unsigned long long) region->lease.length);
+                return message_region(
+                        ret_message, r, "attach", name,
+                        "there is not enough memory, its window of %llu bytes exceeds this process's limit of "
+                        "address space (RLIMIT_AS), or this process has too many mappings (vm.max_map_count) or 64 "
+                        "windows already, which is the most that a process may have",
+                        (unsigned long long) region->lease.length);
         case ENOENT:
-                return message_set(ret_message, r,
-                                   "Cannot attach region \"%s\": it was removed after the broker had leased it", name);
+                return message_region(ret_message, r, "attach", name, "it was removed after the broker had leased it");
         case EPERM:
                 /* The kernel itself returns this only when a region is created, not when it is attached. */
-                return message_set(ret_message, r,
-                                   "Cannot attach region \"%s\": this process may not call mshare(): a system call "
-                                   "filter refuses it",
-                                   name);
+                return message_region(ret_message, r, "attach", name,
+                                      "this process may not call mshare(): a system call filter refuses it");
         case EROFS:
-                return message_set(ret_message, r,
-                                   "Cannot attach region \"%s\": " MSHAREFS_PATH
-                                   " is read-only for this process; a unit "
-                                   "with ProtectKernelTunables= needs ReadWritePaths=" MSHAREFS_PATH,
-                                   name);
+                return message_region(
+                        ret_message, r, "attach", name,
+                        "%s is read-only for this process; a unit with ProtectKernelTunables= needs ReadWritePaths=%s",
+                        MSHAREFS_PATH, MSHAREFS_PATH);
         case EACCES:
-                return message_set(ret_message, r,
-                                   "Cannot attach region \"%s\": its owner and mode do not allow %s access", name,
-                                   region->oflag == O_RDWR ? "read and write" : "read");
+                return message_region(ret_message, r, "attach", name, "its owner and mode do not allow %s access",
+                                      region->oflag == O_RDWR ? "read and write" : "read");
         default:
-                return message_set(ret_message, r, "Cannot attach region \"%s\": %s", name,
-                                   message_errno(r, buf, sizeof(buf)));
+                return message_region(ret_message, r, "attach", name, "%s", message_errno(r, buf, sizeof(buf)));
         }
 }
 
 static int differs(const mshare_region *region, const struct mshare_info *info, char **ret_message) {
-        return message_set(ret_message, -ESTALE,
-                           "Cannot verify region \"%s\": the broker reported %llu bytes at 0x%llx, the kernel reports "
-                           "%llu bytes at 0x%llx",
-                           region->name, (unsigned long long) region->lease.length,
-                           (unsigned long long) region->lease.address, (unsigned long long) info->size,
-                           (unsigned long long) info->start);
+        return message_region(ret_message, -ESTALE, "verify", region->name,
+                              "the broker reported %llu bytes at 0x%llx, the kernel reports %llu bytes at 0x%llx",
+                              (unsigned long long) region->lease.length, (unsigned long long) region->lease.address,
+                              (unsigned long long) info->size, (unsigned long long) info->start);
 }
 
 /* Check that the file describes the same region as the broker's answer. path is for the message. */
@@ -82,9 +71,8 @@ static int verify_file(const mshare_region *region, int fd, const char *path, ch
 
         n = pread(fd, &info, sizeof(info), 0);
         if (n != sizeof(info))
-                return message_set(ret_message, n < 0 ? -xerrno() : -EBADMSG,
-                                   "Cannot verify region \"%s\": %s does not contain the region's address",
-                                   region->name, path);
+                return message_region(ret_message, n < 0 ? -xerrno() : -EBADMSG, "verify", region->name,
+                                      "%s does not contain the region's address", path);
         if (info.start != region->lease.address || info.size != region->lease.length)
                 return differs(region, &info, ret_message);
         return 0;
@@ -99,14 +87,14 @@ static int verify_name(const mshare_region *region, char **ret_message) {
 
         if (asprintf(&path, MSHAREFS_PATH "/%s", region->name) < 0) {
                 path = NULL;
-                return message_set(ret_message, -ENOMEM, "Cannot verify region \"%s\": out of memory", region->name);
+                return message_region(ret_message, -ENOMEM, "verify", region->name, "out of memory");
         }
 
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
         if (fd < 0) {
                 r = -xerrno();
-                return message_set(ret_message, r, "Cannot verify region \"%s\": %s: %s", region->name, path,
-                                   message_errno(r, buf, sizeof(buf)));
+                return message_region(ret_message, r, "verify", region->name, "%s: %s", path,
+                                      message_errno(r, buf, sizeof(buf)));
         }
         return verify_file(region, fd, path, ret_message);
 }
@@ -161,11 +149,10 @@ static int attach_by_descriptor(mshare_region *region, char **ret_message) {
         if (p == MAP_FAILED && errno == ENODEV)
                 return 0;
         if (p == MAP_FAILED && errno == EACCES)
-                return message_set(ret_message, -EACCES,
-                                   "Cannot attach region \"%s\": the kernel does not allow %s access by the descriptor "
-                                   "from the broker: the region is read-only for everyone, or a security module "
-                                   "refuses it",
-                                   region->name, region->oflag == O_RDWR ? "read and write" : "read");
+                return message_region(ret_message, -EACCES, "attach", region->name,
+                                      "the kernel does not allow %s access by the descriptor from the broker: the "
+                                      "region is read-only for everyone, or a security module refuses it",
+                                      region->oflag == O_RDWR ? "read and write" : "read");
         if (p == MAP_FAILED)
                 return attach_failed(region, -xerrno(), ret_message);
 

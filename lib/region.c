@@ -44,9 +44,8 @@ static int check_name(const char *name, char **ret_message) {
                                    n == 0 ? "none" : "more");
 
         if (strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-                return message_set(ret_message, -EINVAL,
-                                   "Cannot acquire region \"%s\": its name contains a slash or is \".\" or \"..\"",
-                                   name);
+                return message_region(ret_message, -EINVAL, "acquire", name,
+                                      "its name contains a slash or is \".\" or \"..\"");
         return 0;
 }
 
@@ -64,15 +63,15 @@ static int copy_options(const struct mshare_acquire_options *options, struct msh
                 if (options->size < offsetof(struct mshare_acquire_options, reserved) ||
                     options->size > OPTIONS_SIZE_MAX)
                         return message_set(ret_message, -EINVAL,
-                                           "Cannot acquire a region: the options' size is %zu, not "
-                                           "sizeof(struct mshare_acquire_options)",
+                                           "Cannot acquire a region: the options' size is %zu, not sizeof(struct "
+                                           "mshare_acquire_options)",
                                            options->size);
 
                 for (i = sizeof(copy); i < options->size; i++)
                         if (((const unsigned char *) options)[i] != 0)
                                 return message_set(ret_message, -E2BIG,
-                                                   "Cannot acquire a region: an option at byte %zu is newer "
-                                                   "than this libmshare",
+                                                   "Cannot acquire a region: an option at byte %zu is newer than "
+                                                   "this libmshare",
                                                    i);
 
                 memcpy(&copy, options, options->size < sizeof(copy) ? options->size : sizeof(copy));
@@ -92,11 +91,11 @@ static int check_window(const mshare_region *region, char **ret_message) {
         const BrokerLease *l = &region->lease;
 
         if (l->address == 0 || l->length == 0 || l->address > UINTPTR_MAX - l->length || l->size > l->length)
-                return message_set(ret_message, -EBADMSG,
-                                   "Cannot acquire region \"%s\": the broker returned an impossible window: "
-                                   "address 0x%llx, length %llu, size %llu",
-                                   region->name, (unsigned long long) l->address, (unsigned long long) l->length,
-                                   (unsigned long long) l->size);
+                return message_region(ret_message, -EBADMSG, "acquire", region->name,
+                                      "the broker returned an impossible window: address 0x%llx, length %llu, size "
+                                      "%llu",
+                                      (unsigned long long) l->address, (unsigned long long) l->length,
+                                      (unsigned long long) l->size);
         return 0;
 }
 
@@ -114,9 +113,8 @@ static int region_acquire(const char *name, int oflag, const struct mshare_acqui
                 return r;
 
         if (oflag != O_RDONLY && oflag != O_RDWR)
-                return message_set(ret_message, -EINVAL,
-                                   "Cannot acquire region \"%s\": access 0x%x is neither O_RDONLY nor O_RDWR", name,
-                                   (unsigned int) oflag);
+                return message_region(ret_message, -EINVAL, "acquire", name,
+                                      "access 0x%x is neither O_RDONLY nor O_RDWR", (unsigned int) oflag);
 
         r = copy_options(options, &o, ret_message);
         if (r < 0)
@@ -124,12 +122,12 @@ static int region_acquire(const char *name, int oflag, const struct mshare_acqui
 
         region = calloc(1, sizeof(*region));
         if (!region)
-                return message_set(ret_message, -ENOMEM, "Cannot acquire region \"%s\": out of memory", name);
+                return message_region(ret_message, -ENOMEM, "acquire", name, "out of memory");
         region->lease = BROKER_LEASE_NONE;
         region->oflag = oflag;
         region->name = strdup(name);
         if (!region->name)
-                return message_set(ret_message, -ENOMEM, "Cannot acquire region \"%s\": out of memory", name);
+                return message_region(ret_message, -ENOMEM, "acquire", name, "out of memory");
 
         r = broker_acquire(name, access_to_string(oflag == O_RDWR ? ACCESS_READ_WRITE : ACCESS_READ), o.timeout_usec,
                            o.flags & MSHARE_ACQUIRE_INTERACTIVE, &region->lease, ret_message);
@@ -169,8 +167,7 @@ _public_ int mshare_region_attach(mshare_region *region, char **ret_message) {
         if (!region)
                 return message_set(ret_message, -EINVAL, "Cannot attach a region: no handle is given");
         if (region->attached)
-                return message_set(ret_message, -EEXIST, "Cannot attach region \"%s\": it is attached already",
-                                   region->name);
+                return message_region(ret_message, -EEXIST, "attach", region->name, "it is attached already");
 
         r = region_attach(region, ret_message);
         errno = saved;
