@@ -80,7 +80,7 @@ static void print_manager(Properties *p, const char *obstacle) {
         if (support)
                 line("Kernel", "has mshare, granule %s", format_bytes(properties_number(p, "Granule"), b1, sizeof(b1)));
         else if (!obstacle)
-                line("Kernel", "has no mshare: expected Linux 6.12 with the mshare patch and CONFIG_MSHARE=y");
+                line("Kernel", "has no mshare: " KERNEL_RULE);
         if (obstacle)
                 line(support ? "Unusable" : "Kernel", "%s", obstacle);
         (void) properties_find(p, "Granule");

@@ -74,9 +74,7 @@ static int take_space(Manager *m, const CreateRequest *request, uint64_t length,
 
 int manager_check_kernel(Manager *m, sd_bus_error *error) {
         if (!m->kernel.supported)
-                return sd_bus_error_setf(error, ERROR_KERNEL_UNSUPPORTED,
-                                         "This kernel has no mshare: expected Linux 6.12 with the mshare patch and "
-                                         "CONFIG_MSHARE=y");
+                return sd_bus_error_setf(error, ERROR_KERNEL_UNSUPPORTED, "This kernel has no mshare: " KERNEL_RULE);
         if (kernel_root(&m->kernel) < 0)
                 return sd_bus_error_setf(
                         error, ERROR_KERNEL_UNSUPPORTED,

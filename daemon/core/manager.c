@@ -86,7 +86,7 @@ int manager_new(Manager **ret) {
         }
         if (!m->kernel.supported)
                 log_region(&m->log, LOG_WARNING, MESSAGE_KERNEL_UNSUPPORTED, NULL,
-                           "This kernel has no mshare: expected Linux 6.12 with the mshare patch and CONFIG_MSHARE=y");
+                           "This kernel has no mshare: " KERNEL_RULE);
         *ret = TAKE_PTR(m);
         return 0;
 }
