@@ -17,6 +17,13 @@
 #include "policy/descriptors.h"
 #include "policy/dictionary.h"
 
+/*
+ * How many questions to the bus may be open. dbus-daemon 1.16 puts a descriptor of the process into each answer, and queues 64
+ * descriptors for a connection (max_outgoing_unix_fds). Beyond that it drops its own answers and refuses other messages to this
+ * connection, so a crowd of new callers would keep out everybody.
+ */
+#define QUESTIONS_MAX 16
+
 typedef struct Held {
         STAILQ_ENTRY(Held) held;
         sd_bus_message *m;
@@ -24,11 +31,12 @@ typedef struct Held {
 
 typedef struct Caller {
         LIST_ENTRY(Caller) callers;
+        TAILQ_ENTRY(Caller) waiting; /* while queued */
         Callers *owner;
         char *name;
         Identity who;
-        bool known;
-        sd_bus_slot *slot;
+        bool known, queued;
+        sd_bus_slot *slot; /* of the question to the bus, while it is open */
         /* Calls that arrived before the answer, or while such calls were still waiting to be dispatched. */
         STAILQ_HEAD(HeldList, Held) held;
 } Caller;
@@ -42,18 +50,29 @@ struct Callers {
         void *userdata;
         sd_bus_slot *filter, *left;
         LIST_HEAD(CallerList, Caller) callers;
+        TAILQ_HEAD(CallerQueue, Caller) waiting; /* for their question to be sent */
+        unsigned n_questions;
 };
+
+static void question_done(Caller *c) {
+        c->slot = sd_bus_slot_unref(c->slot);
+        c->owner->n_questions--;
+}
 
 static void caller_free(Caller *c) {
         Held *h;
 
         LIST_REMOVE(c, callers);
+        /* If the connection has gone, the answer that may still come is an error, without a descriptor. */
+        if (c->slot)
+                question_done(c);
+        if (c->queued)
+                TAILQ_REMOVE(&c->owner->waiting, c, waiting);
         while ((h = STAILQ_FIRST(&c->held))) {
                 STAILQ_REMOVE_HEAD(&c->held, held);
                 sd_bus_message_unref(h->m);
                 free(h);
         }
-        sd_bus_slot_unref(c->slot);
         identity_done(&c->who);
         free(c->name);
         free(c);
@@ -176,30 +195,65 @@ static void refuse(Caller *c, int error) {
         caller_free(c);
 }
 
-static int credentials_came(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
-        Caller *c = userdata;
+static void take_credentials(Caller *c, sd_bus_message *m) {
         const sd_bus_error *e = sd_bus_message_get_error(m);
         Held *h;
         int r;
 
-        c->slot = sd_bus_slot_unref(c->slot);
         r = e ? -sd_bus_error_get_errno(e) : read_credentials(m, &c->who);
         if (r < 0) {
                 log_message(c->owner->log, LOG_DEBUG, "No credentials of %s: %s", c->name, strerror(-r));
                 if (e && sd_bus_error_has_name(e, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
                         c->owner->gone(c->name, c->owner->userdata);
                 refuse(c, r);
-                return 0;
+                return;
         }
         c->known = true;
         STAILQ_FOREACH(h, &c->held, held) {
                 r = sd_bus_enqueue_for_read(c->owner->bus, h->m);
                 if (r < 0) {
                         refuse(c, r);
-                        return 0;
+                        return;
                 }
         }
+}
+
+static void ask_next(Callers *callers);
+
+static int credentials_came(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
+        Caller *c = userdata;
+        Callers *callers = c->owner;
+
+        question_done(c);
+        take_credentials(c, m);
+        ask_next(callers);
         return 0;
+}
+
+static int ask(Caller *c) {
+        int r;
+
+        r = sd_bus_call_method_async(c->owner->bus, &c->slot, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                     "org.freedesktop.DBus", "GetConnectionCredentials", credentials_came, c, "s",
+                                     c->name);
+        if (r < 0)
+                return r;
+        c->owner->n_questions++;
+        if (c->queued)
+                TAILQ_REMOVE(&c->owner->waiting, c, waiting);
+        c->queued = false;
+        return 0;
+}
+
+static void ask_next(Callers *callers) {
+        Caller *c;
+        int r;
+
+        while (callers->n_questions < QUESTIONS_MAX && (c = TAILQ_FIRST(&callers->waiting))) {
+                r = ask(c);
+                if (r < 0)
+                        refuse(c, r);
+        }
 }
 
 static int caller_new(Callers *callers, const char *name, Caller **ret) {
@@ -213,10 +267,12 @@ static int caller_new(Callers *callers, const char *name, Caller **ret) {
         c->owner = callers;
         LIST_INSERT_HEAD(&callers->callers, c, callers);
         r = free_and_strdup(&c->name, name);
-        if (r >= 0)
-                r = sd_bus_call_method_async(callers->bus, &c->slot, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                             "org.freedesktop.DBus", "GetConnectionCredentials", credentials_came, c,
-                                             "s", name);
+        if (r >= 0 && callers->n_questions < QUESTIONS_MAX)
+                r = ask(c);
+        else if (r >= 0) {
+                TAILQ_INSERT_TAIL(&callers->waiting, c, waiting);
+                c->queued = true;
+        }
         if (r < 0) {
                 caller_free(c);
                 return r;
@@ -295,6 +351,7 @@ static int name_left(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return 0;
         callers->gone(name, callers->userdata);
         caller_free(c);
+        ask_next(callers);
         return 0;
 }
 
@@ -314,6 +371,7 @@ int callers_new(sd_bus *bus, const Log *log, const unsigned *n_leases, CallerGon
                 .refused = refused,
                 .userdata = userdata,
         };
+        TAILQ_INIT(&callers->waiting);
         r = sd_bus_add_filter(bus, &callers->filter, filter, callers);
         /* One match for all connections: with one for each, the bus's limit of 512 would be reached. */
         if (r >= 0)
