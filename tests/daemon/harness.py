@@ -455,7 +455,11 @@ class Env:
 
 
 def run_tests(tests: Sequence[Callable[[Env], object]], make_env: Callable[[], Env]) -> int:
-    """Run the functions and print TAP. Each has its own bus and daemon. Returns the exit status."""
+    """Run the functions and print TAP. Each has its own bus and daemon. Returns the exit status.
+
+    Not unittest or pytest: Meson counts TAP points as they come, and a failure must show the log of its own daemon. unittest
+    would need a result class and a runner for that, which are longer than this. pytest needs a plugin for TAP.
+    """
     # Meson ends a test that takes too long with SIGTERM; then everything that the test has started ends, too.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda n, _frame: sys.exit(128 + n))
