@@ -27,7 +27,7 @@ def read_list(path: str) -> dict[str, str]:
 
 
 class Races:
-    """Takes the console's lines in turn."""
+    """Gets the lines of the console, one after the other."""
 
     def __init__(self, known: dict[str, str], ours: str) -> None:
         self.known = known
@@ -37,11 +37,11 @@ class Races:
         self._lines: list[str] | None = None
 
     def feed(self, line: str) -> str | None:
-        """A sentence, if a report that fails the run ends with this line."""
+        """A sentence if this line ends a report that fails the run, or None."""
         line = TIME.sub("", line.strip())
         match = BEGIN.search(line)
         if match:
-            # The end of the report before was lost.
+            # The end of the previous report was lost.
             sentence = self.end()
             self._functions, self._lines = COPY.sub("", match[1].strip()), []
             return sentence
@@ -57,7 +57,7 @@ class Races:
         if self._lines is None:
             return None
         lines, self._lines = self._lines, None
-        # What follows names the process, which is not what races.
+        # The rest names the process, which does not matter here.
         reporter = next((i for i, text in enumerate(lines) if text.startswith("Reported by ")), len(lines))
         lines = lines[:reporter]
         names = self._functions

@@ -35,7 +35,7 @@ PLAN = re.compile(r"1\.\.(\d+)\s*(?:#\s*(.*))?$")
 
 
 def read_point(line: str) -> tuple[str, str, str] | None:
-    """(outcome, name, directive) of the line of a TAP point, None of any other."""
+    """(outcome, name, directive) of a line that is a TAP point, or None for any other line."""
     match = POINT.match(line)
     if not match:
         return None
@@ -56,7 +56,7 @@ class Tap:
 
     def __init__(self) -> None:
         self.points: list[PointOf] = []
-        # If the stream is read as it comes: what each point took, by this machine's clock.
+        # How long each point took, if the stream is read as it comes.
         self.times: list[TimeOf] = []
         self.last = time.monotonic()
         self.plan: int | None = None
@@ -84,7 +84,7 @@ class Tap:
             self.last = now
 
     def finish(self, status: int) -> list[PointOf]:
-        """All points, plus one failure for each way to be cut short."""
+        """All points, plus a failure for each sign that the stream was cut short."""
         points = list(self.points)
         failed = any(outcome == "fail" for outcome, _ in points)
         if status == 4 and not points:
@@ -116,7 +116,7 @@ def words(points: Sequence[PointOf]) -> str:
 
 
 def slowest(times: Iterable[TimeOf], at_least: float = 5, most: int = 8) -> str:
-    """Those that took longest, in words; empty if all were fast."""
+    """The tests that took longest, in words; empty if all were fast."""
     chosen = sorted((t for t in times if t[0] >= at_least), reverse=True)[:most]
     return ", ".join(f"{name} {seconds:.0f} s" for seconds, name in chosen)
 
@@ -151,7 +151,7 @@ def from_tap(results: str, phase: str, status: str) -> int:
 
 
 def said_by(lines: Sequence[str]) -> list[str]:
-    """Failed points with the lines after each, and the last lines in any case."""
+    """The failed points, each with the lines that follow it, and the last lines in any case."""
     bad = [index for index, line in enumerate(lines) if line.startswith("not ok")]
     chosen = {index + k for index in bad for k in range(20)} | set(range(len(lines) - 10, len(lines)))
     return [lines[index] for index in sorted(chosen) if 0 <= index < len(lines)]

@@ -105,7 +105,7 @@ class Reader:
         self.tap.feed(line)
 
     def end(self) -> list[str]:
-        """All lines; the last may have no end."""
+        """All lines; the last one may lack its line feed."""
         if self.rest:
             self.on_line(self.rest.decode("utf-8", "replace"))
         return self.lines
@@ -118,7 +118,7 @@ def run_script(opts: argparse.Namespace, path: str, wishes: Wishes) -> int:
                      + ([f"on {wishes['kernel']}"] if wishes["kernel"] != "mshare" else []))
     kernel = {"mshare": opts.mshare, "debug": opts.debug, "stock": opts.stock}[wishes["kernel"]]
     if kernel is None:
-        sys.exit(f"{path} wants the kernel --{wishes['kernel']}")
+        sys.exit(f"{path} needs the kernel --{wishes['kernel']}")
     machine = vm.Machine(kernel)
     machine.root, machine.memory = opts.root, wishes["memory"]
     machine.cpus, machine.append = int(wishes["cpus"]), wishes["append"]
@@ -157,7 +157,7 @@ def run_script(opts: argparse.Namespace, path: str, wishes: Wishes) -> int:
         vm.note(f"      console: {result.console}")
     report.append(opts.results, f"guest {title}", points)
     vm.note(f"    {title}: {report.words(points)} in {result.seconds:.0f} s")
-    # The first point has the boot in it.
+    # The first point includes the boot.
     slow = report.slowest(reader.tap.times)
     if slow:
         vm.note(f"    slowest: {slow}")

@@ -38,7 +38,7 @@ class Program:
 
     @property
     def alone(self) -> str | None:
-        """Its own boot, or the one that programs with the same word share; None: the common boot."""
+        """The name of a boot of its own, which programs with the same word share; None: the common boot."""
         return self.name if "alone" in self.tags else self.tag("alone")
 
     def tag(self, key: str) -> str | None:
@@ -70,7 +70,7 @@ def read_list(path: str, kind: str) -> list[Program]:
 
 
 def add_unlisted(programs: list[Program], sources: str, listed: set[str], kind: str) -> None:
-    """A test that is not in the list is run, too."""
+    """A program that is not in the list is run, too."""
     for entry in sorted(os.listdir(sources) if os.path.isdir(sources) else []):
         name, ext = os.path.splitext(entry)
         if ext != ".c" or not name.startswith("mshare_") or name in listed:
@@ -145,7 +145,7 @@ class Boot:
 
     def end(self, name: str, exit_status: str, begin: str, end: str) -> None:
         program, status, tap = self.by_name[name], int(exit_status), self.tap
-        assert tap, f"{name} has an end and no beginning"
+        assert tap, f"{name} has an end but no beginning"
         if status == 127 and not tap.points:
             program.points = [("fail", "does not compile" if self.lines else "no such program in the guest")]
         elif status == 137:
@@ -185,7 +185,7 @@ class Boot:
                 program.points = [("fail", f"did not finish: {result.reason or 'the guest stopped'}")]
             points += [(kind, f"{program.name}: {text}") for kind, text in program.points]
         points.append(self.kernel_point(result))
-        # The programs skip themselves if the feature is missing. That is not allowed
+        # The programs skip their tests if the feature is missing. That is not allowed
         # here.
         if self.opts.patched == "yes":
             points.append(("pass" if self.has_mshare else "fail", "the patched kernel has mshare"))
@@ -213,9 +213,9 @@ class Boot:
     def kernel_point(self, result: vm.Result) -> report.PointOf:
         if result.status == 0 and self.over:
             return ("pass", "the kernel had no complaint")
-        vm.note(f"      {result.reason or 'the suite did not come to its end'}; console: {result.console}")
+        vm.note(f"      {result.reason or 'the suite did not finish'}; console: {result.console}")
         report.show(self.opts.results, result.context)
-        return ("fail", result.reason or "the suite did not come to its end")
+        return ("fail", result.reason or "the suite did not finish")
 
 
 def parse() -> argparse.Namespace:

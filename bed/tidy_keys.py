@@ -51,7 +51,7 @@ def main() -> int:
         key = hashlib.sha256(f"{common} {name}".encode())
         for entry in entries:
             if not known.get(entry["output"]):
-                sys.exit(f"tidy_keys.py: ninja does not know what {entry['output']} is made of")
+                sys.exit(f"tidy_keys.py: ninja has no record of what {entry['output']} is made of")
             key.update(entry["command"].encode())
             for path in known[entry["output"]]:
                 key.update(path.encode() + content(os.path.join(build, path), seen))

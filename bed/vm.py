@@ -36,7 +36,7 @@ CONTEXT = 50
 # Seconds that an orderly shutdown may take, if the disk is to be used again.
 SHUTDOWN = 180
 
-# Exit statuses that are the test bed's own, next to timeout(1)'s 124.
+# Exit statuses of the test bed itself, besides 124 as from timeout(1).
 TIMEOUT, KERNEL_COMPLAINT, NO_RESULT = 124, 125, 126
 
 # Lines that fail a run. Each is the report of one of the kernel's checks.
@@ -57,12 +57,12 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(sig: int = signal.SIGKILL) -> None:
-    """Ask the kernel to kill this process when its parent ends, for whatever reason."""
+    """Ask the kernel to kill this process when its parent ends for any reason."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(sig))
 
 
 def clean_up_on_signals(and_without_parent: bool) -> None:
-    """Let signals that end a program end it by an exception, so that guests are stopped and files removed."""
+    """Turn signals that end the program into an exception, so that guests are stopped and files removed."""
     if and_without_parent:
         die_with_parent(signal.SIGTERM)
     for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -248,7 +248,7 @@ class Guest:
 
     def run(self, timeout: float | Callable[[], float] | None = None, on_output: Callable[[bytes], None] | None = None,
             interactive: bool = False) -> Result:
-        """Boot, wait, judge. on_output gets the command's output in pieces. timeout:
+        """Boots, waits and judges. on_output gets the command's output in pieces. timeout:
         seconds from now, or a function that tells them, asked again and again."""
         begin = time.monotonic()
         try:
@@ -352,7 +352,7 @@ class Guest:
         # The kernel prints its command line, which may contain anything.
         complains = bool(COMPLAINT.search(line)) and b"ommand line: " not in line
         if self.races:
-            # It is a report's last line that tells. The kernel also says how KCSAN is configured.
+            # The last line of a report decides. The kernel also prints how KCSAN is configured.
             race = self.races.feed(text)
             complains = race is not None or (complains and b"KCSAN" not in line)
             text = race or text

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * A broker of before it could be told that a region is being populated, for programs that are newer: the linker has these functions
- * called instead of the broker's own (--wrap).
+ * An earlier broker, which has neither the option "final-mode" nor SuspendRegion, to test newer programs with it. The linker
+ * calls these functions instead of the broker's own (--wrap).
  */
 
 #include "bus/options.h"
