@@ -33,7 +33,7 @@ import races
 # Console lines that are shown with a failure.
 CONTEXT = 50
 
-# Seconds that an orderly shutdown may take, if the disk is to be used again.
+# Seconds that an orderly shutdown may take if the disk is used again.
 SHUTDOWN = 180
 
 # Exit statuses of the test bed itself, besides 124 as from timeout(1).

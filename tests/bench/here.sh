@@ -20,7 +20,7 @@ die() {
 }
 
 number() { # number NAME VALUE: dies unless it is one.
-        [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] || die "$1 is '$2', and has to be a whole number of at least 1"
+        [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] || die "$1 is '$2', expected a whole number of at least 1"
 }
 
 kb() { awk -v key="$1:" '$1 == key { print $2 }' /proc/meminfo; }
