@@ -285,11 +285,8 @@ PreloadAnswer preload_decide(const PreloadWish *wish, void **ret_start) {
         }
 
         if (wish->unfit) {
-                if (first_time(TOLD_UNFIT))
-                        say("%zu bytes of shared memory are not in region \"%s\": they are %s", wish->size,
-                            config.region, wish->unfit);
                 errno = saved;
-                return PRELOAD_PLAIN;
+                return PRELOAD_UNFIT;
         }
 
         (void) preload_enter();
@@ -298,6 +295,16 @@ PreloadAnswer preload_decide(const PreloadWish *wish, void **ret_start) {
         if (answer != PRELOAD_REFUSED)
                 errno = saved;
         return answer;
+}
+
+void preload_tell_unfit(const PreloadWish *wish) {
+        PreloadConfig config;
+        int saved = errno;
+
+        if (settings(&config) && first_time(TOLD_UNFIT))
+                say("%zu bytes of shared memory are not in region \"%s\": they are %s", wish->size, config.region,
+                    wish->unfit);
+        errno = saved;
 }
 
 /*
@@ -317,7 +324,7 @@ static bool tell_unseen(const PreloadConfig *config) {
         /* This message includes the one about small mappings. */
         (void) first_time(TOLD_SMALL);
         say("%zu bytes of shared memory are not in region \"%s\": they were mapped without a call of this library, as "
-            "modules that are loaded with RTLD_DEEPBIND do, for example PHP's",
+            "modules that are loaded with RTLD_DEEPBIND do, for example PHP 8.2's",
             size, config->region);
         return true;
 }

@@ -20,6 +20,7 @@ typedef enum PreloadAnswer {
         PRELOAD_PLAIN, /* not for a region: ask the kernel */
         PRELOAD_PLACED, /* *ret_start is the memory */
         PRELOAD_REFUSED, /* errno says why */
+        PRELOAD_UNFIT, /* ask the kernel, and call preload_tell_unfit() if it agrees */
 } PreloadAnswer;
 
 /*
@@ -27,6 +28,8 @@ typedef enum PreloadAnswer {
  * refuses. Blocks as preload_region_place() does.
  */
 PreloadAnswer preload_decide(const PreloadWish *wish, void **ret_start);
+/* Says, once, why a mapping that the kernel has made is not in the region. Keeps errno. */
+void preload_tell_unfit(const PreloadWish *wish);
 
 /* Would preload_decide() try to place a mapping of that size? Prints no messages, so this is a guess. */
 bool preload_may_place(size_t size);

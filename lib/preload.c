@@ -58,6 +58,7 @@ _public_ void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_
                 .unfit = why_unfit(prot, flags),
                 .segment = -1,
         };
+        bool unfit = false;
         void *result;
 
         if ((flags & FLAGS_WANTED) == FLAGS_WANTED && !preload_inside())
@@ -66,12 +67,19 @@ _public_ void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_
                         return result;
                 case PRELOAD_REFUSED:
                         return MAP_FAILED;
+                case PRELOAD_UNFIT:
+                        unfit = true;
+                        break;
                 case PRELOAD_PLAIN:
                 default:
                         break;
                 }
 
-        return plain_mmap(addr, length, prot, flags, fd, offset);
+        result = plain_mmap(addr, length, prot, flags, fd, offset);
+        /* Only now: a program that is refused this address may go on with any, in the region. PHP's opcache does. */
+        if (unfit && result != MAP_FAILED)
+                preload_tell_unfit(&wish);
+        return result;
 }
 
 _public_ void *mmap64(void *addr, size_t length, int prot, int flags, int fd, off_t offset)

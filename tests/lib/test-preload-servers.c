@@ -305,6 +305,12 @@ static void serve_unfit(void) {
         CHECK(!in_region(map_shared(BIG, MAP_32BIT)) && !in_region(map_shared(BIG, MAP_32BIT)));
 }
 
+/* As PHP's opcache if it is large: first where there cannot be so much, then anywhere. */
+static void serve_unfit_first(void) {
+        CHECK(map_shared(48 * BIG, MAP_32BIT) == MAP_FAILED);
+        CHECK(in_region(map_shared(BIG, 0)));
+}
+
 /* As a module whose mmap() is that of the C library. */
 static void serve_unseen(void) {
         long p = syscall(SYS_mmap, NULL, BIG, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -368,7 +374,8 @@ static void test_told(void) {
         assert_told(serve_unfit, "requested below 2 GiB (MAP_32BIT)", "where no window can be");
         assert_told(serve_seen, "requested below 2 GiB (MAP_32BIT)", "where no window can be");
         assert_told(serve_unseen, "67108864 bytes of shared memory are not in region \"r\": they were mapped without",
-                    "for example PHP's");
+                    "for example PHP 8.2's");
+        assert_told(serve_unfit_first, "Placed 67108864 bytes", "");
         g_assert_cmpint(run_server(serve_unseen_but_unfit, "r", "no", NULL, &text), ==, 0);
         g_assert_cmpstr(text, ==, "");
         assert_told(serve_insisting, "the server insists on huge pages of hugetlbfs for its 67108864 bytes", "");
