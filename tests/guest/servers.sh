@@ -21,6 +21,11 @@ mkdir -p $work
 chmod 1777 $work
 cd $work || exit 1
 
+# As for a service of systemd. The test bed's job may have fs.nr_open descriptors, which is 2^30 on Debian 13, and uWSGI
+# closes each possible one when it reloads.
+ulimit -Sn 1024
+ulimit -Hn 524288
+
 on_failure() { tail -n 20 $work/log 2> /dev/null | sed 's/^/# log: /'; }
 
 as_postgres() { setpriv --reuid=postgres --regid=postgres --init-groups env HOME=$work "$@"; }
