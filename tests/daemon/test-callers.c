@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* policy/caller.c on a connection whose other end, the bus, is this test. */
+
+#include <glib.h>
+#include <sys/socket.h>
+
+#include "policy/caller.h"
+
+#define CALLS 100
+#define QUESTIONS_MAX 16 /* as in policy/caller.c */
+
+typedef struct Fixture {
+        sd_bus *bus, *broker;
+        Log log;
+        unsigned n_leases;
+        Callers *callers;
+        /* The questions that the broker has asked, in their order, and how many of them were answered. */
+        sd_bus_message *questions[CALLS];
+        unsigned n_questions, n_answered;
+        unsigned n_served, n_gone, n_refused;
+} Fixture;
+
+static int question_came(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Fixture *f = userdata;
+
+        if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus", "GetConnectionCredentials") <= 0)
+                return 0;
+        g_assert_cmpuint(f->n_questions, <, CALLS);
+        f->questions[f->n_questions++] = sd_bus_message_ref(m);
+        return 1;
+}
+
+/* Sender :1.N has user 1000 + N. */
+static int serve(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Fixture *f = userdata;
+        const Identity *who = callers_find(f->callers, m);
+
+        g_assert_nonnull(who);
+        g_assert_cmpint(who->uid, ==, 1000 + atoi(sd_bus_message_get_sender(m) + strlen(":1.")));
+        f->n_served++;
+        return 1;
+}
+
+static void gone(const char *sender, void *userdata) {
+        ((Fixture *) userdata)->n_gone++;
+}
+
+static void refused(sd_bus_message *call, void *userdata) {
+        ((Fixture *) userdata)->n_refused++;
+}
+
+/* Let both ends do what there is to do. */
+static void process(Fixture *f) {
+        int r, k;
+
+        do {
+                r = sd_bus_process(f->broker, NULL);
+                k = sd_bus_process(f->bus, NULL);
+                g_assert_cmpint(r, >=, 0);
+                g_assert_cmpint(k, >=, 0);
+        } while (r > 0 || k > 0);
+}
+
+static void setup(Fixture *f, gconstpointer unused) {
+        sd_id128_t id;
+        int fds[2];
+
+        g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), ==, 0);
+        g_assert_cmpint(sd_id128_randomize(&id), >=, 0);
+        g_assert_cmpint(sd_bus_new(&f->bus), >=, 0);
+        g_assert_cmpint(sd_bus_set_fd(f->bus, fds[0], fds[0]), >=, 0);
+        g_assert_cmpint(sd_bus_set_server(f->bus, true, id), >=, 0);
+        g_assert_cmpint(sd_bus_start(f->bus), >=, 0);
+        g_assert_cmpint(sd_bus_new(&f->broker), >=, 0);
+        g_assert_cmpint(sd_bus_set_fd(f->broker, fds[1], fds[1]), >=, 0);
+        g_assert_cmpint(sd_bus_start(f->broker), >=, 0);
+        while (sd_bus_is_ready(f->bus) == 0 || sd_bus_is_ready(f->broker) == 0)
+                process(f);
+        g_assert_cmpint(sd_bus_add_filter(f->bus, NULL, question_came, f), >=, 0);
+        g_assert_cmpint(sd_bus_add_object(f->broker, NULL, "/org/mshare1", serve, f), >=, 0);
+        g_assert_cmpint(callers_new(f->broker, &f->log, &f->n_leases, gone, refused, f, &f->callers), >=, 0);
+}
+
+static void teardown(Fixture *f, gconstpointer unused) {
+        for (unsigned i = 0; i < f->n_questions; i++)
+                sd_bus_message_unref(f->questions[i]);
+        callers_free(f->callers);
+        sd_bus_close_unref(f->broker);
+        sd_bus_close_unref(f->bus);
+}
+
+static void call_from_all(Fixture *f) {
+        for (unsigned i = 0; i < CALLS; i++) {
+                g_autofree char *sender = g_strdup_printf(":1.%u", i);
+                sd_bus_message *m;
+
+                g_assert_cmpint(sd_bus_message_new_method_call(f->bus, &m, "org.mshare1", "/org/mshare1",
+                                                               "org.mshare1.Manager", "ListRegions"),
+                                >=, 0);
+                g_assert_cmpint(sd_bus_message_set_sender(m, sender), >=, 0);
+                g_assert_cmpint(sd_bus_send(f->bus, m, NULL), >=, 0);
+                sd_bus_message_unref(m);
+        }
+        process(f);
+}
+
+/* Answer the question that has waited longest. */
+static void answer(Fixture *f) {
+        sd_bus_message *question, *m;
+        const char *name;
+
+        g_assert_cmpuint(f->n_answered, <, f->n_questions);
+        question = f->questions[f->n_answered++];
+        g_assert_cmpint(sd_bus_message_read(question, "s", &name), >=, 0);
+        g_assert_cmpint(sd_bus_message_new_method_return(question, &m), >=, 0);
+        g_assert_cmpint(
+                sd_bus_message_append(m, "a{sv}", 1, "UnixUserID", "u", 1000 + (uint32_t) atoi(name + strlen(":1."))),
+                >=, 0);
+        g_assert_cmpint(sd_bus_send(f->bus, m, NULL), >=, 0);
+        sd_bus_message_unref(m);
+        process(f);
+}
+
+static void leave(Fixture *f, const char *name) {
+        sd_bus_message *m;
+
+        g_assert_cmpint(sd_bus_message_new_signal(f->bus, &m, "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                                  "NameOwnerChanged"),
+                        >=, 0);
+        g_assert_cmpint(sd_bus_message_set_sender(m, "org.freedesktop.DBus"), >=, 0);
+        g_assert_cmpint(sd_bus_message_append(m, "sss", name, name, ""), >=, 0);
+        g_assert_cmpint(sd_bus_send(f->bus, m, NULL), >=, 0);
+        sd_bus_message_unref(m);
+        process(f);
+}
+
+static void test_a_crowd_of_callers_is_asked_about_a_few_at_a_time(Fixture *f, gconstpointer unused) {
+        call_from_all(f);
+        g_assert_cmpuint(f->n_questions, ==, QUESTIONS_MAX);
+        g_assert_cmpuint(f->n_served, ==, 0);
+        while (f->n_answered < CALLS) {
+                answer(f);
+                g_assert_cmpuint(f->n_served, ==, f->n_answered);
+                g_assert_cmpuint(f->n_questions, ==, MIN(f->n_answered + QUESTIONS_MAX, CALLS));
+        }
+        g_assert_cmpuint(f->n_refused, ==, 0);
+}
+
+static void test_callers_that_leave_make_room_for_others(Fixture *f, gconstpointer unused) {
+        call_from_all(f);
+        /* One that is asked about, and one that waits. */
+        leave(f, ":1.0");
+        g_assert_cmpuint(f->n_questions, ==, QUESTIONS_MAX + 1);
+        leave(f, ":1.50");
+        g_assert_cmpuint(f->n_questions, ==, QUESTIONS_MAX + 1);
+        g_assert_cmpuint(f->n_gone, ==, 2);
+        while (f->n_answered < f->n_questions)
+                answer(f);
+        g_assert_cmpuint(f->n_questions, ==, CALLS - 1);
+        g_assert_cmpuint(f->n_served, ==, CALLS - 2);
+        g_assert_cmpuint(f->n_refused, ==, 0);
+}
+
+int main(int argc, char **argv) {
+        g_test_init(&argc, &argv, NULL);
+        g_test_add("/callers/a-crowd-is-asked-about-a-few-at-a-time", Fixture, NULL, setup,
+                   test_a_crowd_of_callers_is_asked_about_a_few_at_a_time, teardown);
+        g_test_add("/callers/those-that-leave-make-room", Fixture, NULL, setup,
+                   test_callers_that_leave_make_room_for_others, teardown);
+        return g_test_run();
+}
