@@ -69,7 +69,7 @@ show msharectl status
 
 title 'A region by hand: one call on the bus'
 show busctl call org.mshare1 /org/mshare1 org.mshare1.Manager CreateRegion 'stua{sv}' card 1073741824 0660 0 ||
-        give_up 'the broker makes no region'
+        give_up 'the broker does not create a region'
 show msharectl list
 show busctl call org.mshare1 /org/mshare1 org.mshare1.Manager RemoveRegion 'sa{sv}' card 0 ||
         give_up 'the broker does not remove its region'
