@@ -12,11 +12,30 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include <systemd/sd-login.h>
+
 #include "agent.h"
 #include "util.h"
 
-/* How long to wait until the agent has registered itself. Without an agent, polkit denies the action. */
-#define REGISTER_TIMEOUT_MSEC 5000
+/*
+ * How long to wait until the agent has registered itself. Without an agent, polkit denies the action. An agent that fails is
+ * noticed at once, so this is only for one that hangs: on a busy machine some need several seconds.
+ */
+#define REGISTER_TIMEOUT_MSEC 30000
+
+/*
+ * With --fallback, an agent of the login session goes first, which may show the question on the desktop. But outside of login
+ * sessions polkit does not use such an agent at all. It looks for a session of the process, then for one of the user whose
+ * service manager runs the process.
+ */
+static bool has_session(void) {
+        _cleanup_(freep) char *session = NULL;
+        uid_t uid;
+
+        if (sd_pid_get_session(0, &session) >= 0)
+                return true;
+        return sd_pid_get_owner_uid(0, &uid) >= 0 && sd_uid_get_display(uid, &session) >= 0;
+}
 
 void agent_open(Agent *agent, bool wanted) {
         struct pollfd p;
@@ -39,7 +58,7 @@ void agent_open(Agent *agent, bool wanted) {
                 (void) prctl(PR_SET_PDEATHSIG, SIGTERM);
                 (void) fcntl(fds[1], F_SETFD, 0);
                 (void) snprintf(number, sizeof(number), "%d", fds[1]);
-                (void) execlp("pkttyagent", "pkttyagent", "--notify-fd", number, "--fallback", NULL);
+                (void) execlp("pkttyagent", "pkttyagent", "--notify-fd", number, has_session() ? "--fallback" : NULL, NULL);
                 _exit(EXIT_FAILURE);
         }
 
