@@ -58,7 +58,8 @@ void agent_open(Agent *agent, bool wanted) {
                 (void) prctl(PR_SET_PDEATHSIG, SIGTERM);
                 (void) fcntl(fds[1], F_SETFD, 0);
                 (void) snprintf(number, sizeof(number), "%d", fds[1]);
-                (void) execlp("pkttyagent", "pkttyagent", "--notify-fd", number, has_session() ? "--fallback" : NULL, NULL);
+                (void) execlp("pkttyagent", "pkttyagent", "--notify-fd", number, has_session() ? "--fallback" : NULL,
+                              NULL);
                 _exit(EXIT_FAILURE);
         }
 
