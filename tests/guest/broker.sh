@@ -67,7 +67,7 @@ check 'huge pages are refused as long as the kernel does not take them, or made'
         grep -qE 'not support hugetlb|Not enough memory for|/org/mshare1/region/b_2dhuge'"
 call RemoveRegion 'sa{sv}' b-huge 0 > "$out/log" 2>&1
 check 'nothing is left of them' is made ls /sys/fs/mshare
-check 'a region in the way of every process is refused' refused 'mappings of their own' \
+check 'a region in the way of every process is refused' refused 'overlaps mappings of ordinary processes' \
         call CreateRegion 'stua{sv}' r $((17 << 40)) 384 1 address t $((85 << 40))
 check 'and leaves nothing' gone r
 
@@ -188,7 +188,7 @@ check 'memory from one node' call CreateRegion 'stua{sv}' bound $((1 << 20)) $((
 check 'comes from that' is 'bind:1 N1=256' placed bound
 check 'also if the broker populates it' call CreateRegion 'stua{sv}' filled $((1 << 20)) $((0600)) 2 numa s bind:1 populate b true
 check 'whoever touches it afterwards' is 'bind:1 N1=256' placed filled
-check 'a node that is not there' refused 'node 2 is not among' call CreateRegion 'stua{sv}' x 4096 384 1 numa s bind:2
+check 'a node that is not there' refused 'node 2 has no memory that the broker may use' call CreateRegion 'stua{sv}' x 4096 384 1 numa s bind:2
 check 'more than a node has' refused 'on the nodes of its memory policy' call CreateRegion 'stua{sv}' x $((1100 << 20)) 384 2 \
         numa s bind:1 populate b true
 check 'leaves nothing' gone x
