@@ -24,6 +24,16 @@
  */
 #define QUESTIONS_MAX 16
 
+/*
+ * The bus drops answers also because of what others send to this connection: beyond 64 descriptors, or 127 MiB. A question that
+ * has no answer makes room for others soon, and is asked again. All tries take less than the 25 s that callers wait.
+ */
+#define QUESTION_TIMEOUT_USEC (2 * USEC_PER_SEC)
+#define QUESTION_TRIES 8
+
+/* How many calls of a connection are kept until its answer comes. */
+#define HELD_MAX 64
+
 typedef struct Held {
         STAILQ_ENTRY(Held) held;
         sd_bus_message *m;
@@ -37,6 +47,7 @@ typedef struct Caller {
         Identity who;
         bool known, queued;
         sd_bus_slot *slot; /* of the question to the bus, while it is open */
+        unsigned n_tries, n_held;
         /* Calls that arrived before the answer, or while such calls were still waiting to be dispatched. */
         STAILQ_HEAD(HeldList, Held) held;
 } Caller;
@@ -57,6 +68,11 @@ struct Callers {
 static void question_done(Caller *c) {
         c->slot = sd_bus_slot_unref(c->slot);
         c->owner->n_questions--;
+}
+
+static void enqueue(Caller *c) {
+        TAILQ_INSERT_TAIL(&c->owner->waiting, c, waiting);
+        c->queued = true;
 }
 
 static void caller_free(Caller *c) {
@@ -95,6 +111,7 @@ static int hold(Caller *c, sd_bus_message *m) {
                 return -ENOMEM;
         h->m = sd_bus_message_ref(m);
         STAILQ_INSERT_TAIL(&c->held, h, held);
+        c->n_held++;
         return 0;
 }
 
@@ -225,20 +242,28 @@ static int credentials_came(sd_bus_message *m, void *userdata, sd_bus_error *unu
         Callers *callers = c->owner;
 
         question_done(c);
-        take_credentials(c, m);
+        if (sd_bus_message_is_method_error(m, SD_BUS_ERROR_NO_REPLY) > 0 && c->n_tries < QUESTION_TRIES)
+                enqueue(c);
+        else
+                take_credentials(c, m);
         ask_next(callers);
         return 0;
 }
 
 static int ask(Caller *c) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 
-        r = sd_bus_call_method_async(c->owner->bus, &c->slot, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                     "org.freedesktop.DBus", "GetConnectionCredentials", credentials_came, c, "s",
-                                     c->name);
+        r = sd_bus_message_new_method_call(c->owner->bus, &m, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                           "org.freedesktop.DBus", "GetConnectionCredentials");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", c->name);
+        if (r >= 0)
+                r = sd_bus_call_async(c->owner->bus, &c->slot, m, credentials_came, c, QUESTION_TIMEOUT_USEC);
         if (r < 0)
                 return r;
         c->owner->n_questions++;
+        c->n_tries++;
         if (c->queued)
                 TAILQ_REMOVE(&c->owner->waiting, c, waiting);
         c->queued = false;
@@ -269,10 +294,8 @@ static int caller_new(Callers *callers, const char *name, Caller **ret) {
         r = free_and_strdup(&c->name, name);
         if (r >= 0 && callers->n_questions < QUESTIONS_MAX)
                 r = ask(c);
-        else if (r >= 0) {
-                TAILQ_INSERT_TAIL(&callers->waiting, c, waiting);
-                c->queued = true;
-        }
+        else if (r >= 0)
+                enqueue(c);
         if (r < 0) {
                 caller_free(c);
                 return r;
@@ -314,6 +337,7 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return 0;
         if (c->known && h->m == m) {
                 STAILQ_REMOVE_HEAD(&c->held, held);
+                c->n_held--;
                 sd_bus_message_unref(h->m);
                 free(h);
                 return 0;
@@ -325,6 +349,16 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                                m, ERROR_LIMIT_EXCEEDED,
                                "New connections use all of their share of the broker's descriptors, an "
                                "eighth of LimitNOFILE= of mshared.service; try again later") < 0
+                               ? -EIO
+                               : 1;
+        }
+        if (c->n_held >= HELD_MAX) {
+                callers->refused(m, callers->userdata);
+                return sd_bus_reply_method_errorf(
+                               m, ERROR_LIMIT_EXCEEDED,
+                               "A new connection may make %d calls before the bus has identified it; "
+                               "wait for an answer first",
+                               HELD_MAX) < 0
                                ? -EIO
                                : 1;
         }

@@ -9,6 +9,7 @@
 
 #define CALLS 100
 #define QUESTIONS_MAX 16 /* as in policy/caller.c */
+#define HELD_MAX 64 /* likewise */
 
 typedef struct Fixture {
         sd_bus *bus, *broker;
@@ -16,7 +17,7 @@ typedef struct Fixture {
         unsigned n_leases;
         Callers *callers;
         /* The questions that the broker has asked, in their order, and how many of them were answered. */
-        sd_bus_message *questions[CALLS];
+        sd_bus_message *questions[2 * CALLS];
         unsigned n_questions, n_answered;
         unsigned n_served, n_gone, n_refused;
 } Fixture;
@@ -26,7 +27,7 @@ static int question_came(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
         if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus", "GetConnectionCredentials") <= 0)
                 return 0;
-        g_assert_cmpuint(f->n_questions, <, CALLS);
+        g_assert_cmpuint(f->n_questions, <, G_N_ELEMENTS(f->questions));
         f->questions[f->n_questions++] = sd_bus_message_ref(m);
         return 1;
 }
@@ -90,17 +91,22 @@ static void teardown(Fixture *f, gconstpointer unused) {
         sd_bus_close_unref(f->bus);
 }
 
+static void call_from(Fixture *f, const char *sender) {
+        sd_bus_message *m;
+
+        g_assert_cmpint(sd_bus_message_new_method_call(f->bus, &m, "org.mshare1", "/org/mshare1", "org.mshare1.Manager",
+                                                       "ListRegions"),
+                        >=, 0);
+        g_assert_cmpint(sd_bus_message_set_sender(m, sender), >=, 0);
+        g_assert_cmpint(sd_bus_send(f->bus, m, NULL), >=, 0);
+        sd_bus_message_unref(m);
+}
+
 static void call_from_all(Fixture *f) {
         for (unsigned i = 0; i < CALLS; i++) {
                 g_autofree char *sender = g_strdup_printf(":1.%u", i);
-                sd_bus_message *m;
 
-                g_assert_cmpint(sd_bus_message_new_method_call(f->bus, &m, "org.mshare1", "/org/mshare1",
-                                                               "org.mshare1.Manager", "ListRegions"),
-                                >=, 0);
-                g_assert_cmpint(sd_bus_message_set_sender(m, sender), >=, 0);
-                g_assert_cmpint(sd_bus_send(f->bus, m, NULL), >=, 0);
-                sd_bus_message_unref(m);
+                call_from(f, sender);
         }
         process(f);
 }
@@ -162,11 +168,48 @@ static void test_callers_that_leave_make_room_for_others(Fixture *f, gconstpoint
         g_assert_cmpuint(f->n_refused, ==, 0);
 }
 
+static void test_a_question_without_an_answer_is_asked_again(Fixture *f, gconstpointer unused) {
+        gint64 end = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+
+        call_from_all(f);
+        /* The bus has dropped these answers. */
+        f->n_answered = QUESTIONS_MAX;
+        while (f->n_questions == QUESTIONS_MAX && g_get_monotonic_time() < end) {
+                g_usleep(20000);
+                process(f);
+        }
+        /* The others come first. */
+        while (f->n_answered < f->n_questions)
+                answer(f);
+        g_assert_cmpuint(f->n_questions, ==, CALLS + QUESTIONS_MAX);
+        g_assert_cmpuint(f->n_served, ==, CALLS);
+        g_assert_cmpuint(f->n_refused, ==, 0);
+}
+
+static void test_calls_of_an_unknown_connection_are_limited(Fixture *f, gconstpointer unused) {
+        for (unsigned i = 0; i < HELD_MAX + 10; i++)
+                call_from(f, ":1.7");
+        process(f);
+        g_assert_cmpuint(f->n_refused, ==, 10);
+        answer(f);
+        g_assert_cmpuint(f->n_served, ==, HELD_MAX);
+        /* Not those of one that is known. */
+        for (unsigned i = 0; i < HELD_MAX + 10; i++)
+                call_from(f, ":1.7");
+        process(f);
+        g_assert_cmpuint(f->n_refused, ==, 10);
+        g_assert_cmpuint(f->n_served, ==, 2 * HELD_MAX + 10);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add("/callers/a-crowd-is-asked-about-a-few-at-a-time", Fixture, NULL, setup,
                    test_a_crowd_of_callers_is_asked_about_a_few_at_a_time, teardown);
         g_test_add("/callers/those-that-leave-make-room", Fixture, NULL, setup,
                    test_callers_that_leave_make_room_for_others, teardown);
+        g_test_add("/callers/a-question-without-an-answer-is-asked-again", Fixture, NULL, setup,
+                   test_a_question_without_an_answer_is_asked_again, teardown);
+        g_test_add("/callers/calls-of-an-unknown-connection-are-limited", Fixture, NULL, setup,
+                   test_calls_of_an_unknown_connection_are_limited, teardown);
         return g_test_run();
 }
