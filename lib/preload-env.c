@@ -171,3 +171,44 @@ void preload_env_restore(char *const envp[], char *entries[], char *text) {
         }
         *entries = NULL;
 }
+
+bool preload_env_is_earlier(char *const envp[]) {
+        for (; envp && *envp; envp++)
+                if (settled.region && strcmp(*envp, settled.region) == 0)
+                        return true;
+        return false;
+}
+
+/* Writes the entry without this library to `text`. Returns whether any other library is left. */
+static bool remove_library(const char *entry, char *text) {
+        const char *p = entry + strlen(PRELOAD);
+        char *end = stpcpy(text, PRELOAD);
+        bool any = false;
+        size_t n;
+
+        for (p += strspn(p, ": "); *p; p += n + strspn(p + n, ": ")) {
+                n = strcspn(p, ": ");
+                if (n == strlen(settled.library) && strncmp(p, settled.library, n) == 0)
+                        continue;
+                if (any)
+                        *end++ = ':';
+                end = mempcpy(end, p, n);
+                any = true;
+        }
+        *end = '\0';
+        return any;
+}
+
+void preload_env_conceal(char *const envp[], char *entries[], char *text) {
+        const char *preload = preload_of(envp);
+
+        for (; envp && *envp; envp++)
+                if (strcmp(*envp, settled.region) == 0)
+                        *entries++ = settled.taken;
+                else if (*envp == preload && settled.library) {
+                        if (remove_library(preload, text))
+                                *entries++ = text;
+                } else if (!is(*envp, TAKEN))
+                        *entries++ = *envp;
+        *entries = NULL;
+}

@@ -34,4 +34,9 @@ PreloadEnvNeed preload_env_measure(char *const envp[]);
  */
 void preload_env_restore(char *const envp[], char *entries[], char *text);
 
+/* Whether envp still has the region that preload_env_settle() removed: a copy that was made before, as Python's os.environ is. */
+bool preload_env_is_earlier(char *const envp[]);
+/* A copy of envp from which the region and the library are removed. Otherwise like preload_env_restore(). */
+void preload_env_conceal(char *const envp[], char *entries[], char *text);
+
 #endif

@@ -65,7 +65,12 @@ static int execute(How how, int fd, const char *file, char *const argv[], char *
         PreloadEnvNeed need;
         char **entries, *text;
 
-        if (!preload_is_settled() || !(preload_is_server() || is_own_program(file)))
+        bool own;
+
+        if (!preload_is_settled())
+                return run(how, fd, file, argv, envp);
+        own = preload_is_server() || is_own_program(file);
+        if (!own && !preload_env_is_earlier(envp))
                 return run(how, fd, file, argv, envp);
 
         need = preload_env_measure(envp);
@@ -73,7 +78,10 @@ static int execute(How how, int fd, const char *file, char *const argv[], char *
         entries = alloca(need.entries * sizeof(*entries));
         /* cppcheck-suppress allocaCalled */
         text = alloca(need.text);
-        preload_env_restore(envp, entries, text);
+        if (own)
+                preload_env_restore(envp, entries, text);
+        else
+                preload_env_conceal(envp, entries, text);
         return run(how, fd, file, argv, entries);
 }
 

@@ -22,6 +22,10 @@ static int spawn(const char *path, char *const argv[], char **env) {
 
 static void serve_environment(void) {
         char *argv[] = { self, (char *) "environment", NULL };
+        char *shell[] = { (char *) "sh", (char *) "-c",
+                          (char *) "[ -z \"$MSHARE_REGION$LD_PRELOAD\" ] && [ -n \"$MSHARE_TAKEN\" ]", NULL };
+        /* Copied before, as an interpreter does. */
+        g_auto(GStrv) earlier = g_get_environ();
         char *p = map_shared(BIG, 0);
         pid_t pid;
 
@@ -33,8 +37,12 @@ static void serve_environment(void) {
         CHECK(spawn(self, argv, environ) == 0);
         pid = fork();
         if (pid == 0)
-                (void) execl("/bin/sh", "sh", "-c", "[ -z \"$MSHARE_REGION$LD_PRELOAD\" ] && [ -n \"$MSHARE_TAKEN\" ]",
-                             NULL);
+                (void) execv("/bin/sh", shell);
+        CHECK(wait_child(pid) == 0);
+        CHECK(g_environ_getenv(earlier, "MSHARE_REGION"));
+        pid = fork();
+        if (pid == 0)
+                (void) execve("/bin/sh", shell, earlier);
         CHECK(wait_child(pid) == 0);
         /* A child executes the server's program, as nginx does: it gets no region, at once, and reports that. */
         pid = fork();

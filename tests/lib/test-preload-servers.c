@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -137,12 +138,14 @@ static void serve_closing(void) {
         CHECK(pid > 0 && wait_child(pid) == 3);
         pid = fork();
         if (pid == 0) {
-                /* Another server, which the environment of the first does not exclude. */
+                char *argv[] = { (char *) "other", (char *) "map", NULL };
+
+                /* Another server, which the environment of the first does not exclude. The library's execve() would. */
                 g_setenv("MSHARE_REGION", "r", true);
                 g_unsetenv("MSHARE_TAKEN");
                 g_setenv("LD_PRELOAD", g_getenv("TEST_PRELOAD"), true);
                 g_setenv("WANTED_ERRNO", "16", true);
-                (void) execl("/proc/self/exe", "other", "map", NULL);
+                (void) syscall(SYS_execve, "/proc/self/exe", argv, environ);
         }
         CHECK(wait_child(pid) == 0);
         CHECK(p[0] == 7 && memcmp(p, p + 1, BIG - 1) == 0);
