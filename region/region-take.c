@@ -129,12 +129,13 @@ static int look_at(sd_bus *bus, const char *name, Existing *e, sd_bus_error *err
  * The creator or an earlier owner of the region may still be attached and wait for the new owner's data. So a region is taken
  * over only if root or the new owner has created it and owned it ever since, and only if no process can write to it. Processes
  * that can only read it do not matter if owner and mode stay as they are: otherwise each of them could keep the unit from
- * starting. If owner or mode change, or an access list is removed, a reader may have no right to the region any more. before is
- * the region's mode, which is 0 at the second look.
+ * starting. If owner or mode change, or an access list is removed, a reader may have no right to the region any more. Nor has it
+ * where the mode admits only the owner: it attached before its right was taken back. before is the region's mode, which is 0 at
+ * the second look.
  */
 static int check_takeover(const Existing *e, const RegionFile *f, const Owner *owner, uint32_t before,
                           sd_bus_error *error) {
-        bool same = e->uid == owner->uid && e->gid == owner->gid && before == f->mode && !e->acl;
+        bool same = e->uid == owner->uid && e->gid == owner->gid && before == f->mode && (f->mode & 044) && !e->acl;
         char creator[32] = "unknown";
 
         if (e->size != f->size || !streq(e->backing, f->backing ?: "anonymous"))
@@ -163,13 +164,13 @@ static int check_takeover(const Existing *e, const RegionFile *f, const Owner *o
                                          e->clients, e->clients == 1 ? "" : "s", e->sharers,
                                          e->sharers == 1 ? "" : "es");
         if ((e->clients > 0 || e->sharers > 0) && !same)
-                return sd_bus_error_setf(error, ERROR_REGION_BUSY,
-                                         "it exists and is in use, with %" PRIu32 " client%s and %" PRIu64
-                                         " process%s attached, which can only read; but its owner, mode or access "
-                                         "list is not what the file says, so the new owner may not admit them; "
-                                         "remove it first",
-                                         e->clients, e->clients == 1 ? "" : "s", e->sharers,
-                                         e->sharers == 1 ? "" : "es");
+                return sd_bus_error_setf(
+                        error, ERROR_REGION_BUSY,
+                        "it exists and is in use, with %" PRIu32 " client%s and %" PRIu64
+                        " process%s attached, which can only read; but they may have no right to it any more, because "
+                        "its owner, mode or access list is not what the file says, or admits only the "
+                        "owner; remove it first",
+                        e->clients, e->clients == 1 ? "" : "s", e->sharers, e->sharers == 1 ? "" : "es");
         return 0;
 }
 

@@ -274,6 +274,10 @@ def test_a_reader_keeps_no_region_from_being_taken_over(env):
     does_not_start(env, "r", why)
     root.manager("SetRegionMode", "su", "r", 0o644)
     starts(env, "r")
+    # The right of readers was taken back, and they stay attached.
+    root.manager("SetRegionMode", "su", "r", 0o600)
+    declare(env, "r", "Size=8M\nMode=0600\nUser=games\n")
+    does_not_start(env, "r", why)
 
 
 def test_a_region_of_root_or_the_declared_user_is_taken_over_with_a_word(env):
