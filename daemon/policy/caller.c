@@ -356,8 +356,8 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 callers->refused(m, callers->userdata);
                 return sd_bus_reply_method_errorf(
                                m, ERROR_LIMIT_EXCEEDED,
-                               "A new connection may make %d calls before the bus has identified it; "
-                               "wait for an answer first",
+                               "Calls of this connection that wait until the bus has identified it: %d, the limit; wait for an "
+                               "answer first",
                                HELD_MAX) < 0
                                ? -EIO
                                : 1;
