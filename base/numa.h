@@ -46,5 +46,5 @@ static inline bool numa_has_node(const NumaNodes *nodes, unsigned int node) {
         return nodes->bits[node / 64] >> (node % 64) & 1;
 }
 
-/* The first node that is wanted but not in the other set, or -1. */
+/* The first node of the set that is missing in the other set, or -1. */
 int numa_first_missing(const NumaNodes *wanted, const NumaNodes *present);

@@ -48,6 +48,8 @@ static void take_reports(Donor *donor) {
                 case DONOR_DONE:
                         donor->result.done = true;
                         break;
+                default:
+                        break;
                 }
 }
 

@@ -315,6 +315,8 @@ static bool acl_decide(Acl *acl, const Identity *who, uid_t owner, gid_t group, 
                         break;
                 case ACL_OTHER:
                         return !in_some_group && (e->perm & want) == want;
+                default:
+                        break;
                 }
         }
         return false;
