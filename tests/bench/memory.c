@@ -90,6 +90,20 @@ static void child(char *p, size_t size, int answers) {
                 pause();
 }
 
+/* The least of half a second: those of programs that have just ended may still be there. */
+static uint64_t settled_table_bytes(void) {
+        uint64_t least = UINT64_MAX;
+
+        for (int i = 0; i < 50; i++) {
+                uint64_t now = page_table_bytes();
+
+                if (now < least)
+                        least = now;
+                (void) usleep(10000);
+        }
+        return least;
+}
+
 /*
  * Waits until the tables are as before, so that the next program does not count those that are still on their way out:
  * a worker of the kernel frees a region's. On a machine with other programs they may have grown meanwhile.
@@ -119,7 +133,7 @@ int main(int argc, char *argv[]) {
         if (!known)
                 errx(2, "no such kind: %s", argv[1]);
         size = strtoul(argv[2], NULL, 10) << 20;
-        before = page_table_bytes();
+        before = settled_table_bytes();
         p = make_buffer(argv[1], size);
         if (!p) {
                 printf("kind=%s mib=%s refused=%s\n", argv[1], argv[2], strerrorname_np(errno));
@@ -164,6 +178,8 @@ int main(int argc, char *argv[]) {
                 (void) kill(-group, SIGKILL);
         while (wait(NULL) > 0)
                 ;
+        if (munmap(p, size) < 0)
+                err(1, "munmap");
         if (is_region(argv[1]) && mshare_unlink("bench") < 0)
                 err(1, "mshare_unlink");
         wait_for_tables(before);
