@@ -57,6 +57,7 @@ machine() {
         : > "$work/running"
         : > "$work/shared"
         rm -f "$work/reload"
+        echo LD_PRELOAD=libother.so > "$work/preload"
 }
 mkdir "$work/bin"
 cat > "$work/postgres" << EOF
@@ -78,14 +79,14 @@ daemon-reload) if [ -e "$work/reload" ]; then . "$work/reload"; fi ;;
 'show -P ExecStart postgresql.service') echo '{ path=/bin/true ; argv[]=/bin/true ; ignore_errors=no ; pid=0 }' ;;
 'show -P ExecStart started.service') cat "$work/start" ;;
 'show -P Environment started.service')
-        echo PGDATA=/srv/pg/ PGROOT=/srv OPTION=shared_buffers=2GB \$(sed -n 's/^Environment=//p' "$root"/etc/systemd/system/started.service.d/*.conf 2> /dev/null) ;;
+        echo PGDATA=/srv/pg/ PGROOT=/srv OPTION=shared_buffers=2GB \"TWO=-B 7\" \$(sed -n 's/^Environment=//p' "$root"/etc/systemd/system/started.service.d/*.conf 2> /dev/null) ;;
 'show -P DropInPaths '*) ls "$root/etc/systemd/system/\$4.d" | paste -sd ' ' ;;
 'show -P User '*) echo $owner ;;
 'show -P FragmentPath pg.service') echo /etc/systemd/system/pg.service ;;
 'show -P ExecStart pg.service') echo '{ path=/opt/pg/bin/postgres ; argv[]=/opt/pg/bin/postgres -D /srv/pg -c x=y ; ignore_errors=no ; pid=0 }' ;;
 'show -P Environment pg.service' | 'show -P Environment x'*)
         set -- "\$4"
-        echo A=b LD_PRELOAD=libother.so \$(cat "$root/etc/systemd/system/\$1.d"/*.conf 2> /dev/null | sed -n 's/^Environment=//p') ;;
+        echo A=b \$(cat "$work/preload") \$(cat "$root/etc/systemd/system/\$1.d"/*.conf 2> /dev/null | sed -n 's/^Environment=//p' | sed 's/%%/%/g') ;;
 'show -P User pg.service') echo $owner ;;
 '-q is-active '*) grep -qxF "\${*: -1}" "$work/running" ;;
 'restart mshare-region@'*)
@@ -166,6 +167,10 @@ for old in "LD_PRELOAD = 'libjemalloc.so.2'" 'LD_PRELOAD = libjemalloc.so.2' "LD
         check 'disabled' says 0 '' disable 15 main
         check 'it is as it was' bash -c '[ "$(sha256sum < "$0")" = "$1" ]' "$root$etc/environment" "$sum"
 done
+machine
+echo "LD_PRELOAD = 'liba.so  /opt/b.so:libc.so'" >> "$root$etc/environment"
+check 'several libraries, with blanks between them' says 0 '' enable 15 main
+check 'stay preloaded' has $etc/environment "LD_PRELOAD = 'libmshare-preload.so:liba.so:/opt/b.so:libc.so'"
 machine
 rm "$root$etc/environment"
 check 'without an environment file' says 0 '' enable 15 main
@@ -259,6 +264,9 @@ refused 'a kernel without mshare' 1 'This kernel has no mshare' enable 15 main
 machine
 echo "MSHARE_REGION = 'mine'" >> "$root$etc/environment"
 refused 'set up by hand' 1 'has MSHARE_ settings that were not made by this command' enable 15 main
+machine
+echo "LD_PRELOAD = 'a''b.so'" >> "$root$etc/environment"
+refused 'a library with a quote in its name' 1 "Invalid LD_PRELOAD .* in the environment of postgresql@15-main.service" enable 15 main
 machine
 mkdir -p "$root/etc/mshare/regions.d"
 echo '[Region]' > "$root$region"
@@ -395,6 +403,16 @@ started 'postgres -i' '/|-C|shared_memory_size'
 started "postgres -D /srv/pg -c shared_preload_libraries=a, b -p 5433 --max-connections=7 -B 9" \
         '|-C|shared_memory_size|-c|shared_preload_libraries=a, b|--max-connections=7|-B9'
 started 'pg_ctl start -D /srv/pg -l log -o -c shared_buffers=2GB -w' '|-C|shared_memory_size|-c|shared_buffers=2GB'
+# shellcheck disable=SC2016
+started 'postgres $TWO -c search_path=${TWO}' '/|-C|shared_memory_size|-B7|-c|search_path=-B 7'
+machine
+# As systemctl shows it.
+echo '"LD_PRELOAD=liba.so /opt/b%c.so:libd.so" "E=\"f"' > "$work/preload"
+check 'a unit that preloads several libraries' says 0 '' enable --unit=pg
+check 'keeps them' has $unit 'Environment=LD_PRELOAD=libmshare-preload.so:liba.so:/opt/b%%c.so:libd.so'
+before=$(tree)
+check 'enabled again' says 0 '' enable --unit=pg
+check 'it has each of them once' unchanged "$before"
 for line in LD_PRELOAD=libjemalloc.so LD_PRELOAD=; do
         machine
         mkdir -p "$root/etc/systemd/system/pg.service.d"
