@@ -384,7 +384,8 @@ echo "pg-pg $((700 << 20))" > "$work/regions"
 check 'a size that was set' says 0 '' prepare --unit=pg.service
 check 'is kept, although it is large' has /etc/mshare/regions.d/pg-pg.conf Size=700M
 check 'also by enable' says 0 '' enable --unit=pg
-check 'and later' has /etc/mshare/regions.d/pg-pg.conf Size=700M
+check 'and before a start' says 0 '' prepare --unit=pg.service
+check 'which comes later' has /etc/mshare/regions.d/pg-pg.conf Size=700M
 check 'disable all' says 0 '' disable --all
 check 'leaves nothing of it' unchanged "$before"
 
