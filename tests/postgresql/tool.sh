@@ -217,6 +217,46 @@ check 'with fallback=no, enable' says 0 '' enable 15 main --fallback=no
 check 'ends it' lacks $etc/environment MSHARE_FALLBACK
 check 'and the start is checked again' grep -q '^ExecStartPost=' "$root$dropin"
 
+# Options of the server in pg_ctl.conf. The unit of the region would not count them.
+asked() { sed 's/|$//' "$work/asked"; }
+for options in '' '-t 60' '-l -o'; do
+        machine
+        printf "pg_ctl_options = '%s'  # such as -t\n" "$options" > "$root$etc/pg_ctl.conf"
+        check "pg_ctl.conf with '$options'" says 0 '' enable 15 main
+        check 'changes no setting' has $region Size=auto
+done
+machine
+before=$(tree)
+pg_ctl() { printf "# options\nPG_CTL_OPTIONS='-o --work-mem=1MB'\npg_ctl_options = '%s' # mine\n" "$1" > "$root$etc/pg_ctl.conf"; }
+pg_ctl "-t 60 -o -cshared_buffers=2GB -wo --max-connections=7 --options=-c -o \"search_path\"=''a'' -o-B -o 9 -o -Dx"
+check 'pg_ctl.conf with settings' says 0 '' enable 15 main
+check 'is counted' is "-D|$root$etc|-C|shared_memory_size|-c|shared_buffers=2GB|--max-connections=7|-c|search_path=a|-B9" asked
+check 'and gives the size' has $region Size=158M
+check 'for which no server is asked' lacks $region For=
+echo pg-15-main 165675008 > "$work/regions"
+sed -i 's/^shared_memory_size .*/shared_memory_size 300/' "$work/settings"
+check 'before its start' says 0 '' prepare --unit=postgresql@15-main.service
+check 'it grows' has $region Size=331M
+check 'in the region, too' grep -qx "pg-15-main $((331 << 20))" "$work/regions"
+rm "$root$etc/pg_ctl.conf"
+sed -i 's/^shared_memory_size .*/shared_memory_size 143/' "$work/settings"
+check 'without pg_ctl.conf' says 0 '' prepare --unit=postgresql@15-main.service
+check 'the region asks the server' has $region Size=auto
+check 'of that cluster again' has $region For=postgresql:15/main
+pg_ctl '-o --shared_buffers=3GB'
+sed -i 's/^shared_memory_size .*/shared_memory_size 500/' "$work/settings"
+check 'with settings that were added' says 0 '' prepare --unit=postgresql@15-main.service
+check 'it has their size' has $region Size=551M
+sed -i '/^# To set another size/d; s/^Size=.*/Size=4G/' "$root$region"
+check 'enable once more' says 0 '' enable 15 main
+check 'keeps a size that was set' has $region Size=4G
+check 'which does not follow' lacks $region '# To set another size'
+pg_ctl '-o "-c shared_buffers=3GB'
+check 'a quote that is not closed' says 1 'Cannot count .* /etc/postgresql/15/main/pg_ctl.conf, because .*: "-c$' prepare --unit=postgresql@15-main.service
+rm "$root$etc/pg_ctl.conf"
+check 'disable' says 0 '' disable 15 main
+check 'leaves nothing' unchanged "$before"
+
 # What an administrator has written into the region's file is kept.
 machine
 check 'enable, and then a setting of the administrator' says 0 '' enable 15 main
@@ -264,6 +304,9 @@ refused 'a kernel without mshare' 1 'This kernel has no mshare' enable 15 main
 machine
 echo "MSHARE_REGION = 'mine'" >> "$root$etc/environment"
 refused 'set up by hand' 1 'has MSHARE_ settings that were not made by this command' enable 15 main
+machine
+echo "pg_ctl_options = '-o --shared_buffers=\$SIZE'" > "$root$etc/pg_ctl.conf"
+refused 'a variable in pg_ctl.conf' 1 'does not accept its configuration: Cannot count' enable 15 main
 machine
 echo "LD_PRELOAD = 'a''b.so'" >> "$root$etc/environment"
 refused 'a library with a quote in its name' 1 "Invalid LD_PRELOAD .* in the environment of postgresql@15-main.service" enable 15 main
