@@ -76,7 +76,9 @@ refuses() { # refuses WORDS ARGUMENTS...
 }
 etc_is() { find /etc -printf '%p %y %m %u %g %l\n' -type f -exec sha256sum {} + | LC_ALL=C sort; }
 unchanged() { diff "$work/before" <(etc_is); }
-ask() { (cd / && setpriv --reuid=postgres --regid=postgres --init-groups "/usr/lib/postgresql/$version/bin/postgres" -D "$etc" -C "$1"); }
+as_postgres() { (cd / && setpriv --reuid=postgres --regid=postgres --init-groups "$@"); }
+ask() { as_postgres "/usr/lib/postgresql/$version/bin/postgres" -D "$etc" -C "$@"; }
+is() { [ "$("${@:2}")" = "$1" ]; } # is WANTED COMMAND...
 needed() { echo $(($(ask shared_memory_size) << 20)) > "$work/needed"; }
 cluster() { pg_ctlcluster --skip-systemctl-redirect "$version" main "$@"; }
 postmaster() { head -n 1 "/var/lib/postgresql/$version/main/postmaster.pid"; }
@@ -109,9 +111,19 @@ check 'prepare after shared_buffers has grown' tool prepare "--unit=$unit"
 check 'makes a larger region' cmp "$work/needed" "$work/size"
 settings_back
 
+# pg_ctlcluster and pg_ctl pass options to the server.
+cp "$etc/pg_ctl.conf" "$work/pg_ctl.conf"
+echo "pg_ctl_options = '-t 60 -o -cshared_buffers=64MB -wo --work_mem=7MB'" > "$etc/pg_ctl.conf"
+mib=$(ask shared_memory_size -c shared_buffers=64MB)
+echo $((mib << 20)) > "$work/needed"
+check 'prepare with options in pg_ctl.conf' tool prepare "--unit=$unit"
+check 'counts them' grep -qx "Size=$((mib + mib / 10 + 1))M" "/etc/mshare/regions.d/$region.conf"
+
 # postgresql-common passes the environment to the server. The library is not installed here, and the loader continues
 # without it.
 check 'the server starts' cluster start
+check 'with these options' is '64MB 7MB' as_postgres psql -XAtqc "SELECT current_setting('shared_buffers') || ' ' || current_setting('work_mem')"
+cat "$work/pg_ctl.conf" > "$etc/pg_ctl.conf"
 check 'it has the region in its environment' in_environment "MSHARE_REGION=$region"
 check 'and the library' in_environment LD_PRELOAD=libmshare-preload.so
 check 'and what was there before' in_environment KEPT=yes
