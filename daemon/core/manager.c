@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sys/file.h>
 #include <sys/random.h>
 
 #include "basic/messages.h"
@@ -13,6 +14,11 @@
 #include "core/manager.h"
 #include "core/resize.h"
 #include "errors.h"
+
+/* One minute in all, which is shorter than systemd waits for a service to start. */
+#define LOCK_TRIES 3000
+#define LOCK_TRIES_IN_SILENCE 50
+#define LOCK_PAUSE_USEC 20000
 
 static void complain(const char *file, unsigned line, const char *message, void *userdata) {
         Manager *m = userdata;
@@ -39,8 +45,24 @@ int manager_load_config(Manager *m) {
         return 0;
 }
 
+/*
+ * A broker that starts removes what a creation has left half done, so no other broker or donor may be at work. Donors inherit
+ * the descriptor, and with it the lock: a donor whose broker was killed may be in a system call, and ends only after that.
+ */
+static int lock_runtime(Manager *m) {
+        for (unsigned i = 0; flock(m->runtime_fd, LOCK_EX | LOCK_NB) < 0; i++) {
+                if (errno != EWOULDBLOCK || i == LOCK_TRIES)
+                        return -errno;
+                if (i == LOCK_TRIES_IN_SILENCE)
+                        log_message(&m->log, LOG_NOTICE, "Waiting for another mshared, or its donor, to exit");
+                (void) usleep(LOCK_PAUSE_USEC);
+        }
+        return 0;
+}
+
 static int open_runtime(Manager *m) {
         const char *dir = getenv("RUNTIME_DIRECTORY") ?: "/run/mshared";
+        int r;
 
         m->runtime_fd = open_or_make_dir(AT_FDCWD, dir, 0755);
         if (m->runtime_fd >= 0)
@@ -48,12 +70,18 @@ static int open_runtime(Manager *m) {
         if (m->regions_fd >= 0)
                 m->leases_fd = open_or_make_dir(m->runtime_fd, "leases", 0700);
         if (m->leases_fd < 0) {
-                int r = m->runtime_fd < 0 ? m->runtime_fd : m->regions_fd < 0 ? m->regions_fd : m->leases_fd;
+                r = m->runtime_fd < 0 ? m->runtime_fd : m->regions_fd < 0 ? m->regions_fd : m->leases_fd;
 
                 log_message(&m->log, LOG_ERR, "Cannot use the runtime directory %s: %s", dir, strerror(-r));
                 return r;
         }
-        return 0;
+        r = lock_runtime(m);
+        if (r == -EWOULDBLOCK)
+                log_message(&m->log, LOG_ERR, "Another mshared, or its donor, still uses %s after %u s", dir,
+                            (unsigned) (LOCK_TRIES * LOCK_PAUSE_USEC / USEC_PER_SEC));
+        else if (r < 0)
+                log_message(&m->log, LOG_ERR, "Cannot lock the runtime directory %s: %s", dir, strerror(-r));
+        return r;
 }
 
 int manager_new(Manager **ret) {

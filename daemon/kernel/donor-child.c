@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -91,6 +92,13 @@ static int parse_spec(char **argv, DonorSpec *ret) {
         return 0;
 }
 
+/* The signal for that does not come if the daemon exited before it was asked for. But then nobody reads the reports. */
+static bool daemon_has_exited(void) {
+        struct pollfd pipe = { .fd = DONOR_REPORT_FD };
+
+        return poll(&pipe, 1, 0) != 0;
+}
+
 int donor_main(const KernelOps *ops, int argc, char **argv) {
         DonorSpec spec;
         int r;
@@ -101,8 +109,9 @@ int donor_main(const KernelOps *ops, int argc, char **argv) {
         }
         drop_capabilities();
         be_expendable();
-        /* If the parent has exited before this, the first report fails. */
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (daemon_has_exited())
+                return EXIT_FAILURE;
 
         if (check_nodes(ops, &spec) < 0)
                 return EXIT_FAILURE;

@@ -98,18 +98,26 @@ static int watch_exit(sd_event *event, sd_event_source **ret, pid_t pid, sd_even
 
 /* The donor's descriptors; -1: it gets none. */
 typedef struct DonorFds {
-        int report, window, file;
+        int report, window, lock, file;
 } DonorFds;
 
 static void donor_fds_done(DonorFds *fds) {
         fds->report = safe_close(fds->report);
         fds->window = safe_close(fds->window);
+        fds->lock = safe_close(fds->lock);
         fds->file = safe_close(fds->file);
 }
 
-/* Duplicates fd to a number above those that the child uses, and closes it. */
+/* Duplicates fd to a number above those that the child uses. */
+static int copy_fd(int fd) {
+        int copy = fcntl(fd, F_DUPFD_CLOEXEC, DONOR_FILE_FD + 1);
+
+        return copy < 0 ? -errno : copy;
+}
+
+/* Like copy_fd(), and closes fd. */
 static int move_fd(int fd) {
-        int moved = fcntl(fd, F_DUPFD_CLOEXEC, DONOR_FILE_FD + 1), r = moved < 0 ? -errno : moved;
+        int r = copy_fd(fd);
 
         safe_close(fd);
         return r;
@@ -156,6 +164,8 @@ static int spawn(const DonorSpec *spec, const DonorFds *fds, pid_t *ret) {
                 r = posix_spawn_file_actions_adddup2(&actions, fds->report, DONOR_REPORT_FD);
         if (r == 0)
                 r = posix_spawn_file_actions_adddup2(&actions, fds->window, DONOR_WINDOW_FD);
+        if (r == 0)
+                r = posix_spawn_file_actions_adddup2(&actions, fds->lock, DONOR_LOCK_FD);
         if (r == 0 && fds->file >= 0)
                 r = posix_spawn_file_actions_adddup2(&actions, fds->file, DONOR_FILE_FD);
         if (r == 0)
@@ -198,7 +208,7 @@ static int open_window(const DonorSpec *spec) {
 
 int donor_start(sd_event *event, const DonorSpec *spec, DonorProgress progress, DonorDone done, void *userdata,
                 Donor **ret) {
-        _cleanup_(donor_fds_done) DonorFds fds = { -1, -1, -1 };
+        _cleanup_(donor_fds_done) DonorFds fds = { -1, -1, -1, -1 };
         _cleanup_(donor_freep) Donor *donor = NULL;
         int pipes[2], r;
 
@@ -216,10 +226,13 @@ int donor_start(sd_event *event, const DonorSpec *spec, DonorProgress progress, 
         fds.window = open_window(spec);
         if (fds.window < 0)
                 return fds.window;
+        fds.lock = copy_fd(spec->lock);
+        if (fds.lock < 0)
+                return fds.lock;
         if (spec->fd >= 0) {
-                fds.file = fcntl(spec->fd, F_DUPFD_CLOEXEC, DONOR_FILE_FD + 1);
+                fds.file = copy_fd(spec->fd);
                 if (fds.file < 0)
-                        return -errno;
+                        return fds.file;
         }
         r = sd_event_add_io(event, &donor->io, donor->fd, EPOLLIN, on_io, donor);
         if (r < 0)

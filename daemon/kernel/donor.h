@@ -59,6 +59,7 @@ typedef struct DonorSpec {
         NumaPolicy numa;
         bool populate;
         int fd; /* the file of BACKING_FILE, or of the region that is resized, or -1; borrowed */
+        int lock; /* the daemon's lock, which the donor keeps for as long as it runs; borrowed */
 } DonorSpec;
 
 typedef struct DonorResult {
@@ -93,4 +94,5 @@ DEFINE_CLEANUP(Donor, donor_free)
 #define DONOR_REPORT_FD 3
 /* The window, as an AddressRange. Not an argument: every user can read arguments, and addresses of regions are private. */
 #define DONOR_WINDOW_FD 4
-#define DONOR_FILE_FD 5
+#define DONOR_LOCK_FD 5
+#define DONOR_FILE_FD 6

@@ -9,11 +9,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import DAEMON_UID, GAMES, GRANULE, MAIL, MAN, NEWS, BusError, TiB, wait_until  # noqa: E402
+from harness import DAEMON_UID, GAMES, GRANULE, MAIL, MAN, NEWS, BusError, TiB, as_user, wait_until  # noqa: E402
 from promises import MANAGER_IFACE, REGION_IFACE, SLOW, Monitor, equal, file_of_zeroes, main, refuses  # noqa: E402
 
 
@@ -352,8 +353,65 @@ def test_memory_that_is_not_there_is_not_populated(env):
     equal((os.listdir(env.kernel + "/fs"), env.states(), other.list()), ([], [], {}))
 
 
+def run_donors_by(env, script):
+    """From now on, the broker starts a donor by this shell script, in which $MSHARED is the program."""
+    path = env.script("donor.sh")
+    with open(path, "w") as f:
+        f.write("#!/bin/sh\nMSHARED=%s\n%s\n" % (env.binary, script))
+    os.chmod(path, 0o755)
+    env.donor_program = path
+
+
+def test_a_donor_whose_broker_was_killed_is_not_forgotten(env):
+    """A new broker would otherwise find nothing, and then the donor would make a region that no one knows."""
+    late, busy = env.script("late"), env.kernel + "/hold-mshare"
+    os.chown(env.kernel, DAEMON_UID, DAEMON_UID)
+    # It has not begun when the broker is killed; the signal that the kernel sends then comes too early for it.
+    run_donors_by(env, 'while [ -e %s ]; do sleep 0.05; done; exec "$MSHARED" "$@"' % late)
+    for waits_for in (late, busy):
+        open(waits_for, "w").close()
+        env.start()
+        root = env.client(0)
+        root.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
+                  args=["r", 4 << 20, 0o640, {"populate": True}])
+        donor, = wait_until(lambda: donor_of(env), what="the donor")
+        if waits_for == busy:
+            wait_until(lambda: os.path.exists(env.kernel + "/held"), what="the donor to be in mshare()")
+        env.stop(signal.SIGKILL)
+        threading.Timer(1, os.unlink, [waits_for]).start()
+        env.start()
+        assert not os.path.exists(waits_for), "the broker did not wait for the donor"
+        equal((os.listdir(env.kernel + "/fs"), env.states(), env.client(0).list()), ([], [], {}))
+        with open(env.log.name) as f:
+            equal(f.read().count("left incomplete"), 0 if waits_for == late else 1)
+        env.stop()
+        # The kernel does not interrupt it: it is a child of the process that gets the signal.
+        run_donors_by(env, '"$MSHARED" "$@"')
+
+
+def test_a_second_broker_does_not_touch_what_the_first_creates(env):
+    env.start()
+    root, other = env.client(0), env.client(0)
+    start_donor(env, root)
+    log = open(env.script("second.log"), "w+")
+    second = subprocess.Popen(as_user(DAEMON_UID, caps="+chown,+fowner,+dac_read_search,+dac_override") + [env.binary],
+                              env=env.environ(), stdout=log, stderr=log)
+    try:
+        wait_until(lambda: "Waiting for another mshared" in open(log.name).read(), what="the second broker to wait")
+        equal(second.poll(), None)
+    finally:
+        second.kill()
+        second.wait()
+    assert os.path.exists(env.fs("r")), "the region that is being created is gone"
+    equal(env.states(), ["r"])
+    os.unlink(env.kernel + "/available")
+    root.receive()
+    equal(list(other.list()), ["r"])
+    root.remove("r")
+
+
 def donor_of(env):
-    """The process that creates a region for the daemon."""
+    """The processes that create regions for the daemon."""
     with open("/proc/%d/task/%d/children" % (env.daemon.pid, env.daemon.pid)) as f:
         return [int(pid) for pid in f.read().split()]
 

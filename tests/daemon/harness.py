@@ -289,6 +289,7 @@ class Env:
         # Other users may not have access to the build folder.
         self.binary = os.path.join(self.top, "mshared")
         shutil.copy(binary, self.binary)
+        self.donor_program = self.binary
         self.region_program = os.path.join(self.top, "mshare-region")
         shutil.copy(os.path.join(os.path.dirname(binary), "mshare-region-test"), self.region_program)
         for f in ("client.py",):
@@ -302,7 +303,7 @@ class Env:
     def environ(self) -> dict[str, str]:
         return dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.bus.address, RUNTIME_DIRECTORY=self.runtime,
                     CONFIGURATION_DIRECTORY=self.config, MSHARED_TEST_ROOT=self.kernel,
-                    MSHARED_TEST_EXECUTABLE=self.binary)
+                    MSHARED_TEST_EXECUTABLE=self.donor_program)
 
     def start(self, notify: bool = False) -> float | None:
         environ = self.environ()

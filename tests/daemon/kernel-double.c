@@ -31,6 +31,7 @@
  *   hold          if it exists, attach() waits until it is removed
  *   hold-open     if it exists, the daemon's open() of a region for writing makes "held" and waits until it is removed
  *   attached      if it exists, attach() appends address and length to it
+ *   hold-mshare   if it exists, mshare() makes "held" and waits until it is removed
  *   hold-create   if it exists, mshare() waits after it has made the region until it is removed
  *   populated     if it exists, populate() appends the process, address, size and access to it
  *   unpopulated   an errno in decimal with which populate() fails
@@ -48,26 +49,32 @@ static int open_root(void) {
         return fd < 0 ? -errno : fd;
 }
 
+/* As long as that file exists. "held" tells the test that somebody waits. */
+static void wait_while(int root, const char *file) {
+        int held;
+
+        if (faccessat(root, file, F_OK, 0) < 0)
+                return;
+        held = (int) syscall(SYS_openat, root, "held", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        if (held >= 0)
+                (void) close(held);
+        while (faccessat(root, file, F_OK, 0) == 0)
+                (void) usleep(10000);
+}
+
 /* The daemon's openat() is this function, because its offsets have 64 bits. */
 int openat64(int dirfd, const char *path, int flags, ...) {
-        char hold[4096], held[4096];
+        _cleanup_(closep) int root = -1;
         mode_t mode;
         va_list ap;
-        int fd;
 
         va_start(ap, flags);
         mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(ap, mode_t) : 0;
         va_end(ap);
-        (void) snprintf(hold, sizeof(hold), "%s/hold-open", test_root());
         /* Only regions have all three of these. */
-        if ((flags & (O_ACCMODE | O_NOFOLLOW | O_NOCTTY)) == (O_RDWR | O_NOFOLLOW | O_NOCTTY) &&
-            access(hold, F_OK) == 0) {
-                (void) snprintf(held, sizeof(held), "%s/held", test_root());
-                fd = open(held, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-                if (fd >= 0)
-                        (void) close(fd);
-                while (access(hold, F_OK) == 0)
-                        (void) usleep(10000);
+        if ((flags & (O_ACCMODE | O_NOFOLLOW | O_NOCTTY)) == (O_RDWR | O_NOFOLLOW | O_NOCTTY)) {
+                root = open_root();
+                wait_while(root, "hold-open");
         }
         return (int) syscall(SYS_openat, dirfd, path, flags, mode);
 }
@@ -134,6 +141,7 @@ static int double_mshare(const char *name, uint64_t address, uint64_t length, in
         fs = openat(root, "fs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fs < 0)
                 return -errno;
+        wait_while(root, "hold-mshare");
         /* All at once, as in the kernel, because a donor may be killed in between. */
         fd = openat(fs, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
         if (fd < 0)
