@@ -184,7 +184,7 @@ static int start_donor(Manager *m, Creation *c, const CreateRequest *request) {
                 .numa = record->numa,
                 .populate = request->populate,
                 .fd = request->fd,
-                .lock = m->runtime_fd,
+                .lock = m->regions_fd,
         };
 
         return donor_start(m->event, &spec, donor_progress, donor_done, c, &c->donor);

@@ -15,8 +15,8 @@
 #include "core/resize.h"
 #include "errors.h"
 
-/* One minute in all, which is shorter than systemd waits for a service to start. */
-#define LOCK_TRIES 3000
+/* Five seconds in all. */
+#define LOCK_TRIES 250
 #define LOCK_TRIES_IN_SILENCE 50
 #define LOCK_PAUSE_USEC 20000
 
@@ -45,19 +45,43 @@ int manager_load_config(Manager *m) {
         return 0;
 }
 
-/*
- * A broker that starts removes what a creation has left half done, so no other broker or donor may be at work. Donors inherit
- * the descriptor, and with it the lock: a donor whose broker was killed may be in a system call, and ends only after that.
- */
-static int lock_runtime(Manager *m) {
-        for (unsigned i = 0; flock(m->runtime_fd, LOCK_EX | LOCK_NB) < 0; i++) {
+static int lock_or_wait(Manager *m, int fd, const char *whose) {
+        for (unsigned i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
                 if (errno != EWOULDBLOCK || i == LOCK_TRIES)
                         return -errno;
                 if (i == LOCK_TRIES_IN_SILENCE)
-                        log_message(&m->log, LOG_NOTICE, "Waiting for another mshared, or its donor, to exit");
+                        log_message(&m->log, LOG_NOTICE, "Waiting for %s to exit", whose);
                 (void) usleep(LOCK_PAUSE_USEC);
         }
         return 0;
+}
+
+/*
+ * A broker that starts removes what a creation has left half done, so no other broker or donor may be at work. Donors inherit
+ * the second of these locks: a donor whose broker was killed may be in a system call, and ends only after that. The call may
+ * read a file that its owner does not serve, so a broker must not wait for ever. If it does not, the region of that donor is
+ * found and removed when the kernel announces it.
+ */
+static int lock_runtime(Manager *m, const char *dir) {
+        int r;
+
+        r = lock_or_wait(m, m->runtime_fd, "another mshared");
+        if (r < 0) {
+                log_message(&m->log, LOG_ERR, "Cannot lock the runtime directory %s: %s", dir,
+                            r == -EWOULDBLOCK ? "another mshared uses it" : strerror(-r));
+                return r;
+        }
+        r = lock_or_wait(m, m->regions_fd, "a donor of the last run");
+        if (r == -EWOULDBLOCK) {
+                log_message(&m->log, LOG_WARNING,
+                            "A donor of the last run does not exit; not waiting for it any longer");
+                r = 0;
+        }
+        if (r >= 0 && flock(m->regions_fd, LOCK_SH | LOCK_NB) < 0)
+                r = -errno;
+        if (r < 0)
+                log_message(&m->log, LOG_ERR, "Cannot lock %s/regions: %s", dir, strerror(-r));
+        return r;
 }
 
 static int open_runtime(Manager *m) {
@@ -75,13 +99,7 @@ static int open_runtime(Manager *m) {
                 log_message(&m->log, LOG_ERR, "Cannot use the runtime directory %s: %s", dir, strerror(-r));
                 return r;
         }
-        r = lock_runtime(m);
-        if (r == -EWOULDBLOCK)
-                log_message(&m->log, LOG_ERR, "Another mshared, or its donor, still uses %s after %u s", dir,
-                            (unsigned) (LOCK_TRIES * LOCK_PAUSE_USEC / USEC_PER_SEC));
-        else if (r < 0)
-                log_message(&m->log, LOG_ERR, "Cannot lock the runtime directory %s: %s", dir, strerror(-r));
-        return r;
+        return lock_runtime(m, dir);
 }
 
 int manager_new(Manager **ret) {

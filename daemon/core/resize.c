@@ -239,7 +239,7 @@ static int start_donor(Resize *r) {
                 .hugepages = rec->hugepages,
                 .numa = rec->numa,
                 .populate = r->populate && !r->trim,
-                .lock = m->runtime_fd,
+                .lock = m->regions_fd,
         };
         struct stat st;
         int k;
