@@ -7,6 +7,7 @@
 
 #include "core/answer.h"
 #include "bus/call-counts.h"
+#include "policy/kept.h"
 
 int call_answer(Call *call) {
         int r = sd_bus_reply_method_return(call_message(call), NULL);
@@ -26,7 +27,10 @@ int call_answer_lease(Call *call, const RegionRecord *record, int lease, int fil
 }
 
 Answer *answer_later(Call *call) {
-        return sd_bus_message_ref(call_message(call));
+        sd_bus_message *m = call_message(call);
+
+        /* Without memory for a copy, keep all of it: the call has succeeded so far. */
+        return kept_head(m) ?: sd_bus_message_ref(m);
 }
 
 Answer *answer_drop(Answer *answer) {

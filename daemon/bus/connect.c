@@ -59,8 +59,8 @@ int manager_connect(Manager *m) {
         if (r >= 0)
                 r = call_counts_start(m);
         if (r >= 0)
-                r = turns_new(m->bus, m->event, &m->callers, &m->users, &m->config.limits, &m->n_leases, slow_calls,
-                              caller_refused, m, &m->turns);
+                r = turns_new(m->bus, m->event, &m->callers, &m->users, &m->config.limits, slow_calls, caller_refused,
+                              m, &m->turns);
         if (r >= 0)
                 r = callers_new(m->bus, &m->log, &m->n_leases, caller_gone, caller_refused, m, &m->callers);
         if (r >= 0)

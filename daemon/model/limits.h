@@ -25,6 +25,8 @@ typedef enum Limit {
         COUNT_USER_LOST_DIALOGS,
         /* Calls that are put aside, see turns.h. LIMIT_USER_PENDING limits them, too, but they are counted apart. */
         COUNT_USER_ASIDE,
+        /* Descriptors that came with calls that wait for polkit, see descriptors.h. */
+        COUNT_USER_DESCRIPTORS,
         _COUNT_MAX,
 } Limit;
 

@@ -14,6 +14,7 @@
 #include "errors.h"
 #include "policy/authz.h"
 #include "policy/descriptors.h"
+#include "policy/kept.h"
 #include "policy/polkit.h"
 
 /* No method needs more than one. */
@@ -30,6 +31,8 @@ struct Call {
         TAILQ_ENTRY(Call) calls;
         Authz *authz;
         sd_bus_message *m;
+        unsigned n_fds; /* that are kept with it */
+        bool kept; /* m is a copy, which is small */
         Identity who;
         bool queued;
         uint64_t waits_since_usec; /* since when it waits for polkit, CLOCK_MONOTONIC; 0: it does not wait */
@@ -48,6 +51,7 @@ struct Authz {
         const unsigned *n_leases;
         Polkit polkit;
         TAILQ_HEAD(CallList, Call) calls;
+        uint64_t n_fds; /* that are kept with calls */
 };
 
 static void authz_pump(void *userdata);
@@ -100,6 +104,9 @@ static void call_free(Call *c) {
         TAILQ_REMOVE(&c->authz->calls, c, calls);
         if (c->charged)
                 users_discharge(c->authz->users, c->who.uid, LIMIT_USER_PENDING, 1);
+        if (c->n_fds > 0)
+                users_discharge(c->authz->users, c->who.uid, COUNT_USER_DESCRIPTORS, c->n_fds);
+        c->authz->n_fds -= c->n_fds;
         for (unsigned i = 0; i < c->n_checks; i++)
                 details_free(c->checks[i].details);
         sd_bus_error_free(&c->verdict);
@@ -196,6 +203,47 @@ bool authz_has(Authz *authz, sd_bus_message *m) {
         return find(authz, m) != NULL;
 }
 
+/* The descriptors that came with a waiting call. 0, or negative errno with *error set. */
+static int charge_descriptors(Call *c, unsigned n_fds, sd_bus_error *error) {
+        Authz *authz = c->authz;
+        uint64_t mine = users_count(authz->users, c->who.uid, COUNT_USER_DESCRIPTORS);
+        int r;
+
+        if (n_fds == 0)
+                return 0;
+        if (!descriptors_left_for_user(mine, authz->n_fds - mine))
+                return sd_bus_error_setf(
+                        error, ERROR_LIMIT_EXCEEDED,
+                        "Descriptors in waiting calls of user %" PRIu32 ": %" PRIu64
+                        ", the user's share of a quarter of LimitNOFILE= of mshared.service; try again "
+                        "later",
+                        (uint32_t) c->who.uid, mine);
+        r = users_charge_forced(authz->users, c->who.uid, COUNT_USER_DESCRIPTORS, n_fds);
+        if (r < 0)
+                return r;
+        c->n_fds = n_fds;
+        authz->n_fds += n_fds;
+        return 0;
+}
+
+/* The call waits: keep a copy instead of all that the bus has delivered. 0, or negative errno with *error set. */
+static int keep(Call *c, sd_bus_error *error) {
+        _cleanup_(kept_done) Kept kept = {};
+        int r;
+
+        if (c->kept)
+                return 0;
+        r = kept_new(c->m, &kept, error);
+        if (r >= 0)
+                r = charge_descriptors(c, kept.n_fds, error);
+        if (r < 0)
+                return r;
+        sd_bus_message_unref(c->m);
+        c->m = TAKE_PTR(kept.m);
+        c->kept = true;
+        return 0;
+}
+
 int authz_run(Authz *authz, sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *error) {
         Call *c = find(authz, m);
         int r;
@@ -207,6 +255,8 @@ int authz_run(Authz *authz, sd_bus_message *m, CallStep step, void *userdata, sd
         }
         c->n_used = 0;
         r = step(c, userdata, error);
+        if (r == 0)
+                r = keep(c, error);
         if (r == 0) {
                 authz_pump(authz);
                 return 1;
@@ -238,10 +288,6 @@ static int charge(Call *c, sd_bus_error *error) {
 
         if (c->charged)
                 return 0;
-        /*
-         * A call keeps all descriptors that were sent with it, even if its method uses none: up to 16 on a bus with default
-         * limits.
-         */
         if (!descriptors_left_for_call(*c->authz->n_leases))
                 return sd_bus_error_setf(
                         error, ERROR_LIMIT_EXCEEDED,

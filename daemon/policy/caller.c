@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Asks the bus for each caller's credentials before the caller's first call is dispatched. It may hold messages back, but does
- * not read them.
+ * Asks the bus for each caller's credentials before the caller's first call is dispatched. It may hold calls back, but does not
+ * read their arguments.
  */
 
 #include <errno.h>
@@ -13,9 +13,11 @@
 
 #include "basic/util.h"
 #include "errors.h"
+#include "model/limits.h"
 #include "policy/caller.h"
 #include "policy/descriptors.h"
 #include "policy/dictionary.h"
+#include "policy/kept.h"
 
 /*
  * How many questions to the bus may be open. dbus-daemon 1.16 puts a descriptor of the process into each answer, and queues 64
@@ -31,12 +33,19 @@
 #define QUESTION_TIMEOUT_USEC (2 * USEC_PER_SEC)
 #define QUESTION_TRIES 8
 
-/* How many calls of a connection are kept until its answer comes. */
+/*
+ * How many calls of a connection are kept until its answer comes, with how much memory and how many descriptors. Users are not
+ * known yet, but a bus limits the connections of each user: dbus-daemon to 256.
+ */
 #define HELD_MAX 64
+#define HELD_BYTES_MAX (HELD_MAX * KEPT_OVERHEAD + 2 * KEPT_TEXT_MAX)
+#define HELD_FDS_MAX 1
+/* For all connections. */
+#define HELD_ALL_BYTES_MAX ((size_t) 64 << 20)
 
 typedef struct Held {
         STAILQ_ENTRY(Held) held;
-        sd_bus_message *m;
+        Kept kept;
 } Held;
 
 typedef struct Caller {
@@ -47,9 +56,11 @@ typedef struct Caller {
         Identity who;
         bool known, queued;
         sd_bus_slot *slot; /* of the question to the bus, while it is open */
-        unsigned n_tries, n_held;
-        /* Calls that arrived before the answer, or while such calls were still waiting to be dispatched. */
+        unsigned n_tries;
+        /* Calls that arrived before the answer. Once it is there, the first of them is in the read queue. */
         STAILQ_HEAD(HeldList, Held) held;
+        unsigned n_held, n_fds;
+        size_t bytes;
 } Caller;
 
 struct Callers {
@@ -63,6 +74,7 @@ struct Callers {
         LIST_HEAD(CallerList, Caller) callers;
         TAILQ_HEAD(CallerQueue, Caller) waiting; /* for their question to be sent */
         unsigned n_questions;
+        size_t bytes; /* of all held calls */
 };
 
 static void question_done(Caller *c) {
@@ -75,20 +87,25 @@ static void enqueue(Caller *c) {
         c->queued = true;
 }
 
-static void caller_free(Caller *c) {
-        Held *h;
+static void held_free(Caller *c, Held *h) {
+        STAILQ_REMOVE(&c->held, h, Held, held);
+        c->n_held--;
+        c->n_fds -= h->kept.n_fds;
+        c->bytes -= h->kept.bytes;
+        c->owner->bytes -= h->kept.bytes;
+        kept_done(&h->kept);
+        free(h);
+}
 
+static void caller_free(Caller *c) {
         LIST_REMOVE(c, callers);
         /* If the connection has gone, the answer that may still come is an error, without a descriptor. */
         if (c->slot)
                 question_done(c);
         if (c->queued)
                 TAILQ_REMOVE(&c->owner->waiting, c, waiting);
-        while ((h = STAILQ_FIRST(&c->held))) {
-                STAILQ_REMOVE_HEAD(&c->held, held);
-                sd_bus_message_unref(h->m);
-                free(h);
-        }
+        while (!STAILQ_EMPTY(&c->held))
+                held_free(c, STAILQ_FIRST(&c->held));
         identity_done(&c->who);
         free(c->name);
         free(c);
@@ -103,15 +120,58 @@ static Caller *find(Callers *callers, const char *name) {
         return NULL;
 }
 
-static int hold(Caller *c, sd_bus_message *m) {
-        Held *h;
+static int over_limit(const Caller *c, const Kept *kept, sd_bus_error *error) {
+        if (c->n_held >= HELD_MAX)
+                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                         "Calls of this connection that wait until the bus has identified it: %d, the "
+                                         "limit; wait for an answer first",
+                                         HELD_MAX);
+        if (kept->bytes > HELD_BYTES_MAX - c->bytes)
+                return sd_bus_error_setf(
+                        error, ERROR_LIMIT_EXCEEDED,
+                        "Calls of this connection that wait until the bus has identified it would have "
+                        "more than %zu bytes, the limit; wait for an answer first",
+                        HELD_BYTES_MAX);
+        if (c->n_fds + kept->n_fds > HELD_FDS_MAX)
+                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                         "Descriptors in calls of this connection that wait until the bus has "
+                                         "identified it: %d, the limit; wait for an answer first",
+                                         HELD_FDS_MAX);
+        /* The first connections cannot take all. */
+        if (!share_is_left(c->bytes + kept->bytes, c->owner->bytes - c->bytes, HELD_ALL_BYTES_MAX))
+                return sd_bus_error_setf(
+                        error, ERROR_LIMIT_EXCEEDED,
+                        "New connections use all of their share of the broker's memory, %zu bytes; try "
+                        "again later",
+                        HELD_ALL_BYTES_MAX);
+        if (kept->n_fds > 0 && !descriptors_left_for_caller(*c->owner->n_leases))
+                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
+                                         "New connections use all of their share of the broker's descriptors, an "
+                                         "eighth of LimitNOFILE= of mshared.service; try again later");
+        return 0;
+}
 
-        h = malloc(sizeof(*h));
+/* 0, or negative errno with *error set. */
+static int hold(Caller *c, sd_bus_message *m, sd_bus_error *error) {
+        Held *h;
+        int r;
+
+        h = calloc(1, sizeof(*h));
         if (!h)
                 return -ENOMEM;
-        h->m = sd_bus_message_ref(m);
+        r = kept_new(m, &h->kept, error);
+        if (r >= 0)
+                r = over_limit(c, &h->kept, error);
+        if (r < 0) {
+                kept_done(&h->kept);
+                free(h);
+                return r;
+        }
         STAILQ_INSERT_TAIL(&c->held, h, held);
         c->n_held++;
+        c->n_fds += h->kept.n_fds;
+        c->bytes += h->kept.bytes;
+        c->owner->bytes += h->kept.bytes;
         return 0;
 }
 
@@ -204,17 +264,35 @@ static void refuse(Caller *c, int error) {
         Held *h;
 
         STAILQ_FOREACH(h, &c->held, held) {
-                c->owner->refused(h->m, c->owner->userdata);
-                (void) sd_bus_reply_method_errorf(h->m, SD_BUS_ERROR_ACCESS_DENIED,
+                c->owner->refused(h->kept.m, c->owner->userdata);
+                (void) sd_bus_reply_method_errorf(h->kept.m, SD_BUS_ERROR_ACCESS_DENIED,
                                                   "Cannot get the credentials of %s from the bus: %s", c->name,
                                                   strerror(-error));
         }
         caller_free(c);
 }
 
+/*
+ * Puts the first held call back into the read queue. The others follow one by one, so each call is either held or in the queue:
+ * what is answered with an error here is not dispatched as well.
+ */
+static void dispatch_next(Caller *c) {
+        Callers *callers = c->owner;
+        Held *h;
+        int r;
+
+        while ((h = STAILQ_FIRST(&c->held))) {
+                r = sd_bus_enqueue_for_read(callers->bus, h->kept.m);
+                if (r >= 0)
+                        return;
+                callers->refused(h->kept.m, callers->userdata);
+                (void) sd_bus_reply_method_errno(h->kept.m, r, NULL);
+                held_free(c, h);
+        }
+}
+
 static void take_credentials(Caller *c, sd_bus_message *m) {
         const sd_bus_error *e = sd_bus_message_get_error(m);
-        Held *h;
         int r;
 
         r = e ? -sd_bus_error_get_errno(e) : read_credentials(m, &c->who);
@@ -226,13 +304,7 @@ static void take_credentials(Caller *c, sd_bus_message *m) {
                 return;
         }
         c->known = true;
-        STAILQ_FOREACH(h, &c->held, held) {
-                r = sd_bus_enqueue_for_read(c->owner->bus, h->m);
-                if (r < 0) {
-                        refuse(c, r);
-                        return;
-                }
-        }
+        dispatch_next(c);
 }
 
 static void ask_next(Callers *callers);
@@ -310,12 +382,8 @@ int callers_look_for(Callers *callers, const char *name) {
         return find(callers, name) ? 0 : caller_new(callers, name, &c);
 }
 
-static int refuse_errno(Callers *callers, sd_bus_message *m, int error) {
-        callers->refused(m, callers->userdata);
-        return sd_bus_reply_method_errno(m, error, NULL) < 0 ? error : 1;
-}
-
-static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+static int filter(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         Callers *callers = userdata;
         const char *sender = sd_bus_message_get_sender(m);
         uint8_t type;
@@ -327,47 +395,22 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (r < 0 || type != SD_BUS_MESSAGE_METHOD_CALL || !sender || sender[0] != ':')
                 return r < 0 ? r : 0;
         c = find(callers, sender);
-        if (!c) {
-                r = caller_new(callers, sender, &c);
-                if (r < 0)
-                        return refuse_errno(callers, m, r);
-        }
-        h = STAILQ_FIRST(&c->held);
-        if (c->known && !h)
-                return 0;
-        if (c->known && h->m == m) {
-                STAILQ_REMOVE_HEAD(&c->held, held);
-                c->n_held--;
-                sd_bus_message_unref(h->m);
-                free(h);
+        if (c && c->known) {
+                /* While held calls are in the read queue, nothing new is read. So other calls were here before. */
+                h = STAILQ_FIRST(&c->held);
+                if (h && h->kept.m == m) {
+                        held_free(c, h);
+                        dispatch_next(c);
+                }
                 return 0;
         }
-        /* A held call keeps all descriptors that were sent with it. */
-        if (!descriptors_left_for_caller(*callers->n_leases)) {
+        r = c ? 0 : caller_new(callers, sender, &c);
+        if (r >= 0)
+                r = hold(c, m, &error);
+        if (r < 0) {
                 callers->refused(m, callers->userdata);
-                return sd_bus_reply_method_errorf(
-                               m, ERROR_LIMIT_EXCEEDED,
-                               "New connections use all of their share of the broker's descriptors, an "
-                               "eighth of LimitNOFILE= of mshared.service; try again later") < 0
-                               ? -EIO
-                               : 1;
+                return sd_bus_reply_method_errno(m, r, &error) < 0 ? r : 1;
         }
-        if (c->n_held >= HELD_MAX) {
-                callers->refused(m, callers->userdata);
-                return sd_bus_reply_method_errorf(
-                               m, ERROR_LIMIT_EXCEEDED,
-                               "Calls of this connection that wait until the bus has identified it: %d, the limit; wait for an "
-                               "answer first",
-                               HELD_MAX) < 0
-                               ? -EIO
-                               : 1;
-        }
-        r = hold(c, m);
-        /* The held calls are back in the read queue, so this one goes after them. */
-        if (r >= 0 && c->known)
-                r = sd_bus_enqueue_for_read(callers->bus, m);
-        if (r < 0)
-                return refuse_errno(callers, m, r);
         return 1;
 }
 

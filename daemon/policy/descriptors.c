@@ -47,6 +47,10 @@ bool descriptors_left_for_caller(unsigned n_leases) {
         return left(n_leases, get_max() / 8 * 3);
 }
 
+bool descriptors_left_for_user(uint64_t mine, uint64_t theirs) {
+        return share_is_left(mine, theirs, get_max() / 4);
+}
+
 bool descriptors_left_for_lease(unsigned n_leases, uint64_t n_own, bool stranger) {
         uint64_t max = get_max(), others = max / 8 * 3 > RESERVED ? max / 8 * 3 : RESERVED, leases;
 

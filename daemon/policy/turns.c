@@ -13,7 +13,7 @@
 
 #include "basic/util.h"
 #include "errors.h"
-#include "policy/descriptors.h"
+#include "policy/kept.h"
 #include "policy/turns.h"
 
 /* Even while other calls keep arriving, one of these is dispatched from time to time. */
@@ -24,7 +24,7 @@
 
 typedef struct Turn {
         STAILQ_ENTRY(Turn) turns;
-        sd_bus_message *m;
+        Kept kept;
 } Turn;
 
 /* A user that has calls here. */
@@ -39,7 +39,6 @@ struct Turns {
         Callers *const *callers;
         Users *users;
         const Limits *limits;
-        const unsigned *n_leases;
         const SlowCall *calls;
         CallRefused refused;
         void *userdata;
@@ -64,7 +63,7 @@ static void schedule(Turns *t) {
 static void turn_free(Turns *t, TurnUser *user, Turn *turn) {
         STAILQ_REMOVE(&user->turns, turn, Turn, turns);
         users_discharge(t->users, user->uid, COUNT_USER_ASIDE, 1);
-        sd_bus_message_unref(turn->m);
+        kept_done(&turn->kept);
         free(turn);
         if (STAILQ_EMPTY(&user->turns)) {
                 TAILQ_REMOVE(&t->waiting, user, users);
@@ -81,7 +80,7 @@ static void next_turn(Turns *t) {
                 return;
         TAILQ_REMOVE(&t->waiting, user, users);
         TAILQ_INSERT_TAIL(&t->waiting, user, users);
-        m = sd_bus_message_ref(STAILQ_FIRST(&user->turns)->m);
+        m = sd_bus_message_ref(STAILQ_FIRST(&user->turns)->kept.m);
         turn_free(t, user, STAILQ_FIRST(&user->turns));
         r = sd_bus_enqueue_for_read(t->bus, m);
         if (r >= 0)
@@ -156,7 +155,8 @@ static int find_user(Turns *t, uid_t uid, TurnUser **ret) {
         return 0;
 }
 
-static int put_aside(Turns *t, sd_bus_message *m, uid_t uid) {
+/* 0, or negative errno with *error set. */
+static int put_aside(Turns *t, sd_bus_message *m, uid_t uid, sd_bus_error *error) {
         TurnUser *user;
         Turn *turn;
         int r;
@@ -164,12 +164,17 @@ static int put_aside(Turns *t, sd_bus_message *m, uid_t uid) {
         turn = calloc(1, sizeof(*turn));
         if (!turn)
                 return -ENOMEM;
-        r = find_user(t, uid, &user);
+        r = kept_new(m, &turn->kept, error);
+        if (r >= 0 && turn->kept.n_fds > 0)
+                r = sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "The method '%s' takes no descriptors",
+                                      sd_bus_message_get_member(m));
+        if (r >= 0)
+                r = find_user(t, uid, &user);
         if (r < 0) {
+                kept_done(&turn->kept);
                 free(turn);
                 return r;
         }
-        turn->m = sd_bus_message_ref(m);
         STAILQ_INSERT_TAIL(&user->turns, turn, turns);
         return 0;
 }
@@ -201,15 +206,11 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         if (sd_bus_message_get_type(m, &type) < 0 || type != SD_BUS_MESSAGE_METHOD_CALL || !is_slow(t, m))
                 return 0;
         who = callers_find(*t->callers, m);
-        /*
-         * A message keeps the descriptors that were sent with it. Without mshared's bus policy, every message may have some. If
-         * there is no room for them, dispatch the call at once.
-         */
-        if (!who || !descriptors_left_for_call(*t->n_leases))
+        if (!who)
                 return 0;
         r = charge(t, who->uid, &error);
         if (r >= 0) {
-                r = put_aside(t, m, who->uid);
+                r = put_aside(t, m, who->uid, &error);
                 if (r < 0)
                         users_discharge(t->users, who->uid, COUNT_USER_ASIDE, 1);
         }
@@ -231,7 +232,7 @@ void turns_forget(Turns *t, const char *sender) {
                 for (turn = STAILQ_FIRST(&user->turns); turn; turn = next) {
                         /* The user is freed with its last turn. */
                         next = STAILQ_NEXT(turn, turns);
-                        if (streq(sd_bus_message_get_sender(turn->m), sender))
+                        if (streq(sd_bus_message_get_sender(turn->kept.m), sender))
                                 turn_free(t, user, turn);
                 }
         }
@@ -241,7 +242,7 @@ void turns_forget(Turns *t, const char *sender) {
 }
 
 int turns_new(sd_bus *bus, sd_event *event, Callers *const *callers, Users *users, const Limits *limits,
-              const unsigned *n_leases, const SlowCall *calls, CallRefused refused, void *userdata, Turns **ret) {
+              const SlowCall *calls, CallRefused refused, void *userdata, Turns **ret) {
         Turns *t;
         int r;
 
@@ -253,7 +254,6 @@ int turns_new(sd_bus *bus, sd_event *event, Callers *const *callers, Users *user
                 .callers = callers,
                 .users = users,
                 .limits = limits,
-                .n_leases = n_leases,
                 .calls = calls,
                 .refused = refused,
                 .userdata = userdata,

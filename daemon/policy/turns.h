@@ -27,7 +27,7 @@ typedef struct SlowCall {
  * arguments; *callers must be set when the first call arrives, and an empty entry ends calls. 0 or negative errno.
  */
 int turns_new(sd_bus *bus, sd_event *event, Callers *const *callers, Users *users, const Limits *limits,
-              const unsigned *n_leases, const SlowCall *calls, CallRefused refused, void *userdata, Turns **ret);
+              const SlowCall *calls, CallRefused refused, void *userdata, Turns **ret);
 void turns_free(Turns *turns);
 
 /* Drops the calls of that connection. */

@@ -265,6 +265,7 @@ def test_calls_that_wait_have_a_quarter_of_the_descriptors(env):
     root, owner = env.client(0), env.client(GAMES)
     root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
     env.polkit_do("SetHang", "b", "true")
+    before = open_fds(env)
 
     def flood(uid, fds, **kwargs):
         """Many descriptors with each call, although the method takes none."""
@@ -275,24 +276,50 @@ def test_calls_that_wait_have_a_quarter_of_the_descriptors(env):
         owner.list()
         return c
 
+    # Those that the arguments do not mention are not kept, whether or not the broker knows the connection.
     several = [flood(uid, fds) for uid in (MAIL, NEWS, LP) for fds in (16, 16, 1)]
-    assert open_fds(env) <= 256 + 16, open_fds(env)
-    # No descriptor is left for calls of other users that must wait. Everything else works, and the owner gets leases.
-    other = env.client(NEWS)
-    refuses("LimitExceeded", other.create, "s", backing="file", fd=other.do("open", file="/dev/null"),
-            contains="LimitNOFILE")
-    owner.manager("SetRegionMode", "su", "r", 0o400)
-    owner.manager("SetRegionMode", "su", "r", 0o600)
-    equal(take_leases(owner, "r", 300), 300)
-    # Calls of connections that the broker does not know yet arrive all at once.
     several += [flood(MAIL, 16, known=False) for _ in range(10)]
-    assert open_fds(env) <= 300 + 256 + 128 + 16, open_fds(env)
+    wait_until(lambda: open_fds(env) <= before + 20, what="the descriptors to be closed")
+    # Those that a method takes are shared out: a user has at most half of a quarter.
+    args = {"path": "/org/mshare1", "interface": MANAGER_IFACE, "member": "CreateRegion", "signature": "stua{sv}"}
+    greedy = [env.client(MAIL) for _ in range(3)]
+    for c in greedy:
+        c.list()
+        file = c.do("open", file="/dev/null")
+        c.do("send", args=["s", 4096, 0o600, {"backing": "file", "fd": file}], times=80, **args)
+    wait_until(lambda: open_fds(env) >= before + 120, what="the calls with descriptors")
+    refuses("LimitExceeded", c.manager, "CreateRegion", "stua{sv}", "s", 4096, 0o600, {"backing": "file", "fd": file},
+            contains=("LimitNOFILE", "user %d" % MAIL))
+    used = open_fds(env) - before
+    assert used <= 128 + 20, used
+    other = env.client(MAN)
+    name = other.do("unique_name")
+    other.send("call", args=["t", 4096, 0o600, {"backing": "file", "fd": other.do("open", file="/dev/null")}], **args)
+    wait_until(lambda: name in [q["subject"] for q in report(env)["questions"]], what="the other user's question")
     equal(take_leases(owner, "r", 300), 300)
-    for c in several:
+    for c in several + greedy:
         c.kill()
-    wait_until(lambda: open_fds(env) < 640, what="the descriptors to be closed")
+    wait_until(lambda: open_fds(env) < before + 320, what="the descriptors to be closed")
     equal(owner.acquire("r")[1], GRANULE)
     equal(env.daemon.poll(), None)
+
+
+def test_calls_that_wait_are_small(env):
+    env.start_polkit()
+    env.start()
+    env.polkit_do("SetHang", "b", "true")
+    before = env.rss_kb()
+    c = env.client(GAMES)
+    c.do("send_hidden", name="r", bytes=4 << 20, times=12)
+    wait_until(lambda: report(env)["in_flight"] == 12, what="the questions about the calls")
+    after = env.rss_kb()
+    print("# RSS before %d kB, with 12 calls of 4 MiB %d kB" % (before, after))
+    assert env.wrapper or after < before + (16 << 10), (before, after)
+    # The caller gets its answers.
+    env.allow("org.mshare1.create-region")
+    env.polkit_do("Release")
+    wait_until(lambda: "r" in env.client(0).list(), what="the region")
+    env.client(0).remove("r")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@
 import fcntl
 import json
 import os
+import socket
+import struct
 import sys
 import time
 from typing import Any
@@ -26,6 +28,7 @@ class State:
     def __init__(self) -> None:
         self.bus: Any = None        # of python3-dbus
         self.gio: Any = None        # of GLib
+        self.raw: Any = None        # of no library
         self.fds: dict[int, int] = {}
         self.n = 0
 
@@ -126,6 +129,42 @@ def do_send_with_fds(state: State, c: Command) -> Any:
             m.set_flags(Gio.DBusMessageFlags.ALLOW_INTERACTIVE_AUTHORIZATION)
         state.gio.send_message(m, Gio.DBusSendMessageFlags.NONE)
     state.gio.flush_sync(None)
+    return True
+
+
+def padded(data: bytes, to: int) -> bytes:
+    return data + bytes(-len(data) % to)
+
+
+def marshal(fields: list[tuple[int, str, str]], body: bytes, serial: int) -> bytes:
+    """A method call. A field is its code, its type and its value."""
+    array = b""
+    for code, kind, value in fields:
+        array = padded(array, 8) + bytes([code, 1]) + kind.encode() + b"\0"
+        if kind == "g":
+            array += bytes([len(value)]) + value.encode() + b"\0"
+        else:
+            array = padded(array, 4) + struct.pack("<I", len(value)) + value.encode() + b"\0"
+    return padded(struct.pack("<cBBBIII", b"l", 1, 0, 1, len(body), serial, len(array)) + array, 8) + body
+
+
+def do_send_hidden(state: State, c: Command) -> Any:
+    """CreateRegion with a header field that is not in the specification, and has many bytes. No library sends that."""
+    bus = socket.socket(socket.AF_UNIX)
+    bus.connect(os.environ["DBUS_SYSTEM_BUS_ADDRESS"].split("=", 1)[1])
+    bus.sendall(b"\0AUTH EXTERNAL " + str(os.getuid()).encode().hex().encode() + b"\r\n")
+    assert bus.recv(1000).startswith(b"OK ")
+    bus.sendall(b"BEGIN\r\n")
+    name = "org.freedesktop.DBus"
+    bus.sendall(marshal([(1, "o", "/org/freedesktop/DBus"), (2, "s", name), (3, "s", "Hello"), (6, "s", name)], b"", 1))
+    bus.recv(10000)
+    region = c["name"].encode() + b"\0"
+    body = padded(struct.pack("<I", len(region) - 1) + region, 8) + struct.pack("<QII", 4096, 0o600, 0)
+    fields = [(1, "o", "/org/mshare1"), (2, "s", "org.mshare1.Manager"), (3, "s", "CreateRegion"), (6, "s", "org.mshare1"),
+              (8, "g", "stua{sv}"), (200, "s", "x" * c["bytes"])]
+    for i in range(c["times"]):
+        bus.sendall(marshal(fields, body, i + 2))
+    state.raw = bus
     return True
 
 

@@ -10,6 +10,8 @@
 #define CALLS 100
 #define QUESTIONS_MAX 16 /* as in policy/caller.c */
 #define HELD_MAX 64 /* likewise */
+#define LONG 7000 /* bytes: few such calls of a connection are held */
+#define MANY 1200 /* connections: if all have long calls held, that would be 80 MiB */
 
 typedef struct Fixture {
         sd_bus *bus, *broker;
@@ -17,14 +19,27 @@ typedef struct Fixture {
         unsigned n_leases;
         Callers *callers;
         /* The questions that the broker has asked, in their order, and how many of them were answered. */
-        sd_bus_message *questions[2 * CALLS];
+        sd_bus_message *questions[2 * CALLS + MANY];
         unsigned n_questions, n_answered;
-        unsigned n_served, n_gone, n_refused;
+        unsigned n_served, n_gone, n_refused, n_errors;
 } Fixture;
+
+/* The calls of sd_bus_enqueue_for_read(), from 1, that fail: from this one, so many. */
+static unsigned n_enqueued, fail_from, fail_count;
+
+int __real_sd_bus_enqueue_for_read(sd_bus *bus, sd_bus_message *m);
+int __wrap_sd_bus_enqueue_for_read(sd_bus *bus, sd_bus_message *m);
+
+int __wrap_sd_bus_enqueue_for_read(sd_bus *bus, sd_bus_message *m) {
+        n_enqueued++;
+        return n_enqueued >= fail_from && n_enqueued - fail_from < fail_count ? -ENOBUFS
+                                                                              : __real_sd_bus_enqueue_for_read(bus, m);
+}
 
 static int question_came(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Fixture *f = userdata;
 
+        f->n_errors += sd_bus_message_is_method_error(m, NULL) > 0;
         if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus", "GetConnectionCredentials") <= 0)
                 return 0;
         g_assert_cmpuint(f->n_questions, <, G_N_ELEMENTS(f->questions));
@@ -91,15 +106,33 @@ static void teardown(Fixture *f, gconstpointer unused) {
         sd_bus_close_unref(f->bus);
 }
 
-static void call_from(Fixture *f, const char *sender) {
+static sd_bus_message *new_call(Fixture *f, const char *sender) {
         sd_bus_message *m;
 
         g_assert_cmpint(sd_bus_message_new_method_call(f->bus, &m, "org.mshare1", "/org/mshare1", "org.mshare1.Manager",
                                                        "ListRegions"),
                         >=, 0);
         g_assert_cmpint(sd_bus_message_set_sender(m, sender), >=, 0);
-        g_assert_cmpint(sd_bus_send(f->bus, m, NULL), >=, 0);
+        return m;
+}
+
+static void send_call(Fixture *f, sd_bus_message *m) {
+        uint64_t cookie; /* without it, no answer would be sent */
+
+        g_assert_cmpint(sd_bus_send(f->bus, m, &cookie), >=, 0);
         sd_bus_message_unref(m);
+}
+
+static void call_from(Fixture *f, const char *sender) {
+        send_call(f, new_call(f, sender));
+}
+
+static void long_call_from(Fixture *f, const char *sender, size_t size) {
+        g_autofree char *text = g_strnfill(size, 'x');
+        sd_bus_message *m = new_call(f, sender);
+
+        g_assert_cmpint(sd_bus_message_append(m, "a{sv}", 1, "key", "s", text), >=, 0);
+        send_call(f, m);
 }
 
 static void call_from_all(Fixture *f) {
@@ -201,6 +234,96 @@ static void test_calls_of_an_unknown_connection_are_limited(Fixture *f, gconstpo
         g_assert_cmpuint(f->n_served, ==, 2 * HELD_MAX + 10);
 }
 
+static void test_long_calls_of_unknown_connections_are_not_kept(Fixture *f, gconstpointer unused) {
+        unsigned n;
+
+        /* Each alone. */
+        long_call_from(f, ":1.1", 1 << 20);
+        process(f);
+        g_assert_cmpuint(f->n_refused, ==, 1);
+        /* Those of one connection. */
+        for (unsigned i = 0; i < HELD_MAX; i++)
+                long_call_from(f, ":1.2", LONG);
+        process(f);
+        n = f->n_refused;
+        g_assert_cmpuint(n, >=, 1 + HELD_MAX - 16);
+        g_assert_cmpuint(f->n_errors, ==, n);
+        /* Another one has its own part. */
+        call_from(f, ":1.3");
+        process(f);
+        g_assert_cmpuint(f->n_refused, ==, n);
+        while (f->n_answered < f->n_questions)
+                answer(f);
+        g_assert_cmpuint(f->n_served, ==, HELD_MAX - (n - 1) + 1);
+        /* What was held is given back. */
+        for (unsigned i = 0; i < 3; i++)
+                long_call_from(f, ":1.4", LONG);
+        process(f);
+        g_assert_cmpuint(f->n_refused, ==, n);
+}
+
+static void test_all_held_calls_have_a_limit(Fixture *f, gconstpointer unused) {
+        for (unsigned i = 0; i < MANY; i++) {
+                g_autofree char *sender = g_strdup_printf(":1.%u", i);
+
+                for (unsigned k = 0; k < 9; k++)
+                        long_call_from(f, sender, LONG);
+                process(f);
+                /* No connection is refused because of the first ones alone. */
+                if (i < 500)
+                        g_assert_cmpuint(f->n_refused, ==, 0);
+        }
+        g_assert_cmpuint(f->n_refused, >, 9 * MANY / 4);
+        /* A short call of the last one still finds room. */
+        call_from(f, ":1.99999");
+}
+
+static void test_descriptors_of_an_unknown_connection_are_limited(Fixture *f, gconstpointer unused) {
+        for (unsigned i = 0; i < 5; i++) {
+                sd_bus_message *m = new_call(f, ":1.8");
+
+                for (unsigned k = 0; k <= (i == 0); k++)
+                        g_assert_cmpint(sd_bus_message_append(m, "h", 0), >=, 0);
+                send_call(f, m);
+        }
+        process(f);
+        /* The call with two, and all but the first one with one. */
+        g_assert_cmpuint(f->n_refused, ==, 4);
+        call_from(f, ":1.8");
+        answer(f);
+        g_assert_cmpuint(f->n_served, ==, 2);
+        g_assert_cmpuint(f->n_refused, ==, 4);
+}
+
+static void test_a_held_call_is_dispatched_or_refused(Fixture *f, gconstpointer unused) {
+        unsigned n = 0;
+
+        for (unsigned from = 1; from <= 4; from++)
+                for (unsigned count = 1; count <= 4; count++) {
+                        g_autofree char *sender = g_strdup_printf(":1.%u", from * 10 + count);
+
+                        f->n_served = f->n_refused = f->n_errors = 0;
+                        for (unsigned i = 0; i < 4; i++)
+                                call_from(f, sender);
+                        process(f);
+                        n_enqueued = 0;
+                        fail_from = from;
+                        fail_count = count;
+                        answer(f);
+                        fail_count = 0;
+                        g_assert_cmpuint(f->n_refused, ==, MIN(count, 4 - (from - 1)));
+                        g_assert_cmpuint(f->n_errors, ==, f->n_refused);
+                        g_assert_cmpuint(f->n_served, ==, 4 - f->n_refused);
+                        /* Later calls are not stuck behind them. */
+                        n = f->n_served;
+                        call_from(f, sender);
+                        process(f);
+                        while (f->n_answered < f->n_questions)
+                                answer(f);
+                        g_assert_cmpuint(f->n_served, ==, n + 1);
+                }
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add("/callers/a-crowd-is-asked-about-a-few-at-a-time", Fixture, NULL, setup,
@@ -211,5 +334,13 @@ int main(int argc, char **argv) {
                    test_a_question_without_an_answer_is_asked_again, teardown);
         g_test_add("/callers/calls-of-an-unknown-connection-are-limited", Fixture, NULL, setup,
                    test_calls_of_an_unknown_connection_are_limited, teardown);
+        g_test_add("/callers/long-calls-of-unknown-connections-are-not-kept", Fixture, NULL, setup,
+                   test_long_calls_of_unknown_connections_are_not_kept, teardown);
+        g_test_add("/callers/all-held-calls-have-a-limit", Fixture, NULL, setup, test_all_held_calls_have_a_limit,
+                   teardown);
+        g_test_add("/callers/descriptors-of-an-unknown-connection-are-limited", Fixture, NULL, setup,
+                   test_descriptors_of_an_unknown_connection_are_limited, teardown);
+        g_test_add("/callers/a-held-call-is-dispatched-or-refused", Fixture, NULL, setup,
+                   test_a_held_call_is_dispatched_or_refused, teardown);
         return g_test_run();
 }
