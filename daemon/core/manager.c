@@ -112,6 +112,7 @@ int manager_new(Manager **ret) {
         m->runtime_fd = m->regions_fd = m->leases_fd = -1;
         m->kernel.root_fd = -1;
         log_init(&m->log, LOG_INFO);
+        m->users.log = &m->log;
         r = manager_load_config(m);
         if (r < 0) {
                 log_message(&m->log, LOG_ERR, "Cannot read the configuration: %s", strerror(-r));

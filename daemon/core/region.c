@@ -38,8 +38,13 @@ int region_new(Manager *manager, RegionRecord *record, Region **ret) {
         /* The limit has been checked. A region that exists is charged in any case. */
         region->payer = region->record.creator != (uid_t) -1 ? region->record.creator : region->record.uid;
         region->bytes_charged = region_record_held(&region->record);
-        if (users_charge_forced(&manager->users, region->payer, LIMIT_USER_REGIONS, 1) < 0 ||
-            users_charge_forced(&manager->users, region->payer, LIMIT_USER_BYTES, region->bytes_charged) < 0) {
+        region->users.log = &manager->log;
+        if (users_charge_forced(&manager->users, region->payer, LIMIT_USER_REGIONS, 1) < 0) {
+                region_free(region);
+                return -ENOMEM;
+        }
+        if (users_charge_forced(&manager->users, region->payer, LIMIT_USER_BYTES, region->bytes_charged) < 0) {
+                users_discharge(&manager->users, region->payer, LIMIT_USER_REGIONS, 1);
                 region_free(region);
                 return -ENOMEM;
         }

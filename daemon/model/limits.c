@@ -9,6 +9,7 @@
  */
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include "basic/util.h"
 #include "model/limits.h"
@@ -23,6 +24,16 @@ static const struct {
         [LIMIT_USER_BYTES] = { "BytesPerUserMax", "bytes in the regions created by one user", UINT64_C(1) << 40 },
         [LIMIT_USER_LEASES] = { "LeasesPerUserMax", "leases of one user", 8192 },
         [LIMIT_USER_PENDING] = { "PendingCallsPerUserMax", "calls of one user under way", 512 },
+};
+
+/* For the log. */
+static const char *const counts[_COUNT_MAX - _LIMIT_MAX] = {
+        [COUNT_USER_QUESTIONS - _LIMIT_MAX] = "questions to polkit",
+        [COUNT_USER_DIALOGS - _LIMIT_MAX] = "dialogs of polkit",
+        [COUNT_USER_LOST - _LIMIT_MAX] = "questions that polkit has not answered",
+        [COUNT_USER_LOST_DIALOGS - _LIMIT_MAX] = "dialogs that polkit has not answered",
+        [COUNT_USER_ASIDE - _LIMIT_MAX] = "calls that are put aside",
+        [COUNT_USER_DESCRIPTORS - _LIMIT_MAX] = "descriptors of waiting calls",
 };
 
 void limits_set_defaults(Limits *limits) {
@@ -48,7 +59,7 @@ int limit_from_name(const char *name) {
 static User *find(const Users *users, uid_t uid) {
         User *u;
 
-        LIST_FOREACH(u, users, users)
+        LIST_FOREACH(u, &users->list, users)
                 if (u->uid == uid)
                         return u;
         return NULL;
@@ -67,7 +78,7 @@ static User *users_get(Users *users, uid_t uid) {
         if (!u)
                 return NULL;
         u->uid = uid;
-        LIST_INSERT_HEAD(users, u, users);
+        LIST_INSERT_HEAD(&users->list, u, users);
         return u;
 }
 
@@ -103,12 +114,27 @@ int users_charge_forced(Users *users, uid_t uid, Limit limit, uint64_t amount) {
         return 0;
 }
 
+/* The broker continues with a wrong count: it holds the leases of others. */
+static void complain(Users *users, uid_t uid, Limit limit, uint64_t amount, uint64_t have) {
+        if (!users->log || users->told & 1u << limit)
+                return;
+        users->told |= 1u << limit;
+        log_message(users->log, LOG_ERR,
+                    "Error in counting: %s: user %" PRIu32 " has %" PRIu64 ", and cannot give back %" PRIu64
+                    "; please report this",
+                    limit < _LIMIT_MAX ? limit_meaning(limit) : counts[limit - _LIMIT_MAX], (uint32_t) uid, have,
+                    amount);
+}
+
 void users_discharge(Users *users, uid_t uid, Limit limit, uint64_t amount) {
         User *u = find(users, uid);
+        uint64_t have = u ? u->count[limit] : 0;
 
+        if (amount > have)
+                complain(users, uid, limit, amount, have);
         if (!u)
                 return;
-        u->count[limit] -= amount < u->count[limit] ? amount : u->count[limit];
+        u->count[limit] -= amount < have ? amount : have;
         user_gc(u);
 }
 
@@ -121,6 +147,6 @@ uint64_t users_count(const Users *users, uid_t uid, Limit limit) {
 void users_done(Users *users) {
         User *u;
 
-        while ((u = LIST_FIRST(users)))
+        while ((u = LIST_FIRST(&users->list)))
                 user_free(u);
 }

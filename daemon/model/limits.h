@@ -6,6 +6,8 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "basic/log.h"
+
 /*
  * Everything that a user can make the broker keep is counted against a limit. LIMIT_USER_* are counted here, per uid. The
  * others are counted by their owners: regions by the manager, leases by the region. uid 0 has no per-user limits.
@@ -40,7 +42,11 @@ typedef struct User {
         uint64_t count[_COUNT_MAX];
 } User;
 
-typedef LIST_HEAD(Users, User) Users;
+typedef struct Users {
+        LIST_HEAD(UserList, User) list;
+        const Log *log; /* for errors of the broker in its counting; or NULL */
+        unsigned told; /* which counts have had one, as bits */
+} Users;
 
 void limits_set_defaults(Limits *limits);
 
@@ -55,6 +61,7 @@ int limit_from_name(const char *name);
 int users_charge(Users *users, const Limits *limits, uid_t uid, Limit limit, uint64_t amount);
 /* As users_charge(), for what exists already and must be counted whatever the limit is. Returns 0 or -ENOMEM. */
 int users_charge_forced(Users *users, uid_t uid, Limit limit, uint64_t amount);
+/* Giving back more than was counted is an error of the broker: it is logged once for each kind, and nothing is counted then. */
 void users_discharge(Users *users, uid_t uid, Limit limit, uint64_t amount);
 /* The user's own entry, which exists while anything is counted for the user, or NULL. */
 const User *users_find(const Users *users, uid_t uid);

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <glib.h>
 #include <inttypes.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "basic/util.h"
 #include "kernel/kernel.h"
@@ -118,7 +120,7 @@ static void test_the_class_that_matches_first_decides(void) {
 }
 
 static void test_users_are_charged_up_to_their_limits(void) {
-        Users users = LIST_HEAD_INITIALIZER(users);
+        Users users = {};
         Limits limits;
 
         limits_set_defaults(&limits);
@@ -145,7 +147,50 @@ static void test_users_are_charged_up_to_their_limits(void) {
         users_discharge(&users, 5, LIMIT_USER_BYTES, UINT64_MAX);
         users_discharge(&users, 5, LIMIT_USER_REGIONS, 2);
         users_discharge(&users, 0, LIMIT_USER_REGIONS, 10);
-        g_assert_null(LIST_FIRST(&users));
+        g_assert_null(LIST_FIRST(&users.list));
+        users_done(&users);
+}
+
+/* What function(users) writes to standard error, as the log on a console. */
+static char *read_errors(void (*function)(Users *users), Users *users) {
+        int file = memfd_create("errors", MFD_CLOEXEC), saved = dup(2);
+        char text[4096] = "";
+
+        g_assert_cmpint(dup2(file, 2), ==, 2);
+        function(users);
+        g_assert_cmpint(dup2(saved, 2), ==, 2);
+        g_assert_cmpint(pread(file, text, sizeof(text) - 1, 0), >=, 0);
+        (void) close(file);
+        (void) close(saved);
+        return g_strdup(text);
+}
+
+static void give_back_too_much(Users *users) {
+        users_discharge(users, 5, LIMIT_USER_LEASES, 3);
+        users_discharge(users, 5, LIMIT_USER_LEASES, 1);
+        users_discharge(users, 6, COUNT_USER_ASIDE, 1);
+}
+
+static void give_back_nothing(Users *users) {
+        users_discharge(users, 5, LIMIT_USER_LEASES, 2);
+        users_discharge(users, 5, LIMIT_USER_LEASES, 0);
+}
+
+static void test_giving_back_too_much_is_logged(void) {
+        const Log log = { .level = LOG_INFO, .target = LOG_TARGET_CONSOLE };
+        g_autofree char *text = NULL, *none = NULL;
+        Users users = { .log = &log };
+
+        g_assert_cmpint(users_charge_forced(&users, 5, LIMIT_USER_LEASES, 2), ==, 0);
+        none = read_errors(give_back_nothing, &users);
+        g_assert_cmpstr(none, ==, "");
+        g_assert_cmpint(users_charge_forced(&users, 5, LIMIT_USER_LEASES, 2), ==, 0);
+        text = read_errors(give_back_too_much, &users);
+        g_assert_nonnull(strstr(text, "leases of one user: user 5 has 2, and cannot give back 3"));
+        g_assert_nonnull(strstr(text, "calls that are put aside: user 6 has 0, and cannot give back 1"));
+        /* Once for each kind. */
+        g_assert_null(strstr(strstr(text, "leases of one user") + 1, "leases of one user"));
+        g_assert_cmpuint(users_count(&users, 5, LIMIT_USER_LEASES), ==, 0);
         users_done(&users);
 }
 
@@ -216,6 +261,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/value/escape", test_lines_survive_escaping);
         g_test_add_func("/access/mode", test_the_class_that_matches_first_decides);
         g_test_add_func("/limits/charge", test_users_are_charged_up_to_their_limits);
+        g_test_add_func("/limits/giving-back-too-much", test_giving_back_too_much_is_logged);
         g_test_add_func("/limits/names", test_limits_have_names);
         g_test_add_func("/kernel/fdinfo", test_figures_of_a_region_are_read_from_fdinfo);
         return g_test_run();
