@@ -188,6 +188,9 @@ int manager_load(Manager *m) {
                 resize_finish(region);
                 region_check_linger(region);
         }
-        suspension_load(m);
-        return 0;
+        r = suspension_load(m);
+        if (r < 0)
+                log_message(&m->log, LOG_ERR, "Cannot ask the bus for the processes that populate regions: %s",
+                            strerror(-r));
+        return r;
 }

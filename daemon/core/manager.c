@@ -148,6 +148,7 @@ void manager_free(Manager *m) {
         sd_event_source_disable_unref(m->notify);
         sd_event_source_disable_unref(m->watch);
         sd_event_source_disable_unref(m->rescan_source);
+        sd_event_source_disable_unref(m->holders_source);
         authz_free(m->authz);
         turns_free(m->turns);
         callers_free(m->callers);

@@ -36,6 +36,7 @@ struct Region {
         uint64_t linger_usec; /* the current time between checks of a region without leases */
         unsigned dirty;
         bool announced, charged;
+        bool holder_asked, holder_told; /* the bus about its holder, and the log that there was no answer */
         bool deserted; /* its holder has left before it was created */
         uint64_t bytes_charged;
         bool id_is_new; /* its leases have another ID, which was in a state file that could not be read */

@@ -135,26 +135,17 @@ void suspension_forget(Manager *m, const char *sender) {
         }
 }
 
-void suspension_load(Manager *m) {
+int suspension_load(Manager *m) {
         Region *region, *next;
         size_t n = strlen(m->bus_id);
 
         for (region = LIST_FIRST(&m->regions); region; region = next) {
                 const char *holder = region->record.holder;
-                int r;
 
                 next = LIST_NEXT(region, regions);
-                if (!holder)
-                        continue;
-                if (strncmp(holder, m->bus_id, n) != 0 || holder[n] != ':') {
-                        /* The holder was on an earlier bus, so it has left. */
+                /* A holder that was on an earlier bus has left. */
+                if (holder && (strncmp(holder, m->bus_id, n) != 0 || holder[n] != ':'))
                         end(region);
-                        continue;
-                }
-                r = callers_look_for(m->callers, holder + n);
-                if (r < 0)
-                        log_region(&m->log, LOG_ERR, NULL, region->record.name,
-                                   "Cannot ask the bus for the process that populates region %s: %s",
-                                   region->record.name, strerror(-r));
         }
+        return holders_look(m);
 }

@@ -13,5 +13,5 @@
 int region_suspend(Region *region, Call *call, uint32_t final_mode, sd_bus_error *error);
 /* To be called when a connection has left the bus. */
 void suspension_forget(Manager *manager, const char *sender);
-/* Finds out at the start which holders of an earlier run have left. */
-void suspension_load(Manager *manager);
+/* Finds out at the start which holders of an earlier run have left. 0 or -ENOMEM. */
+int suspension_load(Manager *manager);

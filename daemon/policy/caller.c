@@ -55,6 +55,7 @@ typedef struct Caller {
         char *name;
         Identity who;
         bool known, queued;
+        bool looked_for; /* it stays here until it has left the bus, also if it cannot be identified */
         sd_bus_slot *slot; /* of the question to the bus, while it is open */
         unsigned n_tries;
         /* Calls that arrived before the answer. Once it is there, the first of them is in the read queue. */
@@ -259,7 +260,7 @@ static int read_credentials(sd_bus_message *m, Identity *ret) {
         return 0;
 }
 
-/* The connection has gone, or the bus cannot identify it. A caller without credentials is not served. */
+/* Answers all held calls with an error: a caller without credentials is not served. */
 static void refuse(Caller *c, int error) {
         Held *h;
 
@@ -269,7 +270,8 @@ static void refuse(Caller *c, int error) {
                                                   "Cannot get the credentials of %s from the bus: %s", c->name,
                                                   strerror(-error));
         }
-        caller_free(c);
+        while (!STAILQ_EMPTY(&c->held))
+                held_free(c, STAILQ_FIRST(&c->held));
 }
 
 /*
@@ -291,18 +293,43 @@ static void dispatch_next(Caller *c) {
         }
 }
 
+/* The connection has left the bus. */
+static void lose(Caller *c, int error) {
+        c->owner->gone(c->name, c->owner->userdata);
+        refuse(c, error);
+        caller_free(c);
+}
+
+/* There is no answer that identifies the connection. */
+static void fail(Caller *c, int error) {
+        log_message(c->owner->log, LOG_DEBUG, "No credentials of %s: %s", c->name, strerror(-error));
+        /* What is known stays true as long as the connection exists. */
+        if (c->known)
+                return;
+        refuse(c, error);
+        if (!c->looked_for)
+                caller_free(c);
+}
+
 static void take_credentials(Caller *c, sd_bus_message *m) {
         const sd_bus_error *e = sd_bus_message_get_error(m);
+        Identity who = {};
         int r;
 
-        r = e ? -sd_bus_error_get_errno(e) : read_credentials(m, &c->who);
-        if (r < 0) {
-                log_message(c->owner->log, LOG_DEBUG, "No credentials of %s: %s", c->name, strerror(-r));
-                if (e && sd_bus_error_has_name(e, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
-                        c->owner->gone(c->name, c->owner->userdata);
-                refuse(c, r);
+        if (e && sd_bus_error_has_name(e, SD_BUS_ERROR_NAME_HAS_NO_OWNER)) {
+                lose(c, -sd_bus_error_get_errno(e));
                 return;
         }
+        r = e ? -sd_bus_error_get_errno(e) : read_credentials(m, &who);
+        if (r < 0) {
+                fail(c, r);
+                return;
+        }
+        if (c->known) {
+                identity_done(&who);
+                return;
+        }
+        c->who = who;
         c->known = true;
         dispatch_next(c);
 }
@@ -314,7 +341,8 @@ static int credentials_came(sd_bus_message *m, void *userdata, sd_bus_error *unu
         Callers *callers = c->owner;
 
         question_done(c);
-        if (sd_bus_message_is_method_error(m, SD_BUS_ERROR_NO_REPLY) > 0 && c->n_tries < QUESTION_TRIES)
+        /* Whether a known connection still exists is asked again by callers_look_for(). */
+        if (sd_bus_message_is_method_error(m, SD_BUS_ERROR_NO_REPLY) > 0 && !c->known && c->n_tries < QUESTION_TRIES)
                 enqueue(c);
         else
                 take_credentials(c, m);
@@ -336,9 +364,6 @@ static int ask(Caller *c) {
                 return r;
         c->owner->n_questions++;
         c->n_tries++;
-        if (c->queued)
-                TAILQ_REMOVE(&c->owner->waiting, c, waiting);
-        c->queued = false;
         return 0;
 }
 
@@ -347,39 +372,52 @@ static void ask_next(Callers *callers) {
         int r;
 
         while (callers->n_questions < QUESTIONS_MAX && (c = TAILQ_FIRST(&callers->waiting))) {
+                TAILQ_REMOVE(&callers->waiting, c, waiting);
+                c->queued = false;
                 r = ask(c);
                 if (r < 0)
-                        refuse(c, r);
+                        fail(c, r);
         }
+}
+
+/* Asks about the connection, unless that is under way. It may have been freed afterwards. */
+static void look_for(Caller *c) {
+        if (c->slot || c->queued)
+                return;
+        c->n_tries = 0;
+        enqueue(c);
+        ask_next(c->owner);
 }
 
 static int caller_new(Callers *callers, const char *name, Caller **ret) {
         Caller *c;
-        int r;
 
         c = calloc(1, sizeof(*c));
         if (!c)
                 return -ENOMEM;
+        c->name = strdup(name);
+        if (!c->name) {
+                free(c);
+                return -ENOMEM;
+        }
         STAILQ_INIT(&c->held);
         c->owner = callers;
         LIST_INSERT_HEAD(&callers->callers, c, callers);
-        r = free_and_strdup(&c->name, name);
-        if (r >= 0 && callers->n_questions < QUESTIONS_MAX)
-                r = ask(c);
-        else if (r >= 0)
-                enqueue(c);
-        if (r < 0) {
-                caller_free(c);
-                return r;
-        }
         *ret = c;
         return 0;
 }
 
 int callers_look_for(Callers *callers, const char *name) {
-        Caller *c;
+        Caller *c = find(callers, name);
+        int r;
 
-        return find(callers, name) ? 0 : caller_new(callers, name, &c);
+        r = c ? 0 : caller_new(callers, name, &c);
+        if (r < 0)
+                return r;
+        c->looked_for = true;
+        r = c->known;
+        look_for(c);
+        return r;
 }
 
 static int filter(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
@@ -411,6 +449,7 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
                 callers->refused(m, callers->userdata);
                 return sd_bus_reply_method_errno(m, r, &error) < 0 ? r : 1;
         }
+        look_for(c);
         return 1;
 }
 

@@ -24,8 +24,10 @@ int callers_new(sd_bus *bus, const Log *log, const unsigned *n_leases, CallerGon
 void callers_free(Callers *callers);
 
 /*
- * Asks the bus whether a connection still exists that may have called an earlier run of this program. CallerGone is called if it
- * does not exist, and when it leaves. 0 or negative errno.
+ * Asks the bus whether a connection still exists, which need not have called this run of the program. CallerGone is called if it
+ * does not exist, and when it leaves. The bus may lose the answer, and its message that the connection has left, if too much is
+ * queued for the broker: call this again from time to time. 1 if the bus has identified the connection before, 0 if it has not
+ * answered yet, or -ENOMEM.
  */
 int callers_look_for(Callers *callers, const char *name);
 

@@ -244,5 +244,23 @@ def test_a_takeover_that_fails_after_its_first_step_gives_the_mode_back(env):
         env.stop()
 
 
+def test_the_bus_is_asked_again_for_a_process_that_populates(env):
+    env.start()
+    root = env.client(0)
+    root.create("r", 4096, 0o600, uid=GAMES, gid=GAMES)
+    holder = env.client(0)
+    holder.manager("SuspendRegion", "su", "r", 0o666)
+    env.stop(signal.SIGKILL)
+    holder.kill()
+    # The answer to the first question is lost.
+    shutil.copy(os.path.join(os.path.dirname(binary()), "mshared-deaf-test"), env.binary)
+    env.start()
+    equal(owner_and_mode(root), [GAMES, GAMES, 0])
+    wait_until(lambda: owner_and_mode(root) == [GAMES, GAMES, 0o600], timeout=40, what="the region to be as it was")
+    log = env.read_log()
+    assert "The bus does not say whether the process that populates region r still exists" in log, log
+    assert "has owner 5:5 and mode 0600 again" in log, log
+
+
 if __name__ == "__main__":
     sys.exit(main(globals()))
