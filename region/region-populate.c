@@ -40,10 +40,11 @@ typedef struct Populating {
         Backing backing;
         NumaPolicy numa;
         bool writable;
+        uint32_t final_mode; /* of a suspended region, or 0 */
         pid_t pid;
         int fd; /* reads the reports */
         sd_event_source *io;
-        sd_bus_slot *slot;
+        sd_bus_slot *slot, *broker;
         Report last;
         bool ended, removed;
 } Populating;
@@ -136,6 +137,27 @@ static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         return 0;
 }
 
+/*
+ * An upgrade may have replaced the broker with one that keeps a record of suspensions, which the earlier one did not do. Tell it
+ * who populates the region. A broker that knows that already changes nothing, and one that has no such method still works.
+ */
+static int on_broker(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
+        const char *name, *before, *now;
+        Populating *p = userdata;
+
+        if (sd_bus_message_read(m, "sss", &name, &before, &now) >= 0 && *now)
+                (void) sd_bus_call_method_async(p->s->bus, NULL, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE,
+                                                "SuspendRegion", NULL, NULL, "su", p->name, p->final_mode);
+        return 0;
+}
+
+static int watch_broker(Populating *p) {
+        return sd_bus_add_match(p->s->bus, &p->broker,
+                                "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
+                                "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" BUS_NAME "'",
+                                on_broker, p);
+}
+
 /* At most once. */
 static void end_child(Populating *p) {
         if (p->pid <= 0)
@@ -150,6 +172,7 @@ static void populating_done(Populating *p) {
         end_child(p);
         sd_event_source_disable_unref(p->io);
         sd_bus_slot_unref(p->slot);
+        sd_bus_slot_unref(p->broker);
         safe_close(p->fd);
 }
 
@@ -201,13 +224,14 @@ static int say_end(const Populating *p, sd_bus_error *error) {
 }
 
 int region_populate(Start *s, const char *name, const char *path, const RegionFile *f, bool writable, uint64_t from,
-                    uint64_t to, sd_bus_error *error) {
+                    uint64_t to, bool suspended, sd_bus_error *error) {
         _cleanup_(populating_done) Populating p = {
                 .s = s,
                 .name = name,
                 .from = from,
                 .to = to,
                 .writable = writable,
+                .final_mode = suspended ? (uint32_t) f->mode : 0,
                 .fd = -1,
         };
         int backing = f->backing ? backing_parse(f->backing) : BACKING_ANONYMOUS, r;
@@ -224,6 +248,8 @@ int region_populate(Start *s, const char *name, const char *path, const RegionFi
                                                 &p.window);
         if (r >= 0)
                 r = client_watch_removal(s->bus, &p.slot, name, on_removed, &p);
+        if (r >= 0 && p.final_mode != 0)
+                r = watch_broker(&p);
         if (r >= 0)
                 r = start_child(&p);
         while (r >= 0 && !p.ended && !p.removed && !s->stopped)

@@ -209,7 +209,7 @@ static int populate(Start *s, const char *name, const Existing *e, const RegionF
         int r;
 
         r = client_call(s->bus, error, NULL, "SetRegionOwner", "suu", name, owner->uid, owner->gid);
-        return r < 0 ? r : region_populate(s, name, e->path, f, writable, 0, f->size, error);
+        return r < 0 ? r : region_populate(s, name, e->path, f, writable, 0, f->size, true, error);
 }
 
 /* The region exists: an earlier run of the unit has left it, or it was created by hand. */

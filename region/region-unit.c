@@ -63,7 +63,7 @@ static int fill(Start *s, const char *name, const RegionFile *f, bool writable, 
         r = sd_bus_path_encode(BUS_REGION_PATH, name, &path);
         if (r < 0)
                 return r;
-        r = region_populate(s, name, path, f, writable, 0, f->size, error);
+        r = region_populate(s, name, path, f, writable, 0, f->size, true, error);
         if (r >= 0)
                 return client_call(s->bus, error, NULL, "SetRegionMode", "su", name, (uint32_t) f->mode);
         if (!client_is_away(error))

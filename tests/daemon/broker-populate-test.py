@@ -12,7 +12,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import GAMES, LP, MAIL, MAN, wait_until  # noqa: E402
+from harness import GAMES, LP, MAIL, MAN, BusError, wait_until  # noqa: E402
 from promises import (REGION_IFACE, binary, children, declare, equal, file_of_zeroes, get_acl, held_back,  # noqa: E402
                       main, owner_and_mode, refuses, there_is_memory, unit)
 
@@ -186,6 +186,45 @@ def test_a_unit_works_with_the_broker_of_before_an_upgrade(env):
     declare(env, "s", "Size=8M\nMode=0640\nUser=games\nPopulate=yes\nNUMA=bind:63\n")
     r = unit(env, "start", "s")
     assert r.returncode == 1 and "bind:63" in r.stderr, r.stderr
+
+
+def error_name(f, *args):
+    try:
+        f(*args)
+    except BusError as e:
+        return e.name
+    return ""
+
+
+def test_a_broker_that_is_upgraded_learns_of_a_unit_that_populates(env):
+    folder = os.path.dirname(binary())
+    declare(env, "r")
+    for ends_well in (True, False):
+        shutil.copy(os.path.join(folder, "mshared-older-test"), env.binary)
+        env.start()
+        root, server = env.client(0), env.client(GAMES)
+        helper, child = held_back(env, root)
+        refuses("AccessDenied", server.acquire, "r", "r")
+        env.stop()
+        shutil.copy(os.path.join(folder, "mshared-test"), env.binary)
+        env.start()
+        there_is_memory(env)
+        wait_until(lambda: "RegionNotReady" in error_name(server.acquire, "r", "r"), what="the suspension")
+        if ends_well:
+            os.kill(child, signal.SIGCONT)
+            equal((helper.communicate(timeout=20)[1], helper.returncode), ("", 0))
+        else:
+            helper.kill()
+            helper.communicate(timeout=20)
+            wait_until(lambda: "that should have populated region r has left the bus" in env.read_log(), what="the end")
+            # Nobody gets what is half populated. The next start goes on with it.
+            equal(root.list()["r"]["mode"], 0)
+            refuses("AccessDenied", server.acquire, "r", "r")
+            r = unit(env, "start", "r")
+            equal(r.returncode, 0)
+        equal([root.list()["r"][key] for key in ("uid", "mode")], [GAMES, 0o640])
+        root.remove("r", force=True)
+        env.stop()
 
 
 def test_what_cannot_be_populated_leaves_no_region(env):
