@@ -10,7 +10,7 @@
  * a copy of what can be read in it, which is small. Its answer goes to the same caller.
  */
 
-/* For the path, the names and the arguments of a call; those of no method need a quarter of this. */
+/* For the path, the names and the arguments of a call; those of no method need more than half of this. */
 #define KEPT_TEXT_MAX ((size_t) 8192)
 /* What a copy needs besides those, about. */
 #define KEPT_OVERHEAD ((size_t) 1024)

@@ -281,12 +281,11 @@ def test_calls_that_wait_have_a_quarter_of_the_descriptors(env):
     several += [flood(MAIL, 16, known=False) for _ in range(10)]
     wait_until(lambda: open_fds(env) <= before + 20, what="the descriptors to be closed")
     # Those that a method takes are shared out: a user has at most half of a quarter.
-    args = {"path": "/org/mshare1", "interface": MANAGER_IFACE, "member": "CreateRegion", "signature": "stua{sv}"}
     greedy = [env.client(MAIL) for _ in range(3)]
     for c in greedy:
         c.list()
         file = c.do("open", file="/dev/null")
-        c.do("send", args=["s", 4096, 0o600, {"backing": "file", "fd": file}], times=80, **args)
+        c.do("send", args=["s", 4096, 0o600, {"backing": "file", "fd": file}], times=80, **CREATE)
     wait_until(lambda: open_fds(env) >= before + 120, what="the calls with descriptors")
     refuses("LimitExceeded", c.manager, "CreateRegion", "stua{sv}", "s", 4096, 0o600, {"backing": "file", "fd": file},
             contains=("LimitNOFILE", "user %d" % MAIL))
@@ -294,7 +293,7 @@ def test_calls_that_wait_have_a_quarter_of_the_descriptors(env):
     assert used <= 128 + 20, used
     other = env.client(MAN)
     name = other.do("unique_name")
-    other.send("call", args=["t", 4096, 0o600, {"backing": "file", "fd": other.do("open", file="/dev/null")}], **args)
+    other.send("call", args=["t", 4096, 0o600, {"backing": "file", "fd": other.do("open", file="/dev/null")}], **CREATE)
     wait_until(lambda: name in [q["subject"] for q in report(env)["questions"]], what="the other user's question")
     equal(take_leases(owner, "r", 300), 300)
     for c in several + greedy:
@@ -302,6 +301,17 @@ def test_calls_that_wait_have_a_quarter_of_the_descriptors(env):
     wait_until(lambda: open_fds(env) < before + 320, what="the descriptors to be closed")
     equal(owner.acquire("r")[1], GRANULE)
     equal(env.daemon.poll(), None)
+
+
+def test_a_call_that_waits_keeps_its_descriptor(env):
+    env.start_polkit()
+    env.start()
+    env.allow("org.mshare1.create-region")
+    # It waits until the bus has identified the connection, and then for polkit.
+    c, file = env.client(GAMES), file_of_zeroes(env, "backing", 1 << 20)
+    os.chmod(file, 0o666)
+    c.create("r", 1 << 20, backing="file", fd=c.do("open", file=file))
+    equal(env.client(0).get("/org/mshare1/region/r", REGION_IFACE, "Backing"), "file")
 
 
 def test_calls_that_wait_are_small(env):
