@@ -161,14 +161,16 @@ bench_faults() {
 }
 
 # The stock kernel against the patched one: where no process has a region, where another one has, and for a process
-# that has one itself and works beside it. Each in three boots, since some counts differ between boots.
+# that has one itself and works beside it, compared with one that has a plain mapping instead. Each in three boots, since some counts differ between boots.
 bench_unused() {
         local kind run state
         bench_cc unused "$BENCH/unused.c"
         for run in 1 2 3; do
                 for kind in stock mshare; do
-                        state=none
-                        [ $kind = stock ] || state='none elsewhere window'
+                        case $kind in
+                        stock) state='none mapping' ;;
+                        mshare) state='none elsewhere window' ;;
+                        esac
                         bench_guest "labels-$kind" 1024 unused --icount -- "
                                 for state in $state; do /tmp/unused \$state || exit; done" | sed "s/^state=/run=$run kernel=$kind &/"
                 done

@@ -75,7 +75,8 @@ def record(folder, name, kernel, commit):
 
 
 def mib(number):
-    return f"{number / MIB:,.1f}"
+    # Tables that shrank by some KiB are 0.0 and not -0.0 MiB.
+    return f"{round(number / MIB, 1) + 0.0:,.1f}"
 
 
 def table(head, rows):
@@ -176,11 +177,14 @@ def show_tables(rows):
     yield from table(["memory"] + [f"N = {n}" for n in counts],
                      [[KINDS[kind]] + [mib(pick(rows, kind=kind, processes=n)["table_bytes"]) for n in counts]
                       for kind in kinds_of(rows)] + refused(len(counts)))
-    last = counts[-1]
+    # By the slope between the first and the last: the one measured without processes is as uncertain as each other.
+    first, last = counts[1], counts[-1]
+    begin, end = (pick(rows, kind="region", processes=count)["table_bytes"] for count in (first, last))
+    own = begin - first * (end - begin) / (last - first)
     yield ""
-    yield (f"Of the region's {mib(pick(rows, kind='region', processes=last)['table_bytes'])} MiB with {last} processes, "
-           f"{mib(pick(rows, kind='region', processes=0)['table_bytes'])} are the region's; the rest is what "
-           "each process has for its own program.")
+    yield (f"Of the region's {mib(end)} MiB with {last} processes, {mib(own)} are the region's; the rest is what each "
+           "process has for its own program. Figures may be off by 0.2 MiB: the kernel sums up what each CPU has counted "
+           "only from time to time.")
 
 
 def show_faults(rows):
@@ -213,22 +217,30 @@ def show_unused(rows):
     states = {"none": "no region", "elsewhere": "a region elsewhere", "window": "beside a window"}
     measured = {row.get("state", "none") for row in rows}
     states = {state: words for state, words in states.items() if state in measured}
+    head = ["operation", "stock"]
+    for state, words in states.items():
+        head += ["stock, a mapping more"] * (state == "window") + [words, "ratio"]
     body = []
     for name in dict.fromkeys(row["operation"] for row in rows):
         stock = median("stock", name, "none")
         cells = [name, f"{stock:,}"]
         for state in states:
+            if state == "window":
+                stock = median("stock", name, "mapping")
+                cells.append(f"{stock:,}")
             patched = median("mshare", name, state)
             cells += [f"{patched:,}", f"{patched / stock:.3f}"]
         body.append(cells)
-    yield from table(["operation", "stock"] + [words for state in states.values() for words in (state, "ratio")], body)
+    yield from table(head, body)
     yield ""
     boots = max(row.get("run", 1) for row in rows)
     text = f"Medians of {boots} boots of each kernel. " if boots > 1 else ""
     text += "No region: none on the machine."
     if "elsewhere" in measured:
         text += (" A region elsewhere: another process has made one. Beside a window: this process has a window, and "
-                 "works outside it. reclaim-page: MADV_PAGEOUT of 10,000 pages that are clean in swap, for each.")
+                 "works outside it. Compare it with a stock process that has a plain mapping in its place: the kernel "
+                 "keeps mappings in a tree, which gets another level here. reclaim-page: MADV_PAGEOUT of 10,000 pages "
+                 "that are clean in swap, for each.")
     yield text
 
 
@@ -311,6 +323,12 @@ def show_pgbench(rows):
                        f"{float(row['latency_ms']):,.2f}", f"{float(row['connect_ms']) / 1000:,.1f}",
                        f"{row['faults'] / row['seconds']:,.0f}", mib(row["table_bytes"])]
                       for row in sorted(rows, key=lambda row: (row["profile"], row["clients"]))))
+    yield ""
+    yield ("Others have published, with an earlier version of shared page tables, for select with 16,000 clients and 32 GB "
+           "of buffers in pages of 4 KiB on 4 sockets with 64 threads: 130,000 to 140,000 transactions/s plain and 189,000 "
+           "shared, 256,302 and 34,304 faults/s, and all clients connected after 50 to 70 s and 6 s. And for simple-update "
+           "with 1,024 clients on 96 CPUs, plain pages of 4 KiB: 98,565 transactions/s, and 50,751 since Linux is without "
+           "PREEMPT_NONE, which huge pages cure. Their machines and loads differ from this one.")
 
 
 def show_flush(rows):
