@@ -37,6 +37,7 @@ struct Region {
         unsigned dirty;
         bool announced, charged;
         bool holder_asked, holder_told; /* the bus about its holder, and the log that there was no answer */
+        bool end_failed; /* its suspension could not be ended, which the log has */
         bool deserted; /* its holder has left before it was created */
         uint64_t bytes_charged;
         bool id_is_new; /* its leases have another ID, which was in a state file that could not be read */

@@ -106,8 +106,11 @@ static void end(Region *region) {
                 r = kernel_chown(&m->kernel, rec->name, rec->before_uid, rec->before_gid);
         if (r >= 0)
                 r = region_apply_mode(region, mode);
-        /* The region stays closed, and the next run tries again. */
+        /* The region stays closed. As the bus is asked for its holder again, this is tried again. */
         if (r < 0) {
+                if (region->end_failed)
+                        return;
+                region->end_failed = true;
                 log_region(
                         &m->log, LOG_ERR, NULL, rec->name,
                         "The process that should have populated region %s has left the bus, but the region's owner and "

@@ -6,12 +6,13 @@ import errno
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import DAEMON_UID, GAMES, LP, MAIL, MAN, wait_until  # noqa: E402
+from harness import DAEMON_UID, GAMES, LP, MAIL, MAN, Skip, wait_until  # noqa: E402
 from promises import (binary, declare, equal, get_acl, held_back, main, owner_and_mode, refuses,  # noqa: E402
                       set_acl, start_unit, there_is_memory, unit)
 
@@ -260,6 +261,31 @@ def test_the_bus_is_asked_again_for_a_process_that_populates(env):
     log = env.read_log()
     assert "The bus does not say whether the process that populates region r still exists" in log, log
     assert "has owner 5:5 and mode 0600 again" in log, log
+
+
+def immutable(env, name, on):
+    """The kernel refuses changes of the file's owner and mode, also to root."""
+    r = subprocess.run(["chattr", "+i" if on else "-i", env.fs(name)], capture_output=True, text=True)
+    if r.returncode != 0:
+        raise Skip("no immutable files here: " + r.stderr.strip())
+
+
+def test_an_end_of_a_suspension_that_fails_is_tried_again(env):
+    env.start()
+    root = env.client(0)
+    root.create("r", 4096, 0o600, uid=GAMES, gid=GAMES)
+    holder = env.client(0)
+    holder.manager("SuspendRegion", "su", "r", 0o666)
+    immutable(env, "r", True)
+    text = "the region's owner and mode cannot be set to what they were"
+    try:
+        holder.kill()
+        wait_until(lambda: text in env.read_log(), what="the failure")
+        equal(owner_and_mode(root), [GAMES, GAMES, 0])
+    finally:
+        immutable(env, "r", False)
+    wait_until(lambda: owner_and_mode(root) == [GAMES, GAMES, 0o600], timeout=40, what="the region to be as it was")
+    equal(env.read_log().count(text), 1)
 
 
 if __name__ == "__main__":
