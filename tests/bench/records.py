@@ -234,7 +234,18 @@ def show_unused(rows):
     yield from table(head, body)
     yield ""
     boots = max(row.get("run", 1) for row in rows)
-    text = f"Medians of {boots} boots of each kernel. " if boots > 1 else ""
+    text = ""
+    if boots > 1:
+        # How far apart the boots are: what a ratio is worth.
+        apart: dict[str, float] = {}
+        for row in rows:
+            same = [other["instructions"] for other in rows
+                    if all(other.get(key) == row.get(key) for key in ("kernel", "state", "operation"))]
+            apart[row["operation"]] = max(apart.get(row["operation"], 0), max(same) / min(same) - 1)
+        worst = max(apart, key=lambda name: apart[name])
+        rest = max(value for name, value in apart.items() if name != worst)
+        text = (f"Medians of {boots} boots of each kernel. These were up to {100 * apart[worst]:.1f} % apart for {worst}, "
+                f"and up to {100 * rest:.1f} % for the others. ")
     text += "No region: none on the machine."
     if "elsewhere" in measured:
         text += (" A region elsewhere: another process has made one. Beside a window: this process has a window, and "
