@@ -324,7 +324,10 @@ def test_calls_that_wait_are_small(env):
     wait_until(lambda: report(env)["in_flight"] == 12, what="the questions about the calls")
     after = env.rss_kb()
     print("# RSS before %d kB, with 12 calls of 4 MiB %d kB" % (before, after))
-    assert env.wrapper or after < before + (16 << 10), (before, after)
+    # A sanitizer keeps freed memory on purpose.
+    with open(env.binary, "rb") as f:
+        measurable = not env.wrapper and b"__asan_init" not in f.read()
+    assert not measurable or after < before + (16 << 10), (before, after)
     # The caller gets its answers.
     env.allow("org.mshare1.create-region")
     env.polkit_do("Release")

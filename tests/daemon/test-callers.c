@@ -19,7 +19,8 @@ typedef struct Fixture {
         unsigned n_leases;
         Callers *callers;
         /* The questions that the broker has asked, in their order, and how many of them were answered. */
-        sd_bus_message *questions[2 * CALLS + MANY];
+        sd_bus_message *questions[2 * CALLS];
+        bool no_answers; /* so questions need not be kept; they are asked again and again */
         unsigned n_questions, n_answered;
         unsigned n_served, n_gone, n_refused, n_errors;
 } Fixture;
@@ -42,6 +43,8 @@ static int question_came(sd_bus_message *m, void *userdata, sd_bus_error *error)
         f->n_errors += sd_bus_message_is_method_error(m, NULL) > 0;
         if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus", "GetConnectionCredentials") <= 0)
                 return 0;
+        if (f->no_answers)
+                return 1;
         g_assert_cmpuint(f->n_questions, <, G_N_ELEMENTS(f->questions));
         f->questions[f->n_questions++] = sd_bus_message_ref(m);
         return 1;
@@ -273,14 +276,21 @@ static void test_long_calls_of_unknown_connections_are_not_kept(Fixture *f, gcon
 }
 
 static void test_all_held_calls_have_a_limit(Fixture *f, gconstpointer unused) {
+        gint64 start = g_get_monotonic_time();
+
+        if (g_getenv("MSHARE_VALGRIND")) {
+                g_test_skip("thousands of calls are too many for valgrind");
+                return;
+        }
+        f->no_answers = true;
         for (unsigned i = 0; i < MANY; i++) {
                 g_autofree char *sender = g_strdup_printf(":1.%u", i);
 
                 for (unsigned k = 0; k < 9; k++)
                         long_call_from(f, sender, LONG);
                 process(f);
-                /* No connection is refused because of the first ones alone. */
-                if (i < 500)
+                /* No connection is refused because of the first ones alone. Without an answer, that ends after 16 s. */
+                if (i < 500 && g_get_monotonic_time() - start < 10 * G_USEC_PER_SEC)
                         g_assert_cmpuint(f->n_refused, ==, 0);
         }
         g_assert_cmpuint(f->n_refused, >=, 9 * MANY - (64 << 20) / (LONG + 1024));
