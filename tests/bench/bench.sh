@@ -125,6 +125,8 @@ bench_guest() {
 # shellcheck disable=SC2016 # the guest's shell expands it
 BENCH_KINDS='
         buffer() { # buffer KIND MIB COUNT...
+                # Not what the machine has set: with "always" or "within_size" plain memory has huge pages.
+                echo never > /sys/kernel/mm/transparent_hugepage/shmem_enabled
                 case $1 in
                 thp | region-thp) echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled ;;
                 *hugetlb*) echo $(($2 / 2)) > /proc/sys/vm/nr_hugepages ;;
@@ -139,6 +141,7 @@ bench_sga() {
         bench_cc sga "$BENCH/sga.c"
         bench_guest mshare 6144 sga -- '
                 echo 1 > /proc/sys/vm/overcommit_memory
+                echo never > /sys/kernel/mm/transparent_hugepage/shmem_enabled
                 /tmp/sga region 1 10 100 500 1000 1500 && /tmp/sga plain 1 2 3 4 5 6 7 8'
 }
 

@@ -41,7 +41,7 @@ for count in "${clients[@]}"; do
 done
 [ "$most" -gt 0 ] || die "MSHARE_BENCH_CLIENTS is '${MSHARE_BENCH_CLIENTS-}', and has to name at least one number"
 
-[ "$(id -u)" = 0 ] || die 'this has to run as root: it reserves huge pages and makes a region'
+[ "$(id -u)" = 0 ] || die 'this has to run as root: it reserves huge pages, sets shmem_enabled and makes a region'
 [ -e /proc/sys/vm/mshare_size ] || die "the kernel of this machine, $(uname -r), has no mshare"
 for program in postgres initdb psql pgbench; do [ -x "$bin/$program" ] || die "there is no $program in $bin"; done
 command -v msharectl > /dev/null || die 'msharectl is not installed'
@@ -51,6 +51,9 @@ id postgres > /dev/null 2>&1 || die 'there is no user postgres'
 folder=$(mktemp -d -p "${MSHARE_BENCH_FOLDER:-/var/tmp}" mshare-bench.XXXXXX)
 region=bench-$$
 reserved=$(< /proc/sys/vm/nr_hugepages)
+# The word in brackets is the one that holds. With "always" or "within_size", plain memory would have huge pages.
+shmem=/sys/kernel/mm/transparent_hugepage/shmem_enabled
+transparent=$(sed 's/.*\[\(.*\)\].*/\1/' $shmem)
 server=
 
 stop() {
@@ -66,6 +69,7 @@ clean() {
         stop
         msharectl remove $region > /dev/null 2>&1 || true
         echo "$reserved" > /proc/sys/vm/nr_hugepages
+        echo "$transparent" > $shmem
         rm -rf "$folder"
 }
 trap clean EXIT
@@ -131,6 +135,7 @@ measure() {
         done
 }
 
+echo never > $shmem
 chown postgres: "$folder"
 as_postgres "$bin/initdb" -D "$folder/data" -A trust --no-sync > "$folder/log" 2>&1 || die "initdb: $(tail -n 3 "$folder/log")"
 cat >> "$folder/data/postgresql.conf" << CONF
