@@ -11,6 +11,8 @@ needs, each with its default here:
   # cpus: 2
   # kernel: mshare    or debug, or stock
   # append:           words for the kernel command line
+  # host: no          or yes: all files of this machine at /mnt/host, for reading,
+                      and in MSHARE_TREE where the project is among them
   # only: long        not without --long, unless the script is named
 
 With --long, scripts are run that say how, and no others:
@@ -61,13 +63,14 @@ def parse() -> argparse.Namespace:
 
 def runs(path: str, long: bool, named: bool) -> list[Wishes]:
     """The requested runs of each script, as dicts of their settings."""
-    plain = {"limit": "120", "memory": "2048", "cpus": "2", "kernel": "mshare", "append": "", "only": "", "env": ""}
+    plain = {"limit": "120", "memory": "2048", "cpus": "2", "kernel": "mshare", "append": "", "host": "no", "only": "",
+             "env": ""}
     further: list[Wishes] = []
     with open(path, encoding="utf-8") as file:
         for line in file:
             if not line.startswith("#"):
                 break
-            match = re.match(r"# (long-)?(limit|memory|cpus|kernel|append|only):\s*(.*)$", line)
+            match = re.match(r"# (long-)?(limit|memory|cpus|kernel|append|host|only):\s*(.*)$", line)
             if match and not match[1]:
                 plain[match[2]] = match[3].strip()
             elif match:
@@ -123,6 +126,10 @@ def run_script(opts: argparse.Namespace, path: str, wishes: Wishes) -> int:
     machine.root, machine.memory = opts.root, wishes["memory"]
     machine.cpus, machine.append = int(wishes["cpus"]), wishes["append"]
     machine.accel, _ = vm.choose_accel(kernel, opts.cache)
+    tree = ""
+    if wishes["host"] == "yes":
+        machine.mount, machine.mount_readonly = "/", True
+        tree = f"export MSHARE_TREE={shlex.quote(os.path.realpath(os.path.join(os.path.dirname(path), '../..')))}\n"
     with open(os.path.join(kernel, "release"), encoding="ascii") as file:
         release = file.read().strip()
     with open(os.path.join(kernel, "config"), "rb") as file:
@@ -136,7 +143,7 @@ def run_script(opts: argparse.Namespace, path: str, wishes: Wishes) -> int:
         shutil.copy(opts.overlay, os.path.join(guest.job, "overlay.tar"))
         guest.put("cmd", f"export MSHARE_RELEASE={release} MSHARE_CONFIG_SHA256={config}\n"
                          f"export MSHARE_PATCHED={opts.patched if wishes['kernel'] != 'stock' else 'no'}\n"
-                         + "".join(f"export {shlex.quote(word)}\n" for word in words) +
+                         + tree + "".join(f"export {shlex.quote(word)}\n" for word in words) +
                          f"cd /run/job/guest && exec bash ./{name}\n")
         reader = Reader()
         result = guest.run(float(wishes["limit"]), reader.on_output)

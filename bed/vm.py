@@ -115,6 +115,7 @@ class Machine:
         self.accel = "tcg"
         self.append = ""
         self.mount: str | None = None       # host directory for /mnt/host
+        self.mount_readonly = False
         self.swap_mib = 0
 
     def arguments(self, work: str) -> tuple[list[str], str]:
@@ -164,7 +165,8 @@ class Machine:
         if self.mount and not self.disk:
             # A comma separates QEMU's options; a double comma is a literal one.
             path = self.mount.replace(",", ",,")
-            args += ["-fsdev", f"local,id=host,path={path},security_model=none,multidevs=remap",
+            readonly = ",readonly=on" if self.mount_readonly else ""
+            args += ["-fsdev", f"local,id=host,path={path},security_model=none,multidevs=remap{readonly}",
                      "-device", "virtio-9p-pci,fsdev=host,mount_tag=host"]
             line += ["mshare.mount"]
         if self.initrd:
