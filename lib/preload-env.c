@@ -115,6 +115,20 @@ bool preload_env_settle(const char *region) {
         return true;
 }
 
+bool preload_env_mark(const char *region) {
+        char *mark = make_mark(region), **e;
+
+        if (!mark)
+                return false;
+        for (e = environ; e && *e; e++)
+                if (is(*e, TAKEN)) {
+                        replace(e, mark);
+                        break;
+                }
+        settled.taken = mark;
+        return true;
+}
+
 bool preload_env_taken_by_other(const char *region, int *ret_pid) {
         const char *mark = getenv("MSHARE_TAKEN");
         uint64_t id;
@@ -145,14 +159,15 @@ PreloadEnvNeed preload_env_measure(char *const envp[]) {
         return need;
 }
 
-void preload_env_restore(char *const envp[], char *entries[], char *text) {
+void preload_env_restore(char *const envp[], char *entries[], char *text, bool mark) {
         const char *preload = preload_of(envp);
 
         for (; envp && *envp; envp++)
                 if (!is(*envp, REGION) && !is(*envp, TAKEN) && !is(*envp, PRELOAD))
                         *entries++ = *envp;
         *entries++ = settled.region;
-        *entries++ = settled.taken;
+        if (mark)
+                *entries++ = settled.taken;
 
         if (!settled.library || (!preload && !settled.others) ||
             (preload && settled.others && strcmp(preload, settled.others) == 0)) {

@@ -7,7 +7,7 @@
 
 /*
  * Programs that a server starts must not use its region: an archiver that maps 64 MiB would wait for the region and then get no
- * memory. So once the server's memory is placed, MSHARE_REGION and this library are removed from its environment, and
+ * memory. So once a process has requested memory as a server does, MSHARE_REGION and this library are removed from its environment, and
  * MSHARE_TAKEN=PID:START:REGION names the process that has the region. A program that the server executes in its own process, as
  * uWSGI does when it reloads, gets them back: see preload-exec.c.
  */
@@ -17,6 +17,9 @@
  * memory; nothing has changed then.
  */
 bool preload_env_settle(const char *region);
+
+/* Names this process instead of the one that called preload_env_settle(), from which it was forked. False without memory. */
+bool preload_env_mark(const char *region);
 
 /* The environment says that another process than this one took that region. *ret_pid is its number. */
 bool preload_env_taken_by_other(const char *region, int *ret_pid);
@@ -29,10 +32,10 @@ typedef struct PreloadEnvNeed {
 PreloadEnvNeed preload_env_measure(char *const envp[]);
 
 /*
- * A copy of envp with everything that preload_env_settle() removed, and with the mark. Uses only the caller's memory, because it
+ * A copy of envp with everything that preload_env_settle() removed, and with the mark if `mark`. Uses only the caller's memory, because it
  * runs between fork and exec. Must not be called before preload_env_settle().
  */
-void preload_env_restore(char *const envp[], char *entries[], char *text);
+void preload_env_restore(char *const envp[], char *entries[], char *text, bool mark);
 
 /* Whether envp still has the region that preload_env_settle() removed: a copy that was made before, as Python's os.environ is. */
 bool preload_env_is_earlier(char *const envp[]);

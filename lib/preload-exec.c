@@ -4,14 +4,17 @@
  * Programs that a server executes do not use the region, with two exceptions. If the process that took the region executes a
  * program, that is the server itself, because uWSGI and others restart in the same process: the settings are restored. If a
  * child executes the server's own program, as nginx does when its binary is upgraded, the settings are restored with the mark,
- * so that the new program reports that its memory is not in the region.
+ * so that the new program reports that its memory is not in the region. If the server has nothing in the region, there is no
+ * mark, and the new program may use it.
  *
  * exec functions are called between fork and exec, so nothing here allocates memory.
  */
 
 #include <alloca.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -27,13 +30,16 @@ typedef enum How {
         BY_FD,
 } How;
 
+typedef int SpawnFunction(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                          const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]);
+
 static bool is_own_program(const char *file) {
         static const char deleted[] = " (deleted)";
         char path[4096];
         ssize_t n;
 
         n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-        if (n <= 0 || !file)
+        if (n <= 0 || !file || !*file)
                 return false;
         path[n] = '\0';
         /* An upgrade has replaced the file. */
@@ -42,7 +48,7 @@ static bool is_own_program(const char *file) {
         return strcmp(path_base(path), path_base(file)) == 0;
 }
 
-static int run(How how, int fd, const char *file, char *const argv[], char *const envp[]) {
+static int run(How how, int fd, const char *file, char *const argv[], char *const envp[], int flags) {
         __typeof__(execvpe) *search;
 
         switch (how) {
@@ -54,24 +60,23 @@ static int run(How how, int fd, const char *file, char *const argv[], char *cons
                 }
                 return search(file, argv, envp);
         case BY_FD:
-                return (int) syscall(SYS_execveat, fd, "", argv, envp, AT_EMPTY_PATH);
+                return (int) syscall(SYS_execveat, fd, file, argv, envp, (long) flags);
         case BY_PATH:
         default:
                 return (int) syscall(SYS_execve, file, argv, envp);
         }
 }
 
-static int execute(How how, int fd, const char *file, char *const argv[], char *const envp[]) {
+static int execute_at(How how, int fd, const char *file, char *const argv[], char *const envp[], int flags) {
         PreloadEnvNeed need;
         char **entries, *text;
-
         bool own;
 
         if (!preload_is_settled())
-                return run(how, fd, file, argv, envp);
+                return run(how, fd, file, argv, envp, flags);
         own = preload_is_server() || is_own_program(file);
         if (!own && !preload_env_is_earlier(envp))
-                return run(how, fd, file, argv, envp);
+                return run(how, fd, file, argv, envp, flags);
 
         need = preload_env_measure(envp);
         /* cppcheck-suppress allocaCalled */
@@ -79,30 +84,69 @@ static int execute(How how, int fd, const char *file, char *const argv[], char *
         /* cppcheck-suppress allocaCalled */
         text = alloca(need.text);
         if (own)
-                preload_env_restore(envp, entries, text);
+                preload_env_restore(envp, entries, text, preload_is_decided());
         else
                 preload_env_conceal(envp, entries, text);
-        return run(how, fd, file, argv, entries);
+        return run(how, fd, file, argv, entries, flags);
+}
+
+static int execute(How how, const char *file, char *const argv[], char *const envp[]) {
+        return execute_at(how, -1, file, argv, envp, 0);
 }
 
 _public_ int execve(const char *path, char *const argv[], char *const envp[]) {
-        return execute(BY_PATH, -1, path, argv, envp);
+        return execute(BY_PATH, path, argv, envp);
 }
 
 _public_ int execv(const char *path, char *const argv[]) {
-        return execute(BY_PATH, -1, path, argv, environ);
+        return execute(BY_PATH, path, argv, environ);
 }
 
 _public_ int execvpe(const char *file, char *const argv[], char *const envp[]) {
-        return execute(BY_SEARCH, -1, file, argv, envp);
+        return execute(BY_SEARCH, file, argv, envp);
 }
 
 _public_ int execvp(const char *file, char *const argv[]) {
-        return execute(BY_SEARCH, -1, file, argv, environ);
+        return execute(BY_SEARCH, file, argv, environ);
 }
 
 _public_ int fexecve(int fd, char *const argv[], char *const envp[]) {
-        return execute(BY_FD, fd, NULL, argv, envp);
+        return execute_at(BY_FD, fd, "", argv, envp, AT_EMPTY_PATH);
+}
+
+_public_ int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags) {
+        return execute_at(BY_FD, fd, path, argv, envp, flags);
+}
+
+/* What a server starts in this way is always another process. The C library does not execute by the functions above. */
+static int spawn(const char *name, pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                 const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]) {
+        SpawnFunction *function = (SpawnFunction *) dlsym(RTLD_NEXT, name);
+        PreloadEnvNeed need;
+        char **entries, *text;
+
+        if (!function)
+                return ENOSYS;
+        if (!preload_is_settled() || !preload_env_is_earlier(envp))
+                return function(pid, file, actions, attributes, argv, envp);
+
+        need = preload_env_measure(envp);
+        /* cppcheck-suppress allocaCalled */
+        entries = alloca(need.entries * sizeof(*entries));
+        /* cppcheck-suppress allocaCalled */
+        text = alloca(need.text);
+        preload_env_conceal(envp, entries, text);
+        return function(pid, file, actions, attributes, argv, entries);
+}
+
+_public_ int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                         const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]) {
+        return spawn("posix_spawn", pid, path, actions, attributes, argv, envp);
+}
+
+_public_ int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                          const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]) {
+        return spawn("posix_spawnp", pid, file, actions, attributes, argv, envp);
 }
 
 static size_t count_arguments(const char *first, va_list ap) {
@@ -140,7 +184,7 @@ _public_ int execl(const char *path, const char *arg, ...) {
         /* cppcheck-suppress allocaCalled */
         COLLECT(argv, arg, ap);
         va_end(ap);
-        return execute(BY_PATH, -1, path, argv, environ);
+        return execute(BY_PATH, path, argv, environ);
 }
 
 _public_ int execlp(const char *file, const char *arg, ...) {
@@ -151,7 +195,7 @@ _public_ int execlp(const char *file, const char *arg, ...) {
         /* cppcheck-suppress allocaCalled */
         COLLECT(argv, arg, ap);
         va_end(ap);
-        return execute(BY_SEARCH, -1, file, argv, environ);
+        return execute(BY_SEARCH, file, argv, environ);
 }
 
 _public_ int execle(const char *path, const char *arg, ...) {
@@ -163,5 +207,5 @@ _public_ int execle(const char *path, const char *arg, ...) {
         COLLECT(argv, arg, ap);
         envp = va_arg(ap, char **);
         va_end(ap);
-        return execute(BY_PATH, -1, path, argv, envp);
+        return execute(BY_PATH, path, argv, envp);
 }

@@ -33,8 +33,9 @@ static struct {
         pthread_mutex_t lock;
         PreloadRegion region;
         PreloadConfig config; /* valid once settled, because the environment has no settings then */
-        _Atomic bool settled;
+        _Atomic bool settled; /* the settings are removed from the environment */
         _Atomic pid_t settled_by;
+        _Atomic bool decided; /* memory was placed, or the server goes on with memory of its own */
         bool given_up; /* the reason was printed; from then on: plain memory, or this error */
         int error;
         /* The window, for decisions without the lock. 0 while nothing is attached. */
@@ -91,6 +92,10 @@ bool preload_is_settled(void) {
         return atomic_load(&preload.settled);
 }
 
+bool preload_is_decided(void) {
+        return atomic_load(&preload.decided);
+}
+
 bool preload_is_server(void) {
         const PreloadFamily *f = preload.region.family;
 
@@ -119,7 +124,11 @@ static bool settings(PreloadConfig *ret) {
         return true;
 }
 
-/* From now on this process and its children know the settings, but programs that they execute do not. */
+/*
+ * From now on this process and its children know the settings, but programs that they execute do not. So a process settles as
+ * soon as it has requested memory as a server does, whether or not that can be in the region. A program that has not, such as
+ * the shell in "sh -c 'exec postgres'" or pg_ctl, passes the settings on.
+ */
 static void settle(const PreloadConfig *config) {
         char *region;
 
@@ -138,10 +147,60 @@ static void settle(const PreloadConfig *config) {
         atomic_store(&preload.settled, true);
 }
 
+/* The same, and this process is the one that has the region, or would have it. A process from which it was forked may have settled. */
+static void decide(const PreloadConfig *config) {
+        settle(config);
+        if (preload_is_settled() && atomic_load(&preload.settled_by) != getpid()) {
+                if (preload_env_mark(config->region))
+                        atomic_store(&preload.settled_by, getpid());
+                else
+                        say("Cannot name this process in the environment of programs that it executes: out of memory");
+        }
+        atomic_store(&preload.decided, true);
+}
+
 /* The library is loaded but no region is named: the setting may be misspelt. An empty value means no region. */
 static void tell_unset(size_t size) {
         if (size >= PRELOAD_MIN_SIZE_DEFAULT && !getenv("MSHARE_REGION") && first_time(TOLD_UNSET))
                 say("%zu bytes of shared memory are not in a region: MSHARE_REGION is not set", size);
+}
+
+/* Why this process does not use the region, although it is set. */
+typedef enum Obstacle {
+        OBSTACLE_NONE,
+        OBSTACLE_TAKEN, /* by the process *ret_pid */
+        OBSTACLE_LOOKS, /* the command only checks */
+} Obstacle;
+
+static Obstacle find_obstacle(const PreloadConfig *config, int *ret_pid) {
+        static _Atomic int looks = -1;
+
+        if (preload_is_settled())
+                return OBSTACLE_NONE;
+        if (preload_env_taken_by_other(config->region, ret_pid))
+                return OBSTACLE_TAKEN;
+        if (atomic_load(&looks) < 0)
+                atomic_store(&looks, preload_only_looks());
+        return atomic_load(&looks) ? OBSTACLE_LOOKS : OBSTACLE_NONE;
+}
+
+/* This process is a server, but this memory is not for the region. */
+static void settle_unplaced(const PreloadConfig *config) {
+        int pid;
+
+        if (preload_is_settled() || find_obstacle(config, &pid) != OBSTACLE_NONE)
+                return;
+        (void) preload_enter();
+        settle(config);
+        preload_leave();
+}
+
+/* Too small for the region. */
+static void note_small(const PreloadConfig *config, size_t size) {
+        if (size > atomic_load(&preload.small))
+                atomic_store(&preload.small, size);
+        if (size >= SMALL_MIN)
+                settle_unplaced(config);
 }
 
 bool preload_may_place(size_t size) {
@@ -153,13 +212,15 @@ bool preload_may_place(size_t size) {
                 tell_unset(size);
                 return false;
         }
-        return size >= config.min_size;
+        if (size >= config.min_size)
+                return true;
+        note_small(&config, size);
+        return false;
 }
 
 /* Whether the settings apply to this process and this size. */
 static bool is_meant(const PreloadWish *wish, PreloadConfig *config) {
-        static _Atomic int looks = -1;
-        int pid;
+        int pid = 0;
 
         if (inside || wish->size > SIZE_MAX / 2)
                 return false;
@@ -170,31 +231,26 @@ static bool is_meant(const PreloadWish *wish, PreloadConfig *config) {
         }
 
         if (wish->size < config->min_size) {
-                if (wish->size > atomic_load(&preload.small))
-                        atomic_store(&preload.small, wish->size);
+                note_small(config, wish->size);
                 return false;
         }
 
-        if (preload_is_settled())
-                return true;
-
-        if (preload_env_taken_by_other(config->region, &pid)) {
+        switch (find_obstacle(config, &pid)) {
+        case OBSTACLE_TAKEN:
                 if (first_time(TOLD_TAKEN))
                         say("%zu bytes of shared memory are not in region \"%s\": process %d, from which this one "
                             "has its environment, uses the region; stop and start the server to place them there",
                             wish->size, config->region, pid);
                 return false;
-        }
-
-        if (atomic_load(&looks) < 0)
-                atomic_store(&looks, preload_only_looks());
-        if (atomic_load(&looks)) {
+        case OBSTACLE_LOOKS:
                 if (first_time(TOLD_LOOKS))
                         say("%zu bytes of shared memory are not in region \"%s\": this command only checks", wish->size,
                             config->region);
                 return false;
+        case OBSTACLE_NONE:
+        default:
+                return true;
         }
-        return true;
 }
 
 /* Nothing was placed, either for a lasting reason (final) or only for this mapping. */
@@ -210,9 +266,10 @@ static PreloadAnswer refuse(const PreloadConfig *config, int r, const char *mess
                 preload.error = config->fallback ? 0 : r;
         }
         if (config->fallback) {
-                settle(config);
+                decide(config);
                 return PRELOAD_PLAIN;
         }
+        settle(config);
         errno = r;
         return PRELOAD_REFUSED;
 }
@@ -248,6 +305,7 @@ static PreloadAnswer place(const PreloadWish *wish, const PreloadConfig *config,
         if (wish->huge) {
                 atomic_store(&preload.huge_by, getpid());
                 atomic_store(&preload.huge, wish->size);
+                settle(config);
                 errno = ENOMEM;
                 return PRELOAD_REFUSED;
         }
@@ -265,7 +323,7 @@ static PreloadAnswer place(const PreloadWish *wish, const PreloadConfig *config,
         m->wanted = wish->size;
         m->segment = wish->segment;
         m->key = wish->key;
-        settle(config);
+        decide(config);
         if (wish->segment >= 0)
                 (void) snprintf(segment, sizeof(segment), ", System V segment %d,", wish->segment);
         say("Placed %zu bytes of shared memory%s in region \"%s\", from byte %zu of its %zu", size, segment,
@@ -304,6 +362,8 @@ void preload_tell_unfit(const PreloadWish *wish) {
         if (settings(&config) && first_time(TOLD_UNFIT))
                 say("%zu bytes of shared memory are not in region \"%s\": they are %s", wish->size, config.region,
                     wish->unfit);
+        if (settings(&config))
+                settle_unplaced(&config);
         errno = saved;
 }
 
@@ -326,6 +386,7 @@ static bool tell_unseen(const PreloadConfig *config) {
         say("%zu bytes of shared memory are not in region \"%s\": they were mapped without a call of this library, as "
             "modules that are loaded with RTLD_DEEPBIND do, for example PHP 8.2's",
             size, config->region);
+        settle_unplaced(config);
         return true;
 }
 
@@ -335,7 +396,7 @@ static void tell_small(void) {
         PreloadConfig config;
         int pid;
 
-        if (preload_is_settled() || !settings(&config) || preload_env_taken_by_other(config.region, &pid) ||
+        if (preload_is_decided() || !settings(&config) || preload_env_taken_by_other(config.region, &pid) ||
             tell_unseen(&config) || small < SMALL_MIN || !first_time(TOLD_SMALL))
                 return;
         say("Nothing is in region \"%s\" so far: the largest shared mapping has %zu bytes, and MSHARE_MIN_SIZE is %zu",

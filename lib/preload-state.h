@@ -43,9 +43,11 @@ bool preload_inside(void);
 /* Does the range touch the window? Without the lock. */
 bool preload_in_window(const void *addr, size_t length);
 
-/* Whether this server's memory has been placed, and the region is removed from its environment. */
+/* Whether this process or one from which it was forked is a server, and the region is removed from its environment. */
 bool preload_is_settled(void);
-/* The same, and this is the process that placed it, not one of its children. */
+/* The same, and memory of the server was placed, or it goes on without. */
+bool preload_is_decided(void);
+/* Whether this process is the settled server, not one of its children. */
 bool preload_is_server(void);
 
 /* The page of a System V segment must be up to date at a fork: see preload-sysv.c. */

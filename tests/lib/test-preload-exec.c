@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/shm.h>
 
 #include "preload-helpers.h"
 #include "preload-look.h"
@@ -63,6 +64,137 @@ static void test_environment(void) {
         g_assert_cmpint(run_server(serve_environment, "r", NULL, NULL, &text), ==, 2);
         g_assert_nonnull(
                 strstr(text, "from which this one has its environment, uses the region; stop and start the server"));
+        drop_region("r");
+}
+
+/* Programs that the server starts in any way, also with its earlier environment, have neither the region nor the library. */
+static void check_children(char **earlier) {
+        char *shell[] = { (char *) "sh", (char *) "-c", (char *) "[ -z \"$MSHARE_REGION$LD_PRELOAD\" ]", NULL };
+        char **environments[] = { environ, earlier };
+        pid_t pid;
+        size_t i;
+
+        CHECK(g_environ_getenv(earlier, "MSHARE_REGION"));
+        CHECK(system(shell[2]) == 0);
+        for (i = 0; i < G_N_ELEMENTS(environments); i++) {
+                CHECK(spawn("/bin/sh", shell, environments[i]) == 0);
+                CHECK(posix_spawnp(&pid, "sh", NULL, NULL, shell, environments[i]) == 0);
+                CHECK(wait_child(pid) == 0);
+                pid = fork();
+                if (pid == 0)
+                        (void) execve("/bin/sh", shell, environments[i]);
+                CHECK(wait_child(pid) == 0);
+                pid = fork();
+                if (pid == 0)
+                        (void) execveat(-1, "/bin/sh", shell, environments[i], 0);
+                CHECK(wait_child(pid) == 0);
+                pid = vfork();
+                if (pid == 0) {
+                        (void) execvpe("sh", shell, environments[i]);
+                        _exit(127);
+                }
+                CHECK(wait_child(pid) == 0);
+        }
+}
+
+static void serve_children(void) {
+        g_auto(GStrv) earlier = g_get_environ();
+
+        CHECK(in_region(map_shared(BIG, 0)));
+        check_children(earlier);
+}
+
+/* What the server maps is not for a region, or too small. */
+static void serve_unplaced(int flags, size_t size, bool refused) {
+        g_auto(GStrv) earlier = g_get_environ();
+        char *argv[] = { self, (char *) "map-zero", NULL };
+        char *p = map_shared(size, flags);
+        pid_t pid;
+
+        CHECK((p == MAP_FAILED) == refused && (refused || !in_region(p)));
+        check_children(earlier);
+        /* If it executes itself in a child, as nginx does for an upgrade, that may use the region: nothing else does. */
+        pid = fork();
+        if (pid == 0)
+                (void) execv(self, argv);
+        CHECK(wait_child(pid) == 2);
+        /* And if it executes itself. */
+        (void) execv(self, argv);
+        CHECK(false);
+}
+
+static void serve_unfit(void) {
+        serve_unplaced(MAP_32BIT, BIG, false);
+}
+
+static void serve_small(void) {
+        serve_unplaced(0, MIB, false);
+}
+
+static void serve_small_segment(void) {
+        g_auto(GStrv) earlier = g_get_environ();
+        int id = shmget(IPC_PRIVATE, 2 * MIB, IPC_CREAT | 0600);
+
+        CHECK(id >= 0 && shmctl(id, IPC_RMID, NULL) == 0);
+        check_children(earlier);
+}
+
+static void serve_huge(void) {
+        serve_unplaced(MAP_HUGETLB, BIG, true);
+}
+
+static void serve_refused(void) {
+        serve_unplaced(0, 2 * BIG, true);
+}
+
+/* It maps something small, goes into the background, maps the rest and executes itself. */
+static void serve_in_background(void) {
+        char *argv[] = { self, (char *) "map-zero", NULL };
+        g_autofree char *mark = NULL;
+        pid_t pid;
+
+        CHECK(!in_region(map_shared(2 * MIB, 0)));
+        pid = fork();
+        if (pid == 0) {
+                CHECK(in_region(map_shared(BIG, 0)));
+                mark = g_strdup_printf("%d:", (int) getpid());
+                CHECK(g_str_has_prefix(g_getenv("MSHARE_TAKEN"), mark));
+                (void) execv(self, argv);
+                CHECK(false);
+        }
+        CHECK(wait_child(pid) == 2);
+}
+
+/* A program that only starts the server, with or without a shell in between. */
+static void serve_wrapper(void) {
+        g_autofree char *text = g_strdup_printf("exec '%s' map-zero", self);
+        char *argv[] = { self, (char *) "map-zero", NULL };
+        char *shell[] = { (char *) "sh", (char *) "-c", text, NULL };
+        pid_t pid;
+
+        CHECK(map_shared(MIB / 2, 0) != MAP_FAILED);
+        CHECK(spawn(self, argv, environ) == 2);
+        CHECK(spawn("/bin/sh", shell, environ) == 2);
+        pid = fork();
+        if (pid == 0)
+                (void) execv("/bin/sh", shell);
+        CHECK(wait_child(pid) == 2);
+}
+
+static void test_unplaced(void) {
+        static const struct {
+                void (*server)(void);
+                int status;
+        } servers[] = {
+                { serve_children, 0 }, { serve_unfit, 2 },         { serve_small, 2 },   { serve_huge, 2 },
+                { serve_refused, 2 },  { serve_in_background, 0 }, { serve_wrapper, 0 }, { serve_small_segment, 0 },
+        };
+
+        make_region("r", BIG, NULL, NULL);
+        for (size_t i = 0; i < G_N_ELEMENTS(servers); i++) {
+                g_test_message("server %zu", i);
+                g_assert_cmpint(run_server(servers[i].server, "r", "no", NULL, NULL), ==, servers[i].status);
+        }
         drop_region("r");
 }
 
@@ -210,6 +342,7 @@ int main(int argc, char *argv[]) {
                 return r;
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/exec/what a server executes", test_environment);
+        g_test_add_func("/exec/what a server executes that has nothing in the region", test_unplaced);
         g_test_add_func("/exec/every way to execute", test_exec_ways);
         g_test_add_func("/exec/a command that only checks", test_looking);
         return g_test_run();
