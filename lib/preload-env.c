@@ -194,6 +194,13 @@ bool preload_env_is_earlier(char *const envp[]) {
         return false;
 }
 
+bool preload_env_is_marked(char *const envp[]) {
+        for (; envp && *envp; envp++)
+                if (settled.taken && strcmp(*envp, settled.taken) == 0)
+                        return true;
+        return false;
+}
+
 /* Writes the entry without this library to `text`. Returns whether any other library is left. */
 static bool remove_library(const char *entry, char *text) {
         const char *p = entry + strlen(PRELOAD);

@@ -39,6 +39,8 @@ void preload_env_restore(char *const envp[], char *entries[], char *text, bool m
 
 /* Whether envp still has the region that preload_env_settle() removed: a copy that was made before, as Python's os.environ is. */
 bool preload_env_is_earlier(char *const envp[]);
+/* Whether envp has the mark in place of the region. */
+bool preload_env_is_marked(char *const envp[]);
 /* A copy of envp from which the region and the library are removed. Otherwise like preload_env_restore(). */
 void preload_env_conceal(char *const envp[], char *entries[], char *text);
 

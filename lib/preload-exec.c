@@ -77,6 +77,9 @@ static int execute_at(How how, int fd, const char *file, char *const argv[], cha
         own = preload_is_server() || is_own_program(file);
         if (!own && !preload_env_is_earlier(envp))
                 return run(how, fd, file, argv, envp, flags);
+        /* With nothing in the region, restore only what was removed: nginx passes its own environment, without the settings. */
+        if (own && !preload_is_decided() && !preload_env_is_marked(envp))
+                return run(how, fd, file, argv, envp, flags);
 
         need = preload_env_measure(envp);
         /* cppcheck-suppress allocaCalled */

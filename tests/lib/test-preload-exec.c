@@ -107,7 +107,7 @@ static void serve_children(void) {
 /* What the server maps is not for a region, or too small. */
 static void serve_unplaced(int flags, size_t size, bool refused) {
         g_auto(GStrv) earlier = g_get_environ();
-        char *argv[] = { self, (char *) "map-zero", NULL };
+        char *argv[] = { self, (char *) "map-zero", NULL }, *empty[] = { (char *) ASAN_ORDER, NULL };
         char *p = map_shared(size, flags);
         pid_t pid;
 
@@ -118,6 +118,11 @@ static void serve_unplaced(int flags, size_t size, bool refused) {
         if (pid == 0)
                 (void) execv(self, argv);
         CHECK(wait_child(pid) == 2);
+        /* But not with an environment of its own, as nginx has it. */
+        pid = fork();
+        if (pid == 0)
+                (void) execve(self, argv, empty);
+        CHECK(wait_child(pid) == 3);
         /* And if it executes itself. */
         (void) execv(self, argv);
         CHECK(false);
