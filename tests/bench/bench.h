@@ -37,8 +37,8 @@ static inline bool extra_faults(void) {
 }
 
 /* Takes the page from the page table and reads it again. Private memory loses its contents. */
-static inline void extra_fault(void *page) {
-        if (madvise(page, PAGE, MADV_DONTNEED) < 0)
+static inline void extra_fault(void *page, size_t size) {
+        if (madvise(page, size, MADV_DONTNEED) < 0)
                 err(1, "madvise");
         (void) *(volatile char *) page;
 }

@@ -158,7 +158,7 @@ static void measure(const Work *work, size_t window) {
                 (void) usleep((useconds_t) (3000 + i * 137 % 2000));
                 begin = now_nsec();
                 if (extra)
-                        extra_fault(page);
+                        extra_fault(page, PAGE);
                 if (mprotect(page, PAGE, i & 1 ? PROT_READ | PROT_WRITE : PROT_READ) < 0)
                         err(1, "mprotect");
                 took[i] = now_nsec() - begin;

@@ -95,7 +95,7 @@ int main(int argc, char *argv[]) {
         for (int i = 0; i < ROUNDS; i++) {
                 start = now_nsec();
                 if (extra)
-                        extra_fault(page);
+                        extra_fault(page, PAGE);
                 if (mprotect(page, PAGE, PROT_READ) < 0)
                         err(1, "mprotect");
                 start = now_nsec() - start;
@@ -107,7 +107,7 @@ int main(int argc, char *argv[]) {
 
                 start = now_nsec();
                 if (extra)
-                        extra_fault(page);
+                        extra_fault(page, PAGE);
                 if (munmap(page, PAGE) < 0)
                         err(1, "munmap");
                 start = now_nsec() - start;

@@ -17,6 +17,9 @@
 #include "bench.h"
 #include "mshare.h"
 
+/* Of hugetlb pages, of which only whole ones can be taken from a page table. */
+#define HUGE_PAGE ((size_t) 2 << 20)
+
 typedef struct Answer {
         uint64_t faults, nsec, own;
 } Answer;
@@ -67,7 +70,7 @@ static char *make_buffer(const char *kind, size_t size) {
 }
 
 /* A function of its own: its instructions are counted, so they must not depend on what its caller keeps in registers. */
-__attribute__((noinline)) static void child(char *p, size_t size, int answers) {
+__attribute__((noinline)) static void child(char *p, size_t size, size_t unit, int answers) {
         bool extra = extra_faults();
         struct rusage before, after;
         Answer a;
@@ -76,8 +79,8 @@ __attribute__((noinline)) static void child(char *p, size_t size, int answers) {
                 err(1, "getrusage");
         a.nsec = now_nsec();
         for (size_t i = 0; i < size; i += PAGE) {
-                if (extra)
-                        extra_fault(p + i);
+                if (extra && i % unit == 0)
+                        extra_fault(p + i, unit);
                 sink = *(const volatile char *) (p + i);
         }
         a.nsec = now_nsec() - a.nsec;
@@ -169,7 +172,7 @@ int main(int argc, char *argv[]) {
                         if (pid == 0) {
                                 if (setpgid(0, group) < 0)
                                         err(1, "setpgid");
-                                child(p, size, answers[1]);
+                                child(p, size, is_hugetlb(argv[1]) ? HUGE_PAGE : PAGE, answers[1]);
                         }
                         if (group == 0)
                                 group = pid;

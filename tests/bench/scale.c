@@ -106,7 +106,7 @@ static void *fill(void *argument) {
         for (size_t i = 0; i < size; i += PAGE) {
                 *(volatile char *) (buffer + (begin + i) % size) = 1;
                 if (extra)
-                        extra_fault(buffer + (begin + i) % size);
+                        extra_fault(buffer + (begin + i) % size, PAGE);
         }
         if (getrusage(RUSAGE_THREAD, &after) < 0)
                 err(1, "getrusage");

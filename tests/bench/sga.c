@@ -110,7 +110,7 @@ static _Noreturn void client(size_t number, bool last, int answers) {
                 check_page(number == 0 ? at : at + number % (stride / PAGE) * PAGE);
                 /* Not in the first process, for which this takes hours. */
                 if (extra && last && number > 0)
-                        extra_fault(base + at);
+                        extra_fault(base + at, PAGE);
         }
         a.read_nsec = now_nsec() - a.read_nsec;
         a.faults = faults() - a.faults;

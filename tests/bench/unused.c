@@ -63,7 +63,7 @@ static uint64_t page_fault(int flags) {
         for (size_t i = 0; i < PAGES; i++) {
                 p[i * PAGE] = 1;
                 if (extra)
-                        extra_fault((char *) p + i * PAGE);
+                        extra_fault((char *) p + i * PAGE, PAGE);
         }
         start = now_nsec() - start;
         munmap((void *) p, PAGES * PAGE);
