@@ -215,6 +215,14 @@ some_promises() {
 }
 
 some_userspace() {
+        local known name
         meson_build clang clang --werror || return 1
+        # Meson passes over names that it does not know. It lists "SUITE / NAME".
+        known=$(meson test -C "$ROOT/build-run/clang" --no-rebuild --list 2> /dev/null | sed 's|.* / ||')
+        for name in "$@"; do
+                if ! grep -qxF -e "$name" <<< "$known"; then
+                        point userspace "no such test: '$name'; see: meson test -C build-run/clang --list" fail
+                fi
+        done
         meson_test clang userspace "$@"
 }
