@@ -162,16 +162,19 @@ def test_an_unprivileged_user_cannot_hurt(env):
         wait_until(lambda: root.list()["r"]["clients"] == 0)
         time.sleep(0.5)
 
-    # After the first round, it has allocated all memory that pending calls can need.
     attack(1)
-    before = env.rss_kb()
-    attack(5)
-    after = env.rss_kb()
-    print("# RSS before %d kB, after %d kB" % (before, after))
-    if not env.wrapper and not SLOW:
-        # A sanitizer keeps freed memory on purpose.
-        sanitized = b"__asan_init" in open(env.binary, "rb").read()
-        assert sanitized or after < before + 1024, "memory grows: %d kB, then %d kB" % (before, after)
+    # A sanitizer keeps freed memory on purpose.
+    measured = not env.wrapper and not SLOW and b"__asan_init" not in open(env.binary, "rb").read()
+    # The most that pending calls can need may be reached in any round. But memory that is lost grows in each.
+    seen = [env.rss_kb()]
+    for _ in range(4):
+        attack(3)
+        seen.append(env.rss_kb())
+        if not measured or seen[-1] < seen[-2] + 512:
+            break
+    else:
+        raise AssertionError("memory grows: %r kB" % seen)
+    print("# RSS: %r kB" % seen)
     equal(sorted(root.list()), ["r"])
     equal((env.states(), env.leases()), (["r"], []))
 
