@@ -92,7 +92,7 @@ static int parse_spec(char **argv, DonorSpec *ret) {
         return 0;
 }
 
-/* The signal for that does not come if the daemon exited before it was asked for. But then nobody reads the reports. */
+/* The signal for that does not come if the daemon exited before it was asked for. But then the pipe of the reports has no reader. */
 static bool daemon_has_exited(void) {
         struct pollfd pipe = { .fd = DONOR_REPORT_FD };
 

@@ -6,7 +6,7 @@
 /*
  * Calls that are kept for a while: until the bus has identified their callers, until they have their turn, until polkit or a
  * donor has answered. What a bus delivers for a caller may have 128 MiB and 16 descriptors, even if the method takes no
- * arguments: header fields that nobody knows, and descriptors that the arguments do not mention. So not the message is kept but
+ * arguments: unknown header fields, and descriptors that the arguments do not mention. So not the message is kept but
  * a copy of what can be read in it, which is small. Its answer goes to the same caller.
  */
 

@@ -363,14 +363,25 @@ def run_donors_by(env, script):
 
 
 def kill_broker_during_creation(env, donor_is_there):
-    """Returns the donor's pid."""
     env.start()
     env.client(0).send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
                        args=["r", 4 << 20, 0o640, {"populate": True}])
-    donor, = wait_until(lambda: donor_of(env), what="the donor")
+    wait_until(lambda: donor_of(env), what="the donor")
     wait_until(donor_is_there, what="the donor to be where it waits")
     env.stop(signal.SIGKILL)
-    return donor
+
+
+def kill_broker_during_mshare(env):
+    """
+    The donor goes on: the kernel does not interrupt it, and here it is a child of the process that gets the signal. Returns
+    the file that holds it.
+    """
+    held = env.kernel + "/hold-mshare"
+    os.chown(env.kernel, DAEMON_UID, DAEMON_UID)
+    run_donors_by(env, '"$MSHARED" "$@"')
+    open(held, "w").close()
+    kill_broker_during_creation(env, lambda: os.path.exists(env.kernel + "/held"))
+    return held
 
 
 def nothing_is_left(env):
@@ -396,12 +407,7 @@ def test_a_donor_that_begins_after_its_broker_was_killed_makes_nothing(env):
 
 
 def test_a_donor_in_a_system_call_is_waited_for(env):
-    """The kernel does not interrupt it: here it is a child of the process that gets the signal."""
-    held = env.kernel + "/hold-mshare"
-    os.chown(env.kernel, DAEMON_UID, DAEMON_UID)
-    run_donors_by(env, '"$MSHARED" "$@"')
-    open(held, "w").close()
-    kill_broker_during_creation(env, lambda: os.path.exists(env.kernel + "/held"))
+    held = kill_broker_during_mshare(env)
     threading.Timer(1, os.unlink, [held]).start()
     env.start()
     assert not os.path.exists(held), "the broker did not wait for the donor"
@@ -410,15 +416,11 @@ def test_a_donor_in_a_system_call_is_waited_for(env):
 
 
 def test_a_donor_that_cannot_be_killed_does_not_stop_the_next_broker(env):
-    held = env.kernel + "/hold-mshare"
-    os.chown(env.kernel, DAEMON_UID, DAEMON_UID)
-    run_donors_by(env, '"$MSHARED" "$@"')
-    open(held, "w").close()
-    kill_broker_during_creation(env, lambda: os.path.exists(env.kernel + "/held"))
+    held = kill_broker_during_mshare(env)
     env.start()
     assert os.path.exists(held)
     assert "A donor of the last run does not exit" in log_of(env)
-    # Its region comes later, and nobody asked for it.
+    # Its region comes later.
     os.unlink(held)
     wait_until(lambda: "left incomplete" in log_of(env), what="the region to be found")
     wait_until(lambda: nothing_is_left(env), what="the region to be removed")

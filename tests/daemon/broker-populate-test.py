@@ -217,7 +217,7 @@ def test_a_broker_that_is_upgraded_learns_of_a_unit_that_populates(env):
             helper.kill()
             helper.communicate(timeout=20)
             wait_until(lambda: "that should have populated region r has left the bus" in env.read_log(), what="the end")
-            # Nobody gets what is half populated. The next start goes on with it.
+            # No client gets what is half populated. The next start goes on with it.
             equal(root.list()["r"]["mode"], 0)
             refuses("AccessDenied", server.acquire, "r", "r")
             r = unit(env, "start", "r")

@@ -49,7 +49,7 @@ static int open_root(void) {
         return fd < 0 ? -errno : fd;
 }
 
-/* As long as that file exists. "held" tells the test that somebody waits. */
+/* As long as that file exists. The file "held" tells the test that a process waits. */
 static void wait_while(int root, const char *file) {
         int held;
 
