@@ -191,7 +191,8 @@ bench_scale() {
                         for kind in plain region; do /tmp/scale fork $kind 64 || exit; done
                         for kind in threads region; do
                                 /tmp/scale flush $kind $((cpus - 1)) 0 &&
-                                        /tmp/scale flush $kind $((cpus - 1)) 100 && /tmp/scale flush $kind 0 100 || exit
+                                        /tmp/scale flush $kind $((cpus - 1)) 100 && /tmp/scale flush $kind 0 100 &&
+                                        /tmp/scale wait $kind $((cpus > 1 ? cpus - 1 : 1)) 64 || exit
                         done'
         done
 }

@@ -63,8 +63,8 @@ BENCHES = {
     "faults": Bench(["kind", "mib", "processes"], MEMORY, ["nsec"]),
     # A switch takes one of two counts, 1.7 % apart, in all of a boot.
     "unused": Bench(["kernel", "state", "operation"], {}, ["instructions"], chance=("operation", ["context-switch"], 0.03)),
-    # Workers on several CPUs meet by chance, in faults as in interrupts.
-    "scale": Bench(["cpus", "what", "kind", "workers", "mib", "running", "sleeping"],
+    # Workers on several CPUs meet by chance, in faults as in interrupts. How often a writer is overtaken is chance alone.
+    "scale": Bench(["cpus", "what", "kind", "workers", "mib", "running", "sleeping", "readers"],
                    {"faults": 8, "table_bytes": 256 * KIB, "mprotect": 0.5, "munmap": 0.5}, tolerance=0.03),
     "postgres": SERVER,
     "postgres-13": SERVER,

@@ -284,6 +284,13 @@ def show_scale(rows):
                 body.append(cells)
     yield from table(["call"] + [f"N = {n}" for n in counts], body)
     yield ""
+    yield "Calls of each reader that end while one mprotect() waits, median and most of 200, with N - 1 readers (N = 1: one):"
+    yield ""
+    waits = [row for row in rows if row["what"] == "wait"]
+    yield from table(["others"] + [f"N = {n}" for n in counts],
+                     ([words] + ["{median}, {worst}".format(**pick(waits, kind=kind, cpus=n)) for n in counts]
+                      for kind, words in (("threads", "threads"), ("region", "sharers that may only read"))))
+    yield ""
     forks = {row["kind"]: row for row in rows if row["what"] == "fork" and row["cpus"] == counts[-1]}
     yield (f"A child forked beside {forks['plain']['mib']} MiB that reads all of it has {forks['plain']['faults']:,} faults and "
            f"{forks['plain']['table_bytes'] // 1024:,} KiB of tables where the memory is plain, {forks['region']['faults']:,} and "

@@ -10,6 +10,11 @@
  * others read that page without a pause, each on a CPU of its own, and SLEEPING others, which have read it, wait. Prints
  * the interrupts to flush TLBs (of all CPUs) for each call.
  *
+ * wait KIND READERS MIB: one more process or thread takes a right away from a page, over and over, which needs the lock of
+ * the address space for writing, while READERS others, which may only read, take it for reading without a pause by mincore()
+ * of a MiB each, each on a CPU of its own. Prints how many calls of each reader ended while one call of the writer waited:
+ * the median and the most.
+ *
  * fork KIND MIB: forks processes that read a buffer of that size, which the parent has filled, and exit. Prints the
  * faults of one child, and the bytes of its page tables.
  */
@@ -26,12 +31,14 @@
 
 #define REGION "scale"
 #define CALLS 50
+#define WAITS 200
+#define MIB (1UL << 20)
 #define FORKS 20
 
 /* Shared by all workers. They begin when go is set; those that run for ever end when it is more than 1. */
 typedef struct Common {
         atomic_int ready, go;
-        atomic_ullong faults, waits, bytes;
+        atomic_ullong faults, waits, bytes, calls;
 } Common;
 
 typedef struct Worker {
@@ -254,6 +261,60 @@ static void run_flush(const char *kind, size_t running, size_t sleeping) {
         free(workers);
 }
 
+/* What a reader of "wait" does. A process attaches anew, to read only; a thread cannot. */
+static bool attach_to_read;
+
+static void *read_without_end(void *argument) {
+        const Worker *worker = argument;
+        unsigned char vector[MIB / PAGE];
+        size_t g = granule();
+
+        /* CPU 0 is for the writer. */
+        pin(worker->number + 1);
+        if (attach_to_read && (munmap(buffer, (size + g - 1) / g * g) < 0 ||
+                               mshare(REGION, REGION_ADDRESS, (size + g - 1) / g * g, O_RDONLY, 0) < 0))
+                err(1, "attach to read");
+        (void) atomic_fetch_add(&common->ready, 1);
+        for (size_t i = 0; atomic_load(&common->go) < 2; i = (i + MIB) % size) {
+                if (mincore(buffer + i, MIB, vector) < 0)
+                        err(1, "mincore");
+                (void) atomic_fetch_add(&common->calls, 1);
+        }
+        return NULL;
+}
+
+static int compare(const void *a, const void *b) {
+        const unsigned long long *x = a, *y = b;
+
+        return *x < *y ? -1 : *x > *y;
+}
+
+static void run_wait(const char *kind, size_t readers) {
+        Worker *workers = calloc(readers, sizeof(*workers));
+        unsigned long long overtaken[WAITS];
+
+        if (!workers)
+                err(1, "calloc");
+        pin(0);
+        make_buffer(kind);
+        memset(buffer, 1, size);
+        attach_to_read = is_region(kind);
+        start(kind, workers, readers, read_without_end);
+
+        for (int i = 0; i < WAITS; i++) {
+                unsigned long long before = atomic_load(&common->calls);
+
+                if (mprotect(buffer, PAGE, i & 1 ? PROT_READ | PROT_WRITE : PROT_READ) < 0)
+                        err(1, "mprotect");
+                overtaken[i] = atomic_load(&common->calls) - before;
+        }
+        qsort(overtaken, WAITS, sizeof(*overtaken), compare);
+        printf("cpus=%ld what=wait kind=%s readers=%zu mib=%zu median=%.2f worst=%.2f\n", sysconf(_SC_NPROCESSORS_ONLN),
+               kind, readers, size >> 20, (double) overtaken[WAITS / 2] / (double) readers,
+               (double) overtaken[WAITS - 1] / (double) readers);
+        free(workers);
+}
+
 static void run_fork(const char *kind) {
         struct rusage usage;
 
@@ -293,11 +354,15 @@ int main(int argc, char *argv[]) {
         } else if (argc == 5 && strcmp(argv[1], "flush") == 0) {
                 size = 2 * PAGE;
                 run_flush(kind, strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10));
+        } else if (argc == 5 && strcmp(argv[1], "wait") == 0) {
+                size = strtoul(argv[4], NULL, 10) << 20;
+                run_wait(kind, strtoul(argv[3], NULL, 10));
         } else if (argc == 4 && strcmp(argv[1], "fork") == 0) {
                 size = strtoul(argv[3], NULL, 10) << 20;
                 run_fork(kind);
         } else
-                errx(2, "usage: scale fill KIND WORKERS MIB | flush KIND RUNNING SLEEPING | fork KIND MIB");
+                errx(2,
+                     "usage: scale fill KIND WORKERS MIB | flush KIND RUNNING SLEEPING | wait KIND READERS MIB | fork KIND MIB");
         fflush(stdout);
         /* The name goes with the last sharer. */
         (void) signal(SIGTERM, SIG_IGN);
