@@ -5,10 +5,6 @@
 # shellcheck disable=SC2317
 set -u
 
-if [ -n "${MSHARE_VALGRIND:-}" ]; then
-        echo '1..0 # SKIP a shell script has nothing for valgrind to find'
-        exit 0
-fi
 # shellcheck source=tests/tap.bash
 . "$(dirname "$0")/../tap.bash"
 tool=$1 zsh=$2 bash=$3 page=$4

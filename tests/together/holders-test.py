@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Which processes hold a lease, as "msharectl clients" shows it: holders-test.py MSHARED MSHARECTL LIBMSHARE."""
 
