@@ -245,12 +245,17 @@ def test_a_takeover_that_fails_after_its_first_step_gives_the_mode_back(env):
         env.stop()
 
 
-def test_the_bus_is_asked_again_for_a_process_that_populates(env):
+def suspended(env):
+    """A region of GAMES with mode 0600 that is suspended: a client of root's, and the holder."""
     env.start()
-    root = env.client(0)
+    root, holder = env.client(0), env.client(0)
     root.create("r", 4096, 0o600, uid=GAMES, gid=GAMES)
-    holder = env.client(0)
     holder.manager("SuspendRegion", "su", "r", 0o666)
+    return root, holder
+
+
+def test_the_bus_is_asked_again_for_a_process_that_populates(env):
+    root, holder = suspended(env)
     env.stop(signal.SIGKILL)
     holder.kill()
     # The answer to the first question is lost.
@@ -271,11 +276,7 @@ def immutable(env, name, on):
 
 
 def test_an_end_of_a_suspension_that_fails_is_tried_again(env):
-    env.start()
-    root = env.client(0)
-    root.create("r", 4096, 0o600, uid=GAMES, gid=GAMES)
-    holder = env.client(0)
-    holder.manager("SuspendRegion", "su", "r", 0o666)
+    root, holder = suspended(env)
     immutable(env, "r", True)
     text = "the region's owner and mode cannot be set to what they were"
     try:
