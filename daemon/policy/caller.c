@@ -12,12 +12,9 @@
 #include <systemd/sd-login.h>
 
 #include "basic/util.h"
-#include "errors.h"
-#include "model/limits.h"
 #include "policy/caller.h"
-#include "policy/descriptors.h"
 #include "policy/dictionary.h"
-#include "policy/kept.h"
+#include "policy/held.h"
 
 /*
  * How many questions to the bus may be open. dbus-daemon 1.16 puts a descriptor of the process into each answer, and queues 64
@@ -33,21 +30,6 @@
 #define QUESTION_TIMEOUT_USEC (2 * USEC_PER_SEC)
 #define QUESTION_TRIES 8
 
-/*
- * How many calls of a connection are kept until its answer comes, with how much memory and how many descriptors. Users are not
- * known yet, but a bus limits the connections of each user: dbus-daemon to 256.
- */
-#define HELD_MAX 64
-#define HELD_BYTES_MAX (HELD_MAX * KEPT_OVERHEAD + 2 * KEPT_TEXT_MAX)
-#define HELD_FDS_MAX 1
-/* For all connections. */
-#define HELD_ALL_BYTES_MAX ((size_t) 64 << 20)
-
-typedef struct Held {
-        STAILQ_ENTRY(Held) held;
-        Kept kept;
-} Held;
-
 typedef struct Caller {
         LIST_ENTRY(Caller) callers;
         TAILQ_ENTRY(Caller) waiting; /* while queued */
@@ -58,10 +40,7 @@ typedef struct Caller {
         bool looked_for; /* it stays here until it has left the bus, also if it cannot be identified */
         sd_bus_slot *slot; /* of the question to the bus, while it is open */
         unsigned n_tries;
-        /* Calls that arrived before the answer. Once it is there, the first of them is in the read queue. */
-        STAILQ_HEAD(HeldList, Held) held;
-        unsigned n_held, n_fds;
-        size_t bytes;
+        HeldCalls held; /* arrived before the answer; once it is there, the first of them is in the read queue */
 } Caller;
 
 struct Callers {
@@ -75,7 +54,7 @@ struct Callers {
         LIST_HEAD(CallerList, Caller) callers;
         TAILQ_HEAD(CallerQueue, Caller) waiting; /* for their question to be sent */
         unsigned n_questions;
-        size_t bytes; /* of all held calls */
+        size_t held_bytes; /* of all held calls */
 };
 
 static void question_done(Caller *c) {
@@ -88,16 +67,6 @@ static void enqueue(Caller *c) {
         c->queued = true;
 }
 
-static void held_free(Caller *c, Held *h) {
-        STAILQ_REMOVE(&c->held, h, Held, held);
-        c->n_held--;
-        c->n_fds -= h->kept.n_fds;
-        c->bytes -= h->kept.bytes;
-        c->owner->bytes -= h->kept.bytes;
-        kept_done(&h->kept);
-        free(h);
-}
-
 static void caller_free(Caller *c) {
         LIST_REMOVE(c, callers);
         /* If the connection has gone, the answer that may still come is an error, without a descriptor. */
@@ -105,8 +74,7 @@ static void caller_free(Caller *c) {
                 question_done(c);
         if (c->queued)
                 TAILQ_REMOVE(&c->owner->waiting, c, waiting);
-        while (!STAILQ_EMPTY(&c->held))
-                held_free(c, STAILQ_FIRST(&c->held));
+        held_drop_all(&c->held);
         identity_done(&c->who);
         free(c->name);
         free(c);
@@ -119,61 +87,6 @@ static Caller *find(Callers *callers, const char *name) {
                 if (streq(c->name, name))
                         return c;
         return NULL;
-}
-
-static int over_limit(const Caller *c, const Kept *kept, sd_bus_error *error) {
-        if (c->n_held >= HELD_MAX)
-                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "Calls of this connection that wait until the bus has identified it: %d, the "
-                                         "limit; wait for an answer first",
-                                         HELD_MAX);
-        if (kept->bytes > HELD_BYTES_MAX - c->bytes)
-                return sd_bus_error_setf(
-                        error, ERROR_LIMIT_EXCEEDED,
-                        "Calls of this connection that wait until the bus has identified it would have "
-                        "more than %zu bytes, the limit; wait for an answer first",
-                        HELD_BYTES_MAX);
-        if (c->n_fds + kept->n_fds > HELD_FDS_MAX)
-                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "Descriptors in calls of this connection that wait until the bus has "
-                                         "identified it: %d, the limit; wait for an answer first",
-                                         HELD_FDS_MAX);
-        /* The first connections cannot take all. */
-        if (!share_is_left(c->bytes + kept->bytes, c->owner->bytes - c->bytes, HELD_ALL_BYTES_MAX))
-                return sd_bus_error_setf(
-                        error, ERROR_LIMIT_EXCEEDED,
-                        "New connections use all of their share of the broker's memory, %zu bytes; try "
-                        "again later",
-                        HELD_ALL_BYTES_MAX);
-        if (kept->n_fds > 0 && !descriptors_left_for_caller(*c->owner->n_leases))
-                return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "New connections use all of their share of the broker's descriptors, an "
-                                         "eighth of LimitNOFILE= of mshared.service; try again later");
-        return 0;
-}
-
-/* 0, or negative errno with *error set. */
-static int hold(Caller *c, sd_bus_message *m, sd_bus_error *error) {
-        Held *h;
-        int r;
-
-        h = calloc(1, sizeof(*h));
-        if (!h)
-                return -ENOMEM;
-        r = kept_new(m, &h->kept, error);
-        if (r >= 0)
-                r = over_limit(c, &h->kept, error);
-        if (r < 0) {
-                kept_done(&h->kept);
-                free(h);
-                return r;
-        }
-        STAILQ_INSERT_TAIL(&c->held, h, held);
-        c->n_held++;
-        c->n_fds += h->kept.n_fds;
-        c->bytes += h->kept.bytes;
-        c->owner->bytes += h->kept.bytes;
-        return 0;
 }
 
 static int read_groups(sd_bus_message *m, Identity *who) {
@@ -262,16 +175,15 @@ static int read_credentials(sd_bus_message *m, Identity *ret) {
 
 /* Answers all held calls with an error: a caller without credentials is not served. */
 static void refuse(Caller *c, int error) {
-        Held *h;
+        sd_bus_message *m;
 
-        STAILQ_FOREACH(h, &c->held, held) {
-                c->owner->refused(h->kept.m, c->owner->userdata);
-                (void) sd_bus_reply_method_errorf(h->kept.m, SD_BUS_ERROR_ACCESS_DENIED,
+        while ((m = held_first(&c->held))) {
+                c->owner->refused(m, c->owner->userdata);
+                (void) sd_bus_reply_method_errorf(m, SD_BUS_ERROR_ACCESS_DENIED,
                                                   "Cannot get the credentials of %s from the bus: %s", c->name,
                                                   strerror(-error));
+                held_drop_first(&c->held);
         }
-        while (!STAILQ_EMPTY(&c->held))
-                held_free(c, STAILQ_FIRST(&c->held));
 }
 
 /*
@@ -280,16 +192,16 @@ static void refuse(Caller *c, int error) {
  */
 static void dispatch_next(Caller *c) {
         Callers *callers = c->owner;
-        Held *h;
+        sd_bus_message *m;
         int r;
 
-        while ((h = STAILQ_FIRST(&c->held))) {
-                r = sd_bus_enqueue_for_read(callers->bus, h->kept.m);
+        while ((m = held_first(&c->held))) {
+                r = sd_bus_enqueue_for_read(callers->bus, m);
                 if (r >= 0)
                         return;
-                callers->refused(h->kept.m, callers->userdata);
-                (void) sd_bus_reply_method_errno(h->kept.m, r, NULL);
-                held_free(c, h);
+                callers->refused(m, callers->userdata);
+                (void) sd_bus_reply_method_errno(m, r, NULL);
+                held_drop_first(&c->held);
         }
 }
 
@@ -400,7 +312,7 @@ static int caller_new(Callers *callers, const char *name, Caller **ret) {
                 free(c);
                 return -ENOMEM;
         }
-        STAILQ_INIT(&c->held);
+        held_init(&c->held, &callers->held_bytes);
         c->owner = callers;
         LIST_INSERT_HEAD(&callers->callers, c, callers);
         *ret = c;
@@ -426,7 +338,6 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         const char *sender = sd_bus_message_get_sender(m);
         uint8_t type;
         Caller *c;
-        Held *h;
         int r;
 
         r = sd_bus_message_get_type(m, &type);
@@ -435,16 +346,15 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         c = find(callers, sender);
         if (c && c->known) {
                 /* While held calls are in the read queue, nothing new is read. So other calls were here before. */
-                h = STAILQ_FIRST(&c->held);
-                if (h && h->kept.m == m) {
-                        held_free(c, h);
+                if (held_first(&c->held) == m) {
+                        held_drop_first(&c->held);
                         dispatch_next(c);
                 }
                 return 0;
         }
         r = c ? 0 : caller_new(callers, sender, &c);
         if (r >= 0)
-                r = hold(c, m, &error);
+                r = held_add(&c->held, m, *callers->n_leases, &error);
         if (r < 0) {
                 callers->refused(m, callers->userdata);
                 return sd_bus_reply_method_errno(m, r, &error) < 0 ? r : 1;
