@@ -3,13 +3,10 @@
 
 #include "core/manager.h"
 
-/* The text that names the caller as a holder, to be freed, or NULL without memory. From now on the broker looks for it. */
+/* The text that names the caller as a holder, to be freed, or NULL without memory. */
 char *holder_new(Manager *manager, Call *call);
-/*
- * Asks the bus for all holders, now and as long as there are any, because the bus may lose its message that a holder has left.
- * Callers.gone is called for those that have. 0 or -ENOMEM.
- */
-int holders_look(Manager *manager);
+/* The unique name of the region's holder on this bus. NULL if there is none, or if it was on an earlier bus. */
+const char *holder_sender(const Region *region);
 /* Whether the sender is the holder of the region. */
 bool holder_is(const Region *region, const char *sender);
 /*

@@ -14,6 +14,7 @@
 #include "core/manager-create.h"
 #include "core/manager-follow.h"
 #include "core/manager.h"
+#include "core/suspension.h"
 #include "errors.h"
 #include "model/name.h"
 
@@ -178,7 +179,7 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
                 return r;
         if (record.final_mode != 0) {
                 record.holder = holder_new(m, call);
-                if (!record.holder)
+                if (!record.holder || suspension_watch(m) < 0)
                         return -ENOMEM;
         }
         r = call_take_charge(call, error);

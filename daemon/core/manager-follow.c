@@ -148,7 +148,7 @@ static Region *refresh(Manager *m, Region *region, bool ours) {
         if (region_record_follow(record, &st, &dirty)) {
                 if (!ours) {
                         log_change_by_others(m, &before, &st);
-                        if (record->has_before)
+                        if (record->has_before && !region_record_has_owner_before(record))
                                 region_record_overrule(record);
                 }
                 r = region_save(region);

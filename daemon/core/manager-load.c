@@ -77,7 +77,7 @@ static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
         if (record->extent > record->length)
                 record->extent = record->length;
         (void) region_record_follow(record, &k.st, &dirty);
-        if (dirty & REGION_DIRTY_OWNER && record->has_before)
+        if (dirty & REGION_DIRTY_OWNER && record->has_before && !region_record_has_owner_before(record))
                 region_record_overrule(record);
         *ret_read_only = k.read_only;
         return 1;
@@ -188,7 +188,7 @@ int manager_load(Manager *m) {
                 resize_finish(region);
                 region_check_linger(region);
         }
-        r = suspension_load(m);
+        r = suspension_look(m);
         if (r < 0)
                 log_message(&m->log, LOG_ERR, "Cannot ask the bus for the processes that populate regions: %s",
                             strerror(-r));

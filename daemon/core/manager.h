@@ -57,7 +57,7 @@ struct Manager {
         sd_event_source *watch; /* inotify on msharefs */
         bool rescan; /* a scan of msharefs is due */
         sd_event_source *rescan_source;
-        sd_event_source *holders_source; /* the timer that asks the bus for holders of suspended regions */
+        sd_event_source *holders_source; /* the timer that looks at suspensions */
         bool broadcasting; /* a signal is being built, which every user can read */
 };
 

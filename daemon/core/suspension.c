@@ -16,6 +16,25 @@
 #include "core/suspension.h"
 #include "errors.h"
 
+/* How often suspensions are looked at. */
+#define LOOK_USEC (10 * USEC_PER_SEC)
+
+static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
+        (void) suspension_look(userdata);
+        return 0;
+}
+
+int suspension_watch(Manager *m) {
+        int r = 0;
+
+        if (!m->holders_source)
+                r = sd_event_add_time_relative(m->event, &m->holders_source, CLOCK_MONOTONIC, LOOK_USEC, LOOK_USEC / 10,
+                                               on_time, m);
+        else if (sd_event_source_get_enabled(m->holders_source, NULL) == 0)
+                r = sd_event_source_set_time_relative(m->holders_source, LOOK_USEC);
+        return r < 0 ? r : sd_event_source_set_enabled(m->holders_source, SD_EVENT_ONESHOT);
+}
+
 /* Save the state before the change, so that the next run knows what to do if this one ends in between. */
 static int begin(Region *region, Call *call, uint32_t final_mode, sd_bus_error *error) {
         RegionRecord *rec = &region->record, before = *rec;
@@ -29,7 +48,7 @@ static int begin(Region *region, Call *call, uint32_t final_mode, sd_bus_error *
                                                  "Cannot read the access list of region '%s': %s", rec->name,
                                                  strerror(-r));
                 holder = holder_new(region->manager, call);
-                if (!holder)
+                if (!holder || suspension_watch(region->manager) < 0)
                         return -ENOMEM;
                 rec->holder = holder;
                 rec->has_before = true;
@@ -106,9 +125,10 @@ static void end(Region *region) {
                 r = kernel_chown(&m->kernel, rec->name, rec->before_uid, rec->before_gid);
         if (r >= 0)
                 r = region_apply_mode(region, mode);
-        /* The region stays closed. As the bus is asked for its holder again, this is tried again. */
+        /* The region stays closed, and suspension_look() tries again. Its owner may be set already. */
         if (r < 0) {
-                if (region->end_failed)
+                region = manager_follow_change(m, region);
+                if (!region || region->end_failed)
                         return;
                 region->end_failed = true;
                 log_region(
@@ -138,17 +158,42 @@ void suspension_forget(Manager *m, const char *sender) {
         }
 }
 
-int suspension_load(Manager *m) {
+/* The region is closed, so its users must learn why. */
+static void tell(Region *region, const char *why) {
+        if (region->holder_told)
+                return;
+        region->holder_told = true;
+        log_region(&region->manager->log, LOG_WARNING, NULL, region->record.name,
+                   "The bus does not say whether the process that populates region %s still exists (%s): the region "
+                   "stays closed, and the bus is asked again every %d s",
+                   region->record.name, why, (int) (LOOK_USEC / USEC_PER_SEC));
+}
+
+static void ask_for(Region *region, const char *sender) {
+        int r = callers_look_for(region->manager->callers, sender);
+
+        if (r < 0)
+                tell(region, strerror(-r));
+        else if (r == 0 && region->holder_asked)
+                tell(region, "no answer");
+        region->holder_asked = true;
+}
+
+int suspension_look(Manager *m) {
         Region *region, *next;
-        size_t n = strlen(m->bus_id);
 
         for (region = LIST_FIRST(&m->regions); region; region = next) {
-                const char *holder = region->record.holder;
+                const char *sender = holder_sender(region);
 
                 next = LIST_NEXT(region, regions);
-                /* A holder that was on an earlier bus has left. */
-                if (holder && (strncmp(holder, m->bus_id, n) != 0 || holder[n] != ':'))
+                if (sender)
+                        ask_for(region, sender);
+                else if (region->record.holder)
+                        /* It was on an earlier bus, so it has left. */
                         end(region);
         }
-        return holders_look(m);
+        LIST_FOREACH(region, &m->regions, regions)
+                if (region->record.holder)
+                        return suspension_watch(m);
+        return 0;
 }

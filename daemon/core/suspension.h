@@ -13,5 +13,10 @@
 int region_suspend(Region *region, Call *call, uint32_t final_mode, sd_bus_error *error);
 /* To be called when a connection has left the bus. */
 void suspension_forget(Manager *manager, const char *sender);
-/* Finds out at the start which holders of an earlier run have left. 0 or -ENOMEM. */
-int suspension_load(Manager *manager);
+/*
+ * Finds out which holders have left, now and as long as there are any: the bus may lose its message that one has left, and a
+ * suspension may not be undone at the first try. 0 or -ENOMEM.
+ */
+int suspension_look(Manager *manager);
+/* To be called when a region gets a holder, so that suspension_look() is called in time. 0 or -ENOMEM. */
+int suspension_watch(Manager *manager);

@@ -28,6 +28,10 @@ void region_record_overrule(RegionRecord *record) {
         record->before_gid = record->gid;
 }
 
+bool region_record_has_owner_before(const RegionRecord *record) {
+        return record->has_before && record->uid == record->before_uid && record->gid == record->before_gid;
+}
+
 char *region_record_format(const RegionRecord *r) {
         _cleanup_(freep) char *name = NULL, *label = NULL;
         char *text, numa[NUMA_TEXT_MAX], extent[40] = "", final_mode[24] = "", before[48] = "";

@@ -63,6 +63,11 @@ void region_record_resume(RegionRecord *record);
  * closed when the holder leaves.
  */
 void region_record_overrule(RegionRecord *record);
+/*
+ * Whether the region's owner is the one before its suspension. Then no process has to be overruled: the broker may have been
+ * killed after it had set this owner, and before it set the mode.
+ */
+bool region_record_has_owner_before(const RegionRecord *record);
 
 /* The text of the state file, to be freed, or NULL without memory. */
 char *region_record_format(const RegionRecord *record);
