@@ -245,6 +245,21 @@ def test_a_takeover_that_fails_after_its_first_step_gives_the_mode_back(env):
         env.stop()
 
 
+def test_what_an_earlier_broker_leaves_closed_the_next_start_opens(env):
+    shutil.copy(os.path.join(os.path.dirname(binary()), "mshared-older-test"), env.binary)
+    env.start()
+    root = env.client(0)
+    declare(env, "r")
+    killed(env, *held_back(env, root))
+    there_is_memory(env)
+    env.stop(signal.SIGKILL)
+    shutil.copy(binary(), env.binary)
+    env.start()
+    equal(owner_and_mode(root)[2], 0)
+    r = unit(env, "start", "r")
+    equal((r.returncode, owner_and_mode(root)[2]), (0, 0o640))
+
+
 def suspended(env):
     """A region of GAMES with mode 0600 that is suspended: a client of root's, and the holder."""
     env.start()
