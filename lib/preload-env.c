@@ -80,12 +80,15 @@ static void replace(char **entry, char *with) {
                 *entry = entry[1];
 }
 
-bool preload_env_settle(const char *region) {
+bool preload_env_settle(const char *region, const char *mark) {
         const char *preload = getenv("LD_PRELOAD");
         char **e;
 
         if (!settled.taken) {
-                settled.taken = make_mark(region);
+                if (!mark)
+                        settled.taken = make_mark(region);
+                else if (asprintf(&settled.taken, TAKEN "%s", mark) < 0)
+                        settled.taken = NULL;
                 if (settled.taken && asprintf(&settled.region, REGION "%s", region) < 0)
                         settled.region = NULL;
                 if (preload && asprintf(&settled.preload, PRELOAD "%s", preload) < 0)

@@ -13,10 +13,10 @@
  */
 
 /*
- * Change the environment as above. In place, because setenv() may free what other threads are reading. Returns false without
- * memory; nothing has changed then.
+ * Change the environment as above. In place, because setenv() may free what other threads are reading. mark is the value of
+ * MSHARE_TAKEN, or NULL for one that names this process. Returns false without memory; nothing has changed then.
  */
-bool preload_env_settle(const char *region);
+bool preload_env_settle(const char *region, const char *mark);
 
 /* Names this process instead of the one that called preload_env_settle(), from which it was forked. False without memory. */
 bool preload_env_mark(const char *region);

@@ -4,8 +4,8 @@
  * Programs that a server executes do not use the region, with two exceptions. If the process that took the region executes a
  * program, that is the server itself, because uWSGI and others restart in the same process: the settings are restored. If a
  * child executes the server's own program, as nginx does when its binary is upgraded, the settings are restored with the mark,
- * so that the new program reports that its memory is not in the region. If the server has nothing in the region, there is no
- * mark, and the new program may use it.
+ * so that the new program reports that its memory is not in the region. If the server has nothing in the region and passes its
+ * environment on, there is no mark, and the new program may use it.
  *
  * exec functions are called between fork and exec, so nothing here allocates memory.
  */
@@ -70,16 +70,18 @@ static int run(How how, int fd, const char *file, char *const argv[], char *cons
 static int execute_at(How how, int fd, const char *file, char *const argv[], char *const envp[], int flags) {
         PreloadEnvNeed need;
         char **entries, *text;
-        bool own;
+        bool own, mark;
 
         if (!preload_is_settled())
                 return run(how, fd, file, argv, envp, flags);
         own = preload_is_server() || is_own_program(file);
         if (!own && !preload_env_is_earlier(envp))
                 return run(how, fd, file, argv, envp, flags);
-        /* With nothing in the region, restore only what was removed: nginx passes its own environment, without the settings. */
-        if (own && !preload_is_decided() && !preload_env_is_marked(envp))
-                return run(how, fd, file, argv, envp, flags);
+        /*
+         * With nothing in the region, a program that gets a copy of the server's environment may use the region. nginx passes
+         * an environment of its own. If its new program then could not use the region, the upgrade would fail.
+         */
+        mark = preload_is_decided() || !preload_env_is_marked(envp);
 
         need = preload_env_measure(envp);
         /* cppcheck-suppress allocaCalled */
@@ -87,7 +89,7 @@ static int execute_at(How how, int fd, const char *file, char *const argv[], cha
         /* cppcheck-suppress allocaCalled */
         text = alloca(need.text);
         if (own)
-                preload_env_restore(envp, entries, text, preload_is_decided());
+                preload_env_restore(envp, entries, text, mark);
         else
                 preload_env_conceal(envp, entries, text);
         return run(how, fd, file, argv, entries, flags);

@@ -36,6 +36,8 @@ static struct {
         _Atomic bool settled; /* the settings are removed from the environment */
         _Atomic pid_t settled_by;
         _Atomic bool decided; /* memory was placed, or the server goes on with memory of its own */
+        _Atomic int
+                outside; /* the process that has requested the region before, if this one therefore has none of it */
         bool given_up; /* the reason was printed; from then on: plain memory, or this error */
         int error;
         /* The window, for decisions without the lock. 0 while nothing is attached. */
@@ -129,13 +131,13 @@ static bool settings(PreloadConfig *ret) {
  * soon as it has requested memory as a server does, whether or not that can be in the region. A program that has not, such as
  * the shell in "sh -c 'exec postgres'" or pg_ctl, passes the settings on.
  */
-static void settle(const PreloadConfig *config) {
+static void settle_with_mark(const PreloadConfig *config, const char *mark) {
         char *region;
 
         if (preload_is_settled())
                 return;
         region = strdup(config->region);
-        if (!region || !preload_env_settle(region)) {
+        if (!region || !preload_env_settle(region, mark)) {
                 free(region);
                 say("Cannot remove the region's settings from the environment of programs that the server "
                     "executes: out of memory");
@@ -145,6 +147,10 @@ static void settle(const PreloadConfig *config) {
         preload.config.region = region;
         atomic_store(&preload.settled_by, getpid());
         atomic_store(&preload.settled, true);
+}
+
+static void settle(const PreloadConfig *config) {
+        settle_with_mark(config, NULL);
 }
 
 /* The same, and this process is the one that has the region, or would have it. A process from which it was forked may have settled. */
@@ -175,6 +181,9 @@ typedef enum Obstacle {
 static Obstacle find_obstacle(const PreloadConfig *config, int *ret_pid) {
         static _Atomic int looks = -1;
 
+        *ret_pid = atomic_load(&preload.outside);
+        if (*ret_pid != 0)
+                return OBSTACLE_TAKEN;
         if (preload_is_settled())
                 return OBSTACLE_NONE;
         if (preload_env_taken_by_other(config->region, ret_pid))
@@ -192,6 +201,20 @@ static void settle_unplaced(const PreloadConfig *config) {
                 return;
         (void) preload_enter();
         settle(config);
+        preload_leave();
+}
+
+/*
+ * This process is the new program of a server, which its environment says. What it executes has no region either, and if that is
+ * the server's program once more, it reports the same.
+ */
+static void settle_outside(const PreloadConfig *config, int pid) {
+        (void) preload_enter();
+        settle_with_mark(config, getenv("MSHARE_TAKEN"));
+        if (preload_is_settled()) {
+                atomic_store(&preload.outside, pid);
+                atomic_store(&preload.decided, true);
+        }
         preload_leave();
 }
 
@@ -239,8 +262,11 @@ static bool is_meant(const PreloadWish *wish, PreloadConfig *config) {
         case OBSTACLE_TAKEN:
                 if (first_time(TOLD_TAKEN))
                         say("%zu bytes of shared memory are not in region \"%s\": process %d, from which this one "
-                            "has its environment, uses the region; stop and start the server to place them there",
+                            "has its environment, has requested the region before; stop and start the server to place "
+                            "them there",
                             wish->size, config->region, pid);
+                if (!preload_is_settled())
+                        settle_outside(config, pid);
                 return false;
         case OBSTACLE_LOOKS:
                 if (first_time(TOLD_LOOKS))

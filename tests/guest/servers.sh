@@ -285,7 +285,7 @@ if [ -x /usr/sbin/nginx ]; then
         upgraded() { [ -s nginx.pid.oldbin ] && [ -s nginx.pid ] && [ "$(master)" != "$old" ] && [ "$(workers | wc -l)" = 2 ]; }
         check 'a second master' within 120 upgraded
         check 'whose memory is its own' plain "$(master)"
-        check 'which it says' said 'uses the region; stop and start the server to place them there'
+        check 'which it says' said 'has requested the region before; stop and start the server to place them there'
         check 'the first is in the region' shares "$old" nginx
         check 'it leaves' kill -QUIT "$old"
         check 'it is gone' within 120 fails test -d "/proc/$old"
@@ -293,6 +293,18 @@ if [ -x /usr/sbin/nginx ]; then
         kill -TERM "$(master)"
         within 120 fails test -e nginx.pid
         check 'no sharer is left' is 0 sharers nginx
+        # The same when the first server has nothing in the region. nginx passes an environment of its own.
+        : > log
+        conf "$(zone one 4m)"
+        check 'nginx with a zone that is too small' nginx_server
+        old=$(master)
+        conf "$(zone one 100m)"
+        check 'binary upgrade with a larger zone' kill -USR2 "$old"
+        check 'a second master' within 120 upgraded
+        check 'says that its zone is not in the region' said 'has requested the region before; stop and start the server to place them there'
+        kill -QUIT "$old"
+        kill -TERM "$(master)"
+        within 120 fails test -e nginx.pid
         msharectl remove nginx
 else
         skip 'nginx' 'nginx is not installed'
