@@ -52,7 +52,8 @@ machine() {
         : > "$work/regions"
         : > "$work/running"
         : > "$work/shared"
-        rm -f "$work/reload"
+        : > "$work/files"
+        rm -f "$work/reload" "$work/full" "$work/then"
         echo LD_PRELOAD=libother.so > "$work/preload"
 }
 mkdir "$work/bin"
@@ -101,6 +102,21 @@ case "\$*" in
 'check '*) echo checked ;;
 esac
 EOF
+# A disk that is full, as far as these two notice. They fail if their name and arguments match the pattern in the file "full",
+# and after that the one in the file "then".
+for program in mktemp sync; do
+        cat > "$work/bin/$program" << EOF
+#!/bin/sh
+pattern=\$(cat "$work/full" 2> /dev/null)
+case "$program \$*" in \$pattern)
+        echo "$program: No space left on device" >&2
+        if [ -e "$work/then" ]; then mv "$work/then" "$work/full"; fi
+        exit 1
+        ;;
+esac
+exec $(command -v $program) "\$@"
+EOF
+done
 if [ "$(id -u)" = 0 ]; then
         # The server's user must not be root; which user it is makes no difference here.
         cat > "$work/bin/stat" << 'EOF'
@@ -325,6 +341,26 @@ machine
 mkdir -p "$root/etc/systemd/system"
 : > "$root${dropin%/*}"
 refused 'the last file cannot be written' 1 'postgresql@15-main.service is not enabled' enable 15 main
+for folder in regions.d mshare-region@pg-15-main.service.d postgresql@15-main.service.d; do
+        for program in mktemp sync; do
+                machine
+                echo "$program */$folder/*" > "$work/full"
+                refused "no room in $folder for $program" 1 'Cannot write /etc/.*.conf$' enable 15 main
+        done
+done
+machine
+echo "mktemp *$etc/environment*" > "$work/full"
+refused 'no room for the environment' 1 "Cannot change $etc/environment" enable 15 main
+machine
+before=$(tree)
+echo 'sync */postgresql@15-main.service.d/*' > "$work/full"
+echo "mktemp *$etc/environment*" > "$work/then"
+check 'no room for the environment when it is undone' says 1 'postgresql@15-main.service is enabled in part' enable 15 main
+check 'it is not said to be changed back' is 1 grep -c "^Changed $etc/environment" "$work/said"
+check 'disable fails' says 1 "Cannot change $etc/environment" disable 15 main
+rm "$work/full"
+check 'with room, disable' says 0 "^Changed $etc/environment" disable 15 main
+check 'leaves nothing of it then' unchanged "$before"
 for signal in INT TERM; do
         machine
         echo "rm $work/reload; kill -$signal \$PPID; kill -$signal \$\$" > "$work/reload"
