@@ -77,6 +77,7 @@ daemon-reload) if [ -e "$work/reload" ]; then . "$work/reload"; fi ;;
 'show -P ExecStart started.service') cat "$work/start" ;;
 'show -P Environment started.service')
         echo PGDATA=/srv/pg/ PGROOT=/srv OPTION=shared_buffers=2GB \"TWO=-B 7\" \$(sed -n 's/^Environment=//p' "$root"/etc/systemd/system/started.service.d/*.conf 2> /dev/null) ;;
+'show -P EnvironmentFiles started.service') cat "$work/files" ;;
 'show -P DropInPaths '*) ls "$root/etc/systemd/system/\$4.d" | paste -sd ' ' ;;
 'show -P User '*) echo $owner ;;
 'show -P FragmentPath pg.service') echo /etc/systemd/system/pg.service ;;
@@ -481,6 +482,24 @@ started "postgres -D /srv/pg -c shared_preload_libraries=a, b -p 5433 --max-conn
 started 'pg_ctl start -D /srv/pg -l log -o -c shared_buffers=2GB -w' '|-C|shared_memory_size|-c|shared_buffers=2GB'
 # shellcheck disable=SC2016
 started 'postgres $TWO -c search_path=${TWO}' '/|-C|shared_memory_size|-B7|-c|search_path=-B 7'
+# Variables in a file. systemd reads it after all lines of Environment=.
+with_file() { # with_file LINE...
+        machine
+        mkdir -p "$root/etc/default"
+        printf '%s\n' "$@" > "$root/etc/default/pg"
+        # shellcheck disable=SC2016
+        echo '{ path=/opt/pg/bin/postgres ; argv[]=/opt/pg/bin/postgres -D ${PGDATA} $OPTIONS ; ignore_errors=no ; pid=0 }' > "$work/start"
+        printf '%s\n' '/etc/default/pg (ignore_errors=no)' '/etc/default/none* (ignore_errors=yes)' > "$work/files"
+}
+with_file '# PGDATA=/' ' PGDATA = "/srv"/pg  ' "OPTIONS=-c shared_buffers=3GB \\" '  -B 7'
+check 'a unit with a file of variables' says 0 '' enable --unit=started
+check 'is asked with them' is "-D|$root/srv/pg|-C|shared_memory_size|-c|shared_buffers=3GB|-B7" asked
+check 'its data are those of the file' has /etc/systemd/system/started.service.d/50-mshare-postgresql.conf Data=/srv/pg
+with_file PGDATA=/srv/pg LD_PRELOAD=libx.so
+refused 'a file that preloads a library' 1 "LD_PRELOAD is 'libx.so' and not 'libmshare-preload.so:libx.so' in /etc/default/pg /etc/default/none\*, which started.service reads after" \
+        enable --unit=started
+with_file PGDATA=/srv/pg MSHARE_REGION=other
+refused 'a file that names a region' 1 "MSHARE_REGION is 'other' and not 'pg-started' in /etc/default/pg" enable --unit=started
 machine
 # As systemctl shows it.
 echo '"LD_PRELOAD=liba.so /opt/b%c.so:libd.so" "E=\"f"' > "$work/preload"
