@@ -70,6 +70,8 @@ case "\$*" in
 daemon-reload) if [ -e "$work/reload" ]; then . "$work/reload"; fi ;;
 'show -P LoadState pg.service') echo loaded ;;
 'show -P LoadState other.service') echo not-found ;;
+'show -P LoadState masked.service') echo masked ;;
+'show -P LoadState broken.service') echo bad-setting ;;
 'show -P LoadState '*) echo loaded ;;
 'show -P FragmentPath postgresql.service') echo /lib/systemd/system/postgresql.service ;;
 'show -P FragmentPath postgresql@'*) echo /lib/systemd/system/postgresql@.service ;;
@@ -122,7 +124,11 @@ if [ "$(id -u)" = 0 ]; then
         # The server's user must not be root; which user it is makes no difference here.
         cat > "$work/bin/stat" << 'EOF'
 #!/bin/sh
-case "$1 $2" in '-c %U') echo nobody ;; *) exec /usr/bin/stat "$@" ;; esac
+case "$1 $2" in
+'-c %U') if [ -L "$3" ] || [ -e "$3/of-root" ]; then echo root; else echo nobody; fi ;;
+'-Lc %U') if [ -e "$3/of-root" ]; then echo root; else echo nobody; fi ;;
+*) exec /usr/bin/stat "$@" ;;
+esac
 EOF
         cat > "$work/bin/setpriv" << 'EOF'
 #!/bin/sh
@@ -203,6 +209,16 @@ check 'others still may not read it' is 640 stat -c %a "$root/srv/environment"
 check 'the link stays one' test -L "$root$etc/environment"
 check 'disabled, with link and mode' says 0 '' disable 15 main
 check 'all is as it was' unchanged "$before"
+
+# The configuration may lie elsewhere as well.
+machine
+mv "$root$etc" "$root/srv/main"
+ln -s ../../../srv/main "$root$etc"
+before=$(tree)
+check 'a link to the configuration' says 0 '' enable 15 main
+check 'is followed' has /srv/main/environment "MSHARE_REGION = 'pg-15-main'"
+check 'also by disable' says 0 '' disable 15 main
+check 'which leaves nothing' unchanged "$before"
 
 machine
 check 'if it is running, the restart is mentioned' bash -c "echo postgresql@15-main.service > $work/running"
@@ -309,6 +325,17 @@ refused 'a bad fallback' 2 'Invalid --fallback=maybe: expected yes or no' enable
 refused 'cluster and unit' 2 "Both --unit=pg and '15 main' name a server" enable 15 main --unit pg
 refused 'a unit that does not exist' 1 'There is no unit other.service' enable --unit=other
 refused 'a unit that is not a service' 2 '--unit=x.mount is not a service' enable --unit=x.mount
+refused 'a masked unit' 1 'masked.service is masked' enable --unit=masked
+refused 'a unit that systemd cannot load' 1 'systemd cannot load broken.service; see: systemctl status' enable --unit=broken
+if [ "$(id -u)" = 0 ]; then
+        touch "$root$etc/of-root"
+        refused 'a configuration of root' 1 "$etc belongs to root, but the settings in there are read and written as the user of PostgreSQL" enable 15 main
+        rm "$root$etc/of-root"
+fi
+printf '%s\n' '#!/bin/sh' 'case $1 in -u) echo 1000 ;; -un) echo somebody ;; *) exec /usr/bin/id "$@" ;; esac' > "$work/bin/id"
+chmod 755 "$work/bin/id"
+refused 'a dry run of another user' 1 "Only root and $owner can read the settings of postgresql@15-main.service" enable 15 main -n
+rm "$work/bin/id"
 sed -i 's/^huge_pages .*/huge_pages on/' "$work/settings"
 refused 'huge pages' 1 "huge_pages is 'on'" enable 15 main
 machine
