@@ -111,6 +111,40 @@ check 'prepare after shared_buffers has grown' tool prepare "--unit=$unit"
 check 'makes a larger region' cmp "$work/needed" "$work/size"
 settings_back
 
+# Settings outside postgresql.conf count as well. The stand-in for the region's unit always makes this size.
+echo $((400 << 20)) > "$work/needed"
+resized() { # resized WANTED: prepare makes the region again, or not
+        : > "$work/calls"
+        tool prepare "--unit=$unit" || return
+        cat "$work/calls"
+        [ "$(grep -c 'restart mshare-region' "$work/calls")" = "$1" ]
+}
+at_first() { echo $((160 << 20)) > "$work/size"; }
+at_first
+check 'a region that fits is kept' resized 0
+echo 'shared_buffers = 320MB' > "$etc/conf.d/ours.conf"
+# The last line of postgresql.conf counts, which is after the line that includes conf.d.
+sed -i '/^shared_buffers = 128MB/d' "$etc/postgresql.conf"
+check 'a setting in conf.d' resized 1
+rm "$etc/conf.d/ours.conf"
+check 'which is removed' resized 1
+mkdir /srv/more.d
+echo 'shared_buffers = 320MB' > /srv/more.d/ours.conf
+echo "include_dir = '/srv/more.d'" >> "$etc/postgresql.conf"
+at_first
+check 'a folder that is included' resized 1
+settings_back
+rm -r /srv/more.d
+at_first
+mv "/var/lib/postgresql/$version/main" /srv/data
+sed -i "s|^data_directory = .*|data_directory = '/srv/data'|" "$etc/postgresql.conf"
+check 'data in another folder' resized 0
+echo "shared_buffers = '320MB'" >> /srv/data/postgresql.auto.conf
+check 'with a setting of ALTER SYSTEM' resized 1
+sed -i '/^shared_buffers/d' /srv/data/postgresql.auto.conf
+mv /srv/data "/var/lib/postgresql/$version/main"
+settings_back
+
 # pg_ctlcluster and pg_ctl pass options to the server.
 cp "$etc/pg_ctl.conf" "$work/pg_ctl.conf"
 echo "pg_ctl_options = '-t 60 -o -cshared_buffers=64MB -wo --work_mem=7MB'" > "$etc/pg_ctl.conf"
