@@ -144,9 +144,11 @@ test_packages() {
         for bus in "$@"; do run_autopkgtest "$name" "$release" "$bus"; done
 }
 
-# test_scripts: the maintainer scripts, without a server.
+# test_scripts: signed packages, and the maintainer scripts, without a server.
 test_scripts() {
+        need_packages 'sign the repository' gpg
         packages_here
+        bed_script tests/packages/signed.sh "$PACKAGES"
         bed_script tests/packages/chroot.sh "$PACKAGES"
 }
 
