@@ -62,10 +62,30 @@ static void print_event(const Arguments *a, const char *event, const char *regio
         (void) fflush(stdout);
 }
 
+/* Every user of the bus can send this command signals with the broker's names, so the senders are checked. */
+typedef struct Monitor {
+        const Arguments *a;
+        char *broker; /* its unique name, or NULL */
+} Monitor;
+
+static void monitor_done(Monitor *monitor) {
+        free(monitor->broker);
+}
+
+static bool is_from(sd_bus_message *m, const char *name) {
+        const char *sender = sd_bus_message_get_sender(m);
+
+        return sender && name && strcmp(sender, name) == 0;
+}
+
 static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        const Arguments *a = userdata;
+        const Monitor *monitor = userdata;
+        const Arguments *a = monitor->a;
         const char *member = sd_bus_message_get_member(m), *name, *object;
         uint32_t uid;
+
+        if (!is_from(m, monitor->broker))
+                return 0;
 
         if (sd_bus_message_has_signature(m, "so")) {
                 if (sd_bus_message_read(m, "so", &name, &object) >= 0 && wanted(a, name))
@@ -78,16 +98,36 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
 static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *name, *old, *new;
+        Monitor *monitor = userdata;
 
-        if (sd_bus_message_read(m, "sss", &name, &old, &new) >= 0)
-                print_event(userdata, new[0] ? "BrokerStarted" : "BrokerStopped", NULL, UINT32_MAX);
+        if (!is_from(m, "org.freedesktop.DBus") || sd_bus_message_read(m, "sss", &name, &old, &new) < 0)
+                return 0;
+        free(monitor->broker);
+        monitor->broker = new[0] ? strdup(new) : NULL;
+        print_event(monitor->a, new[0] ? "BrokerStarted" : "BrokerStopped", NULL, UINT32_MAX);
         return 0;
 }
 
+/* If the broker does not run, its start is announced. */
+static int find_broker(sd_bus *bus, Monitor *monitor) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const char *name;
+        int r;
+
+        if (sd_bus_call_method(bus, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                               "GetNameOwner", NULL, &reply, "s", BUS_NAME) < 0)
+                return 0;
+        r = sd_bus_message_read(reply, "s", &name);
+        if (r < 0)
+                return r;
+        monitor->broker = strdup(name);
+        return monitor->broker ? 0 : -ENOMEM;
+}
+
 int verb_monitor(const Arguments *a) {
+        _cleanup_(monitor_done) Monitor monitor = { .a = a };
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
-        void *userdata = (void *) a;
         sigset_t mask;
         int r;
 
@@ -111,12 +151,14 @@ int verb_monitor(const Arguments *a) {
                 r = sd_bus_attach_event(bus, event, 0);
         if (r >= 0)
                 r = sd_bus_match_signal(bus, NULL, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, NULL, on_signal,
-                                        userdata);
+                                        &monitor);
         if (r >= 0)
                 r = sd_bus_add_match(bus, NULL,
                                      "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',"
                                      "interface='org.freedesktop.DBus',arg0='" BUS_NAME "'",
-                                     on_owner_changed, userdata);
+                                     on_owner_changed, &monitor);
+        if (r >= 0)
+                r = find_broker(bus, &monitor);
         if (r < 0) {
                 complain("Cannot monitor: %s", strerror(-r));
                 return STATUS_FAILED;

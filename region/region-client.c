@@ -139,7 +139,24 @@ int client_remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
         return r;
 }
 
-int client_watch_removal(sd_bus *bus, sd_bus_slot **ret_slot, const char *name, sd_bus_message_handler_t removed,
+int client_read_created(sd_bus *bus, const char *name, uint64_t *ret, sd_bus_error *error) {
+        _cleanup_(freep) char *path = NULL;
+        int r;
+
+        r = client_get_path(bus, name, &path, error);
+        if (r >= 0)
+                r = sd_bus_get_property_trivial(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "CreatedUSec", error, 't',
+                                                ret);
+        if (r >= 0)
+                return 1;
+        if (sd_bus_error_has_names(error, ERROR_NO_SUCH_REGION, SD_BUS_ERROR_UNKNOWN_OBJECT)) {
+                sd_bus_error_free(error);
+                return 0;
+        }
+        return r;
+}
+
+int client_watch_removal(sd_bus *bus, sd_bus_slot **ret_slot, const char *name, sd_bus_message_handler_t perhaps,
                          void *userdata) {
         _cleanup_(freep) char *match = NULL;
 
@@ -151,7 +168,7 @@ int client_watch_removal(sd_bus *bus, sd_bus_slot **ret_slot, const char *name, 
                 match = NULL;
                 return -ENOMEM;
         }
-        return sd_bus_add_match(bus, ret_slot, match, removed, userdata);
+        return sd_bus_add_match(bus, ret_slot, match, perhaps, userdata);
 }
 
 bool client_is_away(const sd_bus_error *error) {

@@ -29,8 +29,16 @@ int client_get_path(sd_bus *bus, const char *name, char **ret, sd_bus_error *err
 int client_apply(sd_bus *bus, const char *name, const char *path, mode_t mode, const Owner *owner, sd_bus_error *error);
 /* Removes the region even if processes are attached: units that need it have been stopped. */
 int client_remove_region(sd_bus *bus, const char *name, sd_bus_error *error);
-/* Calls removed() when the region of that name is removed. ret_slot may be NULL: then this lasts as long as the bus. */
-int client_watch_removal(sd_bus *bus, sd_bus_slot **ret_slot, const char *name, sd_bus_message_handler_t removed,
+/*
+ * Reads when the region of that name was created, which distinguishes it from a later one. 1; 0 if there is none; or negative
+ * errno with *error set if the broker cannot say.
+ */
+int client_read_created(sd_bus *bus, const char *name, uint64_t *ret, sd_bus_error *error);
+/*
+ * Calls perhaps() when the region of that name may have been removed: each user of the bus can send such a signal, so ask the
+ * broker. ret_slot may be NULL: then this lasts as long as the bus.
+ */
+int client_watch_removal(sd_bus *bus, sd_bus_slot **ret_slot, const char *name, sd_bus_message_handler_t perhaps,
                          void *userdata);
 /* Whether the error says that no broker was there to answer. */
 bool client_is_away(const sd_bus_error *error);

@@ -139,7 +139,7 @@ static int on_changed(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
 }
 
 static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
-        ((Keeper *) userdata)->gone = true;
+        ((Keeper *) userdata)->check = true;
         return 0;
 }
 
@@ -183,27 +183,9 @@ static int subscribe(Keeper *k) {
         return r;
 }
 
-/* Reads when the region of that name was created. 1; 0 if there is none; or negative errno if the broker cannot say. */
-static int read_created(Keeper *k, uint64_t *ret, sd_bus_error *error) {
-        _cleanup_(freep) char *path = NULL;
-        int r;
-
-        r = client_get_path(k->s->bus, k->name, &path, error);
-        if (r >= 0)
-                r = sd_bus_get_property_trivial(k->s->bus, BUS_NAME, path, BUS_REGION_INTERFACE, "CreatedUSec", error,
-                                                't', ret);
-        if (r >= 0)
-                return 1;
-        if (sd_bus_error_has_names(error, ERROR_NO_SUCH_REGION, SD_BUS_ERROR_UNKNOWN_OBJECT)) {
-                sd_bus_error_free(error);
-                return 0;
-        }
-        return r;
-}
-
 /*
- * Check whether the region still exists, in case the signal of its removal was missed. A broker that cannot answer now will
- * announce it later.
+ * Check whether the region still exists: the signal of its removal may be missed, and other connections than the broker's can
+ * send one. A broker that cannot answer now will announce it later.
  */
 static void check(Keeper *k) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -211,7 +193,7 @@ static void check(Keeper *k) {
         int r;
 
         k->check = false;
-        r = read_created(k, &created, &error);
+        r = client_read_created(k->s->bus, k->name, &created, &error);
         if (r == 0 || (r > 0 && created != k->created_usec))
                 k->gone = true;
 }
@@ -268,7 +250,7 @@ static int end(Keeper *k, sd_bus_error *error) {
                 if (r < 0)
                         return r;
         }
-        r = read_created(k, &created, error);
+        r = client_read_created(k->s->bus, k->name, &created, error);
         if (r > 0 && created != k->created_usec)
                 return 0;
         if (r < 0)
@@ -287,7 +269,7 @@ int start_keep(Start *s, const char *name, bool *ret_removed, sd_bus_error *erro
         if (r >= 0)
                 r = subscribe(&k);
         if (r >= 0)
-                r = read_created(&k, &k.created_usec, error);
+                r = client_read_created(s->bus, name, &k.created_usec, error);
         if (r < 0)
                 return r;
         k.gone = r == 0;

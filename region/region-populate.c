@@ -46,7 +46,9 @@ typedef struct Populating {
         sd_event_source *io;
         sd_bus_slot *slot, *broker;
         Report last;
+        uint64_t created_usec; /* distinguishes it from a later region of that name */
         bool ended, removed;
+        bool check; /* whether it still exists */
 } Populating;
 
 /* The child. */
@@ -133,7 +135,7 @@ static int on_report(sd_event_source *source, int fd, uint32_t events, void *use
 }
 
 static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
-        ((Populating *) userdata)->removed = true;
+        ((Populating *) userdata)->check = true;
         return 0;
 }
 
@@ -145,7 +147,10 @@ static int on_broker(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         const char *name, *before, *now;
         Populating *p = userdata;
 
-        if (sd_bus_message_read(m, "sss", &name, &before, &now) >= 0 && *now)
+        if (sd_bus_message_read(m, "sss", &name, &before, &now) < 0 || !*now)
+                return 0;
+        p->check = true;
+        if (p->final_mode != 0)
                 (void) sd_bus_call_method_async(p->s->bus, NULL, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE,
                                                 "SuspendRegion", NULL, NULL, "su", p->name, p->final_mode);
         return 0;
@@ -189,6 +194,17 @@ static int start_child(Populating *p) {
         r = p->pid < 0 ? -errno : 0;
         safe_close(pipes[1]);
         return r < 0 ? r : sd_event_add_io(p->s->event, &p->io, p->fd, EPOLLIN, on_report, p);
+}
+
+/* A broker that is away announces it later. */
+static void check(Populating *p) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        uint64_t created = 0;
+        int r;
+
+        p->check = false;
+        r = client_read_created(p->s->bus, p->name, &created, &error);
+        p->removed = r == 0 || (r > 0 && created != p->created_usec);
 }
 
 static int say_end(const Populating *p, sd_bus_error *error) {
@@ -248,12 +264,19 @@ int region_populate(Start *s, const char *name, const char *path, const RegionFi
                                                 &p.window);
         if (r >= 0)
                 r = client_watch_removal(s->bus, &p.slot, name, on_removed, &p);
-        if (r >= 0 && p.final_mode != 0)
-                r = watch_broker(&p);
         if (r >= 0)
+                r = watch_broker(&p);
+        if (r >= 0) {
+                r = client_read_created(s->bus, name, &p.created_usec, error);
+                p.removed = r == 0;
+        }
+        if (r >= 0 && !p.removed)
                 r = start_child(&p);
-        while (r >= 0 && !p.ended && !p.removed && !s->stopped)
+        while (r >= 0 && !p.ended && !p.removed && !s->stopped) {
                 r = sd_event_run(s->event, UINT64_MAX);
+                if (p.check)
+                        check(&p);
+        }
         if (r < 0)
                 return r;
         end_child(&p);

@@ -36,8 +36,12 @@ static void caller_refused(sd_bus_message *call, void *userdata) {
 
 /* The bus is gone. All state is in /run and in the kernel, where the next run finds it. */
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *sender = sd_bus_message_get_sender(m);
         Manager *manager = userdata;
 
+        /* The library makes this message, and a bus should not pass it on for anybody. */
+        if (!sender || !streq(sender, "org.freedesktop.DBus.Local"))
+                return 0;
         log_message(&manager->log, LOG_WARNING, "The bus has closed the connection, exiting");
         return sd_event_exit(manager->event, 0);
 }

@@ -364,11 +364,14 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
 }
 
 static int name_left(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *sender = sd_bus_message_get_sender(m), *name, *old, *new;
         Callers *callers = userdata;
-        const char *name, *old, *new;
         Caller *c;
         int r;
 
+        /* The match does not ensure that: a bus passes on signals that one user sends to another, also with this name. */
+        if (!sender || !streq(sender, "org.freedesktop.DBus"))
+                return 0;
         r = sd_bus_message_read(m, "sss", &name, &old, &new);
         if (r < 0 || name[0] != ':' || *new)
                 return 0;

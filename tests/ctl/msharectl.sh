@@ -263,6 +263,20 @@ for _ in $(seq 100); do
         sleep 0.05
 done
 sleep 0.2
+# Every user can send each connection signals with the broker's names.
+forge_signals() {
+        local name
+        for name in $(dbus-send --bus="$DBUS_SYSTEM_BUS_ADDRESS" --print-reply --dest=org.freedesktop.DBus / \
+                org.freedesktop.DBus.ListNames | sed -n 's/.*"\(:[^"]*\)".*/\1/p'); do
+                dbus-send --bus="$DBUS_SYSTEM_BUS_ADDRESS" --type=signal --dest="$name" /org/mshare1 \
+                        org.mshare1.Manager.RegionAdded string:forged objpath:/org/mshare1/region/forged || return 1
+                dbus-send --bus="$DBUS_SYSTEM_BUS_ADDRESS" --type=signal --dest="$name" /org/freedesktop/DBus \
+                        org.freedesktop.DBus.NameOwnerChanged string:org.mshare1 string:"$name" string: || return 1
+        done
+}
+check 'signals that are not the broker'"'"'s' forge_signals
+sleep 0.5
+check 'are not reported' sh -c "! grep -E 'forged|BrokerStopped' '$out/events' '$out/events.json'"
 kill "$monitor" "$monitor_json"
 check 'monitor ends well' wait "$monitor"
 check 'so does the other' wait "$monitor_json"

@@ -12,44 +12,12 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import DAEMON_UID, GAMES, MAIL, Skip, as_user, wait_until  # noqa: E402
-from promises import MANAGER_IFACE, REGION_IFACE, equal, file_of_zeroes, main, refuses  # noqa: E402
+from promises import Keeper, MANAGER_IFACE, REGION_IFACE, equal, file_of_zeroes, main, refuses  # noqa: E402
 
 
 def declare(env, name, text="Size=8M\nMode=0640\nUser=games\n"):
     with open(os.path.join(env.regions_dir, name + ".conf"), "w") as f:
         f.write("[Region]\n" + text)
-
-
-class Keeper:
-    """The process of a region's unit, with the manager's end of its notifications."""
-
-    def __init__(self, env, name):
-        path = os.path.join(env.top, "notify-" + name)
-        if os.path.exists(path):
-            os.unlink(path)
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(path)
-        self.socket.settimeout(30)
-        self.process = subprocess.Popen([env.region_program, "run", name], env=dict(env.environ(), NOTIFY_SOCKET=path),
-                                        stderr=subprocess.PIPE, text=True)
-
-    def ready(self):
-        assert b"READY=1" in self.socket.recv(4096)
-        return self
-
-    def ends(self, status, *texts):
-        said = self.process.communicate(timeout=30)[1]
-        equal(self.process.returncode, status)
-        for text in texts:
-            assert text in said, (text, said)
-        self.socket.close()
-
-    def stays(self):
-        time.sleep(0.5)
-        assert self.process.poll() is None, self.process.communicate()
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
 
 
 def test_a_unit_follows_its_region(env):

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import time
@@ -111,6 +112,38 @@ def start_unit(env: Env, name: str) -> "subprocess.Popen[str]":
 
 def unit(env: Env, verb: str, name: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([env.region_program, verb, name], env=env.environ(), capture_output=True, text=True)
+
+
+class Keeper:
+    """The process of a region's unit, with the manager's end of its notifications."""
+
+    def __init__(self, env: Env, name: str) -> None:
+        path = os.path.join(env.top, "notify-" + name)
+        if os.path.exists(path):
+            os.unlink(path)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(path)
+        self.socket.settimeout(30)
+        self.process = subprocess.Popen([env.region_program, "run", name], env=dict(env.environ(), NOTIFY_SOCKET=path),
+                                        stderr=subprocess.PIPE, text=True)
+
+    def ready(self) -> "Keeper":
+        assert b"READY=1" in self.socket.recv(4096)
+        return self
+
+    def ends(self, status: int, *texts: str) -> None:
+        said = self.process.communicate(timeout=30)[1]
+        equal(self.process.returncode, status)
+        for text in texts:
+            assert text in said, (text, said)
+        self.socket.close()
+
+    def stays(self) -> None:
+        time.sleep(0.5)
+        assert self.process.poll() is None, self.process.communicate()
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
 
 
 def children(pid: int) -> list[int]:
