@@ -36,7 +36,7 @@ packages() {
                         die 'this machine does not run Debian: give --release 12 or --release 13'
         fi
         if [ -n "$key" ]; then
-                need_packages 'sign the repository' gpg
+                need_packages 'sign the repository' gpg gpg-agent
                 gpg --batch --list-secret-keys "$key" > /dev/null 2>&1 || die "--key: gpg has no secret key '$key'"
         fi
         PACKAGES=$ROOT/build-run/packages/$release
@@ -146,7 +146,7 @@ test_packages() {
 
 # test_scripts: signed packages, and the maintainer scripts, without a server.
 test_scripts() {
-        need_packages 'sign the repository' gpg
+        need_packages 'sign the repository' gpg gpg-agent
         packages_here
         bed_script tests/packages/signed.sh "$PACKAGES"
         bed_script tests/packages/chroot.sh "$PACKAGES"

@@ -10,7 +10,7 @@ top=$(realpath "$(dirname "$0")/../..")
 . "$top/tests/tap.bash"
 # shellcheck source=bed/packages.sh
 . "$top/bed/packages.sh"
-command -v gpg > /dev/null || skip_all 'gpg is not installed'
+for program in gpg gpg-agent; do command -v $program > /dev/null || skip_all "$program is not installed"; done
 work=$(mktemp -d)
 end() {
         gpgconf --kill all
