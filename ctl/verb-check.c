@@ -207,8 +207,12 @@ static int report(const Checked *c, const Obstacles *o, const Arguments *a) {
                 complain("%s does not have its shared memory in region %s", who, c->region);
         else
                 complain("%s does not have its shared memory in a region", who);
-        for (i = 0; i < o->n; i++)
-                (void) fprintf(stderr, "  %s.\n", o->list[i]);
+        /* They name what is in the server's environment, which may be that of any user. */
+        for (i = 0; i < o->n; i++) {
+                _cleanup_(freep) char *text = format_printable(o->list[i]);
+
+                (void) fprintf(stderr, "  %s.\n", text ?: "out of memory for a message");
+        }
         if (o->n == 0 && !c->window)
                 (void) fputs("  No obstacle was found: see the messages of libmshare-preload in the server's log.\n",
                              stderr);

@@ -198,6 +198,13 @@ check 'which is null in JSON' json '[r["address"] for r in d if r["name"] == "hi
 check 'check says what keeps a process out' run 1 '' 'msharectl: Process [0-9]+.* does not have its shared memory in region a .*msharefs is not mounted on /sys/fs/mshare\..* libmshare-preload.so is not loaded: .*no shared memory .*' check $$ a
 check 'in any region' run 1 '' 'msharectl: Process [0-9]+.* does not have its shared memory in a region .*' check $$
 check 'check in JSON' bash -c '! "$0" check $$ a --json=short >"$1" && python3 -c "import json, sys; d = json.load(open(sys.argv[1])); assert d[\"shared\"] is False and d[\"region\"] == \"a\" and d[\"address\"] is None and len(d[\"obstacles\"]) >= 3" "$1"' "$ctl" "$out/check"
+# Any library with the name of the preload library.
+cp "$(find /lib /usr/lib -name libm.so.6 | head -n 1)" "$out/libmshare-preload.so"
+LD_PRELOAD="$out/libmshare-preload.so" MSHARE_REGION=$'\e[31mred' sleep 60 &
+hostile=$!
+sleep 0.2
+check 'an environment cannot write to the terminal' run 1 '' '.*MSHARE_REGION in the server.s environment is "\\x1b\[31mred", not "a".*' check $hostile a
+kill $hostile
 check 'a process that does not exist' run 1 '' 'msharectl: There is no process 4194305 ' check 4194305 a
 check 'a number that cannot be a process' run 2 '' 'msharectl: 99999999999 is not the number of a process ' check 99999999999
 check 'a name that no region can have' run 2 '' 'msharectl: "a/b" is not a region name ' check $$ a/b
