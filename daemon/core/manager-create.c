@@ -147,6 +147,35 @@ static int check_limits(Manager *m, uid_t uid, uint64_t size, sd_bus_error *erro
         return 0;
 }
 
+/*
+ * The default addresses are enough for a few windows of the largest size. So a user's windows take at most half of what those
+ * of others leave. Not only the bytes that are mapped count, but the whole windows.
+ */
+static int check_windows(Manager *m, uid_t uid, uint64_t length, sd_bus_error *error) {
+        uint64_t all = address_default_size(), mine = 0, others = 0;
+        Region *region;
+
+        if (uid == 0)
+                return 0;
+        LIST_FOREACH(region, &m->regions, regions) {
+                const RegionRecord *record = &region->record;
+
+                if (region->payer == uid)
+                        mine += record->length;
+                else
+                        others += address_default_part(record->address, record->length);
+        }
+        if (share_is_left(mine + length, others, all))
+                return 0;
+        return sd_bus_error_setf(error, ERROR_NO_ADDRESS_SPACE,
+                                 "Windows of regions that user %" PRIu32 " created: %" PRIu64 " bytes. With %" PRIu64
+                                 " bytes more they would exceed the user's share, half of what "
+                                 "others leave of %" PRIu64
+                                 " bytes of default addresses; create regions with a smaller "
+                                 "size or 'maximum'",
+                                 (uint32_t) uid, mine, length, all);
+}
+
 int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus_error *error) {
         const Identity *who = call_identity(call);
         _cleanup_(region_record_done) RegionRecord record = {
@@ -173,6 +202,8 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
         if (r < 0)
                 return r;
         r = window_length(m, request, &record.length);
+        if (r >= 0)
+                r = check_windows(m, who->uid, record.length, error);
         if (r >= 0)
                 r = take_space(m, request, record.length, &record.address, error);
         if (r < 0)

@@ -58,6 +58,22 @@ int address_check(uint64_t start, uint64_t length, uint64_t granule) {
         return 0;
 }
 
+uint64_t address_default_size(void) {
+        return address_default_part(0, ADDRESS_LOW_END);
+}
+
+uint64_t address_default_part(uint64_t start, uint64_t length) {
+        uint64_t end = start + length, sum = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(zones); i++) {
+                uint64_t from = start > zones[i].start ? start : zones[i].start;
+                uint64_t to = end < zones[i].end ? end : zones[i].end;
+
+                sum += to > from ? to - from : 0;
+        }
+        return sum;
+}
+
 static uint64_t align_up(uint64_t v, uint64_t align) {
         return v + (align - v % align) % align;
 }

@@ -27,6 +27,10 @@ const AddressRange *address_conflict(const AddressRange *ranges, size_t n, uint6
 /* Whether a window can be there: aligned, not at zero, inside user space. 0, -EINVAL (not aligned) or -ERANGE. */
 int address_check(uint64_t start, uint64_t length, uint64_t granule);
 
+/* How many bytes the default addresses are, and how many of them lie in a window. */
+uint64_t address_default_size(void);
+uint64_t address_default_part(uint64_t start, uint64_t length);
+
 /*
  * Picks an address for a window of length bytes that overlaps none of ranges and that no usual process uses for its
  * own purposes, and at which it costs its clients the fewest page tables. Chooses among all equally good addresses by all

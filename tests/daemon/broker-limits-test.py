@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import GAMES, MAIL, Skip, wait_until  # noqa: E402
+from harness import GAMES, MAIL, Skip, TiB, wait_until  # noqa: E402
 from promises import MANAGER_IFACE, SLOW, Monitor, equal, main, refuses  # noqa: E402
 
 
@@ -177,6 +177,25 @@ def test_an_unprivileged_user_cannot_hurt(env):
     print("# RSS: %r kB" % seen)
     equal(sorted(root.list()), ["r"])
     equal((env.states(), env.leases()), (["r"], []))
+
+
+def test_no_user_takes_all_addresses(env):
+    env.start_polkit()
+    env.allow("org.mshare1.create-region")
+    env.start()
+    root, one, other = env.client(0), env.client(GAMES), env.client(MAIL)
+    # The default addresses are 42.5 TiB. These are at the beginning.
+    one.create("a", 4096, maximum=15 * TiB, address=43 * TiB // 2)
+    refuses("NoAddressSpace", one.create, "b", 4096, maximum=7 * TiB,
+            contains=("user %d" % GAMES, str(15 * TiB), str(7 * TiB), "'maximum'"))
+    # Neither at other addresses.
+    refuses("NoAddressSpace", one.create, "b", 4096, maximum=7 * TiB, address=1 * TiB)
+    one.create("b", 4096, maximum=6 * TiB, address=73 * TiB // 2)
+    other.create("c", 4096, maximum=10 * TiB)
+    refuses("NoAddressSpace", other.create, "d", 4096, maximum=TiB)
+    root.create("e", 4096, maximum=2 * TiB)
+    one.remove("a")
+    one.create("a", 4096, maximum=4 * TiB)
 
 
 if __name__ == "__main__":
