@@ -9,7 +9,6 @@ and the sum is the run's last line.
   report.py tap RESULTS PHASE STATUS      TAP on standard input, from a program
                                           that exited with STATUS
   report.py meson RESULTS PHASE LOG       LOG is meson's testlog.json
-  report.py point RESULTS PHASE NAME pass|fail|skip [WHY]
   report.py sum RESULTS                   lists failures, prints the last line
 
 The exit status is 3 if a failure was counted, and 1 or 2 if counting itself went
@@ -211,10 +210,6 @@ def main(argv: list[str]) -> int:
         return from_tap(results, *rest)
     if verb == "meson":
         return from_meson(results, *rest)
-    if verb == "point":
-        phase, name, outcome, *why = rest
-        append(results, phase, [(outcome, name + (f" ({why[0]})" if why else ""))])
-        return 0
     return summary(results)
 
 

@@ -127,15 +127,40 @@ mbox_gives_tree() {
         return $rc
 }
 
-# lint_sparse: new kernel files must be free of sparse's warnings; a patched
-# file must have no more of them than it has in the stock kernel.
+# lint_sparse: files that are clean are not checked again until a file or a configuration of a
+# kernel changes, or the compiler, or sparse does.
 lint_sparse() {
-        local file object kind files=() only_debug=()
+        local clean kind
         if ! is_patched mshare; then
                 say '    kernel/series is empty: nothing to check'
                 return 0
         fi
         kernel_source
+        mkdir -p "$CACHE/sparse"
+        find "$CACHE/sparse" -type f -mtime +30 -delete
+        clean=$CACHE/sparse/$({
+                declare -f check_sparse run_sparse sparse_warnings sparse_tree sparse_file builds
+                cat "$BED/objects.mk"
+                sparse --version
+                for kind in mshare stock debug; do kernel_key "$kind"; done
+        } | sha256sum | cut -c1-32)
+        if [ -e "$clean" ]; then
+                touch "$clean"
+                say "    $(wc -l < "$clean") checks: nothing has changed since they passed"
+                cat "$clean" >> "$RESULTS"
+                return
+        fi
+        check_sparse || return 1
+        if grep -q $'^pass\tsparse\t' "$RESULTS" && ! grep -q $'^\(fail\|skip\)\tsparse\t' "$RESULTS"; then
+                grep $'^pass\tsparse\t' "$RESULTS" > "$clean.$$"
+                mv "$clean.$$" "$clean"
+        fi
+}
+
+# check_sparse: new kernel files must be free of sparse's warnings; a patched
+# file must have no more of them than it has in the stock kernel.
+check_sparse() {
+        local file object kind files=() only_debug=()
         SPARSE=$(mktemp -d)
         with_lock kernel-mshare sparse_tree mshare && with_lock kernel-stock sparse_tree stock || return 1
         # Otherwise each file would count as not built, and would be skipped.
