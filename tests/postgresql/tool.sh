@@ -556,6 +556,10 @@ options() { grep -oE -- '--[a-z]+(-[a-z]+)*' | LC_ALL=C sort -u; }
 check 'options of the manual page' diff "$work/help" <(grep '^\.It Fl' "$page" | sed 's/ -/ --/g' | options)
 check 'options that bash completes' diff "$work/help" <(grep -E "options(=|\+=)'" "$bash" | options)
 check 'options that zsh completes' diff "$work/help" <(sed -n '/_arguments/,/server->/p' "$zsh" | options)
+four() { grep -A3 '^    apt update$' "${page%/*}/../$1"; }
+four_lines() { four README.md | wc -l; }
+check 'the four commands of README.md and doc/install.md' diff <(four README.md) <(four doc/install.md)
+check 'are four' is 4 four_lines
 pg_lsclusters() { printf '%s\n' '15 main 5432 online postgres /var/lib/x /var/log/x' '15 $(x) 1 down' '17 two 5433 down'; }
 # shellcheck source=/dev/null
 . "$bash"
