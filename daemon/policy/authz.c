@@ -8,11 +8,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/queue.h>
-#include <systemd/sd-login.h>
 
 #include "basic/util.h"
 #include "errors.h"
 #include "policy/authz.h"
+#include "policy/caller-unit.h"
 #include "policy/descriptors.h"
 #include "policy/kept.h"
 #include "policy/polkit.h"
@@ -130,9 +130,7 @@ const Identity *call_identity(Call *c) {
 void call_actor(Call *call, Actor *ret) {
         const Identity *who = call_identity(call);
 
-        *ret = (Actor){ .uid = who->uid, .pid = who->pid };
-        if (who->pid > 0)
-                (void) sd_pid_get_unit(who->pid, &ret->unit);
+        *ret = (Actor){ .uid = who->uid, .pid = who->pid, .unit = caller_unit(who->pid, who->uid) };
 }
 
 int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const Limits *limits,

@@ -9,9 +9,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/queue.h>
-#include <systemd/sd-login.h>
 
 #include "basic/util.h"
+#include "policy/caller-unit.h"
 #include "policy/caller.h"
 #include "policy/dictionary.h"
 #include "policy/held.h"
@@ -166,8 +166,7 @@ static int read_credentials(sd_bus_message *m, Identity *ret) {
                 return -ENODATA;
         find_primary_group(&who);
         /* Do this only once for each connection: it takes three times as many system calls as a whole lease. */
-        if (who.pid > 0)
-                (void) sd_pid_get_unit(who.pid, &who.unit);
+        who.unit = caller_unit(who.pid, who.uid);
         *ret = who;
         who = (Identity){};
         return 0;

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Signals that pretend to be the bus's or the broker's: every user can send them to any connection. See promises.py for the
-arguments."""
+"""Users that pretend to be others: with signals, which every user can send to any connection, and with processes that have
+ended. See promises.py for the arguments."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import GAMES, MAIL, as_user  # noqa: E402
-from promises import Keeper, declare, equal, held_back, main, refuses, there_is_memory  # noqa: E402
+from promises import Keeper, binary, declare, equal, held_back, main, refuses, there_is_memory  # noqa: E402
 
 
 def forge(env, destination, path, interface, member, *args):
@@ -73,6 +74,38 @@ def test_only_the_broker_says_that_a_region_was_removed(env):
     keeper.stays()
     root.remove("r")
     keeper.ends(0, "Region r has been removed")
+
+
+# Stands for a connection whose process has ended and whose number belongs to a process of another user. The bus keeps what was
+# true when the connection was opened.
+CHANGES_ITS_USER = """
+import dbus.bus, os, sys
+os.setresuid(-1, %d, -1)
+bus = dbus.bus.BusConnection(sys.argv[1])
+os.setresuid(0, 0, 0)
+manager = dbus.Interface(bus.get_object("org.mshare1", "/org/mshare1", introspect=False), "org.mshare1.Manager")
+manager.CreateRegion("r", dbus.UInt64(4096), dbus.UInt32(0o600), dbus.Dictionary({}, signature="sv"))
+fd = manager.AcquireRegion("r", "rw", dbus.Dictionary({}, signature="sv"))[2].take()
+print("".join(c[2] for c in manager.ListClients("r")))
+""" % MAIL
+
+
+def test_the_unit_of_another_user_is_not_named(env):
+    shutil.copy(os.path.join(os.path.dirname(binary()), "mshared-unit-test"), env.binary)
+    env.start_polkit()
+    env.allow("org.mshare1.create-region")
+    env.start()
+    client = env.client(MAIL)
+    client.create("r")
+    assert "user %d (process %d, unit some.service)" % (MAIL, client.process.pid) in env.read_log(), env.read_log()
+    client.acquire("r")
+    equal([row[2] for row in client.manager("ListClients", "s", "r")], ["some.service"])
+    client.remove("r", force=True)
+    logged = len(env.read_log())
+    p = subprocess.run(["/usr/bin/python3", "-c", CHANGES_ITS_USER, env.bus.address], capture_output=True, text=True, timeout=30)
+    equal((p.stderr, p.stdout), ("", "\n"))
+    log = env.read_log()[logged:]
+    assert "by user %d (process " % MAIL in log and "some.service" not in log, log
 
 
 if __name__ == "__main__":
