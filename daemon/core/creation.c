@@ -43,10 +43,10 @@ void creation_free(Creation *c) {
         free(c);
 }
 
-void creation_end(Creation *c) {
+void creation_end(Creation *c, uint64_t deadline_usec) {
         /* No answer: the bus reports the broker's exit to the caller, which can then ask the next broker. */
         c->answer = answer_drop(c->answer);
-        donor_end(c->donor);
+        donor_end(c->donor, deadline_usec);
 }
 
 int creation_cancel(Creation *c, Call *call) {
@@ -129,7 +129,9 @@ static void donor_done(const DonorResult *result, void *userdata) {
 
         if (!result->done || c->removed) {
                 if (!c->answer)
-                        (void) sd_bus_error_setf(&error, SD_BUS_ERROR_FAILED, "The broker was stopped");
+                        (void) sd_bus_error_setf(&error, SD_BUS_ERROR_FAILED, "The broker was stopped%s",
+                                                 result->stays ? ", and the process that creates it does not exit"
+                                                               : "");
                 else if (c->removed)
                         (void) sd_bus_error_setf(&error, ERROR_NO_SUCH_REGION,
                                                  "Region '%s' was removed while it was being created",

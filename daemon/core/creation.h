@@ -11,7 +11,10 @@
  */
 int creation_start(Region *region, Call *call, const CreateRequest *request);
 void creation_free(Creation *creation);
-/* Rolls back a creation, and frees region and creation, because the broker exits. Waits for the donor to exit. */
-void creation_end(Creation *creation);
+/*
+ * Rolls back a creation, and frees region and creation, because the broker exits. Waits for the donor to exit, until
+ * deadline_usec (CLOCK_MONOTONIC).
+ */
+void creation_end(Creation *creation, uint64_t deadline_usec);
 /* Cancels a creation; `call` is answered when nothing is left of the region. 1, or -EALREADY. */
 int creation_cancel(Creation *creation, Call *call);

@@ -20,6 +20,9 @@
 #define LOCK_TRIES_IN_SILENCE 50
 #define LOCK_PAUSE_USEC 20000
 
+/* How long a broker that exits waits for all its donors. */
+#define DONORS_END_USEC (5 * USEC_PER_SEC)
+
 static void complain(const char *file, unsigned line, const char *message, void *userdata) {
         Manager *m = userdata;
 
@@ -168,14 +171,15 @@ void manager_free(Manager *m) {
 }
 
 void manager_end_donors(Manager *m) {
+        uint64_t deadline = usec_now(CLOCK_MONOTONIC) + DONORS_END_USEC;
         Region *region, *next;
 
         for (region = LIST_FIRST(&m->regions); region; region = next) {
                 next = LIST_NEXT(region, regions);
                 if (region->creation)
-                        creation_end(region->creation);
+                        creation_end(region->creation, deadline);
                 else if (region->resize)
-                        resize_end(region->resize);
+                        resize_end(region->resize, deadline);
         }
 }
 

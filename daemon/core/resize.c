@@ -57,11 +57,11 @@ void resize_free(Resize *r) {
         resize_done(r);
 }
 
-void resize_end(Resize *r) {
+void resize_end(Resize *r, uint64_t deadline_usec) {
         /* No answer: the bus reports the broker's exit to the caller. */
         r->answer = answer_drop(r->answer);
         r->ending = true;
-        donor_end(r->donor);
+        donor_end(r->donor, deadline_usec);
 }
 
 /* Writes both sizes, and counts what the region may take now. 0 or negative errno with nothing changed. */
@@ -193,6 +193,10 @@ static void donor_done(const DonorResult *result, void *userdata) {
         int k;
 
         if (r->ending) {
+                if (result->stays)
+                        log_region(&m->log, LOG_WARNING, NULL, region->record.name,
+                                   "The process that resizes region %s does not exit; not waiting for it any longer",
+                                   region->record.name);
                 resize_done(r);
                 return;
         }

@@ -12,10 +12,10 @@ void resize_finish(Region *region);
 /* For the end of the region or the manager: answers the waiting call with an error. Takes NULL. */
 void resize_free(Resize *resize);
 /*
- * Stops a resize because the broker exits; waits for the donor to exit. The call is not answered, and the next run unmaps the
- * rest.
+ * Stops a resize because the broker exits; waits for the donor to exit, until deadline_usec (CLOCK_MONOTONIC). The call is not
+ * answered, and the next run unmaps the rest.
  */
-void resize_end(Resize *resize);
+void resize_end(Resize *resize, uint64_t deadline_usec);
 
 /*
  * Starts a resize that has been checked and permitted; the call is answered when it is over. 1, or negative errno with *error

@@ -15,6 +15,8 @@
 #include "kernel/donor.h"
 #include "kernel/program.h"
 
+#define END_PAUSE_USEC (5 * USEC_PER_MSEC)
+
 struct Donor {
         pid_t pid;
         int fd;
@@ -253,18 +255,22 @@ void donor_kill(Donor *donor) {
                 (void) kill(donor->pid, SIGKILL);
 }
 
-void donor_end(Donor *donor) {
-        int status;
+void donor_end(Donor *donor, uint64_t deadline_usec) {
+        pid_t r;
 
         if (donor->gone)
                 return;
         donor->child = sd_event_source_disable_unref(donor->child);
         (void) kill(donor->pid, SIGKILL);
-        while (waitpid(donor->pid, &status, 0) < 0 && errno == EINTR)
-                ;
+        while ((r = waitpid(donor->pid, NULL, WNOHANG)) == 0 || (r < 0 && errno == EINTR)) {
+                if (usec_now(CLOCK_MONOTONIC) >= deadline_usec)
+                        break;
+                (void) usleep(END_PAUSE_USEC);
+        }
         donor->gone = true;
         take_reports(donor);
         donor->result.done = false;
+        donor->result.stays = r == 0;
         donor->done(&donor->result, donor->userdata);
 }
 

@@ -64,6 +64,7 @@ typedef struct DonorSpec {
 
 typedef struct DonorResult {
         bool done; /* the donor has succeeded */
+        bool stays; /* it was killed, but has not exited */
         bool created; /* the name was made, or the resize has begun to change mappings */
         DonorStage stage; /* where it failed */
         int error; /* positive errno, 0 if the process was killed */
@@ -83,9 +84,10 @@ int donor_start(sd_event *event, const DonorSpec *spec, DonorProgress progress, 
 /* Kills the process; done() will be called. */
 void donor_kill(Donor *donor);
 /*
- * Kills the process and waits until it has exited, as long as that takes in the kernel; done() is called before this returns.
+ * Kills the process and waits until it has exited, but not beyond deadline_usec (CLOCK_MONOTONIC): it may be in a system call
+ * that does not end, such as one that reads a file of a server that does not answer. done() is called before this returns.
  */
-void donor_end(Donor *donor);
+void donor_end(Donor *donor, uint64_t deadline_usec);
 /* Kills the process if it still runs; done() is not called any more. */
 void donor_free(Donor *donor);
 DEFINE_CLEANUP(Donor, donor_free)

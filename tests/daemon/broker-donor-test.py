@@ -5,6 +5,7 @@
 See promises.py for the arguments.
 """
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -14,8 +15,12 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import DAEMON_UID, MAIL, BusError, TiB, as_user, wait_until  # noqa: E402
+from harness import DAEMON_UID, MAIL, BusError, Skip, TiB, as_user, wait_until  # noqa: E402
 from promises import MANAGER_IFACE, equal, main, refuses  # noqa: E402
+
+
+PTRACE_SEIZE = 0x4206
+WALL = 0x40000000  # of waitpid(): also for a process that is only traced
 
 
 def run_donors_by(env, script):
@@ -182,6 +187,26 @@ def test_a_donor_that_is_killed_leaves_nothing(env):
     root.create("r", populate=True)
     equal(env.daemon.poll(), None)
     equal(env.daemon.pid, daemon)
+
+
+def test_a_broker_that_is_stopped_does_not_wait_for_ever_for_a_donor(env):
+    env.start()
+    root, other = env.client(0), env.client(0)
+    pid = start_donor(env, root)
+    # While another process traces it, a process that was killed has not exited for its parent.
+    if ctypes.CDLL(None, use_errno=True).ptrace(PTRACE_SEIZE, pid, None, None) != 0:
+        raise Skip("no ptrace here")
+    try:
+        env.running().terminate()
+        equal(env.running().wait(20), 0)
+    finally:
+        os.waitpid(pid, WALL)
+    env.daemon = None
+    assert "and the process that creates it does not exit" in env.read_log()
+    os.unlink(env.kernel + "/available")
+    env.start()
+    assert nothing_is_left(env)
+    other.create("r")
 
 
 if __name__ == "__main__":
