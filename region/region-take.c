@@ -126,16 +126,26 @@ static int look_at(sd_bus *bus, const char *name, Existing *e, sd_bus_error *err
 }
 
 /*
+ * Which users the mode admits, besides the owner, that the file does not admit. A process of theirs may have opened the region
+ * and kept the descriptor, which cannot be seen and is a right that no mode takes back.
+ */
+static uint32_t admits_others(const Existing *e, const RegionFile *f, const Owner *owner, uint32_t before) {
+        uint32_t now = before & 077;
+
+        return now & ~(f->mode & (e->gid == owner->gid ? 077u : 07u));
+}
+
+/*
  * The creator or an earlier owner of the region may still be attached and wait for the new owner's data. So a region is taken
- * over only if root or the new owner has created it and owned it ever since, and only if no process can write to it. Processes
- * that can only read it do not matter if owner and mode stay as they are: otherwise each of them could keep the unit from
- * starting. If owner or mode change, or an access list is removed, a reader may have no right to the region any more. Nor has it
- * where the mode admits only the owner: it attached before its right was taken back. before is the region's mode, which is 0 at
- * the second look.
+ * over only if root or the new owner has created it and owned it ever since, if it admits no other users than the file does, and
+ * if no process can write to it. Processes that can only read it do not matter if owner and mode stay as they are: otherwise each
+ * of them could keep the unit from starting. If owner or mode change, a reader may have no right to the region any more. Nor has
+ * it where the mode admits only the owner: it attached before its right was taken back. before is the region's mode, which is 0
+ * at the second look.
  */
 static int check_takeover(const Existing *e, const RegionFile *f, const Owner *owner, uint32_t before,
                           sd_bus_error *error) {
-        bool same = e->uid == owner->uid && e->gid == owner->gid && before == f->mode && (f->mode & 044) && !e->acl;
+        bool same = e->uid == owner->uid && e->gid == owner->gid && before == f->mode && (f->mode & 044);
         char creator[32] = "unknown";
 
         if (e->size != f->size || !streq(e->backing, f->backing ?: "anonymous"))
@@ -157,6 +167,13 @@ static int check_takeover(const Existing *e, const RegionFile *f, const Owner *o
                         "it exists, its owner is user %" PRIu32 " and its creator is %s: only a region "
                         "that root or user %" PRIu32 " created and owns is taken over; remove it first",
                         e->uid, creator, owner->uid);
+        if (admits_others(e, f, owner, before) != 0 || e->acl)
+                return sd_bus_error_setf(
+                        error, ERROR_REGION_EXISTS,
+                        "it exists with mode %04" PRIo32 ", group %" PRIu32
+                        "%s, which admits users that the file does not admit: one of them may still have it open; "
+                        "remove it first",
+                        before, e->gid, e->acl ? " and an access list" : "");
         if (e->writing_clients > 0 || e->writers > 0)
                 return sd_bus_error_setf(error, ERROR_REGION_BUSY,
                                          "it exists and is in use, with %" PRIu32 " client%s and %" PRIu64
@@ -168,8 +185,7 @@ static int check_takeover(const Existing *e, const RegionFile *f, const Owner *o
                         error, ERROR_REGION_BUSY,
                         "it exists and is in use, with %" PRIu32 " client%s and %" PRIu64
                         " process%s attached, which can only read; but they may have no right to it any more, because "
-                        "its owner, mode or access list is not what the file says, or admits only the "
-                        "owner; remove it first",
+                        "its owner or mode is not what the file says, or admits only the owner; remove it first",
                         e->clients, e->clients == 1 ? "" : "s", e->sharers, e->sharers == 1 ? "" : "es");
         return 0;
 }
@@ -194,10 +210,9 @@ static int suspend(sd_bus *bus, const char *name, const RegionFile *f, sd_bus_er
         return r < 0 ? r : 0;
 }
 
-/* If the region had an access list, the group bits of the mode are the list's mask and say nothing about the group. */
 static void give_back(sd_bus *bus, const char *name, const Existing *e, uint32_t mode) {
         (void) client_call(bus, NULL, NULL, "SetRegionOwner", "suu", name, e->uid, e->gid);
-        (void) client_call(bus, NULL, NULL, "SetRegionMode", "su", name, e->acl ? mode & ~(uint32_t) 070 : mode);
+        (void) client_call(bus, NULL, NULL, "SetRegionMode", "su", name, mode);
 }
 
 /*

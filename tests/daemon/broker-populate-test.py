@@ -118,7 +118,7 @@ def test_a_server_that_starts_while_its_unit_populates_is_told_so(env):
 
 def held_back_in_a_takeover(env, root):
     """As held_back(), but the unit finds an open region of root that holds bytes already."""
-    root.create("r", 8 << 20, 0o666, uid=0, gid=0)
+    root.create("r", 8 << 20, 0o640, uid=0, gid=MAN)
     return held_back(env, root)
 
 
@@ -156,8 +156,8 @@ def test_a_server_that_starts_while_its_unit_takes_a_region_over_is_told_so(env)
     os.kill(child, signal.SIGKILL)
     said = helper.communicate(timeout=20)[1]
     assert helper.returncode == 1 and "was killed, with 0 of 8388608 bytes done" in said, said
-    wait_until(lambda: owner_and_mode(root) == [0, 0, 0o666], what="the region to be as it was")
-    stranger.acquire("r")
+    wait_until(lambda: owner_and_mode(root) == [0, MAN, 0o640], what="the region to be as it was")
+    member.acquire("r", "r")
     root.manager("SetRegionMode", "su", "r", 0)
     refuses("AccessDenied", member.acquire, "r", "r")
 

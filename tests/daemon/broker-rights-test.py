@@ -261,23 +261,23 @@ def test_a_reader_keeps_no_region_from_being_taken_over(env):
     env.usage("r", 2, writers=1)
     does_not_start(env, "r", "is in use, with 1 client and 2 processes")
     env.usage("r", 2, writers=0)
-    # It was admitted by a mode, an owner or an access list that the file does not have.
-    why = "with 1 client and 2 processes attached, which can only read"
+    # It was admitted by a mode, a group or an access list that the file does not have.
+    more = "which admits users that the file does not admit"
     declare(env, "r", "Size=8M\nMode=0640\nUser=games\n")
-    does_not_start(env, "r", why)
+    does_not_start(env, "r", "with mode 0644, group %d, " % gid, more)
     equal((root.list()["r"]["uid"], root.list()["r"]["mode"]), (GAMES, 0o644))
     declare(env, "r", "Size=8M\nMode=0644\nUser=games\nGroup=%d\n" % MAN)
-    does_not_start(env, "r", why)
+    does_not_start(env, "r", more)
     equal(root.list()["r"]["gid"], gid)
     declare(env, "r", "Size=8M\nMode=0644\nUser=games\n")
     set_acl(env.fs("r"), (1, 6, None), (2, 4, MAIL), (4, 4, None), (16, 4, None), (32, 4, None))
-    does_not_start(env, "r", why)
+    does_not_start(env, "r", " and an access list, " + more)
     root.manager("SetRegionMode", "su", "r", 0o644)
     starts(env, "r")
     # The right of readers was taken back, and they stay attached.
     root.manager("SetRegionMode", "su", "r", 0o600)
     declare(env, "r", "Size=8M\nMode=0600\nUser=games\n")
-    does_not_start(env, "r", why)
+    does_not_start(env, "r", "with 1 client and 2 processes attached, which can only read")
 
 
 def test_a_region_of_root_or_the_declared_user_is_taken_over_with_a_word(env):
@@ -287,7 +287,6 @@ def test_a_region_of_root_or_the_declared_user_is_taken_over_with_a_word(env):
     for i, (creator, options) in enumerate(((0, {}), (0, {"uid": GAMES, "gid": GAMES}), (GAMES, {}))):
         name = "r%d" % i
         env.client(creator).create(name, 8 << 20, 0o600, **options)
-        set_acl(env.fs(name), (1, 6, None), (2, 6, MAIL), (4, 0, None), (16, 6, None), (32, 0, None))
         declare(env, name, "Size=8M\nMode=0640\nUser=games\nGroup=%d\n" % MAN)
         said = starts(env, name)
         assert "Region %s exists, created by user %d and owned by user" % (name, creator) in said, said

@@ -112,7 +112,7 @@ def test_a_unit_that_is_killed_leaves_no_half_populated_region(env):
 
 def test_a_unit_that_is_killed_leaves_what_it_takes_over_as_it_was(env):
     env.start()
-    declare(env, "r", "Size=8M\nMode=0660\nUser=games\nGroup=%d\nPopulate=yes\n" % MAN)
+    declare(env, "r", "Size=8M\nMode=0664\nUser=games\nGroup=%d\nPopulate=yes\n" % MAN)
     for when in TIMES:
         root = env.client(0)
         root.create("r", 8 << 20, 0o604, uid=0, gid=0)
@@ -215,7 +215,7 @@ def test_a_takeover_that_fails_after_its_first_step_gives_the_mode_back(env):
         shutil.copy(os.path.join(os.path.dirname(binary()), program), env.binary)
         env.start()
         root = env.client(0)
-        declare(env, "r")
+        declare(env, "r", "Size=8M\nMode=0646\nUser=games\nPopulate=yes\n")
         root.create("r", 8 << 20, 0o606, uid=0, gid=0)
         os.makedirs(os.path.join(env.kernel, "late"), exist_ok=True)
         # Noticed by the second look only.
@@ -234,15 +234,34 @@ def test_a_takeover_that_fails_after_its_first_step_gives_the_mode_back(env):
         assert r.returncode == 1 and "cannot populate it, 0 of 8388608 bytes done: Bad address" in r.stderr, r.stderr
         wait_until(lambda: owner_and_mode(root) == [0, 0, 0o606], what="the region to be as it was")
         os.unlink(os.path.join(env.kernel, "unpopulated"))
-        # With an access list, the group's bits are its mask.
-        set_acl(env.fs("r"), (1, 6, None), (2, 6, MAIL), (4, 0, None), (16, 6, None), (32, 0, None))
-        with open(os.path.join(env.kernel, "late/r"), "w") as f:
-            f.write("1 0 0 1")
-        equal(unit(env, "start", "r").returncode, 1)
-        wait_until(lambda: owner_and_mode(root) == [0, 0, 0o600], what="the region to be closed to its group")
-        os.unlink(os.path.join(env.kernel, "late/r"))
         root.remove("r")
         env.stop()
+
+
+def test_a_region_that_admitted_others_is_not_taken_over(env):
+    """A process may have opened the region while it was admitted, and kept the descriptor, which cannot be seen."""
+    env.start()
+    root = env.client(0)
+    for text, gid, mode, acl, taken in (("Mode=0640\nGroup=%d" % MAN, MAN, 0o640, False, True),
+                                        ("Mode=0644\nGroup=%d" % MAN, MAN, 0o604, False, True),
+                                        ("Mode=0640\nGroup=%d" % MAN, 0, 0o600, False, True),
+                                        ("Mode=0640\nGroup=%d" % MAN, MAN, 0o644, False, False),
+                                        ("Mode=0640\nGroup=%d" % MAN, MAN, 0o660, False, False),
+                                        ("Mode=0640\nGroup=%d" % MAN, 0, 0o640, False, False),
+                                        ("Mode=0660\nGroup=%d" % MAN, MAN, 0o600, True, False)):
+        declare(env, "r", "Size=4K\nUser=games\n%s\n" % text)
+        root.create("r", 4096, mode, uid=0, gid=gid)
+        if acl:
+            set_acl(env.fs("r"), (1, 6, None), (2, 6, MAIL), (4, 0, None), (16, 6, None), (32, 0, None))
+        before = owner_and_mode(root)
+        r = unit(env, "start", "r")
+        if taken:
+            equal((r.returncode, owner_and_mode(root)[0]), (0, GAMES))
+        else:
+            assert r.returncode == 1 and "which admits users that the file does not admit" in r.stderr, r.stderr
+            assert ("and an access list" in r.stderr) == acl, r.stderr
+            equal(owner_and_mode(root), before)
+        root.remove("r")
 
 
 def test_what_an_earlier_broker_leaves_closed_the_next_start_opens(env):

@@ -242,12 +242,12 @@ if [ "$MSHARE_PATCHED" = yes ]; then
         check 'and has failed' is failed systemctl is-active mshare-region@killed
         check 'the region is gone' is "stat: cannot statx '/sys/fs/mshare/killed': No such file or directory" owner_and_mode
         systemctl reset-failed mshare-region@killed
-        check 'a region of root' msharectl create killed 600M --mode=0640 --owner=root:mail
+        check 'a region of root' msharectl create killed 600M --mode=0640 --owner=root:postgres
         check 'a unit that takes it over' hold postgres
         systemctl kill --signal=KILL mshare-region@killed
         check 'is killed' is failed systemctl is-active mshare-region@killed
         check 'and the region is as it was' is 'root 640' owner_and_mode
-        check 'which the journal explains' sh -c 'journalctl -b -x -u mshared | grep -A4 "has owner 0:8 and mode 0640 again" |
+        check 'which the journal explains' sh -c 'journalctl -b -x -u mshared | grep -A4 "has owner 0:$(id -g postgres) and mode 0640 again" |
                 grep "Subject: Region killed was not populated: the process has ended"'
         systemctl reset-failed mshare-region@killed
         check 'the next start takes it over' systemctl start mshare-region@killed
