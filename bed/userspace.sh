@@ -62,7 +62,12 @@ overlay() {
 }
 
 build_overlay() {
-        local dest=$ROOT/build-run/dest
+        local dest=$ROOT/build-run/dest key
+        # Each guest asks. To be told by Meson that nothing has changed takes a second. Headers and libraries
+        # of this machine are packages.
+        key=$({ overlay_sources; gcc --version; ls -l --time-style=full-iso /var/lib/dpkg/status; } | sha256sum)
+        if [ -e "$OVERLAY" ] && [ "$(cat "$OVERLAY.key" 2> /dev/null)" = "$key" ]; then return; fi
+        rm -f "$OVERLAY.key"
         meson_build install gcc --buildtype=debugoptimized -Dtests=disabled -Dguest-tests=true || return 1
         rm -rf "$dest"
         DESTDIR=$dest meson install -C "$ROOT/build-run/install" --no-rebuild --quiet > "$ROOT/build-run/install.log" 2>&1 ||
@@ -70,19 +75,24 @@ build_overlay() {
         mkdir -p "$dest"
         tar -C "$dest" --owner=0 --group=0 --sort=name -cf "$OVERLAY.partial" .
         mv "$OVERLAY.partial" "$OVERLAY"
+        echo "$key" > "$OVERLAY.key"
+}
+
+# overlay_sources: names and hashes of all files that it is built from, and of some more. A file
+# that was deleted without git is not an error.
+overlay_sources() {
+        (cd "$ROOT" && {
+                git ls-files -co --exclude-standard -z -- . ':!kernel' ':!debian' ':!doc' ':!*.md' ':!.ci' ':!run' \
+                        ':!bed' ':!tests/bed' ':!tests/demo' ':!tests/guest/*.sh'
+                git ls-files -co --exclude-standard -z -- kernel/files/include bed/userspace.sh bed/build-overlay
+        } | LC_ALL=C sort -z | xargs -0 sha256sum 2> /dev/null) || true
 }
 
 # release_overlay RELEASE: the same, built in a minimal root of that release. Returns 77
 # if no root can be made: $OVERLAY.log says why.
 release_overlay() {
         local key rc=0
-        # These include all files that it is built from. A file that was deleted without
-        # git is not an error.
-        key=$(cd "$ROOT" && {
-                git ls-files -co --exclude-standard -z -- . ':!kernel' ':!debian' ':!doc' ':!*.md' ':!.ci' ':!run' \
-                        ':!bed' ':!tests/bed' ':!tests/demo' ':!tests/guest/*.sh'
-                git ls-files -co --exclude-standard -z -- kernel/files/include bed/userspace.sh bed/build-overlay
-        } | LC_ALL=C sort -z | xargs -0 sha256sum 2> /dev/null | sha256sum | cut -c1-16) || true
+        key=$(overlay_sources | sha256sum | cut -c1-16)
         OVERLAY=$CACHE/overlay/$1-$key.tar
         if [ ! -e "$OVERLAY" ]; then
                 with_lock "overlay-$1" build_release_overlay "$1" || rc=$?
