@@ -278,7 +278,7 @@ under_valgrind() {
         # compute more than they wait. The daemon runs on one bus, because both use the same code.
         MSHARE_VALGRIND=1 meson_test gcc valgrind -t 10 --num-processes "$JOBS" \
                 --no-suite :dbus-broker --no-suite :sources --no-suite :cockpit --wrap \
-                "valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect --trace-children=yes --trace-children-skip=/usr/*,/bin/*,/sbin/*,*/python3* --gen-suppressions=all --suppressions=$BED/valgrind.supp"
+                "valgrind -q --read-inline-info=no --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect --trace-children=yes --trace-children-skip=/usr/*,/bin/*,/sbin/*,*/python3* --gen-suppressions=all --suppressions=$BED/valgrind.supp"
 }
 
 # The analysers check what is shipped. Tests are checked by the compilers' warnings, the

@@ -111,7 +111,7 @@ def valgrind() -> list[str]:
     and valgrind does not follow what a program starts that it does not watch."""
     if not os.environ.get("MSHARE_VALGRIND"):
         return []
-    return ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect",
+    return ["valgrind", "-q", "--read-inline-info=no", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect",
             "--trace-children=yes", "--trace-children-skip=/usr/*,/bin/*,/sbin/*"]
 
 
