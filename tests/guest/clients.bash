@@ -49,4 +49,4 @@ end() { # end N
         unset "to[$1]" "from[$1]"
         wait "${pid[$1]}"
 }
-stat_of() { msharectl status "$1" --json=short | python3 -c "import json, sys; print(json.load(sys.stdin)['$2'])"; }
+stat_of() { msharectl show -p "$2" --value "$1"; } # stat_of REGION PROPERTY

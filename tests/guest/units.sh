@@ -171,7 +171,7 @@ check 'all of them' is '# EOF' tail -n 1 $collector/mshare.prom
 check 'and nothing else' is mshare.prom ls -A $collector
 rm -f $collector/mshare.prom
 check 'again' is active systemctl is-active mshare-metrics.timer
-check 'and again' sh -c "for _ in \$(seq 600); do [ ! -s $collector/mshare.prom ] || exit 0; sleep 0.1; done; exit 1"
+check 'and again' sh -c "for _ in \$(seq 60); do [ ! -s $collector/mshare.prom ] || exit 0; sleep 1; done; exit 1"
 systemctl stop mshare-metrics.timer
 rm -r /var/lib/prometheus
 
