@@ -4,8 +4,15 @@
 
 guests_need() { need_packages 'run the guests' qemu-system-x86 python3 perl; }
 
+# with_followers SCRIPT: it, and those that share its guest, in order.
+with_followers() {
+        local next
+        echo "$1"
+        grep -lx "# follows: $(basename "$1" .sh)" "$ROOT"/tests/guest/*.sh | while read -r next; do with_followers "$next"; done || true
+}
+
 plan_guests() {
-        local kind script
+        local kind script scripts
         plan rootfs 'the systemd guest' 60 rootfs
         plan debug-all 'kernel selftests on debug, pti off, la57 on' 600 selftests debug shared --pti off --la57 on
         after debug-kernel
@@ -15,10 +22,10 @@ plan_guests() {
         # fourth, pti off and la57 off. Mixed: regions linked by 512 GiB, and by 1 GiB.
         plan_corner on off --geometry mixed
         for script in "$ROOT"/tests/guest/*.sh; do
-                script=${script##*/}
                 # Scripts that are only for --long are not counted here.
-                if grep -q '^# only: long' "$ROOT/tests/guest/$script"; then continue; fi
-                plan "guest-${script%.sh}" "the system in the guest: $script" 120 guest_scripts "$ROOT/tests/guest/$script"
+                if grep -qE '^# (only: long|follows: )' "$script"; then continue; fi
+                mapfile -t scripts < <(with_followers "$script")
+                plan "guest-$(basename "$script" .sh)" "the system in the guest:$(printf ' %s' "${scripts[@]##*/}")" 120 guest_scripts "${scripts[@]}"
                 after mshare-kernel rootfs
         done
         plan packages-scripts 'Debian packages: install, upgrade and purge in a copy of this system' 60 test_scripts

@@ -178,6 +178,39 @@ for want in 137 1; do
 done
 is "$(cd "$work/root/build-run/packages" && ls -d here.work 2> /dev/null)" ''
 result 'and the next build removes what a killed one has left' $?
+# Scripts in one guest, which dies in the second: a stand-in for the guest prints what they would.
+mkdir "$work/scripts" "$work/kernel"
+for name in one two three; do printf '#!/bin/bash\n# limit: 10\n' > "$work/scripts/$name.sh"; done
+echo '# follows: one' >> "$work/scripts/two.sh"
+echo '# follows: two' >> "$work/scripts/three.sh"
+touch "$work/tap.bash" "$work/overlay" "$work/kernel/release" "$work/kernel/config"
+shared='import os, scripts, sys, vm
+output, status = sys.argv[1].encode().decode("unicode_escape"), int(sys.argv[2])
+class Guest(vm.Guest):
+    def run(self, limit, on_output):
+        on_output(output.encode())
+        self.result.status, self.result.reason = status, f"over after {limit:g} s"
+        return self.result
+vm.Guest = Guest
+work = os.environ["TMPDIR"]
+sys.argv[1:] = ["--root=x", f"--overlay={work}/overlay", f"--cache={work}/cache", f"--results={work}/results", "--patched=yes",
+                f"--mshare={work}/kernel"] + [f"{work}/scripts/{name}.sh" for name in ("one", "two", "three")]
+sys.exit(scripts.main())'
+in_one_guest() { # in_one_guest STATUS OUTPUT LINES: what they print becomes these lines of results
+        : > "$work/results"
+        MSHARE_ACCEL=tcg PYTHONPATH=$bed python3 -B -c "$shared" "$2" "$1" > "$work/out" 2> "$work/err"
+        cat "$work/results" >> "$work/err"
+        is "$(cat "$work/results")" "$3"
+}
+in_one_guest 0 '## begin 0\nok 1 - a\n1..1\n\n## end 0 0\n## begin 1\nok 1 - b\n1..1\n## end 1 0\n## begin 2\nok 1 - c\n1..1\n## end 2 0\n' \
+        $'pass\tguest one.sh\ta\npass\tguest two.sh\tb\npass\tguest three.sh\tc'
+result 'scripts that share a guest are counted one by one' $?
+in_one_guest 126 '## begin 0\nok 1 - a\n1..1\n## end 0 0\n## begin 1\nok 1 - b\n' \
+        $'pass\tguest one.sh\ta\npass\tguest two.sh\tb\nfail\tguest two.sh\tno TAP plan (exit status 126)\nfail\tguest two.sh\tover after 30 s\nfail\tguest three.sh\tdid not run: over after 30 s'
+result 'the one that is at work when the guest dies fails, and those that it has not reached' $?
+in_one_guest 0 '## begin 0\nok 1 - a\n1..2\n## end 0 1\n## begin 1\nok 1 - b\n1..1\n## end 1 7\n## begin 2\nok 1 - c\n1..1\n## end 2 0\n' \
+        $'pass\tguest one.sh\ta\nfail\tguest one.sh\t2 tests planned, 1 seen (exit status 1)\npass\tguest two.sh\tb\nfail\tguest two.sh\texit status 7 although no test failed\npass\tguest three.sh\tc'
+result 'and each by its own exit status' $?
 loop='import guest, os, sys
 for n in range(300):
     os.getpid = lambda: f"{sys.argv[2]}-{n}"

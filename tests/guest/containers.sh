@@ -3,6 +3,7 @@
 # A region in a container of an ordinary user: private user, mount and process namespaces, no msharefs, and a filter
 # that answers ENOSYS to unknown system calls, as container managers have. Also, what a region maps.
 # limit: 600
+# follows: library
 # long-kernel: debug
 # long-limit: 900
 # shellcheck disable=SC2016,SC2317

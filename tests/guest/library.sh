@@ -3,6 +3,7 @@
 # libmshare and msharectl on the real kernel and the real broker: unrelated
 # processes acquire a region, see each other's writes, and share page tables.
 # limit: 400
+# follows: boot
 # long-kernel: debug
 # long-limit: 1200
 # shellcheck disable=SC2016,SC2317

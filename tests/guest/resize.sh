@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Regions that grow and shrink while processes use them, on the real kernel.
 # limit: 1200
+# follows: containers
 # shellcheck disable=SC2016,SC2317
 set -u
 # shellcheck source=tests/guest/tap.bash
