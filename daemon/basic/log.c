@@ -138,10 +138,54 @@ void log_region(const Log *log, int level, const char *message_id, const char *r
         va_end(ap);
 }
 
-void log_change(const Log *log, int level, const char *message_id, const char *region, const Actor *by,
-                const char *format, ...) {
+/* If there are more users, the one whose time ends first is forgotten. */
+static LogUser *find_user(Log *log, uid_t uid) {
+        LogUser *first = log->users;
+
+        for (size_t i = 0; i < LOG_USERS_MAX; i++) {
+                LogUser *u = log->users + i;
+
+                if (u->end_usec > 0 && u->uid == uid)
+                        return u;
+                if (u->end_usec < first->end_usec)
+                        first = u;
+        }
+        *first = (LogUser){ .uid = uid };
+        return first;
+}
+
+bool log_has_room(Log *log, uid_t uid) {
+        uint64_t now = usec_now(CLOCK_MONOTONIC);
+        LogUser *u;
+
+        if (uid == 0)
+                return true;
+        u = find_user(log, uid);
+        if (now >= u->end_usec) {
+                if (u->n_dropped > 0)
+                        log_message(log, LOG_WARNING, "Changes by user %" PRIu32 " that were not logged: %u",
+                                    (uint32_t) uid, u->n_dropped);
+                *u = (LogUser){ .uid = uid, .end_usec = now + LOG_CHANGES_USEC };
+        }
+        if (u->n < LOG_CHANGES_MAX) {
+                u->n++;
+                return true;
+        }
+        if (u->n_dropped++ == 0)
+                log_message(log, LOG_WARNING,
+                            "Changes by user %" PRIu32
+                            " in less than %d s: more than %d; further ones are counted, and "
+                            "not logged, until that time is over",
+                            (uint32_t) uid, (int) (LOG_CHANGES_USEC / USEC_PER_SEC), LOG_CHANGES_MAX);
+        return false;
+}
+
+void log_change(Log *log, int level, const char *message_id, const char *region, const Actor *by, const char *format,
+                ...) {
         va_list ap;
 
+        if (by && !log_has_room(log, by->uid))
+                return;
         va_start(ap, format);
         log_all(log, level, message_id, region, by, format, ap);
         va_end(ap);

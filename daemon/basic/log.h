@@ -13,9 +13,21 @@ typedef enum LogTarget {
         _LOG_TARGET_MAX,
 } LogTarget;
 
+/* How many changes of one user are logged in that time, and of how many users they are counted. */
+#define LOG_CHANGES_MAX 500
+#define LOG_CHANGES_USEC (60 * USEC_PER_SEC)
+#define LOG_USERS_MAX 64
+
+typedef struct LogUser {
+        uid_t uid;
+        uint64_t end_usec; /* CLOCK_MONOTONIC; 0: not used */
+        unsigned n, n_dropped;
+} LogUser;
+
 typedef struct Log {
         int level; /* messages above it are dropped */
         LogTarget target;
+        LogUser users[LOG_USERS_MAX];
 } Log;
 
 /* The journal if standard error goes there (systemd says so in $JOURNAL_STREAM), else standard error. */
@@ -40,10 +52,17 @@ typedef struct Actor {
 void actor_done(Actor *actor);
 
 /*
- * As log_region(), for a change that a caller requested. The sentence must not end with a full stop, because "by user ..." is
+ * Whether one more message that this user has caused is to be logged. The journal takes a limited number of messages from a service, and drops
+ * the rest: without a limit for each user, one that changes its region all the time would keep the changes of others out of the
+ * journal. What is dropped is counted, and the number is logged. Root has no limit.
+ */
+bool log_has_room(Log *log, uid_t uid);
+
+/*
+ * As log_region(), for a change that a caller requested, if log_has_room(). The sentence must not end with a full stop, because "by user ..." is
  * appended to it. The entry gets the fields MSHARE_CALLER_UID=, MSHARE_CALLER_PID= and MSHARE_CALLER_UNIT=. by may be NULL.
  */
-void log_change(const Log *log, int level, const char *message_id, const char *region, const Actor *by,
-                const char *format, ...) _printf_(6, 7);
+void log_change(Log *log, int level, const char *message_id, const char *region, const Actor *by, const char *format,
+                ...) _printf_(6, 7);
 
 #define log_message(log, level, ...) log_region((log), (level), NULL, NULL, __VA_ARGS__)

@@ -120,6 +120,9 @@ bool region_record_follow(RegionRecord *record, const struct stat *st, unsigned 
 }
 
 static void log_change_by_others(Manager *m, const RegionRecord *record, const struct stat *st) {
+        /* The owner can do that all the time. */
+        if (!log_has_room(&m->log, st->st_uid))
+                return;
         log_region(&m->log, LOG_NOTICE, MESSAGE_CHANGED_BY_OTHERS, record->name,
                    "Region %s was changed in msharefs, not by this broker: owner %" PRIu32 ":%" PRIu32
                    ", mode %04o before, owner %" PRIu32 ":%" PRIu32 ", mode %04o now",

@@ -262,8 +262,9 @@ int manager_remove_region(Manager *m, Region *region, const char *why, const Act
                            region->record.name, strerror(-r));
                 return r;
         }
-        log_change(&m->log, LOG_NOTICE, MESSAGE_REGION_REMOVED, region->record.name, by, "Region %s removed: %s",
-                   region->record.name, why);
+        if (by || log_has_room(&m->log, region->payer))
+                log_change(&m->log, LOG_NOTICE, MESSAGE_REGION_REMOVED, region->record.name, by,
+                           "Region %s removed: %s", region->record.name, why);
         forget_and_announce(m, region);
         return 0;
 }

@@ -133,8 +133,8 @@ void call_actor(Call *call, Actor *ret) {
         *ret = (Actor){ .uid = who->uid, .pid = who->pid, .unit = caller_unit(who->pid, who->uid) };
 }
 
-int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const Limits *limits,
-              const unsigned *n_leases, PolkitCounts *counts, Authz **ret) {
+int authz_new(sd_bus *bus, Log *log, Callers *callers, Users *users, const Limits *limits, const unsigned *n_leases,
+              PolkitCounts *counts, Authz **ret) {
         Authz *authz;
 
         authz = calloc(1, sizeof(*authz));

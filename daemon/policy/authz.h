@@ -27,8 +27,8 @@ typedef struct Call Call;
 typedef int (*CallStep)(Call *call, void *userdata, sd_bus_error *error);
 
 /* Borrows all arguments; *n_leases is the number of leases. The counts only grow, except for the number of waiting calls. */
-int authz_new(sd_bus *bus, const Log *log, Callers *callers, Users *users, const Limits *limits,
-              const unsigned *n_leases, PolkitCounts *counts, Authz **ret);
+int authz_new(sd_bus *bus, Log *log, Callers *callers, Users *users, const Limits *limits, const unsigned *n_leases,
+              PolkitCounts *counts, Authz **ret);
 void authz_free(Authz *authz);
 
 /* Returns what a bus method handler must return. */

@@ -34,7 +34,7 @@ struct Question {
         bool lost; /* cancelled, and polkit has not answered that either */
 };
 
-void polkit_init(Polkit *polkit, sd_bus *bus, const Log *log, Users *users, PolkitCounts *counts,
+void polkit_init(Polkit *polkit, sd_bus *bus, Log *log, Users *users, PolkitCounts *counts,
                  void (*place_freed)(void *userdata), void *userdata) {
         *polkit = (Polkit){
                 .bus = bus,
@@ -120,8 +120,9 @@ static void read_error(const Question *q, const sd_bus_error *e, sd_bus_error *v
                 (void) sd_bus_error_setf(verdict, SD_BUS_ERROR_ACCESS_DENIED,
                                          "%s needs polkit's permission, and polkit failed: %s", q->action,
                                          e->message ?: e->name);
-        log_message(q->polkit->log, LOG_NOTICE, "polkit failed to check %s for user %" PRIu32 ": %s", q->action,
-                    (uint32_t) q->uid, e->message ?: e->name);
+        if (log_has_room(q->polkit->log, q->uid))
+                log_message(q->polkit->log, LOG_NOTICE, "polkit failed to check %s for user %" PRIu32 ": %s", q->action,
+                            (uint32_t) q->uid, e->message ?: e->name);
 }
 
 /* Whether polkit has granted the action; otherwise sets the verdict. */
@@ -178,8 +179,9 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
         QuestionDone done = q->done;
 
         if (done) {
-                log_message(polkit->log, LOG_NOTICE, "polkit did not answer in time about %s for user %" PRIu32,
-                            q->action, (uint32_t) q->uid);
+                if (log_has_room(polkit->log, q->uid))
+                        log_message(polkit->log, LOG_NOTICE, "polkit did not answer in time about %s for user %" PRIu32,
+                                    q->action, (uint32_t) q->uid);
                 polkit_refuse(&verdict, q->action, "polkit did not answer in time");
                 polkit->counts->timed_out++;
                 withdraw(q);

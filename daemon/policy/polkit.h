@@ -32,7 +32,7 @@ typedef struct PolkitCounts {
 
 typedef struct Polkit {
         sd_bus *bus;
-        const Log *log;
+        Log *log;
         Places places;
         PolkitCounts *counts;
         uint64_t last_id;
@@ -45,7 +45,7 @@ typedef struct Polkit {
 typedef void (*QuestionDone)(void *userdata, bool granted, sd_bus_error *verdict);
 
 /* Borrows all. */
-void polkit_init(Polkit *polkit, sd_bus *bus, const Log *log, Users *users, PolkitCounts *counts,
+void polkit_init(Polkit *polkit, sd_bus *bus, Log *log, Users *users, PolkitCounts *counts,
                  void (*place_freed)(void *userdata), void *userdata);
 /* Forgets all questions, without calling QuestionDone and without cancelling: polkit sees us leave. */
 void polkit_done(Polkit *polkit);

@@ -335,5 +335,26 @@ def test_calls_that_wait_are_small(env):
     env.client(0).remove("r")
 
 
+def test_changes_of_one_user_do_not_fill_the_log(env):
+    env.start()
+    root, flooder = env.client(0), env.client(GAMES)
+    root.create("r", 4096, 0o600, uid=GAMES, gid=GAMES)
+    root.create("s", 4096)
+    equal(flooder.do("many", path="/org/mshare1", interface=MANAGER_IFACE, member="SetRegionMode", signature="su",
+                     args=["r", 0o400], times=520), {"ok": 520})
+    for mode in range(0o400, 0o410):
+        os.chmod(env.fs("r"), mode)
+        root.list()
+    root.manager("SetRegionMode", "su", "s", 0o640)
+    log = env.read_log()
+    equal((log.count("Mode of region r set"), log.count("Region r was changed in msharefs")), (500, 0))
+    equal(log.count("Changes by user %d in less than 60 s: more than 500; further ones are counted" % GAMES), 1)
+    equal(log.count("Mode of region s set from 0600 to 0640, by user 0"), 1)
+    # Nor do its questions to polkit, which is not there.
+    equal(flooder.do("many", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
+                     args=["t", 4096, 0o600, {}], times=10), {"org.freedesktop.DBus.Error.AccessDenied": 10})
+    equal(env.read_log().count("polkit failed"), 0)
+
+
 if __name__ == "__main__":
     sys.exit(main(globals()))
