@@ -340,6 +340,7 @@ def test_changes_of_one_user_do_not_fill_the_log(env):
     root, flooder = env.client(0), env.client(GAMES)
     root.create("r", 4096, 0o600, uid=GAMES, gid=GAMES)
     root.create("s", 4096)
+    began = time.monotonic()
     equal(flooder.do("many", path="/org/mshare1", interface=MANAGER_IFACE, member="SetRegionMode", signature="su",
                      args=["r", 0o400], times=520), {"ok": 520})
     for mode in range(0o400, 0o410):
@@ -347,6 +348,8 @@ def test_changes_of_one_user_do_not_fill_the_log(env):
         root.list()
     root.manager("SetRegionMode", "su", "s", 0o640)
     log = env.read_log()
+    if time.monotonic() - began > 55:
+        raise Skip("the machine is too slow for this")
     equal((log.count("Mode of region r set"), log.count("Region r was changed in msharefs")), (500, 0))
     equal(log.count("Changes by user %d in less than 60 s: more than 500; further ones are counted" % GAMES), 1)
     equal(log.count("Mode of region s set from 0600 to 0640, by user 0"), 1)
