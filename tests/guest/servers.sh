@@ -303,6 +303,7 @@ if [ -x /usr/sbin/nginx ]; then
         check 'a second master' within 120 upgraded
         check 'says that its zone is not in the region' said 'has requested the region before; stop and start the server to place them there'
         kill -QUIT "$old"
+        within 120 fails test -d "/proc/$old"
         kill -TERM "$(master)"
         within 120 fails test -e nginx.pid
         msharectl remove nginx
