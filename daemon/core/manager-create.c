@@ -130,14 +130,22 @@ int manager_check_request(Manager *m, const CreateRequest *request, sd_bus_error
 /* Checks the limits without charging anything: region_new() does that. */
 static int check_limits(Manager *m, uid_t uid, uint64_t size, sd_bus_error *error) {
         const Limits *limits = &m->config.limits;
-        uint64_t bytes = users_count(&m->users, uid, LIMIT_USER_BYTES);
+        uint64_t bytes = users_count(&m->users, uid, LIMIT_USER_BYTES), mine;
 
         if (m->n_regions >= limits->max[LIMIT_REGIONS])
                 return manager_limit_reached(m, LIMIT_REGIONS, error);
         if (uid == 0)
                 return 0;
-        if (users_count(&m->users, uid, LIMIT_USER_REGIONS) >= limits->max[LIMIT_USER_REGIONS])
+        mine = users_count(&m->users, uid, LIMIT_USER_REGIONS);
+        if (mine >= limits->max[LIMIT_USER_REGIONS])
                 return manager_limit_reached(m, LIMIT_USER_REGIONS, error);
+        /* Root's declared regions must find room, too. */
+        if (!share_is_left(mine, m->n_regions - mine, limits->max[LIMIT_REGIONS]))
+                return sd_bus_error_setf(
+                        error, ERROR_LIMIT_EXCEEDED,
+                        "Regions: %u, of which user %" PRIu32 " has created %" PRIu64
+                        ". A user may create half of what others leave of %" PRIu64 "; see %s= in mshared.conf",
+                        m->n_regions, (uint32_t) uid, mine, limits->max[LIMIT_REGIONS], limit_name(LIMIT_REGIONS));
         if (bytes > limits->max[LIMIT_USER_BYTES] || size > limits->max[LIMIT_USER_BYTES] - bytes)
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
                                          "%" PRIu64 " bytes exceed the limit of %" PRIu64 " %s, of which %" PRIu64

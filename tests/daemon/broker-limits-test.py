@@ -198,5 +198,23 @@ def test_no_user_takes_all_addresses(env):
     one.create("a", 4096, maximum=4 * TiB)
 
 
+def test_no_user_takes_all_regions(env):
+    with open(env.config + "/mshared.conf", "w") as f:
+        f.write("[Limits]\nRegionsMax=8\nRegionsPerUserMax=8\n")
+    env.start_polkit()
+    env.allow("org.mshare1.create-region")
+    env.start()
+    root, one, other = env.client(0), env.client(GAMES), env.client(MAIL)
+    for i in range(4):
+        one.create("a%d" % i, 4096)
+    refuses("LimitExceeded", one.create, "a4", 4096, contains=("Regions: 4, of which user %d has created 4" % GAMES, "RegionsMax"))
+    other.create("b0", 4096)
+    other.create("b1", 4096)
+    refuses("LimitExceeded", other.create, "b2", 4096, contains="RegionsMax")
+    root.create("c0", 4096)
+    root.create("c1", 4096)
+    refuses("LimitExceeded", root.create, "c2", 4096, contains="RegionsMax")
+
+
 if __name__ == "__main__":
     sys.exit(main(globals()))
