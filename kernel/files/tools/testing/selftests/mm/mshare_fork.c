@@ -283,6 +283,113 @@ TEST_F(mshare, exec_detaches)
 	EXPECT_EQ(1, nr_sharers(self->name));
 }
 
+/* What a process does that borrows the mm of a sharer, not as its thread. */
+struct borrower {
+	const char *name;
+	char *at;
+	size_t len;
+	bool leaves;
+};
+
+static int borrow(void *arg)
+{
+	struct borrower *b = arg;
+
+	if (nr_sharers(b->name) != 1 || load(b->at) != KEEP)
+		return 1;
+	if (map_anon(b->at + MEG, PAGE, RW) || probe_store(b->at + MEG, 7))
+		return 2;
+	if (b->leaves && do_munmap(b->at, b->len))
+		return 3;
+	return nr_sharers(b->name) == !b->leaves ? 0 : 4;
+}
+
+/* CLONE_VM makes no further sharer, and the end of such a process takes none. */
+TEST_F(mshare, clone_vm_is_the_same_sharer)
+{
+	struct borrower b = {
+		.name = self->name, .at = self->addr, .len = self->len,
+	};
+	char *stack = mmap(NULL, MEG, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct peer p;
+	pid_t pid;
+
+	ASSERT_NE(MAP_FAILED, stack);
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, PAGE, RW));
+	ASSERT_EQ(0, probe_store(self->addr, KEEP));
+	pid = clone(borrow, stack + MEG, CLONE_VM | SIGCHLD, &b);
+	ASSERT_LT(0, pid);
+	EXPECT_EQ(0, reap(pid));
+	EXPECT_EQ(KEEP, load(self->addr));
+	EXPECT_EQ(7, load(self->addr + MEG));
+	EXPECT_EQ(1, nr_sharers(self->name));
+
+	/* What it detaches is gone for all who use the mm. */
+	b.leaves = true;
+	pid = clone(borrow, stack + MEG, CLONE_VM | CLONE_VFORK | SIGCHLD, &b);
+	ASSERT_LT(0, pid);
+	EXPECT_EQ(0, reap(pid));
+	EXPECT_EQ(SIGSEGV, probe_byte(self->addr));
+	EXPECT_EQ(SEGV_MAPERR, last_fault.code);
+	EXPECT_EQ(0, nr_sharers(self->name));
+	EXPECT_EQ(0, debug_check());
+	ASSERT_EQ(0, peer_start(&p));
+	ATTACH_PEER(&p, O_RDWR);
+	EXPECT_EQ(KEEP, peer_call(&p, pf_load, (long)self->addr) ? 0 : p.val);
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
+/*
+ * process_mrelease() frees the memory of a process that is being killed, as the
+ * OOM killer's reaper does. The region is not its memory.
+ */
+#ifndef __NR_process_mrelease
+#define __NR_process_mrelease 448
+#endif
+
+TEST_F(mshare, mrelease_spares_the_region)
+{
+	const size_t len = 4 * MEG, own = 16 * MEG;
+	int round, fd, gate[2], released = 0;
+	size_t off;
+	pid_t pid;
+	char c, *at;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, len, RW));
+	for (off = 0; off < len; off += PAGE)
+		ASSERT_EQ(0, probe_store(self->addr + off, off + 1));
+	for (round = 0; round < 20; round++) {
+		ASSERT_EQ(0, pipe(gate));
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			at = mmap(NULL, own, RW, MAP_PRIVATE | MAP_ANONYMOUS |
+				  MAP_POPULATE, -1, 0);
+			if (at == MAP_FAILED || write(gate[1], "x", 1) != 1)
+				_exit(1);
+			for (;;)
+				pause();
+		}
+		ASSERT_EQ(1, read(gate[0], &c, 1));
+		fd = neg(syscall(434 /* pidfd_open */, pid, 0));
+		ASSERT_LE(0, fd);
+		kill(pid, SIGKILL);
+		released += !syscall(__NR_process_mrelease, fd, 0);
+		EXPECT_EQ(-SIGKILL, reap(pid));
+		close(fd);
+		close(gate[0]);
+		close(gate[1]);
+		for (off = 0; off < len; off += PAGE)
+			ASSERT_EQ((long)off + 1, load(self->addr + off));
+	}
+	EXPECT_LT(0, released);
+	TH_LOG("%d of %d processes were still there", released, round);
+	EXPECT_EQ(1, nr_sharers(self->name));
+	EXPECT_EQ(0, debug_check());
+}
+
 /* Touch, map and unmap in the window until killed. */
 static __noreturn void storm_child(char *base, unsigned int seed)
 {
