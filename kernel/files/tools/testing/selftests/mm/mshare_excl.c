@@ -11,6 +11,7 @@
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
+#include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/shm.h>
 
@@ -690,6 +691,47 @@ TEST_F(mshare, perm_modes)
 	EXPECT_EQ(0, sys_mshare(self->name, self->addr, self->len, O_RDWR, 0));
 	for (j = 0; j < 4; j++)
 		EXPECT_EQ(0, peer_stop(&p[j]));
+}
+
+PEER_FN(pf_set_fs_ids)
+{
+	PEER_UNUSED();
+	setfsgid(b);
+	setfsuid(a);
+	/* Without an error, they tell the present ids. */
+	return setfsuid(-1) == a && setfsgid(-1) == b ? 0 : -EPERM;
+}
+
+/* The file belongs to fsuid and fsgid, and these decide who may attach. */
+TEST_F(mshare, owner_is_fsuid)
+{
+	struct peer owner, other;
+	struct stat dir, st;
+
+	ASSERT_EQ(0, stat(MSHARE_DIR, &dir));
+	ASSERT_EQ(0, peer_start(&owner));
+	ASSERT_EQ(0, peer_start(&other));
+	ASSERT_EQ(0, peer_call(&owner, pf_set_fs_ids, 1001, 2001));
+	ASSERT_EQ(0, peer_call(&other, pf_set_fs_ids, 1002, 2002));
+	EXPECT_EQ(-EACCES, peer_call(&owner, pf_mshare, (long)self->name,
+				     (long)self->addr, (long)self->len,
+				     O_CREAT | O_RDWR, 0600));
+	ASSERT_EQ(0, chmod(MSHARE_DIR, 0777));
+	EXPECT_EQ(0, peer_call(&owner, pf_mshare, (long)self->name,
+			       (long)self->addr, (long)self->len,
+			       O_CREAT | O_RDWR, 0600));
+	ASSERT_EQ(0, chmod(MSHARE_DIR, dir.st_mode & 07777));
+	ASSERT_EQ(0, stat(self->path, &st));
+	EXPECT_EQ(1001U, st.st_uid);
+	EXPECT_EQ(2001U, st.st_gid);
+	EXPECT_EQ(-EACCES, peer_call(&other, pf_mshare, (long)self->name,
+				     (long)self->addr, (long)self->len,
+				     O_RDONLY));
+	ASSERT_EQ(0, peer_call(&other, pf_set_fs_ids, 1001, 2002));
+	EXPECT_EQ(0, peer_call(&other, pf_mshare, (long)self->name,
+			       (long)self->addr, (long)self->len, O_RDWR));
+	EXPECT_EQ(0, peer_stop(&owner));
+	EXPECT_EQ(0, peer_stop(&other));
 }
 
 TEST_F(mshare, perm_modes_uids_sticky)
