@@ -283,6 +283,40 @@ TEST_F(mshare, slow_maker_blocks_nobody)
 	EXPECT_EQ(0, debug_check());
 }
 
+static void ignore_signal(int sig)
+{
+	(void)sig;
+}
+
+/* A signal that has a handler does not make a call fail that waits. */
+TEST_F(mshare, handled_signals_do_not_interrupt)
+{
+	struct sigaction sa = { .sa_handler = ignore_signal };
+	pid_t maker, attacher;
+	struct fuse f;
+	int i;
+
+	if (fuse_start(&f))
+		SKIP(return, "no FUSE");
+	maker = slow_maker(&f, self->name, self->addr, self->len, NULL);
+	ASSERT_LT(0, maker);
+	ASSERT_TRUE(WAIT_FOR(!access(self->path, F_OK), 10000));
+	/* Without SA_RESTART. The child inherits it. */
+	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
+	attacher = in_background(pf_mshare, (long)self->name, (long)self->addr,
+				 self->len, O_RDWR, 0);
+	ASSERT_LT(0, attacher);
+	for (i = 0; i < 5; i++) {
+		EXPECT_EQ(-1, reaped_within(attacher, 100));
+		EXPECT_EQ(0, kill(attacher, SIGUSR1));
+	}
+	EXPECT_EQ(-1, reaped_within(attacher, 300));
+	fuse_release(&f);
+	EXPECT_EQ(0, reaped_within(maker, 20000));
+	EXPECT_EQ(0, reaped_within(attacher, 10000));
+	fuse_stop(&f);
+}
+
 /* The reserved name is removed, and the next caller creates the region. */
 TEST_F(mshare, slow_maker_fails)
 {
