@@ -441,6 +441,93 @@ TEST_F(mshare, mbind_under_faulting_sharers)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
+/* ---------------------------------------------------------------- cpusets */
+
+#define CPUSET	"/sys/fs/cgroup/mshare-kst-cpuset"
+
+/* A group of processes that may use node 0 only. False if there are none. */
+static bool cpuset_begin(void)
+{
+	spew("/sys/fs/cgroup/cgroup.subtree_control", "+cpuset");
+	rmdir(CPUSET);
+	return !mkdir(CPUSET, 0755) && !spew(CPUSET "/cpuset.mems", "0");
+}
+
+static bool cpuset_enter(pid_t pid)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", pid);
+	return !spew(CPUSET "/cgroup.procs", text);
+}
+
+/*
+ * The region's policy wants node 1, where the process that touches the page may
+ * not allocate: it gets memory of its own node, and no OOM killer comes.
+ */
+TEST_F(mshare, disjoint_cpuset)
+{
+	const long len = 2 * MEG;
+	long a = (long)self->addr;
+	struct peer p;
+
+	if (!two_nodes())
+		SKIP(return, "needs two nodes");
+	if (!cpuset_begin())
+		SKIP(return, "no cpusets");
+	MAKE_SHARED();
+	ASSERT_TRUE(cpuset_enter(p.pid));
+	ASSERT_EQ(0, map_anon((void *)a, 2 * len, RW));
+	ASSERT_EQ(0, do_mbind((void *)a, 2 * len, MPOL_BIND, 2, 0));
+	ASSERT_EQ(0, peer_call(&p, pf_touch, a, len));
+	EXPECT_EQ(0, not_in(0, (char *)a, len));
+	/* Other processes follow the policy as before. */
+	ASSERT_EQ(0, pf_touch(a + len, len, 0, 0, 0, 0));
+	EXPECT_EQ(0, not_in(1, (char *)a + len, len));
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_TRUE(WAIT_FOR(!rmdir(CPUSET), 10000));
+}
+
+PEER_FN(pf_own_pages)
+{
+	char *at = mmap(NULL, a, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	PEER_UNUSED();
+	return at == MAP_FAILED || pf_touch((long)at, a, 0, 0, 0, 0) ? -ENOMEM :
+								      (long)at;
+}
+
+/* A cpuset that changes moves the memory of its processes, but no region's. */
+TEST_F(mshare, cpuset_change_leaves_region)
+{
+	const long len = 2 * MEG;
+	long a = (long)self->addr, own;
+	struct peer p;
+
+	if (!two_nodes())
+		SKIP(return, "needs two nodes");
+	if (!cpuset_begin())
+		SKIP(return, "no cpusets");
+	MAKE_SHARED();
+	ASSERT_TRUE(cpuset_enter(p.pid));
+	ASSERT_EQ(0, map_anon((void *)a, len, RW));
+	ASSERT_EQ(0, peer_call(&p, pf_touch, a, len));
+	own = peer_call(&p, pf_own_pages, len);
+	ASSERT_LT(0, own);
+	EXPECT_EQ(0, not_in(0, (char *)a, len));
+	EXPECT_EQ(0, node_in(p.pid, (void *)own));
+	ASSERT_EQ(0, spew(CPUSET "/cpuset.mems", "1"));
+	EXPECT_TRUE(WAIT_FOR(node_in(p.pid, (void *)own) == 1, 10000));
+	EXPECT_EQ(0, not_in(0, (char *)a, len));
+	EXPECT_EQ(1, peer_see(&p, (void *)a));
+	/* What it touches from now on is on the new node. */
+	ASSERT_EQ(0, map_anon((void *)(a + len), len, RW));
+	ASSERT_EQ(0, peer_call(&p, pf_touch, a + len, len));
+	EXPECT_EQ(0, not_in(1, (char *)a + len, len));
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_TRUE(WAIT_FOR(!rmdir(CPUSET), 10000));
+}
+
 int main(int argc, char **argv)
 {
 	return mshare_main(argc, argv);
