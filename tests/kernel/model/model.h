@@ -45,6 +45,7 @@ typedef union Slot {
                 uint16_t lower : 1; /* the table below is */
                 uint16_t lower_rw : 1; /* through a writable entry */
                 uint16_t window : 1; /* its bit in mshare_asids */
+                uint16_t unused : 3; /* 0, or it would be bits of the next slot */
         };
 } Slot;
 
