@@ -71,6 +71,25 @@ static void canonicalize(State *s) {
                 }
 }
 
+/*
+ * Twice as many places. Most searches are small, and each state of theirs would touch a page of
+ * a large table.
+ */
+static void grow(Search *search) {
+        unsigned long i, slot;
+
+        free(search->table);
+        search->mask = 2 * search->mask + 1;
+        search->table = calloc(search->mask + 1, sizeof(*search->table));
+        if (!search->table)
+                err(2, "no memory for a table of %lu states", search->n);
+        for (i = 0; i < search->n; i++) {
+                for (slot = hash(&search->states[i]) & search->mask; search->table[slot];)
+                        slot = (slot + 1) & search->mask;
+                search->table[slot] = i + 1;
+        }
+}
+
 void search_found(Search *search, State *s, const char *what, int cpu, int arg) {
         unsigned long slot;
 
@@ -98,6 +117,8 @@ void search_found(Search *search, State *s, const char *what, int cpu, int arg) 
         search->states[search->n] = *s;
         search->parents[search->n] = search->current;
         search->table[slot] = ++search->n;
+        if (2 * search->n > search->mask)
+                grow(search);
 }
 
 void search_violation(Search *search, const char *what) {
@@ -128,18 +149,15 @@ static void print_trace(Search *search, unsigned long i) {
 }
 
 SearchResult search_run(const Scenario *scenario, int mutation, unsigned long max_states, bool trace) {
-        Search search = { .max = max_states };
+        Search search = { .max = max_states, .mask = 4095 };
         SearchResult result = {};
         State first;
 
-        for (search.mask = 1; search.mask < 2 * max_states;)
-                search.mask *= 2;
         search.states = malloc(max_states * sizeof(*search.states));
         search.parents = malloc(max_states * sizeof(*search.parents));
-        search.table = calloc(search.mask, sizeof(*search.table));
+        search.table = calloc(search.mask + 1, sizeof(*search.table));
         if (!search.states || !search.parents || !search.table)
                 err(2, "no memory for %lu states", max_states);
-        search.mask--;
 
         model_scenario = scenario;
         model_mutation = mutation;
