@@ -19,6 +19,7 @@
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
+#include <linux/xarray.h>
 
 #include <asm/mshare.h>
 
@@ -68,6 +69,7 @@ struct mshare_region {
 	s64 counted;			/* pages counted in limits */
 	s64 tables;			/* linked tables that count */
 	struct mshare_limits *limits;	/* of its file system; NULL at first */
+	u32 number;			/* in limits->names; 0: none */
 
 	/* CPUs that may have TLB entries of the region. */
 	struct cpumask cpus ____cacheline_aligned_in_smp;
@@ -81,13 +83,15 @@ struct mshare_region {
 	char name[NAME_MAX + 1];
 };
 
-/* Limits for all regions of an msharefs. May outlive the super block. */
+/* Limits and names of an msharefs. May outlive the super block. */
 struct mshare_limits {
 	refcount_t users;		/* super block, regions, shmem objects */
 	struct percpu_counter used;	/* pages */
 	unsigned long max_pages;	/* 0: no limit */
 	atomic_t nr_regions;
 	unsigned int max_regions;	/* 0: no limit */
+	struct xarray names;		/* inodes in the order of creation */
+	u32 next_number;
 };
 
 /* One window of one mm. */
@@ -221,6 +225,7 @@ unsigned long mshare_sum_lockers(struct mshare_region *region);
 /* msharefs.c */
 struct inode *msharefs_new_inode(struct inode *dir, umode_t mode,
 				 struct mshare_region *region);
+void msharefs_list(struct inode *inode);
 int msharefs_unlink(struct inode *dir, struct dentry *dentry);
 struct mshare_region *msharefs_region(struct inode *inode);
 bool file_is_msharefs(struct file *file);

@@ -113,6 +113,7 @@ struct mshare_limits *mshare_limits_alloc(void)
 	refcount_set(&limits->users, 1);
 	limits->max_pages = mshare_default_pages();
 	limits->max_regions = mshare_default_regions();
+	xa_init_flags(&limits->names, XA_FLAGS_ALLOC);
 	return limits;
 }
 
@@ -120,6 +121,8 @@ void mshare_limits_put(struct mshare_limits *limits)
 {
 	if (limits && refcount_dec_and_test(&limits->users)) {
 		percpu_counter_destroy(&limits->used);
+		/* The inodes have taken their names away. */
+		WARN_ON_ONCE(!xa_empty(&limits->names));
 		kfree(limits);
 	}
 }

@@ -399,6 +399,7 @@ static struct dentry *mshare_reserve_name(const struct path *root,
 	/* The name holds a reference, as simple_unlink() expects. */
 	ihold(inode);
 	d_instantiate(dentry, inode);
+	msharefs_list(inode);
 	dget(dentry);
 	inode_set_mtime_to_ts(dir, inode_set_ctime_current(dir));
 	err = 0;

@@ -24,6 +24,7 @@
 #include <linux/statfs.h>
 #include <linux/sysfs.h>
 #include <linux/uio.h>
+#include <linux/xarray.h>
 #include <linux/xattr.h>
 #include <uapi/linux/mshare.h>
 
@@ -199,6 +200,8 @@ static const struct file_operations msharefs_file_operations = {
 	.compat_ioctl		= msharefs_ioctl,
 	.get_unmapped_area	= msharefs_get_unmapped_area,
 	.show_fdinfo		= msharefs_show_fdinfo,
+	/* A lease would hold up whoever attaches. */
+	.setlease		= simple_nosetlease,
 };
 
 bool file_is_msharefs(struct file *file)
@@ -245,7 +248,103 @@ static const struct inode_operations msharefs_file_inode_operations = {
 
 /*
  * The root
+ *
+ * Each name has a number, which is its position in the directory and goes up
+ * from name to name. So a listing continues where it stopped, whatever has
+ * been created and removed meanwhile.
  */
+
+static struct mshare_limits *msharefs_limits(struct super_block *sb)
+{
+	return sb->s_fs_info;
+}
+
+/* Positions 0 and 1 are for "." and "..". */
+#define MSHAREFS_NUMBERS	XA_LIMIT(2, INT_MAX)
+
+/* Reserve a number for @inode, so that msharefs_list() cannot fail. */
+static int msharefs_reserve_number(struct inode *inode)
+{
+	struct mshare_limits *limits = msharefs_limits(inode->i_sb);
+	int err;
+
+	err = xa_alloc_cyclic(&limits->names, &msharefs_region(inode)->number,
+			      NULL, MSHAREFS_NUMBERS, &limits->next_number,
+			      GFP_KERNEL_ACCOUNT);
+	return min(err, 0);
+}
+
+/* List @inode: it has its name now. The root is locked. */
+void msharefs_list(struct inode *inode)
+{
+	xa_store(&msharefs_limits(inode->i_sb)->names,
+		 msharefs_region(inode)->number, inode, GFP_NOWAIT);
+}
+
+/* Called when the name goes, or when the inode goes without ever having one. */
+static void msharefs_unlist(struct inode *inode)
+{
+	u32 number = xchg(&msharefs_region(inode)->number, 0);
+
+	if (number)
+		xa_erase(&msharefs_limits(inode->i_sb)->names, number);
+}
+
+/*
+ * Find the next name from @pos on and copy it to @name, of NAME_MAX + 1 bytes.
+ * The lock keeps the inode, which is unlisted before it goes.
+ */
+static bool msharefs_next_name(struct super_block *sb, loff_t *pos, char *name,
+			       u64 *ino)
+{
+	struct xarray *names = &msharefs_limits(sb)->names;
+	unsigned long number = *pos;
+	struct inode *inode;
+
+	xa_lock(names);
+	inode = xa_find(names, &number, INT_MAX, XA_PRESENT);
+	if (inode) {
+		strscpy(name, msharefs_region(inode)->name, NAME_MAX + 1);
+		*ino = inode->i_ino;
+		*pos = number;
+	}
+	xa_unlock(names);
+
+	return inode;
+}
+
+/*
+ * The root is locked by the caller. Unlock it while entries are written to the
+ * memory of the reader: a page of it may be read from a file system that never
+ * answers, and others would wait for the root until then.
+ */
+static int msharefs_iterate(struct file *file, struct dir_context *ctx)
+{
+	struct inode *dir = file_inode(file);
+	char name[NAME_MAX + 1];
+	u64 ino;
+
+	inode_unlock_shared(dir);
+	if (!dir_emit_dots(file, ctx))
+		goto out;
+	while (ctx->pos <= INT_MAX &&
+	       msharefs_next_name(dir->i_sb, &ctx->pos, name, &ino)) {
+		if (!dir_emit(ctx, name, strlen(name), ino, DT_REG))
+			break;
+		ctx->pos++;
+	}
+out:
+	inode_lock_shared(dir);
+
+	return 0;
+}
+
+static const struct file_operations msharefs_dir_operations = {
+	.read		= generic_read_dir,
+	.iterate_shared	= msharefs_iterate,
+	.llseek		= generic_file_llseek,
+	.fsync		= noop_fsync,
+};
 
 /* Without this, open(O_CREAT) would fail with EACCES, which misleads. */
 static int msharefs_create(struct mnt_idmap *idmap, struct inode *dir,
@@ -266,6 +365,7 @@ int msharefs_unlink(struct inode *dir, struct dentry *dentry)
 	int err;
 
 	/* The caller's dentry keeps the inode, which keeps @region. */
+	msharefs_unlist(d_inode(dentry));
 	err = simple_unlink(dir, dentry);
 	msharefs_drop_name(region);
 	wake_up_interruptible(&region->poll);
@@ -281,11 +381,6 @@ static const struct inode_operations msharefs_dir_inode_operations = {
 	.listxattr	= msharefs_listxattr,
 	.set_acl	= simple_set_acl,
 };
-
-static struct mshare_limits *msharefs_limits(struct super_block *sb)
-{
-	return sb->s_fs_info;
-}
 
 /**
  * msharefs_new_inode - an inode for a region
@@ -322,6 +417,10 @@ struct inode *msharefs_new_inode(struct inode *dir, umode_t mode,
 	WARN_ON_ONCE(!mshare_hold(region));
 	set_bit(MSHARE_REGION_NAMED, &region->flags);
 	inode->i_private = region;
+	if (msharefs_reserve_number(inode)) {
+		iput(inode);
+		return ERR_PTR(-ENOMEM);
+	}
 	return inode;
 }
 
@@ -335,6 +434,7 @@ static void msharefs_evict_inode(struct inode *inode)
 		return;
 
 	/* umount() does not unlink the remaining names. */
+	msharefs_unlist(inode);
 	msharefs_drop_name(region);
 	mmdrop(mshare_region_mm(region));
 }
@@ -570,7 +670,7 @@ static int msharefs_fill_super(struct super_block *sb, struct fs_context *fc)
 	root->i_mode = S_IFDIR | MSHAREFS_DEFAULT_MODE;
 	simple_inode_init_ts(root);
 	root->i_op = &msharefs_dir_inode_operations;
-	root->i_fop = &simple_dir_operations;
+	root->i_fop = &msharefs_dir_operations;
 	/* There is no ACL yet, and listxattr() must not list one. */
 	cache_no_acl(root);
 	set_nlink(root, 2);

@@ -382,6 +382,190 @@ TEST_F(mshare, unlink_while_made)
 	EXPECT_EQ(0, debug_check());
 }
 
+/* ------------------------------------------------------------ the directory */
+
+/* Reads the names into a page that is held back. */
+static pid_t dir_reader(struct fuse *f)
+{
+	pid_t pid = fork();
+	void *page;
+	int fd, dir;
+
+	if (pid)
+		return pid;
+
+	close(f->fd);
+	fd = fuse_open_file(f, "held", O_RDONLY);
+	dir = open(MSHARE_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || dir < 0)
+		_exit(201);
+	page = mmap(NULL, PAGE, RW, MAP_PRIVATE, fd, 0);
+	if (page == MAP_FAILED)
+		_exit(202);
+	_exit(syscall(SYS_getdents64, dir, page, PAGE) > 0 ? 0 : 203);
+}
+
+PEER_FN(pf_list)
+{
+	PEER_UNUSED();
+	return region_names(false) < 0 ? -EIO : 0;
+}
+
+PEER_FN(pf_unlink_region)
+{
+	PEER_UNUSED();
+	return sys_mshare_unlink((const char *)a);
+}
+
+TEST_F(mshare, dir_reader_blocks_nobody)
+{
+	char *there = self->addr + 2 * self->granule;
+	char path[256];
+	pid_t reader, pid;
+	struct fuse f;
+
+	if (fuse_start(&f))
+		SKIP(return, "no FUSE");
+	ASSERT_EQ(0, sys_mshare(self->name2, there, self->len, O_CREAT | O_RDWR,
+				0600));
+	ASSERT_EQ(0, do_munmap(there, self->len));
+
+	reader = dir_reader(&f);
+	ASSERT_LT(0, reader);
+	ASSERT_EQ(0, fuse_wait_held(&f));
+
+	pid = in_background(pf_mshare, (long)self->name, (long)self->addr,
+			    self->len, O_CREAT | O_EXCL | O_RDWR, 0600);
+	EXPECT_EQ(0, reaped_within(pid, 10000));
+	region_path(path, sizeof(path), MSHARE_PREFIX "absent");
+	pid = in_background(pf_stat, (long)path, 0, 0, 0, 0);
+	EXPECT_EQ(ENOENT << 8, reaped_within(pid, 10000));
+	pid = in_background(pf_list, 0, 0, 0, 0, 0);
+	EXPECT_EQ(0, reaped_within(pid, 10000));
+	pid = in_background(pf_unlink_path, (long)self->path, 0, 0, 0, 0);
+	EXPECT_EQ(0, reaped_within(pid, 10000));
+	pid = in_background(pf_unlink_region, (long)self->name2, 0, 0, 0, 0);
+	EXPECT_EQ(0, reaped_within(pid, 10000));
+	EXPECT_EQ(-1, reaped_within(reader, 100));
+
+	fuse_release(&f);
+	EXPECT_EQ(0, reaped_within(reader, 20000));
+	fuse_stop(&f);
+}
+
+#define NAMES 6
+
+/*
+ * The next name in a directory, with a buffer that has room for one. Return: its
+ * number; NAMES at the end; -1 for the dots, which may come together.
+ */
+static int next_name(int dir, const char *prefix, long *position)
+{
+	char buffer[300];
+	struct {
+		uint64_t ino;
+		int64_t off;
+		unsigned short reclen;
+		unsigned char type;
+		char name[];
+	} *entry = (void *)buffer;
+	long n = syscall(SYS_getdents64, dir, buffer,
+			 (24 + strlen(prefix) + 2 + 7) / 8 * 8);
+
+	if (n == 0)
+		return NAMES;
+	if (n < 0)
+		return -errno - 1;
+	if (entry->name[0] == '.')
+		return -1;
+	if (n != entry->reclen)
+		return -2;
+	if (position)
+		*position = entry->off;
+	return entry->name[strlen(prefix)] - '0';
+}
+
+static long make_name(const char *prefix, char *at, size_t len, int number)
+{
+	char name[200];
+
+	snprintf(name, sizeof(name), "%s%d", prefix, number);
+	return sys_mshare(name, at, len, O_CREAT | O_EXCL | O_RDWR, 0600) ?:
+	       do_munmap(at, len);
+}
+
+static long remove_name(const char *prefix, int number)
+{
+	char name[200];
+
+	snprintf(name, sizeof(name), "%s%d", prefix, number);
+	return sys_mshare_unlink(name);
+}
+
+/* A listing has all that was there throughout, once, whatever else changes. */
+TEST_F(mshare, listing_beside_changes)
+{
+	int dir, i, n, seen[NAMES] = {};
+	bool dots = false;
+	long position = 0;
+
+	if (self->names_before)
+		SKIP(return, "regions of others");
+	for (i = 0; i < NAMES - 1; i++)
+		ASSERT_EQ(0, make_name(self->name, self->addr, self->len, i));
+	dir = open(MSHARE_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ASSERT_LE(0, dir);
+
+	while ((n = next_name(dir, self->name, NULL)) == -1)
+		dots = true;
+	EXPECT_TRUE(dots);
+	ASSERT_LE(0, n);
+	ASSERT_GT(NAMES, n);
+	seen[n]++;
+	/* The one that was read, one that was not, and a new one. */
+	ASSERT_EQ(0, remove_name(self->name, n));
+	ASSERT_EQ(0, remove_name(self->name, (n + 2) % (NAMES - 1)));
+	ASSERT_EQ(0, make_name(self->name, self->addr, self->len, NAMES - 1));
+	i = 0;
+	while ((n = next_name(dir, self->name, i ? NULL : &position)) != NAMES) {
+		ASSERT_LE(0, n);
+		ASSERT_GT(NAMES, n);
+		seen[n]++;
+		i++;
+	}
+	for (n = i = 0; i < NAMES - 1; i++) {
+		EXPECT_GE(1, seen[i]);
+		n += seen[i];
+	}
+	EXPECT_EQ(NAMES - 2, n);
+	/* Anew from behind the second name, and from the start. */
+	ASSERT_EQ(position, lseek(dir, position, SEEK_SET));
+	for (i = 0; next_name(dir, self->name, NULL) != NAMES; i++)
+		;
+	EXPECT_EQ(NAMES - 3, i);
+	ASSERT_EQ(0, lseek(dir, 0, SEEK_SET));
+	for (i = 0; (n = next_name(dir, self->name, NULL)) != NAMES; i += n >= 0)
+		;
+	EXPECT_EQ(NAMES - 2, i);
+	close(dir);
+	region_names(true);
+}
+
+/* The owner cannot make others wait until a lease breaks. */
+TEST_F(mshare, lease_refused)
+{
+	const int kinds[] = { F_RDLCK, F_WRLCK };
+	int fd, i;
+
+	MAKE_REGION();
+	for (i = 0; i < 2; i++) {
+		fd = region_open(self->name, i ? O_RDWR : O_RDONLY);
+		ASSERT_LE(0, fd);
+		EXPECT_EQ(-EINVAL, neg(fcntl(fd, F_SETLEASE, kinds[i])));
+		close(fd);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	return mshare_main(argc, argv);
