@@ -243,6 +243,16 @@ void mshare_count(struct mshare_region *region, bool exact);
 /* A change of fewer pages need not be counted yet. */
 #define MSHARE_COUNT_SLACK	16
 
+/*
+ * The tables of @region: at least those that entries of sharers point at, which
+ * count before they exist.
+ */
+static inline s64 mshare_table_pages(const struct mshare_region *region)
+{
+	return max_t(s64, READ_ONCE(region->tables),
+		     mm_pgtables_bytes(region->mm) / PAGE_SIZE);
+}
+
 static inline s64 mshare_pages_roughly(const struct mshare_region *region)
 {
 	struct percpu_counter *rss = region->mm->rss_stat;
@@ -254,11 +264,18 @@ static inline s64 mshare_pages_roughly(const struct mshare_region *region)
 /* So few instructions because it is asked whenever a pin is put. */
 static inline bool mshare_count_is_old(const struct mshare_region *region)
 {
-	return abs(mshare_pages_roughly(region) + READ_ONCE(region->tables) -
+	return abs(mshare_pages_roughly(region) + mshare_table_pages(region) -
 		   READ_ONCE(region->counted)) >= MSHARE_COUNT_SLACK;
 }
 
 unsigned long mshare_adopt_pages(struct file *file);
+bool __mshare_may_add_table(struct mm_struct *host);
+
+/* If @mm is a host, may a fault add a page table to it? */
+static inline bool mshare_may_add_table(struct mm_struct *mm)
+{
+	return !mm_is_mshare_host(mm) || __mshare_may_add_table(mm);
+}
 
 /* mshare_maps.c */
 #ifdef CONFIG_PROC_FS
@@ -359,6 +376,11 @@ static inline bool mshare_covers(struct mm_struct *mm, unsigned long start,
 				 unsigned long end)
 {
 	return false;
+}
+
+static inline bool mshare_may_add_table(struct mm_struct *mm)
+{
+	return true;
 }
 
 static inline bool mshare_pmd_pinned(struct mm_struct *mm, unsigned long addr)

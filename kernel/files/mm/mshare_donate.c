@@ -123,7 +123,7 @@ void mshare_donate_abort(struct mm_struct *host,
 	donation->locked = 0;
 }
 
-static long donate_count_anon(struct vm_area_struct *vma);
+static long donate_count_pages(struct vm_area_struct *vma);
 
 /*
  * Is there room for what will move? Counting is expensive. It is not needed if
@@ -132,7 +132,7 @@ static long donate_count_anon(struct vm_area_struct *vma);
 static int donate_check_limits(struct mm_struct *host, struct mm_struct *mm,
 			       struct mshare_donation *donation)
 {
-	unsigned long shmem = 0, most = 0, anon = 0;
+	unsigned long shmem = 0, most = 0, pages;
 	struct vm_area_struct *vma;
 	struct file *last = NULL;
 	int i;
@@ -149,10 +149,13 @@ static int donate_check_limits(struct mm_struct *host, struct mm_struct *mm,
 
 	most = min(most, get_mm_counter(mm, MM_ANONPAGES) +
 			 get_mm_counter(mm, MM_SWAPENTS));
+	most += mm_pgtables_bytes(mm) / PAGE_SIZE;
 	if (!mshare_may_grow(host, shmem + most)) {
+		/* A table at either end of a VMA may be another one's as well. */
+		pages = 2 * donation->nr;
 		for (i = 0; i < donation->nr; i++)
-			anon += donate_count_anon(donation->old[i]);
-		if (!mshare_may_grow(host, shmem + anon))
+			pages += donate_count_pages(donation->old[i]);
+		if (!mshare_may_grow(host, shmem + pages))
 			return -ENOSPC;
 	}
 
@@ -443,26 +446,26 @@ static void count_vma(struct donate_count *count, struct vm_area_struct *vma)
 }
 
 /* The anonymous pages of a donor's @vma, including those in swap. */
-static long donate_count_anon(struct vm_area_struct *vma)
+static long donate_count_pages(struct vm_area_struct *vma)
 {
 	struct address_space *mapping = NULL;
 	struct donate_count count = {};
-
-	if (!vma->anon_vma)
-		return 0;
 
 	/* As in hand_over_vma(): the locks keep the entries stable. */
 	if (vma->vm_file) {
 		mapping = vma->vm_file->f_mapping;
 		i_mmap_lock_write(mapping);
 	}
-	anon_vma_lock_write(vma->anon_vma);
+	if (vma->anon_vma)
+		anon_vma_lock_write(vma->anon_vma);
 	count_vma(&count, vma);
-	anon_vma_unlock_write(vma->anon_vma);
+	if (vma->anon_vma)
+		anon_vma_unlock_write(vma->anon_vma);
 	if (mapping)
 		i_mmap_unlock_write(mapping);
 
-	return count.rss[MM_ANONPAGES] + count.rss[MM_SWAPENTS];
+	return count.rss[MM_ANONPAGES] + count.rss[MM_SWAPENTS] +
+	       count.pte_tables;
 }
 
 static void move_counts(struct mm_struct *host, struct mm_struct *mm,

@@ -61,13 +61,14 @@ unsigned long __mshare_oom_points(struct mm_struct *mm)
  *
  * It limits what has no other limit: the anonymous pages of all regions, their
  * swap entries, the blocks of shared-memory objects that have no limit of
- * their own, like shared anonymous memory and memfds, and the tables that
- * entries of sharers point at. Files on a disk or in a tmpfs with a size are not
- * counted, and neither are lower tables.
+ * their own, like shared anonymous memory and memfds, and the tables of
+ * regions. Files on a disk or in a tmpfs with a size are not counted.
  *
- * A region has its linked tables as long as it has a name or a window, even if
- * it is empty, and the OOM killer cannot free them. They count from the time when
- * the region gets its inode until its teardown has freed them.
+ * A region keeps its tables as long as it has a name or a window, and the OOM
+ * killer cannot free them. Those that entries of sharers point at exist even if
+ * the region is empty. They count from the time when the region gets its inode
+ * until its teardown has freed them. The others are for what is mapped, but
+ * reading is enough to have them, be it the zero page or a page of a file.
  *
  * The host counts anonymous pages as in any mm. When a pin is dropped, that is
  * after every fault and every call that changes the region, the change since
@@ -224,7 +225,7 @@ void mshare_count(struct mshare_region *region, bool exact)
 		pages = mshare_pages_roughly(region);
 	}
 
-	pages += READ_ONCE(region->tables);
+	pages += mshare_table_pages(region);
 	percpu_counter_add(&region->limits->used, pages - region->counted);
 	WRITE_ONCE(region->counted, pages);
 	spin_unlock_irqrestore(&region->count_lock, flags);
@@ -256,6 +257,23 @@ bool __mshare_may_grow(struct mm_struct *host, long pages)
 		return true;
 	mshare_count(region, true);
 	return mshare_fits(region->limits, pages);
+}
+
+/*
+ * May a fault add a page table to @host? What is in memory already must stay in
+ * reach at the limit. So tables may exceed it, by twice as many as a range of
+ * that size needs that has no holes.
+ */
+bool __mshare_may_add_table(struct mm_struct *host)
+{
+	struct mshare_limits *limits = host->mshare_host->limits;
+	long excess;
+
+	if (!limits)
+		return true;
+
+	excess = READ_ONCE(limits->max_pages) / (PTRS_PER_PTE / 2);
+	return __mshare_may_grow(host, 1 - excess);
 }
 
 #ifdef CONFIG_SHMEM
