@@ -202,6 +202,19 @@ run_autopkgtest() {
         AUTOPKGTEST_STATUS=$rc
 }
 
+# test_by_hand BUS...: what Meson installs, on a system without packages of ours, on each of these buses.
+test_by_hand() {
+        local bus
+        guests_need
+        overlay
+        kernel mshare
+        rootfs
+        PACKAGES=$(mktemp -d)
+        cp "$OVERLAY" "$PACKAGES/"
+        for bus in "$@"; do run_autopkgtest by-hand "$(. /etc/os-release && echo "$VERSION_ID")" "$bus"; done
+        rm -rf "$PACKAGES"
+}
+
 # test_server RELEASE: a server of that release, from Debian's kernel to the packaged mshare
 # kernel and to PostgreSQL in a region. It boots as servers do: GRUB, an initramfs, modules.
 test_server() {

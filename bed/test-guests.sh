@@ -427,6 +427,7 @@ plan_long() {
                                 test_packages "$name" "$release" daemon broker
                 done
         done
+        plan packages-by-hand 'what Meson installs, on a server without our packages' 300 test_by_hand daemon broker
         for release in 12 13; do
                 plan "server-$release" "a server of Debian $release: the packaged kernel, booted by GRUB, and PostgreSQL" 1800 test_server "$release"
         done
