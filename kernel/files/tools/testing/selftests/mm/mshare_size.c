@@ -469,7 +469,7 @@ static long read_sparsely(const char *addr, size_t len)
 	return at / (2 * MEG);
 }
 
-/* Reading takes tables, for the zero page as for a file on a disk. */
+/* Reading takes tables, for zero pages of both sizes as for a file on a disk. */
 TEST_F(mshare, tables_of_what_is_read_count)
 {
 	const size_t len = 512 * MEG;
@@ -477,14 +477,15 @@ TEST_F(mshare, tables_of_what_is_read_count)
 	int fd, i;
 
 	ASSERT_EQ(0, remount("size=1m"));
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < 3; i++) {
 		MAKE_REGION();
 		tables = tables_of(self->addr, self->len);
-		fd = i ? temp_file(len) : -1;
+		fd = i == 2 ? temp_file(len) : -1;
 		ASSERT_EQ(0, map_fd(self->addr, len, PROT_READ, MAP_NORESERVE |
-				    MAP_PRIVATE | (i ? 0 : MAP_ANONYMOUS), fd,
-				    0));
-		do_madvise(self->addr, len, MADV_NOHUGEPAGE);
+				    MAP_PRIVATE | (fd < 0 ? MAP_ANONYMOUS : 0),
+				    fd, 0));
+		do_madvise(self->addr, len,
+			   i == 1 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 		got = read_sparsely(self->addr, len);
 		EXPECT_EQ(SIGBUS, last_fault.sig);
 		EXPECT_TRUE(within(FEW, 256 - tables, got));
@@ -504,6 +505,40 @@ TEST_F(mshare, tables_of_what_is_read_count)
 		if (fd >= 0)
 			close(fd);
 	}
+	EXPECT_EQ(0, no_limit());
+}
+
+/* mremap() may leave tables behind, and does what it is asked or nothing. */
+TEST_F(mshare, tables_of_moves_count)
+{
+	const size_t len = 32 * MEG;
+	const long pieces = len / (2 * MEG);
+	char *at = self->addr, *to;
+	long i, moves, err = 0;
+
+	ASSERT_EQ(0, remount("size=1m"));
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(at, len, RW));
+	do_madvise(at, len, MADV_NOHUGEPAGE);
+	for (i = 0; i < pieces; i++)
+		ASSERT_EQ(0, probe_store(at + i * 2 * MEG, i + 1));
+	for (moves = 0; moves < 28; moves++) {
+		/* Not at the same place of a table, so that none is moved whole. */
+		to = at + len + 2 * MEG + PAGE;
+		err = (long)mremap(at, len, len, MREMAP_MAYMOVE | MREMAP_FIXED |
+				   MREMAP_DONTUNMAP, to) == -1 ? errno : 0;
+		if (err)
+			break;
+		at = to;
+	}
+	EXPECT_EQ(ENOMEM, err);
+	EXPECT_TRUE(within(FEW, 256, used_pages(NULL)));
+	EXPECT_TRUE(within(2, 256 / pieces - 2, moves));
+	for (i = 0; i < pieces; i++)
+		EXPECT_EQ(i + 1, load(at + i * 2 * MEG));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	ASSERT_EQ(0, do_munmap(self->addr, self->len));
+	EXPECT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
 	EXPECT_EQ(0, no_limit());
 }
 
