@@ -469,13 +469,22 @@ static long read_sparsely(const char *addr, size_t len)
 	return at / (2 * MEG);
 }
 
+#define SCAN_SLEEP "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs"
+
 /* Reading takes tables, for zero pages of both sizes as for a file on a disk. */
 TEST_F(mshare, tables_of_what_is_read_count)
 {
 	const size_t len = 512 * MEG;
+	bool thp = have_thp();
 	long tables, got;
+	char sleep[32];
 	int fd, i;
 
+	/* khugepaged keeps the host until it looks again. */
+	if (thp) {
+		ASSERT_LT(0, slurp(SCAN_SLEEP, sleep, sizeof(sleep)));
+		spew_num(SCAN_SLEEP, 10);
+	}
 	ASSERT_EQ(0, remount("size=1m"));
 	for (i = 0; i < 3; i++) {
 		MAKE_REGION();
@@ -504,6 +513,11 @@ TEST_F(mshare, tables_of_what_is_read_count)
 		EXPECT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
 		if (fd >= 0)
 			close(fd);
+	}
+	if (thp) {
+		EXPECT_TRUE(WAIT_FOR(debug_regions() <= self->regions_before,
+				     10000));
+		spew(SCAN_SLEEP, sleep);
 	}
 	EXPECT_EQ(0, no_limit());
 }
