@@ -138,6 +138,12 @@ void log_region(const Log *log, int level, const char *message_id, const char *r
         va_end(ap);
 }
 
+static void report_dropped(Log *log, const LogUser *u) {
+        if (u->n_dropped > 0)
+                log_message(log, LOG_WARNING, "Changes by user %" PRIu32 " that were not logged: %u", (uint32_t) u->uid,
+                            u->n_dropped);
+}
+
 /* If there are more users, the one whose time ends first is forgotten. */
 static LogUser *find_user(Log *log, uid_t uid) {
         LogUser *first = log->users;
@@ -150,6 +156,7 @@ static LogUser *find_user(Log *log, uid_t uid) {
                 if (u->end_usec < first->end_usec)
                         first = u;
         }
+        report_dropped(log, first);
         *first = (LogUser){ .uid = uid };
         return first;
 }
@@ -162,9 +169,7 @@ bool log_has_room(Log *log, uid_t uid) {
                 return true;
         u = find_user(log, uid);
         if (now >= u->end_usec) {
-                if (u->n_dropped > 0)
-                        log_message(log, LOG_WARNING, "Changes by user %" PRIu32 " that were not logged: %u",
-                                    (uint32_t) uid, u->n_dropped);
+                report_dropped(log, u);
                 *u = (LogUser){ .uid = uid, .end_usec = now + LOG_CHANGES_USEC };
         }
         if (u->n < LOG_CHANGES_MAX) {

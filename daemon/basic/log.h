@@ -52,15 +52,16 @@ typedef struct Actor {
 void actor_done(Actor *actor);
 
 /*
- * Whether one more message that this user has caused is to be logged. The journal takes a limited number of messages from a service, and drops
- * the rest: without a limit for each user, one that changes its region all the time would keep the changes of others out of the
- * journal. What is dropped is counted, and the number is logged. Root has no limit.
+ * Whether one more message that this user has caused is to be logged. The journal takes a limited number of messages from a
+ * service, and drops the rest: without a limit for each user, one that changes its region all the time would keep the changes
+ * of others out of the journal. What is dropped is counted, and the number is logged. Root has no limit.
  */
 bool log_has_room(Log *log, uid_t uid);
 
 /*
- * As log_region(), for a change that a caller requested, if log_has_room(). The sentence must not end with a full stop, because "by user ..." is
- * appended to it. The entry gets the fields MSHARE_CALLER_UID=, MSHARE_CALLER_PID= and MSHARE_CALLER_UNIT=. by may be NULL.
+ * As log_region(), for a change that a caller requested, if log_has_room(). The sentence must not end with a full stop, because
+ * "by user ..." is appended to it. The entry gets the fields MSHARE_CALLER_UID=, MSHARE_CALLER_PID= and MSHARE_CALLER_UNIT=.
+ * by may be NULL.
  */
 void log_change(Log *log, int level, const char *message_id, const char *region, const Actor *by, const char *format,
                 ...) _printf_(6, 7);
