@@ -34,9 +34,12 @@ Type=notify
 # Emulated on a busy machine, the default of 90 s is too little for what runs before the server.
 TimeoutStartSec=900
 User=postgres
-Environment=PGDATA=$data/ BUFFERS=shared_buffers=128MB "LD_PRELOAD=libm.so.6 libdl.so.2"
+EnvironmentFile=/etc/default/plain
+EnvironmentFile=-/etc/default/plain-*
+Environment=BUFFERS=shared_buffers=128MB "LD_PRELOAD=libm.so.6 libdl.so.2"
 ExecStart=$bin/postgres -D \${PGDATA} -c \$BUFFERS -c port=5499 -c fsync=off --max_connections=20
 END
+printf '%s\n' '# Where the data are.' "PGDATA='$data/'" > /etc/default/plain
 systemctl daemon-reload
 check 'the server runs' systemctl start plain
 check 'it answers' answers
@@ -69,8 +72,13 @@ check 'a drop-in without the library is noticed' refused "LD_PRELOAD in the envi
 check 'nothing is changed' no_file_is_left
 check 'the server can be restarted' bash -c 'systemctl restart plain'
 check 'and answers' answers
+rm /etc/systemd/system/plain.service.d/override.conf
+echo LD_PRELOAD=libdl.so.2 >> /etc/default/plain
+systemctl daemon-reload
+check 'so is a file of variables' refused "LD_PRELOAD is 'libdl.so.2' and not 'libmshare-preload.so:libdl.so.2' in /etc/default/plain" mshare-postgresql enable --unit=plain
+check 'nothing is changed by that' no_file_is_left
 systemctl stop plain
-rm -rf /etc/systemd/system/plain.service* $data
+rm -rf /etc/systemd/system/plain.service* /etc/default/plain $data
 systemctl daemon-reload
 echo "1..$count"
 exit $failed
