@@ -106,15 +106,6 @@ def unshared(script: str, *args: str) -> list[str]:
     return ["unshare", "-m", "--propagation", "unchanged", "sh", "-c", UNSHARED, "sh", script, "sh", *args]
 
 
-def valgrind() -> list[str]:
-    """The beginning of a command that runs one of our programs, if the tests are under valgrind. This program is not,
-    and valgrind does not follow what a program starts that it does not watch."""
-    if not os.environ.get("MSHARE_VALGRIND"):
-        return []
-    return ["valgrind", "-q", "--read-inline-info=no", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect",
-            "--trace-children=yes", "--trace-children-skip=/usr/*,/bin/*,/sbin/*"]
-
-
 class Bus:
     """A private bus that accepts every user, started in the same way as the system's."""
 

@@ -18,8 +18,18 @@ binary, msharectl = sys.argv[1:3]
 MiB = 1 << 20
 
 
+def valgrind():
+    """The beginning of a command that runs one of our programs, if the tests are under valgrind. This test is not, and
+    valgrind does not follow what a program starts that it does not watch."""
+    if not os.environ.get("MSHARE_VALGRIND"):
+        return []
+    return ["valgrind", "-q", "--read-inline-info=no", "--error-exitcode=99", "--leak-check=full",
+            "--errors-for-leak-kinds=definite,indirect", "--trace-children=yes",
+            "--trace-children-skip=/usr/*,/bin/*,/sbin/*"]
+
+
 def ctl(env, *args):
-    r = subprocess.run([*harness.valgrind(), msharectl, *args], env=env.environ(), capture_output=True, text=True, timeout=60)
+    r = subprocess.run([*valgrind(), msharectl, *args], env=env.environ(), capture_output=True, text=True, timeout=60)
     assert r.returncode == 0, r.stderr
     return r.stdout
 
@@ -68,7 +78,7 @@ class Unit:
         self.said.bind(path)
         self.said.settimeout(0.1)
         self.text = ""
-        self.process = subprocess.Popen([*harness.valgrind(), env.region_program, "run", name],
+        self.process = subprocess.Popen([*valgrind(), env.region_program, "run", name],
                                         env=dict(env.environ(), NOTIFY_SOCKET=path))
 
     def status(self):
@@ -156,7 +166,7 @@ def compare(env, unit):
     # The content of fdinfo: sharers, resident and tables in KiB.
     counts = (1, 4, 8), (105, 260000, 604), (1500, 262144, 1048577), (2, 1, 4)
     # Each look is a new process, which valgrind needs a second for. The largest and the smallest use the same code as all.
-    for sharers, resident, tables in counts[2:] if harness.valgrind() else counts:
+    for sharers, resident, tables in counts[2:] if valgrind() else counts:
         env.usage("pgdata", sharers, resident, tables)
         # A lease is announced, and the unit looks at once. The last numbers it must find by itself.
         if sharers != 2:
