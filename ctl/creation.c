@@ -12,7 +12,6 @@
 #include "call.h"
 #include "creation.h"
 #include "format.h"
-#include "properties.h"
 #include "util.h"
 
 #define INTERRUPT_USEC (5 * UINT64_C(1000000))
@@ -39,17 +38,24 @@ static void show(Creation *c, double progress) {
         c->shown = true;
 }
 
-static int on_properties(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        _cleanup_(properties_done) Properties p = {};
+static int on_progress(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Creation *c = userdata;
-        const Property *progress;
-        const char *interface;
+        double progress;
 
-        if (sd_bus_message_read(m, "s", &interface) < 0 || properties_read(m, &p) < 0)
-                return 0;
-        progress = properties_find(&p, "Progress");
-        if (progress && !c->cancelled)
-                show(c, progress->real);
+        c->question = sd_bus_slot_unref(c->question);
+        if (!c->cancelled && sd_bus_message_read(m, "v", "d", &progress) >= 0)
+                show(c, progress);
+        return 0;
+}
+
+/* Every user of the bus can send such a signal with the broker's name, so the broker is asked, one question at a time. */
+static int on_properties(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Creation *c = userdata;
+
+        if (!c->cancelled && !c->question)
+                (void) sd_bus_call_method_async(sd_bus_message_get_bus(m), &c->question, BUS_NAME,
+                                                sd_bus_message_get_path(m), "org.freedesktop.DBus.Properties", "Get",
+                                                on_progress, c, "ss", BUS_REGION_INTERFACE, "Progress");
         return 0;
 }
 
@@ -110,6 +116,7 @@ int creation_run(Creation *c, sd_bus *bus, sd_bus_message *m, const Arguments *a
 
         *ret_signal = 0;
         r = call_and_wait(bus, m, &watch, ret_signal, &error, reply);
+        c->question = sd_bus_slot_unref(c->question);
         if (c->shown)
                 (void) fputs("\r\x1b[K", stderr);
         if (*ret_signal != 0) {

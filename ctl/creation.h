@@ -12,6 +12,7 @@ typedef struct Creation {
         bool show; /* progress, on standard error */
         bool cancelled; /* the broker was asked to cancel the creation */
         bool shown;
+        sd_bus_slot *question; /* for the progress, until it is answered */
         uint64_t first_usec; /* of progress, by CLOCK_MONOTONIC; 0: none yet */
         double first;
 } Creation;

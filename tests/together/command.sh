@@ -52,6 +52,30 @@ assert b"% of 1G" in shown and b"\r\x1b[K" in shown, shown
 PY
 check 'and not elsewhere' run 0 'Created region quiet: .* ' '' create quiet 64M --populate
 "$ctl" remove progress quiet
+# Every user can send each connection signals with the broker's names. Until there is memory, the broker sends none.
+echo 1 >"$FAKE_MSHARE_MEM/available"
+check 'as the broker says it is, and not as others do' python3 - "$ctl" "$FAKE_MSHARE_MEM/available" <<'PY'
+import os, pty, subprocess, sys, threading, time
+shown = b""
+def busctl(*args):
+    return subprocess.run(["busctl", "--system", *args], capture_output=True, text=True, timeout=20).stdout
+def forge():
+    deadline = time.monotonic() + 5
+    while b"% of 1G" not in shown and time.monotonic() < deadline:
+        for line in busctl("list", "--unique", "--no-legend").splitlines():
+            busctl("emit", "--destination=" + line.split()[0], "/org/mshare1/region/progress", "org.freedesktop.DBus.Properties",
+                   "PropertiesChanged", "sa{sv}as", "org.mshare1.Region", "1", "Progress", "d", "7", "0")
+    os.unlink(sys.argv[2])
+def read(fd):
+    global shown
+    data = os.read(fd, 4096)
+    shown += data
+    return data
+threading.Thread(target=forge).start()
+status = pty.spawn([sys.argv[1], "create", "progress", "1G", "--populate"], read)
+assert status == 0 and b"  0% of 1G" in shown and b"700%" not in shown, (status, shown)
+PY
+"$ctl" remove progress
 check 'an address in use' run 1 '' '.*Cannot create the region: .* ' create p 2M --address=0x580000000000
 check 'an invalid name' run 1 '' '.*expected 1 to 255 .*' create 'a b' 1M
 check 'a name that is taken' run 1 '' '.*pgdata.*' create pgdata 1M
