@@ -3,6 +3,7 @@
 # The broker is killed or restarted at random moments while processes come and go. After each time, its records agree
 # with the kernel's. MSHARE_STORM_ROUNDS and MSHARE_STORM_PROCESSES: the number of rounds and of processes.
 # limit: 1200
+# follows: resize
 # long: MSHARE_STORM_ROUNDS=300 MSHARE_STORM_PROCESSES=200
 # long-limit: 7200
 # long: MSHARE_STORM_ROUNDS=5 MSHARE_STORM_PROCESSES=50
