@@ -842,6 +842,29 @@ TEST_F(mshare, window_counts_in_vmsize)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
+/* What a region maps is no process's data, so RLIMIT_DATA does not limit it. */
+TEST_F(mshare, data_limit_spares_regions)
+{
+	char *outside = self->addr + self->granule + self->len;
+	struct rlimit rl, old;
+
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, 64 * MEG, RW));
+	ASSERT_EQ(0, getrlimit(RLIMIT_DATA, &old));
+	rl = old;
+	rl.rlim_cur = self_status("VmData") * 1024 + 8 * MEG;
+	ASSERT_EQ(0, setrlimit(RLIMIT_DATA, &rl));
+	EXPECT_EQ(0, map_anon(self->addr + 64 * MEG, 16 * MEG, RW));
+	EXPECT_EQ(0, map_anon(self->addr + 96 * MEG, 16 * MEG, PROT_READ));
+	EXPECT_EQ(0, do_mprotect(self->addr + 96 * MEG, 16 * MEG, RW));
+	EXPECT_EQ((long)self->addr + 96 * MEG,
+		  do_mremap(self->addr + 96 * MEG, 16 * MEG, 24 * MEG, 0, NULL));
+	EXPECT_EQ(0, probe_store(self->addr + 96 * MEG, 1));
+	/* It still limits the process's own. */
+	EXPECT_EQ(-ENOMEM, map_anon(outside, 16 * MEG, RW));
+	EXPECT_EQ(0, setrlimit(RLIMIT_DATA, &old));
+}
+
 TEST_F(mshare, mremap_dontunmap)
 {
 	char *a = self->addr, *b = self->addr + 64 * MEG;
