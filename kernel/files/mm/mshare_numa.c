@@ -10,6 +10,7 @@
  */
 #include <linux/mm.h>
 #include <linux/mshare.h>
+#include <linux/mshare_bound.h>
 #include <linux/sched/signal.h>
 
 #include "mshare.h"
@@ -70,10 +71,16 @@ int mshare_for_pieces(struct vm_area_struct *window,
 
 	while ((vma = find_vma(host, addr)) && vma->vm_start < window->vm_end) {
 		addr = max(addr, vma->vm_start);
-		end = min(ALIGN(addr + 1, MSHARE_NUMA_PIECE), vma->vm_end);
+		end = __mshare_piece_end(host, addr, vma->vm_end,
+					 MSHARE_NUMA_PIECE / PMD_SIZE);
 		fn(vma, addr, end, arg);
 		addr = end;
 
+		/* The lock alone does not notice a signal if it is free. */
+		if (fatal_signal_pending(current)) {
+			mmap_read_unlock(host);
+			return -EINTR;
+		}
 		if (!mmap_lock_is_contended(host) && !need_resched())
 			continue;
 		mmap_read_unlock(host);
