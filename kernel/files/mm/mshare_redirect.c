@@ -6,6 +6,7 @@
  */
 #include <linux/dcache.h>
 #include <linux/fs.h>
+#include <linux/gfs2_ondisk.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -129,9 +130,15 @@ static bool mshare_file_ok(struct file *file)
 	if (shmem_mapping(inode->i_mapping) || sb->s_magic == RAMFS_MAGIC)
 		return true;
 
-	/* On a local disk. FUSE may have one too, but a program serves it. */
-	return (sb->s_type->fs_flags & FS_REQUIRES_DEV) &&
-	       sb->s_magic != FUSE_SUPER_MAGIC;
+	if (!(sb->s_type->fs_flags & FS_REQUIRES_DEV))
+		return false;
+
+	/*
+	 * Even with a disk, FUSE is served by a program, and file systems of
+	 * clusters wait for locks that other machines hold.
+	 */
+	return sb->s_magic != FUSE_SUPER_MAGIC && sb->s_magic != GFS2_MAGIC &&
+	       sb->s_magic != OCFS2_SUPER_MAGIC;
 }
 
 /* What the arguments alone can tell, before anything has changed. */
