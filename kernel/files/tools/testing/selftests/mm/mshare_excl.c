@@ -198,9 +198,13 @@ TEST_F(mshare, notifier_busy)
 		SKIP(return, "neither KVM nor test_hmm");
 }
 
-static int uffd_open(void)
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC 0x8000
+#endif
+
+static int uffd_open_with(__u64 features)
 {
-	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
 	int fd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0)
@@ -212,14 +216,41 @@ static int uffd_open(void)
 	return fd;
 }
 
-static long uffd_register(int fd, void *addr, size_t len)
+static int uffd_open(void)
+{
+	return uffd_open_with(0);
+}
+
+static long uffd_register_for(int fd, void *addr, size_t len, __u64 mode)
 {
 	struct uffdio_register reg = {
 		.range = { (unsigned long)addr, len },
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
+		.mode = mode,
 	};
 
 	return neg(ioctl(fd, UFFDIO_REGISTER, &reg));
+}
+
+static long uffd_register(int fd, void *addr, size_t len)
+{
+	return uffd_register_for(fd, addr, len, UFFDIO_REGISTER_MODE_MISSING);
+}
+
+/* Write-protection without messages is for memory of every kind, but for windows. */
+TEST_F(mshare, uffd_wp_async_refused)
+{
+	int fd = uffd_open_with(UFFD_FEATURE_WP_ASYNC);
+
+	if (fd < 0)
+		SKIP(return, "no asynchronous write-protection");
+	MAKE_REGION();
+	ASSERT_EQ(0, map_anon(self->addr, MEG, RW));
+	EXPECT_EQ(-EINVAL, uffd_register_for(fd, self->addr, self->len,
+					     UFFDIO_REGISTER_MODE_WP));
+	EXPECT_EQ(-EINVAL, uffd_register_for(fd, self->addr, MEG,
+					     UFFDIO_REGISTER_MODE_WP));
+	EXPECT_EQ(0, probe_store(self->addr, 1));
+	close(fd);
 }
 
 TEST_F(mshare, uffd_refused)
