@@ -209,6 +209,8 @@ int mshare_donate_prepare(struct mm_struct *host, struct mm_struct *mm,
 			  struct mshare_donation *donation);
 int mshare_donate_check_pins(struct mm_struct *mm,
 			     struct mshare_donation *donation);
+int mshare_donate_adopt(struct mm_struct *host,
+			struct mshare_donation *donation);
 void mshare_donate_abort(struct mm_struct *host,
 			 struct mshare_donation *donation);
 void mshare_donate_commit(struct mm_struct *host, struct mm_struct *mm,
@@ -268,6 +270,7 @@ static inline bool mshare_count_is_old(const struct mshare_region *region)
 		   READ_ONCE(region->counted)) >= MSHARE_COUNT_SLACK;
 }
 
+bool mshare_may_adopt(struct file *file);
 unsigned long mshare_adopt_pages(struct file *file);
 bool __mshare_may_add_table(struct mm_struct *host);
 

@@ -139,6 +139,8 @@ static int donate_check_limits(struct mm_struct *host, struct mm_struct *mm,
 
 	for (i = 0; i < donation->nr; i++) {
 		vma = donation->old[i];
+		if (!mshare_may_adopt(vma->vm_file))
+			return -EPERM;
 		if (vma->anon_vma)
 			most += vma_pages(vma);
 		/* Count an object once if mprotect() has split its VMA. */
@@ -158,10 +160,6 @@ static int donate_check_limits(struct mm_struct *host, struct mm_struct *mm,
 		if (!mshare_may_grow(host, shmem + pages))
 			return -ENOSPC;
 	}
-
-	for (i = 0; i < donation->nr; i++)
-		if (mshare_adopt(host, donation->old[i]->vm_file))
-			return -ENOSPC;
 
 	return 0;
 }
@@ -318,6 +316,25 @@ int mshare_donate_check_pins(struct mm_struct *mm,
 
 	for (i = 0; i < donation->nr && !err; i++)
 		err = walk_page_vma(donation->old[i], &ops, NULL);
+
+	return err;
+}
+
+/**
+ * mshare_donate_adopt - charge the shared objects of a donation
+ * @host: host of the new region
+ * @donation: prepared
+ *
+ * The last step that can fail except for lack of memory, as objects stay
+ * charged. Return: 0, -ENOSPC, or -EPERM.
+ */
+int mshare_donate_adopt(struct mm_struct *host,
+			struct mshare_donation *donation)
+{
+	int i, err = 0;
+
+	for (i = 0; i < donation->nr && !err; i++)
+		err = mshare_adopt(host, donation->old[i]->vm_file);
 
 	return err;
 }

@@ -276,8 +276,6 @@ bool __mshare_may_add_table(struct mm_struct *host)
 	return __mshare_may_grow(host, 1 - excess);
 }
 
-#ifdef CONFIG_SHMEM
-
 /* Charge new blocks of an object that is, or has been, in a region. */
 bool __mshare_charge_blocks(struct inode *inode, long pages)
 {
@@ -340,6 +338,16 @@ static struct shmem_inode_info *mshare_adoptable(struct file *file)
 	return shmem_mshare_limits(SHMEM_I(inode)) ? NULL : SHMEM_I(inode);
 }
 
+/*
+ * An object stays adopted, so a descriptor for reading alone does not permit it:
+ * it must not give the right to limit another user's memory.
+ */
+bool mshare_may_adopt(struct file *file)
+{
+	return !mshare_adoptable(file) || (file->f_mode & FMODE_WRITE) ||
+	       inode_owner_or_capable(file_mnt_idmap(file), file_inode(file));
+}
+
 /* The pages that mshare_adopt() would charge. */
 unsigned long mshare_adopt_pages(struct file *file)
 {
@@ -353,8 +361,9 @@ unsigned long mshare_adopt_pages(struct file *file)
  * @host: of the region
  * @file: any, or NULL
  *
- * An object stays adopted even if the mapping fails later. Does not sleep.
- * Return: 0, or -ENOSPC if it is too large.
+ * An object stays adopted until it is freed, even if the mapping fails for lack
+ * of memory. Does not sleep. Return: 0, -ENOSPC if it is too large, or -EPERM if
+ * the caller may not have it adopted.
  */
 int mshare_adopt(struct mm_struct *host, struct file *file)
 {
@@ -364,6 +373,8 @@ int mshare_adopt(struct mm_struct *host, struct file *file)
 
 	if (!limits || !info)
 		return 0;
+	if (!mshare_may_adopt(file))
+		return -EPERM;
 
 	spin_lock(&info->lock);
 	if (info->mshare_limits) {
@@ -381,4 +392,3 @@ int mshare_adopt(struct mm_struct *host, struct file *file)
 	return err;
 }
 
-#endif /* CONFIG_SHMEM */

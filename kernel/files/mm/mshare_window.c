@@ -399,6 +399,11 @@ int mshare_attach(struct mm_struct *mm, struct mshare_region *region,
 	if (!may_expand_vm(mm, flags, (len >> PAGE_SHIFT) -
 			   (donation ? donation->pages : 0)))
 		return -ENOMEM;
+	if (donation) {
+		err = mshare_donate_adopt(region->mm, donation);
+		if (err)
+			return err;
+	}
 
 	att = mshare_attach_alloc(mm, region, writable);
 	if (IS_ERR(att))

@@ -457,6 +457,118 @@ TEST_F(mshare, tmpfs_with_size_not_counted)
 	EXPECT_EQ(0, no_limit());
 }
 
+/* A second descriptor of the same object, with other rights. */
+static int reopen(int fd, int flags)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, flags | O_CLOEXEC);
+}
+
+/* Does a call that must fail with @err leave about as many pages in use? */
+static bool charges_nothing(long before, long err, long ret)
+{
+	return err == ret && within(FEW, before, used_pages(NULL));
+}
+
+/* An object counts from the first call that maps it, and not from an attempt. */
+TEST_F(mshare, failed_calls_charge_nothing)
+{
+	int fd = memfd_create("object", MFD_CLOEXEC), reader, writer;
+	long before;
+
+	ASSERT_LE(0, fd);
+	reader = reopen(fd, O_RDONLY);
+	writer = reopen(fd, O_WRONLY);
+	ASSERT_LE(0, reader);
+	ASSERT_LE(0, writer);
+	ASSERT_EQ(0, neg(posix_fallocate(fd, 0, 16 * MEG)));
+	MAKE_REGION();
+	before = used_pages(NULL);
+	EXPECT_TRUE(charges_nothing(before, -EINVAL,
+				    map_fd(self->addr + 1, PAGE, RW, MAP_SHARED,
+					   fd, 0)));
+	EXPECT_TRUE(charges_nothing(before, -EACCES,
+				    map_fd(self->addr, PAGE, RW, MAP_SHARED,
+					   reader, 0)));
+	EXPECT_TRUE(charges_nothing(before, -EACCES,
+				    map_fd(self->addr, PAGE, PROT_READ,
+					   MAP_SHARED, writer, 0)));
+	EXPECT_EQ(0, map_fd(self->addr, PAGE, PROT_READ, MAP_SHARED, reader, 0));
+	EXPECT_TRUE(within(FEW, 16 * MEG / PAGE, used_pages(NULL) - before));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(0, do_munmap(self->addr, self->len));
+	close(fd);
+	close(reader);
+	close(writer);
+	EXPECT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
+}
+
+PEER_FN(pf_map_as_nobody)
+{
+	PEER_UNUSED();
+	return neg(setresuid(65534, 65534, 65534)) ?:
+	       map_fd((void *)a, PAGE, PROT_READ, MAP_SHARED, b, 0);
+}
+
+PEER_FN(pf_map_own)
+{
+	int fd = memfd_create("own", MFD_CLOEXEC), reader;
+
+	PEER_UNUSED();
+	if (ftruncate(fd, PAGE))
+		return -errno;
+	reader = reopen(fd, O_RDONLY);
+	close(fd);
+	return map_fd((void *)a, PAGE, PROT_READ, MAP_SHARED, reader, 0);
+}
+
+PEER_FN(pf_donate)
+{
+	PEER_UNUSED();
+	return map_fd((void *)a, PAGE, PROT_READ, MAP_SHARED, c, 0) ?:
+	       sys_mshare("of-nobody", (void *)a, b, O_CREAT | O_RDWR, 0600);
+}
+
+/*
+ * An object that counts is limited, whoever uses it. A descriptor for reading
+ * does not give the right to cause that.
+ */
+TEST_F(mshare, reader_cannot_limit_another_users_object)
+{
+	int fd = memfd_create("object", MFD_CLOEXEC), reader;
+	char *at = self->addr + 2 * self->granule;
+	struct peer p;
+	long before;
+
+	ASSERT_LE(0, fd);
+	reader = reopen(fd, O_RDONLY);
+	ASSERT_LE(0, reader);
+	ASSERT_EQ(0, neg(posix_fallocate(fd, 0, 16 * MEG)));
+	ASSERT_EQ(0, neg(chmod(MSHARE_DIR, 01777)));
+	MAKE_REGION();
+	ASSERT_EQ(0, peer_start(&p));
+	before = used_pages(NULL);
+	EXPECT_EQ(-EPERM, peer_call(&p, pf_map_as_nobody, (long)self->addr,
+				    reader));
+	EXPECT_EQ(-EPERM, peer_call(&p, pf_donate, (long)at, self->granule,
+				    reader));
+	EXPECT_TRUE(within(FEW, before, used_pages(NULL)));
+	EXPECT_EQ(0, peer_call(&p, pf_map_own, (long)self->addr));
+	/* Whoever may write to it could limit it anyway, by filling it. */
+	EXPECT_EQ(0, peer_call(&p, pf_donate, (long)at, self->granule, fd));
+	EXPECT_TRUE(within(FEW, 16 * MEG / PAGE, used_pages(NULL) - before));
+	EXPECT_EQ(0, peer_stop(&p));
+	EXPECT_EQ(0, sys_mshare_unlink("of-nobody"));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name));
+	EXPECT_EQ(0, do_munmap(self->addr, self->len));
+	EXPECT_EQ(0, neg(chmod(MSHARE_DIR, 0755)));
+	close(fd);
+	close(reader);
+	EXPECT_TRUE(WAIT_FOR(!used_pages(NULL), 10000));
+}
+
 /* Reads a page of each 2 MiB until one fails. Return: how many succeeded. */
 static long read_sparsely(const char *addr, size_t len)
 {
