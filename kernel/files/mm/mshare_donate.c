@@ -33,6 +33,10 @@
 
 #include "internal.h"
 #include "mshare.h"
+#include "swap.h"
+
+/* How often to look again if a page that is to be read-only is in use. */
+#define DONATE_TRIES	5
 #include "vma.h"
 
 /* What moves with one VMA. */
@@ -248,15 +252,52 @@ err:
 }
 
 /*
- * May @folio be pinned for writing? Unmodified pages of a private file mapping
- * never are, as they would be copied first.
+ * Does anything refer to an anonymous @folio but page tables and the swap cache?
+ * Not all that writes to memory pins it: O_DIRECT reads of NFS and Ceph only hold
+ * references. KSM looks for them in the same way. @own: references of the caller.
  */
-static bool donate_pinned(struct vm_area_struct *vma, struct folio *folio)
+static bool donate_referenced(struct folio *folio, int own)
 {
-	if (!folio_test_anon(folio) && !(vma->vm_flags & VM_SHARED))
+	int refs = folio_ref_count(folio) - own;
+
+	if (folio_test_swapcache(folio))
+		refs -= folio_nr_pages(folio);
+
+	return refs != folio_mapcount(folio);
+}
+
+/*
+ * May something write to @folio past the page tables? Unmodified pages of a
+ * private file mapping are never written to, as they would be copied first. Who
+ * has a shared object can write to it anyway.
+ */
+static bool donate_in_use(struct vm_area_struct *vma, struct folio *folio)
+{
+	if (folio_test_anon(folio))
+		return donate_referenced(folio, 0);
+
+	return (vma->vm_flags & VM_SHARED) && folio_maybe_dma_pinned(folio);
+}
+
+/* A page that is in use can be unmapped, but it stays in the swap cache. */
+static bool donate_swap_in_use(swp_entry_t entry)
+{
+	struct folio *folio;
+	bool in_use;
+
+	/* A page that is being moved will soon be back. */
+	if (is_migration_entry(entry))
+		return true;
+	if (non_swap_entry(entry))
 		return false;
 
-	return folio_maybe_dma_pinned(folio);
+	folio = swap_cache_get_folio(entry, NULL, 0);
+	if (!folio)
+		return false;
+	in_use = donate_referenced(folio, 1);
+	folio_put(folio);
+
+	return in_use;
 }
 
 static int donate_pin_pte(pte_t *pte, unsigned long addr, unsigned long next,
@@ -265,11 +306,13 @@ static int donate_pin_pte(pte_t *pte, unsigned long addr, unsigned long next,
 	pte_t entry = ptep_get(pte);
 	struct page *page;
 
-	if (!pte_present(entry))
+	if (pte_none(entry))
 		return 0;
+	if (!pte_present(entry))
+		return donate_swap_in_use(pte_to_swp_entry(entry)) ? -EBUSY : 0;
 	page = vm_normal_page(walk->vma, addr, entry);
 
-	return page && donate_pinned(walk->vma, page_folio(page)) ? -EBUSY : 0;
+	return page && donate_in_use(walk->vma, page_folio(page)) ? -EBUSY : 0;
 }
 
 static int donate_pin_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
@@ -282,8 +325,10 @@ static int donate_pin_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
 		spin_unlock(ptl);
 		return 0;
 	}
-	if (pmd_present(*pmd) && !is_huge_zero_pmd(*pmd) &&
-	    donate_pinned(walk->vma, page_folio(pmd_page(*pmd))))
+	/* If it is not present, it is being moved. */
+	if (!pmd_present(*pmd) ||
+	    (!is_huge_zero_pmd(*pmd) &&
+	     donate_in_use(walk->vma, page_folio(pmd_page(*pmd)))))
 		err = -EBUSY;
 	spin_unlock(ptl);
 	walk->action = ACTION_CONTINUE;
@@ -291,18 +336,7 @@ static int donate_pin_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
 	return err;
 }
 
-/**
- * mshare_donate_check_pins - check for pins of what becomes read-only
- * @mm: the donor, locked for writing, write_protect_seq as well
- * @donation: prepared
- *
- * With a pin for writing, like that of a buffer that is registered with
- * io_uring, pages can be written to without page tables. Return: 0, or -EBUSY
- * if a page may be pinned. The pin may be another process's, or one for
- * reading.
- */
-int mshare_donate_check_pins(struct mm_struct *mm,
-			     struct mshare_donation *donation)
+static int donate_check_pins(struct mshare_donation *donation)
 {
 	static const struct mm_walk_ops ops = {
 		.pmd_entry	= donate_pin_pmd,
@@ -311,13 +345,41 @@ int mshare_donate_check_pins(struct mm_struct *mm,
 	};
 	int i, err = 0;
 
-	if (!test_bit(MMF_HAS_PINNED, &mm->flags))
-		return 0;
-
 	for (i = 0; i < donation->nr && !err; i++)
 		err = walk_page_vma(donation->old[i], &ops, NULL);
 
 	return err;
+}
+
+/**
+ * mshare_donate_check_pins - check that nothing writes to what gets read-only
+ * @mm: the donor, locked for writing, write_protect_seq as well
+ * @donation: prepared
+ *
+ * With a pin for writing, like that of a buffer that is registered with
+ * io_uring, pages can be written to without page tables. Reclaim, compaction
+ * and the lists that each CPU collects for the LRU hold pages for a moment; so
+ * look again a few times. May sleep. Return: 0, -EINTR, or -EBUSY if something
+ * holds a page. It may be another process, or one that only reads.
+ */
+int mshare_donate_check_pins(struct mm_struct *mm,
+			     struct mshare_donation *donation)
+{
+	int tries, err;
+
+	mmap_assert_write_locked(mm);
+
+	for (tries = 0; ; tries++) {
+		err = donate_check_pins(donation);
+		if (err != -EBUSY || tries == DONATE_TRIES)
+			return err;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+
+		lru_add_drain_all();
+		if (tries)
+			schedule_timeout_uninterruptible(1);
+	}
 }
 
 /**

@@ -747,6 +747,89 @@ TEST_F(mshare, ro_donation_of_pinned_huge_page_busy)
 	uring_close(&r);
 }
 
+/* Puts a page into a pipe, which holds a reference to it but no pin. */
+static long page_to_pipe(int fd, char *at)
+{
+	struct iovec iov = { .iov_base = at, .iov_len = PAGE };
+
+	return neg(vmsplice(fd, &iov, 1, 0));
+}
+
+/*
+ * O_DIRECT reads of some file systems write to pages that they only hold
+ * references to. A page in a pipe is held in the same way.
+ */
+static void referenced_memory_busy(struct __test_metadata *_metadata,
+				   FIXTURE_DATA(mshare) * self, bool swapped)
+{
+	char *at = self->addr + MEG, buf[PAGE];
+	int fds[2];
+
+	ASSERT_EQ(0, neg(pipe(fds)));
+	ASSERT_EQ(0, map_anon(at, PAGE, RW));
+	ASSERT_EQ(0, probe_store(at, KEEP));
+	ASSERT_EQ((long)PAGE, page_to_pipe(fds[1], at));
+	if (swapped) {
+		ASSERT_EQ(0, do_madvise(at, PAGE, MADV_PAGEOUT));
+		EXPECT_EQ(PAGE / 1024, smaps_kb(getpid(), at, "Swap"));
+	}
+	EXPECT_EQ(-EBUSY, sys_mshare(self->name, self->addr, self->len,
+				     O_CREAT | O_EXCL | O_RDONLY, 0600));
+	EXPECT_EQ(-ENOENT, region_open(self->name, O_RDONLY));
+	/* Donation is allowed if all sharers may write. */
+	EXPECT_EQ(0, sys_mshare(self->name2, self->addr, self->len,
+				O_CREAT | O_EXCL | O_RDWR, 0600));
+	EXPECT_EQ(0, sys_mshare_unlink(self->name2));
+	ASSERT_EQ(0, do_munmap(self->addr, self->len));
+	ASSERT_EQ((long)PAGE, neg(read(fds[0], buf, PAGE)));
+
+	/* What nothing holds any more can be donated at once. */
+	ASSERT_EQ(0, map_anon(at, PAGE, RW));
+	ASSERT_EQ(0, probe_store(at, KEEP));
+	ASSERT_EQ((long)PAGE, page_to_pipe(fds[1], at));
+	ASSERT_EQ((long)PAGE, neg(read(fds[0], buf, PAGE)));
+	EXPECT_EQ(0, sys_mshare(self->name, self->addr, self->len,
+				O_CREAT | O_EXCL | O_RDONLY, 0600));
+	EXPECT_EQ(KEEP, load(at));
+	close(fds[0]);
+	close(fds[1]);
+	EXPECT_EQ(0, debug_check());
+}
+
+TEST_F(mshare, ro_donation_of_referenced_memory_busy)
+{
+	referenced_memory_busy(_metadata, self, false);
+}
+
+TEST_F(mshare, ro_donation_of_referenced_swap_busy)
+{
+	int swap = swap_begin();
+
+	if (swap < 0)
+		SKIP(return, "no swap: %s", strerror(-swap));
+	referenced_memory_busy(_metadata, self, true);
+	if (swap)
+		EXPECT_EQ(0, swap_end());
+}
+
+/* Memory that processes share after fork() has more than one mapping. */
+TEST_F(mshare, ro_donation_of_memory_of_two_processes)
+{
+	char *at = self->addr + MEG;
+	struct peer p;
+
+	ASSERT_EQ(0, map_anon(at, 8 * PAGE, RW));
+	ASSERT_EQ(0, probe_store(at, KEEP));
+	ASSERT_EQ(0, peer_start(&p));
+	EXPECT_EQ(0, sys_mshare(self->name, self->addr, self->len,
+				O_CREAT | O_EXCL | O_RDONLY, 0600));
+	EXPECT_EQ(KEEP, load(at));
+	/* The child's memory is its own. */
+	EXPECT_EQ(0, peer_store(&p, at, 1));
+	EXPECT_EQ(KEEP, load(at));
+	EXPECT_EQ(0, peer_stop(&p));
+}
+
 /* The access that fdinfo shows: 1 for "r", 2 for "rw", or a negative errno. */
 static int region_access(const char *name)
 {
