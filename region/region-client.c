@@ -79,12 +79,21 @@ int client_append_options(sd_bus_message *m, const RegionFile *f, const Owner *o
 
 int client_apply(sd_bus *bus, const char *name, const char *path, mode_t mode, const Owner *owner,
                  sd_bus_error *error) {
-        uint32_t mode_now = 0;
+        uint32_t mode_now = 0, gid = 0, both;
         int r;
 
         r = sd_bus_get_property_trivial(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "Mode", error, 'u', &mode_now);
         if (r >= 0)
-                r = client_call(bus, error, NULL, "SetRegionMode", "su", name, mode_now & mode);
+                r = sd_bus_get_property_trivial(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "GID", error, 'u', &gid);
+        both = mode_now & mode;
+        /*
+         * If the group changes, the present one has no right afterwards, and its bits may be the mask of an access list, which
+         * give it none before. So in between, a group may do what all users may.
+         */
+        if (gid != owner->gid)
+                both &= 0707 | (both & 07) << 3;
+        if (r >= 0)
+                r = client_call(bus, error, NULL, "SetRegionMode", "su", name, both);
         if (r >= 0)
                 r = client_call(bus, error, NULL, "SetRegionOwner", "suu", name, owner->uid, owner->gid);
         if (r >= 0)

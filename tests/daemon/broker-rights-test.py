@@ -294,6 +294,29 @@ def test_a_region_of_root_or_the_declared_user_is_taken_over_with_a_word(env):
         equal((row["uid"], row["gid"], row["mode"], get_acl(env.fs(name))), (GAMES, MAN, 0o640, None))
 
 
+def test_a_reload_admits_no_user_on_the_way(env):
+    env.start()
+    root = env.client(0)
+    # A group with an access list has not what the mode shows in its place, the list's mask. What both modes admit stays admitted,
+    # unless the group is another.
+    listed = ((1, 6, None), (2, 6, MAIL), (4, 0, None), (16, 6, None), (32, 0, None))
+    cases = ((0o600, listed, 0o660, MAN, 0o600), (0o664, (), 0o664, MAN, 0o644), (0o666, (), 0o600, MAN, 0o600),
+             (0o600, (), 0o666, MAN, 0o600), (0o660, (), 0o640, GAMES, 0o640), (0o600, listed, 0o600, GAMES, 0o600))
+    for i, (before, entries, after, gid, between) in enumerate(cases):
+        name = "r%d" % i
+        root.create(name, 8 << 20, before, uid=GAMES, gid=GAMES)
+        if entries:
+            set_acl(env.fs(name), *entries)
+        shown = root.list()[name]["mode"]
+        declare(env, name, "Size=8M\nMode=%o\nUser=%d\nGroup=%d\n" % (after, LP, gid))
+        equal(unit(env, "reload", name).returncode, 0)
+        equal([line.split(", by user")[0].split(": ")[1] for line in env.read_log().splitlines() if "of region " + name in line],
+              ["Mode of region %s set from %04o to %04o" % (name, shown, between),
+               "Owner of region %s set from %d:%d to %d:%d" % (name, GAMES, GAMES, LP, gid),
+               "Mode of region %s set from %04o to %04o" % (name, between, after)])
+        equal(get_acl(env.fs(name)), None)
+
+
 # --- the log ---
 
 def test_each_change_is_in_the_log_with_who_asked_for_it(env):
