@@ -233,8 +233,7 @@ static int on_mount(const char *line, Process *p) {
         return 0;
 }
 
-/* A server may overwrite its environment with its title, and that of another user cannot be read. Then it is not known. */
-static int read_environment(const char *proc, pid_t pid, Process *p) {
+int process_read_environment(const char *proc, pid_t pid, Process *p) {
         static const char region[] = "MSHARE_REGION=", min_size[] = "MSHARE_MIN_SIZE=";
         _cleanup_(fclosep) FILE *f = NULL;
         _cleanup_(freep) char *entry = NULL;
@@ -271,7 +270,7 @@ int process_read(const char *proc, pid_t pid, Process *ret) {
         if (r >= 0)
                 r = for_each_line(proc, pid, "mountinfo", on_mount, &p);
         if (r >= 0)
-                r = read_environment(proc, pid, &p);
+                r = process_read_environment(proc, pid, &p);
         if (r < 0)
                 return r;
         *ret = p;

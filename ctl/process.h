@@ -65,5 +65,10 @@ void process_done(Process *p);
 
 /* Everything but the mappings. Errors as above. */
 int process_read(const char *proc, pid_t pid, Process *ret);
+/*
+ * Only what is of the environment. A server may overwrite its environment with its title, and that of another user cannot be
+ * read. Then it is not known, which is no error. 0 or -ENOMEM; to be freed by process_done() in any case.
+ */
+int process_read_environment(const char *proc, pid_t pid, Process *p);
 
 #endif

@@ -30,6 +30,7 @@ typedef struct Checked {
         char *unit;
         const char *region; /* as named; NULL: any */
         uint64_t min_size;
+        bool min_size_set; /* by the caller: the server's does not matter */
         Mappings mappings;
         const Mapping *window, *outside; /* of mappings; NULL: none */
         bool hidden; /* whether there is a window cannot be seen */
@@ -45,11 +46,27 @@ static void target_done(Target *t) {
         free((char *) t->acl);
 }
 
+/* What the preload library goes by. A process that has just been forked gets its environment when it executes the server. */
+static int read_min_size(Checked *c) {
+        _cleanup_(process_done) Process p = {};
+        uint64_t n;
+        int r;
+
+        if (c->min_size_set)
+                return 0;
+        r = process_read_environment(PROC, c->pid, &p);
+        c->min_size = p.min_size && parse_amount(p.min_size, &n) >= 0 ? n : MIN_SIZE_DEFAULT;
+        return r;
+}
+
 /* Finds the window and the memory outside it, as they are now. */
 static int look(Checked *c, const Place *place) {
         size_t i;
         int r;
 
+        r = read_min_size(c);
+        if (r < 0)
+                return r;
         mappings_done(&c->mappings);
         c->window = NULL;
         r = process_read_mappings(PROC, c->pid, &c->mappings);
@@ -220,19 +237,16 @@ static int report(const Checked *c, const Obstacles *o, const Arguments *a) {
 }
 
 /* Reads what it can about region and broker; what cannot be read is left out. */
-static int diagnose(Checked *c, const Place *place, const Arguments *a, Obstacles *ret) {
+static int diagnose(const Checked *c, const Place *place, Obstacles *ret) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(process_done) Process p = {};
         _cleanup_(target_done) Target t = {};
-        uint64_t n;
         int r;
 
         r = process_read(PROC, c->pid, &p);
         if (r < 0)
                 return r;
         t.name = c->region ?: p.region;
-        if (!a->min_size && p.min_size && parse_amount(p.min_size, &n) >= 0)
-                c->min_size = n;
         r = sd_bus_open_system_with_description(&bus, "msharectl");
         if (r < 0)
                 t.unusable = strdup("The system bus, and therefore the broker, cannot be reached");
@@ -289,7 +303,7 @@ static int process_failed(pid_t pid, int r) {
 }
 
 int verb_check(const Arguments *a) {
-        _cleanup_(checked_done) Checked c = { .min_size = MIN_SIZE_DEFAULT };
+        _cleanup_(checked_done) Checked c = { .min_size_set = a->min_size };
         _cleanup_(obstacles_done) Obstacles o = {};
         uint64_t wait_usec = 0;
         Place place;
@@ -316,7 +330,7 @@ int verb_check(const Arguments *a) {
         (void) sd_pid_get_unit(c.pid, &c.unit);
 
         if (!c.window) {
-                r = diagnose(&c, &place, a, &o);
+                r = diagnose(&c, &place, &o);
                 if (r < 0)
                         return process_failed(c.pid, r);
         }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What msharectl promises to people and scripts, with the fake broker: msharectl.sh PATH-OF-MSHARECTL
+# What msharectl promises to people and scripts, with the fake broker: msharectl.sh PATH-OF-MSHARECTL WINDOW-DOUBLE
 # shellcheck disable=SC2015,SC2016,SC2317
 set -u
 
@@ -205,6 +205,48 @@ hostile=$!
 sleep 0.2
 check 'an environment cannot write to the terminal' run 1 '' '.*MSHARE_REGION in the server.s environment is "\\x1b\[31mred", not "a".*' check $hostile a
 kill $hostile
+# server MIB [SETTING...]: with these settings in its environment, a server has a window, $WINDOW, and that much memory outside.
+server() {
+        local mib=$1
+        shift
+        mkfifo "$out/window"
+        env "$@" python3 - "$mib" >"$out/window" <<'PY' &
+import mmap, os, re, sys, time
+fd = os.memfd_create("window")
+os.truncate(fd, 1 << 20)
+window, outside = mmap.mmap(fd, 1 << 20), mmap.mmap(-1, int(sys.argv[1]) << 20)
+print(re.search(r"^(\S+) .*/memfd:window", open("/proc/self/maps").read(), re.M)[1], flush=True)
+time.sleep(60)
+PY
+        server=$!
+        read -r WINDOW <"$out/window"
+        rm "$out/window"
+        export WINDOW
+}
+# in_region STATUS STDOUT-PATTERN STDERR-PATTERN [OPTION...]: what check says about that server.
+in_region() {
+        local ctl=$out/with-double
+        run "$1" "$2" "$3" check "$server" "${@:4}"
+}
+printf '#!/bin/sh\nLD_PRELOAD="%s" ASAN_OPTIONS=verify_asan_link_order=0 exec "%s" "$@"\n' "$(realpath "$2")" "$ctl" >"$out/with-double"
+chmod +x "$out/with-double"
+shares='Process [0-9]+.* has its shared memory in region .*, at 0x[0-9a-f]+\. '
+outside='msharectl: Process [0-9]+.* is in region .*, but [0-9]+M of its shared memory is not: anonymous memory .*'
+server 32
+check 'a server in a region' in_region 0 "$shares" ''
+check 'with memory outside that is too large' in_region 1 '' "$outside" --min-size=32M
+kill $server
+server 32 MSHARE_MIN_SIZE=8M
+check 'or larger than the server itself allows' in_region 1 '' "$outside"
+check 'which an option overrules' in_region 0 "$shares" '' --min-size=33M
+kill $server
+server 100 MSHARE_MIN_SIZE=256M
+check 'a server that leaves larger memory outside on purpose' in_region 0 "$shares" ''
+kill $server
+server 100 MSHARE_MIN_SIZE=
+check 'and one that does not say' in_region 1 '' "$outside"
+kill $server
+unset WINDOW
 check 'a process that does not exist' run 1 '' 'msharectl: There is no process 4194305 ' check 4194305 a
 check 'a number that cannot be a process' run 2 '' 'msharectl: 99999999999 is not the number of a process ' check 99999999999
 check 'a name that no region can have' run 2 '' 'msharectl: "a/b" is not a region name ' check $$ a/b
