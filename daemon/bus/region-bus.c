@@ -31,10 +31,17 @@ static int get_where(sd_bus *bus, const char *path, const char *interface, const
 static int get_acl(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
                    void *userdata, sd_bus_error *error) {
         AclGrant grants[ACL_ENTRIES_MAX];
-        size_t n = region_list_grants(userdata, grants);
+        const Region *region = userdata;
+        bool known;
+        size_t n;
         int r;
 
+        known = region_list_grants(region, grants, &n) >= 0;
         r = sd_bus_message_open_container(reply, 'a', "(suu)");
+        /* No log message: each user can read this all the time. The group bits of the mode are the list's mask. */
+        if (r >= 0 && !known)
+                r = sd_bus_message_append(reply, "(suu)", "unknown", UINT32_MAX,
+                                          (uint32_t) region->record.mode >> 3 & 7);
         for (size_t i = 0; r >= 0 && i < n; i++)
                 r = sd_bus_message_append(reply, "(suu)", grants[i].group ? "group" : "user", grants[i].id,
                                           (uint32_t) grants[i].access);

@@ -278,15 +278,12 @@ int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_
         return changed(region, call, error);
 }
 
-size_t region_list_grants(Region *region, AclGrant grants[static ACL_ENTRIES_MAX]) {
-        size_t n = 0;
+int region_list_grants(const Region *region, AclGrant grants[static ACL_ENTRIES_MAX], size_t *ret) {
         int r;
 
-        if (region->record.ready) {
-                r = acl_list(region_dir(region), region->record.name, grants, ACL_ENTRIES_MAX, &n);
-                if (r < 0 && !acl_is_missing(r) && r != -ENOENT)
-                        log_region(&region->manager->log, LOG_WARNING, NULL, region->record.name,
-                                   "Cannot read the access list of region %s: %s", region->record.name, strerror(-r));
-        }
-        return n;
+        *ret = 0;
+        if (!region->record.ready)
+                return 0;
+        r = acl_list(region_dir(region), region->record.name, grants, ACL_ENTRIES_MAX, ret);
+        return acl_is_missing(r) || r == -ENOENT ? 0 : r;
 }

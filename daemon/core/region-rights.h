@@ -32,8 +32,5 @@ bool region_will_admit(const Region *region, const Identity *who, Access access)
  */
 int region_grant(Region *region, Call *call, Access access, AclBackup *ret_backup, sd_bus_error *error);
 void region_undo_grant(Region *region, Call *call, const AclBackup *backup);
-/*
- * The users and groups in the access list of the region. Returns their number, which is 0 for a list that cannot be read; that
- * is logged.
- */
-size_t region_list_grants(Region *region, AclGrant grants[static ACL_ENTRIES_MAX]);
+/* The users and groups in the access list of the region. 0, or negative errno for a list that cannot be read. */
+int region_list_grants(const Region *region, AclGrant grants[static ACL_ENTRIES_MAX], size_t *ret);
