@@ -357,6 +357,13 @@ def test_changes_of_one_user_do_not_fill_the_log(env):
     equal(flooder.do("many", path="/org/mshare1", interface=MANAGER_IFACE, member="CreateRegion", signature="stua{sv}",
                      args=["t", 4096, 0o600, {}], times=10), {"org.freedesktop.DBus.Error.AccessDenied": 10})
     equal(env.read_log().count("polkit failed"), 0)
+    # Nor that it suspends its region and leaves.
+    mode = root.list()["r"]["mode"]
+    flooder.manager("SuspendRegion", "su", "r", 0o600)
+    equal(root.list()["r"]["mode"], 0)
+    flooder.do("disconnect")
+    wait_until(lambda: root.list()["r"]["mode"] == mode, what="the end of the suspension")
+    equal(env.read_log().count("should have populated"), 0)
 
 
 if __name__ == "__main__":
