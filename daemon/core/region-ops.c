@@ -192,9 +192,10 @@ int region_acquire(Region *region, Call *call, const char *access_text, bool ope
                 return no_lease(region, r, error);
         }
         TAKE_PTR(lease);
+        manager_announce_client(m, "ClientAcquired", region->record.name, who->uid);
+        /* The region is gone after that if its name was unlinked meanwhile. */
         if (permitted)
                 (void) manager_follow_change(m, region);
-        manager_announce_client(m, "ClientAcquired", region->record.name, who->uid);
         return 1;
 }
 

@@ -9,7 +9,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import DAEMON_UID, GAMES, MAIL, BusError, wait_until  # noqa: E402
-from promises import MANAGER_IFACE, SLOW, equal, main, refuses  # noqa: E402
+from promises import MANAGER_IFACE, SLOW, Held, Monitor, equal, main, refuses  # noqa: E402
 
 
 def test_a_lease_counts_until_the_last_process_that_has_it_is_gone(env):
@@ -163,6 +163,25 @@ def test_a_lease_is_released_by_its_own_user_only(env):
     env.start()
     other.manager("ReleaseRegion", "s", "r")
     equal(root.list()["r"]["clients"], 1)
+
+
+def test_a_region_that_goes_while_it_is_acquired_harms_nothing(env):
+    env.start_polkit()
+    env.start()
+    root, stranger = env.client(0), env.client(MAIL)
+    root.create("r", mode=0o600, uid=GAMES, gid=GAMES)
+    env.allow("org.mshare1.acquire-region")
+    monitor = Monitor(env)
+    with Held(env, "lease") as held:
+        stranger.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="AcquireRegion", signature="ssa{sv}",
+                      args=["r", "rw", {}])
+        held.wait()
+        os.unlink(env.fs("r"))
+    stranger.receive()
+    equal((root.list(), env.states(), env.leases()), ({}, [], []))
+    wait_until(lambda: monitor.signals("RegionRemoved", "/org/mshare1"), what="the signal")
+    said = [(m["member"], m["payload"]["data"]) for m in monitor.end() if m.get("interface") == MANAGER_IFACE and m["type"] == "signal"]
+    equal(said, [("ClientAcquired", ["r", MAIL]), ("RegionRemoved", ["r", "/org/mshare1/region/r"])])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import GAMES, LP, MAIL, MAN, NEWS, wait_until  # noqa: E402
-from promises import MANAGER_IFACE, REGION_IFACE, equal, get_acl, main, refuses, set_acl, unit  # noqa: E402
+from promises import MANAGER_IFACE, REGION_IFACE, Held, equal, get_acl, main, refuses, set_acl, unit  # noqa: E402
 
 LEAVE = 2**32 - 1
 CAP_DAC_OVERRIDE = 1
@@ -407,7 +407,6 @@ def test_each_has_an_open_file_of_his_own(env):
 def test_rights_that_go_while_a_region_is_opened_do_not_count(env):
     env.start()
     root, c = env.client(0), env.client(GAMES)
-    hold, held = (os.path.join(env.kernel, name) for name in ("hold-open", "held"))
     root.create("r", mode=0o666)
     fs = env.fs("r")
     listed = (1, 6, None), (2, 6, GAMES), (4, 0, None), (16, 6, None), (32, 0, None)
@@ -418,13 +417,11 @@ def test_rights_that_go_while_a_region_is_opened_do_not_count(env):
         before()
         c.do("close", fd=c.open("r", "rw")[2])
         wait_until(lambda: root.list()["r"]["clients"] == 0, what="the lease to be dropped")
-        open(hold, "w", encoding="ascii").close()
-        c.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="OpenRegion", signature="ssa{sv}",
-               args=["r", "rw", {}])
-        wait_until(lambda: os.path.exists(held), what="the broker to be about to open the region")
-        change()
-        os.unlink(held)
-        os.unlink(hold)
+        with Held(env, "open") as held:
+            c.send("call", path="/org/mshare1", interface=MANAGER_IFACE, member="OpenRegion", signature="ssa{sv}",
+                   args=["r", "rw", {}])
+            held.wait()
+            change()
         refuses("AccessDenied", c.receive, contains="its owner or mode has just changed")
         equal(root.list()["r"]["clients"], 0)
 

@@ -284,7 +284,7 @@ class Env:
         for d in (self.kernel, self.kernel + "/fs", self.kernel + "/usage", self.kernel + "/access", self.kernel + "/maps", self.runtime, self.config,
                   self.config + "/mshared.conf.d", self.regions_dir):
             os.mkdir(d, 0o755)
-        for d in (self.runtime, self.kernel + "/fs"):
+        for d in (self.runtime, self.kernel, self.kernel + "/fs"):
             os.chown(d, DAEMON_UID, DAEMON_UID)
         # Other users may not have access to the build folder.
         self.binary = os.path.join(self.top, "mshared")

@@ -30,6 +30,7 @@
  *   refuse-attach as refuse, for attach() alone
  *   hold          if it exists, attach() waits until it is removed
  *   hold-open     if it exists, the daemon's open() of a region for writing makes "held" and waits until it is removed
+ *   hold-lease    likewise, the daemon before it makes the FIFO of a lease
  *   attached      if it exists, attach() appends address and length to it
  *   hold-mshare   if it exists, mshare() makes "held" and waits until it is removed
  *   hold-create   if it exists, mshare() waits after it has made the region until it is removed
@@ -62,9 +63,15 @@ static void wait_while(int root, const char *file) {
                 (void) usleep(10000);
 }
 
+/* A function of the C library that is replaced here, and has not been called yet. */
+static void wait_at(const char *file) {
+        _cleanup_(closep) int root = open_root();
+
+        wait_while(root, file);
+}
+
 /* The daemon's openat() is this function, because its offsets have 64 bits. */
 int openat64(int dirfd, const char *path, int flags, ...) {
-        _cleanup_(closep) int root = -1;
         mode_t mode;
         va_list ap;
 
@@ -72,11 +79,15 @@ int openat64(int dirfd, const char *path, int flags, ...) {
         mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(ap, mode_t) : 0;
         va_end(ap);
         /* Only regions have all three of these. */
-        if ((flags & (O_ACCMODE | O_NOFOLLOW | O_NOCTTY)) == (O_RDWR | O_NOFOLLOW | O_NOCTTY)) {
-                root = open_root();
-                wait_while(root, "hold-open");
-        }
+        if ((flags & (O_ACCMODE | O_NOFOLLOW | O_NOCTTY)) == (O_RDWR | O_NOFOLLOW | O_NOCTTY))
+                wait_at("hold-open");
         return (int) syscall(SYS_openat, dirfd, path, flags, mode);
+}
+
+/* Only leases are FIFOs. */
+int mkfifoat(int dirfd, const char *path, mode_t mode) {
+        wait_at("hold-lease");
+        return (int) syscall(SYS_mknodat, dirfd, path, mode | S_IFIFO, 0);
 }
 
 /* For libsystemd, too, hence visible. */

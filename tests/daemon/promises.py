@@ -70,6 +70,26 @@ class Monitor:
             return [json.loads(line) for line in f]
 
 
+class Held:
+    """While this is in force, the broker stops before it does that; see kernel-double.c."""
+
+    def __init__(self, env: Env, what: str) -> None:
+        self.what = what
+        self.hold, self.held = (os.path.join(env.kernel, name) for name in ("hold-" + what, "held"))
+
+    def __enter__(self) -> "Held":
+        open(self.hold, "w").close()
+        return self
+
+    def wait(self) -> None:
+        wait_until(lambda: os.path.exists(self.held), what="the broker to be about to " + self.what)
+
+    def __exit__(self, *_: object) -> None:
+        os.unlink(self.hold)
+        if os.path.exists(self.held):
+            os.unlink(self.held)
+
+
 def set_acl(path: str, *entries: tuple[int, int, int | None]) -> None:
     """Entries are (tag, permissions, id); 1 owner, 2 user, 4 group, 8 another group, 16 mask, 32 others."""
     v = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, perm, 0xffffffff if number is None else number)
