@@ -58,6 +58,23 @@ int creation_cancel(Creation *c, Call *call) {
         return 1;
 }
 
+/* Whether the name still belongs to a region with this window: root may have unlinked it and created another region. */
+static bool has_our_window(const RegionRecord *record, const KernelRegion *k) {
+        return k->address == record->address && k->length == record->length;
+}
+
+/* The region as the donor has made it, to which no user is admitted yet. */
+static bool is_closed(const KernelRegion *k) {
+        return (k->st.st_mode & 0777) == 0 && k->st.st_uid == geteuid();
+}
+
+static void unlink_ours(Manager *m, const RegionRecord *record) {
+        KernelRegion k;
+
+        if (kernel_read_region(&m->kernel, record->name, &k) >= 0 && has_our_window(record, &k))
+                (void) kernel_unlink(&m->kernel, record->name);
+}
+
 /* Remove all traces of a region that could not be created. Frees region and creation. */
 static void roll_back(Region *region, bool created, const sd_bus_error *error) {
         Answer *answer = TAKE_PTR(region->creation->answer), *removed = TAKE_PTR(region->creation->removed);
@@ -66,7 +83,7 @@ static void roll_back(Region *region, bool created, const sd_bus_error *error) {
         log_change(&m->log, LOG_NOTICE, MESSAGE_REGION_FAILED, region->record.name, &region->creation->by,
                    "Cannot create region %s: %s", region->record.name, error->message ?: error->name);
         if (created)
-                (void) kernel_unlink(&m->kernel, region->record.name);
+                unlink_ours(m, &region->record);
         manager_announce_end(m, region->path);
         region_forget(region);
         /* Answer last: after the answer, the caller must find nothing. */
@@ -75,9 +92,14 @@ static void roll_back(Region *region, bool created, const sd_bus_error *error) {
         manager_mark(m, MANAGER_DIRTY_REGIONS);
 }
 
+static int changed_by_others(const RegionRecord *record, sd_bus_error *error) {
+        return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
+                                 "Region '%s' was changed by another process while it was being created", record->name);
+}
+
 /*
- * The mode stays 0 until the owner is set, so that no other user can attach in between. Reading everything back makes sure that
- * the name still belongs to the region that we created.
+ * The mode stays 0 until the owner is set, so that no other user can attach in between. What is given away is the region that
+ * we created, and reading everything back makes sure that the name still belongs to it.
  */
 static int hand_over(Region *region, sd_bus_error *error) {
         Manager *m = region->manager;
@@ -86,6 +108,8 @@ static int hand_over(Region *region, sd_bus_error *error) {
         int r;
 
         r = kernel_read_region(&m->kernel, record->name, &k);
+        if (r >= 0 && !(has_our_window(record, &k) && is_closed(&k)))
+                return changed_by_others(record, error);
         if (r >= 0 && (k.st.st_uid != record->uid || k.st.st_gid != record->gid))
                 r = kernel_chown(&m->kernel, record->name, record->uid, record->gid);
         if (r >= 0)
@@ -98,11 +122,8 @@ static int hand_over(Region *region, sd_bus_error *error) {
         record->inode = k.st.st_ino;
         r = kernel_read_region(&m->kernel, record->name, &k);
         if (r < 0 || k.st.st_ino != record->inode || k.st.st_uid != record->uid || k.st.st_gid != record->gid ||
-            (k.st.st_mode & 0777) != record->mode || k.address != record->address || k.length != record->length ||
-            k.read_only)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
-                                         "Region '%s' was changed by another process while it was being created",
-                                         record->name);
+            (k.st.st_mode & 0777) != record->mode || !has_our_window(record, &k) || k.read_only)
+                return changed_by_others(record, error);
         record->ready = true;
         r = region_save(region);
         if (r < 0) {
@@ -145,8 +166,7 @@ static void donor_done(const DonorResult *result, void *userdata) {
                 if (!created && result->error == 0) {
                         KernelRegion k;
 
-                        created = kernel_read_region(&m->kernel, region->record.name, &k) >= 0 &&
-                                  (k.st.st_mode & 0777) == 0 && k.st.st_uid == geteuid();
+                        created = kernel_read_region(&m->kernel, region->record.name, &k) >= 0 && is_closed(&k);
                 }
                 roll_back(region, created, &error);
                 return;

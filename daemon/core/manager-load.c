@@ -56,18 +56,21 @@ static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
                 record->size = k.length;
         if (!record->has_id)
                 record->id = manager_random_id(m);
+        /* The name may belong to another region now. A region is given to its owner before it gets its mode. */
+        if (!record->ready &&
+            ((record->has_window && (k.address != record->address || k.length != record->length)) ||
+             ((k.st.st_mode & 0777) == 0 && k.st.st_uid != geteuid() && k.st.st_uid != record->uid))) {
+                log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, record->name,
+                           "Region %s is not the one that was being created; discarding its state", record->name);
+                return 0;
+        }
         if (!record->ready && (k.st.st_mode & 0777) == 0) {
                 log_region(&m->log, LOG_NOTICE, NULL, record->name, "Region %s was left incomplete; removing it",
                            record->name);
                 (void) kernel_unlink(&m->kernel, record->name);
                 return 0;
         }
-        /* A region with a mode is complete: only the last save is missing. But the name may belong to another region now. */
-        if (!record->ready && record->has_window && (k.address != record->address || k.length != record->length)) {
-                log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, record->name,
-                           "Region %s is not the one that was being created; discarding its state", record->name);
-                return 0;
-        }
+        /* A region with a mode is complete: only the last save is missing. */
         record->ready = true;
         record->inode = k.st.st_ino;
         record->address = k.address;

@@ -15,8 +15,8 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import DAEMON_UID, MAIL, BusError, Skip, TiB, as_user, wait_until  # noqa: E402
-from promises import MANAGER_IFACE, equal, main, refuses  # noqa: E402
+from harness import DAEMON_UID, GAMES, MAIL, BusError, Skip, TiB, as_user, wait_until  # noqa: E402
+from promises import MANAGER_IFACE, REGION_IFACE, equal, main, make_by_hand, refuses  # noqa: E402
 
 
 PTRACE_SEIZE = 0x4206
@@ -47,7 +47,6 @@ def kill_broker_during_mshare(env):
     the file that holds it.
     """
     held = env.kernel + "/hold-mshare"
-    os.chown(env.kernel, DAEMON_UID, DAEMON_UID)
     run_donors_by(env, '"$MSHARED" "$@"')
     open(held, "w").close()
     kill_broker_during_creation(env, lambda: os.path.exists(env.kernel + "/held"))
@@ -56,6 +55,46 @@ def kill_broker_during_mshare(env):
 
 def nothing_is_left(env):
     return (os.listdir(env.kernel + "/fs"), env.states(), env.client(0).list()) == ([], [], {})
+
+
+def left_alone(env, **expected):
+    st = os.stat(env.fs("r"))
+    with open(env.fs("r"), "rb") as f:
+        start = int.from_bytes(f.read(8), "little")
+    equal({"uid": st.st_uid, "mode": st.st_mode & 0o777, "start": start}, expected)
+
+
+def test_a_region_that_takes_the_name_of_one_that_is_created_is_left_alone(env):
+    env.start()
+    root, other = env.client(0), env.client(0)
+    for mode in (0, 0o604):
+        # The creation fails when it is done,
+        start_donor(env, root)
+        make_by_hand(env, "r", 46 * TiB, mode=mode)
+        os.unlink(env.kernel + "/available")
+        refuses("Failed", root.receive, contains="was changed by another process")
+        left_alone(env, uid=GAMES, mode=mode, start=46 * TiB)
+        os.unlink(env.fs("r"))
+        # it is cancelled,
+        start_donor(env, root)
+        make_by_hand(env, "r", 46 * TiB, mode=mode)
+        other.remove("r")
+        refuses("NoSuchRegion", root.receive)
+        left_alone(env, uid=GAMES, mode=mode, start=46 * TiB)
+        os.unlink(env.fs("r"))
+        # or the broker is killed. At the next start the region is adopted.
+        for start in (44 * TiB, 46 * TiB):
+            if mode != 0 and start == 44 * TiB:
+                continue
+            start_donor(env, root)
+            env.stop(signal.SIGKILL)
+            make_by_hand(env, "r", start, mode=mode)
+            env.start()
+            left_alone(env, uid=GAMES, mode=mode, start=start)
+            assert "Region r is not the one that was being created; discarding its state" in log_of(env)
+            root, other = env.client(0), env.client(0)
+            equal((other.list()["r"]["uid"], other.get("/org/mshare1/region/r", REGION_IFACE, "Creator")), (GAMES, 2**32 - 1))
+            other.remove("r")
 
 
 def log_of(env):
