@@ -142,7 +142,7 @@ static void end(Region *region) {
         if (log_has_room(&m->log, rec->before_uid))
                 log_region(&m->log, LOG_NOTICE, MESSAGE_SUSPENSION_ENDED, rec->name,
                            "The process that should have populated region %s has left the bus: the region has owner "
-                           "%" PRIu32 ":%" PRIu32 " and mode %04o again",
+                           "%" PRIu32 ":%" PRIu32 " and mode %04o now",
                            rec->name, (uint32_t) rec->before_uid, (uint32_t) rec->before_gid, (unsigned) mode);
         region_record_resume(rec);
         region = manager_follow_change(m, region);

@@ -64,6 +64,10 @@ def test_a_reload_resizes_and_names_what_it_ignores(env):
     # Nothing has changed, so nothing is printed.
     r = unit(env, "reload", "r")
     equal((r.returncode, r.stderr), (0, ""))
+    # Nor for what the broker does not show, or for a maximum that fits.
+    declare(env, "r", "Size=8M\nMaximumSize=1G\nLabel=mine\nPopulate=yes\nHugePages=never\n")
+    r = unit(env, "reload", "r")
+    equal((r.returncode, r.stderr, root.list()["r"]["length"]), (0, "", 2 * GRANULE))
     declare(env, "r", "Size=16M\nMaximumSize=2G\nLabel=mine\nPopulate=yes\n")
     r = unit(env, "reload", "r")
     equal((r.returncode, r.stderr), (0, "Region r has 16777216 bytes now; it had 8388608.\n"))

@@ -231,10 +231,14 @@ def test_a_failure_leaves_the_size(env):
     refuses("RegionBusy", root.resize, "r", 8 * MIB, contains=(str(4 * MIB), "msharectl maps"))
     equal((size(root, "r"), sizes(env, "r")), (MIB, (MIB, 0)))
     root.resize("r", 4 * MIB)
-    # Not enough memory: what was mapped for it is unmapped again.
+    # Nothing was unmapped yet. And not enough memory: what was mapped for it is unmapped again.
     put(env, "attached")
     put(env, "available", "1000")
     take(env, "maps/r")
+    put(env, "refuse-attach", "12")
+    refuses("NoMemory", root.resize, "r", MIB, contains="attach")
+    equal((attached(env), size(root, "r"), sizes(env, "r")), (0, 4 * MIB, (4 * MIB, 0)))
+    take(env, "refuse-attach")
     refuses("NoMemory", root.resize, "r", 8 * MIB, populate=True, contains=("not available", str(8 * MIB)))
     equal((attached(env), size(root, "r"), sizes(env, "r")), (2, 4 * MIB, (4 * MIB, 0)))
     take(env, "available")

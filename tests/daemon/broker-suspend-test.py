@@ -134,7 +134,7 @@ def test_a_unit_that_is_killed_leaves_what_it_takes_over_as_it_was(env):
         refuses("AccessDenied", env.client(GAMES).acquire, "r", "r")
         there_is_memory(env)
         root.remove("r", force=True)
-    assert "has owner 0:0 and mode 0604 again" in env.read_log()
+    assert "has owner 0:0 and mode 0604 now" in env.read_log()
 
 
 def test_an_end_of_a_suspension_admits_none_but_those_before_it(env):
@@ -167,7 +167,7 @@ def test_an_end_of_a_suspension_admits_none_but_those_before_it(env):
     root.manager("SetRegionMode", "su", "r", 0)
     env.restart(signal.SIGKILL)
     holder.kill()
-    wait_until(lambda: "mode 0000 again" in env.read_log(), what="the end of the holder")
+    wait_until(lambda: "mode 0000 now" in env.read_log(), what="the end of the holder")
     refuses("AccessDenied", env.client(GAMES).acquire, "r")
     equal(owner_and_mode(root), [GAMES, GAMES, 0])
     for n, change in enumerate((lambda: root.manager("SetRegionOwner", "suu", "r", MAN, MAN),
@@ -179,7 +179,7 @@ def test_an_end_of_a_suspension_admits_none_but_those_before_it(env):
         change()
         equal(owner_and_mode(root), [MAN, MAN, 0])
         holder.kill()
-        wait_until(lambda: env.read_log().count("has owner %d:%d and mode 0000 again" % (MAN, MAN)) == n + 1, what="the end")
+        wait_until(lambda: env.read_log().count("has owner %d:%d and mode 0000 now" % (MAN, MAN)) == n + 1, what="the end")
         equal(owner_and_mode(root), [MAN, MAN, 0])
     # A mode ends it.
     root.manager("SetRegionOwner", "suu", "r", GAMES, GAMES)
@@ -299,7 +299,7 @@ def test_the_bus_is_asked_again_for_a_process_that_populates(env):
     wait_until(lambda: owner_and_mode(root) == [GAMES, GAMES, 0o600], timeout=40, what="the region to be as it was")
     log = env.read_log()
     assert "The bus does not say whether the process that populates region r still exists" in log, log
-    assert "has owner 5:5 and mode 0600 again" in log, log
+    assert "has owner 5:5 and mode 0600 now" in log, log
 
 
 def immutable(env, name, on):
