@@ -31,6 +31,8 @@
  *   hold          if it exists, attach() waits until it is removed
  *   hold-open     if it exists, the daemon's open() of a region for writing makes "held" and waits until it is removed
  *   hold-lease    likewise, the daemon before it makes the FIFO of a lease
+ *   hold-chown    likewise, before it sets the owner of a region
+ *   hold-chmod    likewise, before it sets the mode of a region
  *   attached      if it exists, attach() appends address and length to it
  *   hold-mshare   if it exists, mshare() makes "held" and waits until it is removed
  *   hold-create   if it exists, mshare() waits after it has made the region until it is removed
@@ -88,6 +90,17 @@ int openat64(int dirfd, const char *path, int flags, ...) {
 int mkfifoat(int dirfd, const char *path, mode_t mode) {
         wait_at("hold-lease");
         return (int) syscall(SYS_mknodat, dirfd, path, mode | S_IFIFO, 0);
+}
+
+/* The daemon has no other files whose owner it sets with this, or whose mode. */
+int fchownat(int dirfd, const char *path, uid_t uid, gid_t gid, int flags) {
+        wait_at("hold-chown");
+        return (int) syscall(SYS_fchownat, dirfd, path, uid, gid, flags);
+}
+
+int fchmodat(int dirfd, const char *path, mode_t mode, int flags) {
+        wait_at("hold-chmod");
+        return (int) syscall(SYS_fchmodat, dirfd, path, mode);
 }
 
 /* For libsystemd, too, hence visible. */

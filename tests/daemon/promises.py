@@ -84,10 +84,14 @@ class Held:
     def wait(self) -> None:
         wait_until(lambda: os.path.exists(self.held), what="the broker to be about to " + self.what)
 
+    def release(self) -> None:
+        """The end, or earlier. Whoever is released may be held by another of these at once, and says so."""
+        for file in self.held, self.hold:
+            if os.path.exists(file):
+                os.unlink(file)
+
     def __exit__(self, *_: object) -> None:
-        os.unlink(self.hold)
-        if os.path.exists(self.held):
-            os.unlink(self.held)
+        self.release()
 
 
 def set_acl(path: str, *entries: tuple[int, int, int | None]) -> None:
