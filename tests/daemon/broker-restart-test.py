@@ -4,12 +4,13 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import DAEMON_UID, GAMES, GRANULE, LP, MAIL, MAN, NEWS, BusError, TiB, wait_until  # noqa: E402
+from harness import DAEMON_UID, GAMES, GRANULE, LP, MAIL, MAN, NEWS, BusError, TiB, as_user, wait_until  # noqa: E402
 from promises import MANAGER_IFACE, REGION_IFACE, SLOW, equal, main, make_by_hand, refuses  # noqa: E402
 
 
@@ -44,6 +45,26 @@ def test_a_restart_loses_nothing(env):
     equal(root.list()["b"]["clients"], 1)
     child_of.do("kill_child", pid=child)
     wait_until(lambda: root.list()["b"]["clients"] == 0)
+
+
+# It contains the addresses of all regions.
+def test_the_state_is_the_brokers_alone(env):
+    before = os.umask(0)
+    env.start()
+    os.umask(before)
+    root = env.client(0)
+    root.create("r", mode=0o666)
+    root.acquire("r")
+    modes = {name: os.stat(os.path.join(env.runtime, name)).st_mode & 0o777 for name in
+             ("regions", "leases", "regions/r", "leases/" + env.leases()[0])}
+    equal(sorted(modes.values()), [0o600, 0o600, 0o700, 0o700])
+    equal((modes["regions"], modes["leases"]), (0o700, 0o700))
+    assert "ADDRESS=" in open(os.path.join(env.runtime, "regions/r"), encoding="utf-8").read()
+    for folder in "regions", "leases":
+        path = os.path.join(env.runtime, folder)
+        for command in ("ls", path), ("cat", os.path.join(path, "r")):
+            r = subprocess.run([*as_user(GAMES), *command], capture_output=True, text=True)
+            assert r.returncode != 0 and "Permission denied" in r.stderr, r
 
 
 def test_the_kernel_wins_after_a_restart(env):
