@@ -36,6 +36,11 @@ def put(env, name, text=""):
         os.fchown(f.fileno(), DAEMON_UID, DAEMON_UID)
 
 
+def get(env, name):
+    with open(os.path.join(env.kernel, name)) as f:
+        return f.read()
+
+
 def take(env, name):
     os.unlink(os.path.join(env.kernel, name))
 
@@ -247,6 +252,22 @@ def test_a_failure_leaves_the_size(env):
     put(env, "maps/r", "%x-%x rw-s 00000000 00:01 7 /dev/zero (deleted)\n" % (address, address + 8 * MIB))
     root.resize("r", MIB)
     equal(size(root, "r"), MIB)
+
+
+def test_added_memory_has_the_policies_of_the_region(env):
+    env.start()
+    root = env.client(0)
+    put(env, "nodes", "0-1,3")
+    for name, backing, hugepages, advice, numa in (("a", "anonymous", "never", "nohuge", "interleave"),
+                                                   ("b", "memfd", "advise", "huge", "bind:0-1,3")):
+        address = root.create(name, MIB, backing=backing, hugepages=hugepages, numa=numa)[1]
+        for old, new in ((MIB, 4 * MIB), (4 * MIB, 8 * MIB)):
+            put(env, "policy")
+            put(env, "advised")
+            root.resize(name, new, populate=True)
+            equal(get(env, "policy"), "%#x %d %s" % (address + old, new - old, numa))
+            equal(get(env, "advised"), "%#x %d %s\n" % (address + old, new - old, advice))
+            env.restart()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@
  *   available     bytes of memory available, in decimal; without it there is no limit
  *   nodes         the NUMA nodes with memory, as in 0,2-3; empty: a kernel without NUMA; without it there is node 0
  *   policy        if it exists, set_policy() writes address, size and policy into it
+ *   advised       if it exists, the donor's madvise() for huge pages appends address, size and advice to it
  *   refuse        an errno in decimal with which mshare() and attach() fail
  *   maps/NAME     what a region maps, as in /proc/PID/maps; without it nothing. attach() maps anonymous memory there
  *   refuse-attach as refuse, for attach() alone
@@ -101,6 +102,19 @@ int fchownat(int dirfd, const char *path, uid_t uid, gid_t gid, int flags) {
 int fchmodat(int dirfd, const char *path, mode_t mode, int flags) {
         wait_at("hold-chmod");
         return (int) syscall(SYS_fchmodat, dirfd, path, mode);
+}
+
+int madvise(void *p, size_t size, int advice) {
+        _cleanup_(closep) int root = -1, log = -1;
+
+        if (advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE) {
+                root = open_root();
+                log = openat(root, "advised", O_WRONLY | O_APPEND | O_CLOEXEC);
+                if (log >= 0 && dprintf(log, "%#" PRIxPTR " %zu %s\n", (uintptr_t) p, size,
+                                        advice == MADV_HUGEPAGE ? "huge" : "nohuge") < 0)
+                        abort();
+        }
+        return (int) syscall(SYS_madvise, p, size, advice);
 }
 
 /* For libsystemd, too, hence visible. */
