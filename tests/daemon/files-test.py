@@ -89,6 +89,9 @@ def test_nothing_in_the_unit_forbids_what_the_daemon_needs():
     assert "RefuseManualStop=yes" in read("units/sys-fs-mshare.mount")
     assert value("ManagedOOMPreference") == ["omit"]
     assert "Wants=mshared.service" in region and "Requires=" not in region.replace("not Requires=", "")
+    # As often as the servers that want the regions.
+    for text in (unit, region):
+        assert re.search(r"^StartLimitIntervalSec=0$", text, flags=re.M)
 
 
 def test_every_polkit_action_in_use_is_declared():
