@@ -1,144 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# mshare-postgresql on a private tree, with replacements for systemctl, msharectl and postgres:
+# mshare-postgresql does what its manual page says, on a private tree:
 #   tool.sh MSHARE-POSTGRESQL ZSH-COMPLETION BASH-COMPLETION MANUAL-PAGE
 # shellcheck disable=SC2317
 set -u
 
-# shellcheck source=tests/tap.bash
-. "$(dirname "$0")/../tap.bash"
 tool=$1 zsh=$2 bash=$3 page=$4
-work=$(mktemp -d "${TMPDIR:-/tmp}/mshare-postgresql.XXXXXX")
-tap_log=$work/log
-trap 'rm -rf "$work"' EXIT
-export MSHARE_POSTGRESQL_ROOT=$work/root PATH=$work/bin:$PATH LC_ALL=C.UTF-8
-root=$MSHARE_POSTGRESQL_ROOT
-owner=$(id -un)
-[ "$owner" != root ] || owner=nobody
-
-# says STATUS WORDS ARGUMENTS...: the tool exits with that status and prints this.
-says() {
-        local want=$1 words=$2 status=0
-        shift 2
-        "$tool" "$@" > "$work/said" 2>&1 < /dev/null || status=$?
-        echo "mshare-postgresql $*: status $status"
-        cat "$work/said"
-        [ "$status" = "$want" ] && { [ -z "$words" ] || grep -qE -- "$words" "$work/said"; }
-}
-has() { cat "$root$1"; grep -qxF -- "$2" "$root$1"; }
-lacks() { ! grep -rF -- "$2" "$root$1"; }
-# A checksum of the tree, to see whether anything has changed.
-tree() { (cd "$root" && find . ! -type d -printf '%p %y %m %l\n' -type f -exec sha256sum {} + | LC_ALL=C sort); }
-unchanged() { diff <(echo "$1") <(tree); }
-is() { [ "$("${@:2}")" = "$1" ]; } # is WANTED COMMAND...
-called() { grep -qxF -- "$1" "$work/calls"; }
-not_called() { ! grep -F -- "$1" "$work/calls"; }
-
-# A machine with clusters 15/main and 13/old, and a unit of a hand-built server.
-machine() {
-        rm -rf "$root"
-        : > "$work/calls"
-        mkdir -p "$root/etc/postgresql/15/main" "$root/etc/postgresql/13/old" "$root/proc/sys/vm" "$root/srv/pg" \
-                "$root"/usr/lib/postgresql/{13,15}/bin "$root/opt/pg/bin" "$root/sys/kernel/mm/transparent_hugepage"
-        echo 1073741824 > "$root/proc/sys/vm/mshare_size"
-        touch "$root"/etc/postgresql/{15/main,13/old}/postgresql.conf
-        printf '%s\n' '# environment variables for postgres processes' "FOO = 'it''s'" > "$root/etc/postgresql/15/main/environment"
-        for version in 13 15; do
-                sed "s/VERSION/$version/" "$work/postgres" > "$root/usr/lib/postgresql/$version/bin/postgres"
-                chmod 755 "$root/usr/lib/postgresql/$version/bin/postgres"
-        done
-        cp "$root/usr/lib/postgresql/15/bin/postgres" "$root/opt/pg/bin/"
-        printf '%s\n' 'shared_memory_size 143' 'shared_buffers 16384' 'block_size 8192' 'huge_pages try' > "$work/settings"
-        : > "$work/regions"
-        : > "$work/running"
-        : > "$work/shared"
-        : > "$work/files"
-        rm -f "$work/reload" "$work/full" "$work/then"
-        echo LD_PRELOAD=libother.so > "$work/preload"
-}
-mkdir "$work/bin"
-cat > "$work/postgres" << EOF
-#!/bin/sh
-[ "\$1" != --version ] || { echo 'postgres (PostgreSQL) VERSION.18 (Debian VERSION.18-0)'; exit; }
-printf '%s|' "\$@" > "$work/asked"
-sed -n "s/^\$4 //p" "$work/settings" | grep . || { echo "FATAL:  this is \$4" >&2; exit 1; }
-EOF
-cat > "$work/bin/systemctl" << EOF
-#!/bin/bash
-echo "systemctl \$*" >> "$work/calls"
-case "\$*" in
-daemon-reload) if [ -e "$work/reload" ]; then . "$work/reload"; fi ;;
-'show -P LoadState pg.service') echo loaded ;;
-'show -P LoadState other.service') echo not-found ;;
-'show -P LoadState masked.service') echo masked ;;
-'show -P LoadState broken.service') echo bad-setting ;;
-'show -P LoadState '*) echo loaded ;;
-'show -P FragmentPath postgresql.service') echo /lib/systemd/system/postgresql.service ;;
-'show -P FragmentPath postgresql@'*) echo /lib/systemd/system/postgresql@.service ;;
-'show -P ExecStart postgresql.service') echo '{ path=/bin/true ; argv[]=/bin/true ; ignore_errors=no ; pid=0 }' ;;
-'show -P ExecStart started.service') cat "$work/start" ;;
-'show -P Environment started.service')
-        echo PGDATA=/srv/pg/ PGROOT=/srv OPTION=shared_buffers=2GB \"TWO=-B 7\" \$(sed -n 's/^Environment=//p' "$root"/etc/systemd/system/started.service.d/*.conf 2> /dev/null) ;;
-'show -P EnvironmentFiles started.service') cat "$work/files" ;;
-'show -P DropInPaths '*) ls "$root/etc/systemd/system/\$4.d" | paste -sd ' ' ;;
-'show -P User '*) echo $owner ;;
-'show -P FragmentPath pg.service') echo /etc/systemd/system/pg.service ;;
-'show -P ExecStart pg.service') echo '{ path=/opt/pg/bin/postgres ; argv[]=/opt/pg/bin/postgres -D /srv/pg -c x=y ; ignore_errors=no ; pid=0 }' ;;
-'show -P Environment pg.service' | 'show -P Environment x'*)
-        set -- "\$4"
-        echo A=b \$(cat "$work/preload") \$(cat "$root/etc/systemd/system/\$1.d"/*.conf 2> /dev/null | sed -n 's/^Environment=//p' | sed 's/%%/%/g') ;;
-'show -P User pg.service') echo $owner ;;
-'-q is-active '*) grep -qxF "\${*: -1}" "$work/running" ;;
-'restart mshare-region@'*)
-        # What the broker would create from the file.
-        name=\${2#mshare-region@} name=\${name%.service} size=\$(sed -n 's/^Size=//p' "$root/etc/mshare/regions.d/\$name.conf")
-        if [ "\$size" = auto ]; then size=\$(sed -n 's/^shared_memory_size //p' "$work/settings"); size=\$((size + size / 10 + 1))M; fi
-        echo "\$name \$((\${size%M} << 20))" > "$work/regions" ;;
-esac
-EOF
-cat > "$work/bin/msharectl" << EOF
-#!/bin/bash
-echo "msharectl \$*" >> "$work/calls"
-case "\$*" in
-'show -p Size --value '*) sed -n "s/^\$5 //p" "$work/regions" ;;
-'check -q '*) grep -qxF "\$3" "$work/shared" ;;
-'check '*) echo checked ;;
-esac
-EOF
-# A disk that is full, as far as these two notice. They fail if their name and arguments match the pattern in the file "full",
-# and after that the one in the file "then".
-for program in mktemp sync; do
-        cat > "$work/bin/$program" << EOF
-#!/bin/sh
-pattern=\$(cat "$work/full" 2> /dev/null)
-case "$program \$*" in \$pattern)
-        echo "$program: No space left on device" >&2
-        if [ -e "$work/then" ]; then mv "$work/then" "$work/full"; fi
-        exit 1
-        ;;
-esac
-exec $(command -v $program) "\$@"
-EOF
-done
-if [ "$(id -u)" = 0 ]; then
-        # The server's user must not be root; which user it is makes no difference here.
-        cat > "$work/bin/stat" << 'EOF'
-#!/bin/sh
-case "$1 $2" in
-'-c %U') if [ -L "$3" ] || [ -e "$3/of-root" ]; then echo root; else echo nobody; fi ;;
-'-Lc %U') if [ -e "$3/of-root" ]; then echo root; else echo nobody; fi ;;
-*) exec /usr/bin/stat "$@" ;;
-esac
-EOF
-        cat > "$work/bin/setpriv" << 'EOF'
-#!/bin/sh
-while :; do case $1 in --*) shift ;; *) exec "$@" ;; esac; done
-EOF
-fi
-chmod 755 "$work"/bin/*
-etc=/etc/postgresql/15/main
-dropin=/etc/systemd/system/postgresql@15-main.service.d/50-mshare-postgresql.conf
-region=/etc/mshare/regions.d/pg-15-main.conf
+# shellcheck source=tests/postgresql/stand-ins.bash
+. "$(dirname "$0")/stand-ins.bash"
 
 machine
 before=$(tree)
@@ -303,13 +172,6 @@ check 'without a server to ask' lacks $region For=
 check 'and goes with disable' says 0 "Removed $region" disable 15 main
 
 # Requests that are refused and change nothing.
-refused() { # refused NAME STATUS WORDS ARGUMENTS...
-        local name=$1 before
-        shift
-        before=$(tree)
-        check "$name" says "$@"
-        check "$name: nothing is changed" unchanged "$before"
-}
 machine
 cp -r "$root/etc/postgresql/15/main" "$root/etc/postgresql/15/my-db"
 refused 'a name that systemd does not understand' 1 "systemd cannot start cluster 15 my-db, because '-' is in its name" enable 15 my-db
@@ -403,47 +265,6 @@ rm "$work/reload"
 check 'a failure does not disable it' test -e "$root$dropin"
 check 'the next try' says 0 '' enable 15 main --fallback=no
 check 'makes it what it was' unchanged "$enabled"
-
-# Killed at any point, by SIGKILL or a loss of power.
-for file in "$dropin" $region /etc/systemd/system/mshare-region@pg-15-main.service.d/50-mshare-postgresql.conf $etc/environment; do
-        for how in '15 main' --all; do
-                machine
-                before=$(tree)
-                cp "$root$etc/environment" "$work/environment"
-                "$tool" enable 15 main > /dev/null
-                if [ "$file" = $etc/environment ]; then cp "$work/environment" "$root$file"; else rm "$root$file"; fi
-                # shellcheck disable=SC2086 # two words
-                check "disable $how without ${file##*/system/}" says 0 '' disable $how
-                check 'leaves nothing then' unchanged "$before"
-        done
-done
-
-# Clusters that are renamed or dropped.
-for how in '15 prod' --all; do
-        machine
-        mv "$root/etc/postgresql/15/main" "$root/etc/postgresql/15/prod"
-        before=$(tree)
-        mv "$root/etc/postgresql/15/prod" "$root/etc/postgresql/15/main"
-        "$tool" enable 15 main > /dev/null
-        mv "$root/etc/postgresql/15/main" "$root/etc/postgresql/15/prod"
-        if [ "$how" != --all ]; then check 'the old name of a renamed cluster is disabled' says 0 '' disable 15 main; fi
-        # shellcheck disable=SC2086
-        check "and disable $how" says 0 'Changed /etc/postgresql/15/prod/environment' disable $how
-        check 'leaves nothing of a renamed cluster' unchanged "$before"
-done
-machine
-"$tool" enable 15 main > /dev/null
-rm -r "$root$etc"
-before=$(tree)
-check 'a dropped cluster is disabled' says 0 '' disable 15 main
-check 'too' lacks /etc 15-main
-check 'once' says 1 'is not enabled; enabled are: none' disable 15 main
-machine
-mkdir -p "$root/etc/mshare/regions.d"
-(umask 077; "$tool" enable 15 main > /dev/null)
-check 'all can read the folder of a unit' is 755 stat -c %a "$root${dropin%/*}"
-check 'disable' says 0 '' disable 15 main
-check "the package's folder stays" test -d "$root/etc/mshare/regions.d"
 
 # Before each start.
 machine

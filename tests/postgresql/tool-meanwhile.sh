@@ -1,0 +1,54 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# mshare-postgresql where it was killed, where clusters have changed meanwhile:
+#   tool-meanwhile.sh MSHARE-POSTGRESQL
+# shellcheck disable=SC2317
+set -u
+
+tool=$1
+# shellcheck source=tests/postgresql/stand-ins.bash
+. "$(dirname "$0")/stand-ins.bash"
+
+# Killed at any point, by SIGKILL or a loss of power.
+for file in "$dropin" $region /etc/systemd/system/mshare-region@pg-15-main.service.d/50-mshare-postgresql.conf $etc/environment; do
+        for how in '15 main' --all; do
+                machine
+                before=$(tree)
+                cp "$root$etc/environment" "$work/environment"
+                "$tool" enable 15 main > /dev/null
+                if [ "$file" = $etc/environment ]; then cp "$work/environment" "$root$file"; else rm "$root$file"; fi
+                # shellcheck disable=SC2086 # two words
+                check "disable $how without ${file##*/system/}" says 0 '' disable $how
+                check 'leaves nothing then' unchanged "$before"
+        done
+done
+
+# Clusters that are renamed or dropped.
+for how in '15 prod' --all; do
+        machine
+        mv "$root/etc/postgresql/15/main" "$root/etc/postgresql/15/prod"
+        before=$(tree)
+        mv "$root/etc/postgresql/15/prod" "$root/etc/postgresql/15/main"
+        "$tool" enable 15 main > /dev/null
+        mv "$root/etc/postgresql/15/main" "$root/etc/postgresql/15/prod"
+        if [ "$how" != --all ]; then check 'the old name of a renamed cluster is disabled' says 0 '' disable 15 main; fi
+        # shellcheck disable=SC2086
+        check "and disable $how" says 0 'Changed /etc/postgresql/15/prod/environment' disable $how
+        check 'leaves nothing of a renamed cluster' unchanged "$before"
+done
+machine
+"$tool" enable 15 main > /dev/null
+rm -r "$root$etc"
+before=$(tree)
+check 'a dropped cluster is disabled' says 0 '' disable 15 main
+check 'too' lacks /etc 15-main
+check 'once' says 1 'is not enabled; enabled are: none' disable 15 main
+machine
+mkdir -p "$root/etc/mshare/regions.d"
+(umask 077; "$tool" enable 15 main > /dev/null)
+check 'all can read the folder of a unit' is 755 stat -c %a "$root${dropin%/*}"
+check 'disable' says 0 '' disable 15 main
+check "the package's folder stays" test -d "$root/etc/mshare/regions.d"
+
+echo "1..$count"
+exit $failed
