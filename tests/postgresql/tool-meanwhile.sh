@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# mshare-postgresql where it was killed, where clusters have changed meanwhile:
+# mshare-postgresql where it was killed, where clusters have changed meanwhile, and where other users interfere:
 #   tool-meanwhile.sh MSHARE-POSTGRESQL
 # shellcheck disable=SC2317
 set -u
@@ -49,6 +49,41 @@ mkdir -p "$root/etc/mshare/regions.d"
 check 'all can read the folder of a unit' is 755 stat -c %a "$root${dropin%/*}"
 check 'disable' says 0 '' disable 15 main
 check "the package's folder stays" test -d "$root/etc/mshare/regions.d"
+
+# On Debian, postgres owns the folders above that of a cluster, and can make links and exchange folders there.
+machine
+"$tool" enable 15 main > /dev/null
+mkdir "$root/srv/of-others"
+cp "$root$etc/environment" "$root/srv/of-others/"
+chmod 777 "$root/srv/of-others"
+ln -s ../../../srv/of-others "$root/etc/postgresql/15/link"
+check 'disable --all' says 0 "Changed $etc/environment" disable --all
+check 'leaves a folder alone that all can write to' has /srv/of-others/environment "MSHARE_REGION = 'pg-15-main'"
+refused 'enable' 1 'no cluster 15 link' enable 15 link
+touch "$root/srv/of-others/postgresql.conf"
+refused 'with settings' 1 'Other users can write to /etc/postgresql/15/link: chmod go-w /etc/postgresql/15/link$' enable 15 link
+if [ "$(id -u)" = 0 ]; then
+        machine
+        "$tool" enable 15 main > /dev/null
+        mkdir "$root/srv/of-root"
+        touch "$root/srv/of-root/of-root"
+        cp "$root$etc/environment" "$root/srv/of-root/"
+        ln -s ../../../srv/of-root "$root/etc/postgresql/15/link"
+        check 'disable --all' says 0 "Changed $etc/environment" disable --all
+        check 'leaves a folder of root alone' has /srv/of-root/environment "MSHARE_REGION = 'pg-15-main'"
+        for command in 'enable 15 main' 'disable 15 main' 'disable --all'; do
+                machine
+                "$tool" enable 15 main > /dev/null
+                mkdir "$root/srv/of-root"
+                touch "$root/srv/of-root/of-root"
+                sed '/^FOO/d; s/^MSHARE_REGION/# &/' "$root$etc/environment" > "$root/srv/of-root/environment"
+                before=$(cat "$root/srv/of-root/environment")
+                echo "rm '$work/exchange'; mv '$root$etc' '$root/srv/main'; ln -s ../../../srv/of-root '$root$etc'" > "$work/exchange"
+                # shellcheck disable=SC2086
+                check "$command of a folder that is exchanged" says 1 "$etc belongs to root" $command
+                check 'does not change what is there then' is "$before" cat "$root/srv/of-root/environment"
+        done
+fi
 
 echo "1..$count"
 exit $failed
