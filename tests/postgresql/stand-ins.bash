@@ -139,8 +139,11 @@ case "\$1 \$2" in
 esac
 if [ -e "$work/exchange" ]; then . "$work/exchange"; fi
 EOF
-        cat > "$work/bin/setpriv" << 'EOF'
+        cat > "$work/bin/setpriv" << EOF
 #!/bin/sh
+echo "setpriv \$*" >> "$work/calls"
+EOF
+        cat >> "$work/bin/setpriv" << 'EOF'
 while :; do case $1 in --*) shift ;; *) exec "$@" ;; esac; done
 EOF
 fi

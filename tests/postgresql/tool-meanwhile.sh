@@ -63,6 +63,12 @@ refused 'enable' 1 'no cluster 15 link' enable 15 link
 touch "$root/srv/of-others/postgresql.conf"
 refused 'with settings' 1 'Other users can write to /etc/postgresql/15/link: chmod go-w /etc/postgresql/15/link$' enable 15 link
 if [ "$(id -u)" = 0 ]; then
+        for server in '15 main' --unit=pg; do
+                machine
+                # shellcheck disable=SC2086
+                check "enable $server" says 0 '' enable $server
+                check 'asks the server for its version as its user' grep -E "^setpriv --reuid=nobody .*/postgres --version$" "$work/calls"
+        done
         machine
         "$tool" enable 15 main > /dev/null
         mkdir "$root/srv/of-root"
