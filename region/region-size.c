@@ -108,7 +108,7 @@ static int run(const struct stat *owner, char *const *argv, char *ret, size_t si
         return 0;
 }
 
-int region_size_ask(const char *server, uint64_t *ret) {
+int region_size_ask(const char *server, uint32_t uid, uint32_t gid, uint64_t *ret) {
         _cleanup_(freep) char *program = NULL, *directory = NULL;
         const char *cluster;
         struct stat owner;
@@ -139,9 +139,15 @@ int region_size_ask(const char *server, uint64_t *ret) {
                                strerror(-r));
                 return r;
         }
+        /* Another user may own the folders above, and could put another folder there. */
+        if (uid != 0) {
+                owner.st_uid = uid;
+                owner.st_gid = gid;
+        }
         if (owner.st_uid == 0) {
                 (void) fprintf(stderr,
-                               "For=%s: the configuration %s belongs to root, but PostgreSQL does not run as root.\n",
+                               "For=%s: the configuration %s belongs to root, but PostgreSQL does not run as root; "
+                               "set User= to its user.\n",
                                server, directory);
                 return -EPERM;
         }

@@ -203,7 +203,7 @@ static int start_declared(Start *s, const char *name, sd_bus_error *error) {
 
         if (region_file_load(name, &f) < 0 || region_file_owner(&f, &owner) < 0)
                 return EXIT_FAILURE;
-        if (f.size_auto && region_size_ask(f.server, &f.size) < 0)
+        if (f.size_auto && region_size_ask(f.server, owner.uid, owner.gid, &f.size) < 0)
                 return EXIT_FAILURE;
         if (f.path) {
                 fd = open_backing(f.path);

@@ -3,6 +3,7 @@
 """Units and their managers: a region's unit follows its region, and the broker's end and state. See promises.py."""
 
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -136,11 +137,11 @@ def test_a_region_is_as_large_as_its_server_needs(env):
              'mount --bind "$1/pg/etc" /etc/postgresql && mount --bind "$1/pg/lib" /usr/lib/postgresql || exit 77; ' \
              'exec "$2" start r'
 
-    def start(server, answer=None):
+    def start(server, answer=None, more=""):
         if answer is not None:
             with open(os.path.join(etc, "15/main/answer"), "w") as f:
                 f.write(answer)
-        declare(env, "r", "Size=auto\nFor=%s\n" % server)
+        declare(env, "r", "Size=auto\nFor=%s\n" % server + more)
         r = subprocess.run(["unshare", "-m", "--propagation", "unchanged", "sh", "-c", script, "sh", env.top, env.region_program],
                            env=env.environ(), capture_output=True, text=True)
         if r.returncode == 77:
@@ -152,6 +153,16 @@ def test_a_region_is_as_large_as_its_server_needs(env):
         assert r.returncode == 0 and "needs %d MiB" % mib in r.stderr, r.stderr
         equal(root.get("/org/mshare1/region/r", REGION_IFACE, "Size"), wanted << 20)
         root.remove("r")
+    # PostgreSQL's settings may belong to root.
+    with open(os.path.join(etc, "15/roots/answer"), "w") as f:
+        f.write("143\n")
+    for server in ("postgresql:15/roots", "postgresql:15/main"):
+        r = start(server, "143\n", "User=games\n")
+        assert r.returncode == 0 and "needs 143 MiB" in r.stderr, r.stderr
+        root.remove("r")
+    # The folder's owner does not count, because another user could exchange the folder.
+    r = start("postgresql:15/main", more="User=nobody\n")
+    assert r.returncode == 1 and "I am uid=%d(nobody)" % pwd.getpwnam("nobody").pw_uid in r.stderr, r.stderr
     for answer in ("", "0\n", "many\n", "-5\n", "99999999999999999999\n"):
         r = start("postgresql:15/main", answer)
         assert r.returncode == 1 and "set Size= to a number" in r.stderr, (answer, r.stderr)
