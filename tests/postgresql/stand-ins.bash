@@ -112,6 +112,10 @@ case "\$*" in
 'check '*) echo checked ;;
 esac
 EOF
+cat > "$work/bin/pg_lsclusters" << EOF
+#!/bin/sh
+[ "\$*" = '-h 15 main' ] && echo "15 main 5432 down $owner /var/lib/postgresql/15/main /var/log/postgresql/postgresql-15-main.log"
+EOF
 # A disk that is full, as far as these two notice. They fail if their name and arguments match the pattern in the file "full",
 # and after that the one in the file "then".
 for program in mktemp sync; do

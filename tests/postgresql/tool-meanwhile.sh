@@ -77,6 +77,33 @@ if [ "$(id -u)" = 0 ]; then
         ln -s ../../../srv/of-root "$root/etc/postgresql/15/link"
         check 'disable --all' says 0 "Changed $etc/environment" disable --all
         check 'leaves a folder of root alone' has /srv/of-root/environment "MSHARE_REGION = 'pg-15-main'"
+
+        # Settings of a cluster may belong to root as well.
+        for command in 'disable 15 main' 'disable --all'; do
+                machine
+                touch "$root$etc/of-root"
+                before=$(tree)
+                check 'enable a cluster whose settings belong to root' says 0 "Changed $etc/environment" enable 15 main
+                check 'has the region of its user' has $region User=nobody
+                check 'with its size' has $region For=postgresql:15/main
+                check 'is prepared' says 0 '' prepare --unit=postgresql@15-main.service
+                # shellcheck disable=SC2086
+                check "$command" says 0 "Changed $etc/environment" $command
+                check 'leaves nothing' unchanged "$before"
+                rm "$root$etc/of-root"
+                before=$(tree)
+                "$tool" enable 15 main > /dev/null
+                touch "$root$etc/of-root"
+                # shellcheck disable=SC2086
+                check "enabled before, $command" says 0 "Changed $etc/environment" $command
+                rm "$root$etc/of-root"
+                check 'leaves nothing either' unchanged "$before"
+        done
+        touch "$root$etc/of-root"
+        mv "$root$etc/environment" "$root/srv/environment"
+        ln -s ../../../../srv/environment "$root$etc/environment"
+        refused 'a link in a folder of root' 1 "$etc belongs to root, so $etc/environment must not be a symbolic link" enable 15 main
+
         for command in 'enable 15 main' 'disable 15 main' 'disable --all'; do
                 machine
                 "$tool" enable 15 main > /dev/null
@@ -86,7 +113,7 @@ if [ "$(id -u)" = 0 ]; then
                 before=$(cat "$root/srv/of-root/environment")
                 echo "rm '$work/exchange'; mv '$root$etc' '$root/srv/main'; ln -s ../../../srv/of-root '$root$etc'" > "$work/exchange"
                 # shellcheck disable=SC2086
-                check "$command of a folder that is exchanged" says 1 "$etc belongs to root" $command
+                check "$command of a folder that is exchanged" says 1 "$etc belongs to root, and no settings of a cluster are there" $command
                 check 'does not change what is there then' is "$before" cat "$root/srv/of-root/environment"
         done
 fi
