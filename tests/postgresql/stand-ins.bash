@@ -55,7 +55,7 @@ machine() {
                 chmod 755 "$root/usr/lib/postgresql/$version/bin/postgres"
         done
         cp "$root/usr/lib/postgresql/15/bin/postgres" "$root/opt/pg/bin/"
-        printf '%s\n' 'shared_memory_size 143' 'shared_buffers 16384' 'block_size 8192' 'huge_pages try' > "$work/settings"
+        printf '%s\n' 'shared_memory_size 143' 'huge_pages try' > "$work/settings"
         : > "$work/regions"
         : > "$work/running"
         : > "$work/shared"

@@ -24,6 +24,7 @@ check 'adjusts its size first' grep -qE '^ExecStartPre=\+/.*/mshare-postgresql p
 check 'and checks the server' grep -qE '^ExecStartPost=\+/.*/msharectl check .*\$MAINPID pg-15-main$' "$root$dropin"
 check 'the environment preloads the library' has $etc/environment "LD_PRELOAD = 'libmshare-preload.so'"
 check 'for that region' has $etc/environment "MSHARE_REGION = 'pg-15-main'"
+check 'and small buffers, which the server may have later' has $etc/environment "MSHARE_MIN_SIZE = '1M'"
 check 'what was there before is still there' has $etc/environment "FOO = 'it''s'"
 check 'the region goes with the server' has '/etc/systemd/system/mshare-region@pg-15-main.service.d/50-mshare-postgresql.conf' 'StopWhenUnneeded=yes'
 check 'systemd has read it' called 'systemctl daemon-reload'
@@ -99,10 +100,6 @@ echo postgresql@15-main.service > "$work/shared"
 check 'a running server stays' says 0 'is running: it leaves region pg-15-main when it is restarted' disable 15 main
 check 'in its region' not_called 'stop mshare-region@'
 
-machine
-check 'small buffers' bash -c "sed -i 's/^shared_buffers .*/shared_buffers 2048/' $work/settings"
-check 'are' says 0 '' enable 15 main
-check 'not passed over' has $etc/environment "MSHARE_MIN_SIZE = '1M'"
 machine
 check 'fallback' says 0 '' enable 15 main --fallback yes
 check 'is said to the library' has $etc/environment "MSHARE_FALLBACK = 'yes'"
