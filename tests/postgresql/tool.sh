@@ -165,6 +165,7 @@ check 'once' is 1 grep -c '^Mode' "$root$region"
 sed -i 's/^Size=auto/Size=4G/; /^For=/d' "$root$region"
 check 'once more' says 0 '' enable 15 main
 check 'a size that was set is kept' has $region Size=4G
+check 'without the comment' lacks $region '# To set another size'
 check 'without a server to ask' lacks $region For=
 check 'and goes with disable' says 0 "Removed $region" disable 15 main
 
@@ -272,7 +273,12 @@ check 'gets a larger one' grep -qx "pg-15-main $((331 << 20))" "$work/regions"
 sed -i 's/^shared_memory_size .*/shared_memory_size 143/' "$work/settings"
 check 'one that has shrunk' prepare 0 ''
 check 'a smaller one' grep -qx "pg-15-main $((158 << 20))" "$work/regions"
-sed -i 's/^Size=auto/Size=160M/; /^For/d' "$root$region"
+sed -i 's/^Size=auto/Size=160M/' "$root$region"
+: > "$work/regions"
+check 'a region that was not made is not called too small' prepare 1 'There is no region pg-15-main; see: journalctl -u mshare-region@pg-15-main.service$'
+check 'the file says what else to remove' grep -A1 '^# To set another size, which is kept then, remove the line with For=' "$root$region"
+echo pg-15-main $((158 << 20)) > "$work/regions"
+sed -i '/^For/d' "$root$region"
 sed -i 's/^shared_memory_size .*/shared_memory_size 300/' "$work/settings"
 check 'a size that the administrator has set is kept' prepare 1 "The server needs $((300 << 20)) bytes of shared memory, but region pg-15-main has $((158 << 20))"
 : > "$work/settings"
