@@ -59,6 +59,8 @@ machine() {
         : > "$work/regions"
         : > "$work/running"
         : > "$work/shared"
+        : > "$work/failed"
+        echo 0 > "$work/creator"
         : > "$work/files"
         rm -f "$work/reload" "$work/full" "$work/then" "$work/exchange"
         echo LD_PRELOAD=libother.so > "$work/preload"
@@ -96,7 +98,10 @@ daemon-reload) if [ -e "$work/reload" ]; then . "$work/reload"; fi ;;
         echo A=b \$(cat "$work/preload") \$(cat "$root/etc/systemd/system/\$1.d"/*.conf 2> /dev/null | sed -n 's/^Environment=//p' | sed 's/%%/%/g') ;;
 'show -P User pg.service') echo $owner ;;
 '-q is-active '*) grep -qxF "\${*: -1}" "$work/running" ;;
+'-q is-failed '*) grep -qxF "\${*: -1}" "$work/failed" ;;
 'restart mshare-region@'*)
+        # It does not remove a region that it did not make.
+        if grep -qxF "\$2" "$work/failed" && [ -s "$work/regions" ]; then exit 1; fi
         # What the broker would create from the file.
         name=\${2#mshare-region@} name=\${name%.service} size=\$(sed -n 's/^Size=//p' "$root/etc/mshare/regions.d/\$name.conf")
         if [ "\$size" = auto ]; then size=\$(sed -n 's/^shared_memory_size //p' "$work/settings"); size=\$((size + size / 10 + 1))M; fi
@@ -108,6 +113,8 @@ cat > "$work/bin/msharectl" << EOF
 echo "msharectl \$*" >> "$work/calls"
 case "\$*" in
 'show -p Size --value '*) sed -n "s/^\$5 //p" "$work/regions" ;;
+'show -p Creator --value '*) cat "$work/creator" ;;
+'remove --force '*) : > "$work/regions" ;;
 'check -q '*) grep -qxF "\$3" "$work/shared" ;;
 'check '*) echo checked ;;
 esac

@@ -50,6 +50,26 @@ check 'all can read the folder of a unit' is 755 stat -c %a "$root${dropin%/*}"
 check 'disable' says 0 '' disable 15 main
 check "the package's folder stays" test -d "$root/etc/mshare/regions.d"
 
+# The unit of the region was killed, which leaves the region.
+machine
+"$tool" enable 15 main > /dev/null
+prepare() { says "$1" "$2" prepare --unit=postgresql@15-main.service; }
+echo pg-15-main $((158 << 20)) > "$work/regions"
+echo mshare-region@pg-15-main.service > "$work/failed"
+check 'a region of a killed unit' prepare 0 ''
+check 'stays if it fits' not_called 'remove'
+sed -i 's/^shared_memory_size .*/shared_memory_size 300/' "$work/settings"
+echo 1000 > "$work/creator"
+check 'a region of another user' prepare 1 'Cannot create region pg-15-main; see: journalctl -u mshare-region@pg-15-main.service$'
+check 'is not removed' not_called 'remove'
+echo 0 > "$work/creator"
+check 'if it does not fit' prepare 0 ''
+check 'it is replaced' grep -qx "pg-15-main $((331 << 20))" "$work/regions"
+sed -i 's/^Size=auto/Size=500M/; /For=/d' "$root$region"
+sed -i 's/^shared_memory_size .*/shared_memory_size 450/' "$work/settings"
+check 'if the administrator has set a larger size' prepare 0 ''
+check 'it is replaced as well' grep -qx "pg-15-main $((500 << 20))" "$work/regions"
+
 # On Debian, postgres owns the folders above that of a cluster, and can make links and exchange folders there.
 machine
 "$tool" enable 15 main > /dev/null
