@@ -62,7 +62,7 @@ machine() {
         : > "$work/failed"
         echo 0 > "$work/creator"
         : > "$work/files"
-        rm -f "$work/reload" "$work/full" "$work/then" "$work/exchange"
+        rm -f "$work/reload" "$work/full" "$work/then" "$work/exchange" "$work/fatal"
         echo LD_PRELOAD=libother.so > "$work/preload"
 }
 mkdir "$work/bin"
@@ -70,7 +70,7 @@ cat > "$work/postgres" << EOF
 #!/bin/sh
 [ "\$1" != --version ] || { echo 'postgres (PostgreSQL) VERSION.18 (Debian VERSION.18-0)'; exit; }
 printf '%s|' "\$@" > "$work/asked"
-sed -n "s/^\$4 //p" "$work/settings" | grep . || { echo "FATAL:  this is \$4" >&2; exit 1; }
+sed -n "s/^\$4 //p" "$work/settings" | grep . || { if [ -e "$work/fatal" ]; then cat "$work/fatal"; else echo "FATAL:  this is \$4"; fi >&2; exit 1; }
 EOF
 cat > "$work/bin/systemctl" << EOF
 #!/bin/bash

@@ -194,6 +194,16 @@ rm "$work/bin/id"
 sed -i 's/^huge_pages .*/huge_pages on/' "$work/settings"
 refused 'huge pages' 1 "huge_pages is 'on'" enable 15 main
 machine
+sed -i '/^shared_memory_size/d' "$work/settings"
+refused 'a server that reports nothing' 1 'does not report how much shared memory the server needs: FATAL:  this is shared_memory_size$' enable 15 main
+refused 'a unit whose server reports nothing' 1 'does not report how much shared memory the server needs: FATAL:  this is shared_memory_size$' enable --unit=pg
+echo postgresql@15-main.service > "$work/running"
+check 'if it is running' says 0 'is running: it goes into region pg-15-main when it is restarted' enable 15 main
+check 'its region asks later' has $region Size=auto
+echo 'FATAL:  lock file "postmaster.pid" already exists' > "$work/fatal"
+check 'if it is running without its unit' says 0 '' enable --unit=pg
+check 'its first start corrects the size' has /etc/mshare/regions.d/pg-pg.conf Size=1G
+machine
 rm "$root/proc/sys/vm/mshare_size"
 refused 'a kernel without mshare' 1 'This kernel has no mshare' enable 15 main
 machine
