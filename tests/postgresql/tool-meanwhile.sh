@@ -44,6 +44,16 @@ check 'a dropped cluster is disabled' says 0 '' disable 15 main
 check 'too' lacks /etc 15-main
 check 'once' says 1 'is not enabled; enabled are: none' disable 15 main
 machine
+"$tool" enable 15 main > /dev/null
+enabled=$(tree)
+sed -i '/^# mshare-postgresql: begin/,$d' "$root$etc/environment"
+check 'a cluster that was made again' says 1 "$etc/environment does not set MSHARE_REGION: enable cluster 15 main again, or disable it" prepare --unit=postgresql@15-main.service
+rm "$root$etc/environment"
+check 'also without an environment' says 1 'enable cluster 15 main again' prepare --unit=postgresql@15-main.service
+printf '%s\n' '# environment variables for postgres processes' "FOO = 'it''s'" > "$root$etc/environment"
+check 'enable' says 0 '' enable 15 main
+check 'makes it what it was' unchanged "$enabled"
+machine
 mkdir -p "$root/etc/mshare/regions.d"
 (umask 077; "$tool" enable 15 main > /dev/null)
 check 'all can read the folder of a unit' is 755 stat -c %a "$root${dropin%/*}"
