@@ -53,6 +53,23 @@ check 'also without an environment' says 1 'enable cluster 15 main again' prepar
 printf '%s\n' '# environment variables for postgres processes' "FOO = 'it''s'" > "$root$etc/environment"
 check 'enable' says 0 '' enable 15 main
 check 'makes it what it was' unchanged "$enabled"
+
+# A unit that gets another program or other data.
+for start in '/opt/pg/bin/postgres -D /srv/new' '/opt/new/bin/postgres -D /srv/pg'; do
+        machine
+        mkdir "$root/srv/new"
+        cp -r "$root/opt/pg" "$root/opt/new"
+        start_is() { echo "{ path=${1%% *} ; argv[]=$1 ; ignore_errors=no ; pid=0 }" > "$work/start"; }
+        start_is '/opt/pg/bin/postgres -D /srv/pg'
+        "$tool" enable --unit=started > /dev/null
+        start_is '/opt/pg/bin/postgres -D /srv/pg -c work_mem=7MB'
+        check 'a unit with another option' says 0 '' prepare --unit=started.service
+        start_is "$start"
+        check "now it is $start" says 1 'started.service starts another program or another data directory than when it was enabled: enable it again' prepare --unit=started.service
+        check 'enable' says 0 '' enable --unit=started
+        check 'is the cure' says 0 '' prepare --unit=started.service
+        check 'disable' says 0 '' disable --unit=started
+done
 machine
 mkdir -p "$root/etc/mshare/regions.d"
 (umask 077; "$tool" enable 15 main > /dev/null)
