@@ -62,7 +62,7 @@ machine() {
         : > "$work/failed"
         echo 0 > "$work/creator"
         : > "$work/files"
-        rm -f "$work/reload" "$work/full" "$work/then" "$work/exchange" "$work/fatal"
+        rm -f "$work/reload" "$work/full" "$work/then" "$work/exchange" "$work/fatal" "$work/kill"
         echo LD_PRELOAD=libother.so > "$work/preload"
 }
 mkdir "$work/bin"
@@ -124,12 +124,13 @@ cat > "$work/bin/pg_lsclusters" << EOF
 [ "\$*" = '-h 15 main' ] && echo "15 main 5432 down $owner /var/lib/postgresql/15/main /var/log/postgresql/postgresql-15-main.log"
 EOF
 # A disk that is full, as far as these two notice. They fail if their name and arguments match the pattern in the file "full",
-# and after that the one in the file "then".
+# and after that the one in the file "then". If there is a file "kill", they kill the tool instead.
 for program in mktemp sync; do
         cat > "$work/bin/$program" << EOF
 #!/bin/sh
 pattern=\$(cat "$work/full" 2> /dev/null)
 case "$program \$*" in \$pattern)
+        if [ -e "$work/kill" ]; then kill -KILL 0; fi
         echo "$program: No space left on device" >&2
         if [ -e "$work/then" ]; then mv "$work/then" "$work/full"; fi
         exit 1

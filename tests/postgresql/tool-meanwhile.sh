@@ -23,6 +23,21 @@ for file in "$dropin" $region /etc/systemd/system/mshare-region@pg-15-main.servi
         done
 done
 
+# Killed before a file that it has written gets its name.
+for file in regions.d mshare-region@pg-15-main.service.d $etc/environment postgresql@15-main.service.d; do
+        for how in '15 main' --all; do
+                machine
+                before=$(tree)
+                touch "$work/kill"
+                echo "sync *$file*" > "$work/full"
+                { setsid -w "$tool" enable 15 main; } > /dev/null 2>&1
+                check "killed while it writes $file, enable leaves something" test "$before" != "$(tree)"
+                # shellcheck disable=SC2086
+                check "disable $how" says 0 '' disable $how
+                check 'removes it' unchanged "$before"
+        done
+done
+
 # Clusters that are renamed or dropped.
 for how in '15 prod' --all; do
         machine
