@@ -146,7 +146,7 @@ if [ "$(id -u)" = 0 ]; then
 #!/bin/sh
 case "\$1 \$2" in
 '-c %U') if [ -L "\$3" ] || [ -e "\$3/of-root" ]; then echo root; else echo nobody; fi ;;
-'-Lc %U') if [ -e "\$3/of-root" ]; then echo root; else echo nobody; fi ;;
+'-Lc %U') if [ -e "\$3/of-root" ] || [ -e "\$3.of-root" ]; then echo root; else echo nobody; fi ;;
 *) exec /usr/bin/stat "\$@" ;;
 esac
 if [ -e "$work/exchange" ]; then . "$work/exchange"; fi

@@ -140,6 +140,14 @@ if [ "$(id -u)" = 0 ]; then
         check 'disable --all' says 0 "Changed $etc/environment" disable --all
         check 'leaves a folder of root alone' has /srv/of-root/environment "MSHARE_REGION = 'pg-15-main'"
 
+        machine
+        touch "$root$etc/environment.of-root"
+        refused 'an environment of root in a folder of another user' 1 "$etc/environment belongs to another user than its folder: change its owner first" enable 15 main
+        rm "$root$etc/environment.of-root"
+        "$tool" enable 15 main > /dev/null
+        touch "$root$etc/environment.of-root"
+        check 'if it was given to root later, disable' says 0 "Changed $etc/environment" disable 15 main
+
         # Settings of a cluster may belong to root as well.
         for command in 'disable 15 main' 'disable --all'; do
                 machine
