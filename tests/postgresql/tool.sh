@@ -156,12 +156,16 @@ check 'leaves nothing' unchanged "$before"
 machine
 check 'enable, and then a setting of the administrator' says 0 '' enable 15 main
 printf '%s\n' 'HugePages = always' '# for the large tables' >> "$root$region"
-sed -i 's/^Mode=.*/Mode = 0640/' "$root$region"
+sed -i 's/^Mode=.*/Mode = 0640/; s/^Group=.*/Group = backup/' "$root$region"
 check 'enable again' says 0 '' enable 15 main
 check 'keeps it' has $region 'HugePages = always'
 check 'and a comment' has $region '# for the large tables'
 check 'and the mode' has $region 'Mode=0640'
+check 'and the group' has $region 'Group=backup'
 check 'once' is 1 grep -c '^Mode' "$root$region"
+sed -i 's/^User=.*/User=daemon/' "$root$region"
+check 'if the user has changed' says 0 '' enable 15 main
+check 'its group counts again' has $region "Group=$(id -gn "$owner")"
 sed -i 's/^Size=auto/Size=4G/; /^For=/d' "$root$region"
 check 'once more' says 0 '' enable 15 main
 check 'a size that was set is kept' has $region Size=4G
