@@ -34,9 +34,6 @@
 #include "internal.h"
 #include "mshare.h"
 #include "swap.h"
-
-/* How often to look again if a page that is to be read-only is in use. */
-#define DONATE_TRIES	5
 #include "vma.h"
 
 /* What moves with one VMA. */
@@ -255,28 +252,43 @@ err:
  * Does anything refer to an anonymous @folio but page tables and the swap cache?
  * Not all that writes to memory pins it: O_DIRECT reads of NFS and Ceph only hold
  * references. KSM looks for them in the same way. @own: references of the caller.
+ *
+ * Other processes may map and unmap a folio that they share since fork(). So
+ * what changes meanwhile counts as in use. That is no proof, but pins of large
+ * folios are counted exactly, and small ones that are pinned are not shared.
  */
 static bool donate_referenced(struct folio *folio, int own)
 {
-	int refs = folio_ref_count(folio) - own;
+	bool cached = folio_test_swapcache(folio);
+	int mapped = folio_mapcount(folio), refs;
 
-	if (folio_test_swapcache(folio))
+	if (folio_maybe_dma_pinned(folio))
+		return true;
+
+	smp_rmb();	/* the references after the mappings */
+	refs = folio_ref_count(folio) - own;
+	smp_rmb();	/* and before the mappings once more */
+	if (cached)
 		refs -= folio_nr_pages(folio);
 
-	return refs != folio_mapcount(folio);
+	return refs != mapped || folio_mapcount(folio) != mapped ||
+	       folio_test_swapcache(folio) != cached;
 }
 
 /*
  * May something write to @folio past the page tables? Unmodified pages of a
  * private file mapping are never written to, as they would be copied first. Who
- * has a shared object can write to it anyway.
+ * has a shared object can write to it anyway. Many references look like a pin,
+ * so look only if the donor has ever pinned something.
  */
 static bool donate_in_use(struct vm_area_struct *vma, struct folio *folio)
 {
 	if (folio_test_anon(folio))
 		return donate_referenced(folio, 0);
 
-	return (vma->vm_flags & VM_SHARED) && folio_maybe_dma_pinned(folio);
+	return (vma->vm_flags & VM_SHARED) &&
+	       test_bit(MMF_HAS_PINNED, &vma->vm_mm->flags) &&
+	       folio_maybe_dma_pinned(folio);
 }
 
 /* A page that is in use can be unmapped, but it stays in the swap cache. */
@@ -318,9 +330,14 @@ static int donate_pin_pte(pte_t *pte, unsigned long addr, unsigned long next,
 static int donate_pin_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
 			  struct mm_walk *walk)
 {
-	spinlock_t *ptl = pmd_lock(walk->mm, pmd);
+	spinlock_t *ptl;		/* of the table */
 	int err = 0;
 
+	cond_resched();
+	if (fatal_signal_pending(current))
+		return -EINTR;
+
+	ptl = pmd_lock(walk->mm, pmd);
 	if (pmd_none(*pmd) || (pmd_present(*pmd) && !pmd_leaf(*pmd))) {
 		spin_unlock(ptl);
 		return 0;
@@ -350,6 +367,9 @@ static int donate_check_pins(struct mshare_donation *donation)
 
 	return err;
 }
+
+/* How often to look again if a page that is to be read-only is in use. */
+#define DONATE_TRIES	5
 
 /**
  * mshare_donate_check_pins - check that nothing writes to what gets read-only

@@ -830,6 +830,30 @@ TEST_F(mshare, ro_donation_of_memory_of_two_processes)
 	EXPECT_EQ(0, peer_stop(&p));
 }
 
+/* A page of a file that is mapped more than a thousand times looks as if it were pinned. */
+TEST_F(mshare, ro_donation_of_a_file_with_many_mappings)
+{
+	int fd = memfd_create("popular", MFD_CLOEXEC), i;
+	char *at = self->addr + MEG, *others;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, neg(ftruncate(fd, PAGE)));
+	ASSERT_EQ(0, map_fd(at, PAGE, RW, MAP_SHARED, fd, 0));
+	ASSERT_EQ(0, probe_store(at, KEEP));
+	others = mmap(NULL, 2048 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+		      -1, 0);
+	ASSERT_NE(MAP_FAILED, others);
+	for (i = 0; i < 2048; i += 2) {
+		ASSERT_EQ(0, map_fd(others + i * PAGE, PAGE, PROT_READ,
+				    MAP_SHARED, fd, 0));
+		ASSERT_EQ(KEEP, load(others + i * PAGE));
+	}
+	EXPECT_EQ(0, sys_mshare(self->name, self->addr, self->len,
+				O_CREAT | O_EXCL | O_RDONLY, 0600));
+	EXPECT_EQ(KEEP, load(at));
+	close(fd);
+}
+
 /* The access that fdinfo shows: 1 for "r", 2 for "rw", or a negative errno. */
 static int region_access(const char *name)
 {
