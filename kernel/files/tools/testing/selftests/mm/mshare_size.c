@@ -495,6 +495,12 @@ TEST_F(mshare, failed_calls_charge_nothing)
 	EXPECT_TRUE(charges_nothing(before, -EACCES,
 				    map_fd(self->addr, PAGE, PROT_READ,
 					   MAP_SHARED, writer, 0)));
+	/* PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN */
+	if (!prctl(65, 1UL, 0UL, 0UL, 0UL))
+		EXPECT_TRUE(charges_nothing(before, -EACCES,
+					    map_fd(self->addr, PAGE,
+						   RW | PROT_EXEC, MAP_SHARED,
+						   fd, 0)));
 	EXPECT_EQ(0, map_fd(self->addr, PAGE, PROT_READ, MAP_SHARED, reader, 0));
 	EXPECT_TRUE(within(FEW, 16 * MEG / PAGE, used_pages(NULL) - before));
 	EXPECT_EQ(0, sys_mshare_unlink(self->name));
