@@ -132,6 +132,9 @@ static bool mshare_file_ok(struct file *file)
 
 	if (!(sb->s_type->fs_flags & FS_REQUIRES_DEV))
 		return false;
+	/* In place of a disk, EROFS may have a file of any kind, or a program. */
+	if (sb->s_magic == EROFS_SUPER_MAGIC_V1 && !sb->s_bdev)
+		return false;
 
 	/*
 	 * Even with a disk, FUSE is served by a program, and file systems of
