@@ -62,7 +62,7 @@ machine() {
         : > "$work/failed"
         echo 0 > "$work/creator"
         : > "$work/files"
-        rm -f "$work/reload" "$work/full" "$work/then" "$work/exchange" "$work/fatal" "$work/kill"
+        rm -f "$work/reload" "$work/full" "$work/then" "$work"/exchange* "$work/at-work" "$work/fatal" "$work/kill"
         echo LD_PRELOAD=libother.so > "$work/preload"
 }
 mkdir "$work/bin"
@@ -115,6 +115,7 @@ case "\$*" in
 'show -p Size --value '*) sed -n "s/^\$5 //p" "$work/regions" ;;
 'show -p Creator --value '*) cat "$work/creator" ;;
 'remove --force '*) : > "$work/regions" ;;
+'remove '*) [ ! -e "$work/at-work" ] || exit 1; : > "$work/regions" ;;
 'check -q '*) grep -qxF "\$3" "$work/shared" ;;
 'check '*) echo checked ;;
 esac
@@ -124,7 +125,8 @@ cat > "$work/bin/pg_lsclusters" << EOF
 [ "\$*" = '-h 15 main' ] && echo "15 main 5432 down $owner /var/lib/postgresql/15/main /var/log/postgresql/postgresql-15-main.log"
 EOF
 # A disk that is full, as far as these two notice. They fail if their name and arguments match the pattern in the file "full",
-# and after that the one in the file "then". If there is a file "kill", they kill the tool instead.
+# and after that the one in the file "then". If there is a file "kill", they kill the tool instead. After mktemp, the file
+# "exchange-after-mktemp" does what another user could do at that moment.
 for program in mktemp sync; do
         cat > "$work/bin/$program" << EOF
 #!/bin/sh
@@ -136,7 +138,8 @@ case "$program \$*" in \$pattern)
         exit 1
         ;;
 esac
-exec $(command -v $program) "\$@"
+$(command -v $program) "\$@" || exit
+if [ -e "$work/exchange-after-$program" ]; then . "$work/exchange-after-$program"; fi
 EOF
 done
 if [ "$(id -u)" = 0 ]; then

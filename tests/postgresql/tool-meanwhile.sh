@@ -24,7 +24,7 @@ for file in "$dropin" $region /etc/systemd/system/mshare-region@pg-15-main.servi
 done
 
 # Killed before a file that it has written gets its name.
-for file in regions.d mshare-region@pg-15-main.service.d $etc/environment postgresql@15-main.service.d; do
+for file in regions.d mshare-region@pg-15-main.service.d environment.mshare postgresql@15-main.service.d; do
         for how in '15 main' --all; do
                 machine
                 before=$(tree)
@@ -124,6 +124,19 @@ check 'leaves a folder alone that all can write to' has /srv/of-others/environme
 refused 'enable' 1 'no cluster 15 link' enable 15 link
 touch "$root/srv/of-others/postgresql.conf"
 refused 'with settings' 1 'Other users can write to /etc/postgresql/15/link: chmod go-w /etc/postgresql/15/link$' enable 15 link
+machine
+before=$(tree)
+chmod g+w "$root$etc"
+check 'a folder of the user and a group' says 0 "Changed $etc/environment" enable 15 main
+check 'disable' says 0 "Changed $etc/environment" disable 15 main
+chmod g-w "$root$etc"
+check 'leaves nothing' unchanged "$before"
+machine
+touch "$work/at-work"
+"$tool" enable 15 main > /dev/null
+echo pg-15-main 1048576 > "$work/regions"
+echo mshare-region@pg-15-main.service > "$work/failed"
+check 'a region that programs use is not replaced' prepare 1 'Cannot remove region pg-15-main$'
 if [ "$(id -u)" = 0 ]; then
         for server in '15 main' --unit=pg; do
                 machine
@@ -185,6 +198,21 @@ if [ "$(id -u)" = 0 ]; then
                 # shellcheck disable=SC2086
                 check "$command of a folder that is exchanged" says 1 "$etc belongs to root, and no settings of a cluster are there" $command
                 check 'does not change what is there then' is "$before" cat "$root/srv/of-root/environment"
+        done
+
+        # The folder is root's, and is exchanged while its environment is being written.
+        for command in 'enable 15 main' 'disable 15 main' 'disable --all'; do
+                machine
+                touch "$root$etc/of-root"
+                [ "$command" = 'enable 15 main' ] || "$tool" enable 15 main > /dev/null
+                mkdir "$root/srv/elsewhere"
+                echo as it was > "$root/srv/elsewhere/environment"
+                echo "case \$* in environment.mshare* | *$etc/environment.mshare*) mv '$root$etc' '$root/srv/main'; ln -s ../../../srv/elsewhere '$root$etc' ;; esac" > "$work/exchange-after-mktemp"
+                # shellcheck disable=SC2086 # two words
+                "$tool" $command > /dev/null 2>&1
+                check "$command of a folder that is exchanged later" test -d "$root/srv/main"
+                check 'does not change what is there then' is 'as it was' cat "$root/srv/elsewhere/environment"
+                check 'and leaves nothing there' is environment ls "$root/srv/elsewhere"
         done
 fi
 

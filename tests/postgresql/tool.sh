@@ -246,12 +246,12 @@ for folder in regions.d mshare-region@pg-15-main.service.d postgresql@15-main.se
         done
 done
 machine
-echo "mktemp *$etc/environment*" > "$work/full"
+echo "mktemp environment.mshare*" > "$work/full"
 refused 'no room for the environment' 1 "Cannot change $etc/environment" enable 15 main
 machine
 before=$(tree)
 echo 'sync */postgresql@15-main.service.d/*' > "$work/full"
-echo "mktemp *$etc/environment*" > "$work/then"
+echo "mktemp environment.mshare*" > "$work/then"
 check 'no room for the environment when it is undone' says 1 'postgresql@15-main.service is enabled in part' enable 15 main
 check 'it is not said to be changed back' is 1 grep -c "^Changed $etc/environment" "$work/said"
 check 'disable fails' says 1 "Cannot change $etc/environment" disable 15 main
