@@ -10,6 +10,7 @@
 #include <string.h>
 #include <systemd/sd-login.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "bus.h"
 #include "errors.h"
@@ -49,6 +50,7 @@ static void target_done(Target *t) {
 /* What the preload library goes by. A process that has just been forked gets its environment when it executes the server. */
 static int read_min_size(Checked *c) {
         _cleanup_(process_done) Process p = {};
+        const uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE);
         uint64_t n;
         int r;
 
@@ -56,6 +58,9 @@ static int read_min_size(Checked *c) {
                 return 0;
         r = process_read_environment(PROC, c->pid, &p);
         c->min_size = p.min_size && parse_amount(p.min_size, &n) >= 0 ? n : MIN_SIZE_DEFAULT;
+        /* The library leaves one page of each System V segment outside. */
+        if (c->min_size <= page)
+                c->min_size = page + 1;
         return r;
 }
 
