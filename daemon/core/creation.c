@@ -71,7 +71,8 @@ static bool is_closed(const KernelRegion *k) {
 static void unlink_ours(Manager *m, const RegionRecord *record) {
         KernelRegion k;
 
-        if (kernel_read_region(&m->kernel, record->name, &k) >= 0 && has_our_window(record, &k))
+        /* If it cannot be read, it is ours as far as we know. */
+        if (kernel_read_region(&m->kernel, record->name, &k) < 0 || has_our_window(record, &k))
                 (void) kernel_unlink(&m->kernel, record->name);
 }
 
