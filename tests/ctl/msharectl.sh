@@ -214,7 +214,7 @@ server() {
 import mmap, os, re, sys, time
 fd = os.memfd_create("window")
 os.truncate(fd, 1 << 20)
-window, outside = mmap.mmap(fd, 1 << 20), mmap.mmap(-1, int(sys.argv[1]) << 20)
+window, outside = mmap.mmap(fd, 1 << 20), mmap.mmap(-1, int(sys.argv[1]) << 20 or mmap.PAGESIZE)
 print(re.search(r"^(\S+) .*/memfd:window", open("/proc/self/maps").read(), re.M)[1], flush=True)
 time.sleep(60)
 PY
@@ -245,6 +245,9 @@ check 'a server that leaves larger memory outside on purpose' in_region 0 "$shar
 kill $server
 server 100 MSHARE_MIN_SIZE=
 check 'and one that does not say' in_region 1 '' "$outside"
+kill $server
+server 0 MSHARE_MIN_SIZE=1
+check 'but a page, as each System V segment has one, is left outside always' in_region 0 "$shares" ''
 kill $server
 unset WINDOW
 check 'a process that does not exist' run 1 '' 'msharectl: There is no process 4194305 ' check 4194305 a
