@@ -925,13 +925,14 @@ TEST_F(mshare, brk_spares_window)
 
 	at = (char *)(((unsigned long)heap + GIB - 1) / GIB * GIB);
 	end = at + GIB;
+	/* Before the heap is large: fork() must be able to commit it at once. */
+	ASSERT_EQ(0, peer_start(&p));
 	/* In steps: no step is more than the machine has. */
 	for (top = heap; top < end + MEG; ) {
 		top += 64 * MEG;
 		ASSERT_EQ(top, set_brk(top));
 	}
 	ASSERT_EQ(0, do_munmap(at, GIB));
-	ASSERT_EQ(0, peer_start(&p));
 	self->addr = at;
 	self->len = GIB;
 	MAKE_REGION();
