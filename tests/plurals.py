@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""No message can say "1 processes": finds numbers in messages that a noun in the plural follows. The message can name first what
-is counted ("Clients: 1"), or have both forms ("1 client%s"). Amounts of bytes are left out: they are hardly ever one. Speaks TAP."""
+"""No message can say "1 processes": finds numbers in messages that are followed by a plural. The message can name first what is
+counted ("Clients: 1"), or have both forms ("1 client%s"). Amounts of bytes are left out: they are hardly ever one. Speaks TAP."""
 
 import os
 import re

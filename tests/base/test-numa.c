@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* NUMA policies as text, and nodes that the machine does not have. */
 #include <errno.h>
 #include <glib.h>
 #include <string.h>

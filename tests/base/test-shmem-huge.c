@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Which system setting denies huge pages to a region. */
 #include <glib.h>
 #include <glib/gstdio.h>
 

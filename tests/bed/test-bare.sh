@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Do the README's two commands pass on a fresh machine? In minimal roots of both releases, as root and as a user who may
-# use sudo. Speaks TAP.
+# Do ./run demo and ./run test, the commands of README.md, pass on a fresh machine? In minimal roots of both releases, as
+# root and as a user who may use sudo. Speaks TAP.
 #
 #   test-bare.sh [--cold] [RELEASE...]
 #

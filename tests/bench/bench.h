@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the benchmarks share. */
 #ifndef MSHARE_BENCH_H
 #define MSHARE_BENCH_H
 

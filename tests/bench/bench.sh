@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# ./run bench; sourced by run after its libraries. Each benchmark prints records,
-# which records.py turns into NAME.json in the results' directory, and all that
-# are there into tables and the plot.
+# ./run bench; sourced by run after its libraries. Each benchmark prints records.
+# records.py turns them into NAME.json in the results' directory, and all files
+# there into tables and plots.
 
 BENCH=$ROOT/tests/bench
 BENCHES='sga tables faults unused scale postgres postgres-13 postgres-testing connections flush bound broker'

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The gate: counts that ./run bench has measured, against those recorded in the tree.
+"""Compares counts that ./run bench has measured with those recorded in the tree.
 
 check.py RECORDED DIRECTORY NAME...    counts of NAME.json in both; status 1 if they differ
 
-Counts differ if they are off by more than 1 %, in either direction. Where CPUs or processes meet by chance, a count may
-be off by more; what, is said below. Times are not compared.
+Counts differ if they are off by more than 1 %, in either direction. Counts that depend on how CPUs or processes meet may be
+off by more, as listed below. Times are not compared.
 """
 
 import json

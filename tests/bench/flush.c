@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * flush KIND COUNT: what it costs to take a right or a page away while COUNT others are attached and idle.
+ * flush KIND COUNT: what it costs to remove a right or a page while COUNT others are attached and idle.
  *
  * KIND: region (COUNT processes share it) or threads (of one process). Run it in a guest of ./run guest --icount, where
  * nanoseconds are instructions. Prints the lowest of many rounds, because an interrupt can only add to it.

@@ -5,7 +5,7 @@
 # server of its own, with a cluster in a new folder, is started and stopped for each; no
 # other cluster is touched. Prints a record for each kind and profile.
 #
-# From the environment, with what they are by default:
+# Environment variables, with their defaults:
 #   MSHARE_BENCH_CLIENTS   connections, a list ("100 1000")
 #   MSHARE_BENCH_SECONDS   for how long they work (60)
 #   MSHARE_BENCH_BUFFERS   shared_buffers in MiB (a quarter of the memory)

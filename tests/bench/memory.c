@@ -3,8 +3,8 @@
  * memory KIND MIB COUNT...: what the page tables of one buffer cost the processes that use it.
  *
  * Makes a buffer of that size and kind, fills it, and forks processes that each read one byte of every page and then
- * wait. COUNT must rise. For each COUNT it prints a record: how much the machine's page tables have grown since before
- * the buffer was made, and what the newest process needed, that is its own tables, its faults and its time.
+ * wait. The COUNTs must increase. For each COUNT it prints a record: how much the machine's page tables have grown since before
+ * the buffer was created, and what the newest process needed: its own tables, its faults and its time.
  *
  * Kinds: plain, thp, hugetlb, region, region-thp; hugetlb-aligned, at a multiple of 1 GiB, where Linux itself shares
  * page tables of hugetlb pages, 1 GiB at a time; region-hugetlb, hugetlb pages inside a region. The kernel refuses the

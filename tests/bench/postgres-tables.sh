@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # postgres-tables.sh CONNECTIONS BUFFERS SCALE PERCENT KIND..., in the systemd guest: page tables
 # of PostgreSQL against connections, with BUFFERS MiB of shared buffers and a table of
-# SCALE times 128 MiB. Each connection reads that part of the table's pages; which, is
-# the same for all. KIND: plain, huge (hugetlb pages), region, or region-thp (a region
+# SCALE times 128 MiB. Each connection reads PERCENT of the table's pages, and all read the
+# same ones. KIND: plain, huge (hugetlb pages), region, or region-thp (a region
 # with transparent huge pages). Prints one line of JSON for each: {"kind": ...,
 # "version": ..., what load.py has}.
 set -eu

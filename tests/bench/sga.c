@@ -8,7 +8,7 @@
  * others one page of every 2 MiB, which uses all of their page tables. In a region, whose tables are in use already,
  * most read only one page of every 16 MiB. The process's number decides which page.
  *
- * COUNT must rise. For each COUNT it prints a record: how much the machine's page tables have grown since before the
+ * The COUNTs must increase. For each COUNT it prints a record: how much the machine's page tables have grown since before the
  * buffer was made, and the values of the newest process. Plain ends early if the next process might not find room for
  * its tables; then records of higher counts are missing. At the end it prints how long it takes until the processes and
  * the tables are gone.

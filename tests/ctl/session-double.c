@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Preloaded: says what the environment says about the login session of the process and its user. Without these variables there
- * is no session.
+ * Preloaded: environment variables say which login session and user the process has. Without these variables there is no
+ * session.
  */
 #include <errno.h>
 #include <stdlib.h>

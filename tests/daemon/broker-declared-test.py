@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Declared regions: the commands that mshare-region@.service runs. See promises.py for the arguments."""
+"""Declared regions: region files, and the commands that mshare-region@.service runs. See promises.py for the arguments."""
 
 import os
 import signal

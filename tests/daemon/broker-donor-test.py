@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Donors: what is left when one of them or its broker is killed, and what others can see of them.
+"""Donors: what is left when one of them or its broker is killed, and what other users can see of them.
 
 See promises.py for the arguments.
 """

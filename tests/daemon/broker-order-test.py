@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""In which order owner, mode and list of a region are set, so that at no time a user is admitted by the old one of these and
-the new one of those. The broker is stopped between them. See promises.py for the arguments.
+"""The order in which owner, mode and access list of a region are set: at no time does a combination of old and new values
+admit a user. The broker is stopped between the steps. See promises.py for the arguments.
 """
 
 import os

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Regions that change size: permissions, limits, and what a broker leaves that is killed meanwhile.
+"""Regions that change size: permissions, limits, and what is left if the broker is killed meanwhile.
 
 See promises.py for the arguments.
 """

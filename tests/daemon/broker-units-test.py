@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Units and their managers: a region's unit follows its region, and the broker's end and state. See promises.py."""
+"""Units of regions: when they end, what size their regions get, what their status says. Also the end, the log and the
+labels of the broker. See promises.py for the arguments."""
 
 import os
 import pwd

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the tests of the broker's promises share. Each file of tests is
+"""What the tests of the broker's promises share. Each file of tests is called as
 
 FILE BINARY dbus-daemon|dbus-broker [-t NAME]...
 

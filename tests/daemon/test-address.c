@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Windows: which addresses are free, which ones the broker chooses, and that no two overlap. */
 #include <errno.h>
 #include <glib.h>
 #include <inttypes.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* State files of regions, and settings with drop-ins, as they are written and read. */
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Leases: what their file names say, when they end, and how they outlive the broker. */
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>

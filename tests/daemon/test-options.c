@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The options of methods: what is accepted, and the error for what is not. */
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Names, escaped values, access by mode, limits, and the fdinfo of a region. */
 #include <errno.h>
 #include <glib.h>
 #include <inttypes.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The options of methods: a refusal has a reason, and what is accepted is valid. */
 #include <assert.h>
 
 #include "bus/options.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Region files: what is accepted is valid, and a refusal leaves nothing behind. */
 #include <assert.h>
 
 #include "fuzz.h"

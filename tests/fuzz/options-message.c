@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Messages with options, made from bytes. */
 #include <assert.h>
 #include <fcntl.h>
 #include <sys/socket.h>

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Password dialogs of four users that nobody answers, with the real polkit and its agents: a fifth user, whom a rule of polkit
-# permits what it asks for, is served meanwhile.
+# Password dialogs of four users are not answered, with the real polkit and its agents. Meanwhile, the request of a fifth user,
+# which a polkit rule permits, succeeds.
 # only: long
 # limit: 1800
 # memory: 3072

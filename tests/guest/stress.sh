@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # stress-ng's memory stressors and trinity's memory calls, by processes that
 # have no window, then a window, and then much of their memory in it. The test
-# bed watches the kernel's console; what is asked here is that a window makes no
-# stressor fail, and that nothing is left of them.
+# bed watches the kernel's console. This script checks that no stressor fails
+# because of a window, and that nothing is left of them.
 # limit: 3600
 # memory: 3072
 # only: long

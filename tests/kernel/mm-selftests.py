@@ -6,9 +6,9 @@ fail on mshare. Speaks TAP.
   mm-selftests.py --stock DIR --mshare DIR --initrd FILE --programs DIR
                   --disk FILE --cache DIR --list FILE [--keep DIR] [--only TEXT]
 
-One boot for each kernel runs all commands of the list, in its order. Each point
-of a program that speaks TAP is compared, each line of those that say in words
-what became of it, and how the program ended:
+One boot for each kernel runs all commands of the list, in its order. Compared are
+each point of a program that speaks TAP, each line of one that reports results
+in words, and how the program ended:
 
   passes on both            pass
   passes on stock alone     fail, and so does what is skipped or missing on mshare
@@ -17,10 +17,11 @@ what became of it, and how the program ended:
   fails on both             skip, "fails on stock, too"
   skipped on both           skip, one for each line of the list
 
-What differs so is run again, up to twice, on both kernels, and so is what fails
-on both: some of these tests depend on luck with time and memory, most of all in
-an emulator. A difference that is seen twice is a failure, one that is not is a
-skip that says so. What the kernel says on its console has no second chance.
+Commands with such a difference are run again, up to twice, on both kernels, and
+so are those that fail on both: some of these tests depend on luck with time and
+memory, above all in an emulator. A difference that is seen twice is a failure;
+one that is seen once is a skip that says so. Complaints of the kernel on its
+console are failures at once.
 """
 
 import argparse

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the tests of the libraries share: regions and clients of the fake broker. */
 #ifndef BUS_HELPERS_H
 #define BUS_HELPERS_H
 

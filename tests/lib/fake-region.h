@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Regions and clients of the fake broker. */
 #ifndef FAKE_REGION_H
 #define FAKE_REGION_H
 

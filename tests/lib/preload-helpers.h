@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the tests of the preload library share: servers, and what is expected of them. */
 #ifndef PRELOAD_HELPERS_H
 #define PRELOAD_HELPERS_H
 

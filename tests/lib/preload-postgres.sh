@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The preload library under the real PostgreSQL, with the fake broker and kernel:
 #   preload-postgres.sh MSHARECTL PRELOAD FAKE-KERNEL
-# What the page tables gain is for the guest to show; here it is that the server does not notice.
+# It checks that the server works as usual. How much is saved is measured in the guest.
 # shellcheck disable=SC2012,SC2016,SC2317
 set -u
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Region files: what is accepted, and the error for what is not. */
 #include <errno.h>
 #include <glib.h>
 

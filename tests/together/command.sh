@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# msharectl with the real daemon: msharectl.sh PATH-OF-MSHARECTL
+# msharectl with the real daemon: command.sh PATH-OF-MSHARECTL
 # shellcheck disable=SC2015,SC2016,SC2317
 set -u
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The same figures wherever they are shown, and the kernel's: figures-test.py MSHARED MSHARECTL. tests/cockpit compares the page."""
+"""Figures are the same wherever they are shown, and are the kernel's: figures-test.py MSHARED MSHARECTL. tests/cockpit compares the page."""
 
 import json
 import os
