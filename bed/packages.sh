@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Debian packages of the userspace half; sourced by run after its libraries.
+# Debian packages of the userspace part; sourced by run after its libraries.
 # bed/build-packages makes them, in a minimal root of their release.
 
 verb_packages() {

@@ -148,8 +148,8 @@ One program or one promise:
 END
         awk '!/^#/ && NF { print $1 }' "$ROOT/tests/kernel/selftests.list" | fmt -w 90 | sed 's/^/                           /'
         cat << 'END'
-  broker PROMISE...      tests of the broker, on both buses, whose names contain this: a_lease_outlives
-  userspace TEST...      tests of the userspace half: region, preload, msharectl and so on
+  broker PROMISE...      tests of the broker, on both buses, whose names contain this: a_lease_counts
+  userspace TEST...      tests of the userspace part: region, preload, msharectl and so on
   guest SCRIPT...        scripts in the systemd guest:
 END
         for script in "$ROOT"/tests/guest/*.sh; do basename "$script" .sh; done | fmt -w 90 | sed 's/^/                           /'
@@ -159,7 +159,7 @@ END
 test_some() {
         local word=$1 name names=()
         shift
-        [ $# -gt 0 ] || usage_error "test: $word what? See: run test --list"
+        [ $# -gt 0 ] || usage_error "test: '$word' needs a NAME; see: run test --list"
         case $word in
         kernel)
                 for name in "$@"; do

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Building the userspace half with Meson; sourced after lib.sh.
+# Building the userspace part with Meson; sourced after lib.sh.
 
 userspace_needs() {
         # systemd-dev: the unit folders. Releases without this package have them in
@@ -58,7 +58,7 @@ overlay() {
         fi
         userspace_needs 'install the project into the guest'
         OVERLAY=$ROOT/build-run/overlay.tar
-        with_lock userspace build_overlay || die 'cannot build the userspace half (see above)'
+        with_lock userspace build_overlay || die 'cannot build the userspace part (see above)'
 }
 
 build_overlay() {
@@ -98,7 +98,7 @@ release_overlay() {
                 with_lock "overlay-$1" build_release_overlay "$1" || rc=$?
                 # Only a caller that does not need it continues.
                 if [ $rc = 77 ]; then return 77; fi
-                [ $rc = 0 ] || die "cannot build the userspace half on Debian $1 (see above)"
+                [ $rc = 0 ] || die "cannot build the userspace part on Debian $1 (see above)"
         fi
         touch "$OVERLAY"
 }
@@ -107,7 +107,7 @@ release_overlay() {
 build_release_overlay() {
         [ -e "$OVERLAY" ] && return
         mkdir -p "$CACHE/overlay"
-        step "building the userspace half on Debian $1 (about 2 minutes)"
+        step "building the userspace part on Debian $1 (about 2 minutes)"
         "$BED/bare-root" --release "$1" bed/build-overlay "${OVERLAY##*/}.partial" < /dev/null 2>&1 | tee "$OVERLAY.log" >&2 || return "${PIPESTATUS[0]}"
         mv "$OVERLAY.partial" "$OVERLAY"
         rm -f "$OVERLAY.log"

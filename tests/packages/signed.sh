@@ -22,7 +22,7 @@ export GNUPGHOME=$work/gpg LC_ALL=C.UTF-8
 mkdir -m 700 "$GNUPGHOME"
 mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
 PACKAGES=$work/packages key='Packages of the test <packages@example.org>'
-cp -r "${1:?signed.sh: which folder has the packages?}" "$PACKAGES"
+cp -r "${1:?signed.sh: expected the folder of the packages}" "$PACKAGES"
 # What apt runs to verify a signature may run as another user.
 chmod 755 "$work"
 
