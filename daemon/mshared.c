@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The program: reads the command line, sets up signals, and runs the parts in order. README.md shows how they fit together.
+ * The program: reads the command line, sets up signals, and starts and stops the parts in order. README.md shows how they fit
+ * together. It knows neither messages nor regions.
  */
 
 #include <errno.h>
@@ -70,7 +71,7 @@ static int setup_events(Manager *m) {
         return r < 0 ? r : 0;
 }
 
-/* If the last broker was killed, it owns the name until the bus notices, which may take a moment on a busy machine. */
+/* If the last broker was killed, it has the name until the bus notices, which may take a moment on a busy machine. */
 static int take_name(Manager *m) {
         for (unsigned i = 0;; i++) {
                 int r = sd_bus_request_name(m->bus, BUS_NAME, 0);

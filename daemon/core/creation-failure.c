@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Says why a donor could not create a region: the error for each stage of the donor, with what the caller can do. It knows
- * only the record of the region.
+ * Turns the result of a donor that has failed into an error for the caller: what failed at which stage, and what the caller can
+ * do. It knows only the record of the region.
  */
 
 #include <errno.h>

@@ -63,7 +63,7 @@ static bool has_our_window(const RegionRecord *record, const KernelRegion *k) {
         return k->address == record->address && k->length == record->length;
 }
 
-/* The region as the donor has made it, to which no user is admitted yet. */
+/* Whether the region is as the donor has created it: no user is admitted yet. */
 static bool is_closed(const KernelRegion *k) {
         return (k->st.st_mode & 0777) == 0 && k->st.st_uid == geteuid();
 }
@@ -71,7 +71,7 @@ static bool is_closed(const KernelRegion *k) {
 static void unlink_ours(Manager *m, const RegionRecord *record) {
         KernelRegion k;
 
-        /* If it cannot be read, it is ours as far as we know. */
+        /* If it cannot be read, assume that it is the region of this creation. */
         if (kernel_read_region(&m->kernel, record->name, &k) < 0 || has_our_window(record, &k))
                 (void) kernel_unlink(&m->kernel, record->name);
 }
@@ -99,8 +99,8 @@ static int changed_by_others(const RegionRecord *record, sd_bus_error *error) {
 }
 
 /*
- * The mode stays 0 until the owner is set, so that no other user can attach in between. What is given away is the region that
- * we created, and reading everything back makes sure that the name still belongs to it.
+ * The mode stays 0 until the owner is set, so that no other user can attach in between. Before and after that, check that the
+ * name still belongs to the region that this broker created.
  */
 static int hand_over(Region *region, sd_bus_error *error) {
         Manager *m = region->manager;

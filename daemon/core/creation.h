@@ -6,15 +6,16 @@
 #include "policy/authz.h"
 
 /*
- * Starts the creation of a region that is in the table, and sets region->creation. The call is answered when the creation is over.
- * Takes over the charge of call_take_charge() in any case. 0 or negative errno; the caller then forgets the region.
+ * Starts the creation of a region that is in the table, and sets region->creation. The call is answered when the creation is
+ * over. Takes over the charge of call_take_charge() in any case. 0, or negative errno; then the caller calls region_forget().
  */
 int creation_start(Region *region, Call *call, const CreateRequest *request);
+/* Kills the donor, and frees the creation without an answer. Takes NULL. */
 void creation_free(Creation *creation);
 /*
  * Rolls back a creation, and frees region and creation, because the broker exits. Waits for the donor to exit, until
  * deadline_usec (CLOCK_MONOTONIC).
  */
 void creation_end(Creation *creation, uint64_t deadline_usec);
-/* Cancels a creation; `call` is answered when nothing is left of the region. 1, or -EALREADY. */
+/* Cancels a creation; `call` is answered when nothing is left of the region. 1, or -EALREADY if it was cancelled before. */
 int creation_cancel(Creation *creation, Call *call);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Holders: a holder is the connection of the process that populates a suspended region, and that will set its mode. This file
- * names and recognizes holders. It does not look for them, and neither suspends regions nor ends suspensions: see suspension.c.
+ * Names and recognizes holders. A holder is the connection of the process that populates a suspended region and will then set
+ * its mode. This file does not find out whether holders still exist, and neither begins nor ends suspensions: see suspension.c.
  */
 
 #include "core/holder.h"

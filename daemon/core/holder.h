@@ -3,7 +3,7 @@
 
 #include "core/manager.h"
 
-/* The text that names the caller as a holder, to be freed, or NULL without memory. */
+/* The text that names the caller as a holder, for the state file; to be freed. NULL without memory. */
 char *holder_new(Manager *manager, Call *call);
 /* The unique name of the region's holder on this bus. NULL if there is none, or if it was on an earlier bus. */
 const char *holder_sender(const Region *region);

@@ -2,7 +2,7 @@
 
 /*
  * Prepares a creation: checks the request and the limits, chooses the address, and enters the region in the table. creation.c
- * does the rest. README.md lists the steps.
+ * does the rest. It does not ask polkit, and creates nothing in the kernel. README.md lists the steps.
  */
 
 #include <errno.h>
@@ -156,8 +156,8 @@ static int check_limits(Manager *m, uid_t uid, uint64_t size, sd_bus_error *erro
 }
 
 /*
- * The default addresses are enough for a few windows of the largest size. So a user's windows take at most half of what those
- * of others leave. Not only the bytes that are mapped count, but the whole windows.
+ * The default addresses are enough for a few windows of the largest size. So a user's windows take at most half of what the
+ * windows of others leave. Whole windows count, not only the bytes that are mapped.
  */
 static int check_windows(Manager *m, uid_t uid, uint64_t length, sd_bus_error *error) {
         uint64_t all = address_default_size(), mine = 0, others = 0;

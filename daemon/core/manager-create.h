@@ -4,7 +4,10 @@
 #include "core/manager.h"
 #include "core/request.h"
 
-/* Creates the region and answers the call later. 1, or negative errno with *error set. */
+/*
+ * Creates the region, after manager_check_request() and polkit, and answers the call later. Takes name and label out of
+ * *request. 1, or negative errno with *error set.
+ */
 int manager_create_region(Manager *manager, Call *call, CreateRequest *request, sd_bus_error *error);
 /* Checks everything that can be checked before polkit is asked. 0, or negative errno with *error set. */
 int manager_check_request(Manager *manager, const CreateRequest *request, sd_bus_error *error);

@@ -2,7 +2,7 @@
 
 /*
  * Follows changes in msharefs: adopts regions that other processes create, and updates the records of regions whose files have
- * changed. Where record and kernel differ, the kernel is right.
+ * changed. Where record and kernel differ, the kernel is right. It checks no rights: the kernel has permitted the changes.
  */
 
 #include <errno.h>

@@ -3,9 +3,15 @@
 
 #include "core/manager.h"
 
-/* Watches msharefs for changes by other processes. 0 or negative errno, logged. */
+/*
+ * Watches msharefs for changes by other processes. Returns 0 even if that fails: then it logs a warning, and changes are
+ * noticed when a call needs the region.
+ */
 int manager_watch_kernel(Manager *manager);
-/* Called for each name in msharefs: adopts a region that is not in the table. 0, or -ENOMEM. */
+/*
+ * Called for each name in msharefs: adopts a region that is not in the table, and removes one that a donor has left incomplete.
+ * 0 or -ENOMEM.
+ */
 int manager_found_in_kernel(const char *name, void *manager);
 /* Updates mode and owner of the record from the file. Returns whether they have changed; *ret_dirty says which. */
 bool region_record_follow(RegionRecord *record, const struct stat *st, unsigned *ret_dirty);

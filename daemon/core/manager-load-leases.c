@@ -36,7 +36,7 @@ static bool is_held(const Lease *lease) {
 
 /*
  * Find the region of a lease whose region ID is in no state file any more. If exactly one region has lost its ID, the lease
- * belongs to that region. Otherwise the region cannot be known.
+ * belongs to that region. Otherwise its region is unknown.
  */
 static Region *find_for_orphan(Manager *m, const LeaseRecord *record) {
         Region *region, *found = NULL;

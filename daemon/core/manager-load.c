@@ -2,7 +2,7 @@
 
 /*
  * Restores regions at the start, from their state files and msharefs. Where these differ, the kernel is right.
- * manager-load-leases.c restores the leases.
+ * manager-load-leases.c restores the leases. It runs once, before the event loop, and knows no messages.
  */
 
 #include <errno.h>
@@ -172,8 +172,8 @@ int manager_load(Manager *m) {
                         log_message(&m->log, LOG_WARNING, "Cannot open msharefs at %s: %s", m->kernel.ops->root(),
                                     strerror(-r));
                 /*
-                 * Keep the state files: the regions may be back when msharefs is mounted. But do not use it if it is
-                 * mounted later in this run: we would not know whose regions are in it.
+                 * Keep the state files: the regions may be there again when msharefs is mounted. But if it is mounted later in
+                 * this run, do not use it: the broker would not know to which users its regions belong.
                  */
                 m->kernel.settled = true;
                 return 0;

@@ -3,5 +3,8 @@
 
 #include "core/manager.h"
 
-/* Restores regions and leases from state files and msharefs. 0 or negative errno, logged. */
+/*
+ * Restores regions and leases from state files and msharefs. Without msharefs, restores nothing and keeps the state files. 0 or
+ * negative errno, logged. Blocks.
+ */
 int manager_load(Manager *manager);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The table of all regions, and their removal. Opens what the daemon needs before it connects to the bus. */
+/*
+ * The table of all regions, and their removal. It opens what the broker needs before it connects to the bus. It checks no
+ * rights and knows no messages.
+ */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +18,7 @@
 #include "core/resize.h"
 #include "errors.h"
 
-/* Five seconds in all. */
+/* Five seconds for each lock, the first of them without a message. */
 #define LOCK_TRIES 250
 #define LOCK_TRIES_IN_SILENCE 50
 #define LOCK_PAUSE_USEC 20000
@@ -60,10 +63,10 @@ static int lock_or_wait(Manager *m, int fd, const char *whose) {
 }
 
 /*
- * A broker that starts removes what a creation has left half done, so no other broker or donor may be at work. Donors inherit
- * the second of these locks: a donor whose broker was killed may be in a system call, and ends only after that. The call may
- * read a file that its owner does not serve, so a broker must not wait for ever. If it does not, the region of that donor is
- * found and removed when the kernel announces it.
+ * A broker that starts removes what an unfinished creation has left, so no other broker or donor may be at work. Donors inherit
+ * the second of these locks. If a broker was killed, its donor may still be in a system call, and exits only after that. The
+ * call may read a file whose server does not answer, so the broker must not wait for ever. If it stops waiting, the region of
+ * that donor is found and removed when the kernel announces it.
  */
 static int lock_runtime(Manager *m, const char *dir) {
         int r;

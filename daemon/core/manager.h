@@ -49,7 +49,7 @@ struct Manager {
         RegionRecord *skipped;
         size_t n_skipped;
         int runtime_fd, regions_fd, leases_fd;
-        /* Windows that were freed last, in a ring: clients of those regions may still have them mapped. */
+        /* Windows that were freed last, in a ring: sharers of those regions may still have them mapped. */
         AddressRange recent[RECENT_WINDOWS];
         unsigned n_recent;
         unsigned dirty;
@@ -61,11 +61,18 @@ struct Manager {
         bool broadcasting; /* a signal is being built, which every user can read */
 };
 
-/* Reads the configuration and opens /run/mshared. No bus yet. */
+/*
+ * Reads the configuration, and opens and locks /run/mshared. No bus yet. Blocks for up to ten seconds while another broker or a
+ * donor of the last run exits. 0 or negative errno, logged unless there is no memory.
+ */
 int manager_new(Manager **ret);
+/* Frees everything, with all regions. State files and leases stay for the next run. Takes NULL. */
 void manager_free(Manager *manager);
 DEFINE_CLEANUP(Manager, manager_free)
-/* Reads mshared.conf and its drop-ins (again). */
+/*
+ * Reads mshared.conf and its drop-ins (again). Invalid settings are logged and ignored. 0, or -ENOMEM with the old settings
+ * still in use.
+ */
 int manager_load_config(Manager *manager);
 
 /*
@@ -74,20 +81,26 @@ int manager_load_config(Manager *manager);
  */
 void manager_end_donors(Manager *manager);
 
+/* The region of that name, or NULL. The manager owns it. */
 Region *manager_find_region(Manager *manager, const char *name);
 
-/* Whether a region of that name is among those that could not be read. */
+/* Whether a region of that name is among those that could not be read at the start. */
 bool manager_has_skipped(const Manager *manager, const char *name);
+/* The same for the path of an object on the bus. */
 Region *manager_find_region_by_path(Manager *manager, const char *path);
 /*
  * Returns all windows in use, followed by the windows that were freed last; the caller frees the array. The return value is the
  * number of windows in use, or -ENOMEM; *ret_all is the number of both.
  */
 ssize_t manager_windows(Manager *manager, AddressRange **ret, size_t *ret_all);
-/* Unlinks the region in the kernel, frees it, and announces that. 0, or negative errno with nothing changed. */
+/*
+ * Unlinks the region in the kernel, frees it, and announces that. `why` ends the log message "Region NAME removed: ..."; `by`
+ * may be NULL. 0, or negative errno with nothing changed, logged.
+ */
 int manager_remove_region(Manager *manager, Region *region, const char *why, const Actor *by);
 /* The same if the kernel does not have the region any more. */
 void manager_lose_region(Manager *manager, Region *region, const char *why);
+/* A random number, for the ID of a region or of a lease. Never fails. */
 uint64_t manager_random_id(Manager *manager);
 /* Sets *error to say that the limit is reached, with its value and setting. Returns the negative errno of that error. */
 int manager_limit_reached(Manager *manager, Limit limit, sd_bus_error *error);

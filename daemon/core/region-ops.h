@@ -3,15 +3,22 @@
 
 #include "core/manager.h"
 
-/* Operations on regions, with their checks of permissions. Those with a Call are steps of authz_run(). */
+/*
+ * Operations on regions, with their checks of permissions. Those with a Call are steps of authz_run(): 1, 0 while polkit is
+ * asked, or negative errno with *error set.
+ */
 
+/*
+ * Finds the region of that name, and updates it from msharefs. 0, or negative errno with *error set. The manager owns the
+ * region.
+ */
 int region_find_for(Manager *manager, const char *name, Region **ret, sd_bus_error *error);
-/* With open, the answer also contains the region's file, opened for that access. */
+/* access is "r" or "rw". With `open`, the answer also contains the region's file, opened for that access. */
 int region_acquire(Region *region, Call *call, const char *access, bool open, sd_bus_error *error);
 int region_remove(Region *region, Call *call, bool force, sd_bus_error *error);
 
 /*
- * Fails with RegionBusy if the region has clients or sharers. what completes the message: what happens to them with the option
- * 'force'.
+ * Fails with RegionBusy if the region has clients or sharers. `what` completes the message "with 'force' ...": it says what
+ * happens to them.
  */
 int region_check_unused(Region *region, const char *what, sd_bus_error *error);

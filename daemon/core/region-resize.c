@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/*
- * Changing the size of a region, with the checks of rights and limits. resize.c makes the change. It knows no messages.
- */
+/* Checks the rights and limits for a change of a region's size, which resize.c then makes. It knows no messages. */
 
 #include <errno.h>
 #include <inttypes.h>

@@ -4,5 +4,5 @@
 #include "core/manager.h"
 #include "core/request.h"
 
-/* A step of authz_run(). */
+/* A step of authz_run(). Changes the size of the region, and answers the call when that is done. */
 int region_resize(Region *region, Call *call, const ResizeRequest *request, sd_bus_error *error);

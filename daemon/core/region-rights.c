@@ -133,7 +133,7 @@ int region_check_ready(const Region *region, sd_bus_error *error) {
                                  record->name, (unsigned) record->final_mode);
 }
 
-/* Updates the record after a change in the kernel. The region may be gone by now. */
+/* Updates the record after a change in the kernel. The region may have been removed by then. */
 static int follow(Region *region, Region **ret, sd_bus_error *error) {
         _cleanup_(freep) char *name = strdup(region->record.name);
 
@@ -149,7 +149,7 @@ static int changed(Region *region, Call *call, sd_bus_error *error) {
         return r < 0 ? r : call_answer(call);
 }
 
-/* Whether that mode gives group or others anything that they do not have now. */
+/* Whether that mode gives group or others a right that they do not have now. */
 static bool admits_more(const Region *region, mode_t mode) {
         mode_t now = region->record.mode, plain;
         int r;

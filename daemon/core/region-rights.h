@@ -4,9 +4,9 @@
 #include "core/manager.h"
 #include "policy/acl.h"
 
-/* Operations on permissions, and checks of them. */
+/* Operations on permissions, and checks of them. None of them waits for polkit. */
 
-/* Steps of authz_run(). */
+/* Steps of authz_run(). UINT32_MAX leaves the user or the group unchanged. kind is "user" or "group". */
 int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
 int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_bus_error *error);
 int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_bus_error *error);
@@ -31,6 +31,7 @@ bool region_will_admit(const Region *region, const Identity *who, Access access)
  * the client later. *ret_backup is for region_undo_grant() and must be freed in any case.
  */
 int region_grant(Region *region, Call *call, Access access, AclBackup *ret_backup, sd_bus_error *error);
+/* Restores the access list as it was before region_grant(). A failure is logged. */
 void region_undo_grant(Region *region, Call *call, const AclBackup *backup);
 /* The users and groups in the access list of the region. 0, or negative errno for a list that cannot be read. */
 int region_list_grants(const Region *region, AclGrant grants[static ACL_ENTRIES_MAX], size_t *ret);

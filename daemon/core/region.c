@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * One region: its entry in the manager's table, its state file and mode, its leases, and the timer that removes it after its last client.
- * It checks no rights: region-ops.c and region-rights.c have done that.
+ * One region: its entry in the manager's table, its state file and mode, its leases, and the timer that removes it after its
+ * last client has left. It checks no rights: region-ops.c and region-rights.c have done that.
  */
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include "core/resize.h"
 #include "policy/acl.h"
 
-/* How long to wait before checking again whether a region without leases still has sharers. Doubled each time. */
+/* How long to wait before checking again whether a region without leases still has sharers: doubled each time, up to 30 s. */
 #define LOOK_AGAIN_USEC (1 * USEC_PER_SEC)
 #define LOOK_AGAIN_MAX_USEC (30 * USEC_PER_SEC)
 

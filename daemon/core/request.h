@@ -20,7 +20,7 @@ typedef struct CreateRequest {
         uid_t uid; /* (uid_t) -1: the caller's */
         gid_t gid; /* (gid_t) -1: the caller's */
         Backing backing;
-        int fd; /* for BACKING_FILE: ours to close */
+        int fd; /* for BACKING_FILE; create_request_done() closes it */
         bool populate;
         HugePages hugepages;
         NumaPolicy numa;
@@ -38,7 +38,11 @@ typedef struct ResizeRequest {
 #define CREATE_REQUEST_INIT                                                                                            \
         { .uid = (uid_t) -1, .gid = (gid_t) -1, .fd = -1 }
 
+/* Frees the members and closes fd. */
 void create_request_done(CreateRequest *request);
 
-/* Checks the members against each other: file needs fd, linger needs while-leased, and so on. 0, or -EINVAL with *error set. */
+/*
+ * Checks the members against each other: file needs fd, linger needs while-leased, and so on. 0; -EINVAL with *error set; or
+ * another negative errno.
+ */
 int create_request_check(const CreateRequest *request, sd_bus_error *error);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Changes how much of a region's window is mapped. Meanwhile the record holds both sizes: up to `size`, the smaller one, the
- * region is mapped in any case; up to `extent`, the larger one, something may be mapped. So if the broker ends, the next one
- * knows what to unmap.
+ * Changes how much of a region's window is mapped. Meanwhile the record has both sizes: up to `size`, the smaller one, the
+ * region is mapped in any case; up to `extent`, the larger one, something may be mapped. So if the broker exits, the next one
+ * knows what to unmap. Rights and limits have been checked before. It maps nothing itself: the donor does.
  */
 
 #include <errno.h>

@@ -99,7 +99,7 @@ int region_suspend(Region *region, Call *call, uint32_t final_mode, sd_bus_error
                        : sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "The region no longer exists");
 }
 
-/* The holder has left. */
+/* Ends a suspension whose holder has left. */
 static void end(Region *region) {
         Manager *m = region->manager;
         RegionRecord *rec = &region->record;
@@ -125,7 +125,7 @@ static void end(Region *region) {
                 r = kernel_chown(&m->kernel, rec->name, rec->before_uid, rec->before_gid);
         if (r >= 0)
                 r = region_apply_mode(region, mode);
-        /* The region stays closed, and suspension_look() tries again. Its owner may be set already. */
+        /* The region stays closed, and suspension_look() tries again. The owner may have been set already. */
         if (r < 0) {
                 region = manager_follow_change(m, region);
                 if (!region || region->end_failed)
@@ -160,7 +160,7 @@ void suspension_forget(Manager *m, const char *sender) {
         }
 }
 
-/* The region is closed, so its users must learn why. */
+/* Logs once why the region stays closed, because its users must be able to find out. */
 static void tell(Region *region, const char *why) {
         if (region->holder_told)
                 return;

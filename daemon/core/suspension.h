@@ -14,8 +14,8 @@ int region_suspend(Region *region, Call *call, uint32_t final_mode, sd_bus_error
 /* To be called when a connection has left the bus. */
 void suspension_forget(Manager *manager, const char *sender);
 /*
- * Finds out which holders have left, now and as long as there are any: the bus may lose its message that one has left, and a
- * suspension may not be undone at the first try. 0 or -ENOMEM.
+ * Finds out which holders have left, now and as long as there are any: the bus may lose its message that a holder has left, and
+ * the first try to undo a suspension may fail. 0 or -ENOMEM.
  */
 int suspension_look(Manager *manager);
 /* To be called when a region gets a holder, so that suspension_look() is called in time. 0 or -ENOMEM. */
