@@ -2,7 +2,7 @@
 
 /*
  * Sends signals and changes of properties, and the status line for systemd. It implements core/announce.h, so that the core
- * does not know messages. Of a region it changes only the dirty bits.
+ * does not know messages. It decides nothing, and changes only the dirty bits and `announced` of a region.
  */
 
 #include <errno.h>

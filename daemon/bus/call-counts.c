@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Counts calls by method. One filter sees every call that is dispatched, so the methods themselves count nothing. It knows the
- * names of methods, and neither callers nor regions.
+ * Counts calls by method. A filter sees every call that is dispatched, so the methods themselves count nothing. It knows the
+ * names of methods, but neither callers nor regions.
  */
 
 #include <errno.h>

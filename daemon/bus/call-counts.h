@@ -11,7 +11,10 @@
 /* Starts counting. Call this before callers_new(), so that calls are counted when they are dispatched. 0 or negative errno. */
 int call_counts_start(Manager *manager);
 
-/* Counts an error that the broker itself answers. Errors of the library, for unknown methods, are counted without this. */
+/*
+ * Counts an error with which the broker answers. Errors with which the library answers, for unknown methods, are counted
+ * without this.
+ */
 void call_counts_error(Manager *manager, sd_bus_message *call);
 /* Counts a call that is refused before it is dispatched. */
 void call_counts_refused(Manager *manager, sd_bus_message *call);

@@ -39,7 +39,7 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
         const char *sender = sd_bus_message_get_sender(m);
         Manager *manager = userdata;
 
-        /* The library makes this message, and a bus should not pass it on for anybody. */
+        /* The library makes this message itself. A bus should not pass one on from another sender. */
         if (!sender || !streq(sender, "org.freedesktop.DBus.Local"))
                 return 0;
         log_message(&manager->log, LOG_WARNING, "The bus has closed the connection, exiting");

@@ -3,5 +3,5 @@
 
 #include "core/manager.h"
 
-/* Connects to the system bus and exports all objects, without the bus name. 0 or negative errno, logged. Blocks. */
+/* Connects to the system bus and exports all objects, but does not take the bus name. 0 or negative errno, logged. Blocks. */
 int manager_connect(Manager *manager);

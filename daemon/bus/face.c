@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * What the objects on the bus share: how a call gets to its method, and which callers see addresses. It knows no interface; those are
- * in manager-bus.c and region-bus.c.
+ * What the objects on the bus share: how a call gets to its method, and which callers see addresses. It knows no interface:
+ * those are in manager-bus.c and region-bus.c.
  */
 
 #include "bus/call-counts.h"

@@ -21,8 +21,8 @@
 #include "errors.h"
 
 /*
- * Permission for a new region. Only the strongest action that applies is asked for, so that a user has to authenticate once: a
- * caller that is permitted the stronger action is permitted the weaker ones too.
+ * Permission for a new region. Ask only for the strongest action that applies, so that a user has to authenticate once: a
+ * caller that is permitted the stronger action is permitted the weaker ones, too.
  */
 static int authorize_create(Manager *m, Call *call, const CreateRequest *request, sd_bus_error *error) {
         const Identity *who = call_identity(call);
@@ -127,7 +127,7 @@ static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error
                 return r;
         for (lease = LIST_FIRST(&region->leases); lease && sender && who; lease = next) {
                 next = LIST_NEXT(lease, leases);
-                /* The user is compared as well: on a new bus the name may belong to another client. */
+                /* Compare the user as well: on a new bus, the name may belong to another client. */
                 if (lease->record.uid == who->uid && lease->record.sender && streq(lease->record.sender, sender))
                         region_drop_lease(region, lease);
         }

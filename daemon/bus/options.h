@@ -4,9 +4,8 @@
 #include "core/request.h"
 
 /*
- * Read the options map at the message's position. Unknown, repeated and ill-typed keys, and values outside their
- * range, fail with an error that names them; *request may then hold part of them. Return 0 or negative errno with
- * *error set.
+ * These read the options map at the message's position. Unknown, repeated and ill-typed keys, and values outside their range,
+ * fail with an error that names them; *request may then have some of the values. 0 or negative errno with *error set.
  */
 int options_read_create(sd_bus_message *m, CreateRequest *request, sd_bus_error *error);
 int options_read_remove(sd_bus_message *m, bool *ret_force, sd_bus_error *error);

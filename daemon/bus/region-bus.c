@@ -38,7 +38,7 @@ static int get_acl(sd_bus *bus, const char *path, const char *interface, const c
 
         known = region_list_grants(region, grants, &n) >= 0;
         r = sd_bus_message_open_container(reply, 'a', "(suu)");
-        /* No log message: each user can read this all the time. The group bits of the mode are the list's mask. */
+        /* Log nothing, because each user can read this all the time. The group bits of the mode are the list's mask. */
         if (r >= 0 && !known)
                 r = sd_bus_message_append(reply, "(suu)", "unknown", UINT32_MAX,
                                           (uint32_t) region->record.mode >> 3 & 7);
@@ -231,8 +231,8 @@ static int find_region(sd_bus *bus, const char *path, const char *interface, voi
 }
 
 /*
- * Sees all calls to region objects before the table above is used. For an object that does not exist, the library would answer
- * by itself, and a call that has waited for polkit would not be dropped.
+ * Sees all calls to region objects before the table above is used. If the object does not exist, the library would answer by
+ * itself, and a call that has waited for polkit would not be dropped.
  */
 static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *path = sd_bus_message_get_path(m);
