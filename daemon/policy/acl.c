@@ -4,9 +4,10 @@
  * Reads and changes POSIX access lists in the format of the extended attribute system.posix_acl_access. It knows files and
  * identities, but no regions.
  *
- * Not libacl: it would replace reading, writing and sorting, some 60 lines. The rules are here in any case, and
- * libacl's rules do not fit. acl_calc_mask() gives back to all entries what the mask has taken from them, when one user is granted access. And
- * acl_get_file() follows symbolic links, does not tell a file without a list from one with a list, and takes lists of any length.
+ * It does not use libacl, which would replace reading, writing and sorting, some 60 lines. The rules must be here in any case,
+ * because libacl's rules do not fit. When one user is granted access, acl_calc_mask() gives back to all entries what the mask
+ * has taken from them. acl_get_file() follows symbolic links, does not tell a file without a list from one with a list, and
+ * takes lists of any length.
  */
 
 #include <endian.h>
@@ -39,7 +40,7 @@ typedef struct Wire {
 /* NAME_MAX, and room for the directory. */
 #define PATH_SIZE 320
 
-/* Extended attributes have no *at() calls: the directory is named through /proc. */
+/* Extended attributes have no *at() calls, so the path goes through /proc. */
 static void make_path(char *buf, size_t size, int dirfd, const char *name) {
         (void) snprintf(buf, size, "/proc/self/fd/%d/%s", dirfd, name);
 }

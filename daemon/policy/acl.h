@@ -6,17 +6,18 @@
 #include "model/access.h"
 
 /*
- * POSIX access lists of a region's file in the directory dirfd, for the kernels and file systems that have them.
- * All return -EOPNOTSUPP where there are none, and -ERANGE for a list of more than ACL_ENTRIES_MAX entries.
+ * POSIX access lists of a region's file in the directory dirfd, on kernels and file systems that have them. All return 0 unless
+ * they say otherwise, or negative errno: -EOPNOTSUPP where there are no access lists; -ERANGE for a list of more than
+ * ACL_ENTRIES_MAX entries, except for acl_replace_by_mode() and acl_drop().
  */
 #define ACL_ENTRIES_MAX 256
 
-/* Whether one of these errors says that the file has no list. */
+/* Whether the error of one of these functions means that the file has no list. */
 static inline bool acl_is_missing(int r) {
         return r == -ENODATA || r == -EOPNOTSUPP;
 }
 
-/* Admits the user, whatever the mode is. No other user gains access; the mask grows as needed. */
+/* Admits the user, whatever the mode is. No other user gains access; the mask grows as needed. -E2BIG: the list is full. */
 int acl_grant_user(int dirfd, const char *name, uid_t uid, Access access);
 
 /* The kernel's decision by the list: 1 or 0. -ENODATA: the file has no list, so the mode decides. */
@@ -54,6 +55,7 @@ typedef struct AclBackup {
         void *list;
 } AclBackup;
 
+/* Saves the list, or the mode of a file without one, for acl_restore(). Free *ret with acl_backup_done() in any case. */
 int acl_save(int dirfd, const char *name, AclBackup *ret);
 int acl_restore(int dirfd, const char *name, const AclBackup *backup);
 void acl_backup_done(AclBackup *backup);

@@ -26,20 +26,28 @@ typedef struct Call Call;
 
 typedef int (*CallStep)(Call *call, void *userdata, sd_bus_error *error);
 
-/* Borrows all arguments; *n_leases is the number of leases. The counts only grow, except for the number of waiting calls. */
+/*
+ * Borrows all arguments; *n_leases is the number of leases. The counts only grow, except for the number of waiting calls. 0 or
+ * -ENOMEM.
+ */
 int authz_new(sd_bus *bus, Log *log, Callers *callers, Users *users, const Limits *limits, const unsigned *n_leases,
               PolkitCounts *counts, Authz **ret);
+/* Drops all calls without an answer. Takes NULL. */
 void authz_free(Authz *authz);
 
-/* Returns what a bus method handler must return. */
+/* Runs the step for a call, now and again after polkit's answer. Returns what a bus method handler must return. */
 int authz_run(Authz *authz, sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *error);
-/* Drops a message that will not reach authz_run() again, because its object is gone. Does nothing if it never reached it. */
+/*
+ * Drops a message that will not reach authz_run() again, because its object is gone. Does nothing for a message that has never
+ * reached it.
+ */
 void authz_drop(Authz *authz, sd_bus_message *m);
 /* Whether the message is waiting, or has waited and is being dispatched again. */
 bool authz_has(Authz *authz, sd_bus_message *m);
 /* Drops all pending calls of that connection. */
 void authz_forget(Authz *authz, const char *sender);
 
+/* These are borrowed from the call. */
 sd_bus_message *call_message(Call *call);
 const char *call_sender(Call *call);
 const Identity *call_identity(Call *call);
@@ -47,13 +55,15 @@ const Identity *call_identity(Call *call);
 void call_actor(Call *call, Actor *ret);
 
 /*
- * For a step that answers after it has returned: charges the call to its user's LIMIT_USER_PENDING. The step must discharge
- * that. 0, or negative errno with *error set.
+ * For a step that answers after it has returned: charges the call to its user's LIMIT_USER_PENDING. The step must discharge it
+ * later. 0, or negative errno with *error set.
  */
 int call_take_charge(Call *call, sd_bus_error *error);
 
 /*
- * details is a NULL-terminated list of alternating keys and values, for polkit. id distinguishes objects with the same details;
- * polkit does not see it. For root, polkit is not asked.
+ * Asks polkit whether the caller may do the action; root may, without a question. details is a NULL-terminated list of
+ * alternating keys and values, for polkit. id distinguishes objects with the same details; polkit does not see it. action is
+ * borrowed until the call is over. 1: permitted; 0: polkit is being asked, and the step must return 0; or negative errno with
+ * *error set. Does not block.
  */
 int call_authorize(Call *call, const char *action, uint64_t id, const char *const *details, sd_bus_error *error);

@@ -19,13 +19,14 @@
 /*
  * How many questions to the bus may be open. dbus-daemon 1.16 puts a descriptor of the process into each answer, and queues 64
  * descriptors for a connection (max_outgoing_unix_fds). Beyond that it drops its own answers and refuses other messages to this
- * connection, so a crowd of new callers would keep out everybody.
+ * connection, so a crowd of new callers would keep out all others.
  */
 #define QUESTIONS_MAX 16
 
 /*
- * The bus drops answers also because of what others send to this connection: beyond 64 descriptors, or 127 MiB. A question that
- * has no answer makes room for others soon, and is asked again. All tries take less than the 25 s that callers wait.
+ * The bus also drops answers if other processes send too much to this connection: more than 64 descriptors, or 127 MiB. So a
+ * question without an answer soon makes room for others, and is asked again. All tries take less than the 25 s that callers
+ * wait.
  */
 #define QUESTION_TIMEOUT_USEC (2 * USEC_PER_SEC)
 #define QUESTION_TRIES 8
@@ -37,7 +38,7 @@ typedef struct Caller {
         char *name;
         Identity who;
         bool known, queued;
-        bool looked_for; /* it stays here until it has left the bus, also if it cannot be identified */
+        bool looked_for; /* it stays here until it leaves the bus, even if it cannot be identified */
         sd_bus_slot *slot; /* of the question to the bus, while it is open */
         unsigned n_tries;
         HeldCalls held; /* arrived before the answer; once it is there, the first of them is in the read queue */
@@ -211,7 +212,7 @@ static void lose(Caller *c, int error) {
         caller_free(c);
 }
 
-/* There is no answer that identifies the connection. */
+/* The bus has not identified the connection. */
 static void fail(Caller *c, int error) {
         log_message(c->owner->log, LOG_DEBUG, "No credentials of %s: %s", c->name, strerror(-error));
         /* What is known stays true as long as the connection exists. */
@@ -252,7 +253,7 @@ static int credentials_came(sd_bus_message *m, void *userdata, sd_bus_error *unu
         Callers *callers = c->owner;
 
         question_done(c);
-        /* Whether a known connection still exists is asked again by callers_look_for(). */
+        /* If the connection is known, callers_look_for() asks again whether it still exists. */
         if (sd_bus_message_is_method_error(m, SD_BUS_ERROR_NO_REPLY) > 0 && !c->known && c->n_tries < QUESTION_TRIES)
                 enqueue(c);
         else
@@ -291,7 +292,7 @@ static void ask_next(Callers *callers) {
         }
 }
 
-/* Asks about the connection, unless that is under way. It may have been freed afterwards. */
+/* Asks about the connection, unless a question is under way. The connection may have been freed afterwards. */
 static void look_for(Caller *c) {
         if (c->slot || c->queued)
                 return;
@@ -344,7 +345,7 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
                 return r < 0 ? r : 0;
         c = find(callers, sender);
         if (c && c->known) {
-                /* While held calls are in the read queue, nothing new is read. So other calls were here before. */
+                /* While held calls are in the read queue, nothing new is read. So any other call has been here before. */
                 if (held_first(&c->held) == m) {
                         held_drop_first(&c->held);
                         dispatch_next(c);
@@ -368,7 +369,9 @@ static int name_left(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Caller *c;
         int r;
 
-        /* The match does not ensure that: a bus passes on signals that one user sends to another, also with this name. */
+        /*
+         * The match does not ensure this sender: a bus passes on signals that one user sends to another, also with this name.
+         */
         if (!sender || !streq(sender, "org.freedesktop.DBus"))
                 return 0;
         r = sd_bus_message_read(m, "sss", &name, &old, &new);

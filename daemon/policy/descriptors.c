@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Divides the daemon's file descriptors between waiting calls and leases. It only counts, and knows neither calls nor leases.
+ * Divides the broker's file descriptors between waiting calls and leases. It only counts, and knows neither calls nor leases.
  */
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include "model/limits.h"
 #include "policy/descriptors.h"
 
-/* For files that are read, donors, and everything that is not counted. */
+/* Leases leave at least this many, for files that are read, donors, and everything that is not counted. */
 #define RESERVED 256
 
 static uint64_t get_max(void) {
@@ -26,7 +26,7 @@ static uint64_t get_open(void) {
         _cleanup_(closep) int next = -1;
         struct stat st;
 
-        /* The number, since Linux 6.2. */
+        /* Since Linux 6.2, the size of this directory is the number of open descriptors. */
         if (stat("/proc/self/fd", &st) >= 0 && st.st_size > 0)
                 return (uint64_t) st.st_size;
         next = open("/", O_PATH | O_CLOEXEC);

@@ -6,7 +6,8 @@
 
 /*
  * Divides the descriptors that LimitNOFILE= allows. Waiting calls get a quarter of them, calls whose callers are not identified
- * yet an eighth, and leases the rest, except for what the broker itself needs. So none of them can take what another needs.
+ * yet an eighth, and leases the rest. What the broker itself has open counts with the calls. So none of them can take what
+ * another needs.
  */
 
 /* Whether a call may wait, with the descriptors that came with it. n_leases: those that are open now, one descriptor each. */

@@ -12,8 +12,8 @@
 #include "policy/kept.h"
 
 /*
- * How many calls of a connection are kept until its answer comes, with how much memory and how many descriptors. Users are not
- * known yet, but a bus limits the connections of each user: dbus-daemon to 256.
+ * How many calls of a connection are kept until the bus has identified it, with how much memory and how many descriptors. Users
+ * are not known yet, but a bus limits the connections of each user: dbus-daemon to 256.
  */
 #define HELD_MAX 64
 #define HELD_BYTES_MAX (HELD_MAX * KEPT_OVERHEAD + 2 * KEPT_TEXT_MAX)

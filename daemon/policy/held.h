@@ -22,8 +22,8 @@ typedef struct HeldCalls {
 void held_init(HeldCalls *held, size_t *all_bytes);
 
 /*
- * Holds a copy of m. n_leases is how many leases there are, which have descriptors, too. 0, or negative errno, with *error set
- * if a limit is reached. Does not block.
+ * Holds a copy of m. n_leases is the number of leases, each of which has a descriptor. 0, or negative errno, with *error set if
+ * a limit is reached. Does not block.
  */
 int held_add(HeldCalls *held, sd_bus_message *m, unsigned n_leases, sd_bus_error *error);
 

@@ -39,7 +39,7 @@ static int measure_basic(sd_bus_message *m, char type, Kept *k) {
         }
 }
 
-/* Returns 1 as soon as it is too much, 0, or negative errno. The depth of the recursion is limited by libsystemd. */
+/* 1 as soon as the call is too large; 0; or negative errno. libsystemd limits the depth of the recursion. */
 static int measure_arguments(sd_bus_message *m, Kept *k) {
         const char *contents;
         char type;

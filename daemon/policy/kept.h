@@ -4,15 +4,15 @@
 #include <systemd/sd-bus.h>
 
 /*
- * Calls that are kept for a while: until the bus has identified their callers, until they have their turn, until polkit or a
+ * Calls that are kept for a while: until the bus has identified their callers, until they have their turn, or until polkit or a
  * donor has answered. What a bus delivers for a caller may have 128 MiB and 16 descriptors, even if the method takes no
- * arguments: unknown header fields, and descriptors that the arguments do not mention. So not the message is kept but
- * a copy of what can be read in it, which is small. Its answer goes to the same caller.
+ * arguments: there may be unknown header fields, and descriptors that no argument mentions. So a copy is kept, with only what
+ * can be read in the message. It is small, and its answer goes to the same caller.
  */
 
-/* For the path, the names and the arguments of a call; those of no method need more than half of this. */
+/* For the path, the names and the arguments of a call. No method needs more than half of this. */
 #define KEPT_TEXT_MAX ((size_t) 8192)
-/* What a copy needs besides those, about. */
+/* About what a copy needs besides the text. */
 #define KEPT_OVERHEAD ((size_t) 1024)
 /* No method takes more descriptors than this. */
 #define KEPT_FDS_MAX 1
@@ -23,9 +23,12 @@ typedef struct Kept {
         unsigned n_fds; /* that came with the call and are open */
 } Kept;
 
-/* 0, or negative errno with *error set if the call is too large to be kept. *m can be read from its beginning afterwards. */
+/*
+ * Copies m. 0, or negative errno, with *error set (LimitExceeded) if the call is too large to be kept. m can be read from its
+ * beginning afterwards.
+ */
 int kept_new(sd_bus_message *m, Kept *ret, sd_bus_error *error);
 void kept_done(Kept *kept);
 
-/* A copy without arguments, which can only be answered. NULL without memory. */
+/* A copy without arguments, which can only be answered; to be unreferenced. NULL without memory. */
 sd_bus_message *kept_head(sd_bus_message *m);

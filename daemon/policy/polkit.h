@@ -10,8 +10,8 @@
 /*
  * Questions to polkit: each is one asynchronous CheckAuthorization call.
  *
- * Questions under way are limited, because the bus limits the pending replies of a connection, and are shared out between
- * users: see places.h. If polkit is missing, fails or does not answer in time, the answer is no.
+ * The number of questions under way is limited, because the bus limits the pending replies of a connection. Users share it: see
+ * places.h. If polkit is missing, fails or does not answer in time, the answer is no.
  *
  * A question that is cancelled counts until polkit has answered it, because the bus counts it, too. If polkit has not answered
  * POLKIT_GRACE_USEC later, the question is lost. If all places of a user, or all places, are lost, polkit hangs.
@@ -41,13 +41,16 @@ typedef struct Polkit {
         void *userdata;
 } Polkit;
 
-/* Called when a question is over. Unless polkit has granted the action, verdict says why not; the function may move it. */
+/*
+ * Called when a question is over. Unless polkit has granted the action, verdict says why not, and the function may take its
+ * content.
+ */
 typedef void (*QuestionDone)(void *userdata, bool granted, sd_bus_error *verdict);
 
-/* Borrows all. */
+/* Borrows all arguments. */
 void polkit_init(Polkit *polkit, sd_bus *bus, Log *log, Users *users, PolkitCounts *counts,
                  void (*place_freed)(void *userdata), void *userdata);
-/* Forgets all questions, without calling QuestionDone and without cancelling: polkit sees us leave. */
+/* Forgets all questions. Calls no QuestionDone and cancels nothing: polkit notices that this connection has left. */
 void polkit_done(Polkit *polkit);
 
 /* 1: there is a place for a question about this call; 0: not now; -EHOSTDOWN: polkit hangs. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Puts calls aside whose answers take long, and dispatches them one by one. It recognizes them by name, and does not answer
+ * Puts aside calls whose answers take long, and dispatches them one by one. It recognizes them by name, and does not answer
  * them.
  */
 
@@ -27,7 +27,7 @@ typedef struct Turn {
         Kept kept;
 } Turn;
 
-/* A user that has calls here. */
+/* A user whose calls are put aside. */
 typedef struct TurnUser {
         TAILQ_ENTRY(TurnUser) users;
         uid_t uid;
@@ -45,7 +45,7 @@ struct Turns {
         sd_bus_slot *filter;
         sd_event_source *idle, *timer;
         TAILQ_HEAD(TurnUserList, TurnUser) waiting; /* the next one first */
-        sd_bus_message *now; /* it has its turn, and will be dispatched next; or NULL */
+        sd_bus_message *now; /* has its turn, and will be dispatched next; or NULL */
         unsigned n_looks;
 };
 

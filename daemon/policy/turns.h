@@ -24,7 +24,7 @@ typedef struct SlowCall {
 
 /*
  * Installs itself on the bus, which must be attached to the event loop later. Call this before callers_new(). Borrows all
- * arguments; *callers must be set when the first call arrives, and an empty entry ends calls. 0 or negative errno.
+ * arguments; *callers must be set when the first call arrives, and an empty entry ends `calls`. 0 or negative errno.
  */
 int turns_new(sd_bus *bus, sd_event *event, Callers *const *callers, Users *users, const Limits *limits,
               const SlowCall *calls, CallRefused refused, void *userdata, Turns **ret);
