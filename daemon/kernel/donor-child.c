@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The donor process itself ("mshared --donor"): creates the region and lets its memory be mapped, or resizes it, and reports to the
- * daemon through a pipe. It knows no bus and no limits.
+ * The donor process itself ("mshared --donor"): creates the region and lets its memory be mapped, or resizes the region, and
+ * reports to the broker through a pipe. It knows neither the bus nor limits.
  */
 
 #include <errno.h>
@@ -31,8 +31,9 @@ static void drop_capabilities(void) {
 }
 
 /*
- * The kernel should kill the broker last when memory is short, and the donor inherits that. But a donor that populates a
- * region that is too large for the machine must be killed first: this frees the region, while any other process frees little.
+ * When memory is short, the kernel should kill the broker last, and the donor inherits that setting. But if a donor populates a
+ * region that is too large for the machine, the donor must be killed first: that frees the region, while any other process
+ * frees little.
  */
 static void be_expendable(void) {
         _cleanup_(closep) int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
@@ -92,7 +93,10 @@ static int parse_spec(char **argv, DonorSpec *ret) {
         return 0;
 }
 
-/* The signal for that does not come if the daemon exited before it was asked for. But then the pipe of the reports has no reader. */
+/*
+ * If the broker exited before prctl() asked for the signal, the signal never comes. But then the pipe of the reports has no
+ * reader.
+ */
 static bool daemon_has_exited(void) {
         struct pollfd pipe = { .fd = DONOR_REPORT_FD };
 
@@ -123,7 +127,7 @@ int donor_main(const KernelOps *ops, int argc, char **argv) {
         }
         if (check_range(&spec) < 0)
                 return EXIT_FAILURE;
-        /* Mode 0: no other process can attach until the daemon has set owner and mode. */
+        /* Mode 0: no other process can attach until the broker has set owner and mode. */
         r = ops->mshare(spec.name, spec.address, spec.length, O_CREAT | O_EXCL | O_RDWR, 0);
         if (r < 0) {
                 (void) donor_failed(DONOR_MSHARE, -r, 0);

@@ -3,5 +3,5 @@
 
 #include "kernel/donor.h"
 
-/* The main() of the donor process, "mshared --donor". Returns an exit status, and has reported failures. */
+/* The main() of the donor process, "mshared --donor". Returns an exit status, after it has reported failures to the broker. */
 int donor_main(const KernelOps *ops, int argc, char **argv);

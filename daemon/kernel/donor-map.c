@@ -48,7 +48,7 @@ static int advise(const DonorSpec *spec, void *p, uint64_t length) {
                 return 0;
         if (madvise(p, length, spec->hugepages == HUGEPAGES_NEVER ? MADV_NOHUGEPAGE : MADV_HUGEPAGE) == 0)
                 return 0;
-        /* If "advise" fails, the region works without huge pages. The others must not fail. */
+        /* If "advise" fails, the region works without huge pages. "always" and "never" must not fail. */
         if (spec->hugepages == HUGEPAGES_ADVISE)
                 return 0;
         return donor_failed(DONOR_ADVISE, errno, 0);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/*
- * The reports that the donor process writes into the daemon's pipe. It knows only the form of a report; donor.c reads them.
- */
+/* The reports that the donor process writes into the broker's pipe. It knows only the form of a report; donor.c reads them. */
 
 #include <errno.h>
 
@@ -13,7 +11,7 @@ void donor_report(DonorReportKind kind, DonorStage stage, int error, uint64_t va
 
         while (write(DONOR_REPORT_FD, &r, sizeof(r)) < 0)
                 if (errno != EINTR)
-                        _exit(EXIT_FAILURE); /* the daemon has exited and cannot finish or undo this work */
+                        _exit(EXIT_FAILURE); /* the broker has exited and cannot finish or undo this work */
 }
 
 int donor_failed(DonorStage stage, int error, uint64_t value) {

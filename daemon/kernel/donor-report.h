@@ -4,10 +4,11 @@
 #include "kernel/donor.h"
 
 /*
- * Declarations that the files of the donor process share. There, a function that fails sends a report and returns negative
- * errno. Each of them may sleep for as long as the kernel needs.
+ * How the files of the donor process report to the broker. A function there that fails has sent a report, and returns negative
+ * errno.
  */
 
+/* Sends a report. Sleeps while the pipe is full, and exits if the broker has exited. */
 void donor_report(DonorReportKind kind, DonorStage stage, int error, uint64_t value);
 /* Reports the failure and returns -error. */
 int donor_failed(DonorStage stage, int error, uint64_t value);

@@ -2,7 +2,8 @@
 
 /*
  * The part of the donor process that changes how much of a region is mapped. Sharers can change the region's mappings at any
- * time, as threads of one process can, so nothing here relies on what an earlier call has seen.
+ * time, as threads of one process can, so nothing here relies on what an earlier call has seen. It knows neither owners nor
+ * limits.
  */
 
 #include <errno.h>

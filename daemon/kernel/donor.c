@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The daemon's side of the donor: starts the process, reads its reports, and calls back when it has exited. It knows no regions,
- * only a DonorSpec.
+ * The broker's side of the donor: starts the process, reads its reports, and calls back when it has exited. It knows no
+ * regions, only a DonorSpec.
  */
 
 #include <errno.h>
@@ -82,9 +82,9 @@ static int on_orphan(sd_event_source *source, const siginfo_t *si, void *userdat
 }
 
 /*
- * The default is a source that fires once. libsystemd 252 then arms the process's descriptor for one event, and loses that
- * event if it arrives while libsystemd handles sources of a higher priority. The exit would never be reported. libsystemd
- * sets up the descriptor only when a source that is off is enabled.
+ * By default, such a source fires once. libsystemd 252 then arms the process's descriptor for one event, and loses that event
+ * if it arrives while libsystemd handles sources of a higher priority. The exit would never be reported. libsystemd sets up the
+ * descriptor only when a source that is off is enabled, so the source is switched off and on.
  */
 static int watch_exit(sd_event *event, sd_event_source **ret, pid_t pid, sd_event_child_handler_t callback,
                       void *userdata) {

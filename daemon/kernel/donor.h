@@ -8,8 +8,9 @@
 #include "model/state.h"
 
 /*
- * The donor: a short-lived child process that makes a region, maps its memory and populates it, or changes how much of a region
- * is mapped. The daemon itself never maps a region's memory, and so never sleeps in a page fault and never counts as a sharer.
+ * The donor: a short-lived child process that creates a region, maps its memory and populates it, or changes how much of a
+ * region is mapped. The broker itself never maps a region's memory, so it never sleeps in a page fault and never counts as a
+ * sharer.
  */
 typedef enum DonorStage {
         DONOR_START, /* the process itself */
@@ -31,9 +32,9 @@ typedef enum DonorReportKind {
         DONOR_CREATED, /* the name exists now; of a resize: the region's mappings change from now on */
         DONOR_PROGRESS, /* value: bytes populated */
         /*
-         * stage and error; value: for DONOR_FILE with ERANGE the file's size, with EBADF its mode; for DONOR_NODES with
-         * EINVAL the node; for DONOR_MEMORY and DONOR_POPULATE the bytes populated so far; for DONOR_MMAP of a resize with
-         * EEXIST how far from the region's start the place begins that is not free
+         * stage and error. value: for DONOR_FILE with ERANGE the file's size, with EBADF its mode; for DONOR_NODES with EINVAL
+         * the node; for DONOR_MEMORY and DONOR_POPULATE the bytes populated so far; for DONOR_MMAP of a resize with EEXIST the
+         * bytes from the region's start to the mapping that is in the way
          */
         DONOR_FAILED,
         DONOR_DONE,
@@ -50,8 +51,8 @@ typedef struct DonorSpec {
         const char *name;
         uint64_t address, length, size; /* bytes */
         /*
-         * To resize a region: what is mapped up to keep stays, unless that is beyond size; what is mapped from there to extent
-         * goes. extent is 0 for a creation.
+         * To resize a region: what is mapped up to `keep` stays, unless it is beyond `size`; what is mapped from there to
+         * `extent` is unmapped. extent is 0 for a creation.
          */
         uint64_t keep, extent; /* bytes */
         Backing backing;
@@ -59,7 +60,7 @@ typedef struct DonorSpec {
         NumaPolicy numa;
         bool populate;
         int fd; /* the file of BACKING_FILE, or of the region that is resized, or -1; borrowed */
-        int lock; /* the daemon's lock, which the donor keeps for as long as it runs; borrowed */
+        int lock; /* the broker's lock, which the donor keeps until it exits; borrowed */
 } DonorSpec;
 
 typedef struct DonorResult {
@@ -76,8 +77,8 @@ typedef void (*DonorProgress)(uint64_t bytes, void *userdata);
 typedef void (*DonorDone)(const DonorResult *result, void *userdata);
 
 /*
- * Starts the donor. done() is called once, from the event loop, after the process has gone; the donor may be freed in
- * it. SIGCHLD must be blocked. Returns 0 or negative errno. Does not sleep.
+ * Starts the donor. done() is called once, from the event loop or from donor_end(), and may free the donor. From the event
+ * loop, it is called when the process has exited. SIGCHLD must be blocked. Returns 0 or negative errno. Does not sleep.
  */
 int donor_start(sd_event *event, const DonorSpec *spec, DonorProgress progress, DonorDone done, void *userdata,
                 Donor **ret);
@@ -88,7 +89,7 @@ void donor_kill(Donor *donor);
  * that does not end, such as one that reads a file of a server that does not answer. done() is called before this returns.
  */
 void donor_end(Donor *donor, uint64_t deadline_usec);
-/* Kills the process if it still runs; done() is not called any more. */
+/* Kills the process if it still runs, but does not wait for it; done() is not called any more. Takes NULL. */
 void donor_free(Donor *donor);
 DEFINE_CLEANUP(Donor, donor_free)
 

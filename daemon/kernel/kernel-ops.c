@@ -2,7 +2,7 @@
 
 /*
  * The KernelOps of a real kernel: system calls and files of /proc and /sys. Tests use tests/daemon/kernel-double.c instead, so
- * nothing else in the daemon may make these calls.
+ * nothing else in the broker may make these calls.
  */
 
 #include <errno.h>
@@ -45,7 +45,7 @@ static int linux_granule(uint64_t *ret) {
         r = parse_u64(text, 10, &v);
         if (r < 0)
                 return r;
-        /* The sysctl alone is no proof: make the system call with an invalid argument. */
+        /* The sysctl alone proves nothing: make the system call with an invalid argument. */
         if (mshare_unlink("") < 0 && errno == ENOSYS)
                 return -EOPNOTSUPP;
         *ret = v;

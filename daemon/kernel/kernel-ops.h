@@ -9,7 +9,8 @@
 
 /*
  * The operations that need a kernel with mshare. Everything else about a region is an ordinary operation on its file in
- * msharefs. Tests have another implementation, which keeps regions in a directory.
+ * msharefs. Tests have another implementation, which keeps regions in a directory. Functions that return int return 0, or
+ * negative errno. They may sleep.
  */
 typedef struct KernelOps {
         const char *(*root)(void); /* where msharefs is */
@@ -23,7 +24,7 @@ typedef struct KernelOps {
         int (*attach)(int fd, uint64_t address, uint64_t length);
         /* What the region of an open region file maps, as a file like /proc/PID/maps; to be closed. */
         int (*listing)(int fd, int *ret);
-        /* The fdinfo text of an open region file. */
+        /* The fdinfo text of an open region file; to be freed. */
         int (*fdinfo)(int fd, char **ret);
         /*
          * Memory in bytes that is available without killing a process: free, reclaimable, or by swapping, and only where the
@@ -32,9 +33,9 @@ typedef struct KernelOps {
         int (*available)(const NumaPolicy *numa, uint64_t *ret);
         /* The nodes with memory that this process may use. -EOPNOTSUPP: the kernel was built without NUMA. */
         int (*nodes)(NumaNodes *ret);
-        /* Set the policy of size bytes of memory that are mapped at p. The policy is not the default one. */
+        /* Sets the policy of size bytes of memory that are mapped at p. The policy is not the default one. */
         int (*set_policy)(void *p, uint64_t size, const NumaPolicy *numa);
-        /* Touch size bytes of memory that are mapped at p, for writing or for reading. -EINTR and -EAGAIN: call it again. */
+        /* Touches size bytes of memory that are mapped at p, for writing or for reading. -EINTR and -EAGAIN: call it again. */
         int (*populate)(void *p, uint64_t size, bool writable);
 } KernelOps;
 

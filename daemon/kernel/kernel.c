@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads and changes regions through their files in msharefs. It keeps no state about them. */
+/* Reads and changes regions through their files in msharefs. It keeps no state about them, and checks no rights. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -188,7 +188,7 @@ int kernel_list(Kernel *kernel, int (*found)(const char *name, void *userdata), 
         return root < 0 ? root : for_each_entry(root, found, userdata);
 }
 
-/* The first word behind "key:" at the start of a line, and its length; or NULL. */
+/* The first word after "key:" at the start of a line, and its length; or NULL. */
 static const char *find_value(const char *text, const char *key, size_t *ret_length) {
         size_t n = strlen(key);
         const char *p = text;

@@ -20,11 +20,17 @@ typedef struct Kernel {
         bool settled; /* the root is not looked for any more */
 } Kernel;
 
-/* Never fails for a kernel without mshare: supported is false then. */
+/*
+ * Finds out whether the kernel has mshare; if not, supported is false, which is no error. Also drops CAP_DAC_OVERRIDE from the
+ * effective capabilities. 0 or negative errno.
+ */
 int kernel_open(Kernel *kernel, const KernelOps *ops);
 void kernel_done(Kernel *kernel);
 
-/* Opens the root if it is not open yet. Returns its fd (not the caller's to close) or -ENODEV if msharefs is not mounted. */
+/*
+ * Opens the root if it is not open yet. Returns its descriptor, which the caller does not close; -ENODEV if msharefs is not
+ * mounted; -EOPNOTSUPP if the kernel has no mshare; or another negative errno.
+ */
 int kernel_root(Kernel *kernel);
 
 typedef struct KernelRegion {
@@ -33,14 +39,17 @@ typedef struct KernelRegion {
         struct stat st;
 } KernelRegion;
 
-/* What the kernel says about a region. -ENOENT if there is none of that name, -EBADMSG if the file is not a region. */
+/*
+ * What the kernel says about a region. 0, or negative errno: -ENOENT if there is none of that name, -EBADMSG if the file is not
+ * a region.
+ */
 int kernel_read_region(Kernel *kernel, const char *name, KernelRegion *ret);
-/* Only owner and mode, which takes fewer system calls. */
+/* Owner and mode only, which needs fewer system calls. */
 int kernel_stat(Kernel *kernel, const char *name, struct stat *ret);
 int kernel_read_usage(Kernel *kernel, const char *name, KernelUsage *ret);
 /*
- * The region's file for a client, as an open file of its own, which the caller closes. The caller must have checked that the
- * client may have it. The file's owner and mode at that time are in *ret_st.
+ * The region's file for a client, as an open file of its own, which the caller closes. The caller checks that the client may
+ * have it. *ret_st is what the file's owner and mode were at that time.
  */
 int kernel_open_region(Kernel *kernel, const char *name, bool writable, int *ret, struct stat *ret_st);
 int kernel_chown(Kernel *kernel, const char *name, uid_t uid, gid_t gid);
@@ -54,10 +63,10 @@ int kernel_list(Kernel *kernel, int (*found)(const char *name, void *userdata), 
 int kernel_parse_fdinfo(const char *text, KernelUsage *ret);
 /* Whether the text says that the region is read-only for everyone. False for a kernel that does not report this. */
 bool kernel_fdinfo_is_read_only(const char *text);
-/* Of /proc/meminfo, in bytes: MemAvailable and SwapFree together, and SwapFree. -EBADMSG if they are not there. */
+/* Reads /proc/meminfo: MemAvailable and SwapFree together, and SwapFree, in bytes. -EBADMSG if they are not there. */
 int kernel_parse_meminfo(const char *text, uint64_t *ret, uint64_t *ret_swap);
 /*
- * Free memory and cached files of /sys/devices/system/node/nodeN/meminfo, in bytes: what is available there without swapping.
- * -EBADMSG if they are not there.
+ * Reads /sys/devices/system/node/nodeN/meminfo: free memory and cached files, in bytes. That is what is available there without
+ * swapping. -EBADMSG if they are not there.
  */
 int kernel_parse_node_meminfo(const char *text, uint64_t *ret);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Populates memory of a region, step by step. The donor does this for callers of the broker, and mshare-region does it itself,
- * because the process that touches a page first is charged for it. It knows neither names nor how the memory was mapped.
+ * Populates memory of a region, step by step. The donor does this for callers of the broker. mshare-region does it itself,
+ * because the process that touches a page first is charged for it. This file knows neither names nor how the memory was mapped.
  */
 
 #include <errno.h>
@@ -13,14 +13,15 @@
 #define POPULATE_CHUNK (UINT64_C(64) << 20)
 /* What is left for other processes. */
 #define POPULATE_RESERVE (UINT64_C(32) << 20)
+/* How long to wait while the available memory does not grow, and how often to look. */
 #define MEMORY_PATIENCE_USEC (3 * USEC_PER_SEC)
 #define MEMORY_INTERVAL_USEC (50 * USEC_PER_MSEC)
 #define PROGRESS_USEC (100 * USEC_PER_MSEC)
 
 /*
- * If memory runs out, the kernel kills this process and then others, because the populated memory belongs to the region and
- * is not freed with this process. So never use up all memory. A file's pages can be written back, and huge pages have a pool
- * of their own. A region that was removed a moment ago is freed step by step: wait as long as the available memory grows.
+ * If memory runs out, the kernel kills this process and then others, because the populated memory belongs to the region and is
+ * not freed with this process. So never use up all memory. A file's pages can be written back, and huge pages have a pool of
+ * their own. A region that was removed a moment ago is freed step by step, so wait as long as the available memory grows.
  */
 static bool wait_for_memory(const KernelOps *ops, const PopulateSpec *spec, uint64_t want) {
         uint64_t available, most = 0, since = usec_now(CLOCK_MONOTONIC);

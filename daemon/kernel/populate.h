@@ -28,7 +28,7 @@ typedef struct PopulateResult {
 typedef void (*PopulateProgress)(uint64_t done, void *userdata);
 
 /*
- * Touches all pages, which are charged to the control group of this process. Calls progress() from time to time. Sleeps for as
- * long as the kernel needs; the process can be killed meanwhile.
+ * Touches all pages, which are charged to the control group of this process. Calls progress() from time to time, with the bytes
+ * populated so far. Sleeps for as long as the kernel needs; the process can be killed meanwhile.
  */
 PopulateResult populate(const KernelOps *ops, const PopulateSpec *spec, PopulateProgress progress, void *userdata);
