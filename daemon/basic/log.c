@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Writes log messages to the journal or to standard error. A message about a region carries the region's name in a field, and
- * a change carries the user that requested it.
+ * Writes log messages to the journal or to standard error. A message about a region has the region's name in a field, and a
+ * message about a change has the user that requested it. It knows nothing else about regions.
  */
 
 #include <errno.h>
@@ -144,7 +144,7 @@ static void report_dropped(Log *log, const LogUser *u) {
                             u->n_dropped);
 }
 
-/* If there are more users, the one whose time ends first is forgotten. */
+/* If there are more users, the one whose time ends first is dropped from the table. */
 static LogUser *find_user(Log *log, uid_t uid) {
         LogUser *first = log->users;
 

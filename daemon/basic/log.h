@@ -13,7 +13,7 @@ typedef enum LogTarget {
         _LOG_TARGET_MAX,
 } LogTarget;
 
-/* How many changes of one user are logged in that time, and of how many users they are counted. */
+/* Limits of log_has_room(): messages of one user in LOG_CHANGES_USEC, and users whose messages are counted at a time. */
 #define LOG_CHANGES_MAX 500
 #define LOG_CHANGES_USEC (60 * USEC_PER_SEC)
 #define LOG_USERS_MAX 64
@@ -30,15 +30,16 @@ typedef struct Log {
         LogUser users[LOG_USERS_MAX];
 } Log;
 
-/* The journal if standard error goes there (systemd says so in $JOURNAL_STREAM), else standard error. */
+/* Logs to the journal if standard error goes there ($JOURNAL_STREAM of systemd says so), else to standard error. */
 void log_init(Log *log, int level);
 
+/* -EINVAL: there is no such word. The words are static. */
 int log_level_from_string(const char *s);
 const char *log_level_to_string(int level);
 int log_target_from_string(const char *s);
 const char *log_target_to_string(LogTarget target);
 
-/* Logs one message about a region, with a message ID that the catalog explains. Region and ID may be NULL. */
+/* Logs one message about a region, with a message ID that the catalog explains. Region and ID may be NULL. Keeps errno. */
 void log_region(const Log *log, int level, const char *message_id, const char *region, const char *format, ...)
         _printf_(5, 6);
 
@@ -52,16 +53,16 @@ typedef struct Actor {
 void actor_done(Actor *actor);
 
 /*
- * Whether one more message that this user has caused is to be logged. The journal takes a limited number of messages from a
- * service, and drops the rest: without a limit for each user, one that changes its region all the time would keep the changes
- * of others out of the journal. What is dropped is counted, and the number is logged. Root has no limit.
+ * Whether to log one more message that this user has caused. The journal takes a limited number of messages from a service and
+ * drops the rest. Without a limit for each user, a user that changes its region all the time would keep the changes of others
+ * out of the journal. Messages beyond the limit are counted, and their number is logged. Root has no limit.
  */
 bool log_has_room(Log *log, uid_t uid);
 
 /*
  * As log_region(), for a change that a caller requested, if log_has_room(). The sentence must not end with a full stop, because
  * "by user ..." is appended to it. The entry gets the fields MSHARE_CALLER_UID=, MSHARE_CALLER_PID= and MSHARE_CALLER_UNIT=.
- * by may be NULL.
+ * `by` may be NULL.
  */
 void log_change(Log *log, int level, const char *message_id, const char *region, const Actor *by, const char *format,
                 ...) _printf_(6, 7);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Message ids of the journal; units/mshared.catalog explains each. */
+/* Message IDs for the journal; units/mshared.catalog explains each. */
 #define MESSAGE_REGION_CREATED "ae61d287341541f8939083809dcee14d"
 #define MESSAGE_REGION_REMOVED "1bf846ba3fde4bddbe06f7e60b27171d"
 #define MESSAGE_REGION_FAILED "7a15c06dd02a4e59972fff8a4a2a90e1"

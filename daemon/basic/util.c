@@ -27,7 +27,7 @@ int parse_u64(const char *s, unsigned base, uint64_t *ret) {
         unsigned long long v;
         char *end;
 
-        /* strtoull() accepts blanks, signs and "0x". Our files must not contain them. */
+        /* strtoull() accepts blanks, signs and "0x". The broker's files must not contain them. */
         if (!isxdigit((unsigned char) *s) || (s[0] == '0' && (s[1] == 'x' || s[1] == 'X')))
                 return -EINVAL;
         errno = 0;

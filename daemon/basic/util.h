@@ -39,9 +39,12 @@ int parse_bool(const char *s, bool *ret);
 /* Octal permission bits, 0 to 0777. */
 int parse_mode(const char *s, mode_t *ret);
 
-/* Backslash and control characters become \xNN, so that any string fits on one line of a state file. Caller frees. */
+/*
+ * Backslash and control characters become \xNN, so that any string fits on one line of a state file. The caller frees the
+ * result, which is NULL without memory.
+ */
 char *line_escape(const char *s);
-/* The reverse. -EINVAL if s was not made by line_escape(). */
+/* The reverse. *ret is freed by the caller. -EINVAL if s was not written by line_escape(), or -ENOMEM. */
 int line_unescape(const char *s, char **ret);
 
 /*
@@ -49,7 +52,10 @@ int line_unescape(const char *s, char **ret);
  * if the file is longer, -EBADMSG if it is not a regular file, -EILSEQ if it holds a NUL byte. May sleep.
  */
 int read_file(int dirfd, const char *name, size_t max, char **ret, size_t *ret_size);
-/* Writes name in dirfd so that a reader, or a crash, sees either the old content or the new one. */
+/*
+ * Writes the file name in dirfd. A reader, also after a crash of the broker, sees either the old content or the new one. 0 or
+ * negative errno.
+ */
 int write_file_atomic(int dirfd, const char *name, const char *content);
 
 /*
@@ -58,7 +64,7 @@ int write_file_atomic(int dirfd, const char *name, const char *content);
  */
 int for_each_entry(int dirfd, int (*found)(const char *name, void *userdata), void *userdata);
 
-/* Opens the directory name in dirfd, and makes it with that mode if it does not exist. Returns an fd or negative errno. */
+/* Opens the directory name in dirfd, and creates it with that mode if it does not exist. A descriptor or negative errno. */
 int open_or_make_dir(int dirfd, const char *name, mode_t mode);
 
 /* Whether the error is a temporary local shortage, which may be gone at the next start. */

@@ -18,11 +18,12 @@ typedef struct Identity {
 } Identity;
 
 void identity_done(Identity *who);
+/* 0, or -ENOMEM with *ret unchanged. */
 int identity_copy(const Identity *from, Identity *ret);
 bool identity_in_group(const Identity *who, gid_t gid);
 
 /*
- * Whether the kernel would admit the identity by owner, group and mode alone: the first class that matches decides, as
- * for any file. uid 0 is always admitted.
+ * Whether the kernel would admit the identity by owner, group and mode alone: the first class that matches decides, as for any
+ * file. uid 0 is always admitted.
  */
 bool access_by_mode(const Identity *who, Access access, uid_t uid, gid_t gid, mode_t mode);

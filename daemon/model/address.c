@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Chooses and checks the windows of regions. Plain arithmetic: nothing here asks the kernel. */
+/* Chooses and checks the windows of regions. This is plain arithmetic: nothing here asks the kernel or knows a region. */
 
 #include <errno.h>
 #include <stdbool.h>
@@ -86,8 +86,8 @@ static int compare_start(const void *a, const void *b) {
 
 /*
  * Finds the free place with that number (from 0) in [start, end); if there are fewer, returns how many there are. Places are
- * multiples of align. ranges are sorted; they may overlap. It goes from gap to gap and not from place to place, because there
- * are 20000 places of 1 GiB.
+ * multiples of align. ranges are sorted; they may overlap. Go from gap to gap and not from place to place, because there are
+ * 20000 places of 1 GiB.
  */
 static bool find_place(const AddressRange *ranges, size_t n, uint64_t length, uint64_t align, uint64_t start,
                        uint64_t end, uint64_t number, uint64_t *ret) {
@@ -166,8 +166,8 @@ int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t
                 qsort(sorted, n, sizeof(*sorted), compare_start);
         }
         /*
-         * Each span that a window touches but does not fill costs a client a page of tables. So that there is at most one, long
-         * windows begin at the start of a span, and short windows lie within one.
+         * Each span that a window touches but does not fill costs a sharer a page of tables. So that there is at most one such
+         * span, long windows begin at the start of a span, and short windows lie within one.
          */
         if (length >= ADDRESS_TABLE_SPAN)
                 r = pick(sorted, n, length, granule > ADDRESS_TABLE_SPAN ? granule : ADDRESS_TABLE_SPAN, find_place,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One lease: a FIFO whose write end the client holds. The FIFO's name is the lease's record. */
+/*
+ * One lease: a FIFO whose write end the client holds. The FIFO's name is the lease's record. It knows neither bus nor manager.
+ */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -112,7 +114,7 @@ static int lease_setup(int dirfd, const char *file, LeaseRecord *record, Lease *
         w = open_end(dirfd, file, O_WRONLY, ret_write_end);
         if (w < 0)
                 return w;
-        /* Pipe memory counts against our user: one page is enough for a pipe that carries nothing. */
+        /* Pipe memory counts against the broker's user. One page is enough for a pipe that carries nothing. */
         (void) fcntl(w, F_SETPIPE_SZ, 4096);
         lease->record = *record;
         *record = (LeaseRecord){};

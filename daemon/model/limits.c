@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The limits by name, and how much each user has used of them. It knows numbers only, and not what is counted.
+ * The limits by name, and how much each user has used of them. It knows only numbers, and not what is counted.
  *
- * What a user makes the broker keep is charged to that user when it is made, and discharged by the destructor of what was kept.
- * So a count can be trusted at any time, and no user can exhaust what the broker has. Where users take from one supply, such as
- * the leases of a region, a fixed limit is not fair: one user could take all. There, share_is_left() decides.
+ * What a user makes the broker keep is charged to that user when it is created, and discharged by its destructor. So a count
+ * can be trusted at any time, and no user can exhaust what the broker has. Where users share one supply, such as the leases of
+ * a region, a fixed limit is not fair: one user could take all. There, share_is_left() decides.
  */
 
 #include <errno.h>

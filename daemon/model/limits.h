@@ -45,14 +45,14 @@ typedef struct User {
 typedef struct Users {
         LIST_HEAD(UserList, User) list;
         const Log *log; /* for errors of the broker in its counting; or NULL */
-        unsigned told; /* which counts have had one, as bits */
+        unsigned told; /* the counts for which one was logged, as bits */
 } Users;
 
 void limits_set_defaults(Limits *limits);
 
-/* The key in the configuration's [Limits] section, which is the name of the bus property too. */
+/* The key in section [Limits] of the configuration, which is also the name of the bus property. */
 const char *limit_name(Limit limit);
-/* What is limited, for messages: "leases of one user". */
+/* What is limited, as text for messages: "leases of one user". */
 const char *limit_meaning(Limit limit);
 /* The reverse of limit_name(), or -EINVAL. */
 int limit_from_name(const char *name);
@@ -69,7 +69,7 @@ uint64_t users_count(const Users *users, uid_t uid, Limit limit);
 void users_done(Users *users);
 
 /*
- * Whether a user that has `mine` of `max` things, while others have `theirs`, may have one more. A user may have at most as
+ * Whether a user that has `mine` of `max` things, while all others have `others`, may have one more. A user may have at most as
  * many as are left. A single user gets half, the next user half of the rest, and so on: the first users cannot take all.
  */
 static inline bool share_is_left(uint64_t mine, uint64_t others, uint64_t max) {

@@ -24,8 +24,8 @@ bool region_name_is_valid(const char *name) {
 }
 
 /*
- * Length of the UTF-8 sequence at s, or 0 if it is not well-formed: overlong forms, surrogates and values past U+10FFFF are
- * not.
+ * The length of the UTF-8 sequence at s, or 0 if it is not well-formed. Overlong forms, surrogates and values past U+10FFFF are
+ * not well-formed.
  */
 static size_t utf8_sequence(const unsigned char *s) {
         if (s[0] < 0x80)

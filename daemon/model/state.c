@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The record of a region as the text of its state file. It reads and writes text, and no files. */
+/* The record of a region as the text of its state file. It reads and writes text, but no files, and knows no kernel. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -248,7 +248,7 @@ static int read_line(RegionRecord *record, char *line, bool *seen, bool *twice) 
                 return keep_line(record, line);
         }
         if (seen[key] || twice[key]) {
-                /* The key occurs twice: use neither value. */
+                /* The key occurs twice: neither value counts as valid. */
                 twice[key] = true;
                 return -EBADMSG;
         }
@@ -294,7 +294,10 @@ int region_record_parse(char *text, RegionRecord *ret) {
                 record.final_mode = 0;
         if (record.final_mode == 0)
                 region_record_resume(&record);
-        /* Without both, the broker would not know what to do when the holder leaves. Then the region stays closed. */
+        /*
+         * Without both HOLDER= and BEFORE=, the broker would not know what to do when the holder leaves. Then the region stays
+         * closed.
+         */
         if (record.has_before && (record.before_uid == (uid_t) -1 || record.before_gid == (gid_t) -1))
                 seen[KEY_BEFORE] = false;
         if (!seen[KEY_HOLDER] || !seen[KEY_BEFORE]) {

@@ -18,7 +18,7 @@ typedef struct RegionRecord {
         char *name;
         uint64_t id; /* distinguishes this region's leases from those of an earlier region with the same name */
         uint64_t address, length, size; /* bytes */
-        uint64_t extent; /* while the size changes: the end of what may be mapped, above size, in bytes; else 0 */
+        uint64_t extent; /* while the size changes: the end of what may be mapped, beyond size, in bytes; else 0 */
         mode_t mode; /* the mode, or the future mode of a region that is being created */
         mode_t final_mode; /* while the mode is 0: the mode that the holder will set; 0: not known */
         /* While there is a final mode: the connection that will set it, as BUS-ID:UNIQUE-NAME; NULL: not known. */
@@ -46,7 +46,7 @@ typedef struct RegionRecord {
         bool leased; /* has had a client */
         char *others; /* lines with unknown keys, from a later version, which are kept; or NULL */
         bool has_id, has_size, has_window, has_created,
-                has_ready; /* after region_record_parse(): whether the text said so */
+                has_ready; /* after region_record_parse(): whether the text had a valid value */
 } RegionRecord;
 
 /* The bytes that the region may use, which are charged to its creator. */
@@ -64,8 +64,8 @@ void region_record_resume(RegionRecord *record);
  */
 void region_record_overrule(RegionRecord *record);
 /*
- * Whether the region's owner is the one before its suspension. Then no process has to be overruled: the broker may have been
- * killed after it had set this owner, and before it set the mode.
+ * Whether the region's owner is the one before its suspension. Then no other process has set it: the broker may have been
+ * killed after it had restored this owner, and before it restored the mode.
  */
 bool region_record_has_owner_before(const RegionRecord *record);
 
@@ -74,7 +74,8 @@ char *region_record_format(const RegionRecord *record);
 
 /*
  * Reads such a text (which is changed). The text may come from another version or be damaged: each value is checked, alone and
- * against the others, and used if it is valid. Returns 0 if all values were valid, or 1: the others are then zero, or "not
- * known" for the creator. -ENOMEM with nothing in *ret.
+ * against the others. Returns 0 if all values were valid, or 1. Then the has_ members say which of ID, size, window, time and
+ * readiness can be used; mode and owner must be taken from the kernel; any other value that was not valid is zero, NULL or
+ * "unknown", except that LINGER= and LEASED= keep the first value if they occur twice. -ENOMEM with nothing in *ret.
  */
 int region_record_parse(char *text, RegionRecord *ret);
