@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The error names of the interface, and the freedesktop ones in use. */
+/* The names of the broker's own errors: see org.mshare1(5). */
 #define ERROR_NO_SUCH_REGION "org.mshare1.Error.NoSuchRegion"
 #define ERROR_REGION_EXISTS "org.mshare1.Error.RegionExists"
 #define ERROR_REGION_BUSY "org.mshare1.Error.RegionBusy"

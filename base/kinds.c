@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One table for each kind of word in kinds.h: backings, huge pages, lifetimes, access. It knows neither bus nor kernel. */
+/*
+ * One table for each kind of word in kinds.h: backings, huge pages, lifetimes, access. It knows neither the bus nor the kernel.
+ */
 
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Attributes and cleanup functions that daemon, lib and ctl share. Header only, so that the preload library can use it. */
+/*
+ * Attributes and cleanup functions that all programs and libraries share. Only a header, so that the preload library can use
+ * it.
+ */
 
 #include <dirent.h>
 #include <errno.h>

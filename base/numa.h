@@ -23,7 +23,7 @@ typedef enum NumaMode {
         NUMA_BIND, /* only on these nodes */
 } NumaMode;
 
-/* Where a region's memory comes from. The zeroed one is the default. */
+/* Where a region's memory comes from. A zeroed policy is the default one. */
 typedef struct NumaPolicy {
         NumaMode mode;
         NumaNodes nodes; /* of NUMA_BIND */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads sizes and times, and writes sizes for people. The preload library uses it, so it must not allocate or block. */
+/* Reads sizes and times, and writes sizes for people. The preload library uses it, so nothing here may allocate or block. */
 
 #include <errno.h>
 #include <inttypes.h>

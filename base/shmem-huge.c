@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads the settings that decide whether shared memory gets huge pages. It only reads files, and changes no setting. */
+/* Reads the settings that decide whether shared memory gets huge pages. It changes no setting. */
 
 #include <fcntl.h>
 #include <stdio.h>

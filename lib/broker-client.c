@@ -257,7 +257,7 @@ static void wait_about(uint64_t usec) {
 int broker_acquire(const char *name, const char *access, uint64_t timeout_usec, bool interactive, BrokerLease *ret,
                    char **ret_message) {
         uint64_t start = now_usec(), delay = DELAY_MIN_USEC;
-        /* A wait without limit is meant for passwords. If the bus stays full, that is an error. */
+        /* A wait without limit is for passwords. A bus that stays full is an error after the default time. */
         uint64_t patience = timeout_usec > 0 && timeout_usec < UINT64_MAX ? timeout_usec : TIMEOUT_DEFAULT_USEC;
         int r;
 

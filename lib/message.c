@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Sentences that explain a failure to the caller of the library. It knows no region but by its name. */
+/* Builds the sentences that explain a failure to the caller of the library. It knows nothing of a region but its name. */
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -5,12 +5,12 @@
 #include "util.h"
 
 /*
- * Store a message in *ret_message, unless ret_message is NULL. Returns r, so that a function can report a failure and return in
- * one statement. Frees the previous message.
+ * Stores a message in *ret_message, unless ret_message is NULL, and frees the previous one. Returns r, so that a function can
+ * report a failure and return in one statement.
  */
 int message_set(char **ret_message, int r, const char *format, ...) _printf_(3, 4);
 
-/* The same for a sentence about a region: Cannot VERB region "NAME": and the rest. */
+/* The same for a sentence about a region: Cannot VERB region "NAME": REASON. */
 int message_region(char **ret_message, int r, const char *verb, const char *name, const char *format, ...)
         _printf_(5, 6);
 

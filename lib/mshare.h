@@ -33,10 +33,11 @@ int mshare(const char *name, void *addr, size_t length, int oflag, mode_t mode);
 int mshare_unlink(const char *name);
 
 /*
- * The calls below speak with the broker, mshared, and return a negative errno on failure; they leave errno
- * itself alone. They may be called from any thread; one handle must not be used by two threads at a time.
- * Where a call takes ret_message, it may be NULL; otherwise it is set to one sentence in English that says
- * what failed and what would be right, to be freed with free(3), or to NULL on success or without memory.
+ * The calls below use the broker, mshared, and return a negative errno on failure; they leave errno itself
+ * alone. They may be called from any thread; one handle must not be used by two threads at a time. Where a
+ * call takes ret_message, it may be NULL. Otherwise *ret_message is set to one sentence in English that
+ * says what failed and what would be right, to be freed with free(3), or to NULL on success or without
+ * memory.
  */
 
 /* A region that this process is a client of: its lease, and its window while the region is attached. */
@@ -73,8 +74,9 @@ int mshare_region_acquire(const char *name, int oflag, const struct mshare_acqui
 int mshare_region_release(mshare_region *region);
 
 /*
- * Unmap the window and keep the lease, so that the region cannot go away meanwhile; and put the window back.
- * Attaching an attached region is EEXIST, detaching a detached one ENXIO. Neither asks the broker.
+ * Unmap the window and keep the lease, so that the region is not removed meanwhile, except by force; and
+ * put the window back. Attaching an attached region is EEXIST, detaching a detached one ENXIO. Neither asks
+ * the broker.
  */
 int mshare_region_detach(mshare_region *region);
 int mshare_region_attach(mshare_region *region, char **ret_message);

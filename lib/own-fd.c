@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Descriptors that the program may close without the library's knowledge. It only knows which file a descriptor referred to. */
+/*
+ * Keeps descriptors that the program may close without the library's knowledge. It knows only which file a descriptor referred
+ * to.
+ */
 
 #include <sys/stat.h>
 

@@ -6,8 +6,8 @@
 #include <sys/types.h>
 
 /*
- * A descriptor of the library in a program that may not know about it: servers close all descriptors that they find, and their
- * next file gets the same number. So the library remembers which file it was.
+ * A descriptor of the library in a program that does not know about it. A server may close all descriptors that it finds, and
+ * the next file that it opens gets the same number. So the library remembers which file it was.
  */
 typedef struct OwnFd {
         int fd;
@@ -17,11 +17,11 @@ typedef struct OwnFd {
 
 #define OWN_FD_NONE ((OwnFd){ .fd = -1 })
 
-/* Remember which file fd is. Does not close it on failure. Negative errno, or 0. */
+/* Remembers which file fd is. On failure fd stays open, and is still the caller's. 0 or negative errno. */
 int own_fd_set(OwnFd *f, int fd);
-/* Is it still that file? */
+/* Whether the descriptor still refers to that file. Keeps errno. */
 bool own_fd_valid(const OwnFd *f);
-/* Close it if it is still that file, and forget it. Keeps errno. */
+/* Closes it if it still refers to that file, and forgets it. Keeps errno. */
 void own_fd_close(OwnFd *f);
 
 #endif

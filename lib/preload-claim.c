@@ -53,11 +53,11 @@ static int open_region(const char *name, int file, int *ret, struct stat *ret_st
 
 /*
  * Locks the first byte of the file for writing, which needs a descriptor that is open for writing. flock() does not need one:
- * with it a process that may only read the region could keep the server out. Such a process can still take a read lock. No
- * server does, so we then go on without the lock. This is safe because the lock only makes servers wait for each other: what
- * keeps them apart is the kernel's count of writers, also where the other server has an older library. The lock belongs to the
- * open file: processes that the server forks hold it, too, and what it executes does not. -EWOULDBLOCK: a process that may
- * write the region has the lock.
+ * with it, a process that can only read the region could keep the server out. Such a process can still take a read lock. No
+ * server does that, so then go on without the lock. This is safe because the lock only makes servers wait for each other. What
+ * keeps them apart is the kernel's count of writers, even if the other server has an older library. The lock belongs to the
+ * open file: processes that the server forks hold it, too, but programs that it executes do not. -EWOULDBLOCK: a process that
+ * can write to the region has the lock.
  */
 static int lock_file(int fd) {
         struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
@@ -67,7 +67,7 @@ static int lock_file(int fd) {
         if (errno != EAGAIN && errno != EACCES)
                 return -xerrno();
 
-        /* Only a write lock is in the way of a read lock. */
+        /* A read lock conflicts only with a write lock. */
         lock = (struct flock){ .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1 };
         if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
                 return -xerrno();
@@ -118,7 +118,7 @@ static int open_again(const char *name, int file, OwnFd *claim, char **ret_messa
                 return message_region(ret_message, -ESTALE, "use", name,
                                       "it was removed, and another region has its name now");
 
-        /* A server that takes the lock from now on finds us among the writers. */
+        /* If another server takes the lock from now on, it finds this process among the writers. */
         (void) lock_file(fd);
         claim->fd = TAKE_FD(fd);
         return 0;
@@ -158,7 +158,7 @@ int preload_claim_count(const char *name, int file, OwnFd *claim, unsigned int *
                                       "%s does not show how many processes share it, and the data of another server "
                                       "must not be cleared",
                                       path);
-        /* A kernel without this line: any sharer may be a writer. */
+        /* If the kernel does not have this line, any sharer may be a writer. */
         if (read_count(text, "mshare-writers:", &writers) < 0)
                 writers = sharers;
 

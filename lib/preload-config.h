@@ -19,8 +19,8 @@ typedef struct PreloadConfig {
 } PreloadConfig;
 
 /*
- * Read MSHARE_REGION, MSHARE_MIN_SIZE and MSHARE_FALLBACK. Returns false if no region is named: then the library places nothing.
- * An invalid setting is replaced by its default and described in problem.
+ * Reads MSHARE_REGION, MSHARE_MIN_SIZE and MSHARE_FALLBACK. Returns false if no region is named: then the library places
+ * nothing. An invalid setting is replaced by its default and described in `problem`.
  */
 bool preload_config_read(PreloadConfig *ret);
 

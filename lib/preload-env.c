@@ -2,7 +2,7 @@
 
 /*
  * Removes the settings from the environment of a server whose memory is placed, and restores them for programs that may use the
- * region. preload-exec.c decides which programs those are.
+ * region. preload-exec.c decides which programs those are. It knows no mappings.
  */
 
 #include <dlfcn.h>
@@ -139,7 +139,7 @@ bool preload_env_taken_by_other(const char *region, int *ret_pid) {
 
         if (!mark || sscanf(mark, "%d:%" SCNx64 ":%n", ret_pid, &id, &n) != 2 || n == 0)
                 return false;
-        /* A region other than the marked one was set on purpose. */
+        /* If another region is set than the marked one, that is on purpose. */
         return strcmp(mark + n, region) == 0 && id != process_self();
 }
 

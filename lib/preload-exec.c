@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Programs that a server executes do not use the region, with two exceptions. If the process that took the region executes a
- * program, that is the server itself, because uWSGI and others restart in the same process: the settings are restored. If a
- * child executes the server's own program, as nginx does when its binary is upgraded, the settings are restored with the mark,
- * so that the new program reports that its memory is not in the region. If the server has nothing in the region and passes its
- * environment on, there is no mark, and the new program may use it.
+ * Intercepts exec and posix_spawn, and decides which programs may use the region. Programs that a server executes do not use
+ * it, with two exceptions. If the process that took the region executes a program, that is the server itself, because uWSGI and
+ * others restart in the same process: the settings are restored. If a child executes the server's own program, as nginx does
+ * when its binary is upgraded, the settings are restored with the mark, so that the new program reports that its memory is not
+ * in the region. If the server has nothing in the region and passes its environment on, there is no mark, and the new program
+ * may use the region.
  *
- * exec functions are called between fork and exec, so nothing here allocates memory.
+ * exec functions are called between fork and exec, so nothing here may allocate memory.
  */
 
 #include <alloca.h>
@@ -123,7 +124,7 @@ _public_ int execveat(int fd, const char *path, char *const argv[], char *const 
         return execute_at(BY_FD, fd, path, argv, envp, flags);
 }
 
-/* What a server starts in this way is always another process. The C library does not execute by the functions above. */
+/* What a server starts in this way is always another process. The C library does not use the functions above for it. */
 static int spawn(const char *name, pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
                  const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]) {
         SpawnFunction *function = (SpawnFunction *) dlsym(RTLD_NEXT, name);

@@ -64,7 +64,7 @@ PreloadFamily *preload_family_new(void) {
         const long size = sizeof(PreloadFamily), prot = PROT_READ | PROT_WRITE;
         PreloadFamily *f;
 
-        /* By system call, because this library defines mmap(). */
+        /* Make the system call, because this library defines mmap(). */
         f = (PreloadFamily *) syscall(SYS_mmap, NULL, size, prot, (long) (MAP_SHARED | MAP_ANONYMOUS), -1L, 0L);
         if (f == MAP_FAILED)
                 return NULL;

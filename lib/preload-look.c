@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Looks at the process itself. Recognizes commands that only check a configuration, by program name and switches, and finds
- * shared memory that the library has not seen. It reads /proc/self and nothing else.
+ * Finds out about the process itself: recognizes commands that only check a configuration, by program name and switches, and
+ * finds shared memory that the library has not seen. It reads /proc/self and nothing else.
  */
 
 #include <fcntl.h>

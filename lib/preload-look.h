@@ -6,9 +6,9 @@
 #include <stddef.h>
 
 /*
- * Whether this program only checks its configuration, as "nginx -t" does. Such a command maps what the server would map and
- * runs beside the server in the same environment. It must neither wait for the region nor clear it. preload-look.c has the list
- * of programs and switches.
+ * Whether this program only checks its configuration, as "nginx -t" does. Such a command maps what the server would map, beside
+ * the server and in the same environment. It must neither wait for the region nor clear it. preload-look.c has the list of
+ * programs and switches.
  */
 bool preload_only_looks(void);
 

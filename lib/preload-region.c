@@ -17,7 +17,9 @@
 #include "preload-region.h"
 #include "util.h"
 
-/* If a postmaster is killed, its children notice that after a second or two, and are sharers until then. */
+/*
+ * In tenths of a second. If a postmaster is killed, its children notice that after a second or two, and are sharers until then.
+ */
 #define CLAIM_TRIES 50
 
 static int load_api(PreloadApi *api, char **ret_message) {
@@ -132,8 +134,9 @@ static int zero(const PreloadRegion *r, size_t offset, size_t size, int flags, c
 
 /*
  * Attach, and make sure that this process is then the only one that can write. Readers may be attached: otherwise any user that
- * may read the region could keep the server out. They see the memory cleared, and then what readers that attach later see, too.
- * Check before attaching: attaching and detaching again would disturb a server that is checking at the same time.
+ * may read the region could keep the server out. They see that the memory is cleared, and then what readers that attach later
+ * see, too. Check before attaching, because attaching and detaching again would disturb another server that is checking at the
+ * same time.
  */
 static int attach_alone(PreloadRegion *r, unsigned int *tries, char **ret_message) {
         unsigned int n;
@@ -200,7 +203,7 @@ static bool find_gap(const PreloadRegion *r, size_t size, size_t *ret) {
 
 /*
  * Choose the offset of a mapping. Processes that were forked before may still use what this server has unmapped. It is cleared
- * and free again when none of them is left.
+ * and used again only when none of them is left.
  */
 static int choose(PreloadRegion *r, size_t size, int flags, unsigned int *tries, size_t *ret, char **ret_message) {
         size_t used = atomic_load(&r->family->used);

@@ -58,17 +58,17 @@ typedef struct PreloadRegion {
 #define PRELOAD_CHILD 2
 
 /*
- * Give the server size bytes of zeroed memory in the region. Takes lease and claim and attaches the region if that has not been
- * done yet. Memory is cleared only while this process is the region's only sharer. Returns 0 and *ret, which the region owns;
- * or PRELOAD_NO_ROOM and a message, or PRELOAD_CHILD, or a negative errno and a message. Blocks for the broker's answer, and up
- * to five seconds for processes that are about to exit.
+ * Gives the server size bytes of zeroed memory in the region. Takes lease and claim and attaches the region if that has not
+ * been done yet. Memory is cleared only while this process is the only sharer that can write to it. Returns 0 and *ret, which
+ * the region owns; or PRELOAD_NO_ROOM and a message, or PRELOAD_CHILD, or a negative errno and a message. Blocks until the
+ * broker has answered, and up to five seconds for processes that are about to exit.
  */
 int preload_region_place(PreloadRegion *r, const char *name, size_t size, int flags, PreloadMapping **ret,
                          char **ret_message);
 
 /*
- * Remove a mapping from this process. A process that was forked from the server gives up window, lease and claim with its last
- * mapping; the server itself stays a sharer, so that no other server takes the region meanwhile. Negative errno, or 0.
+ * Removes a mapping from this process. A process that was forked from the server gives up window, lease and claim with its last
+ * mapping. The server itself stays a sharer, so that no other server takes the region meanwhile. 0 or negative errno.
  */
 int preload_region_unmap(PreloadRegion *r, PreloadMapping *m);
 

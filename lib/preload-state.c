@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Decides what happens to each mapping of shared memory that a program requests, and reports it in one line. It holds
- * the preload library's only global state and its lock.
+ * Decides what happens to each mapping of shared memory that a program requests, and reports it in one line. It holds the state
+ * of the preload library, apart from preload-env.c's, and its only lock.
  */
 
 #include <fcntl.h>
@@ -28,7 +28,7 @@
 /* A mapping that is too small for the region is reported if it is at least this large. */
 #define SMALL_MIN ((size_t) 1 << 20)
 
-/* An interposed function has no context argument. This is the only global state in the project. */
+/* An interposed function has no context argument, so this is global. */
 static struct {
         pthread_mutex_t lock;
         PreloadRegion region;
@@ -37,13 +37,13 @@ static struct {
         _Atomic pid_t settled_by;
         _Atomic bool decided; /* memory was placed, or the server goes on with memory of its own */
         _Atomic int
-                outside; /* the process that has requested the region before, if this one therefore has none of it */
-        bool given_up; /* the reason was printed; from then on: plain memory, or this error */
+                outside; /* the process that has requested the region before, so that this one has none of it; or 0 */
+        bool given_up; /* the reason was printed; from then on the program gets plain memory, or this error */
         int error;
         /* The window, for decisions without the lock. 0 while nothing is attached. */
         _Atomic uintptr_t window_start, window_end;
         _Atomic size_t small; /* the largest mapping that was too small */
-        _Atomic size_t huge; /* the last one that requested huge pages, unless it was requested again without */
+        _Atomic size_t huge; /* the last one that requested huge pages and was not requested again without */
         _Atomic pid_t huge_by;
         _Atomic unsigned int told; /* lines that are written once, as bits */
 } preload = {
@@ -128,8 +128,8 @@ static bool settings(PreloadConfig *ret) {
 
 /*
  * From now on this process and its children know the settings, but programs that they execute do not. So a process settles as
- * soon as it has requested memory as a server does, whether or not that can be in the region. A program that has not, such as
- * the shell in "sh -c 'exec postgres'" or pg_ctl, passes the settings on.
+ * soon as it has requested memory as a server does, even if that cannot be in the region. A program that has not, such as the
+ * shell in "sh -c 'exec postgres'" or pg_ctl, passes the settings on.
  */
 static void settle_with_mark(const PreloadConfig *config, const char *mark) {
         char *region;
@@ -153,7 +153,10 @@ static void settle(const PreloadConfig *config) {
         settle_with_mark(config, NULL);
 }
 
-/* The same, and this process is the one that has the region, or would have it. A process from which it was forked may have settled. */
+/*
+ * The same for the process that has the region, or would have it. If a process from which it was forked has settled, name this
+ * process in the mark instead.
+ */
 static void decide(const PreloadConfig *config) {
         settle(config);
         if (preload_is_settled() && atomic_load(&preload.settled_by) != getpid()) {
@@ -205,8 +208,8 @@ static void settle_unplaced(const PreloadConfig *config) {
 }
 
 /*
- * This process is the new program of a server, which its environment says. What it executes has no region either, and if that is
- * the server's program once more, it reports the same.
+ * The environment says that this process is the new program of a server. What it executes has no region either. If that is the
+ * server's program once more, it reports the same.
  */
 static void settle_outside(const PreloadConfig *config, int pid) {
         (void) preload_enter();
@@ -325,8 +328,8 @@ static PreloadAnswer place(const PreloadWish *wish, const PreloadConfig *config,
         }
 
         /*
-         * The region has the page size that its creator chose. A server that merely tries huge pages requests the memory again
-         * without them if there are none. So fail in the same way, whatever happens to the second request.
+         * The region has the page size that its creator chose. If there are no huge pages, a server that only tries them
+         * requests the memory again without them. So fail in the same way, whatever will happen to the second request.
          */
         if (wish->huge) {
                 atomic_store(&preload.huge_by, getpid());

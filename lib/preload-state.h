@@ -24,33 +24,36 @@ typedef enum PreloadAnswer {
 } PreloadAnswer;
 
 /*
- * Decides about a wish. Prints one line on standard error: what was placed where, or why not. Keeps errno unless it
- * refuses. Blocks as preload_region_place() does.
+ * Decides about a wish. Prints at most one line on standard error: what was placed where, or why not. Keeps errno, except that
+ * it is set if the answer is PRELOAD_REFUSED. Blocks as preload_region_place() does.
  */
 PreloadAnswer preload_decide(const PreloadWish *wish, void **ret_start);
-/* Says, once, why a mapping that the kernel has made is not in the region. Keeps errno. */
+/* Prints once why a mapping that the kernel has made is not in the region. Keeps errno. */
 void preload_tell_unfit(const PreloadWish *wish);
 
-/* Would preload_decide() try to place a mapping of that size? Prints no messages, so this is a guess. */
+/*
+ * Whether preload_decide() would try to place a mapping of that size. This is a guess, because it does not look at the region.
+ * May print once that MSHARE_REGION is not set.
+ */
 bool preload_may_place(size_t size);
 
-/* Locks and returns the process's region, for calls about memory that was placed. Must not be called while inside. */
+/* Locks and returns the process's region, for calls about memory that was placed. Must not be called while preload_inside(). */
 PreloadRegion *preload_enter(void);
 void preload_leave(void);
-/* This thread is inside the library, so its mappings are not the server's. */
+/* Whether this thread is inside the library: then its mappings are not the server's. */
 bool preload_inside(void);
 
-/* Does the range touch the window? Without the lock. */
+/* Whether the range touches the window. Takes no lock. */
 bool preload_in_window(const void *addr, size_t length);
 
 /* Whether this process or one from which it was forked is a server, and the region is removed from its environment. */
 bool preload_is_settled(void);
-/* The same, and memory of the server was placed, or it goes on without. */
+/* The same, and memory of the server was placed, or the server goes on without the region. */
 bool preload_is_decided(void);
 /* Whether this process is the settled server, not one of its children. */
 bool preload_is_server(void);
 
-/* The page of a System V segment must be up to date at a fork: see preload-sysv.c. */
+/* Updates the pages of System V segments before a fork: see preload-sysv.c. */
 void preload_sysv_before_fork(PreloadRegion *r);
 
 #endif

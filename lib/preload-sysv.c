@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * System V segments in the region. A real segment of one page is created, too, because servers use its identifier, its key and
- * its number of attached processes to find out whether another server is running. These stay the kernel's own. What the program
- * gets when it attaches is memory in the region.
+ * Places System V segments in the region. A real segment of one page is created, too, because servers use its identifier, its
+ * key and its number of attached processes to find out whether another server is running. These stay the kernel's own. When the
+ * program attaches the segment, it gets memory in the region.
  *
  * Another process that attaches the segment sees that page, a copy of the first page in the region at the time of the last
- * fork. PostgreSQL has a header there, from which another postmaster learns whose segment it is.
+ * fork. PostgreSQL has a header there, from which another postmaster learns to which cluster the segment belongs.
+ *
+ * preload-state.c decides whether a segment is placed.
  */
 
 #include <string.h>
@@ -32,7 +34,7 @@ static PreloadMapping *find_segment(PreloadRegion *r, int id) {
         return NULL;
 }
 
-/* A segment that existed before has contents, and maybe users. */
+/* A segment that existed before has contents, and other processes may use it. */
 static bool is_new(int id, key_t key, int flags) {
         struct shmid_ds ds;
 

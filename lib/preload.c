@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Stands between a server and mmap(): the large shared anonymous mappings that it makes are placed in the region that
- * MSHARE_REGION names. See mshare-postgresql(7).
+ * Intercepts mmap() and its relatives: the large shared anonymous mappings of a server are placed in the region that
+ * MSHARE_REGION names. See mshare-postgresql(7). preload-state.c decides.
  *
  * All other calls go to the kernel unchanged, by system call: looking up the next mmap() could allocate memory, and allocators
  * call mmap().
@@ -76,7 +76,10 @@ _public_ void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_
                 }
 
         result = plain_mmap(addr, length, prot, flags, fd, offset);
-        /* Only now: a program that is refused this address may go on with any, in the region. PHP's opcache does. */
+        /*
+         * Report it only now: if the kernel refuses this address, the program may request any other, and that memory can be in
+         * the region. PHP's opcache does so.
+         */
         if (unfit && result != MAP_FAILED)
                 preload_tell_unfit(&wish);
         return result;

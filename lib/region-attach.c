@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Two ways into a region. By descriptor: mmap() of the region's file, which needs no path and no system call that a filter does
- * not know. By name: mshare(), for brokers that return no descriptor and kernels that do not map it.
+ * Attaches a region, in one of two ways. By descriptor: mmap() of the region's file, which needs no path and no system call
+ * that a filter does not know. By name: mshare(), if the broker returned no descriptor or the kernel does not map it. It does
+ * not ask the broker.
  */
 
 #include <fcntl.h>

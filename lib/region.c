@@ -50,8 +50,8 @@ static int check_name(const char *name, char **ret_message) {
 }
 
 /*
- * The program may have been built with an older or a newer header. Fields that an older one lacks are zero. A field of a newer
- * one that is set, but not known here, must be refused and not ignored.
+ * The program may have been built with an older or a newer header. Fields that an older header lacks are zero. If a newer
+ * header has a field that is set but not known here, refuse it and do not ignore it.
  */
 static int copy_options(const struct mshare_acquire_options *options, struct mshare_acquire_options *ret,
                         char **ret_message) {

@@ -13,8 +13,8 @@ struct mshare_region {
 };
 
 /*
- * Attach the window at its address: with mmap() of the region's descriptor, or with mshare() by name if there is no
- * descriptor or the kernel does not map it. Negative errno and a sentence, or 0. May sleep.
+ * Attaches the window at its address: with mmap() of the region's descriptor, or with mshare() by name if there is no
+ * descriptor or the kernel does not map it. 0, or negative errno and a message. May sleep.
  */
 int region_attach(mshare_region *region, char **ret_message);
 
