@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Calls to the broker that the commands share, and the wait of a start that a signal can stop. It may use the bus, and knows
- * only the broker's interface.
+ * The calls to the broker that the commands share, and the wait of a start that a signal can stop. It may use the bus, and
+ * knows only the broker's interface.
  */
 
 #include <errno.h>
@@ -87,8 +87,8 @@ int client_apply(sd_bus *bus, const char *name, const char *path, mode_t mode, c
                 r = sd_bus_get_property_trivial(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "GID", error, 'u', &gid);
         both = mode_now & mode;
         /*
-         * If the group changes, the present one has no right afterwards, and its bits may be the mask of an access list, which
-         * give it none before. So in between, a group may do what all users may.
+         * If the group changes, the present group has no right afterwards. And its bits may be the mask of an access list, so
+         * that it has no right before, either. So in between, the bits of the group are at most those of all users.
          */
         if (gid != owner->gid)
                 both &= 0707 | (both & 07) << 3;
@@ -113,8 +113,9 @@ int client_get_path(sd_bus *bus, const char *name, char **ret, sd_bus_error *err
 }
 
 /*
- * A broker without msharefs lists no regions, although some may exist. A request for a region then fails with that error, and a
- * request with an empty name has no other effect. A kernel without mshare has no granule and certainly no regions.
+ * Without msharefs, the broker knows no regions, although some may exist. A request for a region then fails with that error. No
+ * region has an empty name, so requesting that has no other effect. A kernel without mshare has no granule, and certainly no
+ * regions.
  */
 static int check_msharefs(sd_bus *bus, sd_bus_error *error) {
         uint64_t granule = 0;

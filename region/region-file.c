@@ -42,7 +42,7 @@ static int assign_text(const char *value, char **ret) {
         return *value ? free_and_strdup(ret, value) : -EINVAL;
 }
 
-/* Stored in the broker's form, so that the two can be compared. */
+/* Store it in the broker's form, so that the two can be compared. */
 static int assign_numa(const char *value, char **ret) {
         char text[NUMA_TEXT_MAX];
         NumaPolicy policy;

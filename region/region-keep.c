@@ -16,7 +16,8 @@
 /* How often to try to connect again when the bus is gone. */
 #define BUS_AGAIN_USEC (500 * USEC_PER_MSEC)
 /*
- * There is no signal when the kernel's figures change. The unit's status is at most this old, or twice this on an idle machine.
+ * There is no signal when the kernel's figures change. So the unit's status is up to this old, or twice that on an idle
+ * machine.
  */
 #define FIGURES_USEC (5 * USEC_PER_SEC)
 
@@ -28,7 +29,7 @@ typedef struct Keeper {
         uint64_t created_usec; /* distinguishes it from a later region of that name */
         bool gone, disconnected, check;
         sd_event_source *timer;
-        char *status; /* what systemd was told last */
+        char *status; /* the last status that was sent to systemd */
 } Keeper;
 
 static void keeper_done(Keeper *k) {
@@ -75,7 +76,7 @@ static int read_figures(sd_bus_message *m, Figures *ret) {
         return found == ELEMENTSOF(wanted) ? 0 : -EBADMSG;
 }
 
-/* Takes text, which may be NULL. */
+/* Sends the status to systemd if it has changed. Frees text, which may be NULL. */
 static void tell_status(Keeper *k, char *text) {
         if (!text || (k->status && streq(k->status, text))) {
                 free(text);
@@ -92,7 +93,7 @@ static int on_figures(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         Figures f = {};
 
         if (sd_bus_message_is_method_error(m, NULL) || read_figures(m, &f) < 0) {
-                /* If the region was removed, the unit ends. Otherwise the broker is away, but the region exists. */
+                /* If the region was removed, the unit ends. Otherwise the broker is not there, but the region exists. */
                 if (asprintf(&text, "Region %s exists, but the broker does not answer", k->name) < 0)
                         text = NULL;
         } else if (asprintf(&text, "%s, %s resident, %" PRIu64 " sharer%s, page tables: %s held once, %s saved",
@@ -184,8 +185,8 @@ static int subscribe(Keeper *k) {
 }
 
 /*
- * Check whether the region still exists: the signal of its removal may be missed, and other connections than the broker's can
- * send one. A broker that cannot answer now will announce it later.
+ * Check whether the region still exists: the signal of its removal may be missed, and connections other than the broker's can
+ * send one. If the broker cannot answer now, it will announce the removal later.
  */
 static void check(Keeper *k) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -240,7 +241,7 @@ static int follow(Keeper *k) {
         return 0;
 }
 
-/* The unit is stopped. Do not remove another region of that name. */
+/* The unit is being stopped. Do not remove another region of that name. */
 static int end(Keeper *k, sd_bus_error *error) {
         uint64_t created = 0;
         int r;

@@ -4,7 +4,8 @@
 #include "region-client.h"
 
 /*
- * Tells systemd that the start is over, and returns when the region is gone, for whatever reason. If the unit is stopped
- * first, removes the region and sets *ret_removed. The bus and the broker may come and go meanwhile.
+ * Notifies systemd that the start is complete, and returns when the region is gone, for whatever reason. If the unit is stopped
+ * first, removes the region and sets *ret_removed. The bus and the broker may come and go meanwhile. 0, or negative errno with
+ * *error set if the broker has answered with an error.
  */
 int start_keep(Start *s, const char *name, bool *ret_removed, sd_bus_error *error);

@@ -140,8 +140,9 @@ static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
 }
 
 /*
- * An upgrade may have replaced the broker with one that keeps a record of suspensions, which the earlier one did not do. Tell it
- * who populates the region. A broker that knows that already changes nothing, and one that has no such method still works.
+ * An upgrade may have replaced the broker with one that keeps a record of suspensions, while the earlier one did not. So call
+ * SuspendRegion, which names this process as the one that populates the region. A broker that knows that already changes
+ * nothing. A broker without this method still works.
  */
 static int on_broker(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         const char *name, *before, *now;
@@ -163,7 +164,7 @@ static int watch_broker(Populating *p) {
                                 on_broker, p);
 }
 
-/* At most once. */
+/* Kills the child and waits for it. Does nothing the second time. */
 static void end_child(Populating *p) {
         if (p->pid <= 0)
                 return;
@@ -196,7 +197,7 @@ static int start_child(Populating *p) {
         return r < 0 ? r : sd_event_add_io(p->s->event, &p->io, p->fd, EPOLLIN, on_report, p);
 }
 
-/* A broker that is away announces it later. */
+/* If the broker cannot answer now, it will announce the removal later. */
 static void check(Populating *p) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         uint64_t created = 0;

@@ -6,9 +6,9 @@
 
 /*
  * Populates bytes [from, to) of the region of this name, whose object is at path, in a process of this unit. writable: whether
- * the region's memory can be written. Waits, and reports the progress to systemd. -ECANCELED: a signal has stopped the start;
- * otherwise *error says what failed. Pages that have been populated stay. suspended: the region has mode 0 until its mode is set,
- * and a broker that is replaced meanwhile must know that.
+ * the region's memory can be written. suspended: the region has mode 0 until its mode is set, and a broker that replaces this
+ * one meanwhile must know that. Waits, and reports the progress to systemd. -ECANCELED: a signal has stopped the start; any
+ * other negative errno: *error says what failed. Pages that have been populated stay.
  */
 int region_populate(Start *s, const char *name, const char *path, const RegionFile *f, bool writable, uint64_t from,
                     uint64_t to, bool suspended, sd_bus_error *error);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The command reload: sets what can change of a region that exists, and names the rest. It reads the region's properties from
- * the bus, and takes nothing from clients that use the region.
+ * The command reload: changes what can be changed of a region that exists, and prints what is ignored. It reads the region's
+ * properties from the bus, and takes no memory from clients.
  */
 
 #include <errno.h>
@@ -114,7 +114,7 @@ int region_reload(const char *name) {
                 r = client_apply(s.bus, name, path, f.mode, &owner, &error);
         if (r >= 0)
                 r = tell_ignored(s.bus, name, path, &f, &error);
-        /* Only a stopped server can be asked, so it is asked only at a start. */
+        /* Only a stopped server can be asked for the size, so it is asked only at a start. */
         if (r >= 0 && !f.size_auto)
                 r = resize(&s, name, path, &f, &error);
         return client_finish("change", name, r, &error);

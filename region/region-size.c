@@ -56,7 +56,7 @@ static void become_and_run(const struct stat *owner, int fd, char *const *argv) 
         const struct passwd *pw = getpwuid(owner->st_uid);
         int r;
 
-        /* With all groups: on Debian the server can read the key of its certificate because of one of them. */
+        /* Keep all groups: on Debian, the server can read the key of its certificate because of one of them. */
         r = pw ? initgroups(pw->pw_name, pw->pw_gid) : setgroups(1, &owner->st_gid);
         if (r < 0 || setgid(pw ? pw->pw_gid : owner->st_gid) < 0 || setuid(owner->st_uid) < 0) {
                 (void) fprintf(stderr, "Cannot become user %" PRIu32 ": %s.\n", (uint32_t) owner->st_uid,

@@ -107,7 +107,7 @@ static int look_at(sd_bus *bus, const char *name, Existing *e, sd_bus_error *err
                                                 error, numbers[i].type, numbers[i].ret);
         if (r >= 0)
                 r = count_writers(bus, e, error);
-        /* The second look is at a region whose mode was set to 0, which empties the list. */
+        /* At the second look, the mode is 0, which has emptied the list. */
         if (r >= 0 && !e->backing)
                 r = has_acl(bus, e->path, &e->acl, error);
         if (r >= 0)
@@ -126,8 +126,8 @@ static int look_at(sd_bus *bus, const char *name, Existing *e, sd_bus_error *err
 }
 
 /*
- * Which users the mode admits, besides the owner, that the file does not admit. A process of theirs may have opened the region
- * and kept the descriptor, which cannot be seen and is a right that no mode takes back.
+ * The permission bits that the region gives to users whom the file does not admit. A process of such a user may have opened the
+ * region and kept the descriptor. That cannot be seen, and the descriptor is a right that no mode takes back.
  */
 static uint32_t admits_others(const Existing *e, const RegionFile *f, const Owner *owner, uint32_t before) {
         uint32_t now = before & 077;
@@ -137,11 +137,14 @@ static uint32_t admits_others(const Existing *e, const RegionFile *f, const Owne
 
 /*
  * The creator or an earlier owner of the region may still be attached and wait for the new owner's data. So a region is taken
- * over only if root or the new owner has created it and owned it ever since, if it admits no other users than the file does, and
- * if no process can write to it. Processes that can only read it do not matter if owner and mode stay as they are: otherwise each
- * of them could keep the unit from starting. If owner or mode change, a reader may have no right to the region any more. Nor has
- * it where the mode admits only the owner: it attached before its right was taken back. before is the region's mode, which is 0
- * at the second look.
+ * over only if root or the new owner has created it and has owned it ever since, if it admits no other users than the file
+ * does, and if no process can write to it.
+ *
+ * Processes that can only read it do not matter if owner and mode stay as they are: otherwise each of them could keep the unit
+ * from starting. If owner or mode change, a reader may have no right to the region any more. The same holds if the mode admits
+ * only the owner: the reader attached before it lost its right.
+ *
+ * before is the region's mode, which is 0 at the second look.
  */
 static int check_takeover(const Existing *e, const RegionFile *f, const Owner *owner, uint32_t before,
                           sd_bus_error *error) {
@@ -227,7 +230,7 @@ static int populate(Start *s, const char *name, const Existing *e, const RegionF
         return r < 0 ? r : region_populate(s, name, e->path, f, writable, 0, f->size, true, error);
 }
 
-/* The region exists: an earlier run of the unit has left it, or it was created by hand. */
+/* The region exists: an earlier run of the unit has left it, or an administrator has created it. */
 int start_take_existing(Start *s, const char *name, const RegionFile *f, const Owner *owner, bool writable,
                         sd_bus_error *error) {
         _cleanup_(existing_done) Existing e = {};

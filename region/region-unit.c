@@ -2,7 +2,7 @@
 
 /*
  * The commands start, run and stop: they create the declared region, wait as long as it exists, and remove it. region-take.c
- * takes over a region that exists already, and region-keep.c waits.
+ * takes over a region that exists already, and region-keep.c waits. This file knows the broker only through region-client.h.
  */
 
 #include <errno.h>
@@ -36,7 +36,7 @@ static int undo(Start *s, const char *name, sd_bus_error *error) {
 
         /*
          * The broker handles the calls of a connection in their order. So when it has answered this one, it is creating the
-         * region; or it has created none, and the answer that says so has arrived, too.
+         * region. Or it has created none, and its answer to the first call, an error, has arrived, too.
          */
         (void) client_get_path(s->bus, name, &path, &ignored);
         while (!s->reply && sd_bus_process(s->bus, NULL) > 0)
@@ -146,8 +146,8 @@ static int wait_for_broker(Start *s) {
 }
 
 /*
- * If the broker exits meanwhile, it undoes an unfinished creation when it is back, and still knows a finished one. So the start
- * begins again then. It also begins again when a region of that name has been removed meanwhile.
+ * If the broker exits meanwhile, the next one undoes an unfinished creation, and still knows a finished one. So then start
+ * again. Also start again if a region of that name has been removed meanwhile.
  */
 static int start(Start *s, const char *name, const RegionFile *f, const Owner *owner, int fd, sd_bus_error *error) {
         bool again;
@@ -175,7 +175,7 @@ static int start(Start *s, const char *name, const RegionFile *f, const Owner *o
         }
 }
 
-/* A file that may only be read makes a region that may only be read. */
+/* A file that can only be read makes a region that can only be read. */
 static int open_backing(const char *path) {
         int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
 

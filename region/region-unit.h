@@ -8,4 +8,5 @@
 int region_start(const char *name);
 /* As region_start(), and then waits until the region is removed. SIGTERM and SIGINT remove it. */
 int region_run(const char *name);
+/* Removes the region, even if processes are attached. */
 int region_stop(const char *name);
