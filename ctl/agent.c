@@ -18,8 +18,8 @@
 #include "util.h"
 
 /*
- * How long to wait until the agent has registered itself. Without an agent, polkit denies the action. An agent that fails is
- * noticed at once, so this is only for one that hangs: on a busy machine some need several seconds.
+ * How long to wait until the agent has registered itself. Without an agent, polkit denies the action. If the agent fails, that
+ * is noticed at once, so this is only for an agent that hangs. On a busy machine, some need several seconds.
  */
 #define REGISTER_TIMEOUT_MSEC 30000
 

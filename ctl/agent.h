@@ -16,9 +16,10 @@ typedef struct Agent {
 
 /*
  * Lets polkit ask for a password on this terminal with pkttyagent(1), because there may be no desktop that shows the question.
- * Does nothing without a terminal, for root, or if the user does not want to be asked.
+ * Does nothing without a terminal, for root, or if `wanted` is false. Waits until the agent is ready, for up to 30 s.
  */
 void agent_open(Agent *agent, bool wanted);
+/* Stops the agent, if there is one, and waits until it has exited. */
 void agent_close(Agent *agent);
 
 #endif

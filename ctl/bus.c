@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The connection to the broker, calls to its manager object, and the messages and exit statuses of calls that fail. It
- * knows no method.
+ * The connection to the broker, calls to its manager object, and the messages and exit statuses of calls that fail. It knows no
+ * method but GetRegion.
  */
 
 #include <errno.h>

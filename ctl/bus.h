@@ -7,9 +7,9 @@
 #include "msharectl.h"
 #include "names.h"
 
-/* These print errors, which start with "what", and return an exit status. */
+/* These print errors, which start with `what`, and return an exit status. */
 
-/* Connects to the system bus of this machine, or of the one that --host= or --machine= names. */
+/* Connects to the system bus of this machine, or of the machine that --host= or --machine= names. Blocks. */
 int bus_connect(const Arguments *a, sd_bus **ret);
 
 /* A new call to the manager object, for the caller to fill and pass to bus_call(). */
@@ -21,7 +21,7 @@ int bus_new_call(sd_bus *bus, const char *method, sd_bus_message **ret);
  */
 int bus_call(sd_bus *bus, sd_bus_message *m, bool action, const Arguments *a, const char *what, sd_bus_message **reply);
 
-/* Asks the broker for the path of the region's object. */
+/* Asks the broker for the path of the region's object, to be freed. */
 int bus_region_path(sd_bus *bus, const char *name, const Arguments *a, const char *what, char **ret);
 
 /* For a call that failed with this error or, without one, this errno. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Calls without a time limit: see call.h. */
+/*
+ * Calls without a time limit, during which the broker is pinged: see call.h. It knows no method but Ping, and prints nothing.
+ */
 
 #include <errno.h>
 #include <signal.h>

@@ -18,8 +18,9 @@ typedef struct CallWatch {
  * Sends m and waits for the answer without a time limit, because polkit's questions and populating may take long. Meanwhile the
  * broker is pinged. If it does not answer a ping within the usual time limit of a call, it hangs, and the wait ends.
  *
- * 0, or negative errno, with the error set if the bus returned one. *ret_signal, if watch is not NULL, is the signal that
- * interrupted the call, or 0; then the answer may be an error, -ECANCELED or success, and the caller decides.
+ * 0, or negative errno, with *error set if the bus returned one. *ret_signal, if watch is not NULL, is the signal that
+ * interrupted the call, or 0. If there was one, the answer may be an error, -ECANCELED or success, and the caller decides.
+ * reply may be NULL.
  */
 int call_and_wait(sd_bus *bus, sd_bus_message *m, const CallWatch *watch, int *ret_signal, sd_bus_error *error,
                   sd_bus_message **reply);

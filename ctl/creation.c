@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Waits for a region to be created: shows progress, and cancels the creation when the user interrupts the command. */
+/*
+ * Waits for a region to be created: shows progress, and cancels the creation when the user interrupts the command. The caller
+ * has built the call.
+ */
 
 #include <signal.h>
 #include <stdio.h>
@@ -48,7 +51,7 @@ static int on_progress(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 0;
 }
 
-/* Every user of the bus can send such a signal with the broker's name, so the broker is asked, one question at a time. */
+/* Every user of the bus can send such a signal with the broker's name. So ask the broker, one question at a time. */
 static int on_properties(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Creation *c = userdata;
 
@@ -65,9 +68,9 @@ static int remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
 }
 
 /*
- * Removing a region that is being created cancels the creation; the call then ends with an error. But the name may belong to
- * another region: one that was ready while polkit still asked for a password, or one that another caller creates. So a region
- * is removed only if it is being created, and only if its creation began after this call.
+ * Removing a region that is being created cancels the creation, and the call then ends with an error. But the name may belong
+ * to another region: one that was ready while polkit still asked for a password, or one that another caller is creating. So
+ * remove the region only if it is being created, and only if its creation began after this call.
  */
 static int on_interrupt(sd_bus *bus, void *userdata) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -78,7 +81,7 @@ static int on_interrupt(sd_bus *bus, void *userdata) {
 
         if (sd_bus_path_encode(BUS_REGION_PATH, c->name, &path) < 0)
                 return -ECANCELED;
-        /* If the broker hangs, wait no longer than this. */
+        /* If the broker hangs, do not wait longer than this. */
         (void) sd_bus_set_method_call_timeout(bus, INTERRUPT_USEC);
         r = sd_bus_get_property_string(bus, BUS_NAME, path, BUS_REGION_INTERFACE, "State", NULL, &state);
         (void) sd_bus_set_method_call_timeout(bus, 0);

@@ -30,8 +30,8 @@ static size_t decode(const char *s, uint32_t *ret) {
 }
 
 /*
- * Whether the next character is safe for a terminal: not a control character of ASCII or C1 (U+009B starts an escape sequence as
- * ESC does), not a mark that changes the direction of text, and valid UTF-8. *ret_n is its number of bytes.
+ * Whether the next character is safe for a terminal: valid UTF-8, not a control character of ASCII or C1 (U+009B starts an
+ * escape sequence as ESC does), and not a mark that changes the direction of text. *ret_n is its number of bytes.
  */
 static bool is_shown(const char *s, size_t *ret_n) {
         uint32_t c = 0;

@@ -9,8 +9,8 @@
 #include "quantity.h"
 
 /*
- * A copy in which control characters, marks of direction and bytes that are not UTF-8 are \xNN, so that no name or label can
- * control the terminal. NULL: no memory.
+ * A copy, to be freed, in which control characters, marks of direction and bytes that are not UTF-8 are \xNN, so that no name
+ * or label can control the terminal. NULL without memory.
  */
 char *format_printable(const char *s);
 

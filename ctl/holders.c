@@ -34,8 +34,8 @@ const char *holder_state_to_string(HolderState state) {
 }
 
 /*
- * Whether the descriptor is a lease. The name alone is no proof, because any user can make a file of that name; so the owner is
- * compared, too. The read end belongs to the broker.
+ * Whether the descriptor is a lease. The name alone proves nothing, because any user can make a file of that name. So compare
+ * the owner, too. The read end belongs to the broker.
  */
 static bool read_lease(int fds, const char *fd, uid_t user, Holder *ret) {
         struct stat link, st;

@@ -8,15 +8,15 @@
 #include <sys/types.h>
 
 /*
- * Which processes hold a lease. The broker names the process that acquired it, but that process may have ended, or may have
+ * Which processes hold a lease. The broker names the process that acquired it, but that process may have exited, or may have
  * passed the lease on and closed it. Only root sees what processes of other users have open.
  */
 
 typedef enum HolderState {
         HOLDER_UNKNOWN, /* not visible to this user */
-        HOLDER_HOLDS, /* the process that acquired the lease */
+        HOLDER_HOLDS, /* the process that acquired the lease still holds it */
         HOLDER_LEFT, /* that process is running, but has closed the lease */
-        HOLDER_ENDED,
+        HOLDER_ENDED, /* that process has exited */
 } HolderState;
 
 typedef struct Holder {
@@ -33,7 +33,8 @@ typedef struct Holder {
 void holder_done(Holder *h);
 
 /*
- * Fills in state and processes. proc is where /proc is; it must show the processes of the broker's system. 0, or negative errno.
+ * Fills in the states and processes. proc is where /proc is; it must show the processes of the broker's system. 0 or negative
+ * errno. Reads all of /proc if some lease is held by a process other than its caller.
  */
 int holders_find(const char *proc, Holder *list, size_t n);
 

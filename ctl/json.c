@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Writes JSON. It is too little to justify a dependency, and libsystemd 252 does not export its JSON functions. */
+/* Writes JSON. This is too little for a dependency, and libsystemd 252 does not export its JSON functions. */
 
 #include <stdlib.h>
 #include <string.h>

@@ -10,13 +10,13 @@ typedef enum JsonMode {
         JSON_PRETTY, /* indented */
 } JsonMode;
 
-/* A name and its value, which is encoded already. */
+/* A name, and its value as JSON text. */
 typedef struct JsonMember {
         const char *key;
         const char *value;
 } JsonMember;
 
-/* The string as a JSON string, quotes included, to be freed; NULL when out of memory. s must be UTF-8. */
+/* The string as a JSON string, quotes included, to be freed; NULL without memory. s must be UTF-8. */
 char *json_string(const char *s);
 
 /* One object, without a line feed at its end; depth counts the objects and arrays around it. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The command: its verbs, each of which has a file of its own, and main(). */
+/* The command: main(), and its verbs, each of which has a file of its own. Only the verbs use the bus. */
 
 #include <locale.h>
 #include <stdarg.h>

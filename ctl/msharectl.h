@@ -57,7 +57,7 @@ int verb_show(const Arguments *a);
 int verb_status(const Arguments *a);
 int verb_top(const Arguments *a);
 
-/* "msharectl: " and a sentence on stderr. */
+/* Prints "msharectl: " and the sentence, which has no full stop, to standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

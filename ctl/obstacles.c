@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Finds out why a server is not in its region, from the kernel and the broker, without the server's help. */
+/*
+ * Finds out why a server is not in its region, from what /proc and the broker have said. It asks neither itself, and prints
+ * nothing.
+ */
 
 #include <errno.h>
 #include <inttypes.h>

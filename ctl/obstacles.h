@@ -7,7 +7,7 @@
 /* A region that a server should be in, as far as it is known. */
 typedef struct Target {
         const char *name; /* NULL: none was named */
-        const char *unusable; /* a sentence: why the broker has no data about it; NULL: it has */
+        const char *unusable; /* why the broker has no data about it, as a sentence; NULL: it has data */
         bool exists, ready;
         uint64_t size, length; /* bytes; length: of the window, at least a granule */
         uint32_t mode, uid, gid;
@@ -22,12 +22,12 @@ typedef struct Obstacles {
 void obstacles_done(Obstacles *o);
 
 /*
- * Lists what keeps the server out of the region: sentences without full stops, the most certain first. An uncertain one says "may".
- * min_size is the smallest mapping, in bytes, that should be in a region. 0 or -ENOMEM.
+ * Lists what keeps the server out of the region: sentences without full stops, the most certain first. If one is not certain,
+ * it says "may". min_size is the smallest mapping, in bytes, that should be in a region. 0 or -ENOMEM.
  */
 int obstacles_find(const Process *p, const Mappings *m, const Target *t, uint64_t min_size, Obstacles *ret);
 
-/* The largest shared memory outside regions that is not smaller than min_size, or NULL. */
+/* The largest shared memory outside of regions that has at least min_size bytes, or NULL. It points into *m. */
 const Mapping *largest_outside(const Mappings *m, uint64_t min_size);
 
 #endif

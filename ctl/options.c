@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The options: one table, from which the command line is parsed and the help is printed. */
+/* The options: one table, from which the command line is parsed and the help is printed. It uses no bus. */
 
 #include <getopt.h>
 #include <stddef.h>
@@ -24,7 +24,7 @@ typedef enum OptionKind {
 typedef struct OptionInfo {
         const char *name;
         const char *argument; /* or NULL */
-        const char *verbs; /* which have it; NULL: all */
+        const char *verbs; /* the verbs that have it; NULL: all */
         OptionKind kind;
         char letter; /* or 0 */
         size_t offset; /* in Arguments */

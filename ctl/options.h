@@ -16,16 +16,17 @@ typedef struct Verb {
 /* The verbs. The first is the default; the last has no name. */
 extern const Verb verbs[];
 
+/* The verb of that name, or NULL. */
 const Verb *verb_find(const char *name);
 
 /*
- * Parse the command line, and print what is wrong with it. -1: run *ret_verb with *a; otherwise the exit status. *a
- * points into argv and is freed with arguments_done().
+ * Parses the command line, and prints what is wrong with it. -1: run *ret_verb with *a; otherwise the exit status. *a points
+ * into argv and is freed with arguments_done().
  */
 int options_parse(int argc, char *argv[], Arguments *a, const Verb **ret_verb);
 void arguments_done(Arguments *a);
 
-/* The summary of one verb, or of all of them if it is NULL. */
+/* Prints the help for one verb, or for all of them if it is NULL. */
 void help_print(const Verb *verb);
 
 #endif

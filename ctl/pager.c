@@ -2,7 +2,7 @@
 
 /*
  * Starts the pager by the rules of systemd's tools: see the environment variables in systemctl(1). A pager can start a shell,
- * but a user that may run "sudo msharectl list" must not get a root shell by that.
+ * but a user that may run "sudo msharectl list" must not get a root shell from it.
  */
 
 #include <fcntl.h>

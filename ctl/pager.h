@@ -15,12 +15,12 @@ typedef struct Pager {
         }
 
 /*
- * If standard output is a terminal and wanted is true, send it through $SYSTEMD_PAGER, $PAGER or less(1). If the effective user
- * is not that of the session, it is less(1) in its secure mode, unless $SYSTEMD_PAGERSECURE says otherwise. Without a pager,
- * output goes to the terminal.
+ * If standard output is a terminal and `wanted` is true, sends it through $SYSTEMD_PAGER, $PAGER or less(1). If the effective
+ * user is not that of the session, uses less(1) in its secure mode, unless $SYSTEMD_PAGERSECURE says otherwise. Without a
+ * pager, output goes to the terminal.
  */
 void pager_open(Pager *pager, bool wanted);
-/* Finish the output and wait until the user has seen it. */
+/* Finishes the output and waits until the user has left the pager. */
 void pager_close(Pager *pager);
 
 #endif

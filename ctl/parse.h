@@ -5,7 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* All return 0, -EINVAL for a word of another form, or -ERANGE for a number that is too large; *ret is set on success. */
+/*
+ * All return 0, -EINVAL for a word of another form, or -ERANGE for a number that is too large; *ret is written on success only.
+ */
 
 /* Octal, 0 to 0777. */
 int parse_mode(const char *s, uint32_t *ret);

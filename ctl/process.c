@@ -184,7 +184,7 @@ static int on_status(const char *line, Process *p) {
         unsigned int id;
         uint64_t kb;
 
-        /* The last of the four is that of file accesses. */
+        /* The last of the four IDs is used for access to files. */
         if (sscanf(line, "Uid: %*u %*u %*u %u", &id) == 1)
                 p->uid = id;
         else if (sscanf(line, "Gid: %*u %*u %*u %u", &id) == 1)

@@ -26,26 +26,28 @@ typedef struct Mappings {
 
 void mappings_done(Mappings *m);
 
-/* Reads a file of that form. Negative errno, or 0. */
+/* Reads a file of the form of /proc/PID/maps. 0 or negative errno. */
 int mappings_read(FILE *f, Mappings *ret);
 /* All mappings of the process. -ESRCH: no such process; -EACCES: this user may not inspect it. */
 int process_read_mappings(const char *proc, pid_t pid, Mappings *ret);
 
 /* The PIDs of all processes, in order; to be freed. 0, or negative errno. */
 int process_list(const char *proc, pid_t **ret, size_t *ret_n);
-/* The process's name, "" if it has ended. */
+/* The process's name, "" if it has exited. */
 void process_read_command(const char *proc, pid_t pid, char *buf, size_t size);
 
-/* Whether it is a window of a region: a shared mapping of that file or, with inode 0, of any file on that device. */
+/* Whether the mapping is a window of a region: a shared mapping of that file or, with inode 0, of any file on that device. */
 bool mapping_is_window(const Mapping *m, dev_t device, uint64_t inode);
 /*
- * Whether it is a shared mapping of a file in any msharefs, even one that is no longer mounted: 1 or 0, or -EACCES for users
- * other than root, who cannot see that.
+ * Whether the mapping is a shared mapping of a file in any msharefs, even one that is no longer mounted: 1 or 0, -ENOMEM, or
+ * -EACCES for users other than root, who cannot see that.
  */
 int mapping_is_in_msharefs(const char *proc, pid_t pid, const Mapping *m);
 /* The name of the file that is mapped, without its folder. */
 const char *mapping_name(const Mapping *m);
-/* What shared, writable memory that no file backs this is, or NULL if it is something else. */
+/*
+ * The kind of shared, writable memory without a file that the mapping is, as text for messages; NULL if it is something else.
+ */
 const char *mapping_shared_memory_kind(const Mapping *m);
 
 typedef struct Process {
@@ -57,7 +59,7 @@ typedef struct Process {
         uint64_t vm_size; /* bytes */
         uint64_t limit_as; /* bytes; UINT64_MAX: no limit */
         bool mounted, read_only; /* msharefs in its usual place, as the process sees it */
-        char *region, *min_size; /* of its environment at the start; NULL: not there, or not readable any more */
+        char *region, *min_size; /* from its environment at the start; NULL: not there, or no longer readable */
         bool environment_known;
 } Process;
 
@@ -66,8 +68,9 @@ void process_done(Process *p);
 /* Everything but the mappings. Errors as above. */
 int process_read(const char *proc, pid_t pid, Process *ret);
 /*
- * Only what is of the environment. A server may overwrite its environment with its title, and that of another user cannot be
- * read. Then it is not known, which is no error. 0 or -ENOMEM; to be freed by process_done() in any case.
+ * Only the members that come from the environment. A server may overwrite its environment with its title, and users cannot read
+ * that of another user's process. Then environment_known stays false, which is not an error. 0 or -ENOMEM; free *p with
+ * process_done() in any case.
  */
 int process_read_environment(const char *proc, pid_t pid, Process *p);
 

@@ -10,7 +10,9 @@ typedef struct PropertyEntry {
         uint64_t numbers[2];
 } PropertyEntry;
 
-/* A property of a basic type, or a list: its number, its string, and its value in JSON. Others are left out. */
+/*
+ * A property of a basic type, or a list: its number, its string, and its value in JSON. Properties of other types are left out.
+ */
 typedef struct Property {
         char *name;
         char type; /* as in a D-Bus signature */
@@ -29,7 +31,7 @@ typedef struct Properties {
 
 void properties_done(Properties *p);
 
-/* a{sv}. 0, or negative errno. */
+/* Reads a{sv} at the message's position. 0 or negative errno. */
 int properties_read(sd_bus_message *m, Properties *ret);
 /* All properties of the object in the interface. Prints errors; returns an exit status. */
 int properties_get(sd_bus *bus, const char *path, const char *interface, const Arguments *a, const char *what,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Counters of faults and flushes: perf events on the kernel's tracepoints, one for each CPU. */
+/* Counters of faults and flushes: perf events on the kernel's tracepoints, one for each CPU. It does not ask the broker. */
 
 #include <fcntl.h>
 #include <linux/perf_event.h>
@@ -39,7 +39,7 @@ static int tracepoint_id(const char *tracefs, const char *tracepoint, uint64_t *
         return end == text || *end != '\n' || errno > 0 ? -EBADMSG : 0;
 }
 
-/* A filter cannot contain a quoted quotation mark. The broker allows none in names. */
+/* A filter cannot contain an escaped quotation mark. The broker allows none in names. */
 static int make_filter(const char *region, char **ret) {
         if (region[0] == '\0' || strpbrk(region, "\"\\"))
                 return -EINVAL;

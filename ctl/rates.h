@@ -28,7 +28,7 @@ typedef struct Counters {
  * mounted; -EINVAL: invalid region name; -EMFILE: too many descriptors for these CPUs. On failure nothing stays open.
  */
 int counters_open(const char *tracefs, const char *region, Counters *ret);
-/* Hits so far, by Counter. */
+/* Hits so far, by Counter. 0 or negative errno. */
 int counters_read(const Counters *c, uint64_t ret[static _COUNTER_MAX]);
 void counters_close(Counters *c);
 

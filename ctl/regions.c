@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* All regions at once, from the broker's object manager. */
+/* Gets all regions with one call, from the broker's object manager, and sorts them. It prints only errors. */
 
 #include <stddef.h>
 #include <string.h>

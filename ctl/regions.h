@@ -26,13 +26,14 @@ int regions_get(sd_bus *bus, const Arguments *a, const char *what, Regions *ret)
 
 /* The columns to sort by, for messages. */
 #define SORT_WORDS "name, size, resident, sharers, clients, tables, saved"
-/* The first says whether it is a column to sort by, the second sorts: names in ascending, numbers in descending order. */
+/* Whether regions can be sorted by that column. */
 bool regions_sort_known(const char *column);
+/* Sorts names in ascending order, numbers in descending order. */
 void regions_sort(Regions *regions, const char *column);
 
 /*
- * The bytes that so many sharers would have used for page tables of their own. The broker's sum over all regions is computed in
- * the same way.
+ * The bytes of page tables that sharing saves: each sharer but the first would need tables of its own. The broker computes its
+ * sum over all regions in the same way.
  */
 uint64_t region_saved_bytes(uint64_t sharers, uint64_t page_tables);
 

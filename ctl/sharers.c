@@ -33,7 +33,7 @@ static int add_sharer(Table *t, pid_t pid, const Mapping *window) {
         struct stat st;
 
         (void) snprintf(path, sizeof(path), PROC "/%d", (int) pid);
-        /* It may have ended. */
+        /* It may have exited. */
         if (stat(path, &st) < 0)
                 return 0;
         if (sd_pid_get_unit(pid, &unit) < 0)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Tables for people and, as JSON, for programs. Not libsmartcols: its cells have one value, while a size is "16M" for people
- * and 16777216 for programs, so JSON would need a second table. Its JSON is an object that is named after the table, not an
- * array as busctl and this command print it. And it truncates without a mark, so that a truncated name looks like another
+ * Prints tables for people and, as JSON, for programs. Not libsmartcols: its cells have one value, while a size is "16M" for
+ * people and 16777216 for programs, so JSON would need a second table. Its JSON is an object that is named after the table, not
+ * an array as busctl and this command print it. And it truncates without a mark, so that a truncated name looks like another
  * region's.
  */
 

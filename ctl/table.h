@@ -27,16 +27,19 @@ Table *table_free(Table *t);
 DEFINE_CLEANUP(Table, table_free)
 
 /*
- * Add the next cell, left to right, top to bottom. For people an empty or missing string is "-"; for programs
- * it is "" or null. A number may be shown to people in another form.
+ * These add the next cell, left to right, top to bottom. For people, an empty or missing string is "-"; for programs, it is ""
+ * or null. A number may be shown to people in another form. 0 or -ENOMEM.
  */
 int table_add_string(Table *t, const char *s);
 int table_add_number(Table *t, uint64_t n, const char *shown);
-/* Adds both forms as they are. */
+/* Both forms as they are. */
 int table_add_value(Table *t, const char *text, const char *json);
 int table_add_null(Table *t);
 
-/* Print the table in the form that the arguments request. noun is for the footer ("3 regions listed."); NULL: no footer. */
+/*
+ * Prints the table in the form that the arguments request. noun is for the footer ("3 regions listed."); NULL: no footer. 0 or
+ * -ENOMEM.
+ */
 int table_print(Table *t, const Arguments *a, const char *noun);
 
 #endif

@@ -77,7 +77,7 @@ int unit_find_process(sd_bus *bus, const char *name, pid_t *ret) {
 
         type = strrchr(full, '.') + 1;
         (void) snprintf(interface, sizeof(interface), SYSTEMD_NAME ".%c%s", type[0] - 'a' + 'A', type + 1);
-        /* Some types of units have no main process, and so no such property; units without processes have no control group. */
+        /* Some types of units have no main process, and so not this property. Units without processes have no control group. */
         (void) sd_bus_get_property_trivial(bus, SYSTEMD_NAME, path, interface, "MainPID", NULL, 'u', &pid);
         if (pid > 0) {
                 *ret = (pid_t) pid;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Whether a server's shared memory is in a region. The kernel knows this: a process is in a region if it has a window of it,
- * and /proc shows windows without the broker. The broker is asked only if the server is not in the region, to find out why.
+ * The command check: finds out whether a server's shared memory is in a region. The kernel knows this: a process is in a region
+ * if it has a window of it, and /proc shows windows without the broker. Ask the broker only if the server is not in the region,
+ * to find out why.
  */
 
 #include <inttypes.h>
@@ -31,10 +32,10 @@ typedef struct Checked {
         char *unit;
         const char *region; /* as named; NULL: any */
         uint64_t min_size;
-        bool min_size_set; /* by the caller: the server's does not matter */
+        bool min_size_set; /* by the caller: the server's own setting does not matter */
         Mappings mappings;
         const Mapping *window, *outside; /* of mappings; NULL: none */
-        bool hidden; /* whether there is a window cannot be seen */
+        bool hidden; /* this user cannot see whether there is a window */
 } Checked;
 
 static void checked_done(Checked *c) {
@@ -47,7 +48,10 @@ static void target_done(Target *t) {
         free((char *) t->acl);
 }
 
-/* What the preload library goes by. A process that has just been forked gets its environment when it executes the server. */
+/*
+ * Reads the smallest size of a mapping that the preload library places. Do it at each look: a process that has just been forked
+ * gets its environment when it executes the server.
+ */
 static int read_min_size(Checked *c) {
         _cleanup_(process_done) Process p = {};
         const uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE);
@@ -93,7 +97,7 @@ static bool is_fine(const Checked *c) {
         return c->window && !c->outside;
 }
 
-/* Repeat that until the server is in the region, the process has exited, or the time is over. */
+/* Repeats look() until the server is in the region, the process has exited, or the time is over. */
 static int look_for(Checked *c, const Place *place, uint64_t usec) {
         const struct timespec interval = { .tv_nsec = INTERVAL_NSEC };
         struct timespec start, now;
@@ -229,7 +233,7 @@ static int report(const Checked *c, const Obstacles *o, const Arguments *a) {
                 complain("%s does not have its shared memory in region %s", who, c->region);
         else
                 complain("%s does not have its shared memory in a region", who);
-        /* They name what is in the server's environment, which may be that of any user. */
+        /* They may contain text from the server's environment, which any user may have set. */
         for (i = 0; i < o->n; i++) {
                 _cleanup_(freep) char *text = format_printable(o->list[i]);
 
@@ -241,7 +245,7 @@ static int report(const Checked *c, const Obstacles *o, const Arguments *a) {
         return STATUS_FAILED;
 }
 
-/* Reads what it can about region and broker; what cannot be read is left out. */
+/* Reads what it can about region and broker, and leaves out the rest. */
 static int diagnose(const Checked *c, const Place *place, Obstacles *ret) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         _cleanup_(process_done) Process p = {};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The command chmod: changes the mode of regions through the broker. */
+/* The command chmod: changes the mode of regions through the broker, which checks the caller's rights. */
 
 #include "bus.h"
 #include "util.h"

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The command chown: changes the owner of regions through the broker. */
+/* The command chown: changes the owner of regions through the broker, which checks the caller's rights. */
 
 #include "bus.h"
 #include "util.h"
 #include "words.h"
 
-/* The broker does not change the half that has this number, even if another caller has just changed it. */
+/* For this number, the broker leaves user or group as it is, even if another caller has just changed it. */
 #define LEAVE UINT32_MAX
 
 static int set_owner(sd_bus *bus, const char *name, Owner owner, const Arguments *a) {

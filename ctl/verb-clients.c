@@ -87,8 +87,8 @@ static int read_client(sd_bus_message *m, Clients *c) {
 }
 
 /*
- * Whether /proc shows the processes whose PIDs the broker reports: not on another machine, in a container with a PID namespace
- * of its own, or if this user may not see the broker.
+ * Whether /proc shows the processes whose PIDs the broker reports. It does not on another machine, in a container with a PID
+ * namespace of its own, or if this user may not see the broker.
  */
 static bool sees_processes(sd_bus *bus, const Arguments *a) {
         _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;

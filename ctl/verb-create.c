@@ -23,7 +23,7 @@
 
 #define MODE_DEFAULT 0600
 
-/* The words of the command line, as options for the broker. */
+/* The words of the command line, as options for the broker. Sizes are in bytes, linger in microseconds. */
 typedef struct Wish {
         const char *name;
         uint64_t size, maximum, address, linger;

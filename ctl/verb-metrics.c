@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Writes the figures as OpenMetrics text, which Prometheus reads, too. Gauges have the same form in both. Counters do not: in
- * the line TYPE, the name is without "_total" in one and with it in the other. So counters have no such line. Then both read a
- * value of unknown type, for which rate() works. All figures are those of the broker, and of the kernel through the broker, at
- * this moment.
+ * The command metrics: writes the figures as OpenMetrics text, which Prometheus reads, too. Gauges have the same form in both.
+ * Counters do not: in the line TYPE, the name is without "_total" in one and with it in the other. So counters have no such
+ * line. Then both read a value of unknown type, for which rate() works. All figures are those of the broker, and of the kernel
+ * through the broker, at this moment.
  */
 
 #include <fcntl.h>

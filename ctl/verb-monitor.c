@@ -25,7 +25,7 @@ static bool wanted(const Arguments *a, const char *name) {
         return a->n_names == 0;
 }
 
-/* Print one line and flush it, as the output may be a pipe. region may be NULL, uid UINT32_MAX. */
+/* Print one line and flush it, because the output may be a pipe. region may be NULL, and uid UINT32_MAX, to leave them out. */
 static void print_event(const Arguments *a, const char *event, const char *region, uint32_t uid) {
         _cleanup_(freep) char *region_json = NULL, *event_json = NULL, *region_text = NULL;
         char number[32], usec[32], when[64], user[64];
@@ -108,7 +108,7 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
         return 0;
 }
 
-/* If the broker does not run, its start is announced. */
+/* If the broker does not run yet, the bus will announce its start. */
 static int find_broker(sd_bus *bus, Monitor *monitor) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const char *name;

@@ -73,7 +73,7 @@ static int lease(const Arguments *a, mshare_region **ret) {
         return STATUS_OK;
 }
 
-/* The library and the lease: what the command needs to be in the region. Returns an exit status. */
+/* Gets the library and the lease, which the command needs to be in the region. Returns an exit status. */
 static int prepare(const Arguments *a, char **ret_preload, mshare_region **ret_region) {
         int r;
 

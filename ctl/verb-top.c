@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The command top: lists regions continuously, as top(1) lists processes. */
+/*
+ * The command top: lists regions continuously, as top(1) lists processes. The figures come from the broker, faults and flushes
+ * from this kernel's tracepoints.
+ */
 
 #include <inttypes.h>
 #include <poll.h>
@@ -106,7 +109,7 @@ static int add_bytes(Table *t, uint64_t n) {
         return table_add_number(t, n, format_bytes(n, text, sizeof(text)));
 }
 
-/* How much the resident memory grew in a second; 0 for a new region. */
+/* How much the resident memory has grown per second; null for a new region. */
 static int add_growth(Table *t, const Top *top, const Region *region, uint64_t now) {
         const Region *old = NULL;
         char text[40], bytes[32], json[32];
@@ -269,7 +272,7 @@ static int show(Top *top) {
         return STATUS_OK;
 }
 
-/* Wait until then. 0: show again; 1: stop. */
+/* Waits until that time, a key or a signal. 0: show again; 1: stop. */
 static int wait_for_next(Top *top, uint64_t until) {
         struct pollfd fds[] = {
                 { .fd = top->signal_fd, .events = POLLIN },

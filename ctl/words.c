@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads the words of a command line with the functions of parse.h, and prints errors. */
+/* Reads words of the command line with the functions of parse.h, and prints errors. parse.c knows the forms. */
 
 #include <errno.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 #include "msharectl.h"
 #include "parse.h"
 
-/* As in parse.h, but they print an error if a word is not valid, and return an exit status. */
+/* As in parse.h, but these print an error if a word is not valid, and return an exit status. */
 int parse_mode_word(const char *s, uint32_t *ret);
 int parse_owner_word(const Arguments *a, const char *s, Owner *ret);
 
