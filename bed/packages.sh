@@ -163,6 +163,7 @@ builds_for() { (packages "$1"); }
 # run_autopkgtest NAME RELEASE BUS [DISK]: runs a test as the program autopkgtest does: apt
 # knows the packages, and the test may request another boot, which keeps what was written.
 # With DISK, on a server that boots from that disk and keeps it; else in the systemd guest.
+# The server begins with dbus-daemon, and the test changes that (MSHARE_BUS).
 # Sets $AUTOPKGTEST_STATUS.
 run_autopkgtest() {
         local name=$1 release=$2 bus=$3 disk=${4:-} work rc mark='' machine where
@@ -174,7 +175,7 @@ run_autopkgtest() {
         cp "$BED/guest/autopkgtest" "$work/"
         machine=(--kernel "$KERNEL")
         if [ -n "$disk" ]; then
-                where=server
+                where=server-dbus-$bus
                 machine+=(--disk "$disk" --keep)
         elif grep -q autopkgtest-reboot "$ROOT/tests/packages/$name"; then
                 where=dbus-$bus
@@ -188,7 +189,7 @@ run_autopkgtest() {
         while true; do
                 rc=0
                 "$BED/guest.py" --cache "$CACHE" "${machine[@]}" --mount "$work" --memory 3072 --timeout 2400 -- \
-                        env AUTOPKGTEST_REBOOT_MARK="$mark" MSHARE_PATCHED="$(is_patched mshare && echo yes || echo no)" \
+                        env AUTOPKGTEST_REBOOT_MARK="$mark" MSHARE_BUS="$bus" MSHARE_PATCHED="$(is_patched mshare && echo yes || echo no)" \
                         sh /mnt/host/autopkgtest "$name" > "$work/boot" || rc=$?
                 cat "$work/boot" >> "$work/log"
                 mark=$(sed -n 's/^# next boot: //p' "$work/boot" | tail -n 1)
@@ -239,7 +240,7 @@ test_server() {
                 cp --sparse=always "$work/disk" "$work/copy"
                 run_autopkgtest install "$release" daemon "$work/copy"
                 rm -f "$work/copy"
-                run_autopkgtest reboot "$release" daemon "$work/disk"
+                run_autopkgtest reboot "$release" broker "$work/disk"
         fi
         rm -rf "$work"
 }
