@@ -3,6 +3,7 @@
 # "msharectl check" with an unmodified PostgreSQL: it passes if the server is in its region, and says what stands in the
 # way if it is not. In the unit's drop-in it makes the start of an unshared server fail.
 # limit: 1200
+# follows: servers
 # memory: 3072
 # shellcheck disable=SC2012,SC2016,SC2317
 set -u

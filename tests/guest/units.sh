@@ -3,6 +3,7 @@
 # What mshared(8) says to authors of units: what a client's unit must permit, and how a restart of the broker affects
 # units.
 # limit: 1200
+# follows: broker-storm
 # long-kernel: debug
 # long-limit: 900
 # shellcheck disable=SC2016,SC2317
