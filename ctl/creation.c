@@ -125,7 +125,7 @@ int creation_run(Creation *c, sd_bus *bus, sd_bus_message *m, const Arguments *a
         if (*ret_signal != 0) {
                 /* The region was created before it could be cancelled, but no client has used it yet. */
                 if (r >= 0 && remove_region(bus, c->name, &ignored) < 0) {
-                        complain("Region \"%s\" was created before it could be cancelled, and cannot be removed: %s",
+                        complain("Region '%s' was created before it could be cancelled, and cannot be removed: %s",
                                  c->name, ignored.message ?: "unknown error");
                         return STATUS_FAILED;
                 }
@@ -134,7 +134,7 @@ int creation_run(Creation *c, sd_bus *bus, sd_bus_message *m, const Arguments *a
                         complain("Interrupted while waiting for the broker's answer");
                         return STATUS_FAILED;
                 }
-                complain("Cancelled; region \"%s\" was not created", c->name);
+                complain("Cancelled; region '%s' was not created", c->name);
                 return STATUS_FAILED;
         }
         return r < 0 ? bus_call_failed(what, &error, r) : STATUS_OK;

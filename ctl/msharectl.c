@@ -16,7 +16,7 @@ static int verb_help(const Arguments *a) {
         if (a->n_names > 0) {
                 verb = verb_find(a->names[0]);
                 if (!verb) {
-                        complain("There is no command \"%s\"", a->names[0]);
+                        complain("There is no command '%s'", a->names[0]);
                         return STATUS_USAGE;
                 }
         }

@@ -113,17 +113,17 @@ static int find_region_obstacles(const Process *p, const Target *t, Obstacles *o
         if (t->unusable)
                 return add(o, "%s", t->unusable);
         if (!t->exists)
-                return add(o, "There is no region \"%s\"", t->name);
+                return add(o, "There is no region '%s'", t->name);
         if (!t->ready)
-                return add(o, "Region \"%s\" is still being created", t->name);
+                return add(o, "Region '%s' is still being created", t->name);
         (void) format_uid(p->uid, user, sizeof(user));
         (void) format_uid(t->uid, owner, sizeof(owner));
         if (!mode_admits(p, t) && !acl_admits(p, t->acl))
-                return add(o, "Mode %04o of region \"%s\", which belongs to %s, does not admit %s to read and write",
+                return add(o, "Mode %04o of region '%s', which belongs to %s, does not admit %s to read and write",
                            t->mode, t->name, owner, user);
         if (t->uid != 0 && t->uid != p->uid)
                 return add(o,
-                           "Region \"%s\" belongs to %s, but the server runs as %s: the preload library only uses "
+                           "Region '%s' belongs to %s, but the server runs as %s: the preload library only uses "
                            "regions of the server's user or of root",
                            t->name, owner, user);
         return 0;
@@ -141,7 +141,7 @@ static int find_preload_obstacles(const Process *p, const Mappings *m, const Tar
         if (!p->region || p->region[0] == '\0')
                 return add(o, "MSHARE_REGION is not in the server's environment");
         if (t->name && strcmp(p->region, t->name) != 0)
-                return add(o, "MSHARE_REGION in the server's environment is \"%s\", not \"%s\"", p->region, t->name);
+                return add(o, "MSHARE_REGION in the server's environment is '%s', not '%s'", p->region, t->name);
         return 0;
 }
 
@@ -163,7 +163,7 @@ static int find_memory_obstacles(const Mappings *m, const Target *t, uint64_t mi
                         b1, b2);
         if (t->exists && t->ready && size > t->size)
                 return add(o,
-                           "Region \"%s\" is too small: it has %" PRIu64 " bytes, and the server's shared memory has "
+                           "Region '%s' is too small: it has %" PRIu64 " bytes, and the server's shared memory has "
                            "%" PRIu64,
                            t->name, t->size, size);
         return 0;

@@ -153,7 +153,7 @@ static int parse_json_mode(const char *s, JsonMode *ret) {
         else if (strcmp(s, "pretty") == 0)
                 *ret = JSON_PRETTY;
         else {
-                complain("--json=%s is not one of short, pretty, off", s);
+                complain("Invalid --json '%s': expected one of short, pretty, off", s);
                 return usage_error();
         }
         return STATUS_OK;
@@ -205,11 +205,11 @@ static int check_place(const Verb *verb, const Arguments *a) {
         if (!a->host && !a->machine)
                 return STATUS_OK;
         if (a->host && a->machine)
-                complain("--host and --machine exclude each other");
+                complain("--host and --machine cannot be combined");
         else if (here)
-                complain("%s has no option %s: it works only on this machine", verb->name, option);
+                complain("%s does not support %s: it works only on this machine", verb->name, option);
         else if (a->sharers || a->file)
-                complain("%s and %s exclude each other", a->sharers ? "--sharers" : "--file", option);
+                complain("%s and %s cannot be combined", a->sharers ? "--sharers" : "--file", option);
         else
                 return STATUS_OK;
         return usage_error();
@@ -217,16 +217,16 @@ static int check_place(const Verb *verb, const Arguments *a) {
 
 static int check_arguments(const Verb *verb, const Arguments *a) {
         if (a->n_names < verb->min || (verb->max >= 0 && a->n_names > verb->max)) {
-                complain("%s: too %s arguments; it takes %s", verb->name, a->n_names < verb->min ? "few" : "many",
+                complain("Too %s arguments for %s: expected %s", a->n_names < verb->min ? "few" : "many", verb->name,
                          verb->arguments[0] ? verb->arguments : "none");
                 return usage_error();
         }
         if (verb->takes_command && (!a->command || !a->command[0])) {
-                complain("%s: no command after \"--\"", verb->name);
+                complain("%s requires a command after '--'", verb->name);
                 return usage_error();
         }
         if (!verb->takes_command && a->command) {
-                complain("%s: it takes no command after \"--\"", verb->name);
+                complain("%s takes no command after '--'", verb->name);
                 return usage_error();
         }
         return STATUS_OK;
@@ -303,7 +303,7 @@ int options_parse(int argc, char *argv[], Arguments *a, const Verb **ret_verb) {
         }
         verb = optind < argc ? verb_find(argv[optind]) : verbs;
         if (!verb) {
-                complain("There is no command \"%s\"", argv[optind]);
+                complain("There is no command '%s'", argv[optind]);
                 return usage_error();
         }
         if (a->help) {

@@ -19,7 +19,7 @@ int place_find(const char *region, Place *ret) {
 
         if (region &&
             (strchr(region, '/') || region[0] == '\0' || strcmp(region, ".") == 0 || strcmp(region, "..") == 0)) {
-                complain("\"%s\" is not a region name", region);
+                complain("Invalid region name '%s': expected a name without '/', and not '.' or '..'", region);
                 return STATUS_USAGE;
         }
         p.mounted = statfs(MSHAREFS_PATH, &fs) >= 0 && fs.f_type == MSHAREFS_MAGIC && stat(MSHAREFS_PATH, &st) >= 0;
@@ -35,7 +35,7 @@ int place_find(const char *region, Place *ret) {
                 else if (errno == ENOENT)
                         p.missing = true;
                 else {
-                        complain("Cannot look at region \"%s\": %s", region, strerror(xerrno()));
+                        complain("Cannot inspect region '%s': %s", region, strerror(xerrno()));
                         return STATUS_FAILED;
                 }
         }

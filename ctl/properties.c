@@ -284,7 +284,7 @@ int properties_select(Properties *p, const Arguments *a) {
                         for (j = 0; j < p->n; j++)
                                 found = found || (strncmp(p->list[j].name, s, k) == 0 && p->list[j].name[k] == '\0');
                         if (!found) {
-                                complain("There is no property \"%.*s\"", (int) k, s);
+                                complain("There is no property '%.*s'", (int) k, s);
                                 return STATUS_FAILED;
                         }
                 }

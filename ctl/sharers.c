@@ -80,7 +80,7 @@ int sharers_print(const char *region, const Arguments *a) {
         if (r != STATUS_OK)
                 return r;
         if (place.missing) {
-                complain("Cannot list sharers: there is no region \"%s\"", region);
+                complain("Cannot list sharers: there is no region '%s'", region);
                 return STATUS_NO_REGION;
         }
 
@@ -95,7 +95,7 @@ int sharers_print(const char *region, const Arguments *a) {
         }
         if (!place.mounted && found == 0) {
                 complain("Cannot list sharers: msharefs is not mounted on " MSHAREFS_PATH "%s",
-                         hidden > 0 ? ", and only root can see regions that are not in a mount" : "");
+                         hidden > 0 ? ", and without it only root can see regions" : "");
                 return STATUS_UNSUPPORTED;
         }
         if (table_print(t, a, "sharer") < 0)

@@ -71,7 +71,10 @@ int unit_find_process(sd_bus *bus, const char *name, pid_t *ret) {
         if (r < 0)
                 return failed(full, &error, r);
         if (strcmp(state, "loaded") != 0) {
-                complain("There is no unit %s: its load state is \"%s\"", full, state);
+                if (strcmp(state, "not-found") == 0)
+                        complain("There is no unit %s", full);
+                else
+                        complain("Unit %s is not loaded: its load state is '%s'", full, state);
                 return STATUS_FAILED;
         }
 

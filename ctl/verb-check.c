@@ -265,7 +265,7 @@ static int diagnose(const Checked *c, const Place *place, Obstacles *ret) {
                 return r;
         if (!place->mounted && !t.unusable)
                 t.unusable = strdup(c->hidden ? "msharefs is not mounted on " MSHAREFS_PATH
-                                                ", and only root can see regions that are not in a mount"
+                                                ", and without it only root can see regions"
                                               : "msharefs is not mounted on " MSHAREFS_PATH);
         if (!t.acl)
                 t.acl = strdup("");
@@ -292,7 +292,7 @@ static int find_process(const Arguments *a, pid_t *ret) {
 
         r = parse_pid(a->names[0], ret);
         if (r < 0) {
-                complain("%s is not the number of a process", a->names[0]);
+                complain("Invalid PID '%s': expected a number from 1 to %d", a->names[0], INT32_MAX);
                 return STATUS_USAGE;
         }
         if (r > 0)
@@ -307,7 +307,7 @@ static int process_failed(pid_t pid, int r) {
         if (r == -ESRCH)
                 complain("There is no process %d", (int) pid);
         else
-                complain("Cannot look at process %d: %s", (int) pid, strerror(-r));
+                complain("Cannot inspect process %d: %s", (int) pid, strerror(-r));
         return r == -EACCES ? STATUS_DENIED : STATUS_FAILED;
 }
 
@@ -319,11 +319,11 @@ int verb_check(const Arguments *a) {
         int r, status;
 
         if (a->min_size && parse_amount(a->min_size, &c.min_size) < 0) {
-                complain("--min-size=%s is not " AMOUNT_FORM, a->min_size);
+                complain("Invalid --min-size '%s': expected " AMOUNT_FORM, a->min_size);
                 return STATUS_USAGE;
         }
         if (a->wait && parse_span(a->wait, &wait_usec) < 0) {
-                complain("--wait=%s is not " SPAN_FORM, a->wait);
+                complain("Invalid --wait '%s': expected " SPAN_FORM, a->wait);
                 return STATUS_USAGE;
         }
         c.region = a->n_names > 1 ? a->names[1] : NULL;

@@ -38,19 +38,19 @@ static int parse_words(const Arguments *a, Wish *w) {
         w->name = a->names[0];
 
         if (parse_amount(a->names[1], &w->size) < 0) {
-                complain("Size \"%s\" is not " AMOUNT_FORM, a->names[1]);
+                complain("Invalid size '%s': expected " AMOUNT_FORM, a->names[1]);
                 return STATUS_USAGE;
         }
         if (a->maximum && parse_amount(a->maximum, &w->maximum) < 0) {
-                complain("--maximum=%s is not " AMOUNT_FORM, a->maximum);
+                complain("Invalid --maximum '%s': expected " AMOUNT_FORM, a->maximum);
                 return STATUS_USAGE;
         }
         if (a->address && parse_address(a->address, &w->address) < 0) {
-                complain("--address=%s is not an address: expected 0x and hexadecimal digits", a->address);
+                complain("Invalid --address '%s': expected 0x and hexadecimal digits", a->address);
                 return STATUS_USAGE;
         }
         if (a->linger && parse_span(a->linger, &w->linger) < 0) {
-                complain("--linger=%s is not " SPAN_FORM, a->linger);
+                complain("Invalid --linger '%s': expected " SPAN_FORM, a->linger);
                 return STATUS_USAGE;
         }
         if (a->linger && (!a->lifetime || lifetime_parse(a->lifetime) != LIFETIME_WHILE_LEASED)) {
@@ -58,19 +58,19 @@ static int parse_words(const Arguments *a, Wish *w) {
                 return STATUS_USAGE;
         }
         if (a->lifetime && lifetime_parse(a->lifetime) < 0) {
-                complain("--lifetime=%s is not one of " LIFETIME_WORDS, a->lifetime);
+                complain("Invalid --lifetime '%s': expected one of " LIFETIME_WORDS, a->lifetime);
                 return STATUS_USAGE;
         }
         if (a->hugepages && hugepages_parse(a->hugepages) < 0) {
-                complain("--hugepages=%s is not one of " HUGEPAGES_WORDS, a->hugepages);
+                complain("Invalid --hugepages '%s': expected one of " HUGEPAGES_WORDS, a->hugepages);
                 return STATUS_USAGE;
         }
         if (a->numa && numa_parse(a->numa, &policy) < 0) {
-                complain("--numa=%s is not a memory policy: expected " NUMA_FORM, a->numa);
+                complain("Invalid --numa '%s': expected " NUMA_FORM, a->numa);
                 return STATUS_USAGE;
         }
         if (a->backing && backing_parse(a->backing) < 0) {
-                complain("--backing=%s is not one of " BACKING_WORDS, a->backing);
+                complain("Invalid --backing '%s': expected one of " BACKING_WORDS, a->backing);
                 return STATUS_USAGE;
         }
         if (!a->file != !(a->backing && backing_parse(a->backing) == BACKING_FILE)) {

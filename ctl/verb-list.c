@@ -79,7 +79,7 @@ int verb_list(const Arguments *a) {
         int r;
 
         if (a->sort && !regions_sort_known(a->sort)) {
-                complain("--sort=%s is not one of " SORT_WORDS, a->sort);
+                complain("Invalid --sort '%s': expected one of " SORT_WORDS, a->sort);
                 return STATUS_USAGE;
         }
 

@@ -36,11 +36,11 @@ static const Column columns[] = {
 
 static int failed(const char *name, int r) {
         if (r == -EACCES)
-                complain("Cannot list the mappings of region \"%s\": its mode does not give you read permission", name);
+                complain("Cannot list the mappings of region '%s': its mode does not give you read permission", name);
         else if (r == -ENOTTY)
-                complain("Cannot list the mappings of region \"%s\": this kernel's msharefs cannot do that", name);
+                complain("Cannot list the mappings of region '%s': this kernel's msharefs does not support it", name);
         else
-                complain("Cannot list the mappings of region \"%s\": %s", name, strerror(-r));
+                complain("Cannot list the mappings of region '%s': %s", name, strerror(-r));
         return r == -EACCES   ? STATUS_DENIED
                : r == -ENOTTY ? STATUS_UNSUPPORTED
                : r == -ENOENT ? STATUS_NO_REGION
@@ -97,11 +97,11 @@ int verb_maps(const Arguments *a) {
         if (r != STATUS_OK)
                 return r;
         if (!place.mounted) {
-                complain("Cannot list the mappings of region \"%s\": msharefs is not mounted on " MSHAREFS_PATH, name);
+                complain("Cannot list the mappings of region '%s': msharefs is not mounted on " MSHAREFS_PATH, name);
                 return STATUS_UNSUPPORTED;
         }
         if (place.missing) {
-                complain("Cannot list the mappings of region \"%s\": there is no such region", name);
+                complain("Cannot list the mappings of region '%s': there is no such region", name);
                 return STATUS_NO_REGION;
         }
 

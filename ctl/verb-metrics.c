@@ -40,8 +40,7 @@ static const struct {
         { "mshare_clients", "Leases on all regions.", SOURCE_MANAGER, "NClients", 1 },
         { "mshare_page_table_bytes", "Page tables of all regions, which exist once.", SOURCE_MANAGER, "PageTableBytes",
           1 },
-        { "mshare_page_table_saved_bytes",
-          "Memory that page tables of their own would use for the sharers of all regions.", SOURCE_MANAGER,
+        { "mshare_page_table_saved_bytes", "Page tables that sharing saves in all regions.", SOURCE_MANAGER,
           "PageTableBytesSaved", 1 },
         { "mshare_broker_calls_total", "Calls of each method.", SOURCE_CALLS, "CallStatistics", 1 },
         { "mshare_broker_errors_total", "Calls that were answered with an error.", SOURCE_ERRORS, "CallStatistics", 1 },
@@ -62,8 +61,8 @@ static const struct {
         { "mshare_region_sharers", "Address spaces that have the region attached.", SOURCE_REGION, "NSharers", 1 },
         { "mshare_region_page_table_bytes", "Page tables of the region, which exist once.", SOURCE_REGION,
           "PageTableBytes", 1 },
-        { "mshare_region_page_table_saved_bytes",
-          "Memory that page tables of their own would use for the sharers of the region.", SOURCE_SAVED, NULL, 1 },
+        { "mshare_region_page_table_saved_bytes", "Page tables that sharing saves in the region.", SOURCE_SAVED, NULL,
+          1 },
 };
 
 static const struct {

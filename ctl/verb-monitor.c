@@ -160,7 +160,7 @@ int verb_monitor(const Arguments *a) {
         if (r >= 0)
                 r = find_broker(bus, &monitor);
         if (r < 0) {
-                complain("Cannot monitor: %s", strerror(-r));
+                complain("Cannot monitor regions: %s", strerror(-r));
                 return STATUS_FAILED;
         }
 
@@ -170,7 +170,7 @@ int verb_monitor(const Arguments *a) {
         /* A signal without a handler ends the loop with success; the loss of the bus ends it with failure. */
         r = sd_event_loop(event);
         if (r != 0) {
-                complain("Lost the system bus");
+                complain("The connection to the system bus was lost");
                 return STATUS_NO_BROKER;
         }
         return STATUS_OK;

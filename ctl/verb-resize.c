@@ -14,7 +14,7 @@ int verb_resize(const Arguments *a) {
         int r;
 
         if (parse_amount(a->names[1], &size) < 0) {
-                complain("Size \"%s\" is not " AMOUNT_FORM, a->names[1]);
+                complain("Invalid size '%s': expected " AMOUNT_FORM, a->names[1]);
                 return STATUS_USAGE;
         }
         r = bus_connect(a, &bus);

@@ -107,11 +107,11 @@ int verb_run(const Arguments *a) {
         int r;
 
         if (a->fallback && strcmp(a->fallback, "yes") != 0 && strcmp(a->fallback, "no") != 0) {
-                complain("--fallback=%s is neither yes nor no", a->fallback);
+                complain("Invalid --fallback '%s': expected yes or no", a->fallback);
                 return STATUS_RUN_FAILED;
         }
         if (a->min_size && parse_amount(a->min_size, &min_size) < 0) {
-                complain("--min-size=%s is not " AMOUNT_FORM, a->min_size);
+                complain("Invalid --min-size '%s': expected " AMOUNT_FORM, a->min_size);
                 return STATUS_RUN_FAILED;
         }
 

@@ -66,7 +66,7 @@ static void print_statistics(Properties *p) {
              properties_number(p, "PolkitAsked"), properties_number(p, "PolkitGranted"),
              properties_number(p, "PolkitDenied"), properties_number(p, "PolkitFailed"),
              properties_number(p, "PolkitTimedOut"), properties_number(p, "PolkitCancelled"));
-        line("", "calls that wait for it: %" PRIu64 ", %.3gs waited in all", properties_number(p, "NPolkitWaiting"),
+        line("", "waiting calls: %" PRIu64 ", total wait %.3gs", properties_number(p, "NPolkitWaiting"),
              (double) properties_number(p, "PolkitWaitUSec") / 1e6);
 }
 

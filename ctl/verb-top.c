@@ -332,17 +332,17 @@ static int parse_words(const Arguments *a, Top *top) {
         uint64_t n;
 
         if (a->sort && !regions_sort_known(a->sort)) {
-                complain("--sort=%s is not one of " SORT_WORDS, a->sort);
+                complain("Invalid --sort '%s': expected one of " SORT_WORDS, a->sort);
                 return STATUS_USAGE;
         }
         if (a->delay && (parse_span(a->delay, &n) < 0 || n < DELAY_MIN_USEC)) {
-                complain("--delay=%s is not a time of at least 100ms: " SPAN_FORM, a->delay);
+                complain("Invalid --delay '%s': expected at least 100ms, as " SPAN_FORM, a->delay);
                 return STATUS_USAGE;
         }
         top->delay_usec = a->delay ? n : DELAY_DEFAULT_USEC;
         if (a->iterations &&
             (a->iterations[strspn(a->iterations, "0123456789")] || parse_amount(a->iterations, &n) < 0)) {
-                complain("--iterations=%s is not a number above 0", a->iterations);
+                complain("Invalid --iterations '%s': expected a number above 0", a->iterations);
                 return STATUS_USAGE;
         }
         top->iterations = a->iterations ? n : 0;

@@ -10,7 +10,7 @@
 int parse_mode_word(const char *s, uint32_t *ret) {
         if (parse_mode(s, ret) >= 0)
                 return STATUS_OK;
-        complain("Mode \"%s\" is not an octal number from 0 to 0777", s);
+        complain("Invalid mode '%s': expected an octal number from 0 to 0777", s);
         return STATUS_USAGE;
 }
 
@@ -18,18 +18,18 @@ int parse_owner_word(const Arguments *a, const char *s, Owner *ret) {
         int r;
 
         if ((a->host || a->machine) && s[strspn(s, "0123456789:")] != '\0') {
-                complain("Owner \"%s\" is not a number; with --host and --machine names may differ", s);
+                complain("Invalid owner '%s': expected numbers, because names may differ with --host and --machine", s);
                 return STATUS_USAGE;
         }
         r = parse_owner(s, ret);
         if (r >= 0)
                 return STATUS_OK;
         if (r == -ESRCH)
-                complain("Owner \"%s\" names a user or group that does not exist", s);
+                complain("Owner '%s' names a user or group that does not exist", s);
         else if (r == -EINVAL || r == -ERANGE)
-                complain("Owner \"%s\" is not of the form USER, USER:GROUP or :GROUP", s);
+                complain("Invalid owner '%s': expected USER, USER:GROUP or :GROUP", s);
         else {
-                complain("Cannot look up owner \"%s\": %s", s, strerror(-r));
+                complain("Cannot look up owner '%s': %s", s, strerror(-r));
                 return STATUS_FAILED;
         }
         return STATUS_USAGE;

@@ -39,7 +39,7 @@ check 'an existing name' run 1 '' 'msharectl: Cannot create the region: Region "
 check 'create in JSON' json 'd["name"] == "j" and d["object"] == "/org/mshare1/region/j" and d["length"] == 1 << 30 and d["address"] > 0' create j 1K --json=short
 check 'a list is sorted' run 0 'j .* pgdata .*' '' list --no-legend
 check 'by another column from the top' run 0 'pgdata .* j .*' '' list --no-legend --sort=size
-check 'by an unknown column' run 2 '' 'msharectl: --sort=colour is not one of name, .* ' list --sort=colour
+check 'by an unknown column' run 2 '' "msharectl: Invalid --sort 'colour': expected one of name, .* " list --sort=colour
 "$ctl" create -q listed 1M
 check 'a mode with an access list has a plus' run 0 '.*listed .* 0600\+ .*' '' list
 check 'the status has the list' run 0 '.* Mode: 0600\+ +Admits: user:1000:6 group:7:4 .*' '' status listed
@@ -50,8 +50,8 @@ check 'top' run 0 '[0-9:]{8}  2 regions, 6 sharers, page tables: 24K held once, 
 check 'twice, with growth' run 0 '.*2 regions.* - .*  [0-9:]{8}  2 regions.* 5M +0B +3 .*' '' top --batch --iterations=2 --delay=100ms
 check 'by name' run 0 'j .* pgdata .*' '' top -n 1 --sort=name --no-legend
 check 'in JSON, a line each time' bash -c '"$0" top -n 3 -d 100ms --json=short | python3 -c "import json, sys; d = [json.loads(line) for line in sys.stdin]; assert len(d) == 3 and d[2][0][\"growth\"] == 0 and d[0][0][\"growth\"] is None and d[2][0][\"faults\"] in (None, 0)"' "$ctl"
-check 'a delay that is too short' run 2 '' 'msharectl: --delay=1ms is not a time of at least 100ms: .*' top -d 1ms
-check 'no number of iterations' run 2 '' 'msharectl: --iterations=2K is not a number above 0 ' top -n 2K
+check 'a delay that is too short' run 2 '' "msharectl: Invalid --delay '1ms': expected at least 100ms, as a number .*" top -d 1ms
+check 'no number of iterations' run 2 '' "msharectl: Invalid --iterations '2K': expected a number above 0 " top -n 2K
 check 'on a terminal it is redrawn, ordered by keys, and ends at q' python3 - "$ctl" <<'PY'
 import os, pty, select, sys, time
 pid, fd = pty.fork()
@@ -79,7 +79,7 @@ check 'some properties' run 0 'Name=pgdata Size=322122547200 State=ready ' '' sh
 check 'their values' run 0 '322122547200 ready ' '' show -p Size -p State --value pgdata
 check 'of several' run 0 'Name=j  Name=pgdata ' '' show -p Name j pgdata
 check 'of the broker' run 0 'yes ' '' show -p KernelSupport --value
-check 'an unknown property' run 1 '' 'msharectl: There is no property "Colour" ' show -p Name,Colour pgdata
+check 'an unknown property' run 1 '' "msharectl: There is no property 'Colour' " show -p Name,Colour pgdata
 check 'show a missing region' run 3 '' '.*There is no region "z" ' show z
 check 'remove several' run 0 '' '' remove j pgdata
 
@@ -96,14 +96,14 @@ touch "$out/file"
 check 'a file is handed over open' create_with o "backing=file fd=0 " --backing=file "--file=$out/file"
 check 'populate' create_with o 'populate=1 ' --populate
 check 'maximum' create_with o 'maximum=1099511627776 ' --maximum=1T
-check 'an invalid maximum' run 2 '' 'msharectl: --maximum=big is not a number of bytes .*' create o 1M --maximum=big
+check 'an invalid maximum' run 2 '' "msharectl: Invalid --maximum 'big': expected a number of bytes .*" create o 1M --maximum=big
 "$ctl" create -q sized 1M
 check 'resize' run 0 '' '' resize sized 2G
 check 'the size' run 0 '2147483648 ' '' show -p Size --value sized
 check 'without options' options_are sized ''
 check 'resize with all options' run 0 '' '' resize sized 1M --force --populate
 check 'the broker gets them' options_are sized 'force=1 populate=1 '
-check 'an invalid size, a word' run 2 '' 'msharectl: Size "much" is not a number of bytes .*' resize sized much
+check 'an invalid size, a word' run 2 '' "msharectl: Invalid size 'much': expected a number of bytes .*" resize sized much
 check 'resize a missing region' run 3 '' 'msharectl: Cannot resize the region: There is no region "z" ' resize z 1M
 "$ctl" remove sized
 check 'lifetime and linger' create_with o 'lifetime=while-leased linger=300000000 ' --lifetime=while-leased --linger=5min
@@ -125,39 +125,39 @@ check 'hugepages=never' create_with o 'hugepages=never ' --hugepages=never
 check 'numa' create_with o 'numa=bind:0,2-3 ' --numa=bind:0,2-3
 check 'label' create_with o 'label=f\303\274r \"Z\" ' '--label=für "Z"'
 
-check 'a size of nothing' run 2 '' 'msharectl: Size "0" .* ' create x 0
-check 'a size with a wrong suffix' run 2 '' 'msharectl: Size "5X" .* ' create x 5X
-check 'a size beyond 64 bits' run 2 '' 'msharectl: Size "99999999T" .* ' create x 99999999T
+check 'a size of nothing' run 2 '' "msharectl: Invalid size '0': .* " create x 0
+check 'a size with a wrong suffix' run 2 '' "msharectl: Invalid size '5X': .* " create x 5X
+check 'a size beyond 64 bits' run 2 '' "msharectl: Invalid size '99999999T': .* " create x 99999999T
 check 'a negative size' run 2 '' '.*option.*' create x -5
-check 'a mode that is not octal' run 2 '' 'msharectl: Mode "888" .*0777 ' create x 1M --mode=888
-check 'a mode beyond 0777' run 2 '' 'msharectl: Mode "4755" .*0777 ' create x 1M --mode=4755
-check 'an unknown user' run 2 '' 'msharectl: Owner "no-such-user" .*does not exist ' create x 1M --owner=no-such-user
-check 'an owner in an invalid form' run 2 '' 'msharectl: Owner ":" .*form.* ' create x 1M --owner=:
-check 'the id that means none' run 2 '' 'msharectl: Owner "4294967295" .* ' create x 1M --owner=4294967295
-check 'an unknown backing' run 2 '' 'msharectl: --backing=tape .* ' create x 1M --backing=tape
+check 'a mode that is not octal' run 2 '' "msharectl: Invalid mode '888': .*0777 " create x 1M --mode=888
+check 'a mode beyond 0777' run 2 '' "msharectl: Invalid mode '4755': .*0777 " create x 1M --mode=4755
+check 'an unknown user' run 2 '' "msharectl: Owner 'no-such-user' .*does not exist " create x 1M --owner=no-such-user
+check 'an owner in an invalid form' run 2 '' "msharectl: Invalid owner ':': expected USER, .*" create x 1M --owner=:
+check 'the id that means none' run 2 '' "msharectl: Invalid owner '4294967295': .* " create x 1M --owner=4294967295
+check 'an unknown backing' run 2 '' "msharectl: Invalid --backing 'tape': .* " create x 1M --backing=tape
 check 'a file without its backing' run 2 '' 'msharectl: --backing=file and --file=PATH require each other ' create x 1M --file=/dev/null
 check 'a file that does not exist' run 1 '' 'msharectl: Cannot open /nonexistent: No such file.* ' create x 1M --backing=file --file=/nonexistent
-check 'an unknown lifetime' run 2 '' 'msharectl: --lifetime=long .* ' create x 1M --lifetime=long
+check 'an unknown lifetime' run 2 '' "msharectl: Invalid --lifetime 'long': .* " create x 1M --lifetime=long
 check 'linger without its lifetime' run 2 '' 'msharectl: --linger= requires --lifetime=while-leased ' create x 1M --linger=5
-check 'an invalid linger' run 2 '' 'msharectl: --linger=5y .* ' create x 1M --lifetime=while-leased --linger=5y
-check 'an address without 0x' run 2 '' 'msharectl: --address=4000 .* ' create x 1M --address=4000
-check 'unknown hugepages' run 2 '' 'msharectl: --hugepages=some .* ' create x 1M --hugepages=some
-check 'an unknown memory policy' run 2 '' 'msharectl: --numa=bind:2-1 is not .* bind:NODES, .* ' create x 1M --numa=bind:2-1
+check 'an invalid linger' run 2 '' "msharectl: Invalid --linger '5y': .* " create x 1M --lifetime=while-leased --linger=5y
+check 'an address without 0x' run 2 '' "msharectl: Invalid --address '4000': .* " create x 1M --address=4000
+check 'unknown hugepages' run 2 '' "msharectl: Invalid --hugepages 'some': .* " create x 1M --hugepages=some
+check 'an unknown memory policy' run 2 '' "msharectl: Invalid --numa 'bind:2-1': expected .* bind:NODES, .* " create x 1M --numa=bind:2-1
 check 'none of these created a region' run 0 '' '' list --no-legend
 
-check 'an unknown command' run 2 '' "msharectl: There is no command \"frob\" Try .*" frob
+check 'an unknown command' run 2 '' "msharectl: There is no command 'frob' Try .*" frob
 check 'an unknown option' run 2 '' '.*unrecognized option.* Try .*' --frob
 check 'an option of another command' run 2 '' 'msharectl: remove has no option --populate Try .*' remove x --populate
-check 'an invalid JSON mode' run 2 '' "msharectl: --json=yes .*Try .*" --json=yes
-check 'too few arguments' run 2 '' "$usage" create x
-check 'too many arguments' run 2 '' "$usage" clients x y
+check 'an invalid JSON mode' run 2 '' "msharectl: Invalid --json 'yes': .*Try .*" --json=yes
+check 'too few arguments' run 2 '' 'msharectl: Too few arguments for create: expected NAME SIZE Try .*' create x
+check 'too many arguments' run 2 '' 'msharectl: Too many arguments for clients: expected NAME Try .*' clients x y
 check 'a command line for other commands than run' run 2 '' "$usage" list -- x
 check 'run without a command' run 2 '' "$usage" run x
 check 'help' run 0 'msharectl \[OPTIONS.* create NAME SIZE .*' '' --help
 check 'the same as a command' run 0 'msharectl \[OPTIONS.* create NAME SIZE .*' '' help
 check 'help for a command' run 0 'msharectl \[OPTIONS\.\.\.\] remove NAME\.\.\.  Remove regions\.  Options of remove: +--force .* Options: .*' '' help remove
 check 'the same as an option' run 0 'msharectl \[OPTIONS\.\.\.\] remove NAME.*' '' remove --help
-check 'help for an unknown command' run 2 '' '.*There is no command "frob" ' help frob
+check 'help for an unknown command' run 2 '' ".*There is no command 'frob' " help frob
 check 'version' run 0 'msharectl [0-9.]+ ' '' --version
 
 "$ctl" create -q a 1M
@@ -178,7 +178,7 @@ check 'the user is as the other has set it' sh -c "'$ctl' status moving | grep -
 "$ctl" remove moving
 check 'chown of a missing region' run 3 '' '.*There is no region "z" ' chown daemon z
 
-check 'status of the broker' run 0 'mshared 0.1-fake +Kernel: has mshare, granule 1G +Regions: 2 +Clients: 0 +Page tables: 1M held once, 1M saved +Calls: 13, 4 answered with an error +polkit: questions: 11; 13 yes, 12 no, 12 failed, 14 timed out, 15 cancelled +: calls that wait for it: 2, 1.5s waited in all ' '' status
+check 'status of the broker' run 0 'mshared 0.1-fake +Kernel: has mshare, granule 1G +Regions: 2 +Clients: 0 +Page tables: 1M held once, 1M saved +Calls: 13, 4 answered with an error +polkit: questions: 11; 13 yes, 12 no, 12 failed, 14 timed out, 15 cancelled +: waiting calls: 2, total wait 1.5s ' '' status
 check 'the same in JSON' json 'd["KernelSupport"] is True and d["NRegions"] == 2 and d["Granule"] == 1 << 30' status --json=short
 "$ctl" create -q unmounted 1M
 check 'status of a broker that cannot do anything' run 6 'mshared .*has mshare.* Unusable: msharefs is not mounted .*' '' status
@@ -203,7 +203,7 @@ cp "$(find /lib /usr/lib -name libm.so.6 | head -n 1)" "$out/libmshare-preload.s
 LD_PRELOAD="$out/libmshare-preload.so" MSHARE_REGION=$'\e[31mred' sleep 60 &
 hostile=$!
 sleep 0.2
-check 'an environment cannot write to the terminal' run 1 '' '.*MSHARE_REGION in the server.s environment is "\\x1b\[31mred", not "a".*' check $hostile a
+check 'an environment cannot write to the terminal' run 1 '' ".*MSHARE_REGION in the server's environment is '\\\\x1b\\[31mred', not 'a'.*" check $hostile a
 kill $hostile
 # server MIB [SETTING...]: with these settings in its environment, a server has a window, $WINDOW, and that much memory outside.
 server() {
@@ -251,14 +251,14 @@ check 'but a page, as each System V segment has one, is left outside always' in_
 kill $server
 unset WINDOW
 check 'a process that does not exist' run 1 '' 'msharectl: There is no process 4194305 ' check 4194305 a
-check 'a number that cannot be a process' run 2 '' 'msharectl: 99999999999 is not the number of a process ' check 99999999999
-check 'a name that no region can have' run 2 '' 'msharectl: "a/b" is not a region name ' check $$ a/b
+check 'a number that cannot be a process' run 2 '' "msharectl: Invalid PID '99999999999': expected a number from 1 to 2147483647 " check 99999999999
+check 'a name that no region can have' run 2 '' "msharectl: Invalid region name 'a/b': .* " check $$ a/b
 check 'a unit without systemd' run 1 '' 'msharectl: Cannot find the process of unit nothing.service: .*' check nothing
-check 'an invalid wait' run 2 '' 'msharectl: --wait=long is not a number of seconds, .*' check $$ --wait=long
+check 'an invalid wait' run 2 '' "msharectl: Invalid --wait 'long': expected a number of seconds, .*" check $$ --wait=long
 check 'no sharers without msharefs' run 6 '' '.*msharefs is not mounted.*' clients a --sharers
-check 'nor a list of mappings' run 6 '' '.*mappings of region "a": msharefs is not mounted.*' maps a
+check 'nor a list of mappings' run 6 '' ".*mappings of region 'a': msharefs is not mounted.*" maps a
 check 'which is of one region' run 2 '' '.*maps.*' maps a b
-check 'with a name' run 2 '' '.*"a/b".*' maps a/b
+check 'with a name' run 2 '' ".*'a/b'.*" maps a/b
 check 'no clients' run 0 '0 clients listed. ' '' clients a
 check 'run gives region and library to the command' sh -c "'$ctl' run a -- sh -c 'echo \"\$MSHARE_REGION \$LD_PRELOAD\"' | grep -Eqx 'a /.*/libmshare-preload\.so'"
 check 'LD_PRELOAD keeps its other entries' sh -c "ASAN_OPTIONS=verify_asan_link_order=0 LD_PRELOAD=libm.so.6 '$ctl' run a -- sh -c 'echo \"\$LD_PRELOAD\"' | grep -q 'libmshare-preload.so:libm.so.6\$'"
@@ -270,7 +270,7 @@ check 'a file that is not executable' run 126 '' '.*Cannot run /etc/passwd: Perm
 check 'run in a missing region' run 125 '' '.*There is no region "z" ' run z -- true
 check 'or without it, if it may go on' run 0 'went on ' '.*There is no region "z" .*Continuing without the region because of --fallback=yes ' run --fallback=yes z -- sh -c 'echo "went on$MSHARE_REGION"'
 check 'as the command it is' run 7 '' '.*Continuing .*' run --fallback=yes z -- sh -c 'exit 7'
-check 'run with a wrong option' run 125 '' '.*--fallback=maybe .*' run a --fallback=maybe -- true
+check 'run with a wrong option' run 125 '' ".*Invalid --fallback 'maybe': expected yes or no " run a --fallback=maybe -- true
 
 mkfifo "$out/go"
 "$ctl" run a -- sh -c 'sleep 1000 & wait' <"$out/go" &
@@ -379,11 +379,11 @@ far() { PATH="$out/bin:$PATH" run "$@"; }
 check 'the broker of another host' far 0 '.*distant +1M .* 0600 [0-9]+:[0-9]+ +ready .*' '' -H far.example list
 check 'and its properties' far 0 '1048576 ' '' show -p Size --value distant --host=me@far.example
 check 'a host that does not answer' far 5 '' '.*' -H near.example list
-check 'owners there are numbers' far 2 '' '.*Owner "root:" is not a number; with --host and --machine names may differ ' -H far.example create x 1M --owner=root:
-check 'processes are here' far 2 '' '.*check has no option --host: it works only on this machine .*' -H far.example check 1
-check 'and what is mapped' far 2 '' '.*maps has no option --host.*' -H far.example maps distant
-check 'and sharers' far 2 '' '.*--sharers and --machine exclude each other .*' -M box clients distant --sharers
-check 'one place at a time' far 2 '' '.*--host and --machine exclude each other .*' -H far.example -M box list
+check 'owners there are numbers' far 2 '' ".*Invalid owner 'root:': expected numbers, because names may differ with --host and --machine " -H far.example create x 1M --owner=root:
+check 'processes are here' far 2 '' '.*check does not support --host: it works only on this machine .*' -H far.example check 1
+check 'and what is mapped' far 2 '' '.*maps does not support --host.*' -H far.example maps distant
+check 'and sharers' far 2 '' '.*--sharers and --machine cannot be combined .*' -M box clients distant --sharers
+check 'one place at a time' far 2 '' '.*--host and --machine cannot be combined .*' -H far.example -M box list
 check 'no such container' run 5 '' '.*Cannot connect to the system bus of nowhere-at-all: .*' -M nowhere-at-all list
 "$ctl" remove distant
 

@@ -193,13 +193,13 @@ static void test_region(Scene *s, gconstpointer data) {
         expect_one(s, &t, "The broker is not running");
         t = good;
         t.exists = false;
-        expect_one(s, &t, "There is no region \"pgdata\"");
+        expect_one(s, &t, "There is no region 'pgdata'");
         t = good;
         t.ready = false;
-        expect_one(s, &t, "Region \"pgdata\" is still being created");
+        expect_one(s, &t, "Region 'pgdata' is still being created");
         t = good;
         t.size = 255 * MIB;
-        expect_one(s, &t, "Region \"pgdata\" is too small: it has 267386880 bytes, .* memory has 268435456");
+        expect_one(s, &t, "Region 'pgdata' is too small: it has 267386880 bytes, .* memory has 268435456");
         t.size = 256 * MIB;
         expect(s, &t, 64 * MIB, "^$");
 }
@@ -208,7 +208,7 @@ static void test_owner_and_mode(Scene *s, gconstpointer data) {
         Target t = good;
 
         t.mode = 0400;
-        expect_one(s, &t, "Mode 0400 of region \"pgdata\", .*, does not admit .*");
+        expect_one(s, &t, "Mode 0400 of region 'pgdata', .*, does not admit .*");
         t.mode = 0066; /* not the owner */
         expect_one(s, &t, "Mode 0066 .*");
         t.acl = "user:106:6 user:107:4";
@@ -224,8 +224,7 @@ static void test_owner_and_mode(Scene *s, gconstpointer data) {
         expect_one(s, &t, "Mode 0606 .*");
         t.uid = 1000;
         t.mode = 0666;
-        expect_one(s, &t,
-                   "Region \"pgdata\" belongs to .*, but the server runs as .*: the preload library only uses .*");
+        expect_one(s, &t, "Region 'pgdata' belongs to .*, but the server runs as .*: the preload library only uses .*");
 }
 
 static void test_preload(Scene *s, gconstpointer data) {
@@ -235,7 +234,7 @@ static void test_preload(Scene *s, gconstpointer data) {
         put(s, "environ", empty, sizeof(empty));
         expect_one(s, &good, "MSHARE_REGION is not in the server's environment");
         put(s, "environ", other, sizeof(other));
-        expect_one(s, &good, "MSHARE_REGION in the server's environment is \"other\", not \"pgdata\"");
+        expect_one(s, &good, "MSHARE_REGION in the server's environment is 'other', not 'pgdata'");
         expect(s, &unnamed, 64 * MIB, "^$");
         put(s, "environ", "", 0);
         expect(s, &good, 64 * MIB, "^$");

@@ -7,7 +7,7 @@ set -u
 # shellcheck source=tests/ctl/check.bash
 . "$(dirname "$0")/../ctl/check.bash"
 
-check 'status' run 0 'mshared [0-9.]+ +Kernel: has mshare, granule 1G +Regions: 0 +Clients: 0 +Page tables: 0B held once, 0B saved +Calls: [0-9]+, [0-9]+ answered with an error +polkit: questions: 0; 0 yes, 0 no, 0 failed, 0 timed out, 0 cancelled +: calls that wait for it: 0, 0s waited in all +Limits: RegionsMax=[0-9]+ .*LeasesPerUserMax=[0-9]+ .*' '' status
+check 'status' run 0 'mshared [0-9.]+ +Kernel: has mshare, granule 1G +Regions: 0 +Clients: 0 +Page tables: 0B held once, 0B saved +Calls: [0-9]+, [0-9]+ answered with an error +polkit: questions: 0; 0 yes, 0 no, 0 failed, 0 timed out, 0 cancelled +: waiting calls: 0, total wait 0s +Limits: RegionsMax=[0-9]+ .*LeasesPerUserMax=[0-9]+ .*' '' status
 check 'an infinite limit' run 0 '.* BytesPerUserMax=infinity .*' '' status
 check 'show prints the same' run 0 'BytesPerUserMax=infinity ' '' show -p BytesPerUserMax
 check 'create' run 0 'Created region pgdata: 300G at 0x[0-9a-f]+\. ' '' create pgdata 300G --mode=0640 --owner=daemon: --label='for "us"'
@@ -32,7 +32,7 @@ for signal in INT TERM; do
         wait $pid
         status=$?
         check "create --populate can be cancelled with SIG$signal" [ $status = $((128 + $(kill -l $signal))) ]
-        check 'it says so' grep -q 'Cancelled; region "cancelled" was not created' "$out/cancelled"
+        check 'it says so' grep -q "Cancelled; region 'cancelled' was not created" "$out/cancelled"
         check 'and leaves nothing' run 3 '' '.*There is no region .cancelled. ' status cancelled
         check 'not even a file' [ ! -e "$FAKE_MSHARE/cancelled" ]
 done
