@@ -67,9 +67,10 @@ static int call_failed(const char *name, int r, const sd_bus_error *error, char 
                                       "the system bus has no room for another connection or call of this user");
         /* The error of a call on a connection that the bus has closed. */
         if (r == -ENOTCONN)
-                return message_region(ret_message, r, "acquire", name,
-                                      "the system bus has closed the connection; dbus-daemon does that to users of "
-                                      "DynamicUser=, see mshared(8)");
+                return message_region(
+                        ret_message, r, "acquire", name,
+                        "the system bus has closed the connection, as dbus-daemon does if the user is one "
+                        "of DynamicUser=; see mshared(8)");
         if (r == -EHOSTDOWN)
                 return message_region(ret_message, r, "acquire", name,
                                       "the broker is not running (systemctl start mshared)");

@@ -38,7 +38,7 @@ int message_region(char **ret_message, int r, const char *verb, const char *name
         va_end(ap);
 
         if (reason)
-                return message_set(ret_message, r, "Cannot %s region \"%s\": %s", verb, name, reason);
+                return message_set(ret_message, r, "Cannot %s region '%s': %s", verb, name, reason);
         free(*ret_message);
         *ret_message = NULL;
         return r;

@@ -86,8 +86,8 @@ int preload_claim_open(const char *name, int file, OwnFd *ret, unsigned int *tri
 
         if (st.st_uid != 0 && st.st_uid != geteuid())
                 return message_region(ret_message, -EPERM, "use", name,
-                                      "it belongs to user %u, who could read what the server puts there; its owner "
-                                      "must be root or user %u (msharectl chown)",
+                                      "its owner, user %u, could read the server's data; the owner must be root or "
+                                      "user %u (msharectl chown)",
                                       (unsigned int) st.st_uid, (unsigned int) geteuid());
 
         do

@@ -37,14 +37,14 @@ bool preload_config_read(PreloadConfig *ret) {
         };
 
         if (min_size && min_size[0] != '\0' && !parse_min_size(min_size, &ret->min_size))
-                (void) snprintf(ret->problem, sizeof(ret->problem), "MSHARE_MIN_SIZE=%.40s is not " AMOUNT_FORM,
-                                min_size);
+                (void) snprintf(ret->problem, sizeof(ret->problem),
+                                "Invalid MSHARE_MIN_SIZE '%.40s': expected " AMOUNT_FORM, min_size);
 
         if (fallback && strcmp(fallback, "yes") == 0)
                 ret->fallback = true;
         else if (fallback && fallback[0] != '\0' && strcmp(fallback, "no") != 0)
-                (void) snprintf(ret->problem, sizeof(ret->problem), "MSHARE_FALLBACK=%.40s is neither yes nor no",
-                                fallback);
+                (void) snprintf(ret->problem, sizeof(ret->problem),
+                                "Invalid MSHARE_FALLBACK '%.40s': expected yes or no", fallback);
 
         return true;
 }

@@ -126,7 +126,7 @@ static int zero(const PreloadRegion *r, size_t offset, size_t size, int flags, c
         if (madvise(r->window + offset, size, MADV_REMOVE) < 0 &&
             syscall(SYS_mmap, r->window + offset, size, prot, map_flags, -1L, 0L) == -1) {
                 k = -xerrno();
-                return message_set(ret_message, k, "Cannot clear %zu bytes of region \"%s\": %s", size, r->name,
+                return message_set(ret_message, k, "Cannot clear %zu bytes of region '%s': %s", size, r->name,
                                    message_errno(k, buf, sizeof(buf)));
         }
         return 0;
@@ -158,7 +158,7 @@ static int attach_alone(PreloadRegion *r, unsigned int *tries, char **ret_messag
                                 return 0;
                         k = r->api.detach(r->handle);
                         if (k < 0)
-                                return message_set(ret_message, k, "Cannot detach region \"%s\"", r->name);
+                                return message_set(ret_message, k, "Cannot detach region '%s'", r->name);
                         r->attached = false;
                 }
                 if (!preload_claim_wait(tries))
@@ -262,7 +262,7 @@ static int place(PreloadRegion *r, size_t size, int flags, unsigned int *tries, 
         m = free_place(r);
         if (!m)
                 return message_region(ret_message, PRELOAD_NO_ROOM, "use", r->name,
-                                      "its mappings there have reached the limit, %d", PRELOAD_MAPPINGS_MAX);
+                                      "the server has reached the limit of mappings in it, %d", PRELOAD_MAPPINGS_MAX);
 
         if (!r->attached) {
                 /* Do not clear the region for a server that does not fit. */

@@ -20,10 +20,7 @@
 #include "preload-family.h"
 #include "preload-look.h"
 #include "preload-state.h"
-#include "shmem-huge.h"
 #include "util.h"
-
-#define SHMEM_ENABLED HUGE_SETTINGS_PATH "/shmem_enabled"
 
 /* A mapping that is too small for the region is reported if it is at least this large. */
 #define SMALL_MIN ((size_t) 1 << 20)
@@ -264,16 +261,16 @@ static bool is_meant(const PreloadWish *wish, PreloadConfig *config) {
         switch (find_obstacle(config, &pid)) {
         case OBSTACLE_TAKEN:
                 if (first_time(TOLD_TAKEN))
-                        say("%zu bytes of shared memory are not in region \"%s\": process %d, from which this one "
-                            "has its environment, has requested the region before; stop and start the server to place "
-                            "them there",
+                        say("%zu bytes of shared memory are not in region '%s': process %d, from which this one "
+                            "inherited its environment, requested the region first; stop and start the server to "
+                            "place them there",
                             wish->size, config->region, pid);
                 if (!preload_is_settled())
                         settle_outside(config, pid);
                 return false;
         case OBSTACLE_LOOKS:
                 if (first_time(TOLD_LOOKS))
-                        say("%zu bytes of shared memory are not in region \"%s\": this command only checks", wish->size,
+                        say("%zu bytes of shared memory are not in region '%s': this command only checks", wish->size,
                             config->region);
                 return false;
         case OBSTACLE_NONE:
@@ -288,7 +285,7 @@ static PreloadAnswer refuse(const PreloadConfig *config, int r, const char *mess
             message                      ? message
             : config->problem[0] != '\0' ? config->problem
                                          : "Cannot place shared memory in the region: out of memory",
-            config->fallback ? "continuing with ordinary memory because of MSHARE_FALLBACK=yes"
+            config->fallback ? "continuing with memory of its own because of MSHARE_FALLBACK=yes"
                              : "refusing the memory, because MSHARE_FALLBACK is not yes");
         if (final) {
                 preload.given_up = true;
@@ -305,8 +302,8 @@ static PreloadAnswer refuse(const PreloadConfig *config, int r, const char *mess
 
 static PreloadAnswer tell_child(const PreloadWish *wish, const PreloadConfig *config) {
         if (first_time(TOLD_CHILD))
-                say("%zu bytes of shared memory of process %d are not in region \"%s\", which is only for memory "
-                    "that the server itself maps: it is a child of the server",
+                say("%zu bytes of shared memory of process %d are not in region '%s': the process is a child of the "
+                    "server, and only memory that the server itself maps is placed",
                     wish->size, (int) getpid(), config->region);
         return PRELOAD_PLAIN;
 }
@@ -355,7 +352,7 @@ static PreloadAnswer place(const PreloadWish *wish, const PreloadConfig *config,
         decide(config);
         if (wish->segment >= 0)
                 (void) snprintf(segment, sizeof(segment), ", System V segment %d,", wish->segment);
-        say("Placed %zu bytes of shared memory%s in region \"%s\", from byte %zu of its %zu", size, segment,
+        say("Placed %zu bytes of shared memory%s in region '%s', from byte %zu of its %zu", size, segment,
             config->region, m->offset, region->room);
         *ret_start = preload_mapping_start(region, m);
         return PRELOAD_PLACED;
@@ -389,7 +386,7 @@ void preload_tell_unfit(const PreloadWish *wish) {
         int saved = errno;
 
         if (settings(&config) && first_time(TOLD_UNFIT))
-                say("%zu bytes of shared memory are not in region \"%s\": they are %s", wish->size, config.region,
+                say("%zu bytes of shared memory are not in region '%s': they are %s", wish->size, config.region,
                     wish->unfit);
         if (settings(&config))
                 settle_unplaced(&config);
@@ -412,8 +409,8 @@ static bool tell_unseen(const PreloadConfig *config) {
                 return false;
         /* This message includes the one about small mappings. */
         (void) first_time(TOLD_SMALL);
-        say("%zu bytes of shared memory are not in region \"%s\": they were mapped without a call of this library, as "
-            "modules that are loaded with RTLD_DEEPBIND do, for example PHP 8.2's",
+        say("%zu bytes of shared memory are not in region '%s': this library did not see the call that mapped them; "
+            "modules that are loaded with RTLD_DEEPBIND bypass it, for example PHP 8.2's",
             size, config->region);
         settle_unplaced(config);
         return true;
@@ -428,7 +425,7 @@ static void tell_small(void) {
         if (preload_is_decided() || !settings(&config) || preload_env_taken_by_other(config.region, &pid) ||
             tell_unseen(&config) || small < SMALL_MIN || !first_time(TOLD_SMALL))
                 return;
-        say("Nothing is in region \"%s\" so far: the largest shared mapping has %zu bytes, and MSHARE_MIN_SIZE is %zu",
+        say("Nothing is in region '%s' so far: the largest shared mapping has %zu bytes, and MSHARE_MIN_SIZE is %zu",
             config.region, small, config.min_size);
 }
 
@@ -453,13 +450,10 @@ __attribute__((constructor)) static void setup(void) {
 __attribute__((destructor)) static void tell_huge(void) {
         size_t huge = atomic_load(&preload.huge);
         PreloadConfig config;
-        char enabled[32];
 
         if (huge == 0 || atomic_load(&preload.huge_by) != getpid() || !settings(&config))
                 return;
-        huge_setting_read(SHMEM_ENABLED, enabled, sizeof(enabled));
-        say("Nothing was placed in region \"%s\": the server insists on huge pages of hugetlbfs for its %zu bytes, and "
-            "a region has none; configure it to work without them (PostgreSQL: huge_pages=try). A region made with --hugepages=always "
-            "has transparent ones if " SHMEM_ENABLED " is advise or always; it is %s",
-            config.region, huge, enabled);
+        say("Cannot place %zu bytes in region '%s': the server requires huge pages of hugetlbfs, which a region does not "
+            "have; set huge_pages=try in PostgreSQL",
+            huge, config.region);
 }

@@ -44,7 +44,7 @@ static const char *why_unfit(int prot, int flags) {
         if (flags & ~FLAGS_ALLOWED)
                 return "requested with flags that a region does not support, such as MAP_LOCKED";
         if (prot & PROT_EXEC)
-                return "to be executable";
+                return "requested as executable";
         if (prot != (PROT_READ | PROT_WRITE))
                 return "not readable and writable";
         return NULL;

@@ -35,9 +35,8 @@ static int attach_failed(const mshare_region *region, int r, char **ret_message)
         case ENOMEM:
                 return message_region(
                         ret_message, r, "attach", name,
-                        "there is not enough memory, its window of %llu bytes exceeds this process's limit of "
-                        "address space (RLIMIT_AS), or this process has too many mappings (vm.max_map_count) or 64 "
-                        "windows already, which is the most that a process may have",
+                        "not enough memory, address space (RLIMIT_AS; the window has %llu bytes), mappings "
+                        "(vm.max_map_count) or windows (a process has at most 64)",
                         (unsigned long long) region->lease.length);
         case ENOENT:
                 return message_region(ret_message, r, "attach", name, "it was removed after the broker had leased it");

@@ -45,7 +45,7 @@ static int check_name(const char *name, char **ret_message) {
 
         if (strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
                 return message_region(ret_message, -EINVAL, "acquire", name,
-                                      "its name contains a slash or is \".\" or \"..\"");
+                                      "its name contains a slash or is '.' or '..'");
         return 0;
 }
 
@@ -167,7 +167,7 @@ _public_ int mshare_region_attach(mshare_region *region, char **ret_message) {
         if (!region)
                 return message_set(ret_message, -EINVAL, "Cannot attach a region: no handle is given");
         if (region->attached)
-                return message_region(ret_message, -EEXIST, "attach", region->name, "it is attached already");
+                return message_region(ret_message, -EEXIST, "attach", region->name, "it is already attached");
 
         r = region_attach(region, ret_message);
         errno = saved;

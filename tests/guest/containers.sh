@@ -45,7 +45,7 @@ check 'the same memory as elsewhere' answers '^ok word$' setpriv --reuid=1000 --
 msharectl create -q theirs 1M
 check "another user's region is refused there, too" answers '^error 13 ' contained $client <<< 'acquire theirs r'
 check 'a server with the preload library has its memory there' answers \
-        'Placed 16777216 bytes of shared memory in region "box", from byte 0' contained sh -c '
+        "Placed 16777216 bytes of shared memory in region 'box', from byte 0" contained sh -c '
                 LD_PRELOAD=libmshare-preload.so MSHARE_REGION=box MSHARE_MIN_SIZE=1M \
                         python3 -c "import mmap; mmap.mmap(-1, 16 << 20).write(b\"server\")" 2>&1'
 check 'and no sharer is left in the region' is 0 msharectl show -p NSharers --value box
@@ -80,7 +80,7 @@ serves() { # serves NAME COMMAND...: COMMAND runs the rest of its arguments in a
         check "$name: the library attaches" answers '^ok word$' "$@" $client <<< $'acquire box rw\nput 4096 word\nget 4096'
         check "$name: where mshare() is not known" answers '^error 38 ' "$@" $client <<< "raw box rw $(window)"
         check "$name: another user's region is refused" answers '^error 13 ' "$@" $client <<< 'acquire theirs r'
-        check "$name: a server has its memory in a region" answers 'Placed 16777216 bytes of shared memory in region "box"' "$@" \
+        check "$name: a server has its memory in a region" answers "Placed 16777216 bytes of shared memory in region 'box'" "$@" \
                 env LD_PRELOAD=libmshare-preload.so MSHARE_REGION=box MSHARE_MIN_SIZE=1M \
                 sh -c 'python3 -c "import mmap; mmap.mmap(-1, 16 << 20).write(b\"server\")" 2>&1'
 }

@@ -39,11 +39,11 @@ check 'whose unit says why' told mshare-region@pgdata.service "Cannot make regio
 rm -r "/etc/systemd/system/$unit.d"
 systemctl daemon-reload
 check 'nor by itself' fails systemctl start "$unit"
-check 'with the reason in its log' grep -F "libmshare-preload: Cannot acquire region \"pgdata\": ${why%.}" "$log"
+check 'with the reason in its log' grep -F "libmshare-preload: Cannot acquire region 'pgdata': ${why%.}" "$log"
 echo "MSHARE_FALLBACK = 'yes'" >> "$etc/environment"
 rm -f "$log"
 check 'it starts where that is allowed' systemctl start "$unit"
-check 'saying so' grep -F 'continuing with ordinary memory because of MSHARE_FALLBACK=yes' "$log"
+check 'saying so' grep -F 'continuing with memory of its own because of MSHARE_FALLBACK=yes' "$log"
 check 'and answers' answers
 systemctl stop "$unit"
 

@@ -212,9 +212,9 @@ fails() {
         return $r
 }
 sed -i 's/^Size=.*/Size=64M/' /etc/mshare/regions.d/pgdata.conf
-check 'too small a region' fails 'libmshare-preload: Cannot use region "pgdata": it has 67108864 bytes, and the server needs'
+check 'too small a region' fails "libmshare-preload: Cannot use region 'pgdata': it has 67108864 bytes, and the server needs"
 sed -i "s/^Size=.*/Size=$((need * 11 / 10))M/; s/^User=.*/User=root/" /etc/mshare/regions.d/pgdata.conf
-check "another user's region" fails 'libmshare-preload: Cannot acquire region "pgdata"'
+check "another user's region" fails "libmshare-preload: Cannot acquire region 'pgdata'"
 sed -i "s/^MSHARE_REGION.*/MSHARE_REGION = 'wrong'/" "$etc/environment"
 check 'a wrong name' fails "There is no region 'wrong'"
 echo "MSHARE_FALLBACK = 'yes'" >> "$etc/environment"
@@ -224,7 +224,7 @@ systemctl daemon-reload
 rm -f /var/log/postgresql/*.log
 check 'a wrong name, and it may go on' systemctl start "$unit"
 check 'it does' recovered
-check 'saying so' said_words 'continuing with ordinary memory'
+check 'saying so' said_words 'continuing with memory of its own'
 check 'unshared' bash -c "! grep -q /sys/fs/mshare /proc/$(postmaster)/maps"
 check 'the books agree' books_agree
 check '50 connections read it all, unshared' measure plain

@@ -109,7 +109,7 @@ check 'a region of exactly the size that the server reports' region pg "$(needs)
 check 'the server starts in it' start
 check 'it is in it' shares "$(postmaster)" pg
 check 'and has said so, once' times_said 1 libmshare-preload
-check 'what was placed' said 'of shared memory in region "pg", from byte 0 of its '
+check 'what was placed' said "of shared memory in region 'pg', from byte 0 of its "
 query 'SELECT pg_switch_wal()' > /dev/null
 check 'a segment is archived by a command that maps 100 MiB shared' within 120 test -s archived
 check 'without the region' [ "$(cut -d' ' -f2 archived)" = False ]
@@ -128,8 +128,8 @@ check 'it stops' stop
 
 setting 'huge_pages = on'
 check 'huge_pages = on does not start' fails start
-check 'and says why and what to do' said 'the server insists on huge pages of hugetlbfs'
-check 'and about shmem_enabled' said '/sys/kernel/mm/transparent_hugepage/shmem_enabled is advise or always; it is '
+check 'and says why' said 'the server requires huge pages of hugetlbfs'
+check 'and what to do' said 'set huge_pages=try in PostgreSQL'
 setting 'huge_pages = try'
 
 setting 'shared_memory_type = sysv'
@@ -195,7 +195,7 @@ stop > /dev/null
 
 setting 'shared_buffers = 16MB' 'max_connections = 20' 'shared_memory_type = mmap'
 check 'shared_buffers below the threshold' start
-check 'are reported' said 'Nothing is in region "pg" so far: the largest shared mapping has '
+check 'are reported' said "Nothing is in region 'pg' so far: the largest shared mapping has "
 stop > /dev/null
 setting 'shared_buffers = 129MB'
 msharectl chown root pg
@@ -205,7 +205,7 @@ check 'it' shares "$(postmaster)" pg
 stop > /dev/null
 msharectl chown games pg
 check "a stranger's does not" fails start
-check 'and the line says whose it is' said 'it belongs to user 5, who could read what the server puts there'
+check 'and the line says whose it is' said "its owner, user 5, could read the server's data"
 msharectl chown root pg
 msharectl chmod 0644 pg
 check 'nor does a region that it may only read' fails start
@@ -274,7 +274,7 @@ if [ -x /usr/sbin/nginx ]; then
         old=$(workers)
         check 'reload with a larger zone' kill -HUP "$(master)"
         check 'new workers' within 120 replaced "$old"
-        check 'it is placed beside the others' said 'Placed 209715200 bytes of shared memory in region "nginx", from byte 262144000 of'
+        check 'it is placed beside the others' said "Placed 209715200 bytes of shared memory in region 'nginx', from byte 262144000 of"
         check 'they share' within 60 nginx_shares
         check 'no zone is elsewhere' fails elsewhere "$(master)"
         check 'they serve' served
@@ -285,7 +285,7 @@ if [ -x /usr/sbin/nginx ]; then
         upgraded() { [ -s nginx.pid.oldbin ] && [ -s nginx.pid ] && [ "$(master)" != "$old" ] && [ "$(workers | wc -l)" = 2 ]; }
         check 'a second master' within 120 upgraded
         check 'whose memory is its own' plain "$(master)"
-        check 'which it says' said 'has requested the region before; stop and start the server to place them there'
+        check 'which it says' said 'requested the region first; stop and start the server to place them there'
         check 'the first is in the region' shares "$old" nginx
         check 'it leaves' kill -QUIT "$old"
         check 'it is gone' within 120 fails test -d "/proc/$old"
@@ -301,7 +301,7 @@ if [ -x /usr/sbin/nginx ]; then
         conf "$(zone one 100m)"
         check 'binary upgrade with a larger zone' kill -USR2 "$old"
         check 'a second master' within 120 upgraded
-        check 'says that its zone is not in the region' said 'has requested the region before; stop and start the server to place them there'
+        check 'says that its zone is not in the region' said 'requested the region first; stop and start the server to place them there'
         kill -QUIT "$old"
         within 120 fails test -d "/proc/$old"
         kill -TERM "$(master)"
@@ -400,10 +400,10 @@ CONF
         fpm_server() { env LD_PRELOAD=$preload MSHARE_REGION=php "$fpm" -y $work/fpm.conf -d opcache.enable=1 "$@" >> $work/log 2>&1; }
         # PHP 8.2 loads its modules with RTLD_DEEPBIND, and the library does not see what they map. 8.4 does not, and has
         # 64 MiB more, for compiled code.
-        not='bytes of shared memory are not in region "php": they'
+        not="bytes of shared memory are not in region 'php':"
         case $fpm in
-        *8.2) looks=(fails said libmshare-preload) outside="134217728 $not were mapped without a call of this library" ;;
-        *) looks=(said 'this command only checks') outside="201326592 $not are requested at a fixed address (MAP_FIXED)" ;;
+        *8.2) looks=(fails said libmshare-preload) outside="134217728 $not this library did not see the call that mapped them" ;;
+        *) looks=(said 'this command only checks') outside="201326592 $not they are requested at a fixed address (MAP_FIXED)" ;;
         esac
         check 'php-fpm -t, with the environment' fpm_server -t
         check 'which says that it only checks, or maps nothing that the library sees' "${looks[@]}"

@@ -128,17 +128,17 @@ said() {
 "$ctl" create -q tiny 64M
 export MSHARE_REGION=tiny
 check 'too small a region stops it' bash -c "! LD_PRELOAD='$fake_kernel:$preload' '$bin/pg_ctl' -D '$data' -l '$log' -w start"
-check 'with a sentence' said 'libmshare-preload: Cannot use region "tiny": it has 67108864 bytes, and the server needs'
+check 'with a sentence' said "libmshare-preload: Cannot use region 'tiny': it has 67108864 bytes, and the server needs"
 rm -f "$log"
 check 'or, if it may, it runs without' env MSHARE_FALLBACK=yes LD_PRELOAD="$fake_kernel:$preload" \
         "$bin/pg_ctl" -D "$data" -l "$log" -w start
-check 'saying so' said 'continuing with ordinary memory'
+check 'saying so' said 'continuing with memory of its own'
 check 'it answers then' answers
 check 'and shares nothing' bash -c "! grep -q 'tiny\.mem' /proc/$(postmaster)/maps"
 check 'stop' stop
 export MSHARE_REGION=no-such
 check 'a region that is not there stops it' bash -c "! LD_PRELOAD='$fake_kernel:$preload' '$bin/pg_ctl' -D '$data' -l '$log' -w start"
-check 'with a sentence' said 'Cannot acquire region "no-such": There is no region "no-such"'
+check 'with a sentence' said "Cannot acquire region 'no-such': There is no region \"no-such\""
 
 echo "1..$count"
 exit $failed

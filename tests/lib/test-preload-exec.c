@@ -59,7 +59,7 @@ static void serve_environment(void) {
 
 static void test_environment(void) {
         static const char line[] =
-                "from which this one has its environment, has requested the region before; stop and start the server";
+                "from which this one inherited its environment, requested the region first; stop and start the server";
         g_autofree char *text = NULL;
         const char *p;
 
@@ -135,7 +135,7 @@ static void serve_unplaced(int flags, size_t size, bool refused) {
         n = read(pipes[0], text, sizeof(text) - 1);
         CHECK(n > 0);
         text[n] = '\0';
-        CHECK(strstr(text, "has requested the region before; stop and start the server"));
+        CHECK(strstr(text, "requested the region first; stop and start the server"));
         /* And if it executes itself. */
         (void) execv(self, argv);
         CHECK(false);
@@ -347,7 +347,7 @@ static void test_looking(void) {
         make_region("r", BIG, NULL, NULL);
         pid = start_first(&go, false);
         g_assert_cmpint(run_server(serve_looking, "r", "no", NULL, &text), ==, 0);
-        assert_sentence(text, "67108864 bytes of shared memory are not in region \"r\"", "this command only checks");
+        assert_sentence(text, "67108864 bytes of shared memory are not in region 'r'", "this command only checks");
         (void) close(go);
         g_assert_cmpint(wait_child(pid), ==, 0);
         drop_region("r");

@@ -99,7 +99,7 @@ static void test_nothing_else(void) {
         make_region("r", 2 * BIG, NULL, NULL);
         g_assert_cmpint(run_server(serve_others, "r", NULL, NULL, &text), ==, 0);
         /* Reported once, for the first mapping that cannot be in a region. */
-        g_assert_nonnull(strstr(text, "are not in region \"r\": they are not readable and writable"));
+        g_assert_nonnull(strstr(text, "are not in region 'r': they are not readable and writable"));
         g_assert_null(strstr(text, "MAP_FIXED"));
         drop_region("r");
 }
@@ -263,7 +263,7 @@ static void assert_failure(const char *region, const char *part, int error) {
         g_assert_cmpint(run_server(serve_refused, region, NULL, NULL, &unset), ==, 0);
         g_assert_cmpstr(unset, ==, no);
         g_assert_cmpint(run_server(serve_unshared, region, "yes", NULL, &yes), ==, 0);
-        assert_sentence(yes, part, "; continuing with ordinary memory because of MSHARE_FALLBACK=yes");
+        assert_sentence(yes, part, "; continuing with memory of its own because of MSHARE_FALLBACK=yes");
 }
 
 static void test_failures(void) {
@@ -284,7 +284,7 @@ static void test_failures(void) {
 
         make_region("k", BIG, NULL, NULL);
         g_setenv("FAKE_MMAP_ERRNO", "12", true);
-        assert_failure("k", "limit of address space (RLIMIT_AS)", ENOMEM);
+        assert_failure("k", "address space (RLIMIT_AS; the window has ", ENOMEM);
         g_setenv("FAKE_MMAP_ERRNO", "19", true);
         g_setenv("FAKE_MSHARE_ERRNO", "38", true);
         assert_failure("k", "CONFIG_MSHARE", ENOSYS);
@@ -310,7 +310,7 @@ static void test_bad_settings(void) {
                 assert_sentence(t, sizes[i], "MSHARE_FALLBACK is not yes");
         }
         g_assert_cmpint(run_server(serve_refused, "r", "maybe", NULL, &text), ==, 0);
-        assert_sentence(text, "MSHARE_FALLBACK=maybe is neither yes nor no", "MSHARE_FALLBACK is not yes");
+        assert_sentence(text, "Invalid MSHARE_FALLBACK 'maybe': expected yes or no", "MSHARE_FALLBACK is not yes");
         drop_region("r");
 }
 

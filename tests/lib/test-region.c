@@ -52,9 +52,9 @@ static void test_bad_names(void) {
         longest[256] = '\0';
         assert_fails(longest, O_RDWR, NULL, EINVAL, "1 to 255", "more");
         assert_fails("", O_RDWR, NULL, EINVAL, "1 to 255", "none");
-        assert_fails("a/b", O_RDWR, NULL, EINVAL, "\"a/b\"", "slash");
-        assert_fails(".", O_RDWR, NULL, EINVAL, "\".\"", "slash");
-        assert_fails("..", O_RDWR, NULL, EINVAL, "\"..\"", "slash");
+        assert_fails("a/b", O_RDWR, NULL, EINVAL, "'a/b'", "slash");
+        assert_fails(".", O_RDWR, NULL, EINVAL, "'.'", "slash");
+        assert_fails("..", O_RDWR, NULL, EINVAL, "'..'", "slash");
         assert_fails(NULL, O_RDWR, NULL, EINVAL, "no name", "no name");
         assert_fails("\xff\xfe", O_RDWR, NULL, EINVAL, "UTF-8", "valid");
         longest[255] = '\0';
@@ -105,16 +105,16 @@ static void test_no_place(void) {
 static void test_broker_refuses(void) {
         struct mshare_acquire_options o = { .size = sizeof(o), .timeout_usec = 200000 };
 
-        assert_fails("no-such", O_RDWR, NULL, ENOENT, "\"no-such\"", "There is no region");
-        assert_fails("denied", O_RDWR, NULL, EACCES, "\"denied\"", "does not admit you");
-        assert_fails("unready", O_RDWR, NULL, EAGAIN, "\"unready\"", "being made");
-        assert_fails("unsupported", O_RDWR, NULL, ENOSYS, "\"unsupported\"", "no mshare");
-        assert_fails("limited", O_RDWR, NULL, EDQUOT, "\"limited\"", "LeasesPerUser=7");
-        assert_fails("garbled", O_RDWR, NULL, EBADMSG, "\"garbled\"", "answer is invalid");
-        assert_fails("silent", O_RDWR, &o, ETIMEDOUT, "\"silent\"", "in time");
-        assert_fails("askpass", O_RDWR, NULL, EACCES, "\"askpass\"", "password");
+        assert_fails("no-such", O_RDWR, NULL, ENOENT, "'no-such'", "There is no region");
+        assert_fails("denied", O_RDWR, NULL, EACCES, "'denied'", "does not admit you");
+        assert_fails("unready", O_RDWR, NULL, EAGAIN, "'unready'", "being made");
+        assert_fails("unsupported", O_RDWR, NULL, ENOSYS, "'unsupported'", "no mshare");
+        assert_fails("limited", O_RDWR, NULL, EDQUOT, "'limited'", "LeasesPerUser=7");
+        assert_fails("garbled", O_RDWR, NULL, EBADMSG, "'garbled'", "answer is invalid");
+        assert_fails("silent", O_RDWR, &o, ETIMEDOUT, "'silent'", "in time");
+        assert_fails("askpass", O_RDWR, NULL, EACCES, "'askpass'", "password");
         o.flags = MSHARE_ACQUIRE_INTERACTIVE;
-        assert_fails("askpass", O_RDWR, &o, ENOENT, "\"askpass\"", "There is no region");
+        assert_fails("askpass", O_RDWR, &o, ENOENT, "'askpass'", "There is no region");
 }
 
 static void test_no_broker(void) {
@@ -151,7 +151,7 @@ static void assert_refusals(const char *variable, const Refusal *cases, size_t n
         make_region("k", MIB, NULL, NULL);
         for (i = 0; i < n; i++) {
                 g_setenv(variable, cases[i].number, true);
-                assert_fails("k", O_RDWR, NULL, cases[i].error, "\"k\"", cases[i].part);
+                assert_fails("k", O_RDWR, NULL, cases[i].error, "'k'", cases[i].part);
         }
         g_unsetenv(variable);
         /* A failure releases its lease. */
@@ -164,7 +164,7 @@ static void test_kernel_refuses(void) {
                 { "17", "already has something mapped", EEXIST },
                 { "2", "was removed", ENOENT },
                 { "13", "by the descriptor", EACCES },
-                { "12", "64 windows", ENOMEM },
+                { "12", "windows (a process has at most 64)", ENOMEM },
         };
         static const Refusal by_name[] = {
                 { "38", "CONFIG_MSHARE", ENOSYS },
@@ -174,7 +174,7 @@ static void test_kernel_refuses(void) {
                 { "1", "filter", EPERM },
                 { "30", "ReadWritePaths=/sys/fs/mshare", EROFS },
                 { "13", "read and write", EACCES },
-                { "12", "64 windows", ENOMEM },
+                { "12", "windows (a process has at most 64)", ENOMEM },
         };
 
         assert_refusals("FAKE_MMAP_ERRNO", by_descriptor, G_N_ELEMENTS(by_descriptor));
@@ -211,7 +211,7 @@ static void test_old_broker(void) {
         make_region("named", MIB, NULL, NULL);
         g_setenv("FAKE_MMAP_ERRNO", "1", true);
         use("named", false);
-        assert_fails("named-but-not-made", O_RDWR, NULL, ENOENT, "\"named-but-not-made\"", "There is no region");
+        assert_fails("named-but-not-made", O_RDWR, NULL, ENOENT, "'named-but-not-made'", "There is no region");
         g_unsetenv("FAKE_MMAP_ERRNO");
         drop_region("named");
 }
@@ -445,7 +445,7 @@ static void test_detach_keeps_the_lease(void) {
         g_assert_null(message);
         p[7] = 'd';
         g_assert_cmpint(mshare_region_attach(region, &message), ==, -EEXIST);
-        g_assert_nonnull(strstr(message, "attached already"));
+        g_assert_nonnull(strstr(message, "already attached"));
 
         g_assert_cmpint(mshare_region_detach(region), ==, 0);
         /* The whole window is gone, not only the first mapping. */
