@@ -149,7 +149,7 @@ int main(int argc, char *argv[]) {
                         return 2;
                 }
         if (optind < argc) {
-                (void) fprintf(stderr, "mshared takes no arguments, but got '%s'.\n", argv[optind]);
+                (void) fprintf(stderr, "Unexpected argument '%s': mshared takes none.\n", argv[optind]);
                 return 2;
         }
         r = run();

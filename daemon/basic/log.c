@@ -179,9 +179,8 @@ bool log_has_room(Log *log, uid_t uid) {
         if (u->n_dropped++ == 0)
                 log_message(log, LOG_WARNING,
                             "Changes by user %" PRIu32
-                            " in less than %d s: more than %d; further ones are counted, and "
-                            "not logged, until that time is over",
-                            (uint32_t) uid, (int) (LOG_CHANGES_USEC / USEC_PER_SEC), LOG_CHANGES_MAX);
+                            ": more than %d in %d s; not logging more of them until that time is over",
+                            (uint32_t) uid, LOG_CHANGES_MAX, (int) (LOG_CHANGES_USEC / USEC_PER_SEC));
         return false;
 }
 

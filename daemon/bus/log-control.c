@@ -27,7 +27,7 @@ static int check_root(Manager *m, const char *what, const char *value, sd_bus_er
         if (!who || who->uid != 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED, "Only root may set the %s", what);
         by = (Actor){ .uid = who->uid, .pid = who->pid };
-        log_change(&m->log, LOG_NOTICE, NULL, NULL, &by, "The %s is set to %s", what, value);
+        log_change(&m->log, LOG_NOTICE, NULL, NULL, &by, "Set the %s to %s", what, value);
         return 0;
 }
 

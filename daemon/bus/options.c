@@ -215,7 +215,7 @@ static int read_linger(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (r < 0)
                 return r;
         if (request->linger_usec > LINGER_MAX)
-                return invalid(error, "Option 'linger' is %" PRIu64 " µs: expected at most a year (%" PRIu64 ")",
+                return invalid(error, "Option 'linger' is %" PRIu64 " µs: expected at most %" PRIu64 " µs, a year",
                                request->linger_usec, (uint64_t) LINGER_MAX);
         return 0;
 }

@@ -12,19 +12,20 @@
 #include "core/creation-failure.h"
 #include "errors.h"
 
-static const char *file_type(uint64_t mode) {
+/* Completes "Option 'fd' is ... a regular file". */
+static const char *what_instead(uint64_t mode) {
         switch (mode & S_IFMT) {
         case S_IFDIR:
-                return "a directory";
+                return "a directory, not";
         case S_IFCHR:
         case S_IFBLK:
-                return "a device";
+                return "a device, not";
         case S_IFIFO:
-                return "a pipe";
+                return "a pipe, not";
         case S_IFSOCK:
-                return "a socket";
+                return "a socket, not";
         default:
-                return "something else";
+                return "not";
         }
 }
 
@@ -95,8 +96,8 @@ void creation_failure(const RegionRecord *record, bool address_chosen, const Don
                 return;
         case DONOR_FILE:
                 if (res->error == EBADF)
-                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                                 "Option 'fd' is %s, not a regular file", file_type(res->value));
+                        (void) sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "Option 'fd' is %s a regular file",
+                                                 what_instead(res->value));
                 else if (res->error == ERANGE)
                         (void) sd_bus_error_setf(error, ERROR_INVALID_SIZE,
                                                  "The file has %" PRIu64 " bytes, but the region needs %" PRIu64
@@ -120,19 +121,19 @@ void creation_failure(const RegionRecord *record, bool address_chosen, const Don
                                                  backing, text);
                 return;
         case DONOR_ADVISE:
-                (void) sd_bus_error_setf(error, SD_BUS_ERROR_NOT_SUPPORTED,
-                                         "The kernel does not support hugepages '%s' for this region: %s",
-                                         hugepages_to_string(record->hugepages), text);
+                (void) sd_bus_error_setf(
+                        error, SD_BUS_ERROR_NOT_SUPPORTED,
+                        "Option 'hugepages' is '%s', which the kernel does not support for this region: %s",
+                        hugepages_to_string(record->hugepages), text);
                 return;
         case DONOR_MEMORY:
-                (void) sd_bus_error_setf(error, SD_BUS_ERROR_NO_MEMORY,
-                                         "Not enough memory to populate region '%s': %" PRIu64 " of %" PRIu64
-                                         " bytes done, and the rest is not available (%s)",
-                                         record->name, res->value, record->size,
-                                         record->numa.mode == NUMA_BIND
-                                                 ? "on the nodes of its memory policy: MemFree in "
-                                                   "/sys/devices/system/node/node*/meminfo"
-                                                 : "MemAvailable and SwapFree in /proc/meminfo");
+                (void) sd_bus_error_setf(
+                        error, SD_BUS_ERROR_NO_MEMORY,
+                        "Not enough memory to populate region '%s': %" PRIu64 " of %" PRIu64 " bytes done; see %s",
+                        record->name, res->value, record->size,
+                        record->numa.mode == NUMA_BIND ? "MemFree on the nodes of its memory policy in "
+                                                         "/sys/devices/system/node/node*/meminfo"
+                                                       : "MemAvailable and SwapFree in /proc/meminfo");
                 return;
         case DONOR_POPULATE:
                 (void) sd_bus_error_setf(error, res->error == ENOMEM ? SD_BUS_ERROR_NO_MEMORY : SD_BUS_ERROR_FAILED,

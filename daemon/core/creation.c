@@ -152,8 +152,7 @@ static void donor_done(const DonorResult *result, void *userdata) {
         if (!result->done || c->removed) {
                 if (!c->answer)
                         (void) sd_bus_error_setf(&error, SD_BUS_ERROR_FAILED, "The broker was stopped%s",
-                                                 result->stays ? ", and the process that creates it does not exit"
-                                                               : "");
+                                                 result->stays ? ", and the donor does not exit" : "");
                 else if (c->removed)
                         (void) sd_bus_error_setf(&error, ERROR_NO_SUCH_REGION,
                                                  "Region '%s' was removed while it was being created",
@@ -174,7 +173,7 @@ static void donor_done(const DonorResult *result, void *userdata) {
         }
         if (region->deserted)
                 (void) sd_bus_error_setf(&error, SD_BUS_ERROR_FAILED,
-                                         "The process that should have populated region '%s' has left the bus",
+                                         "The process that was populating region '%s' has left the bus",
                                          region->record.name);
         if (region->deserted || hand_over(region, &error) < 0) {
                 roll_back(region, true, &error);

@@ -143,14 +143,15 @@ static int check_limits(Manager *m, uid_t uid, uint64_t size, sd_bus_error *erro
         if (!share_is_left(mine, m->n_regions - mine, limits->max[LIMIT_REGIONS]))
                 return sd_bus_error_setf(
                         error, ERROR_LIMIT_EXCEEDED,
-                        "Regions: %u, of which user %" PRIu32 " has created %" PRIu64
-                        ". A user may create half of what others leave of %" PRIu64 "; see %s= in mshared.conf",
-                        m->n_regions, (uint32_t) uid, mine, limits->max[LIMIT_REGIONS], limit_name(LIMIT_REGIONS));
+                        "User %" PRIu32 " has reached its share of regions: %" PRIu64
+                        ", with %u in all; a user may create at most half of what others leave of %" PRIu64
+                        "; see %s= in mshared.conf",
+                        (uint32_t) uid, mine, m->n_regions, limits->max[LIMIT_REGIONS], limit_name(LIMIT_REGIONS));
         if (bytes > limits->max[LIMIT_USER_BYTES] || size > limits->max[LIMIT_USER_BYTES] - bytes)
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "%" PRIu64 " bytes exceed the limit of %" PRIu64 " %s, of which %" PRIu64
-                                         " are in use; see %s= in mshared.conf",
-                                         size, limits->max[LIMIT_USER_BYTES], limit_meaning(LIMIT_USER_BYTES), bytes,
+                                         "Limit reached, %s: %" PRIu64 ", in use: %" PRIu64 ", requested: %" PRIu64
+                                         "; see %s= in mshared.conf",
+                                         limit_meaning(LIMIT_USER_BYTES), limits->max[LIMIT_USER_BYTES], bytes, size,
                                          limit_name(LIMIT_USER_BYTES));
         return 0;
 }
@@ -176,11 +177,10 @@ static int check_windows(Manager *m, uid_t uid, uint64_t length, sd_bus_error *e
         if (share_is_left(mine + length, others, all))
                 return 0;
         return sd_bus_error_setf(error, ERROR_NO_ADDRESS_SPACE,
-                                 "Windows of regions that user %" PRIu32 " created: %" PRIu64 " bytes. With %" PRIu64
-                                 " bytes more they would exceed the user's share, half of what "
-                                 "others leave of %" PRIu64
-                                 " bytes of default addresses; create regions with a smaller "
-                                 "size or 'maximum'",
+                                 "No default addresses left for user %" PRIu32 ": its windows have %" PRIu64
+                                 " bytes, and with %" PRIu64
+                                 " more they would exceed half of what others leave of %" PRIu64
+                                 " bytes; create regions with a smaller size or 'maximum'",
                                  (uint32_t) uid, mine, length, all);
 }
 

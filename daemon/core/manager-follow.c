@@ -49,7 +49,7 @@ static int adopt(Manager *m, const char *name, const KernelRegion *k) {
         if (r < 0)
                 log_region(&m->log, LOG_ERR, NULL, name, "Cannot save the state of region %s: %s", name, strerror(-r));
         log_region(&m->log, LOG_NOTICE, MESSAGE_REGION_ADOPTED, name,
-                   "Region %s was not created by this broker; adopting it as it is", name);
+                   "Adopting region %s, which this broker did not create", name);
         manager_announce_region(m, region);
         manager_mark(m, MANAGER_DIRTY_REGIONS);
         return 0;
@@ -82,8 +82,9 @@ int manager_found_in_kernel(const char *name, void *userdata) {
                 bool speakable = region_name_is_adoptable(name);
 
                 log_region(&m->log, LOG_WARNING, NULL, speakable ? name : NULL,
-                           "Cannot read region %s in msharefs, ignoring it: %s",
-                           speakable ? name : "(not a name for the bus)", strerror(-r));
+                           "Cannot read %s%s in msharefs, ignoring it: %s",
+                           speakable ? "region " : "a region whose name cannot be used on the bus",
+                           speakable ? name : "", strerror(-r));
                 return 0;
         }
         if ((k.st.st_mode & 0777) == 0 && k.st.st_uid == geteuid()) {
@@ -124,10 +125,10 @@ static void log_change_by_others(Manager *m, const RegionRecord *record, const s
         if (!log_has_room(&m->log, st->st_uid))
                 return;
         log_region(&m->log, LOG_NOTICE, MESSAGE_CHANGED_BY_OTHERS, record->name,
-                   "Region %s was changed in msharefs, not by this broker: owner %" PRIu32 ":%" PRIu32
-                   ", mode %04o before, owner %" PRIu32 ":%" PRIu32 ", mode %04o now",
-                   record->name, (uint32_t) record->uid, (uint32_t) record->gid, (unsigned) record->mode,
-                   (uint32_t) st->st_uid, (uint32_t) st->st_gid, (unsigned) st->st_mode & 0777);
+                   "Region %s was changed in msharefs by another process: owner %" PRIu32 ":%" PRIu32
+                   " and mode %04o, before %" PRIu32 ":%" PRIu32 " and %04o",
+                   record->name, (uint32_t) st->st_uid, (uint32_t) st->st_gid, (unsigned) st->st_mode & 0777,
+                   (uint32_t) record->uid, (uint32_t) record->gid, (unsigned) record->mode);
 }
 
 static Region *refresh(Manager *m, Region *region, bool ours) {

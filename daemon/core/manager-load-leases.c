@@ -88,8 +88,7 @@ static int load_lease(const char *name, void *userdata) {
         if (r >= 0 && !region) {
                 region = find_for_orphan(m, &lease->record);
                 if (!region) {
-                        log_message(&m->log, LOG_WARNING,
-                                    "A lease of user %" PRIu32 " is held, but its region is not known; ignoring it",
+                        log_message(&m->log, LOG_WARNING, "Ignoring a lease of user %" PRIu32 ": its region is unknown",
                                     (uint32_t) lease->record.uid);
                         return 0;
                 }

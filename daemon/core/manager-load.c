@@ -193,7 +193,8 @@ int manager_load(Manager *m) {
         }
         r = suspension_look(m);
         if (r < 0)
-                log_message(&m->log, LOG_ERR, "Cannot ask the bus for the processes that populate regions: %s",
+                log_message(&m->log, LOG_ERR,
+                            "Cannot ask the bus whether the processes that populate regions still exist: %s",
                             strerror(-r));
         return r;
 }

@@ -279,7 +279,6 @@ void manager_lose_region(Manager *m, Region *region, const char *why) {
 }
 
 int manager_limit_reached(Manager *m, Limit limit, sd_bus_error *error) {
-        return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                 "The limit of %" PRIu64 " %s is reached; see %s= in mshared.conf",
-                                 m->config.limits.max[limit], limit_meaning(limit), limit_name(limit));
+        return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED, "Limit reached, %s: %" PRIu64 "; see %s= in mshared.conf",
+                                 limit_meaning(limit), m->config.limits.max[limit], limit_name(limit));
 }

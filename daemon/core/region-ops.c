@@ -52,10 +52,10 @@ static int check_lease_limits(Region *region, const Identity *who, sd_bus_error 
 
         if (stranger && !share_is_left(mine, region->n_leases - mine, limits->max[LIMIT_REGION_LEASES]))
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "Leases of region '%s': %u, of which user %" PRIu32 " has %" PRIu64
-                                         ". A user may have half of what others leave of %" PRIu64
-                                         "; see %s= in mshared.conf",
-                                         region->record.name, region->n_leases, (uint32_t) who->uid, mine,
+                                         "User %" PRIu32 " has reached its share of leases of region '%s': %" PRIu64
+                                         ", with %u in all; a user may have at most half of what others leave of "
+                                         "%" PRIu64 "; see %s= in mshared.conf",
+                                         (uint32_t) who->uid, region->record.name, mine, region->n_leases,
                                          limits->max[LIMIT_REGION_LEASES], limit_name(LIMIT_REGION_LEASES));
         if (!stranger && mine >= limits->max[LIMIT_REGION_LEASES])
                 return manager_limit_reached(m, LIMIT_REGION_LEASES, error);
@@ -110,8 +110,8 @@ static int open_file(Region *region, const Identity *who, Access access, int *re
                                          "Region '%s' has been replaced by another of that name; try again", rec->name);
         if (!region_admits_now(region, who, access, &st))
                 return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
-                                         "Region '%s' does not admit user %" PRIu32 " any more with access '%s': its "
-                                         "owner or mode has just changed",
+                                         "Region '%s' no longer admits user %" PRIu32 " with access '%s': its owner or "
+                                         "mode has just changed",
                                          rec->name, (uint32_t) who->uid, access_to_string(access));
         *ret = TAKE_FD(fd);
         return 0;
@@ -205,7 +205,7 @@ int region_check_unused(Region *region, const char *what, sd_bus_error *error) {
         int r;
 
         if (region->n_leases > 0)
-                return sd_bus_error_setf(error, ERROR_REGION_BUSY, "Region '%s' has %u client%s; with 'force' %s",
+                return sd_bus_error_setf(error, ERROR_REGION_BUSY, "Region '%s' has %u client%s; use 'force' to %s",
                                          rec->name, region->n_leases, region->n_leases == 1 ? "" : "s", what);
         r = kernel_read_usage(&region->manager->kernel, rec->name, &usage);
         if (r < 0 && r != -ENOENT)
@@ -214,7 +214,7 @@ int region_check_unused(Region *region, const char *what, sd_bus_error *error) {
         if (r >= 0 && usage.sharers > 0)
                 return sd_bus_error_setf(error, ERROR_REGION_BUSY,
                                          "Region '%s' has %" PRIu64
-                                         " process%s attached without a lease; with 'force' %s",
+                                         " process%s attached without a lease; use 'force' to %s",
                                          rec->name, usage.sharers, usage.sharers == 1 ? "" : "es", what);
         return 0;
 }
@@ -239,15 +239,17 @@ int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
                 return r;
         }
         if (!force && region->resize)
-                return sd_bus_error_setf(error, ERROR_REGION_BUSY,
-                                         "Region '%s' is being resized; with 'force' that is cancelled", rec->name);
+                return sd_bus_error_setf(
+                        error, ERROR_REGION_BUSY,
+                        "Region '%s' is being resized; use 'force' to cancel that and remove the region", rec->name);
         if (!force) {
-                r = region_check_unused(region, "they keep their mappings and new ones are refused", error);
+                r = region_check_unused(
+                        region, "remove it nevertheless: they keep their mappings, and new clients are refused", error);
                 if (r < 0)
                         return r;
         }
         call_actor(call, &by);
-        r = manager_remove_region(m, region, force ? "by force" : "as asked", &by);
+        r = manager_remove_region(m, region, force ? "by force" : "on request", &by);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "Cannot unlink region '%s': %s", rec->name,
                                          strerror(-r));

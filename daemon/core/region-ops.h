@@ -18,7 +18,7 @@ int region_acquire(Region *region, Call *call, const char *access, bool open, sd
 int region_remove(Region *region, Call *call, bool force, sd_bus_error *error);
 
 /*
- * Fails with RegionBusy if the region has clients or sharers. `what` completes the message "with 'force' ...": it says what
+ * Fails with RegionBusy if the region has clients or sharers. `what` completes the message "use 'force' to ...": it says what
  * happens to them.
  */
 int region_check_unused(Region *region, const char *what, sd_bus_error *error);

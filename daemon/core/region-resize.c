@@ -30,9 +30,8 @@ static int check_backing(const RegionRecord *rec, uint64_t size, sd_bus_error *e
                 if (size <= rec->size)
                         return 0;
                 return sd_bus_error_setf(error, SD_BUS_ERROR_NOT_SUPPORTED,
-                                         "Region '%s' has backing 'file' and %" PRIu64 " bytes, so it cannot grow to "
-                                         "%" PRIu64
-                                         ": the broker does not keep the file; a region with a file can only shrink",
+                                         "Region '%s' cannot grow from %" PRIu64 " to %" PRIu64
+                                         " bytes: it has backing 'file', and a region with a file can only shrink",
                                          rec->name, rec->size, size);
         default:
                 return sd_bus_error_setf(error, SD_BUS_ERROR_NOT_SUPPORTED,
@@ -54,10 +53,10 @@ static int check_limit(Region *region, const Identity *who, uint64_t size, sd_bu
         if (bytes <= max && more <= max - bytes)
                 return 0;
         return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                 "%" PRIu64 " bytes more for region '%s' exceed the limit of %" PRIu64
-                                 " %s, of which user %" PRIu32 " has %" PRIu64 "; see %s= in mshared.conf",
-                                 more, region->record.name, max, limit_meaning(LIMIT_USER_BYTES),
-                                 (uint32_t) region->payer, bytes, limit_name(LIMIT_USER_BYTES));
+                                 "Limit reached, %s: %" PRIu64 ", in use by user %" PRIu32 ": %" PRIu64
+                                 ", requested for region '%s': %" PRIu64 "; see %s= in mshared.conf",
+                                 limit_meaning(LIMIT_USER_BYTES), max, (uint32_t) region->payer, bytes,
+                                 region->record.name, more, limit_name(LIMIT_USER_BYTES));
 }
 
 int region_resize(Region *region, Call *call, const ResizeRequest *request, sd_bus_error *error) {
@@ -96,7 +95,8 @@ int region_resize(Region *region, Call *call, const ResizeRequest *request, sd_b
         if (region->resize)
                 return sd_bus_error_setf(error, ERROR_REGION_BUSY, "Region '%s' is already being resized", rec->name);
         if (less && !request->force) {
-                r = region_check_unused(region, "they get SIGBUS if they use the part that is removed", error);
+                r = region_check_unused(
+                        region, "shrink it nevertheless: they get SIGBUS if they use the part that is removed", error);
                 if (r < 0)
                         return r;
         }

@@ -74,17 +74,17 @@ int region_grant(Region *region, Call *call, Access access, AclBackup *ret_backu
         /* For the owner, the kernel checks only the owner's bits and not the list. */
         if (who->uid == rec->uid)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
-                                         "polkit permits it, but mode %#o of region '%s' does not admit its owner, "
-                                         "user %" PRIu32 ", who may set the mode",
+                                         "Mode %#o of region '%s' does not admit its owner, user %" PRIu32
+                                         ", and polkit cannot change that; the owner can set the mode",
                                          (unsigned) rec->mode, rec->name, (uint32_t) who->uid);
         r = acl_save(region_dir(region), rec->name, ret_backup);
         if (r >= 0)
                 r = acl_grant_user(region_dir(region), rec->name, who->uid, access);
         if (r == -EOPNOTSUPP)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
-                                         "polkit permits it, but mode %#o of region '%s' does not admit user %" PRIu32
-                                         ", and this kernel's msharefs has no access lists",
-                                         (unsigned) rec->mode, rec->name, (uint32_t) who->uid);
+                                         "Cannot admit user %" PRIu32 " to region '%s', mode %#o: polkit permits it, "
+                                         "but this kernel's msharefs has no access lists",
+                                         (uint32_t) who->uid, rec->name, (unsigned) rec->mode);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED,
                                          "Cannot add user %" PRIu32 " to the access list of region '%s': %s",
@@ -105,7 +105,8 @@ void region_undo_grant(Region *region, Call *call, const AclBackup *backup) {
         call_actor(call, &by);
         if (r < 0)
                 log_change(&region->manager->log, LOG_ERR, NULL, rec->name, &by,
-                           "User %" PRIu32 " got no lease of region %s, but cannot be removed from its access list: %s",
+                           "Cannot remove user %" PRIu32
+                           " from the access list of region %s after creating a lease failed: %s",
                            (uint32_t) by.uid, rec->name, strerror(-r));
         else
                 log_change(&region->manager->log, LOG_NOTICE, MESSAGE_ACCESS_REVOKED, rec->name, &by,

@@ -29,7 +29,7 @@ int create_request_check(const CreateRequest *request, sd_bus_error *error) {
                                          backing_to_string(request->backing));
         if (request->backing == BACKING_EMPTY && request->populate)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "Option 'populate' with backing 'empty': there is nothing to populate");
+                                         "Option 'populate' is not possible with backing 'empty', which has no memory");
         if (request->hugepages != HUGEPAGES_DEFAULT && request->backing != BACKING_ANONYMOUS &&
             request->backing != BACKING_MEMFD)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,

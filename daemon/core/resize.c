@@ -101,11 +101,11 @@ static void error_from_donor(const Resize *r, const DonorResult *res, sd_bus_err
         static const char *const attempts[_DONOR_STAGE_MAX] = {
                 [DONOR_START] = "start",
                 [DONOR_NODES] = "use the nodes of its memory policy",
-                [DONOR_FILE] = "make more memory",
+                [DONOR_FILE] = "create more memory",
                 [DONOR_MMAP] = "map more memory",
-                [DONOR_ADVISE] = "set its huge pages for more memory",
+                [DONOR_ADVISE] = "request huge pages for more memory",
                 [DONOR_POLICY] = "set its memory policy for more memory",
-                [DONOR_MEMORY] = "populate more memory, because it is not available",
+                [DONOR_MEMORY] = "find enough memory to populate",
                 [DONOR_POPULATE] = "populate more memory",
                 [DONOR_ATTACH] = "attach to it",
                 [DONOR_CUT] = "unmap its end",
@@ -118,21 +118,26 @@ static void error_from_donor(const Resize *r, const DonorResult *res, sd_bus_err
         else if (res->stage == DONOR_MMAP && res->error == EEXIST)
                 (void) sd_bus_error_setf(error, ERROR_REGION_BUSY,
                                          "Region '%s' cannot grow to %" PRIu64
-                                         " bytes: a process has mapped other memory, %" PRIu64
-                                         " bytes from the start; see \"msharectl maps\"",
+                                         " bytes: a process has mapped other memory at byte %" PRIu64
+                                         " of the window; see 'msharectl maps'",
                                          name, r->size, res->value);
         else
                 (void) sd_bus_error_setf(error, res->error == ENOMEM ? SD_BUS_ERROR_NO_MEMORY : SD_BUS_ERROR_FAILED,
-                                         "Region '%s' cannot be resized to %" PRIu64
-                                         " bytes: the broker's helper cannot %s: %s",
+                                         "Region '%s' was not resized to %" PRIu64 " bytes: the donor cannot %s: %s",
                                          name, r->size, attempt ?: "continue", strerror(res->error));
 }
 
 static int start_donor(Resize *r);
 
+static void log_untrimmed(const Region *region, int r) {
+        log_region(&region->manager->log, LOG_ERR, NULL, region->record.name,
+                   "Cannot unmap what is beyond the size of region %s, %" PRIu64
+                   " bytes: %s; the next resize or start of the broker tries again",
+                   region->record.name, region->record.size, strerror(-r));
+}
+
 /* Unmap what is beyond the size, then answer. */
 static void start_trim(Resize *r) {
-        Region *region = r->region;
         int k;
 
         donor_free(r->donor);
@@ -141,9 +146,7 @@ static void start_trim(Resize *r) {
         k = start_donor(r);
         if (k >= 0)
                 return;
-        log_region(&region->manager->log, LOG_ERR, NULL, region->record.name,
-                   "Cannot unmap what is beyond the size of region %s, %" PRIu64 " bytes, before the next start: %s",
-                   region->record.name, region->record.size, strerror(-k));
+        log_untrimmed(r->region, k);
         answer(r);
         resize_done(r);
 }
@@ -171,14 +174,10 @@ static void fail(Resize *r, const DonorResult *result) {
 
 static void trimmed(Resize *r, const DonorResult *result) {
         Region *region = r->region;
-        Manager *m = region->manager;
         int k = result->done ? set_sizes(region, region->record.size, 0) : result->error ? -result->error : -EINTR;
 
         if (k < 0)
-                log_region(&m->log, LOG_ERR, NULL, region->record.name,
-                           "Something may still be mapped beyond the size of region %s, %" PRIu64
-                           " bytes; the next resize or the next start of the broker unmaps it: %s",
-                           region->record.name, region->record.size, strerror(-k));
+                log_untrimmed(region, k);
         answer(r);
         resize_done(r);
 }

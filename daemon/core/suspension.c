@@ -116,8 +116,7 @@ static void end(Region *region) {
         if (!region || rec->final_mode == 0)
                 return;
         if (!rec->has_before) {
-                (void) manager_remove_region(m, region, "the process that should have populated it has left the bus",
-                                             NULL);
+                (void) manager_remove_region(m, region, "the process that was populating it has left the bus", NULL);
                 return;
         }
         mode = rec->before_mode;
@@ -133,16 +132,16 @@ static void end(Region *region) {
                 region->end_failed = true;
                 log_region(
                         &m->log, LOG_ERR, NULL, rec->name,
-                        "The process that should have populated region %s has left the bus, but the region's owner and "
-                        "mode cannot be set to what they were: %s",
+                        "Cannot restore owner and mode of region %s after the process that was populating it has left "
+                        "the bus: %s",
                         rec->name, strerror(-r));
                 return;
         }
         /* The owner can suspend it and leave all the time. */
         if (log_has_room(&m->log, rec->before_uid))
                 log_region(&m->log, LOG_NOTICE, MESSAGE_SUSPENSION_ENDED, rec->name,
-                           "The process that should have populated region %s has left the bus: the region has owner "
-                           "%" PRIu32 ":%" PRIu32 " and mode %04o now",
+                           "The process that was populating region %s has left the bus: the region now has owner "
+                           "%" PRIu32 ":%" PRIu32 " and mode %04o",
                            rec->name, (uint32_t) rec->before_uid, (uint32_t) rec->before_gid, (unsigned) mode);
         region_record_resume(rec);
         region = manager_follow_change(m, region);
@@ -166,8 +165,8 @@ static void tell(Region *region, const char *why) {
                 return;
         region->holder_told = true;
         log_region(&region->manager->log, LOG_WARNING, NULL, region->record.name,
-                   "The bus does not say whether the process that populates region %s still exists (%s): the region "
-                   "stays closed, and the bus is asked again every %d s",
+                   "Cannot find out whether the process that populates region %s still exists: %s; keeping the region "
+                   "closed and asking the bus every %d s",
                    region->record.name, why, (int) (LOOK_USEC / USEC_PER_SEC));
 }
 

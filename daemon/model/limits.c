@@ -120,9 +120,9 @@ static void complain(Users *users, uid_t uid, Limit limit, uint64_t amount, uint
                 return;
         users->told |= 1u << limit;
         log_message(users->log, LOG_ERR,
-                    "Error in counting: %s: user %" PRIu32 " has %" PRIu64 ", and cannot give back %" PRIu64
-                    "; please report this",
-                    limit < _LIMIT_MAX ? limit_meaning(limit) : counts[limit - _LIMIT_MAX], (uint32_t) uid, have,
+                    "Internal error: the count of %s is %" PRIu64 " for user %" PRIu32
+                    ", and cannot be reduced by %" PRIu64 "; please report this",
+                    limit < _LIMIT_MAX ? limit_meaning(limit) : counts[limit - _LIMIT_MAX], have, (uint32_t) uid,
                     amount);
 }
 

@@ -212,9 +212,8 @@ static int charge_descriptors(Call *c, unsigned n_fds, sd_bus_error *error) {
         if (!descriptors_left_for_user(mine, authz->n_fds - mine))
                 return sd_bus_error_setf(
                         error, ERROR_LIMIT_EXCEEDED,
-                        "Descriptors in waiting calls of user %" PRIu32 ": %" PRIu64
-                        ", the user's share of a quarter of LimitNOFILE= of mshared.service; try again "
-                        "later",
+                        "User %" PRIu32 " has reached its share of descriptors in waiting calls, %" PRIu64
+                        "; all users share a quarter of LimitNOFILE= of mshared.service; try again later",
                         (uint32_t) c->who.uid, mine);
         r = users_charge_forced(authz->users, c->who.uid, COUNT_USER_DESCRIPTORS, n_fds);
         if (r < 0)
@@ -294,8 +293,8 @@ static int charge(Call *c, sd_bus_error *error) {
         r = users_charge(c->authz->users, c->authz->limits, c->who.uid, LIMIT_USER_PENDING, 1);
         if (r > 0)
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "Pending calls of user %" PRIu32 ": %" PRIu64
-                                         ", which is the limit; see %s= in mshared.conf",
+                                         "Limit reached, pending calls of user %" PRIu32 ": %" PRIu64
+                                         "; see %s= in mshared.conf",
                                          (uint32_t) c->who.uid, c->authz->limits->max[LIMIT_USER_PENDING],
                                          limit_name(LIMIT_USER_PENDING));
         if (r == 0)
@@ -323,8 +322,9 @@ int call_authorize(Call *c, const char *action, uint64_t id, const char *const *
                 c->n_used++;
                 if (!streq(c->checks[i].action, action) || c->checks[i].id != id ||
                     !details_equal(c->checks[i].details, details))
-                        return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
-                                                 "The object of %s changed while polkit was asked; try again", action);
+                        return sd_bus_error_setf(
+                                error, SD_BUS_ERROR_ACCESS_DENIED,
+                                "Region or options of %s changed while polkit was being asked; try again", action);
                 if (i < c->n_granted)
                         return 1;
                 return sd_bus_error_copy(error, &c->verdict);

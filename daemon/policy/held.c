@@ -34,19 +34,19 @@ void held_init(HeldCalls *held, size_t *all_bytes) {
 static int over_limit(const HeldCalls *held, const Kept *kept, unsigned n_leases, sd_bus_error *error) {
         if (held->n_calls >= HELD_MAX)
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "Calls of this connection that wait until the bus has identified it: %d, the "
-                                         "limit; wait for an answer first",
+                                         "Too many calls before the bus has identified this connection: at most %d; "
+                                         "wait for an answer first",
                                          HELD_MAX);
         if (kept->bytes > HELD_BYTES_MAX - held->bytes)
                 return sd_bus_error_setf(
                         error, ERROR_LIMIT_EXCEEDED,
-                        "Calls of this connection that wait until the bus has identified it would have "
-                        "more than %zu bytes, the limit; wait for an answer first",
+                        "Too many bytes in calls before the bus has identified this connection: at most %zu; wait for "
+                        "an answer first",
                         HELD_BYTES_MAX);
         if (held->n_fds + kept->n_fds > HELD_FDS_MAX)
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "Descriptors in calls of this connection that wait until the bus has "
-                                         "identified it: %d, the limit; wait for an answer first",
+                                         "Too many descriptors in calls before the bus has identified this connection: "
+                                         "at most %d; wait for an answer first",
                                          HELD_FDS_MAX);
         /* The first connections cannot take all. */
         if (!share_is_left(held->bytes + kept->bytes, *held->all_bytes - held->bytes, HELD_ALL_BYTES_MAX))

@@ -141,7 +141,7 @@ int kept_new(sd_bus_message *m, Kept *ret, sd_bus_error *error) {
         if (r == 1)
                 r = k.n_fds > KEPT_FDS_MAX
                             ? sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                                "The call '%s' has more than %d descriptor: no method takes more",
+                                                "Call '%s' has too many descriptors: expected at most %d",
                                                 sd_bus_message_get_member(m), KEPT_FDS_MAX)
                             : sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
                                                 "The path and the arguments of the call '%s' have more than %zu bytes, "

@@ -106,7 +106,7 @@ int polkit_has_place(const Polkit *polkit, sd_bus_message *call, uid_t uid) {
 }
 
 void polkit_refuse(sd_bus_error *verdict, const char *action, const char *why) {
-        (void) sd_bus_error_setf(verdict, SD_BUS_ERROR_ACCESS_DENIED, "%s needs polkit's permission, and %s", action,
+        (void) sd_bus_error_setf(verdict, SD_BUS_ERROR_ACCESS_DENIED, "%s needs polkit's permission, but %s", action,
                                  why);
 }
 
@@ -118,7 +118,7 @@ static void read_error(const Question *q, const sd_bus_error *e, sd_bus_error *v
                 polkit_refuse(verdict, q->action, "polkit did not answer in time");
         else
                 (void) sd_bus_error_setf(verdict, SD_BUS_ERROR_ACCESS_DENIED,
-                                         "%s needs polkit's permission, and polkit failed: %s", q->action,
+                                         "%s needs polkit's permission, but polkit failed: %s", q->action,
                                          e->message ?: e->name);
         if (log_has_room(q->polkit->log, q->uid))
                 log_message(q->polkit->log, LOG_NOTICE, "polkit failed to check %s for user %" PRIu32 ": %s", q->action,

@@ -185,8 +185,8 @@ static int charge(Turns *t, uid_t uid, sd_bus_error *error) {
 
         if (uid != 0 && users_count(t->users, uid, COUNT_USER_ASIDE) >= max)
                 return sd_bus_error_setf(error, ERROR_LIMIT_EXCEEDED,
-                                         "Pending calls of user %" PRIu32 " for lists: %" PRIu64
-                                         ", which is the limit; see %s= in mshared.conf",
+                                         "Limit reached, pending calls of user %" PRIu32 " for lists: %" PRIu64
+                                         "; see %s= in mshared.conf",
                                          (uint32_t) uid, max, limit_name(LIMIT_USER_PENDING));
         return users_charge_forced(t->users, uid, COUNT_USER_ASIDE, 1);
 }

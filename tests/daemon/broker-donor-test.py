@@ -241,7 +241,7 @@ def test_a_broker_that_is_stopped_does_not_wait_for_ever_for_a_donor(env):
     finally:
         os.waitpid(pid, WALL)
     env.daemon = None
-    assert "and the process that creates it does not exit" in env.read_log()
+    assert "and the donor does not exit" in env.read_log()
     os.unlink(env.kernel + "/available")
     env.start()
     assert nothing_is_left(env)

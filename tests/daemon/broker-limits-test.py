@@ -27,7 +27,7 @@ def test_limits_name_themselves_and_their_setting(env):
     equal(root.get("/org/mshare1", MANAGER_IFACE, "BytesPerUserMax"), 1 << 20)
     refuses("LimitExceeded", c.create, "big", (1 << 20) + 1, contains=("BytesPerUserMax", "1048576"))
     c.create("a", 4096)
-    refuses("LimitExceeded", c.create, "big", 1 << 20, contains=("BytesPerUserMax", "1048576", " 4096 are in use"))
+    refuses("LimitExceeded", c.create, "big", 1 << 20, contains=("BytesPerUserMax", "1048576", ", in use: 4096, requested: 1048576;"))
     c.create("b", 4096)
     refuses("LimitExceeded", c.create, "c", 4096, contains="RegionsPerUserMax")
     c.remove("b")
@@ -207,7 +207,7 @@ def test_no_user_takes_all_regions(env):
     root, one, other = env.client(0), env.client(GAMES), env.client(MAIL)
     for i in range(4):
         one.create("a%d" % i, 4096)
-    refuses("LimitExceeded", one.create, "a4", 4096, contains=("Regions: 4, of which user %d has created 4" % GAMES, "RegionsMax"))
+    refuses("LimitExceeded", one.create, "a4", 4096, contains=("User %d has reached its share of regions: 4, with 4 in all" % GAMES, "RegionsMax"))
     other.create("b0", 4096)
     other.create("b1", 4096)
     refuses("LimitExceeded", other.create, "b2", 4096, contains="RegionsMax")

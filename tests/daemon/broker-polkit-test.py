@@ -272,7 +272,7 @@ def test_an_answer_holds_for_what_was_asked_about_only(env):
             change()
             env.polkit_do("SetHang", "b", "false")
             env.polkit_do("Release")
-            refuses("AccessDenied", stranger.receive, contains=("changed while polkit was asked", "org.mshare1."))
+            refuses("AccessDenied", stranger.receive, contains=("changed while polkit was being asked", "org.mshare1."))
             remake()
     equal((os.stat(env.fs("r")).st_uid, os.stat(env.fs("r")).st_mode & 0o777), (GAMES, 0o600))
     equal(get_acl(env.fs("r")), None)

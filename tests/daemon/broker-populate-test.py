@@ -216,7 +216,7 @@ def test_a_broker_that_is_upgraded_learns_of_a_unit_that_populates(env):
         else:
             helper.kill()
             helper.communicate(timeout=20)
-            wait_until(lambda: "that should have populated region r has left the bus" in env.read_log(), what="the end")
+            wait_until(lambda: "that was populating region r has left the bus" in env.read_log(), what="the end")
             # No client gets what is half populated. The next start goes on with it.
             equal(root.list()["r"]["mode"], 0)
             refuses("AccessDenied", server.acquire, "r", "r")

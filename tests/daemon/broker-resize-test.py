@@ -244,7 +244,7 @@ def test_a_failure_leaves_the_size(env):
     refuses("NoMemory", root.resize, "r", MIB, contains="attach")
     equal((attached(env), size(root, "r"), sizes(env, "r")), (0, 4 * MIB, (4 * MIB, 0)))
     take(env, "refuse-attach")
-    refuses("NoMemory", root.resize, "r", 8 * MIB, populate=True, contains=("not available", str(8 * MIB)))
+    refuses("NoMemory", root.resize, "r", 8 * MIB, populate=True, contains=("the donor cannot find enough memory to populate: ", str(8 * MIB)))
     equal((attached(env), size(root, "r"), sizes(env, "r")), (2, 4 * MIB, (4 * MIB, 0)))
     take(env, "available")
     root.resize("r", 8 * MIB, populate=True)

@@ -210,7 +210,7 @@ def test_of_damaged_state_is_kept_what_can_be_read(env):
             f.write("")
     env.start()
     equal(len(env.leases()), 2)
-    assert "but its region is not known" in env.read_log(), env.read_log()
+    assert "Ignoring a lease of user %d: its region is unknown" % GAMES in env.read_log(), env.read_log()
     c.kill()
     env.restart()
     equal((len(env.leases()), sorted(env.client(0).list())), (0, ["r", "s"]))

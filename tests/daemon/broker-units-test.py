@@ -293,7 +293,7 @@ def test_the_log_is_set_without_a_question_to_the_bus(env):
     monitor.terminate()
     asked = monitor.communicate()[0]
     assert "GetConnectionCredentials" not in asked, asked
-    assert "The log level is set to debug, by user 0 (process %d" % root.process.pid in env.read_log(), env.read_log()
+    assert "Set the log level to debug, by user 0 (process %d" % root.process.pid in env.read_log(), env.read_log()
     for name, value in (("LogLevel", "emerg"), ("LogTarget", "null")):
         refuses("AccessDenied", env.client(GAMES).do, "call", path="/org/freedesktop/LogControl1",
                 interface="org.freedesktop.DBus.Properties", member="Set", signature="ssv",

@@ -187,8 +187,9 @@ static void test_giving_back_too_much_is_logged(void) {
         g_assert_cmpstr(none, ==, "");
         g_assert_cmpint(users_charge_forced(&users, 5, LIMIT_USER_LEASES, 2), ==, 0);
         text = read_errors(give_back_too_much, &users);
-        g_assert_nonnull(strstr(text, "leases of one user: user 5 has 2, and cannot give back 3"));
-        g_assert_nonnull(strstr(text, "calls that are put aside: user 6 has 0, and cannot give back 1"));
+        g_assert_nonnull(strstr(text, "the count of leases of one user is 2 for user 5, and cannot be reduced by 3"));
+        g_assert_nonnull(
+                strstr(text, "the count of calls that are put aside is 0 for user 6, and cannot be reduced by 1"));
         /* Once for each kind. */
         g_assert_null(strstr(strstr(text, "leases of one user") + 1, "leases of one user"));
         g_assert_cmpuint(users_count(&users, 5, LIMIT_USER_LEASES), ==, 0);

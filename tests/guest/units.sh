@@ -248,7 +248,7 @@ if [ "$MSHARE_PATCHED" = yes ]; then
         systemctl kill --signal=KILL mshare-region@killed
         check 'is killed' is failed systemctl is-active mshare-region@killed
         check 'and the region is as it was' is 'root 640' owner_and_mode
-        check 'which the journal explains' sh -c 'journalctl -b -x -u mshared | grep -A4 "has owner 0:$(id -g postgres) and mode 0640 now" |
+        check 'which the journal explains' sh -c 'journalctl -b -x -u mshared | grep -A4 "now has owner 0:$(id -g postgres) and mode 0640" |
                 grep "Subject: Region killed was not populated: the process has ended"'
         systemctl reset-failed mshare-region@killed
         check 'the next start takes it over' systemctl start mshare-region@killed
