@@ -138,7 +138,7 @@ int client_remove_region(sd_bus *bus, const char *name, sd_bus_error *error) {
         r = client_call(bus, error, NULL, "RemoveRegion", "sa{sv}", name, 0);
         if (r < 0 && sd_bus_error_has_name(error, ERROR_REGION_BUSY)) {
                 /* The remaining sharers keep their mappings, but the name must become free. */
-                (void) fprintf(stderr, "%s; removing it by force.\n", error->message);
+                (void) fprintf(stderr, "%s. Removing it by force.\n", error->message);
                 sd_bus_error_free(error);
                 r = client_call(bus, error, NULL, "RemoveRegion", "sa{sv}", name, 1, "force", "b", 1);
         }

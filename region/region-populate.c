@@ -228,9 +228,9 @@ static int say_end(const Populating *p, sd_bus_error *error) {
         case POPULATE_UNAVAILABLE:
                 return sd_bus_error_setf(error, SD_BUS_ERROR_NO_MEMORY,
                                          "not enough memory to populate it: %" PRIu64 " of %" PRIu64
-                                         " bytes done, and the rest is not available (%s)",
+                                         " bytes done; see %s",
                                          result->done, all,
-                                         p->numa.mode == NUMA_BIND ? "on the nodes of NUMA=: MemFree in "
+                                         p->numa.mode == NUMA_BIND ? "MemFree on the nodes of NUMA= in "
                                                                      "/sys/devices/system/node/node*/meminfo"
                                                                    : "MemAvailable and SwapFree in /proc/meminfo");
         default:

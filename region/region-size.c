@@ -122,7 +122,7 @@ int region_size_ask(const char *server, uint32_t uid, uint32_t gid, uint64_t *re
                 return r;
         if (version < VERSION_MIN) {
                 (void) fprintf(stderr,
-                               "For=%s: PostgreSQL %" PRIu32 " cannot say how much shared memory it needs, "
+                               "For=%s: PostgreSQL %" PRIu32 " cannot report how much shared memory it needs, "
                                "only version %d and later can; set Size= to a number.\n",
                                server, version, VERSION_MIN);
                 return -EOPNOTSUPP;

@@ -186,10 +186,10 @@ static int check_takeover(const Existing *e, const RegionFile *f, const Owner *o
         if ((e->clients > 0 || e->sharers > 0) && !same)
                 return sd_bus_error_setf(
                         error, ERROR_REGION_BUSY,
-                        "it exists and is in use, with %" PRIu32 " client%s and %" PRIu64
-                        " process%s attached, which can only read; but they may have no right to it any more, because "
-                        "its owner or mode is not what the file says, or admits only the owner; remove it first",
-                        e->clients, e->clients == 1 ? "" : "s", e->sharers, e->sharers == 1 ? "" : "es");
+                        "it exists and is in use by readers (clients: %" PRIu32 ", processes: %" PRIu64
+                        ") that may have lost their right to it, because its owner or mode is not what the file says or "
+                        "admits only the owner; remove it first",
+                        e->clients, e->sharers);
         return 0;
 }
 

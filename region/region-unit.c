@@ -221,7 +221,7 @@ static int start_declared(Start *s, const char *name, sd_bus_error *error) {
         }
         if (r >= 0)
                 warn_of_huge_pages(name, &f);
-        return client_finish("make", name, r, error);
+        return client_finish("create", name, r, error);
 }
 
 int region_start(const char *name) {

@@ -277,7 +277,7 @@ def test_a_reader_keeps_no_region_from_being_taken_over(env):
     # The right of readers was taken back, and they stay attached.
     root.manager("SetRegionMode", "su", "r", 0o600)
     declare(env, "r", "Size=8M\nMode=0600\nUser=games\n")
-    does_not_start(env, "r", "with 1 client and 2 processes attached, which can only read")
+    does_not_start(env, "r", "is in use by readers (clients: 1, processes: 2)")
 
 
 def test_a_region_of_root_or_the_declared_user_is_taken_over_with_a_word(env):

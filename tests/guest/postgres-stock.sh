@@ -35,7 +35,7 @@ cp "$examples/postgresql-environment" "$etc/environment"
 systemctl daemon-reload
 
 check 'the server does not start without its region' fails systemctl start "$unit"
-check 'whose unit says why' told mshare-region@pgdata.service "Cannot make region pgdata: $why"
+check 'whose unit says why' told mshare-region@pgdata.service "Cannot create region pgdata: $why"
 rm -r "/etc/systemd/system/$unit.d"
 systemctl daemon-reload
 check 'nor by itself' fails systemctl start "$unit"

@@ -183,12 +183,12 @@ refused 'no version' 2 "Invalid version of PostgreSQL 'main'" enable main 15
 refused 'a path for a cluster' 2 "Invalid name of a cluster '../x'" enable 15 ../x
 refused 'no server' 2 'No server: give VERSION and CLUSTER' enable
 refused 'no command' 2 "Unknown command 'start'" start
-refused 'no such option' 2 'Unknown option --frob' enable 15 main --frob
+refused 'no such option' 2 "Unknown option '--frob'" enable 15 main --frob
 refused 'a bad region' 1 "Invalid region name 'a b'" enable 15 main --region 'a b'
-refused 'a bad fallback' 2 'Invalid --fallback=maybe: expected yes or no' enable 15 main --fallback=maybe
+refused 'a bad fallback' 2 "Invalid --fallback 'maybe': expected yes or no" enable 15 main --fallback=maybe
 refused 'cluster and unit' 2 "Both --unit=pg and '15 main' name a server" enable 15 main --unit pg
 refused 'a unit that does not exist' 1 'There is no unit other.service' enable --unit=other
-refused 'a unit that is not a service' 2 '--unit=x.mount is not a service' enable --unit=x.mount
+refused 'a unit that is not a service' 2 "Invalid --unit 'x.mount': expected a service" enable --unit=x.mount
 refused 'a masked unit' 1 'masked.service is masked' enable --unit=masked
 refused 'a unit that systemd cannot load' 1 'systemd cannot load broken.service; see: systemctl status' enable --unit=broken
 printf '%s\n' '#!/bin/sh' 'case $1 in -u) echo 1000 ;; -un) echo somebody ;; *) exec /usr/bin/id "$@" ;; esac' > "$work/bin/id"
