@@ -65,19 +65,19 @@ function ask({ id, title, body, verb, kind, act, cancel }) {
 async function ownerOptions(text) {
     const match = /^([^:]*)(?::([^:]*))?$/.exec(text);
     if (!match)
-        throw new Error(`Invalid owner "${text}": expected USER, USER:GROUP or :GROUP`);
+        throw new Error(`Invalid owner '${text}': expected USER, USER:GROUP or :GROUP`);
     const options = {};
     if (match[1]) {
         const user = await findUser(match[1]);
         if (user === null)
-            throw new Error(`There is no user "${match[1]}"`);
+            throw new Error(`There is no user '${match[1]}'`);
         options.uid = { t: "u", v: user.uid };
         options.gid = { t: "u", v: user.gid };
     }
     if (match[2]) {
         const gid = await findGroup(match[2]);
         if (gid === null)
-            throw new Error(`There is no group "${match[2]}"`);
+            throw new Error(`There is no group '${match[2]}'`);
         options.gid = { t: "u", v: gid };
     }
     return options;
@@ -99,9 +99,9 @@ export function askCreate(broker, find, watch) {
         if (!name.value.trim())
             throw new Error("The name is missing");
         if (bytes === null)
-            throw new Error(`Size "${size.value}" is not ${SIZE_RULE}`);
+            throw new Error(`Invalid size '${size.value}': expected ${SIZE_RULE}`);
         if (bits === null)
-            throw new Error(`Mode "${mode.value}" is not an octal number from 0 to 0777`);
+            throw new Error(`Invalid mode '${mode.value}': expected an octal number from 0 to 0777`);
         const options = await ownerOptions(owner.value.trim());
         if (label.value)
             options.label = { t: "s", v: label.value };
@@ -163,7 +163,7 @@ export function askResize(broker, region) {
         act: () => {
             const bytes = parseSize(size.value.trim().replace(/B$/, ""));
             if (bytes === null)
-                throw new Error(`Size "${size.value}" is not ${SIZE_RULE}`);
+                throw new Error(`Invalid size '${size.value}': expected ${SIZE_RULE}`);
             return broker.resize(region.Name, bytes, force.input.checked);
         },
     });

@@ -133,8 +133,8 @@ def test_a_region_is_made_as_polkit_allows(env):
     page.wait_text("#none", "No regions")
 
     page.click("#create")
-    for field, value, part in (("name", "", "The name is missing"), ("size", "12X", 'Size "12X" is not a number'),
-                               ("mode", "0999", 'Mode "0999" is not an octal'), ("owner", "nemo:", 'no user "nemo"')):
+    for field, value, part in (("name", "", "The name is missing"), ("size", "12X", "Invalid size '12X': expected a number"),
+                               ("mode", "0999", "Invalid mode '0999': expected an octal"), ("owner", "nemo:", "no user 'nemo'")):
         before = page.all("#create-" + field)[0].get_property("value")
         if field != "name":
             page.type("#create-name", "mine")
