@@ -153,7 +153,17 @@ test_begins() {
                 valgrind clang-tidy cppcheck shellcheck sparse mandoc man-db zsh e2fsprogs "$(clang_runtime)"
         # Without these two, the phase that uses them is skipped with a message.
         (need_packages 'check Python' pyflakes3 mypy) || true
+        need_formatter
         need_postgresql
+}
+
+# need_formatter: clang-format 14, for tests/format.sh. Other releases than Debian 12 do not have that version, and
+# others break some lines elsewhere.
+need_formatter() {
+        # shellcheck source=/dev/null
+        [ "$(. /etc/os-release && echo "${VERSION_ID:-}")" = 12 ] || return 0
+        need_packages 'check the format of C' clang-format
+        export MSHARE_NEEDS_FORMATTER=1
 }
 
 # need_postgresql: for the test that runs it on a bus of its own. No cluster is
