@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_AGENT_H
-#define MSHARECTL_AGENT_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -21,5 +20,3 @@ typedef struct Agent {
 void agent_open(Agent *agent, bool wanted);
 /* Stops the agent, if there is one, and waits until it has exited. */
 void agent_close(Agent *agent);
-
-#endif

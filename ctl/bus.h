@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_BUS_H
-#define MSHARECTL_BUS_H
+#pragma once
 
 #include <systemd/sd-bus.h>
 
@@ -29,5 +28,3 @@ int bus_call_failed(const char *what, const sd_bus_error *error, int r);
 int bus_out_of_memory(void);
 /* For a message that could not be built or read. */
 int bus_message_failed(const char *what, int r);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_CALL_H
-#define MSHARECTL_CALL_H
+#pragma once
 
 #include <systemd/sd-bus.h>
 
@@ -24,5 +23,3 @@ typedef struct CallWatch {
  */
 int call_and_wait(sd_bus *bus, sd_bus_message *m, const CallWatch *watch, int *ret_signal, sd_bus_error *error,
                   sd_bus_message **reply);
-
-#endif

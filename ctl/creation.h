@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_CREATION_H
-#define MSHARECTL_CREATION_H
+#pragma once
 
 #include "msharectl.h"
 
@@ -23,5 +22,3 @@ typedef struct Creation {
  */
 int creation_run(Creation *c, sd_bus *bus, sd_bus_message *m, const Arguments *a, const char *what, int *ret_signal,
                  sd_bus_message **reply);
-
-#endif

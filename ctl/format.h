@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_FORMAT_H
-#define MSHARECTL_FORMAT_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,5 +22,3 @@ const char *format_time(uint64_t usec, char *buf, size_t size);
 void format_ids_as_numbers(bool numbers);
 const char *format_uid(uint32_t uid, char *buf, size_t size);
 const char *format_gid(uint32_t gid, char *buf, size_t size);
-
-#endif

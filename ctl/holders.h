@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_HOLDERS_H
-#define MSHARECTL_HOLDERS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,5 +39,3 @@ int holders_find(const char *proc, Holder *list, size_t n);
 
 /* "ended" and so on; NULL for HOLDER_UNKNOWN. */
 const char *holder_state_to_string(HolderState state);
-
-#endif

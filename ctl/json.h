@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_JSON_H
-#define MSHARECTL_JSON_H
+#pragma once
 
 #include <stdio.h>
 
@@ -21,5 +20,3 @@ char *json_string(const char *s);
 
 /* One object, without a line feed at its end; depth counts the objects and arrays around it. */
 void json_print_object(FILE *f, JsonMode mode, unsigned int depth, const JsonMember *members, size_t n);
-
-#endif

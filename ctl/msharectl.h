@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_H
-#define MSHARECTL_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -59,5 +58,3 @@ int verb_top(const Arguments *a);
 
 /* Prints "msharectl: " and the sentence, which has no full stop, to standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-#endif

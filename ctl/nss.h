@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_NSS_H
-#define MSHARECTL_NSS_H
+#pragma once
 
 #include <grp.h>
 #include <pwd.h>
@@ -12,5 +11,3 @@
  */
 int nss_user(const char *name, uint32_t uid, struct passwd *ret, char **ret_buf);
 int nss_group(const char *name, uint32_t gid, struct group *ret, char **ret_buf);
-
-#endif

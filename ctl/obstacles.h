@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_OBSTACLES_H
-#define MSHARECTL_OBSTACLES_H
+#pragma once
 
 #include "process.h"
 
@@ -29,5 +28,3 @@ int obstacles_find(const Process *p, const Mappings *m, const Target *t, uint64_
 
 /* The largest shared memory outside of regions that has at least min_size bytes, or NULL. It points into *m. */
 const Mapping *largest_outside(const Mappings *m, uint64_t min_size);
-
-#endif

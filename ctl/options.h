@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_OPTIONS_H
-#define MSHARECTL_OPTIONS_H
+#pragma once
 
 #include "msharectl.h"
 
@@ -28,5 +27,3 @@ void arguments_done(Arguments *a);
 
 /* Prints the help for one verb, or for all of them if it is NULL. */
 void help_print(const Verb *verb);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_PAGER_H
-#define MSHARECTL_PAGER_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -22,5 +21,3 @@ typedef struct Pager {
 void pager_open(Pager *pager, bool wanted);
 /* Finishes the output and waits until the user has left the pager. */
 void pager_close(Pager *pager);
-
-#endif

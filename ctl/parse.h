@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_PARSE_H
-#define MSHARECTL_PARSE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,5 +25,3 @@ typedef struct Owner {
  * group. Other errors: the lookup failed.
  */
 int parse_owner(const char *s, Owner *ret);
-
-#endif

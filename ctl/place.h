@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_PLACE_H
-#define MSHARECTL_PLACE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,5 +28,3 @@ int place_find(const char *region, Place *ret);
  * than root.
  */
 int place_has_window(const Place *place, const char *proc, pid_t pid, const Mapping *m);
-
-#endif

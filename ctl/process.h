@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_PROCESS_H
-#define MSHARECTL_PROCESS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -73,5 +72,3 @@ int process_read(const char *proc, pid_t pid, Process *ret);
  * process_done() in any case.
  */
 int process_read_environment(const char *proc, pid_t pid, Process *p);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_PROPERTIES_H
-#define MSHARECTL_PROPERTIES_H
+#pragma once
 
 #include "msharectl.h"
 
@@ -52,5 +51,3 @@ int properties_select(Properties *p, const Arguments *a);
 int property_print_value(const Property *p);
 /* Prints all as one JSON object and a line feed. Returns an exit status. */
 int properties_print_json(const Properties *p, JsonMode mode);
-
-#endif

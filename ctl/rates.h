@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_RATES_H
-#define MSHARECTL_RATES_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -31,5 +30,3 @@ int counters_open(const char *tracefs, const char *region, Counters *ret);
 /* Hits so far, by Counter. 0 or negative errno. */
 int counters_read(const Counters *c, uint64_t ret[static _COUNTER_MAX]);
 void counters_close(Counters *c);
-
-#endif

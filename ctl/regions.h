@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_REGIONS_H
-#define MSHARECTL_REGIONS_H
+#pragma once
 
 #include "properties.h"
 
@@ -36,5 +35,3 @@ void regions_sort(Regions *regions, const char *column);
  * sum over all regions in the same way.
  */
 uint64_t region_saved_bytes(uint64_t sharers, uint64_t page_tables);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_SHARERS_H
-#define MSHARECTL_SHARERS_H
+#pragma once
 
 #include "msharectl.h"
 
@@ -9,5 +8,3 @@
  * process see it. Prints errors; returns an exit status.
  */
 int sharers_print(const char *region, const Arguments *a);
-
-#endif

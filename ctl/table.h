@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_TABLE_H
-#define MSHARECTL_TABLE_H
+#pragma once
 
 #include <stdint.h>
 
@@ -41,5 +40,3 @@ int table_add_null(Table *t);
  * -ENOMEM.
  */
 int table_print(Table *t, const Arguments *a, const char *noun);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_UNIT_H
-#define MSHARECTL_UNIT_H
+#pragma once
 
 #include "msharectl.h"
 
@@ -9,5 +8,3 @@
  * control group that is not this process. A name without a suffix is that of a service. Prints errors; returns an exit status.
  */
 int unit_find_process(sd_bus *bus, const char *name, pid_t *ret);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARECTL_WORDS_H
-#define MSHARECTL_WORDS_H
+#pragma once
 
 #include "msharectl.h"
 #include "parse.h"
@@ -8,5 +7,3 @@
 /* As in parse.h, but these print an error if a word is not valid, and return an exit status. */
 int parse_mode_word(const char *s, uint32_t *ret);
 int parse_owner_word(const Arguments *a, const char *s, Owner *ret);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARE_MESSAGE_H
-#define MSHARE_MESSAGE_H
+#pragma once
 
 #include "util.h"
 
@@ -16,5 +15,3 @@ int message_region(char **ret_message, int r, const char *verb, const char *name
 
 /* The text of a negative errno, in the caller's buffer: strerror(3) is not thread-safe. */
 const char *message_errno(int r, char *buf, size_t size);
-
-#endif

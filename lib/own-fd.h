@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARE_OWN_FD_H
-#define MSHARE_OWN_FD_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -23,5 +22,3 @@ int own_fd_set(OwnFd *f, int fd);
 bool own_fd_valid(const OwnFd *f);
 /* Closes it if it still refers to that file, and forgets it. Keeps errno. */
 void own_fd_close(OwnFd *f);
-
-#endif

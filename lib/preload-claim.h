@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARE_PRELOAD_CLAIM_H
-#define MSHARE_PRELOAD_CLAIM_H
+#pragma once
 
 #include <stdbool.h>
 #include "own-fd.h"
@@ -23,5 +22,3 @@ int preload_claim_count(const char *name, int file, OwnFd *claim, unsigned int *
 
 /* Uses one try and waits a tenth of a second; false if no try is left. */
 bool preload_claim_wait(unsigned int *tries);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARE_PRELOAD_CONFIG_H
-#define MSHARE_PRELOAD_CONFIG_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,5 +22,3 @@ typedef struct PreloadConfig {
  * nothing. An invalid setting is replaced by its default and described in `problem`.
  */
 bool preload_config_read(PreloadConfig *ret);
-
-#endif

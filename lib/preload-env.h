@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARE_PRELOAD_ENV_H
-#define MSHARE_PRELOAD_ENV_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -49,5 +48,3 @@ bool preload_env_is_earlier(char *const envp[]);
 bool preload_env_is_marked(char *const envp[]);
 /* Writes a copy of envp without the region and the library. Otherwise like preload_env_restore(). */
 void preload_env_conceal(char *const envp[], char *entries[], char *text);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARE_PRELOAD_FAMILY_H
-#define MSHARE_PRELOAD_FAMILY_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -40,5 +39,3 @@ PreloadFamily *preload_family_new(void);
  * it.
  */
 bool preload_family_own(PreloadFamily *f);
-
-#endif

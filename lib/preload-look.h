@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARE_PRELOAD_LOOK_H
-#define MSHARE_PRELOAD_LOOK_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,5 +19,3 @@ size_t preload_largest_shared(void);
 
 /* As preload_only_looks(), for a command line: its arguments, each followed by a zero byte. For tests. */
 bool preload_command_looks(const char *arguments, unsigned long size);
-
-#endif

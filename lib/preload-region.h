@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARE_PRELOAD_REGION_H
-#define MSHARE_PRELOAD_REGION_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -81,5 +80,3 @@ PreloadMapping *preload_region_find(PreloadRegion *r, const void *start);
 static inline char *preload_mapping_start(const PreloadRegion *r, const PreloadMapping *m) {
         return r->window + m->offset;
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARE_PRELOAD_STATE_H
-#define MSHARE_PRELOAD_STATE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,5 +54,3 @@ bool preload_is_server(void);
 
 /* Updates the pages of System V segments before a fork: see preload-sysv.c. */
 void preload_sysv_before_fork(PreloadRegion *r);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARE_REGION_H
-#define MSHARE_REGION_H
+#pragma once
 
 #include "broker-client.h"
 #include "mshare.h"
@@ -17,5 +16,3 @@ struct mshare_region {
  * descriptor or the kernel does not map it. 0, or negative errno and a message. May sleep.
  */
 int region_attach(mshare_region *region, char **ret_message);
-
-#endif

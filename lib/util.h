@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef MSHARE_UTIL_H
-#define MSHARE_UTIL_H
+#pragma once
 
 #include <errno.h>
 #include <string.h>
@@ -20,5 +19,3 @@ static inline const char *path_base(const char *path) {
 static inline int xerrno(void) {
         return errno > 0 ? errno : EIO;
 }
-
-#endif

@@ -1,24 +1,33 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# C files of userspace and their tests are formatted as .clang-format says, and types have
+# C files of userspace and their tests are formatted as .clang-format says, use one dialect, and types have
 # names as doc/style.md says. Speaks TAP.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 files=$(find base daemon lib ctl region tests -name '*.[ch]' | LC_ALL=C sort)
 failed=0
-echo 1..2
+number=0
+# result NAME WRONG: WRONG are the lines that break the rule, and empty if none does.
+result() {
+        number=$((number + 1))
+        if [ -z "$2" ]; then
+                echo "ok $number - $1"
+        else
+                echo "not ok $number - $1"
+                echo "$2"
+                failed=1
+        fi
+}
+echo 1..3
 # mshare.h is for programs of any style, and region.h defines what it declares.
 # shellcheck disable=SC2086 # no name has blanks
 wrong=$(awk 'FILENAME != "lib/mshare.h" && /^(typedef |static |const )*(struct|enum|union) [a-z][a-z0-9_]*( \{|;)/ && !/^(typedef )?struct mshare_region/ {
         print "# " FILENAME ":" FNR ": " $0 }' $files)
-if [ -z "$wrong" ]; then
-        echo 'ok 1 - types have names in CamelCase'
-else
-        echo 'not ok 1 - types have names in CamelCase'
-        echo "$wrong"
-        failed=1
-fi
+result 'types have names in CamelCase' "$wrong"
+# shellcheck disable=SC2046 # no name has blanks
+wrong=$(grep -L '^#pragma once$' $(grep '\.h$' <<< "$files" | grep -vx lib/mshare.h) | sed 's/.*/# &: has no #pragma once/')
+result 'headers have #pragma once' "$wrong"
 # Versions differ in where they break some lines; 14 is Debian 12's. There, ./run test installs it and sets this variable.
 formatter=
 for tool in clang-format-14 clang-format; do
@@ -27,21 +36,17 @@ for tool in clang-format-14 clang-format; do
                 break
         fi
 done
-if [ -z "$formatter" ]; then
-        if [ -z "${MSHARE_NEEDS_FORMATTER:-}" ]; then
-                echo 'ok 2 - formatted # SKIP clang-format 14 is not installed; Debian 12 has it'
-                exit $failed
-        fi
-        echo 'not ok 2 - formatted'
-        echo '# clang-format 14 is not installed'
-        exit 1
-fi
-# shellcheck disable=SC2086 # no name has blanks
-if wrong=$($formatter --dry-run -Werror $files 2>&1); then
-        echo 'ok 2 - formatted'
+wrong=
+if [ -n "$formatter" ]; then
+        # shellcheck disable=SC2086 # no name has blanks
+        wrong=$($formatter --dry-run -Werror $files 2>&1 |
+                sed -n 's/^\([^ :]*:[0-9]*\):[0-9]*: error:.*/# \1: run clang-format -i on it/p' | sort -u) ||
+                wrong=${wrong:-'# clang-format has failed'}
+elif [ -n "${MSHARE_NEEDS_FORMATTER:-}" ]; then
+        wrong='# clang-format 14 is not installed'
 else
-        echo 'not ok 2 - formatted'
-        sed -n 's/^\([^ :]*:[0-9]*\):[0-9]*: error:.*/# \1: run clang-format -i on it/p' <<< "$wrong" | sort -u
-        failed=1
+        echo 'ok 3 - formatted # SKIP clang-format 14 is not installed; Debian 12 has it'
+        exit $failed
 fi
+result 'formatted' "$wrong"
 exit $failed

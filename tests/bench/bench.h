@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the benchmarks share. */
-#ifndef MSHARE_BENCH_H
-#define MSHARE_BENCH_H
+#pragma once
 
 #include <err.h>
 #include <errno.h>
@@ -79,5 +78,3 @@ static inline uint64_t page_table_bytes(void) {
 static inline size_t granule(void) {
         return (size_t) file_number("/proc/sys/vm/mshare_size", "");
 }
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the tests of the libraries share: regions and clients of the fake broker. */
-#ifndef BUS_HELPERS_H
-#define BUS_HELPERS_H
+#pragma once
 
 #include <glib.h>
 #include <stdint.h>
@@ -16,5 +15,3 @@ void assert_clients(const char *name, unsigned int wanted);
 unsigned int count_fds(void);
 /* Wait for a child and give its exit status; -1 if it was killed. */
 int wait_child(pid_t pid);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Regions and clients of the fake broker. */
-#ifndef FAKE_REGION_H
-#define FAKE_REGION_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -57,5 +56,3 @@ uint32_t fake_region_clients(const FakeRegion *r);
 int fake_client_add(FakeRegion *r, const char *access, uint32_t uid, uint32_t pid, const char *owner,
                     sd_event_io_handler_t on_hup, int *ret_fd);
 void fake_client_remove(FakeClient *c);
-
-#endif

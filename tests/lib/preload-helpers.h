@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the tests of the preload library share: servers, and what is expected of them. */
-#ifndef PRELOAD_HELPERS_H
-#define PRELOAD_HELPERS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -49,5 +48,3 @@ extern char self[4096];
  * server it returns the exit status, and for the test program itself -1.
  */
 int begin_as_server(int argc, char *argv[]);
-
-#endif
