@@ -21,7 +21,7 @@ static const struct {
 
 static int find(const char *const *table, int n, const char *s) {
         for (int i = 0; i < n; i++)
-                if (strcmp(table[i], s) == 0)
+                if (streq(table[i], s))
                         return i;
         return -EINVAL;
 }
@@ -71,7 +71,7 @@ const char *access_to_string(Access access) {
 
 int access_from_string(const char *s) {
         for (size_t i = 0; i < ELEMENTSOF(accesses); i++)
-                if (strcmp(accesses[i].word, s) == 0)
+                if (streq(accesses[i].word, s))
                         return (int) accesses[i].access;
         return -EINVAL;
 }

@@ -2,14 +2,16 @@
 #pragma once
 
 /*
- * Attributes and cleanup functions that all programs and libraries share. Only a header, so that the preload library can use
- * it.
+ * Attributes, cleanup functions and streq(), which all programs and libraries share. Only a header, so that the preload library
+ * can use it.
  */
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define _cleanup_(f) __attribute__((__cleanup__(f)))
@@ -36,6 +38,10 @@
                 if (*p)                                                                                                \
                         func(*p);                                                                                      \
         }
+
+static inline bool streq(const char *a, const char *b) {
+        return strcmp(a, b) == 0;
+}
 
 static inline void freep(void *p) {
         free(*(void **) p);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "macro.h"
 #include "numa.h"
 
 static int parse_node(const char **s, unsigned int *ret) {
@@ -53,9 +54,9 @@ int numa_parse(const char *s, NumaPolicy *ret) {
         static const char bind[] = "bind:";
         NumaPolicy p = { .mode = NUMA_BIND };
 
-        if (strcmp(s, "default") == 0)
+        if (streq(s, "default"))
                 p.mode = NUMA_DEFAULT;
-        else if (strcmp(s, "interleave") == 0)
+        else if (streq(s, "interleave"))
                 p.mode = NUMA_INTERLEAVE;
         else if (strncmp(s, bind, strlen(bind)) != 0 || numa_parse_nodes(s + strlen(bind), &p.nodes) < 0)
                 return -EINVAL;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "macro.h"
 #include "quantity.h"
 
 /* Not strtoull(), which also accepts blanks, signs and "0x". *end is what follows the digits. */
@@ -31,7 +32,7 @@ int parse_size(const char *s, uint64_t *ret) {
         uint64_t n;
         int r;
 
-        if (strcmp(s, "infinity") == 0) {
+        if (streq(s, "infinity")) {
                 *ret = UINT64_MAX;
                 return 0;
         }
@@ -86,7 +87,7 @@ int parse_span(const char *s, uint64_t *ret) {
         if (r < 0)
                 return r;
         for (i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-                if (strcmp(end, units[i].suffix) == 0) {
+                if (streq(end, units[i].suffix)) {
                         if (__builtin_mul_overflow(n, units[i].usec, &n))
                                 return -ERANGE;
                         *ret = n;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "macro.h"
 #include "shmem-huge.h"
 
 void huge_setting_read(const char *path, char *ret, size_t size) {
@@ -31,17 +32,17 @@ bool shmem_huge_denied(const char *dir, char *ret_path, size_t path_size, char *
 
         (void) snprintf(ret_path, path_size, "%s/shmem_enabled", dir);
         huge_setting_read(ret_path, ret_value, value_size);
-        if (strcmp(ret_value, "deny") == 0)
+        if (streq(ret_value, "deny"))
                 return true;
-        if (strcmp(ret_value, "force") == 0)
+        if (streq(ret_value, "force"))
                 return false;
 
         /* Since Linux 6.11 each size has a setting of its own, which may be "inherit": then the common one applies. */
         (void) snprintf(path, sizeof(path), "%s/hugepages-2048kB/shmem_enabled", dir);
         huge_setting_read(path, value, sizeof(value));
-        if (strcmp(value, "inherit") != 0 && strcmp(value, "unknown") != 0) {
+        if (!streq(value, "inherit") && !streq(value, "unknown")) {
                 (void) snprintf(ret_path, path_size, "%s", path);
                 (void) snprintf(ret_value, value_size, "%s", value);
         }
-        return strcmp(ret_value, "never") == 0;
+        return streq(ret_value, "never");
 }

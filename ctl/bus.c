@@ -79,7 +79,7 @@ int bus_call_failed(const char *what, const sd_bus_error *error, int r) {
         size_t i;
 
         for (i = 0; error->name && i < ELEMENTSOF(error_statuses); i++)
-                if (strcmp(error->name, error_statuses[i].name) == 0) {
+                if (streq(error->name, error_statuses[i].name)) {
                         status = error_statuses[i].status;
                         break;
                 }

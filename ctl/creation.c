@@ -89,7 +89,7 @@ static int on_interrupt(sd_bus *bus, void *userdata) {
                                                  &created) < 0)
                 return -ECANCELED;
         /* The region is ready, so the answer will arrive soon. */
-        if (strcmp(state, "creating") != 0)
+        if (!streq(state, "creating"))
                 return created >= c->began_usec ? 0 : -ECANCELED;
         if (created < c->began_usec || remove_region(bus, c->name, &error) < 0)
                 return -ECANCELED;

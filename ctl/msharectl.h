@@ -6,6 +6,7 @@
 #include <systemd/sd-bus.h>
 
 #include "json.h"
+#include "macro.h"
 
 /* Documented in msharectl(1): scripts rely on them. */
 typedef enum ExitStatus {
@@ -57,4 +58,4 @@ int verb_status(const Arguments *a);
 int verb_top(const Arguments *a);
 
 /* Prints "msharectl: " and the sentence, which has no full stop, to standard error. */
-void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void complain(const char *format, ...) _printf_(1, 2);

@@ -95,7 +95,7 @@ static bool acl_admits(const Process *p, const char *acl) {
         int n = 0;
 
         for (; sscanf(acl, " %7[a-z]:%u:%u%n", kind, &id, &access, &n) == 3; acl += n)
-                if ((access & 6) == 6 && (strcmp(kind, "user") == 0 ? p->uid == id : in_group(p, id)))
+                if ((access & 6) == 6 && (streq(kind, "user") ? p->uid == id : in_group(p, id)))
                         return true;
         return false;
 }
@@ -140,7 +140,7 @@ static int find_preload_obstacles(const Process *p, const Mappings *m, const Tar
                 return 0;
         if (!p->region || p->region[0] == '\0')
                 return add(o, "MSHARE_REGION is not in the server's environment");
-        if (t->name && strcmp(p->region, t->name) != 0)
+        if (t->name && !streq(p->region, t->name))
                 return add(o, "MSHARE_REGION in the server's environment is '%s', not '%s'", p->region, t->name);
         return 0;
 }

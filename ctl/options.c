@@ -89,7 +89,7 @@ const Verb *verb_find(const char *name) {
         const Verb *verb;
 
         for (verb = verbs; verb->name; verb++)
-                if (strcmp(verb->name, name) == 0)
+                if (streq(verb->name, name))
                         return verb;
         return NULL;
 }
@@ -146,11 +146,11 @@ static int usage_error(void) {
 }
 
 static int parse_json_mode(const char *s, JsonMode *ret) {
-        if (strcmp(s, "off") == 0)
+        if (streq(s, "off"))
                 *ret = JSON_OFF;
-        else if (strcmp(s, "short") == 0)
+        else if (streq(s, "short"))
                 *ret = JSON_SHORT;
-        else if (strcmp(s, "pretty") == 0)
+        else if (streq(s, "pretty"))
                 *ret = JSON_PRETTY;
         else {
                 complain("Invalid --json '%s': expected one of short, pretty, off", s);
@@ -199,8 +199,7 @@ static int take_option(const OptionInfo *info, const char *argument, Arguments *
 /* Processes and files of another machine cannot be reached. */
 static int check_place(const Verb *verb, const Arguments *a) {
         const char *option = a->host ? "--host" : "--machine";
-        bool here =
-                strcmp(verb->name, "check") == 0 || strcmp(verb->name, "maps") == 0 || strcmp(verb->name, "run") == 0;
+        bool here = streq(verb->name, "check") || streq(verb->name, "maps") || streq(verb->name, "run");
 
         if (!a->host && !a->machine)
                 return STATUS_OK;
@@ -268,7 +267,7 @@ static int split_command(int argc, char *argv[], Arguments *a) {
         int i;
 
         for (i = 1; i < argc; i++)
-                if (strcmp(argv[i], "--") == 0) {
+                if (streq(argv[i], "--")) {
                         a->command = argv + i + 1;
                         argv[i] = NULL;
                         return i;

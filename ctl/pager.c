@@ -68,7 +68,7 @@ static const char *find_pager(bool trusted) {
         /* A small system may have no pager. Then print the text without one. */
         if (!pager)
                 return "if command -v less > /dev/null; then exec less; else exec cat; fi";
-        return pager[0] == '\0' || strcmp(pager, "cat") == 0 ? NULL : pager;
+        return pager[0] == '\0' || streq(pager, "cat") ? NULL : pager;
 }
 
 void pager_open(Pager *pager, bool wanted) {

@@ -127,7 +127,7 @@ int parse_owner(const char *s, Owner *ret) {
         int r;
 
         colon = strchrnul(s, ':');
-        if (s[0] == '\0' || strcmp(s, ":") == 0)
+        if (s[0] == '\0' || streq(s, ":"))
                 return -EINVAL;
 
         user = strndup(s, (size_t) (colon - s));

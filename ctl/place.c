@@ -17,8 +17,7 @@ int place_find(const char *region, Place *ret) {
         struct statfs fs;
         struct stat st;
 
-        if (region &&
-            (strchr(region, '/') || region[0] == '\0' || strcmp(region, ".") == 0 || strcmp(region, "..") == 0)) {
+        if (region && (strchr(region, '/') || region[0] == '\0' || streq(region, ".") || streq(region, ".."))) {
                 complain("Invalid region name '%s': expected a name without '/', and not '.' or '..'", region);
                 return STATUS_USAGE;
         }
@@ -46,7 +45,7 @@ int place_find(const char *region, Place *ret) {
 int place_has_window(const Place *p, const char *proc, pid_t pid, const Mapping *m) {
         if (p->mounted)
                 return !p->missing && mapping_is_window(m, p->device, p->inode);
-        if (p->region && strcmp(mapping_name(m), p->region) != 0)
+        if (p->region && !streq(mapping_name(m), p->region))
                 return 0;
         return mapping_is_in_msharefs(proc, pid, m);
 }

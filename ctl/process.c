@@ -138,7 +138,7 @@ const char *mapping_name(const Mapping *m) {
 const char *mapping_shared_memory_kind(const Mapping *m) {
         if (m->perms[3] != 's' || m->perms[1] != 'w')
                 return NULL;
-        if (strcmp(m->path, "/dev/zero (deleted)") == 0)
+        if (streq(m->path, "/dev/zero (deleted)"))
                 return "anonymous memory";
         if (strncmp(m->path, "/SYSV", strlen("/SYSV")) == 0)
                 return "a System V segment";
@@ -228,7 +228,7 @@ static int on_mount(const char *line, Process *p) {
                 return 0;
         rest = strstr(line, " - ");
         p->mounted = MSHAREFS_PATH[n] == '\0' && rest && sscanf(rest, " - %31s %*s %255s", type, super) == 2 &&
-                     strcmp(type, "msharefs") == 0;
+                     streq(type, "msharefs");
         p->read_only = p->mounted && (has_option(options, "ro") || has_option(super, "ro"));
         return 0;
 }

@@ -47,7 +47,7 @@ static int add_entry(Property *p, const char *name, uint64_t first, uint64_t sec
 }
 
 static int read_entries(sd_bus_message *m, const char *contents, Property *p) {
-        bool wide = strcmp(contents, CALLS) == 0;
+        bool wide = streq(contents, CALLS);
         uint64_t first = 0, second = 0;
         uint32_t u1, u2;
         const char *name;
@@ -118,7 +118,7 @@ static int read_value(sd_bus_message *m, Property *p) {
         r = sd_bus_message_peek_type(m, NULL, &contents);
         if (r < 0)
                 return r;
-        if (strcmp(contents, ACL) == 0 || strcmp(contents, CALLS) == 0)
+        if (streq(contents, ACL) || streq(contents, CALLS))
                 return read_list(m, contents, p);
         if (strlen(contents) != 1 || !strchr("sobyqutd", contents[0])) {
                 r = sd_bus_message_skip(m, "v");
@@ -241,7 +241,7 @@ Property *properties_find(Properties *p, const char *name) {
         size_t i;
 
         for (i = 0; i < p->n; i++)
-                if (strcmp(p->list[i].name, name) == 0) {
+                if (streq(p->list[i].name, name)) {
                         p->list[i].shown = true;
                         return p->list + i;
                 }

@@ -55,7 +55,7 @@ static int read_interfaces(sd_bus_message *m, Properties *ret) {
                 r = sd_bus_message_read(m, "s", &interface);
                 if (r < 0)
                         return r;
-                if (strcmp(interface, BUS_REGION_INTERFACE) == 0 && !found) {
+                if (streq(interface, BUS_REGION_INTERFACE) && !found) {
                         r = properties_read(m, ret);
                         found = 1;
                 } else
@@ -123,7 +123,7 @@ static const size_t *find_column(const char *column) {
         size_t i;
 
         for (i = 0; i < ELEMENTSOF(sort_columns); i++)
-                if (strcmp(sort_columns[i].name, column) == 0)
+                if (streq(sort_columns[i].name, column))
                         return &sort_columns[i].offset;
         return NULL;
 }

@@ -24,7 +24,7 @@ static bool has_suffix(const char *name) {
         size_t i;
 
         for (i = 0; dot && i < ELEMENTSOF(suffixes); i++)
-                if (strcmp(dot, suffixes[i]) == 0)
+                if (streq(dot, suffixes[i]))
                         return true;
         return false;
 }
@@ -70,8 +70,8 @@ int unit_find_process(sd_bus *bus, const char *name, pid_t *ret) {
                                                &state);
         if (r < 0)
                 return failed(full, &error, r);
-        if (strcmp(state, "loaded") != 0) {
-                if (strcmp(state, "not-found") == 0)
+        if (!streq(state, "loaded")) {
+                if (streq(state, "not-found"))
                         complain("There is no unit %s", full);
                 else
                         complain("Unit %s is not loaded: its load state is '%s'", full, state);

@@ -153,9 +153,9 @@ static int describe_target(sd_bus *bus, Target *t) {
         }
 
         t->exists = true;
-        t->ready = strcmp(properties_string(&p, "State"), "ready") == 0;
+        t->ready = streq(properties_string(&p, "State"), "ready");
         t->size = properties_number(&p, "Size");
-        if (strcmp(properties_string(&p, "Backing"), "empty") == 0 && properties_number(&p, "Length") > 0)
+        if (streq(properties_string(&p, "Backing"), "empty") && properties_number(&p, "Length") > 0)
                 t->size = properties_number(&p, "Length");
         if (properties_number(&p, "Length") > granule)
                 t->length = properties_number(&p, "Length");

@@ -75,7 +75,7 @@ static const struct {
 static bool is_counter(const char *name) {
         size_t n = strlen(name), k = strlen("_total");
 
-        return n > k && strcmp(name + n - k, "_total") == 0;
+        return n > k && streq(name + n - k, "_total");
 }
 
 static void print_head(FILE *f, const char *name, const char *help) {
@@ -113,7 +113,7 @@ static void print_value(FILE *f, const Property *p, double factor) {
 static bool is_limit(const Property *p) {
         size_t n = strlen(p->name);
 
-        return p->type == 't' && n > 3 && strcmp(p->name + n - 3, "Max") == 0;
+        return p->type == 't' && n > 3 && streq(p->name + n - 3, "Max");
 }
 
 static void print_limits(FILE *f, const char *name, const Properties *p) {
@@ -153,7 +153,7 @@ static void print_region(FILE *f, size_t metric, Region *region) {
         if (metrics[metric].source == SOURCE_SAVED)
                 (void) fprintf(f, " %" PRIu64 "\n", region->saved);
         else if (metrics[metric].source == SOURCE_READY)
-                (void) fprintf(f, " %d\n", strcmp(region->state, "ready") == 0);
+                (void) fprintf(f, " %d\n", streq(region->state, "ready"));
         else
                 print_value(f, properties_find(&region->properties, metrics[metric].property), metrics[metric].factor);
 }

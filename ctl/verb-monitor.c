@@ -20,7 +20,7 @@ static bool wanted(const Arguments *a, const char *name) {
         int i;
 
         for (i = 0; i < a->n_names; i++)
-                if (strcmp(a->names[i], name) == 0)
+                if (streq(a->names[i], name))
                         return true;
         return a->n_names == 0;
 }
@@ -75,7 +75,7 @@ static void monitor_done(Monitor *monitor) {
 static bool is_from(sd_bus_message *m, const char *name) {
         const char *sender = sd_bus_message_get_sender(m);
 
-        return sender && name && strcmp(sender, name) == 0;
+        return sender && name && streq(sender, name);
 }
 
 static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error) {

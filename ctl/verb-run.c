@@ -106,7 +106,7 @@ int verb_run(const Arguments *a) {
         uint64_t min_size;
         int r;
 
-        if (a->fallback && strcmp(a->fallback, "yes") != 0 && strcmp(a->fallback, "no") != 0) {
+        if (a->fallback && !streq(a->fallback, "yes") && !streq(a->fallback, "no")) {
                 complain("Invalid --fallback '%s': expected yes or no", a->fallback);
                 return STATUS_RUN_FAILED;
         }
@@ -116,7 +116,7 @@ int verb_run(const Arguments *a) {
         }
 
         r = prepare(a, &preload, &region);
-        if (r != STATUS_OK && !(a->fallback && strcmp(a->fallback, "yes") == 0))
+        if (r != STATUS_OK && !(a->fallback && streq(a->fallback, "yes")))
                 return r;
         if (r != STATUS_OK)
                 complain("Continuing without the region because of --fallback=yes");

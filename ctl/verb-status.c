@@ -116,7 +116,7 @@ static int print_region(Properties *p) {
                 return bus_out_of_memory();
 
         (void) printf("%s%s%s\n", name, label[0] ? " - " : "", label);
-        if (progress && strcmp(state, "creating") == 0)
+        if (progress && streq(state, "creating"))
                 line("State", "%s, %.0f%%", state, progress->real * 100);
         else
                 line("State", "%s", state);
@@ -124,7 +124,7 @@ static int print_region(Properties *p) {
                 line("Window", "%s at 0x%" PRIx64, format_bytes(length, b1, sizeof(b1)), address);
         line("Size", "%s, %s", format_bytes(properties_number(p, "Size"), b1, sizeof(b1)),
              properties_string(p, "Backing"));
-        if (properties_string(p, "NUMA")[0] && strcmp(properties_string(p, "NUMA"), "default") != 0)
+        if (properties_string(p, "NUMA")[0] && !streq(properties_string(p, "NUMA"), "default"))
                 line("NUMA", "%s", properties_string(p, "NUMA"));
         line("Mode", "%04" PRIo64 "%s", properties_number(p, "Mode") & 0777,
              properties_number(p, "Acl") > 0 ? "+" : "");

@@ -117,7 +117,7 @@ static int add_growth(Table *t, const Top *top, const Region *region, uint64_t n
         size_t i;
 
         for (i = 0; i < top->before.n && !old; i++)
-                if (strcmp(top->before.list[i].name, region->name) == 0)
+                if (streq(top->before.list[i].name, region->name))
                         old = top->before.list + i;
         if (!old || now <= top->before_usec)
                 return table_add_null(t);
@@ -134,7 +134,7 @@ static Counted *find_counted(Top *top, const char *name) {
         size_t i;
 
         for (i = 0; i < top->n_counted; i++)
-                if (strcmp(top->counted[i].name, name) == 0)
+                if (streq(top->counted[i].name, name))
                         return top->counted + i;
         /* This kernel's counters do not apply to regions of another machine. */
         if (top->a->host || top->a->machine)

@@ -53,7 +53,7 @@ static int call_failed(const char *name, int r, const sd_bus_error *error, char 
         size_t i;
 
         for (i = 0; error->name && i < ELEMENTSOF(broker_errors); i++)
-                if (strcmp(error->name, broker_errors[i].name) == 0) {
+                if (streq(error->name, broker_errors[i].name)) {
                         r = -broker_errors[i].error;
                         break;
                 }
@@ -105,7 +105,7 @@ static int call_acquire(sd_bus *bus, const char *member, const char *name, const
                         bool interactive, BrokerLease *lease, char **ret_message) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        bool open = strcmp(member, "OpenRegion") == 0;
+        bool open = streq(member, "OpenRegion");
         int fd, region = -1, r;
 
         r = sd_bus_message_new_method_call(bus, &m, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, member);
@@ -153,9 +153,9 @@ static int read_properties(sd_bus_message *reply, BrokerLease *lease) {
                 if (r < 0)
                         return r;
 
-                if (strcmp(key, "Size") == 0)
+                if (streq(key, "Size"))
                         r = sd_bus_message_read(reply, "v", "t", &lease->size);
-                else if (strcmp(key, "Backing") == 0) {
+                else if (streq(key, "Backing")) {
                         r = sd_bus_message_read(reply, "v", "s", &s);
                         if (r >= 0) {
                                 free(lease->backing);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "macro.h"
 #include "preload-config.h"
 #include "quantity.h"
 
@@ -40,9 +41,9 @@ bool preload_config_read(PreloadConfig *ret) {
                 (void) snprintf(ret->problem, sizeof(ret->problem),
                                 "Invalid MSHARE_MIN_SIZE '%.40s': expected " AMOUNT_FORM, min_size);
 
-        if (fallback && strcmp(fallback, "yes") == 0)
+        if (fallback && streq(fallback, "yes"))
                 ret->fallback = true;
-        else if (fallback && fallback[0] != '\0' && strcmp(fallback, "no") != 0)
+        else if (fallback && fallback[0] != '\0' && !streq(fallback, "no"))
                 (void) snprintf(ret->problem, sizeof(ret->problem),
                                 "Invalid MSHARE_FALLBACK '%.40s': expected yes or no", fallback);
 

@@ -45,7 +45,7 @@ static bool without_library(const char *value) {
         end = stpcpy(others, PRELOAD);
 
         for (word = strtok_r(copy, ": ", &state); word; word = strtok_r(NULL, ": ", &state)) {
-                if (!library && strcmp(path_base(word), path_base(info.dli_fname)) == 0) {
+                if (!library && streq(path_base(word), path_base(info.dli_fname))) {
                         library = strdup(word);
                         if (!library)
                                 return false;
@@ -140,7 +140,7 @@ bool preload_env_taken_by_other(const char *region, int *ret_pid) {
         if (!mark || sscanf(mark, "%d:%" SCNx64 ":%n", ret_pid, &id, &n) != 2 || n == 0)
                 return false;
         /* If another region is set than the marked one, that is on purpose. */
-        return strcmp(mark + n, region) == 0 && id != process_self();
+        return streq(mark + n, region) && id != process_self();
 }
 
 static const char *preload_of(char *const envp[]) {
@@ -173,7 +173,7 @@ void preload_env_restore(char *const envp[], char *entries[], char *text, bool m
                 *entries++ = settled.taken;
 
         if (!settled.library || (!preload && !settled.others) ||
-            (preload && settled.others && strcmp(preload, settled.others) == 0)) {
+            (preload && settled.others && streq(preload, settled.others))) {
                 /* Unchanged since we removed the library: restore the original. */
                 if (settled.library ? !!settled.preload : !!preload)
                         *entries++ = settled.library ? settled.preload : (char *) preload;
@@ -192,14 +192,14 @@ void preload_env_restore(char *const envp[], char *entries[], char *text, bool m
 
 bool preload_env_is_earlier(char *const envp[]) {
         for (; envp && *envp; envp++)
-                if (settled.region && strcmp(*envp, settled.region) == 0)
+                if (settled.region && streq(*envp, settled.region))
                         return true;
         return false;
 }
 
 bool preload_env_is_marked(char *const envp[]) {
         for (; envp && *envp; envp++)
-                if (settled.taken && strcmp(*envp, settled.taken) == 0)
+                if (settled.taken && streq(*envp, settled.taken))
                         return true;
         return false;
 }
@@ -228,7 +228,7 @@ void preload_env_conceal(char *const envp[], char *entries[], char *text) {
         const char *preload = preload_of(envp);
 
         for (; envp && *envp; envp++)
-                if (strcmp(*envp, settled.region) == 0)
+                if (streq(*envp, settled.region))
                         *entries++ = settled.taken;
                 else if (*envp == preload && settled.library) {
                         if (remove_library(preload, text))

@@ -44,9 +44,9 @@ static bool is_own_program(const char *file) {
                 return false;
         path[n] = '\0';
         /* An upgrade has replaced the file. */
-        if ((size_t) n > strlen(deleted) && strcmp(path + n - strlen(deleted), deleted) == 0)
+        if ((size_t) n > strlen(deleted) && streq(path + n - strlen(deleted), deleted))
                 path[(size_t) n - strlen(deleted)] = '\0';
-        return strcmp(path_base(path), path_base(file)) == 0;
+        return streq(path_base(path), path_base(file));
 }
 
 static int run(How how, int fd, const char *file, char *const argv[], char *const envp[], int flags) {

@@ -34,7 +34,7 @@ static const struct {
 static bool is_program(const char *pattern, const char *name) {
         size_t n = strlen(pattern);
 
-        return pattern[n - 1] == '*' ? strncmp(pattern, name, n - 1) == 0 : strcmp(pattern, name) == 0;
+        return pattern[n - 1] == '*' ? strncmp(pattern, name, n - 1) == 0 : streq(pattern, name);
 }
 
 bool preload_command_looks(const char *arguments, unsigned long size) {
@@ -57,7 +57,7 @@ bool preload_command_looks(const char *arguments, unsigned long size) {
                 }
                 if (p[1] == '-') {
                         for (j = 0; j < ELEMENTSOF(programs[i].words); j++)
-                                if (programs[i].words[j] && strcmp(programs[i].words[j], p) == 0)
+                                if (programs[i].words[j] && streq(programs[i].words[j], p))
                                         return true;
                         continue;
                 }

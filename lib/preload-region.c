@@ -100,11 +100,11 @@ static int take(PreloadRegion *r, const char *name, unsigned int *tries, char **
                 return k;
 
         /* The memory must be zero at the start, but a file with data must not be cleared. */
-        if (strcmp(r->api.backing(r->handle), "file") == 0)
+        if (streq(r->api.backing(r->handle), "file"))
                 return message_region(ret_message, -EOPNOTSUPP, "use", name,
                                       "it is backed by a file, whose contents would be lost");
 
-        r->empty = strcmp(r->api.backing(r->handle), "empty") == 0;
+        r->empty = streq(r->api.backing(r->handle), "empty");
         r->window = r->api.address(r->handle);
         r->length = r->api.length(r->handle);
         page = (size_t) sysconf(_SC_PAGESIZE);

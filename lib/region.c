@@ -43,7 +43,7 @@ static int check_name(const char *name, char **ret_message) {
                                    "Cannot acquire a region: its name must have 1 to %d bytes, not %s", NAME_MAX,
                                    n == 0 ? "none" : "more");
 
-        if (strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        if (strchr(name, '/') || streq(name, ".") || streq(name, ".."))
                 return message_region(ret_message, -EINVAL, "acquire", name,
                                       "its name contains a slash or is '.' or '..'");
         return 0;

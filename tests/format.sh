@@ -19,7 +19,7 @@ result() {
                 failed=1
         fi
 }
-echo 1..3
+echo 1..4
 # mshare.h is for programs of any style, and region.h defines what it declares.
 # shellcheck disable=SC2086 # no name has blanks
 wrong=$(awk 'FILENAME != "lib/mshare.h" && /^(typedef |static |const )*(struct|enum|union) [a-z][a-z0-9_]*( \{|;)/ && !/^(typedef )?struct mshare_region/ {
@@ -28,6 +28,10 @@ result 'types have names in CamelCase' "$wrong"
 # shellcheck disable=SC2046 # no name has blanks
 wrong=$(grep -L '^#pragma once$' $(grep '\.h$' <<< "$files" | grep -vx lib/mshare.h) | sed 's/.*/# &: has no #pragma once/')
 result 'headers have #pragma once' "$wrong"
+# shellcheck disable=SC2046 # no name has blanks
+wrong=$(grep -nE '!strcmp\(|\bstrcmp\(.*\) [!=]= 0' $(grep -v '^tests/' <<< "$files" | grep -vx base/macro.h) /dev/null |
+        sed 's/^\([^:]*:[0-9]*\):.*/# \1: use streq()/') || true
+result 'equal strings are found with streq()' "$wrong"
 # Versions differ in where they break some lines; 14 is Debian 12's. There, ./run test installs it and sets this variable.
 formatter=
 for tool in clang-format-14 clang-format; do
@@ -45,7 +49,7 @@ if [ -n "$formatter" ]; then
 elif [ -n "${MSHARE_NEEDS_FORMATTER:-}" ]; then
         wrong='# clang-format 14 is not installed'
 else
-        echo 'ok 3 - formatted # SKIP clang-format 14 is not installed; Debian 12 has it'
+        echo 'ok 4 - formatted # SKIP clang-format 14 is not installed; Debian 12 has it'
         exit $failed
 fi
 result 'formatted' "$wrong"

@@ -15,10 +15,6 @@
 #define USEC_PER_SEC UINT64_C(1000000)
 #define USEC_PER_MSEC UINT64_C(1000)
 
-static inline bool streq(const char *a, const char *b) {
-        return strcmp(a, b) == 0;
-}
-
 static inline uint64_t usec_now(clockid_t clock) {
         struct timespec ts;
 

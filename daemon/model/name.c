@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "macro.h"
 #include "model/name.h"
 
 static bool name_char_is_valid(char c) {
@@ -68,7 +69,7 @@ bool text_is_printable(const char *text) {
 bool region_name_is_adoptable(const char *name) {
         if (!*name || strlen(name) > REGION_NAME_MAX || strchr(name, '/'))
                 return false;
-        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strncmp(name, ".#", 2) == 0)
+        if (streq(name, ".") || streq(name, "..") || strncmp(name, ".#", 2) == 0)
                 return false;
         return text_is_printable(name);
 }

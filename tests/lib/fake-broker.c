@@ -50,7 +50,7 @@ static int on_hup(sd_event_source *s, int fd, uint32_t revents, void *userdata) 
 
         fake_client_remove(c);
         (void) emit(r->fake, "ClientReleased", r, uid);
-        if (strcmp(r->lifetime, "while-leased") == 0 && fake_region_clients(r) == 0) {
+        if (streq(r->lifetime, "while-leased") && fake_region_clients(r) == 0) {
                 (void) emit(r->fake, "RegionRemoved", r, 0);
                 fake_region_remove(r);
         }
@@ -71,32 +71,32 @@ static int read_options(sd_bus_message *m, FakeRegion *r, sd_bus_error *error) {
 
                 if (sd_bus_message_read(m, "s", &key) < 0 || sd_bus_message_peek_type(m, NULL, &contents) < 0)
                         return -EBADMSG;
-                if (strcmp(contents, "t") == 0)
+                if (streq(contents, "t"))
                         k = sd_bus_message_read(m, "v", "t", &t);
-                else if (strcmp(contents, "u") == 0)
+                else if (streq(contents, "u"))
                         k = sd_bus_message_read(m, "v", "u", &u);
-                else if (strcmp(contents, "b") == 0)
+                else if (streq(contents, "b"))
                         k = sd_bus_message_read(m, "v", "b", &b);
-                else if (strcmp(contents, "h") == 0)
+                else if (streq(contents, "h"))
                         k = sd_bus_message_skip(m, "v");
                 else
                         k = sd_bus_message_read(m, "v", "s", &s);
                 if (k < 0)
                         return k;
-                if (strcmp(contents, "s") == 0)
+                if (streq(contents, "s"))
                         p += snprintf(p, (size_t) (end - p), "%s=%s ", key, s);
                 else
                         p += snprintf(p, (size_t) (end - p), "%s=%" PRIu64 " ", key, t ?: u ?: (uint64_t) b);
 
-                if (strcmp(key, "uid") == 0)
+                if (streq(key, "uid"))
                         r->uid = u;
-                else if (strcmp(key, "gid") == 0)
+                else if (streq(key, "gid"))
                         r->gid = u;
-                else if (strcmp(key, "address") == 0)
+                else if (streq(key, "address"))
                         r->address = t;
-                else if (strcmp(key, "backing") == 0)
+                else if (streq(key, "backing"))
                         (void) snprintf(r->backing, sizeof(r->backing), "%s", s);
-                else if (strcmp(key, "lifetime") == 0)
+                else if (streq(key, "lifetime"))
                         (void) snprintf(r->lifetime, sizeof(r->lifetime), "%s", s);
                 k = sd_bus_message_exit_container(m);
         }
@@ -115,12 +115,12 @@ static int create_region(sd_bus_message *m, void *userdata, sd_bus_error *error)
         k = sd_bus_message_read(m, "stu", &name, &size, &mode);
         if (k < 0)
                 return k;
-        if (strcmp(name, "unsupported") == 0)
+        if (streq(name, "unsupported"))
                 return sd_bus_error_set(error, ERROR("KernelUnsupported"), "This kernel has no mshare");
-        if (strcmp(name, "askpass") == 0 && sd_bus_message_get_allow_interactive_authorization(m) == 0)
+        if (streq(name, "askpass") && sd_bus_message_get_allow_interactive_authorization(m) == 0)
                 return sd_bus_error_set(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, "A password is needed");
         /* As long as a user takes to type a password. */
-        if (strcmp(name, "asking") == 0 && fake_region_find(f, name))
+        if (streq(name, "asking") && fake_region_find(f, name))
                 return 1;
         if (fake_region_find(f, name))
                 return sd_bus_error_setf(error, ERROR("RegionExists"), "Region \"%s\" exists", name);
@@ -139,7 +139,7 @@ static int create_region(sd_bus_message *m, void *userdata, sd_bus_error *error)
                 fake_region_remove(r);
                 return k;
         }
-        if (strcmp(r->backing, "empty") == 0)
+        if (streq(r->backing, "empty"))
                 fake_region_empty(r);
         (void) emit(f, "RegionAdded", r, 0);
         return sd_bus_reply_method_return(m, "ott", path, r->address, r->length);
@@ -162,18 +162,18 @@ static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error
         /* Answer like a broker that is older than the method. */
         if (open && strncmp(name, "named", 5) == 0)
                 return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_METHOD, "Unknown method OpenRegion");
-        if (strcmp(name, "denied") == 0)
+        if (streq(name, "denied"))
                 return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
                                          "Mode 0600 of region \"denied\" does not admit you");
-        if (strcmp(name, "unready") == 0)
+        if (streq(name, "unready"))
                 return sd_bus_error_set(error, ERROR("RegionNotReady"), "Region \"unready\" is being made");
-        if (strcmp(name, "unsupported") == 0)
+        if (streq(name, "unsupported"))
                 return sd_bus_error_set(error, ERROR("KernelUnsupported"), "This kernel has no mshare");
-        if (strcmp(name, "limited") == 0)
+        if (streq(name, "limited"))
                 return sd_bus_error_set(error, ERROR("LimitExceeded"), "LeasesPerUser=7 is reached");
-        if (strcmp(name, "askpass") == 0 && sd_bus_message_get_allow_interactive_authorization(m) == 0)
+        if (streq(name, "askpass") && sd_bus_message_get_allow_interactive_authorization(m) == 0)
                 return sd_bus_error_set(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, "A password is needed");
-        if (strcmp(name, "silent") == 0)
+        if (streq(name, "silent"))
                 return 1;
 
         /* No region has an empty name: a client uses it to ask whether regions are possible at all. */
@@ -189,9 +189,9 @@ static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error
         if (k < 0)
                 return k;
         (void) emit(f, "ClientAcquired", r, uid);
-        address = strcmp(name, "liar") == 0 || strcmp(name, "named-liar") == 0 ? r->address + FAKE_GRANULE
-                  : strcmp(name, "nowhere") == 0                               ? 0
-                                                                               : r->address;
+        address = streq(name, "liar") || streq(name, "named-liar") ? r->address + FAKE_GRANULE
+                  : streq(name, "nowhere")                         ? 0
+                                                                   : r->address;
         length = r->length;
         if (!open)
                 return sd_bus_reply_method_return(m, "tth", address, length, fd);
@@ -207,7 +207,7 @@ static int garble(sd_bus_message *m, void *userdata, sd_bus_error *error) {
              !sd_bus_message_is_method_call(m, "org.mshare1.Manager", "OpenRegion")) ||
             sd_bus_message_read(m, "s", &name) < 0)
                 return 0;
-        if (strcmp(name, "garbled") == 0)
+        if (streq(name, "garbled"))
                 return sd_bus_reply_method_return(m, "s", "?");
         return sd_bus_message_rewind(m, 1) < 0 ? -EIO : 0;
 }
@@ -225,7 +225,7 @@ static int remove_region(sd_bus_message *m, void *userdata, sd_bus_error *error)
         if (k < 0)
                 return k;
         while ((k = sd_bus_message_read(m, "{sv}", &key, "b", &force)) > 0)
-                if (strcmp(key, "force") != 0)
+                if (!streq(key, "force"))
                         return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "Unknown option \"%s\"", key);
 
         r = fake_region_find(f, name);
@@ -286,7 +286,7 @@ static int set_owner(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (!r)
                 return no_such(error, name);
         /* Another caller has been faster. */
-        if (strcmp(name, "moving") == 0)
+        if (streq(name, "moving"))
                 r->uid = r->gid = 2;
         if (uid != UINT32_MAX)
                 r->uid = uid;
@@ -313,9 +313,9 @@ static int list_regions(sd_bus_message *m, void *userdata, sd_bus_error *error) 
                 k = sd_bus_path_encode(PREFIX, r->name, &path);
                 if (k >= 0)
                         k = sd_bus_message_append(reply, "(sottuuuus)", r->name, path,
-                                                  strcmp(r->name, "hidden") == 0 ? 0 : r->address,
-                                                  strcmp(r->name, "hidden") == 0 ? 0 : r->length, r->mode, r->uid,
-                                                  r->gid, fake_region_clients(r), r->ready ? "ready" : "creating");
+                                                  streq(r->name, "hidden") ? 0 : r->address,
+                                                  streq(r->name, "hidden") ? 0 : r->length, r->mode, r->uid, r->gid,
+                                                  fake_region_clients(r), r->ready ? "ready" : "creating");
         }
         if (k >= 0)
                 k = sd_bus_message_close_container(reply);
@@ -370,28 +370,28 @@ static int property(sd_bus *bus, const char *path, const char *interface, const 
                     void *userdata, sd_bus_error *error) {
         FakeRegion *r = userdata;
 
-        if (strcmp(name, "NClients") == 0)
+        if (streq(name, "NClients"))
                 return sd_bus_message_append(reply, "u", fake_region_clients(r));
-        if (strcmp(name, "NSharers") == 0)
+        if (streq(name, "NSharers"))
                 return sd_bus_message_append(reply, "t", UINT64_C(3));
-        if (strcmp(name, "PageTableBytes") == 0)
+        if (streq(name, "PageTableBytes"))
                 return sd_bus_message_append(reply, "t", UINT64_C(12288));
-        if (strcmp(name, "ResidentBytes") == 0)
+        if (streq(name, "ResidentBytes"))
                 return sd_bus_message_append(reply, "t", UINT64_C(5) << 20);
-        if (strcmp(name, "State") == 0)
+        if (streq(name, "State"))
                 return sd_bus_message_append(reply, "s", r->ready ? "ready" : "creating");
-        if (strcmp(name, "Progress") == 0)
+        if (streq(name, "Progress"))
                 return sd_bus_message_append(reply, "d", r->ready ? 1.0 : 0.25);
-        if (strcmp(name, "Access") == 0)
-                return sd_bus_message_append(reply, "s", strcmp(r->name, "readonly") == 0 ? "r" : "rw");
-        if (strcmp(name, "Backing") == 0)
+        if (streq(name, "Access"))
+                return sd_bus_message_append(reply, "s", streq(r->name, "readonly") ? "r" : "rw");
+        if (streq(name, "Backing"))
                 return sd_bus_message_append(reply, "s", r->backing);
-        if (strcmp(name, "NUMA") == 0)
-                return sd_bus_message_append(reply, "s", strcmp(r->name, "bound") == 0 ? "bind:0-1" : "default");
-        if (strcmp(name, "Lifetime") == 0)
+        if (streq(name, "NUMA"))
+                return sd_bus_message_append(reply, "s", streq(r->name, "bound") ? "bind:0-1" : "default");
+        if (streq(name, "Lifetime"))
                 return sd_bus_message_append(reply, "s", r->lifetime);
-        if (strcmp(name, "Acl") == 0)
-                return strcmp(r->name, "listed") == 0
+        if (streq(name, "Acl"))
+                return streq(r->name, "listed")
                                ? sd_bus_message_append(reply, "a(suu)", 2, "user", 1000U, 6U, "group", 7U, 4U)
                                : sd_bus_message_append(reply, "a(suu)", 0);
         return sd_bus_message_append(reply, "s", r->options);
@@ -401,9 +401,9 @@ static int property(sd_bus *bus, const char *path, const char *interface, const 
 static int place(sd_bus *bus, const char *path, const char *interface, const char *name, sd_bus_message *reply,
                  void *userdata, sd_bus_error *error) {
         const FakeRegion *r = userdata;
-        uint64_t v = strcmp(name, "Address") == 0 ? r->address : r->length;
+        uint64_t v = streq(name, "Address") ? r->address : r->length;
 
-        return sd_bus_message_append(reply, "t", strcmp(r->name, "hidden") == 0 ? 0 : v);
+        return sd_bus_message_append(reply, "t", streq(r->name, "hidden") ? 0 : v);
 }
 
 static int manager_property(sd_bus *bus, const char *path, const char *interface, const char *name,
@@ -417,22 +417,22 @@ static int manager_property(sd_bus *bus, const char *path, const char *interface
         for (i = 0; i < FAKE_CLIENTS_MAX; i++)
                 clients += f->clients[i].region != NULL;
 
-        if (strcmp(name, "Version") == 0)
+        if (streq(name, "Version"))
                 return sd_bus_message_append(reply, "s", "0.1-fake");
-        if (strcmp(name, "KernelSupport") == 0)
+        if (streq(name, "KernelSupport"))
                 return sd_bus_message_append(reply, "b", !getenv("FAKE_NO_KERNEL"));
-        if (strcmp(name, "NRegions") == 0)
+        if (streq(name, "NRegions"))
                 return sd_bus_message_append(reply, "u", regions);
-        if (strcmp(name, "NClients") == 0)
+        if (streq(name, "NClients"))
                 return sd_bus_message_append(reply, "u", clients);
-        if (strcmp(name, "Granule") == 0)
+        if (streq(name, "Granule"))
                 return sd_bus_message_append(reply, "t", FAKE_GRANULE);
-        if (strcmp(name, "CallStatistics") == 0)
+        if (streq(name, "CallStatistics"))
                 return sd_bus_message_append(reply, "a(stt)", 2, "AcquireRegion", UINT64_C(12), UINT64_C(3), "other",
                                              UINT64_C(1), UINT64_C(1));
-        if (strcmp(name, "NPolkitWaiting") == 0)
+        if (streq(name, "NPolkitWaiting"))
                 return sd_bus_message_append(reply, "u", 2U);
-        if (strcmp(name, "PolkitWaitUSec") == 0)
+        if (streq(name, "PolkitWaitUSec"))
                 return sd_bus_message_append(reply, "t", UINT64_C(1500000));
         if (strncmp(name, "Polkit", strlen("Polkit")) == 0)
                 return sd_bus_message_append(reply, "t", (uint64_t) strlen(name));

@@ -51,7 +51,7 @@ static bool is_sharer(const char *pid, const char *file, const char *memory, boo
                 nl = strchr(line, '\n');
                 if (nl)
                         *nl = '\0';
-                same = name && (strcmp(name, file) == 0 || strcmp(name, memory) == 0);
+                same = name && (streq(name, file) || streq(name, memory));
                 found |= same;
                 /* The window of an empty region cannot be accessed, read-only or not. */
                 *ret_writer |= same && !strstr(line, " r--");
@@ -122,7 +122,7 @@ static int open_memory(const char *path, size_t length, int oflag) {
         const char *dir = getenv("FAKE_MSHARE"), *mem = getenv("FAKE_MSHARE_MEM");
         int fd;
 
-        if (!dir || !mem || strcmp(dir, mem) == 0)
+        if (!dir || !mem || streq(dir, mem))
                 return open_any(path, oflag | O_CLOEXEC, 0);
         fd = open_any(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (fd >= 0 && ftruncate(fd, (off_t) length) < 0)
@@ -235,7 +235,7 @@ static bool is_region(int fd, char *name, size_t size) {
                 return false;
         base = file + strlen(dir) + 1;
         /* A removed name leaves the open file as it was, but the region is gone. */
-        if (strlen(base) > 10 && strcmp(base + strlen(base) - 10, " (deleted)") == 0)
+        if (strlen(base) > 10 && streq(base + strlen(base) - 10, " (deleted)"))
                 base[strlen(base) - 10] = '\0';
         return !strchr(base, '/') && (size_t) snprintf(name, size, "%s", base) < size;
 }

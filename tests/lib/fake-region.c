@@ -21,7 +21,7 @@ FakeRegion *fake_region_find(Fake *f, const char *name) {
         size_t i;
 
         for (i = 0; i < FAKE_REGIONS_MAX; i++)
-                if (f->regions[i] && strcmp(f->regions[i]->name, name) == 0)
+                if (f->regions[i] && streq(f->regions[i]->name, name))
                         return f->regions[i];
         return NULL;
 }
@@ -112,7 +112,7 @@ int fake_region_open(const FakeRegion *r, const char *access) {
         int fd;
 
         (void) snprintf(path, sizeof(path), "%s/%s", r->fake->dir, r->name);
-        fd = open(path, (strcmp(access, "rw") == 0 ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+        fd = open(path, (streq(access, "rw") ? O_RDWR : O_RDONLY) | O_CLOEXEC);
         return fd < 0 ? -xerrno() : fd;
 }
 

@@ -70,7 +70,7 @@ static void acquire(Client *c, const char *name, const char *access) {
         _cleanup_(freep) char *message = NULL;
         int r;
 
-        r = mshare_region_acquire(name, strcmp(access, "rw") == 0 ? O_RDWR : O_RDONLY, NULL, &c->region, &message);
+        r = mshare_region_acquire(name, streq(access, "rw") ? O_RDWR : O_RDONLY, NULL, &c->region, &message);
         if (r < 0) {
                 answer(r, message);
                 return;
@@ -84,7 +84,7 @@ static void attach_raw(Client *c, const char *name, const char *access, uint64_t
         void *p = (void *) (uintptr_t) address;
         int r;
 
-        r = mshare(name, p, length, strcmp(access, "rw") == 0 ? O_RDWR : O_RDONLY, 0) < 0 ? -xerrno() : 0;
+        r = mshare(name, p, length, streq(access, "rw") ? O_RDWR : O_RDONLY, 0) < 0 ? -xerrno() : 0;
         if (r == 0)
                 c->base = p;
         answer(r, NULL);
@@ -165,12 +165,12 @@ static void obey(Client *c, const char *line) {
                 acquire(c, name, access);
         else if (sscanf(line, "raw %255s %7s %" SCNi64 " %" SCNi64, name, access, (int64_t *) &a, (int64_t *) &b) == 4)
                 attach_raw(c, name, access, a, b);
-        else if (strcmp(line, "detach") == 0)
+        else if (streq(line, "detach"))
                 answer(mshare_region_detach(c->region), NULL);
-        else if (strcmp(line, "attach") == 0) {
+        else if (streq(line, "attach")) {
                 r = mshare_region_attach(c->region, &message);
                 answer(r, message);
-        } else if (strcmp(line, "release") == 0) {
+        } else if (streq(line, "release")) {
                 r = mshare_region_release(c->region);
                 if (r >= 0)
                         c->region = NULL;
@@ -192,11 +192,11 @@ static void obey(Client *c, const char *line) {
                 answer(mlock(c->base + a, b) < 0 ? -xerrno() : 0, NULL);
         else if (sscanf(line, "check %" SCNu64 " %" SCNu64 " %63s", &a, &b, word) == 3)
                 check_all(c, a, b, (char) (*word == '-' ? 0 : *word));
-        else if (strcmp(line, "tables") == 0)
+        else if (streq(line, "tables"))
                 tables();
-        else if (strcmp(line, "fork") == 0)
+        else if (streq(line, "fork"))
                 become_child();
-        else if (strcmp(line, "exec") == 0) {
+        else if (streq(line, "exec")) {
                 (void) execl("/proc/self/exe", "guest-client", NULL);
                 answer(-xerrno(), NULL);
         } else

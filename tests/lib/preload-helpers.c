@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "macro.h"
 #include "preload-helpers.h"
 
 char *map_shared(size_t size, int more) {
@@ -131,17 +132,17 @@ static int main_server(const char *what) {
         const char *wanted = g_getenv("WANTED_ERRNO");
         char *p;
 
-        if (strcmp(what, "environment") == 0)
+        if (streq(what, "environment"))
                 return g_getenv("MSHARE_REGION") ||
                        (g_getenv("LD_PRELOAD") && strstr(g_getenv("LD_PRELOAD"), "mshare-preload"));
-        if (strcmp(what, "insist") == 0)
+        if (streq(what, "insist"))
                 return map_shared(BIG, MAP_HUGETLB) == MAP_FAILED;
         p = map_shared(BIG, 0);
         if (p == MAP_FAILED)
                 return wanted ? errno != atoi(wanted) : 1;
-        if (strcmp(what, "map-zero") == 0 && !is_zero(p, BIG))
+        if (streq(what, "map-zero") && !is_zero(p, BIG))
                 return 4;
-        if (strcmp(what, "map-again") == 0 && !in_region(p))
+        if (streq(what, "map-again") && !in_region(p))
                 return upgrade_again();
         return in_region(p) ? 2 : 3;
 }
@@ -153,7 +154,7 @@ int begin_as_server(int argc, char *argv[]) {
                 return 1;
         if (argc == 2 && argv[1][0] != '-')
                 return main_server(argv[1]);
-        if (argc == 2 && strcmp(argv[0], "nginx") == 0)
+        if (argc == 2 && streq(argv[0], "nginx"))
                 return main_server("map");
         g_setenv("TEST_PRELOAD", g_getenv("LD_PRELOAD") ?: "", true);
         return -1;

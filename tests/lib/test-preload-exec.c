@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/shm.h>
 
+#include "macro.h"
 #include "preload-helpers.h"
 #include "preload-look.h"
 
@@ -280,7 +281,7 @@ static void serve_exec_libraries(void) {
                 pid = fork();
                 if (pid == 0) {
                         CHECK(in_region(map_shared(BIG, 0)));
-                        CHECK(strcmp(g_getenv("LD_PRELOAD"), "libm.so.6") == 0);
+                        CHECK(streq(g_getenv("LD_PRELOAD"), "libm.so.6"));
                         envp[0] = bus;
                         envp[2] = libraries;
                         envp[3] = (char *) environments[i];
