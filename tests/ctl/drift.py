@@ -74,6 +74,55 @@ zsh_options = {o for o in re.findall(r"(--[\w-]+)[=\[,}]", "\n".join(
     line for line in zsh.splitlines() if "_call_program" not in line))}
 check("commands", help=help_verbs, page=page_verbs, bash=bash_verbs, zsh=zsh_verbs)
 check("options", help=help_options, page=page_options, bash=bash_options, zsh=zsh_options)
+
+# What bash offers after each command, and which options it expects a value for.
+bash_create = set(re.search(r"create='([^']*)'", bash).group(1).split())
+for verb in sorted(help_verbs):
+    _, _, own = output(msharectl, "help", verb).partition(f"\nOptions of {verb}:\n")
+    told = re.findall(r"^  (?:(-\w)|  ) (--[\w-]+=?)", own.split("\n\n")[0], re.M)
+    added = "".join(re.findall(rf"^ +{verb}\) options\+=['\"]([^'\"]*)['\"]", bash, re.M))
+    offered = {word for word in added.split() if word not in ("$create", "--")}
+    if "$create" in added:
+        offered |= bash_create
+    check(f"options of {verb}", help={verb, *(word for pair in told for word in pair if word)},
+          bash={verb, *offered})
+with_value = set(re.findall(r"(--[\w-]+)=", help_text.split("Options", 1)[1]))
+values = bash.split("case $prev in")[1].split("esac")[0]
+check("options with a value", help=with_value, bash=set(re.findall(r"(--[\w-]+)(?= \||\))", values)),
+      zsh=set(re.findall(r"(--[\w-]+)=[}\[]", zsh)))
+
+# The words for their values.
+kinds, columns = read("base/kinds.c"), read("ctl/regions.c").split("sort_columns[] = {")[1].split("};")[0]
+
+
+def words_in(path, macro):
+    """The words of a text such as "yes, no or maybe:NUMBER, with numbers below 3"."""
+    text = re.search(rf'#define {macro} "([^"]*)"', read(path)).group(1)
+    return {word.split(":")[0] for word in re.split(r", | or ", text.split(", with ")[0])}
+
+
+def table(name):
+    return set(re.findall(r'"([\w-]+)"', re.search(rf"\b{name}\[\w+\] = \{{(.*?)\}};", kinds).group(1)))
+
+
+# Users cannot choose the words that are left out here.
+check("words for backings", table=table("backings") - {"unknown"}, header=words_in("base/kinds.h", "BACKING_WORDS"))
+check("words for huge pages", table=table("hugepages") - {"default"}, header=words_in("base/kinds.h", "HUGEPAGES_WORDS"))
+check("words for lifetimes", table=table("lifetimes"), header=words_in("base/kinds.h", "LIFETIME_WORDS"))
+check("columns to sort by", table=set(re.findall(r'\{ "(\w+)"', columns)), header=words_in("ctl/regions.h", "SORT_WORDS"))
+for option, words in (
+        ("backing", words_in("base/kinds.h", "BACKING_WORDS")),
+        ("hugepages", words_in("base/kinds.h", "HUGEPAGES_WORDS")),
+        ("lifetime", words_in("base/kinds.h", "LIFETIME_WORDS")),
+        ("numa", words_in("base/numa.h", "NUMA_FORM")),
+        ("sort", words_in("ctl/regions.h", "SORT_WORDS")),
+        ("json", set(re.search(r"--json=([\w|]+)", help_text).group(1).split("|"))),
+        ("fallback", set(re.search(r"--fallback=([\w|]+)", help_text).group(1).split("|")))):
+    in_bash = set(re.search(rf"--{option}\) words='([^']*)'", bash).group(1).split())
+    in_zsh = re.search(rf"--{option}=\[[^]]*\]:[^:]*:\(([^)]*)\)", zsh).group(1)
+    # bash splits words at colons, so it does not offer "bind:NODES".
+    check(f"words for --{option}", program=words, bash=in_bash | (words & {"bind"}),
+          zsh={word.split("\\:")[0] for word in in_zsh.split()})
 names = set(re.findall(r"\"(mshare_\w+)\"", read("ctl/verb-metrics.c")))
 told = set(re.findall(r"\b(mshare_\w+)", "\n".join(re.findall(r"^\.It Va (.*)$", page.split(".Sh METRICS")[1], re.M))))
 alerts = set(re.findall(r"\b(mshare_\w+)", read("ctl/prometheus/mshare-alerts.yml")))
