@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads sizes and times, and writes sizes for people. The preload library uses it, so nothing here may allocate or block. */
+/* Reads sizes and times, computes what page tables save, and writes sizes for people. The preload library uses it, so nothing here may allocate or block. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -94,6 +94,14 @@ int parse_span(const char *s, uint64_t *ret) {
                         return 0;
                 }
         return -EINVAL;
+}
+
+uint64_t saved_bytes(uint64_t sharers, uint64_t page_tables) {
+        uint64_t bytes;
+
+        if (sharers == 0)
+                return 0;
+        return __builtin_mul_overflow(sharers - 1, page_tables, &bytes) ? UINT64_MAX : bytes;
 }
 
 const char *format_bytes(uint64_t bytes, char *buf, size_t size) {

@@ -27,6 +27,9 @@ int parse_amount(const char *s, uint64_t *ret);
 /* Microseconds. */
 int parse_span(const char *s, uint64_t *ret);
 
+/* The bytes of page tables that sharing saves: each sharer but the first would need tables of its own. */
+uint64_t saved_bytes(uint64_t sharers, uint64_t page_tables);
+
 /*
  * Writes the size into buf, which is returned and needs at most 32 bytes: "1.5G", or "512G" if that is exact. A size below 1K
  * is exact.

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bus.h"
+#include "quantity.h"
 #include "regions.h"
 #include "util.h"
 
@@ -23,14 +24,6 @@ void regions_done(Regions *regions) {
         *regions = (Regions){};
 }
 
-uint64_t region_saved_bytes(uint64_t sharers, uint64_t page_tables) {
-        uint64_t bytes;
-
-        if (sharers == 0)
-                return 0;
-        return __builtin_mul_overflow(sharers - 1, page_tables, &bytes) ? UINT64_MAX : bytes;
-}
-
 static void fill(Region *r) {
         Properties *p = &r->properties;
 
@@ -41,7 +34,7 @@ static void fill(Region *r) {
         r->sharers = properties_number(p, "NSharers");
         r->clients = properties_number(p, "NClients");
         r->page_tables = properties_number(p, "PageTableBytes");
-        r->saved = region_saved_bytes(r->sharers, r->page_tables);
+        r->saved = saved_bytes(r->sharers, r->page_tables);
         r->has_acl = properties_number(p, "Acl") > 0;
 }
 

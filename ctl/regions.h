@@ -29,9 +29,3 @@ int regions_get(sd_bus *bus, const Arguments *a, const char *what, Regions *ret)
 bool regions_sort_known(const char *column);
 /* Sorts names in ascending order, numbers in descending order. */
 void regions_sort(Regions *regions, const char *column);
-
-/*
- * The bytes of page tables that sharing saves: each sharer but the first would need tables of its own. The broker computes its
- * sum over all regions in the same way.
- */
-uint64_t region_saved_bytes(uint64_t sharers, uint64_t page_tables);

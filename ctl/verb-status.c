@@ -138,7 +138,7 @@ static int print_region(Properties *p) {
         line("Sharers", "%" PRIu64, properties_number(p, "NSharers"));
         line("Resident", "%s", format_bytes(properties_number(p, "ResidentBytes"), b1, sizeof(b1)));
         line("Page tables", "%s held once, %s saved", format_bytes(tables, b1, sizeof(b1)),
-             format_bytes(region_saved_bytes(properties_number(p, "NSharers"), tables), b2, sizeof(b2)));
+             format_bytes(saved_bytes(properties_number(p, "NSharers"), tables), b2, sizeof(b2)));
         if (linger != 0)
                 line("Lifetime", "%s, lingers %.3gs", properties_string(p, "Lifetime"), (double) linger / 1e6);
         else

@@ -108,10 +108,18 @@ static void test_spans(void) {
         assert_all(parse_span, cases, G_N_ELEMENTS(cases));
 }
 
+static void test_saved(void) {
+        g_assert_cmpuint(saved_bytes(0, 4096), ==, 0);
+        g_assert_cmpuint(saved_bytes(1, 4096), ==, 0);
+        g_assert_cmpuint(saved_bytes(3, 4096), ==, 8192);
+        g_assert_cmpuint(saved_bytes(UINT64_MAX, 4096), ==, UINT64_MAX);
+}
+
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/quantity/sizes", test_sizes);
         g_test_add_func("/quantity/amounts", test_amounts);
         g_test_add_func("/quantity/times", test_spans);
+        g_test_add_func("/quantity/saved page tables", test_saved);
         return g_test_run();
 }
