@@ -3,7 +3,7 @@
 
 #include <systemd/sd-bus.h>
 
-#include "msharectl.h"
+#include "arguments.h"
 #include "names.h"
 
 /* These print errors, which start with `what`, and return an exit status. */

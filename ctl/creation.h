@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "msharectl.h"
+#include <systemd/sd-bus.h>
+
+#include "arguments.h"
 
 /* A creation, for the duration of the call. */
 typedef struct Creation {

@@ -1,30 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The command: main(), and its verbs, each of which has a file of its own. Only the verbs use the bus. */
+/* The command: main(), and the table of its verbs, each of which has a file of its own. Only the verbs use the bus. */
 
 #include <locale.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "options.h"
 #include "util.h"
+#include "verbs.h"
 
-static int verb_help(const Arguments *a) {
-        const Verb *verb = NULL;
+static int verb_help(const Arguments *a);
 
-        if (a->n_names > 0) {
-                verb = verb_find(a->names[0]);
-                if (!verb) {
-                        complain("There is no command '%s'", a->names[0]);
-                        return STATUS_USAGE;
-                }
-        }
-        help_print(verb);
-        return STATUS_OK;
-}
-
-const Verb verbs[] = {
+static const Verb verbs[] = {
         { "list", "", "List regions (the default command)", 0, 0, false, verb_list },
         { "status", "[NAME...]", "Show the broker, or regions", 0, -1, false, verb_status },
         { "show", "[NAME...]", "Show properties, for programs", 0, -1, false, verb_show },
@@ -44,19 +32,18 @@ const Verb verbs[] = {
         {},
 };
 
-void complain(const char *format, ...) {
-        _cleanup_(freep) char *text = NULL;
-        va_list ap;
-        int r;
+static int verb_help(const Arguments *a) {
+        const Verb *verb = NULL;
 
-        (void) fflush(stdout);
-        va_start(ap, format);
-        r = vasprintf(&text, format, ap);
-        va_end(ap);
-        if (r < 0)
-                text = NULL;
-        /* With one write, so that output of other processes does not mix with it. */
-        (void) fprintf(stderr, "msharectl: %s\n", text ?: "Out of memory");
+        if (a->n_names > 0) {
+                verb = verb_find(verbs, a->names[0]);
+                if (!verb) {
+                        complain("There is no command '%s'", a->names[0]);
+                        return STATUS_USAGE;
+                }
+        }
+        help_print(verbs, verb);
+        return STATUS_OK;
 }
 
 int main(int argc, char *argv[]) {
@@ -68,7 +55,7 @@ int main(int argc, char *argv[]) {
         /* Our messages are English, so the system's error texts in them must be, too. */
         (void) setlocale(LC_MESSAGES, "C");
 
-        status = options_parse(argc, argv, &a, &verb);
+        status = options_parse(verbs, argc, argv, &a, &verb);
         if (status < 0 && verb)
                 status = verb->function(&a);
 

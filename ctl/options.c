@@ -85,7 +85,7 @@ static bool option_is_for(const OptionInfo *info, const char *verb) {
         return false;
 }
 
-const Verb *verb_find(const char *name) {
+const Verb *verb_find(const Verb *verbs, const char *name) {
         const Verb *verb;
 
         for (verb = verbs; verb->name; verb++)
@@ -117,7 +117,7 @@ static void print_options(const Verb *verb) {
                 }
 }
 
-void help_print(const Verb *verb) {
+void help_print(const Verb *verbs, const Verb *verb) {
         char synopsis[64];
         const Verb *v;
 
@@ -275,7 +275,7 @@ static int split_command(int argc, char *argv[], Arguments *a) {
         return argc;
 }
 
-int options_parse(int argc, char *argv[], Arguments *a, const Verb **ret_verb) {
+int options_parse(const Verb *verbs, int argc, char *argv[], Arguments *a, const Verb **ret_verb) {
         struct option options[ELEMENTSOF(infos) + 1];
         char letters[2 * ELEMENTSOF(infos) + 1];
         const OptionInfo *info;
@@ -300,13 +300,13 @@ int options_parse(int argc, char *argv[], Arguments *a, const Verb **ret_verb) {
                 (void) puts("msharectl " VERSION);
                 return STATUS_OK;
         }
-        verb = optind < argc ? verb_find(argv[optind]) : verbs;
+        verb = optind < argc ? verb_find(verbs, argv[optind]) : verbs;
         if (!verb) {
                 complain("There is no command '%s'", argv[optind]);
                 return usage_error();
         }
         if (a->help) {
-                help_print(optind < argc ? verb : NULL);
+                help_print(verbs, optind < argc ? verb : NULL);
                 return STATUS_OK;
         }
         for (i = 0; i < ELEMENTSOF(infos); i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "msharectl.h"
+#include "arguments.h"
 
 typedef struct Verb {
         const char *name;
@@ -12,18 +12,15 @@ typedef struct Verb {
         int (*function)(const Arguments *a);
 } Verb;
 
-/* The verbs. The first is the default; the last has no name. */
-extern const Verb verbs[];
-
-/* The verb of that name, or NULL. */
-const Verb *verb_find(const char *name);
+/* A table of verbs ends with one that has no name. This is the verb of that name, or NULL. */
+const Verb *verb_find(const Verb *verbs, const char *name);
 
 /*
- * Parses the command line, and prints what is wrong with it. -1: run *ret_verb with *a; otherwise the exit status. *a points
- * into argv and is freed with arguments_done().
+ * Parses the command line, and prints what is wrong with it. The first verb of the table is the default. -1: run *ret_verb
+ * with *a; otherwise the exit status. *a points into argv and is freed with arguments_done().
  */
-int options_parse(int argc, char *argv[], Arguments *a, const Verb **ret_verb);
+int options_parse(const Verb *verbs, int argc, char *argv[], Arguments *a, const Verb **ret_verb);
 void arguments_done(Arguments *a);
 
-/* Prints the help for one verb, or for all of them if it is NULL. */
-void help_print(const Verb *verb);
+/* Prints the help for one verb, or for all of the table if it is NULL. */
+void help_print(const Verb *verbs, const Verb *verb);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "msharectl.h"
+#include <systemd/sd-bus.h>
+
+#include "arguments.h"
 
 /* One entry of a list: of an access list, or of the statistics of calls. */
 typedef struct PropertyEntry {

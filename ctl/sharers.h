@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "msharectl.h"
+#include "arguments.h"
 
 /*
  * Prints the processes that have the region attached, as /proc shows them, as a table or JSON. Only users that may inspect a

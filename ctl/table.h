@@ -3,8 +3,8 @@
 
 #include <stdint.h>
 
+#include "arguments.h"
 #include "macro.h"
-#include "msharectl.h"
 
 typedef enum ColumnFlags {
         COLUMN_RIGHT = 1, /* numbers */

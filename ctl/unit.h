@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "msharectl.h"
+#include <systemd/sd-bus.h>
+
+#include "arguments.h"
 
 /*
  * Finds the process of a unit of the system's service manager: its main process or, if it has none, the first one in its

@@ -22,6 +22,7 @@
 #include "quantity.h"
 #include "unit.h"
 #include "util.h"
+#include "verbs.h"
 
 #define PROC "/proc"
 #define MIN_SIZE_DEFAULT (UINT64_C(64) << 20)

@@ -4,6 +4,7 @@
 
 #include "bus.h"
 #include "util.h"
+#include "verbs.h"
 #include "words.h"
 
 static int set_mode(sd_bus *bus, const char *name, uint32_t mode, const Arguments *a) {

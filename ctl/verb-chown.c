@@ -4,6 +4,7 @@
 
 #include "bus.h"
 #include "util.h"
+#include "verbs.h"
 #include "words.h"
 
 /* For this number, the broker leaves user or group as it is, even if another caller has just changed it. */

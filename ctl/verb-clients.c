@@ -16,6 +16,7 @@
 #include "sharers.h"
 #include "table.h"
 #include "util.h"
+#include "verbs.h"
 
 #define PROC "/proc"
 #define SIGNATURE "uusst"

@@ -18,8 +18,9 @@
 #include "numa.h"
 #include "quantity.h"
 #include "shmem-huge.h"
-#include "words.h"
 #include "util.h"
+#include "verbs.h"
+#include "words.h"
 
 #define MODE_DEFAULT 0600
 

@@ -10,6 +10,7 @@
 #include "regions.h"
 #include "table.h"
 #include "util.h"
+#include "verbs.h"
 
 /* The last two columns are shown only on request. */
 static const Column columns[] = {

@@ -15,6 +15,7 @@
 #include "process.h"
 #include "table.h"
 #include "util.h"
+#include "verbs.h"
 
 /* Of <linux/mshare.h>, which C libraries' headers do not have. */
 #ifndef MSHARE_IOC_MAPS

@@ -16,6 +16,7 @@
 #include "bus.h"
 #include "regions.h"
 #include "util.h"
+#include "verbs.h"
 
 typedef enum Source {
         SOURCE_MANAGER, /* a property of the manager */

@@ -15,6 +15,7 @@
 #include "bus.h"
 #include "format.h"
 #include "util.h"
+#include "verbs.h"
 
 static bool wanted(const Arguments *a, const char *name) {
         int i;

@@ -4,6 +4,7 @@
 
 #include "bus.h"
 #include "util.h"
+#include "verbs.h"
 
 static int remove_region(sd_bus *bus, const char *name, const Arguments *a) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;

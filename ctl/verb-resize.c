@@ -5,6 +5,7 @@
 #include "bus.h"
 #include "quantity.h"
 #include "util.h"
+#include "verbs.h"
 
 int verb_resize(const Arguments *a) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;

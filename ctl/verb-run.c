@@ -12,9 +12,9 @@
 
 #include "agent.h"
 #include "mshare.h"
-#include "msharectl.h"
 #include "quantity.h"
 #include "util.h"
+#include "verbs.h"
 
 #define PRELOAD "libmshare-preload.so"
 

@@ -7,6 +7,7 @@
 #include "bus.h"
 #include "properties.h"
 #include "util.h"
+#include "verbs.h"
 
 static int print(Properties *p, const Arguments *a) {
         size_t i;

@@ -14,6 +14,7 @@
 #include "pager.h"
 #include "regions.h"
 #include "util.h"
+#include "verbs.h"
 
 #define BYTES_MAX 32
 

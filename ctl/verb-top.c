@@ -24,6 +24,7 @@
 #include "regions.h"
 #include "table.h"
 #include "util.h"
+#include "verbs.h"
 
 #define DELAY_DEFAULT_USEC (2 * UINT64_C(1000000))
 #define DELAY_MIN_USEC UINT64_C(100000)

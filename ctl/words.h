@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "msharectl.h"
+#include "arguments.h"
 #include "parse.h"
 
 /* As in parse.h, but these print an error if a word is not valid, and return an exit status. */

@@ -128,7 +128,7 @@ told = set(re.findall(r"\b(mshare_\w+)", "\n".join(re.findall(r"^\.It Va (.*)$",
 alerts = set(re.findall(r"\b(mshare_\w+)", read("ctl/prometheus/mshare-alerts.yml")))
 check("metrics", command=names, page=told)
 check("metrics of the alert rules", command=names, rules=alerts | names)
-statuses = set(re.findall(r"STATUS_\w+ = (\d+),", read("ctl/msharectl.h")))
+statuses = set(re.findall(r"STATUS_\w+ = (\d+),", read("ctl/complain.h")))
 told = set(re.findall(r"^\.It (\d+)$", page.split(".Sh EXIT STATUS")[1], re.M))
 check("exit statuses", header=statuses, page=told)
 
