@@ -13,7 +13,7 @@
 
 #include "message.h"
 #include "names.h"
-#include "region.h"
+#include "region-attach.h"
 #include "util.h"
 
 static int attach_failed(const mshare_region *region, int r, char **ret_message) {
@@ -100,7 +100,7 @@ static int verify_name(const mshare_region *region, char **ret_message) {
 }
 
 static int attach_by_name(mshare_region *region, char **ret_message) {
-        void *address = mshare_region_address(region);
+        void *address = handle_address(region);
         int r;
 
         if (mshare(region->name, address, region->lease.length, region->oflag, 0) < 0)
@@ -144,7 +144,7 @@ static int attach_by_descriptor(mshare_region *region, char **ret_message) {
                 return r;
 
         same = open_same(region);
-        p = mmap(mshare_region_address(region), region->lease.length, prot, MAP_SHARED,
+        p = mmap(handle_address(region), region->lease.length, prot, MAP_SHARED,
                  same >= 0 ? same : region->lease.region.fd, 0);
         if (p == MAP_FAILED && errno == ENODEV)
                 return 0;
@@ -157,7 +157,7 @@ static int attach_by_descriptor(mshare_region *region, char **ret_message) {
                 return attach_failed(region, -xerrno(), ret_message);
 
         /* The kernel attaches a region only at its own address. */
-        if (p != mshare_region_address(region)) {
+        if (p != handle_address(region)) {
                 (void) munmap(p, region->lease.length);
                 info.start = (uintptr_t) p;
                 return differs(region, &info, ret_message);

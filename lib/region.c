@@ -10,9 +10,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "handle.h"
 #include "kinds.h"
 #include "message.h"
-#include "region.h"
+#include "region-attach.h"
 #include "util.h"
 
 #define OPTIONS_SIZE_MAX 4096
@@ -183,7 +184,7 @@ _public_ int mshare_region_detach(mshare_region *region) {
         if (!region->attached)
                 return -ENXIO;
 
-        if (munmap(mshare_region_address(region), region->lease.length) < 0)
+        if (munmap(handle_address(region), region->lease.length) < 0)
                 r = -xerrno();
         else
                 region->attached = false;
@@ -213,7 +214,7 @@ _public_ const char *mshare_region_name(const mshare_region *region) {
 }
 
 _public_ void *mshare_region_address(const mshare_region *region) {
-        return (void *) (uintptr_t) region->lease.address;
+        return handle_address(region);
 }
 
 _public_ size_t mshare_region_length(const mshare_region *region) {

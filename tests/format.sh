@@ -20,7 +20,7 @@ result() {
         fi
 }
 echo 1..4
-# mshare.h is for programs of any style, and region.h defines what it declares.
+# mshare.h is for programs of any style, and handle.h defines what it declares.
 # shellcheck disable=SC2086 # no name has blanks
 wrong=$(awk 'FILENAME != "lib/mshare.h" && /^(typedef |static |const )*(struct|enum|union) [a-z][a-z0-9_]*( \{|;)/ && !/^(typedef )?struct mshare_region/ {
         print "# " FILENAME ":" FNR ": " $0 }' $files)

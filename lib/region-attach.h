@@ -1,15 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "broker-client.h"
-#include "mshare.h"
-
-struct mshare_region {
-        char *name;
-        int oflag;
-        bool attached;
-        BrokerLease lease;
-};
+#include "handle.h"
 
 /*
  * Attaches the window at its address: with mmap() of the region's descriptor, or with mshare() by name if there is no
