@@ -100,29 +100,37 @@ static int keep_fd(OwnFd *ret, int fd) {
         return r;
 }
 
+/* What broker_acquire() was asked for. */
+typedef struct Request {
+        const char *name, *access;
+        uint64_t timeout_usec;
+        bool interactive;
+} Request;
+
 /* OpenRegion, or AcquireRegion, which is the same without the region's file. -ENOTTY: the broker does not know OpenRegion. */
-static int call_acquire(sd_bus *bus, const char *member, const char *name, const char *access, uint64_t timeout_usec,
-                        bool interactive, BrokerLease *lease, char **ret_message) {
+static int call_acquire(sd_bus *bus, const char *member, const Request *request, BrokerLease *lease,
+                        char **ret_message) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         bool open = streq(member, "OpenRegion");
+        const char *name = request->name;
         int fd, region = -1, r;
 
         r = sd_bus_message_new_method_call(bus, &m, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, member);
         if (r < 0)
                 return call_failed(name, r, &error, ret_message);
 
-        r = sd_bus_message_set_allow_interactive_authorization(m, interactive);
+        r = sd_bus_message_set_allow_interactive_authorization(m, request->interactive);
         if (r < 0)
                 return call_failed(name, r, &error, ret_message);
 
-        r = sd_bus_message_append(m, "ssa{sv}", name, access, 0);
+        r = sd_bus_message_append(m, "ssa{sv}", name, request->access, 0);
         if (r == -EINVAL)
                 return message_region(ret_message, r, "acquire", name, "a name must be valid UTF-8");
         if (r < 0)
                 return call_failed(name, r, &error, ret_message);
 
-        r = sd_bus_call(bus, m, timeout_usec, &error, &reply);
+        r = sd_bus_call(bus, m, request->timeout_usec, &error, &reply);
         if (r < 0 && open && sd_bus_error_has_name(&error, SD_BUS_ERROR_UNKNOWN_METHOD))
                 return -ENOTTY;
         if (r < 0)
@@ -178,11 +186,11 @@ static int read_properties(sd_bus_message *reply, BrokerLease *lease) {
         return lease->backing ? 0 : -EBADMSG;
 }
 
-static int call_properties(sd_bus *bus, const char *name, uint64_t timeout_usec, BrokerLease *lease,
-                           char **ret_message) {
+static int call_properties(sd_bus *bus, const Request *request, BrokerLease *lease, char **ret_message) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(freep) char *path = NULL;
+        const char *name = request->name;
         int r;
 
         r = sd_bus_path_encode(BUS_REGION_PATH, name, &path);
@@ -193,7 +201,7 @@ static int call_properties(sd_bus *bus, const char *name, uint64_t timeout_usec,
         if (r >= 0)
                 r = sd_bus_message_append(m, "s", BUS_REGION_INTERFACE);
         if (r >= 0)
-                r = sd_bus_call(bus, m, timeout_usec, &error, &reply);
+                r = sd_bus_call(bus, m, request->timeout_usec, &error, &reply);
         if (r < 0)
                 return call_failed(name, r, &error, ret_message);
 
@@ -204,11 +212,11 @@ static int call_properties(sd_bus *bus, const char *name, uint64_t timeout_usec,
         return 0;
 }
 
-static int try_acquire(const char *name, const char *access, uint64_t timeout_usec, bool interactive, BrokerLease *ret,
-                       char **ret_message) {
+static int try_acquire(const Request *request, BrokerLease *ret, char **ret_message) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         BrokerLease lease = BROKER_LEASE_NONE;
         sd_bus_error error = SD_BUS_ERROR_NULL;
+        const char *name = request->name;
         char buf[128];
         int r;
 
@@ -221,11 +229,11 @@ static int try_acquire(const char *name, const char *access, uint64_t timeout_us
                 return message_region(ret_message, r, "acquire", name, "cannot connect to the system bus: %s",
                                       message_errno(r, buf, sizeof(buf)));
 
-        r = call_acquire(bus, "OpenRegion", name, access, timeout_usec, interactive, &lease, ret_message);
+        r = call_acquire(bus, "OpenRegion", request, &lease, ret_message);
         if (r == -ENOTTY)
-                r = call_acquire(bus, "AcquireRegion", name, access, timeout_usec, interactive, &lease, ret_message);
+                r = call_acquire(bus, "AcquireRegion", request, &lease, ret_message);
         if (r >= 0)
-                r = call_properties(bus, name, timeout_usec, &lease, ret_message);
+                r = call_properties(bus, request, &lease, ret_message);
         if (r < 0) {
                 broker_lease_done(&lease);
                 return r;
@@ -257,6 +265,12 @@ static void wait_about(uint64_t usec) {
 
 int broker_acquire(const char *name, const char *access, uint64_t timeout_usec, bool interactive, BrokerLease *ret,
                    char **ret_message) {
+        const Request request = {
+                .name = name,
+                .access = access,
+                .timeout_usec = timeout_usec,
+                .interactive = interactive,
+        };
         uint64_t start = now_usec(), delay = DELAY_MIN_USEC;
         /* A wait without limit is for passwords. A bus that stays full is an error after the default time. */
         uint64_t patience = timeout_usec > 0 && timeout_usec < UINT64_MAX ? timeout_usec : TIMEOUT_DEFAULT_USEC;
@@ -264,7 +278,7 @@ int broker_acquire(const char *name, const char *access, uint64_t timeout_usec, 
 
         /* By default a bus allows 256 connections of a user. Those of the library are short, so one will be free soon. */
         for (;;) {
-                r = try_acquire(name, access, timeout_usec, interactive, ret, ret_message);
+                r = try_acquire(&request, ret, ret_message);
                 if (r != -EUSERS || now_usec() - start >= patience)
                         break;
                 wait_about(delay);
