@@ -48,6 +48,17 @@ SHARED_NAMES = {"README.md", "meson.build", "tap.bash"}
 OPENING = re.compile(r"/\* SPDX-License-Identifier: \S+ \*/\n\n/\*\s")
 
 
+def all_reached(uses):
+    """What each file uses, directly or through others."""
+    reached = {}
+    for stem in uses:
+        reached[stem], new = set(), uses[stem]
+        while new:
+            reached[stem] |= new
+            new = set().union(*(uses.get(other, set()) for other in new)) - reached[stem]
+    return reached
+
+
 def circles():
     """Yields the source files that use each other, directly or through others, as far as their includes show."""
     uses = {}
@@ -55,16 +66,24 @@ def circles():
         stem = str(path.relative_to(DAEMON).with_suffix(""))
         headers = re.findall(r'#include "([^"]+)\.h"', path.read_text(encoding="utf-8"))
         uses[stem] = {h for h in headers if h != stem and (DAEMON / (h + ".c")).exists()}
-    reached = {}
-    for stem in uses:
-        reached[stem], new = set(), uses[stem]
-        while new:
-            reached[stem] |= new
-            new = set().union(*(uses[other] for other in new)) - reached[stem]
+    reached = all_reached(uses)
     for stem in sorted(uses):
         circle = {other for other in reached[stem] if stem in reached[other]}
         if not circle <= CIRCLE:
             yield "%s.c: in a circle with %s" % (stem, ", ".join(sorted(circle - {stem})))
+
+
+def circles_of(folder):
+    """The same for a flat folder. A header and its source are one here."""
+    uses = collections.defaultdict(set)
+    for path in folder.glob("*.[ch]"):
+        headers = re.findall(r'#include "([^"/]+)\.h"', path.read_text(encoding="utf-8"))
+        uses[path.stem] |= {h for h in headers if h != path.stem and (folder / (h + ".h")).exists()}
+    reached = all_reached(uses)
+    for stem in sorted(uses):
+        if stem in reached[stem]:
+            circle = {other for other in reached[stem] if stem in reached[other]}
+            yield "%s/%s: in a circle with %s" % (folder.name, stem, ", ".join(sorted(circle - {stem})))
 
 
 def shared_names():
@@ -81,7 +100,7 @@ def shared_names():
 
 def complaints():
     """Yields the name of each check, and what is wrong."""
-    found = {"rooms": [], "includes": [], "bus": [], "openings": [], "headers": [], "circles": list(circles()),
+    found = {"rooms": [], "includes": [], "bus": [], "openings": [], "headers": [], "circles": [*circles(), *(line for folder in OTHERS for line in circles_of(folder))],
              "names": list(shared_names())}
     for path in sorted([*DAEMON.rglob("*.[ch]"), *REGION.glob("*.[ch]")]):
         name = path.relative_to(TOP if path.parent == REGION else DAEMON)
