@@ -8,7 +8,7 @@ demo() {
         begin=$(date +%s)
         guest_arguments mshare systemd
         for file in "$ROOT"/tests/demo/* "$ROOT/tests/guest/installed.bash"; do args+=(--put "$file"); done
-        args+=(--memory 3072)
+        args+=(-m 3072)
         if [ -n "${1:-}" ]; then
                 [ -t 0 ] || die 'demo --shell needs a terminal'
                 demo_overlay

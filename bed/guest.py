@@ -2,28 +2,102 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Boot one guest, run one command in it, exit with its status.
 
-Called by ./run, which has checked the switches and built what is booted.
+The command line of ./run guest is parsed here. ./run first calls
+
+    guest.py --needs KINDS RELEASES SWITCHES...
+
+to have the switches checked and to learn what it must build, and then
+
+    guest.py --kernel ... --root ... SWITCHES...
+
+with what it has built. A KIND of kernel or a RELEASE has no effect there.
 """
 
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import sys
 import termios
 import time
 import tty
+from collections.abc import Callable
+from typing import NoReturn
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import vm  # noqa: E402
 
 
+SWITCHES = ("-k -m -c --init --mount --timeout --append --pti --la57 --bare --release --icount --no-install; "
+            "a command stands after --")
+
+
+def usage_error(message: str) -> NoReturn:
+    vm.note(f"run: {message}\nTry: run --help")
+    sys.exit(2)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in the words of ./run."""
+
+    def error(self, message: str) -> NoReturn:
+        switch, _, what = message.removeprefix("argument ").partition(": ")
+        if what.startswith("expected one argument"):
+            usage_error(f"Missing value for {switch}")
+        usage_error(f"Invalid {switch} {what}" if what.startswith("'") else f"guest: {message}")
+
+
+def invalid(text: str, rule: str) -> NoReturn:
+    raise argparse.ArgumentTypeError(f"'{text}': expected {rule}")
+
+
+def choice(words: list[str]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        return text if text in words else invalid(text, "one of: " + " ".join(words))
+    return check
+
+
+def number(low: int, high: int) -> Callable[[str], int]:
+    def check(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,7}", text) or not low <= int(text) <= high:
+            invalid(text, f"a number from {low} to {high}")
+        return int(text)
+    return check
+
+
+def size(text: str) -> str:
+    return text if re.fullmatch("[1-9][0-9]{0,6}[MG]?", text) else invalid(text, "MiB, or a number with the suffix M or G")
+
+
+def folder(text: str) -> str:
+    return text if os.path.isdir(text) else invalid(text, "a directory")
+
+
 def on_off(text: str) -> bool:
-    return {"on": True, "off": False}[text]
+    return choice(["on", "off"])(text) == "on"
 
 
-def parse() -> argparse.Namespace:
-    ap = argparse.ArgumentParser()
+def switches(kinds: list[str], releases: list[str]) -> Parser:
+    """The switches of ./run guest. An empty list accepts every word."""
+    ap = Parser(add_help=False, allow_abbrev=False)
+    ap.add_argument("-k", dest="kind", type=choice(kinds) if kinds else str, default="mshare")
+    ap.add_argument("--init", type=choice(["systemd", "selftest"]), default="systemd")
+    ap.add_argument("--bare", action="store_true")
+    ap.add_argument("--release", type=choice(releases) if releases else str)
+    ap.add_argument("-m", dest="memory", type=size, default="1024")
+    ap.add_argument("-c", dest="cpus", type=number(1, 8), default=2)
+    ap.add_argument("--append", default="")
+    ap.add_argument("--pti", type=on_off)
+    ap.add_argument("--la57", type=on_off)
+    ap.add_argument("--icount", action="store_true")
+    ap.add_argument("--mount", type=folder)
+    ap.add_argument("--timeout", type=number(1, 1000000))
+    return ap
+
+
+def add_machine(ap: Parser) -> None:
+    """The arguments that ./run adds, or gives instead of the switches for a guest of its own."""
     ap.add_argument("--kernel", required=True)
     ap.add_argument("--initrd")
     ap.add_argument("--root")
@@ -33,18 +107,33 @@ def parse() -> argparse.Namespace:
     ap.add_argument("--keep", action="store_true", help="what the guest writes stays in the image of --root or --disk")
     ap.add_argument("--overlay", help="tar file, unpacked over / before systemd starts")
     ap.add_argument("--put", action="append", default=[], help="file for /run/job in the guest")
-    ap.add_argument("--memory", default="1024")
-    ap.add_argument("--cpus", type=int, default=2)
-    ap.add_argument("--append", default="")
-    ap.add_argument("--pti", type=on_off)
-    ap.add_argument("--la57", type=on_off)
-    ap.add_argument("--icount", action="store_true")
-    ap.add_argument("--mount")
-    ap.add_argument("--timeout", type=float)
     ap.add_argument("--quiet", action="store_true", help="no line about the machine")
     ap.add_argument("--die-with-parent", action="store_true")
-    ap.add_argument("command", nargs="*")
-    return ap.parse_args()
+
+
+def parse(ap: Parser, args: list[str]) -> argparse.Namespace:
+    command = None
+    if "--" in args:
+        at = args.index("--")
+        args, command = args[:at], args[at + 1:]
+    opts, unknown = ap.parse_known_args(args)
+    if unknown:
+        usage_error(f"guest: unknown switch: '{unknown[0]}'; switches are: {SWITCHES}")
+    if command == []:
+        usage_error("guest: no command after --")
+    if opts.release and opts.init != "systemd":
+        usage_error("guest: --release is for --init systemd: the selftest guest has no Debian")
+    opts.command = command
+    if command and opts.timeout is None:
+        opts.timeout = 900
+    return opts
+
+
+def print_needs(kinds: str, releases: str, *args: str) -> int:
+    """Checks the switches of ./run guest, and prints what must be built for them."""
+    opts = parse(switches(kinds.split(), releases.split()), list(args))
+    print(opts.kind, opts.init, "bare" if opts.bare else "", opts.release or "", sep="\n")
+    return 0
 
 
 def log_path(cache: str) -> str:
@@ -86,7 +175,12 @@ def write_all(data: bytes) -> None:
 
 
 def main() -> int:
-    opts = parse()
+    if sys.argv[1:2] == ["--needs"]:
+        return print_needs(*sys.argv[2:])
+    # The words of these two were checked then.
+    ap = switches([], [])
+    add_machine(ap)
+    opts = parse(ap, sys.argv[1:])
     vm.clean_up_on_signals(and_without_parent=opts.die_with_parent)
 
     machine, why = make_machine(opts)

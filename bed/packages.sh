@@ -188,7 +188,7 @@ run_autopkgtest() {
         : > "$work/log"
         while true; do
                 rc=0
-                "$BED/guest.py" --cache "$CACHE" "${machine[@]}" --mount "$work" --memory 3072 --timeout 2400 -- \
+                "$BED/guest.py" --cache "$CACHE" "${machine[@]}" --mount "$work" -m 3072 --timeout 2400 -- \
                         env AUTOPKGTEST_REBOOT_MARK="$mark" MSHARE_BUS="$bus" MSHARE_PATCHED="$(is_patched mshare && echo yes || echo no)" \
                         sh /mnt/host/autopkgtest "$name" > "$work/boot" || rc=$?
                 cat "$work/boot" >> "$work/log"

@@ -153,7 +153,7 @@ build_server_disk() {
         cp --sparse=always "$ROOTFS" "$disk.partial"
         rm -f "$ROOTFS" "$ROOTFS.sources"
         "$BED/guest.py" --quiet --cache "$CACHE" --kernel "$KERNEL" --root "$disk.partial" --partition --keep --timeout 900 \
-                --memory 2048 -- sh -ec '
+                -m 2048 -- sh -ec '
                         grub-install --target=i386-pc /dev/vda
                         update-grub
                         /usr/lib/mshare-guest/at-the-end poweroff' > "$CACHE/rootfs/log" 2>&1 || {

@@ -283,9 +283,9 @@ wrong() { # wrong WORDS ARGS...
 }
 wrong "no such verb: 'gast'" gast
 result 'an unknown verb' $?
-wrong "no such choice: 'fast'; there are: mshare stock debug lean" guest -k fast -- true
+wrong "Invalid -k 'fast': expected one of: mshare stock debug lean" guest -k fast -- true
 result 'an unknown kind of kernel' $?
-wrong "no such choice: '11'; there are: 12 13 testing" guest --release 11 -- true
+wrong "Invalid --release '11': expected one of: 12 13 testing" guest --release 11 -- true
 result 'an unknown release of Debian' $?
 wrong '--release is for --init systemd' guest --init selftest --release 13 -- true
 result 'a release for a guest that has no Debian' $?
@@ -295,11 +295,11 @@ wrong "unknown switch: '--fast'" test --fast
 result 'an unknown switch of test' $?
 wrong "'cockpit' is a phase of --long: run test --long cockpit" test cockpit
 result 'a phase of --long without that switch' $?
-wrong 'switch -c wants a value' guest -c
+wrong '^run: Missing value for -c$' guest -c
 result 'a switch without its value' $?
-wrong "'99' is not a number from 1 to 8" guest -c 99 -- true
+wrong "Invalid -c '99': expected a number from 1 to 8" guest -c 99 -- true
 result 'a number out of range' $?
-wrong "no such directory: '/nowhere'" guest --mount /nowhere -- true
+wrong "Invalid --mount '/nowhere': expected a directory" guest --mount /nowhere -- true
 result 'a directory that does not exist' $?
 
 "$bed/bare-root" --help > "$work/out" 2> "$work/err" && grep -q '^  --release R' "$work/out" && [ ! -s "$work/err" ] && ! grep -q '^#' "$work/out"

@@ -116,7 +116,7 @@ bench_guest() {
                 return
         fi
         guest_arguments "$kind" selftest
-        "$BED/guest.py" "${GUEST_ARGS[@]}" --memory "$memory" --timeout 3600 --die-with-parent \
+        "$BED/guest.py" "${GUEST_ARGS[@]}" -m "$memory" --timeout 3600 --die-with-parent \
                 --put "$ROOT/build-run/bench/$program" "${@:1:$#-1}" \
                 sh -c "echo 0 > /proc/sys/kernel/randomize_va_space; cp /run/job/$program /tmp; export EXTRA_FAULTS=${MSHARE_BENCH_EXTRA_FAULTS:-}; ${*: -1}"
 }
@@ -186,7 +186,7 @@ bench_scale() {
         local cpus
         bench_cc scale "$BENCH/scale.c"
         for cpus in 1 2 4 8; do
-                bench_guest mshare 2048 scale --cpus $cpus -- "cpus=$cpus"'
+                bench_guest mshare 2048 scale -c $cpus -- "cpus=$cpus"'
                         for kind in plain threads region; do /tmp/scale fill $kind $cpus 64 || exit; done
                         for kind in plain region; do /tmp/scale fork $kind 64 || exit; done
                         for kind in threads region; do
@@ -203,7 +203,7 @@ bench_server() {
         local release=$1 memory=$2
         shift 2
         guest_arguments mshare systemd '' "$release"
-        "$BED/guest.py" "${GUEST_ARGS[@]}" --memory "$memory" --timeout 3600 --die-with-parent \
+        "$BED/guest.py" "${GUEST_ARGS[@]}" -m "$memory" --timeout 3600 --die-with-parent \
                 --put "$BENCH/postgres-tables.sh" --put "$ROOT/tests/demo/postgresql.sh" --put "$ROOT/tests/demo/load.py" \
                 -- sh -c "bash /run/job/postgres-tables.sh $*"
 }
@@ -243,7 +243,7 @@ bench_broker() {
         gcc -O2 -Wall -Wextra -D_GNU_SOURCE -I"$ROOT/lib" -o "$ROOT/build-run/bench/broker" "$BENCH/broker.c" \
                 $(pkg-config --cflags --libs libsystemd)
         guest_arguments mshare systemd
-        "$BED/guest.py" "${GUEST_ARGS[@]}" --memory 4096 --timeout 3600 --die-with-parent \
+        "$BED/guest.py" "${GUEST_ARGS[@]}" -m 4096 --timeout 3600 --die-with-parent \
                 --put "$ROOT/build-run/bench/broker" -- bash -c '
                 set -e
                 cp /run/job/broker /tmp

@@ -61,7 +61,7 @@ sysctl -q vm.overcommit_ratio=500
 echo within_size > /sys/kernel/mm/transparent_hugepage/shmem_enabled
 before=$(settings)
 
-check 'a benchmark that cannot run here is refused' refused "bench --here: no such choice: 'broker'" bench_here broker
+check 'a benchmark that cannot run here is refused' refused "Invalid bench --here 'broker'" bench_here broker
 check 'faults and flush are measured' bench_here faults flush
 check 'the settings are as before' as_before
 check 'a page fault for each 16 plain pages' recorded faults \
