@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Regions and clients of the fake broker: two files for each region, and a pipe for each client. It uses no bus. */
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
