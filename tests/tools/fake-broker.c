@@ -9,15 +9,13 @@
 #include <string.h>
 #include <systemd/sd-bus.h>
 
+#include "errors.h"
 #include "fake-region.h"
+#include "names.h"
 #include "util.h"
 
-#define MANAGER "/org/mshare1"
-#define PREFIX "/org/mshare1/region"
-#define ERROR(name) "org.mshare1.Error." name
-
 static int no_such(sd_bus_error *error, const char *name) {
-        return sd_bus_error_setf(error, ERROR("NoSuchRegion"), "There is no region \"%s\"", name);
+        return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "There is no region \"%s\"", name);
 }
 
 static void peer(sd_bus_message *m, uint32_t *uid, uint32_t *pid) {
@@ -37,10 +35,10 @@ static int emit(Fake *f, const char *signal, const FakeRegion *r, uint32_t uid) 
         _cleanup_(freep) char *path = NULL;
 
         if (strncmp(signal, "Region", 6) != 0)
-                return sd_bus_emit_signal(f->bus, MANAGER, "org.mshare1.Manager", signal, "su", r->name, uid);
-        if (sd_bus_path_encode(PREFIX, r->name, &path) < 0)
+                return sd_bus_emit_signal(f->bus, BUS_PATH, BUS_MANAGER_INTERFACE, signal, "su", r->name, uid);
+        if (sd_bus_path_encode(BUS_REGION_PATH, r->name, &path) < 0)
                 return -ENOMEM;
-        return sd_bus_emit_signal(f->bus, MANAGER, "org.mshare1.Manager", signal, "so", r->name, path);
+        return sd_bus_emit_signal(f->bus, BUS_PATH, BUS_MANAGER_INTERFACE, signal, "so", r->name, path);
 }
 
 static int on_hup(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
@@ -116,14 +114,14 @@ static int create_region(sd_bus_message *m, void *userdata, sd_bus_error *error)
         if (k < 0)
                 return k;
         if (streq(name, "unsupported"))
-                return sd_bus_error_set(error, ERROR("KernelUnsupported"), "This kernel has no mshare");
+                return sd_bus_error_set(error, ERROR_KERNEL_UNSUPPORTED, "This kernel has no mshare");
         if (streq(name, "askpass") && sd_bus_message_get_allow_interactive_authorization(m) == 0)
                 return sd_bus_error_set(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, "A password is needed");
         /* As long as a user takes to type a password. */
         if (streq(name, "asking") && fake_region_find(f, name))
                 return 1;
         if (fake_region_find(f, name))
-                return sd_bus_error_setf(error, ERROR("RegionExists"), "Region \"%s\" exists", name);
+                return sd_bus_error_setf(error, ERROR_REGION_EXISTS, "Region \"%s\" exists", name);
 
         k = fake_region_add(f, name, size, &r);
         if (k < 0)
@@ -134,7 +132,7 @@ static int create_region(sd_bus_message *m, void *userdata, sd_bus_error *error)
         r->gid = 0;
         k = read_options(m, r, error);
         if (k >= 0)
-                k = sd_bus_path_encode(PREFIX, name, &path);
+                k = sd_bus_path_encode(BUS_REGION_PATH, name, &path);
         if (k < 0) {
                 fake_region_remove(r);
                 return k;
@@ -166,11 +164,11 @@ static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error
                 return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
                                          "Mode 0600 of region \"denied\" does not admit you");
         if (streq(name, "unready"))
-                return sd_bus_error_set(error, ERROR("RegionNotReady"), "Region \"unready\" is being made");
+                return sd_bus_error_set(error, ERROR_REGION_NOT_READY, "Region \"unready\" is being made");
         if (streq(name, "unsupported"))
-                return sd_bus_error_set(error, ERROR("KernelUnsupported"), "This kernel has no mshare");
+                return sd_bus_error_set(error, ERROR_KERNEL_UNSUPPORTED, "This kernel has no mshare");
         if (streq(name, "limited"))
-                return sd_bus_error_set(error, ERROR("LimitExceeded"), "LeasesPerUser=7 is reached");
+                return sd_bus_error_set(error, ERROR_LIMIT_EXCEEDED, "LeasesPerUser=7 is reached");
         if (streq(name, "askpass") && sd_bus_message_get_allow_interactive_authorization(m) == 0)
                 return sd_bus_error_set(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, "A password is needed");
         if (streq(name, "silent"))
@@ -178,7 +176,7 @@ static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error
 
         /* No region has an empty name: a client uses it to ask whether regions are possible at all. */
         if (!name[0] && fake_region_find(f, "unmounted"))
-                return sd_bus_error_set(error, ERROR("KernelUnsupported"), "msharefs is not mounted");
+                return sd_bus_error_set(error, ERROR_KERNEL_UNSUPPORTED, "msharefs is not mounted");
 
         r = fake_region_find(f, name);
         if (!r)
@@ -203,8 +201,8 @@ static int acquire_region(sd_bus_message *m, void *userdata, sd_bus_error *error
 static int garble(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *name = NULL;
 
-        if ((!sd_bus_message_is_method_call(m, "org.mshare1.Manager", "AcquireRegion") &&
-             !sd_bus_message_is_method_call(m, "org.mshare1.Manager", "OpenRegion")) ||
+        if ((!sd_bus_message_is_method_call(m, BUS_MANAGER_INTERFACE, "AcquireRegion") &&
+             !sd_bus_message_is_method_call(m, BUS_MANAGER_INTERFACE, "OpenRegion")) ||
             sd_bus_message_read(m, "s", &name) < 0)
                 return 0;
         if (streq(name, "garbled"))
@@ -232,7 +230,7 @@ static int remove_region(sd_bus_message *m, void *userdata, sd_bus_error *error)
         if (!r)
                 return no_such(error, name);
         if (fake_region_clients(r) > 0 && !force)
-                return sd_bus_error_setf(error, ERROR("RegionBusy"), "Region \"%s\" has %u clients", name,
+                return sd_bus_error_setf(error, ERROR_REGION_BUSY, "Region \"%s\" has %u clients", name,
                                          fake_region_clients(r));
         (void) emit(f, "RegionRemoved", r, 0);
         fake_region_remove(r);
@@ -310,7 +308,7 @@ static int list_regions(sd_bus_message *m, void *userdata, sd_bus_error *error) 
 
                 if (!r)
                         continue;
-                k = sd_bus_path_encode(PREFIX, r->name, &path);
+                k = sd_bus_path_encode(BUS_REGION_PATH, r->name, &path);
                 if (k >= 0)
                         k = sd_bus_message_append(reply, "(sottuuuus)", r->name, path,
                                                   streq(r->name, "hidden") ? 0 : r->address,
@@ -332,7 +330,7 @@ static int get_region(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return k;
         if (!fake_region_find(userdata, name))
                 return no_such(error, name);
-        k = sd_bus_path_encode(PREFIX, name, &path);
+        k = sd_bus_path_encode(BUS_REGION_PATH, name, &path);
         return k < 0 ? k : sd_bus_reply_method_return(m, "o", path);
 }
 
@@ -507,7 +505,7 @@ static int find_region(sd_bus *bus, const char *path, const char *interface, voi
         _cleanup_(freep) char *name = NULL;
         int k;
 
-        k = sd_bus_path_decode(path, PREFIX, &name);
+        k = sd_bus_path_decode(path, BUS_REGION_PATH, &name);
         if (k <= 0)
                 return k;
         *ret = fake_region_find(userdata, name);
@@ -523,7 +521,7 @@ static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***re
         if (!paths)
                 return -ENOMEM;
         for (i = 0; i < FAKE_REGIONS_MAX; i++)
-                if (f->regions[i] && sd_bus_path_encode(PREFIX, f->regions[i]->name, paths + n) >= 0)
+                if (f->regions[i] && sd_bus_path_encode(BUS_REGION_PATH, f->regions[i]->name, paths + n) >= 0)
                         n++;
         *ret = paths;
         return 0;
@@ -546,16 +544,16 @@ int main(int argc, char *argv[]) {
         if (k >= 0)
                 k = sd_bus_add_filter(f.bus, NULL, garble, NULL);
         if (k >= 0)
-                k = sd_bus_add_object_vtable(f.bus, NULL, MANAGER, "org.mshare1.Manager", manager_vtable, &f);
+                k = sd_bus_add_object_vtable(f.bus, NULL, BUS_PATH, BUS_MANAGER_INTERFACE, manager_vtable, &f);
         if (k >= 0)
-                k = sd_bus_add_fallback_vtable(f.bus, NULL, PREFIX, "org.mshare1.Region", region_vtable, find_region,
-                                               &f);
+                k = sd_bus_add_fallback_vtable(f.bus, NULL, BUS_REGION_PATH, BUS_REGION_INTERFACE, region_vtable,
+                                               find_region, &f);
         if (k >= 0)
-                k = sd_bus_add_object_manager(f.bus, NULL, MANAGER);
+                k = sd_bus_add_object_manager(f.bus, NULL, BUS_PATH);
         if (k >= 0)
-                k = sd_bus_add_node_enumerator(f.bus, NULL, PREFIX, enumerate, &f);
+                k = sd_bus_add_node_enumerator(f.bus, NULL, BUS_REGION_PATH, enumerate, &f);
         if (k >= 0)
-                k = sd_bus_request_name(f.bus, "org.mshare1", 0);
+                k = sd_bus_request_name(f.bus, BUS_NAME, 0);
         if (k < 0) {
                 (void) fprintf(stderr, "fake-broker: %s\n", strerror(-k));
                 return 1;
