@@ -19,7 +19,7 @@ result() {
                 failed=1
         fi
 }
-echo 1..4
+echo 1..5
 # mshare.h is for programs of any style, and handle.h defines what it declares.
 # shellcheck disable=SC2086 # no name has blanks
 wrong=$(awk 'FILENAME != "lib/mshare.h" && /^(typedef |static |const )*(struct|enum|union) [a-z][a-z0-9_]*( \{|;)/ && !/^(typedef )?struct mshare_region/ {
@@ -32,7 +32,13 @@ result 'headers have #pragma once' "$wrong"
 wrong=$(grep -nE '!strcmp\(|\bstrcmp\(.*\) [!=]= 0' $(grep -v '^tests/' <<< "$files" | grep -vx base/macro.h) /dev/null |
         sed 's/^\([^:]*:[0-9]*\):.*/# \1: use streq()/') || true
 result 'equal strings are found with streq()' "$wrong"
-# Versions differ in where they break some lines; 14 is Debian 12's. There, ./run test installs it and sets this variable.
+wrong=$(grep -v '^tests/' <<< "$files" | while read -r file; do
+        lines=$(wc -l < "$file")
+        if [ "$lines" -gt 500 ]; then echo "# $file: $lines lines"; fi
+done)
+result 'files of programs and libraries have at most 500 lines' "$wrong"
+# Versions differ: 19, of Debian 13, formats compound literals and macros otherwise. Debian 12 has 14, which ./run test installs
+# there, and sets the variable.
 formatter=
 for tool in clang-format-14 clang-format; do
         if $tool --version 2> /dev/null | grep -q 'version 14\.'; then
@@ -49,7 +55,7 @@ if [ -n "$formatter" ]; then
 elif [ -n "${MSHARE_NEEDS_FORMATTER:-}" ]; then
         wrong='# clang-format 14 is not installed'
 else
-        echo 'ok 4 - formatted # SKIP clang-format 14 is not installed; Debian 12 has it'
+        echo 'ok 5 - formatted # SKIP clang-format 14 is not installed; Debian 12 has it'
         exit $failed
 fi
 result 'formatted' "$wrong"
