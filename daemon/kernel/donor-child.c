@@ -74,23 +74,50 @@ static int check_nodes(const KernelOps *ops, const DonorSpec *spec) {
         return node < 0 ? 0 : donor_failed(DONOR_NODES, EINVAL, (uint64_t) node);
 }
 
-static int parse_spec(char **argv, DonorSpec *ret) {
-        int backing = backing_from_string(argv[2]), hugepages = hugepages_from_string(argv[3]);
-        AddressRange window;
+/* The pipe must hold one message of the right size, whole. */
+static int read_message(DonorMessage *ret) {
+        struct {
+                DonorMessage message;
+                char more;
+        } buffer;
+        size_t n = 0;
 
-        *ret = (DonorSpec){ .name = argv[0] };
-        if (parse_u64(argv[1], 10, &ret->size) < 0 || numa_parse(argv[4], &ret->numa) < 0 ||
-            parse_bool(argv[5], &ret->populate) < 0 || parse_u64(argv[6], 10, &ret->keep) < 0 ||
-            parse_u64(argv[7], 10, &ret->extent) < 0 || backing < 0 || hugepages < 0)
-                return -EINVAL;
-        if (read(DONOR_WINDOW_FD, &window, sizeof(window)) != sizeof(window))
-                return -EINVAL;
-        (void) close(DONOR_WINDOW_FD);
-        ret->address = window.start;
-        ret->length = window.length;
-        ret->backing = (Backing) backing;
-        ret->hugepages = (HugePages) hugepages;
+        while (n <= sizeof(*ret)) {
+                ssize_t k = read(DONOR_MESSAGE_FD, (char *) &buffer + n, sizeof(*ret) + 1 - n);
+
+                if (k < 0 && errno == EINTR)
+                        continue;
+                if (k < 0)
+                        return -errno;
+                if (k == 0)
+                        break;
+                n += (size_t) k;
+        }
+        if (n != sizeof(*ret))
+                return -EBADMSG;
+        (void) close(DONOR_MESSAGE_FD);
+        *ret = buffer.message;
         return 0;
+}
+
+/* Whether the spec can be what a broker of this version sends for the region of this name. */
+static bool spec_is_valid(const DonorSpec *spec, const char *name) {
+        uint64_t end;
+
+        return streq(spec->name, name) && region_name_is_adoptable(name) && spec->size > 0 &&
+               spec->size <= spec->length && !__builtin_add_overflow(spec->address, spec->length, &end) &&
+               spec->backing < _BACKING_MAX && spec->hugepages < _HUGEPAGES_MAX && spec->numa.mode <= NUMA_BIND;
+}
+
+static int receive_spec(const char *name, DonorMessage *message) {
+        int r = read_message(message);
+
+        if (r < 0)
+                return r;
+        if (!memchr(message->name, 0, sizeof(message->name)))
+                return -EBADMSG;
+        message->spec.name = message->name;
+        return spec_is_valid(&message->spec, name) ? 0 : -EBADMSG;
 }
 
 /*
@@ -104,10 +131,11 @@ static bool daemon_has_exited(void) {
 }
 
 int donor_main(const KernelOps *ops, int argc, char **argv) {
-        DonorSpec spec;
+        DonorMessage message;
+        const DonorSpec *spec = &message.spec;
         int r;
 
-        if (argc != 8 || fcntl(DONOR_REPORT_FD, F_GETFD) < 0 || parse_spec(argv, &spec) < 0) {
+        if (argc != 1 || fcntl(DONOR_REPORT_FD, F_GETFD) < 0 || receive_spec(argv[0], &message) < 0) {
                 (void) fprintf(stderr, "mshared --donor is for internal use by mshared.\n");
                 return 2;
         }
@@ -117,25 +145,25 @@ int donor_main(const KernelOps *ops, int argc, char **argv) {
         if (daemon_has_exited())
                 return EXIT_FAILURE;
 
-        if (check_nodes(ops, &spec) < 0)
+        if (check_nodes(ops, spec) < 0)
                 return EXIT_FAILURE;
-        if (spec.extent > 0) {
-                if (donor_resize(ops, &spec, DONOR_FILE_FD) < 0)
+        if (spec->extent > 0) {
+                if (donor_resize(ops, spec) < 0)
                         return EXIT_FAILURE;
-                donor_report(DONOR_DONE, DONOR_POPULATE, 0, spec.size);
+                donor_report(DONOR_DONE, DONOR_POPULATE, 0, spec->size);
                 return EXIT_SUCCESS;
         }
-        if (check_range(&spec) < 0)
+        if (check_range(spec) < 0)
                 return EXIT_FAILURE;
         /* Mode 0: no other process can attach until the broker has set owner and mode. */
-        r = ops->mshare(spec.name, spec.address, spec.length, O_CREAT | O_EXCL | O_RDWR, 0);
+        r = ops->mshare(spec->name, spec->address, spec->length, O_CREAT | O_EXCL | O_RDWR, 0);
         if (r < 0) {
                 (void) donor_failed(DONOR_MSHARE, -r, 0);
                 return EXIT_FAILURE;
         }
         donor_report(DONOR_CREATED, DONOR_MSHARE, 0, 0);
-        if (spec.backing != BACKING_EMPTY && donor_map(ops, &spec, 0, spec.size) < 0)
+        if (spec->backing != BACKING_EMPTY && donor_map(ops, spec, 0, spec->size) < 0)
                 return EXIT_FAILURE;
-        donor_report(DONOR_DONE, DONOR_POPULATE, 0, spec.size);
+        donor_report(DONOR_DONE, DONOR_POPULATE, 0, spec->size);
         return EXIT_SUCCESS;
 }

@@ -3,5 +3,8 @@
 
 #include "kernel/donor.h"
 
-/* The main() of the donor process, "mshared --donor". Returns an exit status, after it has reported failures to the broker. */
+/*
+ * The main() of the donor process, "mshared --donor NAME"; argv begins with the name. Returns an exit status, after it has
+ * reported failures to the broker.
+ */
 int donor_main(const KernelOps *ops, int argc, char **argv);

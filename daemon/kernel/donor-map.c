@@ -28,7 +28,7 @@ static int open_backing(const DonorSpec *spec, uint64_t length, int *ret_fd, int
                         return donor_failed(DONOR_FILE, errno, 0);
                 *ret_fd = fd;
         } else if (spec->backing == BACKING_FILE) {
-                fd = DONOR_FILE_FD;
+                fd = spec->fd;
                 flags = fcntl(fd, F_GETFL);
                 if (flags < 0 || fstat(fd, &st) < 0)
                         return donor_failed(DONOR_FILE, errno, 0);

@@ -14,6 +14,7 @@
 #include "kernel/donor-map.h"
 #include "kernel/donor-report.h"
 #include "kernel/donor-resize.h"
+#include "model/address.h"
 
 typedef struct Mapping {
         uint64_t start, end; /* addresses */
@@ -81,14 +82,14 @@ static int give_back(const Mapping *m, void *userdata) {
         return 0;
 }
 
-static int cut(const KernelOps *ops, const DonorSpec *spec, int fd, uint64_t from, uint64_t to) {
+static int cut(const KernelOps *ops, const DonorSpec *spec, uint64_t from, uint64_t to) {
         int r = 0;
 
         if (from >= to)
                 return 0;
         donor_report(DONOR_CREATED, DONOR_CUT, 0, 0);
         if (spec->backing != BACKING_FILE)
-                r = for_each_mapping(ops, fd, spec->address + from, spec->address + to, give_back, (void *) spec);
+                r = for_each_mapping(ops, spec->fd, spec->address + from, spec->address + to, give_back, (void *) spec);
         if (r >= 0 && munmap((void *) (uintptr_t) (spec->address + from), to - from) < 0)
                 r = -errno;
         return r < 0 ? donor_failed(DONOR_CUT, -r, 0) : 0;
@@ -100,17 +101,17 @@ static int take_start(const Mapping *m, void *userdata) {
 }
 
 /* mmap() would fail with EEXIST, too, but would not say where. */
-static int check_free(const KernelOps *ops, const DonorSpec *spec, int fd, uint64_t from, uint64_t to) {
+static int check_free(const KernelOps *ops, const DonorSpec *spec, uint64_t from, uint64_t to) {
         uint64_t taken = spec->address + from;
         int r;
 
-        r = for_each_mapping(ops, fd, spec->address + from, spec->address + to, take_start, &taken);
+        r = for_each_mapping(ops, spec->fd, spec->address + from, spec->address + to, take_start, &taken);
         if (r < 0)
                 return donor_failed(DONOR_MMAP, -r, from);
         return r > 0 ? donor_failed(DONOR_MMAP, EEXIST, taken - spec->address) : 0;
 }
 
-int donor_resize(const KernelOps *ops, const DonorSpec *spec, int fd) {
+int donor_resize(const KernelOps *ops, const DonorSpec *spec) {
         uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE), keep, size, extent;
         int r;
 
@@ -118,14 +119,14 @@ int donor_resize(const KernelOps *ops, const DonorSpec *spec, int fd) {
         if (address_round_up(spec->keep, page, &keep) < 0 || address_round_up(spec->size, page, &size) < 0 ||
             address_round_up(spec->extent, page, &extent) < 0 || size > spec->length || extent > spec->length)
                 return donor_failed(DONOR_START, EINVAL, 0);
-        r = ops->attach(fd, spec->address, spec->length);
+        r = ops->attach(spec->fd, spec->address, spec->length);
         if (r < 0)
                 return donor_failed(DONOR_ATTACH, -r, 0);
         if (size > extent) {
-                r = check_free(ops, spec, fd, extent, size);
+                r = check_free(ops, spec, extent, size);
                 if (r < 0)
                         return r;
         }
-        r = cut(ops, spec, fd, keep < size ? keep : size, extent);
+        r = cut(ops, spec, keep < size ? keep : size, extent);
         return r < 0 || size <= keep ? r : donor_map(ops, spec, keep, size);
 }

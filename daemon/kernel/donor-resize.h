@@ -4,7 +4,7 @@
 #include "kernel/donor.h"
 
 /*
- * Attaches the region of which fd is the open file, and makes the change that spec describes. 0, or negative errno with the
+ * Attaches the region whose file spec has open, and makes the change that spec describes. 0, or negative errno with the
  * failure reported. May sleep for as long as the kernel needs.
  */
-int donor_resize(const KernelOps *ops, const DonorSpec *spec, int fd);
+int donor_resize(const KernelOps *ops, const DonorSpec *spec);

@@ -7,7 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -100,12 +100,12 @@ static int watch_exit(sd_event *event, sd_event_source **ret, pid_t pid, sd_even
 
 /* The donor's descriptors; -1: it gets none. */
 typedef struct DonorFds {
-        int report, window, lock, file;
+        int report, message, lock, file;
 } DonorFds;
 
 static void donor_fds_done(DonorFds *fds) {
         fds->report = safe_close(fds->report);
-        fds->window = safe_close(fds->window);
+        fds->message = safe_close(fds->message);
         fds->lock = safe_close(fds->lock);
         fds->file = safe_close(fds->file);
 }
@@ -126,28 +126,13 @@ static int move_fd(int fd) {
 }
 
 static int spawn(const DonorSpec *spec, const DonorFds *fds, pid_t *ret) {
-        char size[24], keep[24], extent[24], numa[NUMA_TEXT_MAX];
-        char *argv[] = {
-                (char *) "mshared",
-                (char *) "--donor",
-                (char *) spec->name,
-                size,
-                (char *) backing_to_string(spec->backing),
-                (char *) hugepages_to_string(spec->hugepages),
-                (char *) numa_format(&spec->numa, numa),
-                (char *) (spec->populate ? "yes" : "no"),
-                keep,
-                extent,
-                NULL,
-        };
+        /* The name is an argument only so that an administrator sees it in the list of processes. */
+        char *argv[] = { (char *) "mshared", (char *) "--donor", (char *) spec->name, NULL };
         posix_spawn_file_actions_t actions;
         posix_spawnattr_t attributes;
         sigset_t none;
         int r;
 
-        (void) snprintf(size, sizeof(size), "%" PRIu64, spec->size);
-        (void) snprintf(keep, sizeof(keep), "%" PRIu64, spec->keep);
-        (void) snprintf(extent, sizeof(extent), "%" PRIu64, spec->extent);
         (void) sigemptyset(&none);
 
         r = posix_spawn_file_actions_init(&actions);
@@ -165,7 +150,7 @@ static int spawn(const DonorSpec *spec, const DonorFds *fds, pid_t *ret) {
         if (r == 0)
                 r = posix_spawn_file_actions_adddup2(&actions, fds->report, DONOR_REPORT_FD);
         if (r == 0)
-                r = posix_spawn_file_actions_adddup2(&actions, fds->window, DONOR_WINDOW_FD);
+                r = posix_spawn_file_actions_adddup2(&actions, fds->message, DONOR_MESSAGE_FD);
         if (r == 0)
                 r = posix_spawn_file_actions_adddup2(&actions, fds->lock, DONOR_LOCK_FD);
         if (r == 0 && fds->file >= 0)
@@ -192,14 +177,25 @@ static Donor *donor_new(sd_event *event, DonorProgress progress, DonorDone done,
         return donor;
 }
 
-/* Write the window into the donor's pipe before the donor starts, so that neither process waits. */
-static int open_window(const DonorSpec *spec) {
-        const AddressRange window = { spec->address, spec->length };
+/*
+ * Write the message into the donor's pipe before the donor starts, so that neither process waits. Then the donor has the whole
+ * message even if the broker is killed.
+ */
+static int open_message(const DonorSpec *spec) {
+        DonorMessage message = { .spec = *spec };
+        size_t n = strlen(spec->name);
         int pipes[2], r;
 
+        _Static_assert(sizeof(message) <= PIPE_BUF, "one write() that does not wait");
+        if (n >= sizeof(message.name))
+                return -ENAMETOOLONG;
+        message.spec.name = NULL;
+        message.spec.fd = spec->fd < 0 ? -1 : DONOR_FILE_FD;
+        message.spec.lock = DONOR_LOCK_FD;
+        memcpy(message.name, spec->name, n);
         if (pipe2(pipes, O_CLOEXEC) < 0)
                 return -errno;
-        r = write(pipes[1], &window, sizeof(window)) == sizeof(window) ? 0 : -EIO;
+        r = write(pipes[1], &message, sizeof(message)) == sizeof(message) ? 0 : -EIO;
         safe_close(pipes[1]);
         if (r < 0) {
                 safe_close(pipes[0]);
@@ -225,9 +221,9 @@ int donor_start(sd_event *event, const DonorSpec *spec, DonorProgress progress, 
                 return fds.report;
         if (fcntl(donor->fd, F_SETFL, O_NONBLOCK) < 0)
                 return -errno;
-        fds.window = open_window(spec);
-        if (fds.window < 0)
-                return fds.window;
+        fds.message = open_message(spec);
+        if (fds.message < 0)
+                return fds.message;
         fds.lock = copy_fd(spec->lock);
         if (fds.lock < 0)
                 return fds.lock;

@@ -4,8 +4,9 @@
 #include <systemd/sd-event.h>
 
 #include "kernel/kernel.h"
-#include "model/address.h"
-#include "model/state.h"
+#include "kinds.h"
+#include "model/name.h"
+#include "numa.h"
 
 /*
  * The donor: a short-lived child process that creates a region, maps its memory and populates it, or changes how much of a
@@ -95,7 +96,16 @@ DEFINE_CLEANUP(Donor, donor_free)
 
 /* Descriptors of the donor process, whose main() is in donor-child.h. */
 #define DONOR_REPORT_FD 3
-/* The window, as an AddressRange. Not an argument: every user can read arguments, and addresses of regions are private. */
-#define DONOR_WINDOW_FD 4
+/* A pipe that holds a DonorMessage and nothing else. */
+#define DONOR_MESSAGE_FD 4
 #define DONOR_LOCK_FD 5
 #define DONOR_FILE_FD 6
+
+/*
+ * What the donor gets. These are not arguments, because every user can read arguments, and addresses of regions are private.
+ * The donor is the same program (kernel/program.h), so the message needs no version, only the right size.
+ */
+typedef struct DonorMessage {
+        DonorSpec spec; /* with the donor's descriptors, and without the name */
+        char name[REGION_NAME_MAX + 1];
+} DonorMessage;

@@ -146,7 +146,7 @@ resizer=$!
 is_growing() {
         local donor _
         for _ in $(seq 600); do
-                donor=$(pgrep -o -f '^mshared --donor k ') && kill -STOP "$donor" && [ "$(mapped k)" -gt $M ] && return
+                donor=$(pgrep -o -f '^mshared --donor k( |$)') && kill -STOP "$donor" && [ "$(mapped k)" -gt $M ] && return
                 [ -z "$donor" ] || kill -CONT "$donor"
                 kill -0 $resizer || return
         done
