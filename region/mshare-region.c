@@ -2,8 +2,8 @@
 
 /*
  * The program that mshare-region@NAME.service runs, as root: a client of the broker that reads regions.d/NAME.conf. This file
- * reads the command line. The program is linked with basic/, model/, kernel/populate.c and kernel/kernel-ops.c of the broker,
- * and knows nothing else of it.
+ * reads the command line. The program is linked with basic/, model/, and kernel/populate.c, kernel-ops.c and kernel-text.c of
+ * the broker, and knows nothing else of it.
  */
 
 #include <getopt.h>

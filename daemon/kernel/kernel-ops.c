@@ -10,10 +10,11 @@
 #include <linux/mempolicy.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "kernel/kernel-ops.h"
-#include "kernel/kernel.h"
+#include "kernel/kernel-text.h"
 #include "mshare.h"
 #include "names.h"
 
