@@ -81,13 +81,6 @@ static int attach(const KernelOps *ops, const Populating *p) {
         return ops->attach(fd, p->address, p->window);
 }
 
-static void be_expendable(void) {
-        _cleanup_(closep) int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
-        if (fd >= 0)
-                (void) !write(fd, "1000", 4);
-}
-
 _Noreturn static void child(const Populating *p, pid_t parent, int fd) {
         const KernelOps *ops = kernel_ops();
         const PopulateSpec spec = {

@@ -18,6 +18,7 @@
 #include "kernel/donor-map.h"
 #include "kernel/donor-report.h"
 #include "kernel/donor-resize.h"
+#include "kernel/populate.h"
 
 /* The donor needs no capabilities: what it maps is its own, or was opened by the caller. */
 static void drop_capabilities(void) {
@@ -28,18 +29,6 @@ static void drop_capabilities(void) {
                 return;
         (void) prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
         (void) syscall(SYS_capset, &header, data);
-}
-
-/*
- * When memory is short, the kernel should kill the broker last, and the donor inherits that setting. But if a donor populates a
- * region that is too large for the machine, the donor must be killed first: that frees the region, while any other process
- * frees little.
- */
-static void be_expendable(void) {
-        _cleanup_(closep) int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
-        if (fd >= 0)
-                (void) !write(fd, "1000", 4);
 }
 
 /*

@@ -6,6 +6,7 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 
 #include "kernel/populate.h"
 
@@ -66,4 +67,11 @@ PopulateResult populate(const KernelOps *ops, const PopulateSpec *spec, Populate
                 }
         }
         return (PopulateResult){ .end = POPULATE_DONE, .done = done };
+}
+
+void be_expendable(void) {
+        _cleanup_(closep) int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+        if (fd >= 0)
+                (void) !write(fd, "1000", 4);
 }

@@ -32,3 +32,10 @@ typedef void (*PopulateProgress)(uint64_t done, void *userdata);
  * populated so far. Sleeps for as long as the kernel needs; the process can be killed meanwhile.
  */
 PopulateResult populate(const KernelOps *ops, const PopulateSpec *spec, PopulateProgress progress, void *userdata);
+
+/*
+ * When memory is short, the kernel should kill the broker last, and its children inherit that setting. But if a process
+ * populates a region that is too large for the machine, that process must be killed first: that frees the region, while any
+ * other process frees little. So this process asks to be killed first.
+ */
+void be_expendable(void);
