@@ -6,21 +6,16 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 
 #include "bus.h"
 #include "format.h"
+#include "ioctl.h"
 #include "place.h"
 #include "process.h"
 #include "table.h"
 #include "util.h"
 #include "verbs.h"
-
-/* Of <linux/mshare.h>, which C libraries' headers do not have. */
-#ifndef MSHARE_IOC_MAPS
-#define MSHARE_IOC_MAPS _IO(0xBA, 0x00)
-#endif
 
 #define BYTES_MAX 32
 

@@ -8,20 +8,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mempolicy.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "ioctl.h"
 #include "kernel/kernel-ops.h"
 #include "kernel/kernel-text.h"
 #include "mshare.h"
 #include "names.h"
-
-/* Of <linux/mshare.h>, which C libraries' headers do not have. */
-#ifndef MSHARE_IOC_MAPS
-#define MSHARE_IOC_MAPS _IO(0xBA, 0x00)
-#endif
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
