@@ -33,6 +33,9 @@ typedef struct Log {
 /* Logs to the journal if standard error goes there ($JOURNAL_STREAM of systemd says so), else to standard error. */
 void log_init(Log *log, int level);
 
+/* For messages that refuse a word. */
+#define LOG_LEVEL_WORDS "emerg, alert, crit, err, warning, notice, info, debug"
+
 /* -EINVAL: there is no such word. The words are static. */
 int log_level_from_string(const char *s);
 const char *log_level_to_string(int level);

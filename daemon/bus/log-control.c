@@ -49,9 +49,7 @@ static int set_word(sd_bus *bus, const char *path, const char *interface, const 
         r = level ? log_level_from_string(s) : log_target_from_string(s);
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "Invalid %s '%.100s': expected one of %s",
-                                         what, s,
-                                         level ? "emerg, alert, crit, err, warning, notice, info, debug"
-                                               : "journal, console, null, auto");
+                                         what, s, level ? LOG_LEVEL_WORDS : "journal, console, null, auto");
         k = check_root(m, what, s, error);
         if (k < 0)
                 return k;

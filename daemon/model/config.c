@@ -128,7 +128,7 @@ static int config_assign(const char *section, const char *key, const char *value
                 return 0;
         }
         if (streq(section, "Log") && streq(key, "Level")) {
-                *reason = "expected one of emerg, alert, crit, err, warning, notice, info, debug";
+                *reason = "expected one of " LOG_LEVEL_WORDS;
                 r = log_level_from_string(value);
                 if (r < 0)
                         return r;

@@ -6,8 +6,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "basic/log.h"
 #include "basic/util.h"
-#include "kernel/kernel.h"
+#include "kernel/kernel-text.h"
 #include "model/access.h"
 #include "model/limits.h"
 #include "model/name.h"
@@ -57,6 +58,17 @@ static void test_names_to_adopt_are_what_the_bus_can_carry(void) {
         /* GLib's validator must accept what ours accepts, because sd-bus drops the connection otherwise. */
         for (size_t i = 0; i < G_N_ELEMENTS(good); i++)
                 g_assert_true(g_utf8_validate(good[i], -1, NULL));
+}
+
+static void test_log_levels(void) {
+        g_auto(GStrv) words = g_strsplit(LOG_LEVEL_WORDS, ", ", -1);
+
+        g_assert_cmpuint(g_strv_length(words), ==, LOG_DEBUG + 1);
+        for (int i = 0; words[i]; i++) {
+                g_assert_cmpint(log_level_from_string(words[i]), ==, i);
+                g_assert_cmpstr(log_level_to_string(i), ==, words[i]);
+        }
+        g_assert_cmpint(log_level_from_string("loud"), ==, -EINVAL);
 }
 
 static void test_modes_and_booleans(void) {
@@ -260,6 +272,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/name/new", test_names_for_new_regions);
         g_test_add_func("/name/adoptable", test_names_to_adopt_are_what_the_bus_can_carry);
         g_test_add_func("/value/others", test_modes_and_booleans);
+        g_test_add_func("/value/log levels", test_log_levels);
         g_test_add_func("/value/escape", test_lines_survive_escaping);
         g_test_add_func("/access/mode", test_the_class_that_matches_first_decides);
         g_test_add_func("/limits/charge", test_users_are_charged_up_to_their_limits);
