@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Reads modes, addresses and owners from the command line. It prints nothing: words.c has the messages. Sizes and times
- * are in base/quantity.c.
+ * Reads addresses and owners from the command line. It prints nothing: words.c has the messages. Modes are in base/mode.c,
+ * sizes and times in base/quantity.c.
  */
 
 #include <ctype.h>
@@ -29,22 +29,6 @@ static int parse_number(const char *s, int base, uint64_t *ret, const char **end
                 return -EINVAL;
         *ret = n;
         *end = e;
-        return 0;
-}
-
-int parse_mode(const char *s, uint32_t *ret) {
-        const char *end;
-        uint64_t n;
-        int r;
-
-        r = parse_number(s, 8, &n, &end);
-        if (r < 0)
-                return r;
-        if (*end != '\0')
-                return -EINVAL;
-        if (n > 0777)
-                return -ERANGE;
-        *ret = (uint32_t) n;
         return 0;
 }
 

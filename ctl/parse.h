@@ -8,8 +8,6 @@
  * All return 0, -EINVAL for a word of another form, or -ERANGE for a number that is too large; *ret is written on success only.
  */
 
-/* Octal, 0 to 0777. */
-int parse_mode(const char *s, uint32_t *ret);
 /* 0x and hexadecimal digits. */
 int parse_address(const char *s, uint64_t *ret);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads words of the command line with the functions of parse.h, and prints errors. parse.c knows the forms. */
+/* Reads words of the command line and prints errors. parse.c and base/mode.c know the forms. */
 
 #include <errno.h>
 #include <string.h>
 
+#include "mode.h"
 #include "words.h"
 
 int parse_mode_word(const char *s, uint32_t *ret) {

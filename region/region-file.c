@@ -13,6 +13,7 @@
 
 #include "basic/util.h"
 #include "kinds.h"
+#include "mode.h"
 #include "model/config.h"
 #include "model/name.h"
 #include "numa.h"

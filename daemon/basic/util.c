@@ -70,19 +70,6 @@ int parse_bool(const char *s, bool *ret) {
         return -EINVAL;
 }
 
-int parse_mode(const char *s, mode_t *ret) {
-        uint32_t v;
-        int r;
-
-        r = parse_u32(s, 8, &v);
-        if (r < 0)
-                return r;
-        if (v > 0777)
-                return -ERANGE;
-        *ret = v;
-        return 0;
-}
-
 char *line_escape(const char *s) {
         char *out, *p;
 

@@ -32,8 +32,6 @@ int free_and_strdup(char **p, const char *s);
 int parse_u64(const char *s, unsigned base, uint64_t *ret);
 int parse_u32(const char *s, unsigned base, uint32_t *ret);
 int parse_bool(const char *s, bool *ret);
-/* Octal permission bits, 0 to 0777. */
-int parse_mode(const char *s, mode_t *ret);
 
 /*
  * Backslash and control characters become \xNN, so that any string fits on one line of a state file. The caller frees the

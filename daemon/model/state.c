@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "mode.h"
 #include "model/name.h"
 #include "model/state.h"
 

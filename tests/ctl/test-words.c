@@ -95,26 +95,6 @@ static void test_addresses(void) {
                 assert_parse(parse_address, bad[i], -EINVAL, 0);
 }
 
-static void test_modes(void) {
-        static const struct {
-                const char *s;
-                int result;
-                uint32_t mode;
-        } cases[] = {
-                { "0", 0, 0 },          { "600", 0, 0600 },      { "0660", 0, 0660 },    { "777", 0, 0777 },
-                { "1777", -ERANGE, 0 }, { "888", -EINVAL, 0 },   { "", -EINVAL, 0 },     { "-1", -EINVAL, 0 },
-                { "u+w", -EINVAL, 0 },  { "0660 ", -EINVAL, 0 }, { "0x10", -EINVAL, 0 }, { "f", -EINVAL, 0 },
-        };
-        size_t i;
-
-        for (i = 0; i < G_N_ELEMENTS(cases); i++) {
-                uint32_t mode = 0x5555;
-
-                g_assert_cmpint(parse_mode(cases[i].s, &mode), ==, cases[i].result);
-                g_assert_cmphex(mode, ==, (cases[i].result < 0 ? 0x5555 : cases[i].mode));
-        }
-}
-
 static void test_owners(void) {
         Owner o;
 
@@ -230,7 +210,6 @@ static void test_json(void) {
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/words/addresses", test_addresses);
-        g_test_add_func("/words/modes", test_modes);
         g_test_add_func("/words/owners", test_owners);
         g_test_add_func("/words/owners with many members", test_big_entries);
         g_test_add_func("/words/bytes for people", test_bytes);

@@ -71,18 +71,9 @@ static void test_log_levels(void) {
         g_assert_cmpint(log_level_from_string("loud"), ==, -EINVAL);
 }
 
-static void test_modes_and_booleans(void) {
-        mode_t mode;
+static void test_booleans(void) {
         bool b;
 
-        g_assert_cmpint(parse_mode("0660", &mode), ==, 0);
-        g_assert_cmpint(mode, ==, 0660);
-        g_assert_cmpint(parse_mode("0", &mode), ==, 0);
-        g_assert_cmpint(parse_mode("777", &mode), ==, 0);
-        g_assert_cmpint(parse_mode("1777", &mode), ==, -ERANGE);
-        g_assert_cmpint(parse_mode("888", &mode), ==, -EINVAL);
-        g_assert_cmpint(parse_mode("-1", &mode), ==, -EINVAL);
-        g_assert_cmpint(mode, ==, 0777);
         g_assert_cmpint(parse_bool("yes", &b), ==, 0);
         g_assert_true(b);
         g_assert_cmpint(parse_bool("OFF", &b), ==, 0);
@@ -271,7 +262,7 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/name/new", test_names_for_new_regions);
         g_test_add_func("/name/adoptable", test_names_to_adopt_are_what_the_bus_can_carry);
-        g_test_add_func("/value/others", test_modes_and_booleans);
+        g_test_add_func("/value/booleans", test_booleans);
         g_test_add_func("/value/log levels", test_log_levels);
         g_test_add_func("/value/escape", test_lines_survive_escaping);
         g_test_add_func("/access/mode", test_the_class_that_matches_first_decides);
