@@ -4,7 +4,7 @@
 #include <systemd/sd-bus.h>
 
 #include "kernel/donor.h"
-#include "model/state.h"
+#include "model/record.h"
 
 /* Sets *error from the result of a donor that has failed. address_chosen: by the broker, not by the caller. */
 void creation_failure(const RegionRecord *record, bool address_chosen, const DonorResult *result, sd_bus_error *error);

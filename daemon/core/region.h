@@ -6,7 +6,7 @@
 
 #include "model/lease.h"
 #include "model/limits.h"
-#include "model/state.h"
+#include "model/record.h"
 
 typedef struct Manager Manager;
 typedef struct Creation Creation;

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <systemd/sd-bus.h>
 
-#include "model/state.h"
+#include "model/record.h"
 
 /* The arguments of CreateRegion. */
 typedef struct CreateRequest {

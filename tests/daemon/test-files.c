@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 
 #include "model/config.h"
-#include "model/state.h"
+#include "model/record.h"
 
 /* g_assert_* on a copy, because the parsers change their text. */
 static int parse_state(const char *text, RegionRecord *ret) {

@@ -3,7 +3,7 @@
 
 #include "fuzz.h"
 #include "model/name.h"
-#include "model/state.h"
+#include "model/record.h"
 
 /* What is read from a state file is valid, and stays the same when it is written and read again. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -7,7 +7,7 @@
 
 #include "mode.h"
 #include "model/name.h"
-#include "model/state.h"
+#include "model/record.h"
 
 void region_record_done(RegionRecord *record) {
         free(record->name);
