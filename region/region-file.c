@@ -11,10 +11,10 @@
 #include <pwd.h>
 #include <stdarg.h>
 
+#include "basic/ini.h"
 #include "basic/util.h"
 #include "kinds.h"
 #include "mode.h"
-#include "model/config.h"
 #include "model/name.h"
 #include "numa.h"
 #include "region-file.h"
@@ -139,7 +139,7 @@ int region_file_parse(const char *filename, char *text, bool quiet, RegionFile *
         _cleanup_(region_file_done) RegionFile f = { .mode = 0600 };
         const char *wrong = NULL;
 
-        if (config_parse(filename, text, assign, &f, quiet ? keep_quiet : complain, NULL) > 0)
+        if (ini_parse(filename, text, assign, &f, quiet ? keep_quiet : complain, NULL) > 0)
                 return -EBADMSG;
         if (f.size == 0 && !f.size_auto)
                 wrong = "Size= is missing from section [Region]";
@@ -185,7 +185,7 @@ int region_file_load(const char *name, RegionFile *ret) {
                         path = NULL;
                         return -ENOMEM;
                 }
-                r = read_file(AT_FDCWD, path, CONFIG_FILE_MAX, &text, NULL);
+                r = read_file(AT_FDCWD, path, INI_FILE_MAX, &text, NULL);
                 if (r == -ENOENT)
                         continue;
                 if (r < 0)

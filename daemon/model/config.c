@@ -1,107 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/*
- * Reads INI files, and the settings of mshared.conf from them. Other programs use it with their own keys, so it knows nothing
- * about regions.
- */
+/* Reads the settings of mshared.conf and its drop-ins. basic/ini.c knows the grammar. */
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <syslog.h>
 
+#include "basic/ini.h"
 #include "basic/log.h"
 #include "basic/util.h"
 #include "model/config.h"
-
-static char *strip(char *s) {
-        char *end;
-
-        while (isspace((unsigned char) *s))
-                s++;
-        end = s + strlen(s);
-        while (end > s && isspace((unsigned char) end[-1]))
-                end--;
-        *end = 0;
-        return s;
-}
-
-/* Cuts the next logical line off *text: continuation lines are joined by a blank. */
-static char *next_line(char **text, unsigned *line) {
-        char *start = *text, *p = *text;
-
-        if (!*p)
-                return NULL;
-        for (;;) {
-                char *nl = strchr(p, '\n');
-
-                (*line)++;
-                if (!nl) {
-                        *text = p + strlen(p);
-                        return start;
-                }
-                if (nl > start && nl[-1] == '\\' && nl[1]) {
-                        nl[-1] = nl[0] = ' ';
-                        p = nl + 1;
-                        continue;
-                }
-                *nl = 0;
-                *text = nl + 1;
-                return start;
-        }
-}
-
-unsigned config_parse(const char *file, char *text, ConfigAssign assign, void *assigned, ConfigComplain complain,
-                      void *userdata) {
-        unsigned line = 0, n_wrong = 0;
-        char *section = NULL, *l;
-
-        while ((l = next_line(&text, &line))) {
-                const char *reason = NULL;
-                char message[512];
-                size_t n;
-                char *eq;
-                int r;
-
-                l = strip(l);
-                if (!*l || *l == '#' || *l == ';')
-                        continue;
-                n = strlen(l);
-                if (*l == '[') {
-                        if (l[n - 1] != ']') {
-                                (void) snprintf(message, sizeof(message), "'%.100s' opens a section but lacks the ']'",
-                                                l);
-                                goto wrong;
-                        }
-                        l[n - 1] = 0;
-                        section = l + 1;
-                        continue;
-                }
-                eq = strchr(l, '=');
-                if (!eq) {
-                        (void) snprintf(message, sizeof(message), "'%.100s' is neither [Section] nor Key=Value", l);
-                        goto wrong;
-                }
-                *eq = 0;
-                if (!section) {
-                        (void) snprintf(message, sizeof(message), "'%.100s' is before the first [Section]", strip(l));
-                        goto wrong;
-                }
-                r = assign(section, strip(l), strip(eq + 1), assigned, &reason);
-                if (r >= 0)
-                        continue;
-                if (r == -ENOENT)
-                        (void) snprintf(message, sizeof(message), "unknown key '%.100s' in section [%.100s]", strip(l),
-                                        section);
-                else
-                        (void) snprintf(message, sizeof(message), "%.100s=%.100s: %s", strip(l), strip(eq + 1),
-                                        reason ?: strerror(-r));
-        wrong:
-                n_wrong++;
-                complain(file, line, message, userdata);
-        }
-        return n_wrong;
-}
 
 void config_set_defaults(Config *config) {
         limits_set_defaults(&config->limits);
@@ -138,7 +46,7 @@ static int config_assign(const char *section, const char *key, const char *value
         return -ENOENT;
 }
 
-static int load_file(Config *config, int dirfd, const char *dir, const char *name, ConfigComplain complain,
+static int load_file(Config *config, int dirfd, const char *dir, const char *name, IniComplain complain,
                      void *userdata) {
         _cleanup_(freep) char *text = NULL, *path = NULL;
         int r;
@@ -147,14 +55,14 @@ static int load_file(Config *config, int dirfd, const char *dir, const char *nam
                 path = NULL;
                 return -ENOMEM;
         }
-        r = read_file(dirfd, name, CONFIG_FILE_MAX, &text, NULL);
+        r = read_file(dirfd, name, INI_FILE_MAX, &text, NULL);
         if (r == -ENOENT)
                 return r;
         if (r < 0) {
                 complain(path, 0, strerror(-r), userdata);
                 return 1;
         }
-        return (int) config_parse(path, text, config_assign, config, complain, userdata);
+        return (int) ini_parse(path, text, config_assign, config, complain, userdata);
 }
 
 typedef struct Dropin {
@@ -216,7 +124,7 @@ static int dropins_collect(Dropins *d, const char *dir) {
         return 0;
 }
 
-int config_load(Config *config, const char *const *dirs, ConfigComplain complain, void *userdata) {
+int config_load(Config *config, const char *const *dirs, IniComplain complain, void *userdata) {
         _cleanup_(dropins_done) Dropins dropins = {};
         int r, n_wrong = 0;
 
