@@ -20,7 +20,7 @@
 static const char *const levels[] = { "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug" };
 static const char *const targets[_LOG_TARGET_MAX] = { "journal", "console", "null" };
 
-static int find(const char *const *table, size_t n, const char *s) {
+static int find_word(const char *const *table, size_t n, const char *s) {
         for (size_t i = 0; i < n; i++)
                 if (streq(table[i], s))
                         return (int) i;
@@ -28,7 +28,7 @@ static int find(const char *const *table, size_t n, const char *s) {
 }
 
 int log_level_from_string(const char *s) {
-        return find(levels, ELEMENTSOF(levels), s);
+        return find_word(levels, ELEMENTSOF(levels), s);
 }
 
 const char *log_level_to_string(int level) {
@@ -39,7 +39,7 @@ int log_target_from_string(const char *s) {
         /* Names that other daemons accept for the journal. */
         if (streq(s, "auto") || streq(s, "journal-or-kmsg"))
                 return LOG_TARGET_JOURNAL;
-        return find(targets, ELEMENTSOF(targets), s);
+        return find_word(targets, ELEMENTSOF(targets), s);
 }
 
 const char *log_target_to_string(LogTarget target) {

@@ -56,7 +56,7 @@ int limit_from_name(const char *name) {
         return -EINVAL;
 }
 
-static User *find(const Users *users, uid_t uid) {
+static User *users_entry(const Users *users, uid_t uid) {
         User *u;
 
         LIST_FOREACH(u, &users->list, users)
@@ -66,11 +66,11 @@ static User *find(const Users *users, uid_t uid) {
 }
 
 const User *users_find(const Users *users, uid_t uid) {
-        return find(users, uid);
+        return users_entry(users, uid);
 }
 
 static User *users_get(Users *users, uid_t uid) {
-        User *u = find(users, uid);
+        User *u = users_entry(users, uid);
 
         if (u)
                 return u;
@@ -127,7 +127,7 @@ static void complain(Users *users, uid_t uid, Limit limit, uint64_t amount, uint
 }
 
 void users_discharge(Users *users, uid_t uid, Limit limit, uint64_t amount) {
-        User *u = find(users, uid);
+        User *u = users_entry(users, uid);
         uint64_t have = u ? u->count[limit] : 0;
 
         if (amount > have)
@@ -139,7 +139,7 @@ void users_discharge(Users *users, uid_t uid, Limit limit, uint64_t amount) {
 }
 
 uint64_t users_count(const Users *users, uid_t uid, Limit limit) {
-        const User *u = find(users, uid);
+        const User *u = users_entry(users, uid);
 
         return u ? u->count[limit] : 0;
 }
