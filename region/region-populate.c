@@ -233,15 +233,16 @@ static int say_end(const Populating *p, sd_bus_error *error) {
         }
 }
 
-int region_populate(Start *s, const char *name, const char *path, const RegionFile *f, bool writable, uint64_t from,
-                    uint64_t to, bool suspended, sd_bus_error *error) {
+int region_populate(Start *s, const PopulateRequest *request, sd_bus_error *error) {
+        const char *name = request->name, *path = request->path;
+        const RegionFile *f = request->file;
         _cleanup_(populating_done) Populating p = {
                 .s = s,
                 .name = name,
-                .from = from,
-                .to = to,
-                .writable = writable,
-                .final_mode = suspended ? (uint32_t) f->mode : 0,
+                .from = request->from,
+                .to = request->to,
+                .writable = request->writable,
+                .final_mode = request->suspended ? (uint32_t) f->mode : 0,
                 .fd = -1,
         };
         int backing = f->backing ? backing_parse(f->backing) : BACKING_ANONYMOUS, r;

@@ -86,7 +86,11 @@ static int resize(Start *s, const char *name, const char *path, const RegionFile
         r = client_call(bus, error, NULL, "ResizeRegion", "sta{sv}", name, f->size, 0);
         if (r >= 0 && f->populate && f->size > now) {
                 /* A region with a file does not grow, so all memory can be written. */
-                r = region_populate(s, name, path, f, true, now, f->size, false, error);
+                const PopulateRequest added = {
+                        .name = name, .path = path, .file = f, .from = now, .to = f->size, .writable = true
+                };
+
+                r = region_populate(s, &added, error);
                 /* The broker does the same if it cannot populate what it adds. */
                 if (r < 0)
                         (void) client_call(bus, NULL, NULL, "ResizeRegion", "sta{sv}", name, now, 1, "force", "b", 1);

@@ -224,10 +224,18 @@ static void give_back(sd_bus *bus, const char *name, const Existing *e, uint32_t
  */
 static int populate(Start *s, const char *name, const Existing *e, const RegionFile *f, const Owner *owner,
                     bool writable, sd_bus_error *error) {
+        const PopulateRequest request = {
+                .name = name,
+                .path = e->path,
+                .file = f,
+                .to = f->size,
+                .writable = writable,
+                .suspended = true,
+        };
         int r;
 
         r = client_call(s->bus, error, NULL, "SetRegionOwner", "suu", name, owner->uid, owner->gid);
-        return r < 0 ? r : region_populate(s, name, e->path, f, writable, 0, f->size, true, error);
+        return r < 0 ? r : region_populate(s, &request, error);
 }
 
 /* The region exists: an earlier run of the unit has left it, or an administrator has created it. */

@@ -57,13 +57,15 @@ static bool backing_is_writable(int fd) {
  */
 static int fill(Start *s, const char *name, const RegionFile *f, bool writable, sd_bus_error *error) {
         _cleanup_(sd_bus_error_free) sd_bus_error ignored = SD_BUS_ERROR_NULL;
+        PopulateRequest request = { .name = name, .file = f, .to = f->size, .writable = writable, .suspended = true };
         _cleanup_(freep) char *path = NULL;
         int r;
 
         r = sd_bus_path_encode(BUS_REGION_PATH, name, &path);
         if (r < 0)
                 return r;
-        r = region_populate(s, name, path, f, writable, 0, f->size, true, error);
+        request.path = path;
+        r = region_populate(s, &request, error);
         if (r >= 0)
                 return client_call(s->bus, error, NULL, "SetRegionMode", "su", name, (uint32_t) f->mode);
         if (!client_is_away(error))
