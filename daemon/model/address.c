@@ -84,14 +84,21 @@ static int compare_start(const void *a, const void *b) {
         return x->start < y->start ? -1 : x->start > y->start;
 }
 
+/* What a place is: length bytes at a multiple of align that overlap none of the ranges, which are sorted and may overlap. */
+typedef struct Search {
+        const AddressRange *ranges;
+        size_t n;
+        uint64_t length, align;
+} Search;
+
 /*
- * Finds the free place with that number (from 0) in [start, end); if there are fewer, returns how many there are. Places are
- * multiples of align. ranges are sorted; they may overlap. Go from gap to gap and not from place to place, because there are
- * 20000 places of 1 GiB.
+ * Finds the free place with that number (from 0) in [start, end); if there are fewer, returns how many there are. Go from gap to
+ * gap and not from place to place, because there are 20000 places of 1 GiB.
  */
-static bool find_place(const AddressRange *ranges, size_t n, uint64_t length, uint64_t align, uint64_t start,
-                       uint64_t end, uint64_t number, uint64_t *ret) {
-        uint64_t at = start, found = 0;
+static bool find_place(const Search *search, uint64_t start, uint64_t end, uint64_t number, uint64_t *ret) {
+        const AddressRange *ranges = search->ranges;
+        uint64_t length = search->length, align = search->align, at = start, found = 0;
+        size_t n = search->n;
 
         for (size_t i = 0; i <= n; i++) {
                 uint64_t gap_end = i < n && ranges[i].start < end ? ranges[i].start : end, first = align_up(at, align);
@@ -115,8 +122,7 @@ static bool find_place(const AddressRange *ranges, size_t n, uint64_t length, ui
 }
 
 /* The same, for windows that each lie within one table's span. */
-static bool find_place_in_span(const AddressRange *ranges, size_t n, uint64_t length, uint64_t align, uint64_t start,
-                               uint64_t end, uint64_t number, uint64_t *ret) {
+static bool find_place_in_span(const Search *search, uint64_t start, uint64_t end, uint64_t number, uint64_t *ret) {
         uint64_t found = 0;
 
         for (uint64_t at = start, next; at < end; at = next) {
@@ -125,7 +131,7 @@ static bool find_place_in_span(const AddressRange *ranges, size_t n, uint64_t le
                 next = at - at % ADDRESS_TABLE_SPAN + ADDRESS_TABLE_SPAN;
                 if (next > end)
                         next = end;
-                if (find_place(ranges, n, length, align, at, next, number - found, &v)) {
+                if (find_place(search, at, next, number - found, &v)) {
                         *ret = v;
                         return true;
                 }
@@ -135,19 +141,16 @@ static bool find_place_in_span(const AddressRange *ranges, size_t n, uint64_t le
         return false;
 }
 
-typedef bool (*FindPlace)(const AddressRange *ranges, size_t n, uint64_t length, uint64_t align, uint64_t start,
-                          uint64_t end, uint64_t number, uint64_t *ret);
+typedef bool (*FindPlace)(const Search *search, uint64_t start, uint64_t end, uint64_t number, uint64_t *ret);
 
-static int pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t align, FindPlace find, uint64_t random,
-                uint64_t *ret) {
+static int pick(const Search *search, FindPlace find, uint64_t random, uint64_t *ret) {
         for (size_t i = 0; i < ELEMENTSOF(zones); i++) {
                 uint64_t start = zones[i].start, end = zones[i].end, places;
 
-                (void) find(ranges, n, length, align, start, end, UINT64_MAX, &places);
+                (void) find(search, start, end, UINT64_MAX, &places);
                 if (places == 0)
                         continue;
-                (void) find(ranges, n, length, align, start, end,
-                            (uint64_t) (((unsigned __int128) random * places) >> 64), ret);
+                (void) find(search, start, end, (uint64_t) (((unsigned __int128) random * places) >> 64), ret);
                 return 0;
         }
         return -ENOSPC;
@@ -156,6 +159,7 @@ static int pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t 
 int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t granule, uint64_t random,
                  uint64_t *ret) {
         _cleanup_(freep) AddressRange *sorted = NULL;
+        Search search;
         int r;
 
         sorted = calloc(n + 1, sizeof(*sorted));
@@ -169,12 +173,15 @@ int address_pick(const AddressRange *ranges, size_t n, uint64_t length, uint64_t
          * Each span that a window touches but does not fill costs a sharer a page of tables. So that there is at most one such
          * span, long windows begin at the start of a span, and short windows lie within one.
          */
-        if (length >= ADDRESS_TABLE_SPAN)
-                r = pick(sorted, n, length, granule > ADDRESS_TABLE_SPAN ? granule : ADDRESS_TABLE_SPAN, find_place,
-                         random, ret);
-        else
-                r = pick(sorted, n, length, granule, find_place_in_span, random, ret);
+        search = (Search){ .ranges = sorted, .n = n, .length = length, .align = granule };
+        if (length < ADDRESS_TABLE_SPAN)
+                r = pick(&search, find_place_in_span, random, ret);
+        else {
+                search.align = granule > ADDRESS_TABLE_SPAN ? granule : ADDRESS_TABLE_SPAN;
+                r = pick(&search, find_place, random, ret);
+                search.align = granule;
+        }
         if (r == -ENOSPC)
-                r = pick(sorted, n, length, granule, find_place, random, ret);
+                r = pick(&search, find_place, random, ret);
         return r;
 }
