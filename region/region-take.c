@@ -8,8 +8,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "basic/log.h"
-#include "basic/messages.h"
+#include "model/messages.h"
+#include "model/region-log.h"
 #include "errors.h"
 #include "region-populate.h"
 #include "region-take.h"
@@ -276,7 +276,7 @@ int start_take_existing(Start *s, const char *name, const RegionFile *f, const O
                         give_back(bus, name, &e, before);
                 return r;
         }
-        log_init(&log, LOG_INFO);
+        log_init(&log, "mshare-region", LOG_INFO);
         log_region(&log, LOG_NOTICE, MESSAGE_REGION_TAKEN_OVER, name,
                    "Region %s exists, created by user %" PRIu32 " and owned by user %" PRIu32
                    "; it is taken over for user %" PRIu32 ", with its content",

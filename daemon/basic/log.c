@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Writes log messages to the journal or to standard error. A message about a region has the region's name in a field, and a
- * message about a change has the user that requested it. It knows nothing else about regions.
+ * Writes log messages to the journal or to standard error. It counts the messages that each user causes, and knows nothing about
+ * regions: model/region-log.c has the fields of a message about one.
  */
 
 #include <errno.h>
@@ -56,86 +56,63 @@ static bool stderr_is_journal(void) {
                st.st_dev == device && st.st_ino == inode;
 }
 
-void log_init(Log *log, int level) {
+void log_init(Log *log, const char *name, int level) {
+        log->name = name;
         log->level = level;
         log->target = stderr_is_journal() ? LOG_TARGET_JOURNAL : LOG_TARGET_CONSOLE;
 }
 
-void actor_done(Actor *actor) {
-        free(actor->unit);
-        *actor = (Actor){};
+static void write_console(const Log *log, int level, const char *message) {
+        (void) fprintf(stderr, "%s[%s]: %s\n", log->name, levels[level], message);
 }
 
-#define FIELDS_MAX 8
+static void write_journal(int level, const char *message_id, const LogField *fields, size_t n, const char *message) {
+        char text[2 + LOG_FIELDS_MAX][LOG_FIELD_TEXT_MAX], line[LOG_MESSAGE_MAX + sizeof("MESSAGE=")];
+        struct iovec v[3 + LOG_FIELDS_MAX];
+        int k = 0;
 
-/* Fields of one journal entry. */
-typedef struct Fields {
-        struct iovec v[FIELDS_MAX];
-        char text[FIELDS_MAX][320];
-        int n;
-} Fields;
-
-static void add_field(Fields *f, const char *format, ...) _printf_(2, 3);
-
-static void add_field(Fields *f, const char *format, ...) {
-        va_list ap;
-
-        va_start(ap, format);
-        (void) vsnprintf(f->text[f->n], sizeof(f->text[f->n]), format, ap);
-        va_end(ap);
-        f->v[f->n] = (struct iovec){ f->text[f->n], strlen(f->text[f->n]) };
-        f->n++;
-}
-
-static void add_actor(char *text, size_t size, const Actor *by) {
-        size_t n = strlen(text);
-
-        n += (size_t) snprintf(text + n, size - n, ", by user %" PRIu32, (uint32_t) by->uid);
-        if (n < size && by->pid > 0)
-                n += (size_t) snprintf(text + n, size - n, " (process %" PRId32 "%s%s)", (int32_t) by->pid,
-                                       by->unit ? ", unit " : "", by->unit ?: "");
-}
-
-__attribute__((format(printf, 6, 0))) static void log_all(const Log *log, int level, const char *message_id,
-                                                          const char *region, const Actor *by, const char *format,
-                                                          va_list ap) {
-        static const char prefix[] = "MESSAGE=";
-        char text[1600] = "MESSAGE=", *message = text + sizeof(prefix) - 1;
-        int saved = errno;
-        Fields f = {};
-
-        if (level > log->level || log->target == LOG_TARGET_NULL)
-                return;
-        (void) vsnprintf(message, 1024, format, ap);
-        if (by)
-                add_actor(message, sizeof(text) - sizeof(prefix), by);
-        if (log->target == LOG_TARGET_CONSOLE) {
-                (void) fprintf(stderr, "mshared[%s]: %s\n", levels[level], message);
-                errno = saved;
-                return;
+        (void) snprintf(line, sizeof(line), "MESSAGE=%s", message);
+        (void) snprintf(text[0], sizeof(text[0]), "PRIORITY=%d", level);
+        v[k++] = (struct iovec){ line, strlen(line) };
+        v[k++] = (struct iovec){ text[0], strlen(text[0]) };
+        if (message_id) {
+                (void) snprintf(text[1], sizeof(text[1]), "MESSAGE_ID=%s", message_id);
+                v[k++] = (struct iovec){ text[1], strlen(text[1]) };
         }
-        f.v[f.n++] = (struct iovec){ text, strlen(text) };
-        add_field(&f, "PRIORITY=%d", level);
-        if (message_id)
-                add_field(&f, "MESSAGE_ID=%s", message_id);
-        if (region)
-                add_field(&f, "MSHARE_REGION=%s", region);
-        if (by)
-                add_field(&f, "MSHARE_CALLER_UID=%" PRIu32, (uint32_t) by->uid);
-        if (by && by->pid > 0)
-                add_field(&f, "MSHARE_CALLER_PID=%" PRId32, (int32_t) by->pid);
-        if (by && by->unit)
-                add_field(&f, "MSHARE_CALLER_UNIT=%s", by->unit);
-        (void) sd_journal_sendv(f.v, f.n);
+        for (size_t i = 0; i < n && i < LOG_FIELDS_MAX; i++) {
+                char *t = text[2 + i];
+
+                (void) snprintf(t, sizeof(text[2 + i]), "%s=%s", fields[i].name, fields[i].value);
+                v[k++] = (struct iovec){ t, strlen(t) };
+        }
+        (void) sd_journal_sendv(v, k);
+}
+
+void log_entry(const Log *log, int level, const char *message_id, const LogField *fields, size_t n,
+               const char *message) {
+        int saved = errno;
+
+        if (!log_has_level(log, level))
+                return;
+        if (log->target == LOG_TARGET_CONSOLE)
+                write_console(log, level, message);
+        else
+                write_journal(level, message_id, fields, n, message);
         errno = saved;
 }
 
-void log_region(const Log *log, int level, const char *message_id, const char *region, const char *format, ...) {
+void log_message(const Log *log, int level, const char *format, ...) {
+        char message[LOG_SENTENCE_MAX];
+        int saved = errno;
         va_list ap;
 
+        if (!log_has_level(log, level))
+                return;
         va_start(ap, format);
-        log_all(log, level, message_id, region, NULL, format, ap);
+        (void) vsnprintf(message, sizeof(message), format, ap);
         va_end(ap);
+        log_entry(log, level, NULL, NULL, 0, message);
+        errno = saved;
 }
 
 static void report_dropped(Log *log, const LogUser *u) {
@@ -182,15 +159,4 @@ bool log_has_room(Log *log, uid_t uid) {
                             ": more than %d in %d s; not logging more of them until that time is over",
                             (uint32_t) uid, LOG_CHANGES_MAX, (int) (LOG_CHANGES_USEC / USEC_PER_SEC));
         return false;
-}
-
-void log_change(Log *log, int level, const char *message_id, const char *region, const Actor *by, const char *format,
-                ...) {
-        va_list ap;
-
-        if (by && !log_has_room(log, by->uid))
-                return;
-        va_start(ap, format);
-        log_all(log, level, message_id, region, by, format, ap);
-        va_end(ap);
 }

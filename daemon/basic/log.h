@@ -24,14 +24,22 @@ typedef struct LogUser {
         unsigned n, n_dropped;
 } LogUser;
 
+/* Bytes, with the NUL: of a sentence, and with what is appended to it; what is longer is cut off. */
+#define LOG_SENTENCE_MAX 1024
+#define LOG_MESSAGE_MAX 1592
+/* Other fields of a message, and bytes of each. */
+#define LOG_FIELDS_MAX 4
+#define LOG_FIELD_TEXT_MAX 320
+
 typedef struct Log {
+        const char *name; /* of the program, before messages on standard error; static */
         int level; /* messages above it are dropped */
         LogTarget target;
         LogUser users[LOG_USERS_MAX];
 } Log;
 
 /* Logs to the journal if standard error goes there ($JOURNAL_STREAM of systemd says so), else to standard error. */
-void log_init(Log *log, int level);
+void log_init(Log *log, const char *name, int level);
 
 /* For messages that refuse a word. */
 #define LOG_LEVEL_WORDS "emerg, alert, crit, err, warning, notice, info, debug"
@@ -42,18 +50,25 @@ const char *log_level_to_string(int level);
 int log_target_from_string(const char *s);
 const char *log_target_to_string(LogTarget target);
 
-/* Logs one message about a region, with a message ID that the catalog explains. Region and ID may be NULL. Keeps errno. */
-void log_region(const Log *log, int level, const char *message_id, const char *region, const char *format, ...)
-        _printf_(5, 6);
+/* Whether messages of this level are written anywhere. */
+static inline bool log_has_level(const Log *log, int level) {
+        return level <= log->level && log->target != LOG_TARGET_NULL;
+}
 
-/* The caller that requested a change. Process and unit are only for display: the PID may have been reused. */
-typedef struct Actor {
-        uid_t uid;
-        pid_t pid; /* 0: not known */
-        char *unit; /* or NULL */
-} Actor;
+/* Logs one message. Keeps errno. */
+void log_message(const Log *log, int level, const char *format, ...) _printf_(3, 4);
 
-void actor_done(Actor *actor);
+/* Another field of a journal entry. */
+typedef struct LogField {
+        const char *name, *value;
+} LogField;
+
+/*
+ * Logs one message with n other fields, which only the journal gets, and with a message ID that the catalog explains, or NULL.
+ * Keeps errno.
+ */
+void log_entry(const Log *log, int level, const char *message_id, const LogField *fields, size_t n,
+               const char *message);
 
 /*
  * Whether to log one more message that this user has caused. The journal takes a limited number of messages from a service and
@@ -61,13 +76,3 @@ void actor_done(Actor *actor);
  * out of the journal. Messages beyond the limit are counted, and their number is logged. Root has no limit.
  */
 bool log_has_room(Log *log, uid_t uid);
-
-/*
- * As log_region(), for a change that a caller requested, if log_has_room(). The sentence must not end with a full stop, because
- * "by user ..." is appended to it. The entry gets the fields MSHARE_CALLER_UID=, MSHARE_CALLER_PID= and MSHARE_CALLER_UNIT=.
- * `by` may be NULL.
- */
-void log_change(Log *log, int level, const char *message_id, const char *region, const Actor *by, const char *format,
-                ...) _printf_(6, 7);
-
-#define log_message(log, level, ...) log_region((log), (level), NULL, NULL, __VA_ARGS__)

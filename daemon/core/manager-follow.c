@@ -9,7 +9,7 @@
 #include <inttypes.h>
 #include <sys/inotify.h>
 
-#include "basic/messages.h"
+#include "model/messages.h"
 #include "core/announce.h"
 #include "core/manager-follow.h"
 #include "core/manager.h"

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "basic/messages.h"
+#include "model/messages.h"
 #include "core/manager-follow.h"
 #include "core/manager-load-leases.h"
 #include "core/manager-load.h"

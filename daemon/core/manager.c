@@ -11,7 +11,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 
-#include "basic/messages.h"
+#include "model/messages.h"
 #include "core/announce.h"
 #include "core/creation.h"
 #include "core/manager.h"
@@ -117,7 +117,7 @@ int manager_new(Manager **ret) {
                 return -ENOMEM;
         m->runtime_fd = m->regions_fd = m->leases_fd = -1;
         m->kernel.root_fd = -1;
-        log_init(&m->log, LOG_INFO);
+        log_init(&m->log, "mshared", LOG_INFO);
         m->users.log = &m->log;
         r = manager_load_config(m);
         if (r < 0) {

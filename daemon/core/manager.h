@@ -4,12 +4,12 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
-#include "basic/log.h"
 #include "core/region.h"
 #include "kernel/kernel.h"
 #include "model/access.h"
 #include "model/address.h"
 #include "model/config.h"
+#include "model/region-log.h"
 #include "model/limits.h"
 #include "names.h"
 #include "policy/authz.h"

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "basic/messages.h"
+#include "model/messages.h"
 #include "core/answer.h"
 #include "core/holder.h"
 #include "core/manager-follow.h"

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "basic/messages.h"
+#include "model/messages.h"
 #include "core/announce.h"
 #include "core/answer.h"
 #include "core/manager.h"

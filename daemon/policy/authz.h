@@ -4,6 +4,7 @@
 #include <systemd/sd-bus.h>
 
 #include "model/limits.h"
+#include "model/region-log.h"
 #include "policy/caller.h"
 #include "policy/polkit.h"
 

@@ -289,7 +289,7 @@ def test_a_region_of_root_or_the_declared_user_is_taken_over_with_a_word(env):
         env.client(creator).create(name, 8 << 20, 0o600, **options)
         declare(env, name, "Size=8M\nMode=0640\nUser=games\nGroup=%d\n" % MAN)
         said = starts(env, name)
-        assert "Region %s exists, created by user %d and owned by user" % (name, creator) in said, said
+        assert "mshare-region[notice]: Region %s exists, created by user %d and owned by user" % (name, creator) in said, said
         row = env.client(0).list()[name]
         equal((row["uid"], row["gid"], row["mode"], get_acl(env.fs(name))), (GAMES, MAN, 0o640, None))
 

@@ -126,10 +126,10 @@ def test_the_bus_policy_lets_the_daemon_have_its_name():
 
 
 def test_every_message_is_in_the_catalog():
-    ids = set(re.findall(r'"([0-9a-f]{32})"', read("daemon/basic/messages.h")))
+    ids = set(re.findall(r'"([0-9a-f]{32})"', read("daemon/model/messages.h")))
     explained = set(re.findall(r"^-- ([0-9a-f]{32})$", read("units/mshared.catalog"), flags=re.M))
     assert ids and ids == explained, ids ^ explained
-    for name in re.findall(r"#define (MESSAGE_\w+)", read("daemon/basic/messages.h")):
+    for name in re.findall(r"#define (MESSAGE_\w+)", read("daemon/model/messages.h")):
         assert any(name in text for f, text in sources().items() if f != "messages.h"), name + " is never sent"
     if shutil.which("journalctl"):
         with tempfile.TemporaryDirectory() as d:

@@ -32,6 +32,8 @@ MAY_INCLUDE = {
 }
 # And these headers, each by name: mshare-region populates the memory of its region itself, so that its unit is charged for it.
 MAY_INCLUDE_TOO = {"region": {"kernel/kernel-ops.h", "kernel/populate.h"}}
+# Rooms that do not know regions, except in comments.
+NO_REGIONS = {"basic"}
 # Rooms that do not know the bus.
 NO_BUS = {"basic", "model", "kernel"}
 # Rooms that know D-Bus errors, but no messages.
@@ -129,6 +131,8 @@ def complaints():
                 found["includes"].append('%s: write "%s/%s", so that the room can be seen' % (name, room, header))
             elif other not in (".", room) and other not in MAY_INCLUDE[room] and header not in MAY_INCLUDE_TOO.get(room, ()):
                 found["includes"].append("%s: %s/ must not include %s" % (name, room, header))
+        if room in NO_REGIONS and re.search("region", COMMENT.sub("", text), re.IGNORECASE):
+            found["bus"].append("%s: %s/ must not know regions" % (name, room))
         if room in NO_BUS and "systemd/sd-bus.h" in text:
             found["bus"].append("%s: %s/ must not know the bus" % (name, room))
         if room in NO_MESSAGES and MESSAGES.search(text):
@@ -158,7 +162,7 @@ def main():
     titles = {
         "rooms": "daemon/README.md describes every room",
         "includes": "includes between rooms go one way, and base/ includes nothing else",
-        "bus": "tools, values and kernel do not know the bus, and the core no messages",
+        "bus": "tools do not know regions, tools, values and kernel not the bus, and the core no messages",
         "openings": "each source file says what it is for",
         "headers": "each source file has a header of its own",
         "circles": "files of a program use each other one way, but for known circles",

@@ -181,7 +181,7 @@ static void give_back_nothing(Users *users) {
 }
 
 static void test_giving_back_too_much_is_logged(void) {
-        const Log log = { .level = LOG_INFO, .target = LOG_TARGET_CONSOLE };
+        const Log log = { .name = "test-values", .level = LOG_INFO, .target = LOG_TARGET_CONSOLE };
         g_autofree char *text = NULL, *none = NULL;
         Users users = { .log = &log };
 
