@@ -54,9 +54,6 @@ CIRCLES = [
      "daemon/core/answer"},
     # Before a fork, the state updates the System V segments, which use the state.
     {"lib/preload-state", "lib/preload-sysv"},
-    # To be broken: remove these lines then.
-    {"ctl/msharectl", "ctl/options"},
-    {"lib/region", "lib/region-attach"},
 ]
 # Files of tests and of the test bed that may share a name. tests/guest/tap.bash adds to tests/tap.bash.
 SHARED_NAMES = {"README.md", "meson.build", "tap.bash"}
