@@ -16,32 +16,12 @@
 #include "core/manager-follow.h"
 #include "core/manager.h"
 #include "core/region-ops.h"
-#include "core/region-rights.h"
 #include "core/suspension.h"
 #include "errors.h"
-
-/*
- * Permission for a new region. Ask only for the strongest action that applies, so that a user has to authenticate once: a
- * caller that is permitted the stronger action is permitted the weaker ones, too.
- */
-static int authorize_create(Manager *m, Call *call, const CreateRequest *request, sd_bus_error *error) {
-        const Identity *who = call_identity(call);
-        uid_t uid = request->uid != (uid_t) -1 ? request->uid : who->uid;
-        gid_t gid = request->gid != (gid_t) -1 ? request->gid : who->gid;
-        const RegionRecord wanted = { .name = request->name, .size = request->size, .backing = request->backing };
-        const char *action = "org.mshare1.create-region";
-
-        if (uid != who->uid || !identity_in_group(who, gid))
-                action = "org.mshare1.set-owner";
-        else if (request->mode & 077)
-                action = "org.mshare1.set-mode";
-        return authorize_region(call, action, &wanted, request->mode, uid, gid, error);
-}
 
 static int step_create(Call *call, void *userdata, sd_bus_error *error) {
         _cleanup_(create_request_done) CreateRequest request = CREATE_REQUEST_INIT;
         sd_bus_message *m = call_message(call);
-        Manager *manager = userdata;
         const char *name;
         int r;
 
@@ -50,38 +30,33 @@ static int step_create(Call *call, void *userdata, sd_bus_error *error) {
                 r = free_and_strdup(&request.name, name);
         if (r >= 0)
                 r = options_read_create(m, &request, error);
-        if (r >= 0)
-                r = manager_check_request(manager, &request, error);
-        if (r < 0)
-                return r;
-        r = authorize_create(manager, call, &request, error);
-        if (r <= 0)
-                return r;
-        return manager_create_region(manager, call, &request, error);
+        return r < 0 ? r : manager_create_region(userdata, call, &request, error);
 }
 
+typedef int (*FindRegion)(Manager *manager, const char *name, Region **ret, sd_bus_error *error);
+
 /* Look up the region that the first argument names, and do the step with it, which reads the other arguments. */
-static int step_with_region(Call *call, Manager *manager, CallStep step, sd_bus_error *error) {
+static int step_with_found(Call *call, Manager *manager, FindRegion find, CallStep step, sd_bus_error *error) {
         const char *name;
         Region *region;
         int r;
 
         r = sd_bus_message_read(call_message(call), "s", &name);
         if (r >= 0)
-                r = region_find_for(manager, name, &region, error);
+                r = find(manager, name, &region, error);
         return r < 0 ? r : step(call, region, error);
 }
 
-static int step_acquire(Call *call, void *userdata, sd_bus_error *error) {
-        int r = manager_check_kernel(userdata, error);
+static int step_with_region(Call *call, Manager *manager, CallStep step, sd_bus_error *error) {
+        return step_with_found(call, manager, region_find_for, step, error);
+}
 
-        return r < 0 ? r : step_with_region(call, userdata, region_step_acquire, error);
+static int step_acquire(Call *call, void *userdata, sd_bus_error *error) {
+        return step_with_found(call, userdata, region_find_to_acquire, region_step_acquire, error);
 }
 
 static int step_open(Call *call, void *userdata, sd_bus_error *error) {
-        int r = manager_check_kernel(userdata, error);
-
-        return r < 0 ? r : step_with_region(call, userdata, region_step_open, error);
+        return step_with_found(call, userdata, region_find_to_acquire, region_step_open, error);
 }
 
 static int step_resize(Call *call, void *userdata, sd_bus_error *error) {
@@ -113,10 +88,8 @@ static int step_suspend(Call *call, void *userdata, sd_bus_error *error) {
 }
 
 static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        const char *name, *sender = sd_bus_message_get_sender(m);
         Manager *manager = userdata;
-        const Identity *who = callers_find(manager->callers, m);
-        Lease *lease, *next;
+        const char *name;
         Region *region;
         int r;
 
@@ -125,12 +98,7 @@ static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error
                 r = region_find_for(manager, name, &region, error);
         if (r < 0)
                 return r;
-        for (lease = LIST_FIRST(&region->leases); lease && sender && who; lease = next) {
-                next = LIST_NEXT(lease, leases);
-                /* Compare the user as well: on a new bus, the name may belong to another client. */
-                if (lease->record.uid == who->uid && lease->record.sender && streq(lease->record.sender, sender))
-                        region_drop_lease(region, lease);
-        }
+        region_release(region, callers_find(manager->callers, m), sd_bus_message_get_sender(m));
         return sd_bus_reply_method_return(m, NULL);
 }
 

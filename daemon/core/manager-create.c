@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Prepares a creation: checks the request and the limits, chooses the address, and enters the region in the table. creation.c
- * does the rest. It does not ask polkit, and creates nothing in the kernel. README.md lists the steps.
+ * Prepares a creation: checks the request and the limits, chooses the action that polkit is asked about, and the address, and
+ * enters the region in the table. creation.c does the rest. It creates nothing in the kernel. README.md lists the steps.
  */
 
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include "core/manager-create.h"
 #include "core/manager-follow.h"
 #include "core/manager.h"
+#include "core/region-rights.h"
 #include "core/suspension.h"
 #include "errors.h"
 #include "model/name.h"
@@ -89,7 +90,8 @@ static int window_length(const Manager *m, const CreateRequest *request, uint64_
         return address_round_up(request->maximum_set ? request->maximum : request->size, m->kernel.granule, ret);
 }
 
-int manager_check_request(Manager *m, const CreateRequest *request, sd_bus_error *error) {
+/* Checks everything that can be checked before polkit is asked. 0, or negative errno with *error set. */
+static int check_request(Manager *m, const CreateRequest *request, sd_bus_error *error) {
         Region *region;
         uint64_t length;
         int r;
@@ -125,6 +127,24 @@ int manager_check_request(Manager *m, const CreateRequest *request, sd_bus_error
                                          "%" PRIu64 " bytes exceed the address space of a process",
                                          request->maximum_set ? request->maximum : request->size);
         return check_address(m, request, length, error);
+}
+
+/*
+ * Permission for a new region. Ask only for the strongest action that applies, so that a user has to authenticate once: a
+ * caller that is permitted the stronger action is permitted the weaker ones, too.
+ */
+static int authorize_create(Call *call, const CreateRequest *request, sd_bus_error *error) {
+        const Identity *who = call_identity(call);
+        uid_t uid = request->uid != (uid_t) -1 ? request->uid : who->uid;
+        gid_t gid = request->gid != (gid_t) -1 ? request->gid : who->gid;
+        const RegionRecord wanted = { .name = request->name, .size = request->size, .backing = request->backing };
+        const char *action = "org.mshare1.create-region";
+
+        if (uid != who->uid || !identity_in_group(who, gid))
+                action = "org.mshare1.set-owner";
+        else if (request->mode & 077)
+                action = "org.mshare1.set-mode";
+        return authorize_region(call, action, &wanted, request->mode, uid, gid, error);
 }
 
 /* Checks the limits without charging anything: region_new() does that. */
@@ -184,7 +204,8 @@ static int check_windows(Manager *m, uid_t uid, uint64_t length, sd_bus_error *e
                                  (uint32_t) uid, mine, length, all);
 }
 
-int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus_error *error) {
+/* Creates the region after all questions. Takes name and label out of *request. 1, or negative errno with *error set. */
+static int create_permitted(Manager *m, Call *call, CreateRequest *request, sd_bus_error *error) {
         const Identity *who = call_identity(call);
         _cleanup_(region_record_done) RegionRecord record = {
                 .id = manager_random_id(m),
@@ -238,4 +259,14 @@ int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus
         }
         manager_mark(m, MANAGER_DIRTY_REGIONS);
         return 1;
+}
+
+int manager_create_region(Manager *m, Call *call, CreateRequest *request, sd_bus_error *error) {
+        int r;
+
+        r = check_request(m, request, error);
+        if (r < 0)
+                return r;
+        r = authorize_create(call, request, error);
+        return r <= 0 ? r : create_permitted(m, call, request, error);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Acquires and removes regions, with the checks of rights and limits. The functions are steps of authz_run() and may run twice
+ * Acquires, releases and removes regions, with the checks of rights and limits. The functions are steps of authz_run() and may run twice
  * for one call. They know no messages.
  */
 
@@ -40,6 +40,12 @@ int region_find_for(Manager *m, const char *name, Region **ret, sd_bus_error *er
                 return no_such_region(m, name, error);
         *ret = region;
         return 0;
+}
+
+int region_find_to_acquire(Manager *m, const char *name, Region **ret, sd_bus_error *error) {
+        int r = manager_check_kernel(m, error);
+
+        return r < 0 ? r : region_find_for(m, name, ret, error);
 }
 
 /* Leases of other users never keep root and the owner out. Any other user gets at most as many leases as the rest leave. */
@@ -197,6 +203,17 @@ int region_acquire(Region *region, Call *call, const char *access_text, bool ope
         if (permitted)
                 (void) manager_follow_change(m, region);
         return 1;
+}
+
+void region_release(Region *region, const Identity *who, const char *sender) {
+        Lease *lease, *next;
+
+        for (lease = LIST_FIRST(&region->leases); lease && sender && who; lease = next) {
+                next = LIST_NEXT(lease, leases);
+                /* Compare the user as well: on a new bus, the name may belong to another client. */
+                if (lease->record.uid == who->uid && lease->record.sender && streq(lease->record.sender, sender))
+                        region_drop_lease(region, lease);
+        }
 }
 
 int region_check_unused(Region *region, const char *what, sd_bus_error *error) {
