@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * What the objects on the bus share: how a call gets to its method, and which callers see addresses. It knows no interface:
+ * What the objects on the bus share: how a call gets to its method, and who the reader of an address is. It knows no interface:
  * those are in manager-bus.c and region-bus.c.
  */
 
@@ -24,11 +24,10 @@ int face_call(Manager *manager, const FaceMethod *methods, sd_bus_message *m, vo
 }
 
 bool face_may_see_address(Manager *m, sd_bus_message *message, const Region *region) {
-        const RegionRecord *record = &region->record;
         const Identity *who;
 
         if (m->broadcasting || !message)
                 return false;
         who = callers_find(m->callers, message);
-        return who && (who->uid == record->uid || region_admits(region, who, ACCESS_READ));
+        return who && region_shows_address(region, who);
 }

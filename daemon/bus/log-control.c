@@ -15,20 +15,10 @@ static int get_level(sd_bus *bus, const char *path, const char *interface, const
         return sd_bus_message_append(reply, "s", log_level_to_string(((Manager *) userdata)->log.level));
 }
 
-/*
- * For a property that the vtable marks as privileged, sd-bus asks the bus for the sender's credentials and blocks meanwhile, so
- * it is not marked. The sender's user is known already. Only root may set these: others could use them to silence the broker.
- */
-static int check_root(Manager *m, const char *what, const char *value, sd_bus_error *error) {
+static const Identity *current_caller(Manager *m) {
         sd_bus_message *message = sd_bus_get_current_message(m->bus);
-        const Identity *who = message ? callers_find(m->callers, message) : NULL;
-        Actor by;
 
-        if (!who || who->uid != 0)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED, "Only root may set the %s", what);
-        by = (Actor){ .uid = who->uid, .pid = who->pid };
-        log_change(&m->log, LOG_NOTICE, NULL, NULL, &by, "Set the %s to %s", what, value);
-        return 0;
+        return message ? callers_find(m->callers, message) : NULL;
 }
 
 static int get_target(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
@@ -36,6 +26,10 @@ static int get_target(sd_bus *bus, const char *path, const char *interface, cons
         return sd_bus_message_append(reply, "s", log_target_to_string(((Manager *) userdata)->log.target));
 }
 
+/*
+ * For a property that the vtable marks as privileged, sd-bus asks the bus for the sender's credentials and blocks meanwhile, so
+ * it is not marked. The sender's user is known already, and the core checks it.
+ */
 static int set_word(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *value,
                     void *userdata, sd_bus_error *error) {
         bool level = streq(property, "LogLevel");
@@ -50,7 +44,7 @@ static int set_word(sd_bus *bus, const char *path, const char *interface, const 
         if (r < 0)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "Invalid %s '%.100s': expected one of %s",
                                          what, s, level ? LOG_LEVEL_WORDS : "journal, console, null, auto");
-        k = check_root(m, what, s, error);
+        k = manager_permit_log_change(m, current_caller(m), what, s, error);
         if (k < 0)
                 return k;
         if (level)

@@ -102,5 +102,11 @@ int manager_remove_region(Manager *manager, Region *region, const char *why, con
 void manager_lose_region(Manager *manager, Region *region, const char *why);
 /* A random number, for the ID of a region or of a lease. Never fails. */
 uint64_t manager_random_id(Manager *manager);
+/*
+ * Whether the caller, which may be NULL, may change the log; if so, logs the change. `what` is "log level" or "log target", and
+ * value its new value. 0, or negative errno with *error set.
+ */
+int manager_permit_log_change(Manager *manager, const Identity *who, const char *what, const char *value,
+                              sd_bus_error *error);
 /* Sets *error to say that the limit is reached, with its value and setting. Returns the negative errno of that error. */
 int manager_limit_reached(Manager *manager, Limit limit, sd_bus_error *error);

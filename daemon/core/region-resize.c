@@ -70,7 +70,7 @@ int region_resize(Region *region, Call *call, const ResizeRequest *request, sd_b
                                          "Invalid size of 0 bytes: expected at least 1; to remove the region, use "
                                          "RemoveRegion");
         /* Only callers that may attach can know the length of the window. */
-        if (who->uid == rec->uid || who->uid == 0 || region_admits(region, who, ACCESS_READ)) {
+        if (who->uid == 0 || region_shows_address(region, who)) {
                 r = check_window(rec, request->size, error);
                 if (r < 0)
                         return r;

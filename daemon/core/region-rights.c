@@ -57,6 +57,10 @@ bool region_admits_now(const Region *region, const Identity *who, Access access,
         return admits(region, who, access, st->st_uid, st->st_gid, st->st_mode & 0777);
 }
 
+bool region_shows_address(const Region *region, const Identity *who) {
+        return who->uid == region->record.uid || region_admits(region, who, ACCESS_READ);
+}
+
 bool region_will_admit(const Region *region, const Identity *who, Access access) {
         const RegionRecord *record = &region->record;
 

@@ -24,6 +24,8 @@ int region_check_ready(const Region *region, sd_bus_error *error);
 /* Whether the kernel would admit the identity, by access list and mode. region_admits_now() takes owner and mode from *st. */
 bool region_admits(const Region *region, const Identity *who, Access access);
 bool region_admits_now(const Region *region, const Identity *who, Access access, const struct stat *st);
+/* Whether the identity may see the region's address: it owns the region, or may attach. */
+bool region_shows_address(const Region *region, const Identity *who);
 /* As region_admits(), but after the region's creator has populated it. */
 bool region_will_admit(const Region *region, const Identity *who, Access access);
 /*

@@ -39,6 +39,10 @@ NO_BUS = {"basic", "model", "kernel"}
 # Rooms that know D-Bus errors, but no messages.
 NO_MESSAGES = {"core"}
 MESSAGES = re.compile(r"\bsd_bus_(message_|message \*|reply|emit|call|send)")
+# Rooms that read calls and answer them, but decide nothing. Permission, access and charges are the business of the core.
+NO_DECISIONS = {"bus"}
+DECISIONS = re.compile(r"\b(call_authorize|authorize_region|region_(admits|drop_lease|forget)\w*|manager_remove_region|"
+                       r"identity_in_group|access_by_mode|acl_[a-z_]+|users_[a-z_]+)\(|\buid [!=]=|\"org\.mshare1\.[a-z]")
 # Functions that the core calls and the objects on the bus define: the header is in the room below.
 DECLARED_BELOW = {"bus/answer": "core/answer", "bus/announce": "core/announce"}
 # These have main(), which no other file calls.
@@ -113,7 +117,7 @@ def shared_names():
 
 def complaints():
     """Yields the name of each check, and what is wrong."""
-    found = {"rooms": [], "includes": [], "bus": [], "openings": [], "headers": [], "circles": list(circles()),
+    found = {"rooms": [], "includes": [], "bus": [], "decisions": [], "openings": [], "headers": [], "circles": list(circles()),
              "names": list(shared_names())}
     for path in sorted([*DAEMON.rglob("*.[ch]"), *REGION.glob("*.[ch]")]):
         name = path.relative_to(TOP if path.parent == REGION else DAEMON)
@@ -134,6 +138,8 @@ def complaints():
             found["bus"].append("%s: %s/ must not know the bus" % (name, room))
         if room in NO_MESSAGES and MESSAGES.search(text):
             found["bus"].append("%s: %s/ must not know messages; see core/answer.h and core/announce.h" % (name, room))
+        if room in NO_DECISIONS:
+            found["decisions"] += ["%s: %s/ must not decide: %s" % (name, room, m.group()) for m in DECISIONS.finditer(text)]
         if path.suffix == ".c" and str(name) not in PROGRAMS:
             stem = str(name.with_suffix(""))
             header = DECLARED_BELOW.get(stem, stem) + ".h"
@@ -160,6 +166,7 @@ def main():
         "rooms": "daemon/README.md describes every room",
         "includes": "includes between rooms go one way, and base/ includes nothing else",
         "bus": "tools do not know regions, tools, values and kernel not the bus, and the core no messages",
+        "decisions": "the objects on the bus decide nothing",
         "openings": "each source file says what it is for",
         "headers": "each source file has a header of its own",
         "circles": "files of a program use each other one way, but for known circles",
