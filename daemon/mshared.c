@@ -83,6 +83,8 @@ static int take_name(Manager *m) {
 }
 
 static int run(void) {
+        /* The face is freed after the manager. */
+        _cleanup_(face_freep) Face *face = NULL;
         _cleanup_(manager_freep) Manager *m = NULL;
         int r;
 
@@ -91,7 +93,7 @@ static int run(void) {
         if (r >= 0)
                 r = setup_events(m);
         if (r >= 0)
-                r = manager_connect(m);
+                r = manager_connect(m, &face);
         if (r >= 0)
                 r = manager_load(m);
         if (r >= 0)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <systemd/sd-daemon.h>
 
+#include "bus/face-types.h"
 #include "core/announce.h"
 #include "core/manager.h"
 
@@ -31,9 +32,9 @@ static void tell(Manager *m, const char *path, const char *interface, Names *nam
 
         if (names->n == 0)
                 return;
-        m->broadcasting = true;
+        m->face->broadcasting = true;
         r = sd_bus_emit_properties_changed_strv(m->bus, path, interface, names->v);
-        m->broadcasting = false;
+        m->face->broadcasting = false;
         if (r < 0 && r != -ENOTCONN)
                 log_message(&m->log, LOG_WARNING, "Cannot announce changed properties of %s: %s", path, strerror(-r));
 }
@@ -93,18 +94,18 @@ static void arm(Manager *m) {
         int enabled = SD_EVENT_OFF, r;
 
         /* There is no bus connection yet. */
-        if (!m->bus)
+        if (!m->face)
                 return;
-        if (!m->notify) {
-                r = sd_event_add_time_relative(m->event, &m->notify, CLOCK_MONOTONIC, NOTIFY_DELAY_USEC,
+        if (!m->face->notify) {
+                r = sd_event_add_time_relative(m->event, &m->face->notify, CLOCK_MONOTONIC, NOTIFY_DELAY_USEC,
                                                NOTIFY_DELAY_USEC / 10, on_time, m);
         } else {
-                r = sd_event_source_get_enabled(m->notify, &enabled);
+                r = sd_event_source_get_enabled(m->face->notify, &enabled);
                 if (r >= 0 && enabled != SD_EVENT_OFF)
                         return;
-                r = sd_event_source_set_time_relative(m->notify, NOTIFY_DELAY_USEC);
+                r = sd_event_source_set_time_relative(m->face->notify, NOTIFY_DELAY_USEC);
                 if (r >= 0)
-                        r = sd_event_source_set_enabled(m->notify, SD_EVENT_ONESHOT);
+                        r = sd_event_source_set_enabled(m->face->notify, SD_EVENT_ONESHOT);
         }
         /* Without a timer, send each change at once. */
         if (r < 0)
@@ -125,9 +126,9 @@ void manager_announce_region(Manager *m, Region *region) {
         region->announced = true;
         if (!m->bus)
                 return;
-        m->broadcasting = true;
+        m->face->broadcasting = true;
         (void) sd_bus_emit_object_added(m->bus, region->path);
-        m->broadcasting = false;
+        m->face->broadcasting = false;
         (void) sd_bus_emit_signal(m->bus, BUS_PATH, BUS_MANAGER_INTERFACE, "RegionAdded", "so", region->record.name,
                                   region->path);
 }

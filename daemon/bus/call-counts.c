@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "bus/call-counts.h"
+#include "bus/face-types.h"
 
 #define PROPERTIES "org.freedesktop.DBus.Properties"
 #define PEER "org.freedesktop.DBus.Peer"
@@ -80,30 +81,30 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (sd_bus_message_get_type(m, &type) < 0 || type != SD_BUS_MESSAGE_METHOD_CALL || authz_has(manager->authz, m))
                 return 0;
         i = find_method(m);
-        manager->call_counts->calls[i]++;
+        manager->face->call_counts->calls[i]++;
         if (i == OTHER || !sd_bus_message_has_signature(m, methods[i].signature))
-                manager->call_counts->errors[i]++;
+                manager->face->call_counts->errors[i]++;
         return 0;
 }
 
 int call_counts_start(Manager *manager) {
-        manager->call_counts = calloc(1, sizeof(*manager->call_counts));
-        if (!manager->call_counts)
+        manager->face->call_counts = calloc(1, sizeof(*manager->face->call_counts));
+        if (!manager->face->call_counts)
                 return -ENOMEM;
         return sd_bus_add_filter(manager->bus, NULL, filter, manager);
 }
 
 void call_counts_error(Manager *manager, sd_bus_message *call) {
-        manager->call_counts->errors[find_method(call)]++;
+        manager->face->call_counts->errors[find_method(call)]++;
 }
 
 void call_counts_refused(Manager *manager, sd_bus_message *call) {
-        manager->call_counts->calls[find_method(call)]++;
+        manager->face->call_counts->calls[find_method(call)]++;
         call_counts_error(manager, call);
 }
 
 int call_counts_append(Manager *manager, sd_bus_message *reply) {
-        const CallCounts *counts = manager->call_counts;
+        const CallCounts *counts = manager->face->call_counts;
         int r;
 
         r = sd_bus_message_open_container(reply, 'a', "(stt)");

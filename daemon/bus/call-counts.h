@@ -8,7 +8,10 @@
  * methods is fixed. All other names share one entry, so that callers cannot make the list grow.
  */
 
-/* Starts counting. Call this before callers_new(), so that calls are counted when they are dispatched. 0 or negative errno. */
+/*
+ * Starts counting, in manager->face, which frees the counts. Call this before callers_new(), so that calls are counted when they
+ * are dispatched. 0 or negative errno.
+ */
 int call_counts_start(Manager *manager);
 
 /*

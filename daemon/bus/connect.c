@@ -46,11 +46,13 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
         return sd_event_exit(manager->event, 0);
 }
 
-int manager_connect(Manager *m) {
+int manager_connect(Manager *m, Face **ret) {
         sd_id128_t id;
         int r;
 
-        r = sd_bus_open_system(&m->bus);
+        r = face_new(m, ret);
+        if (r >= 0)
+                r = sd_bus_open_system(&m->bus);
         if (r >= 0)
                 r = sd_bus_get_bus_id(m->bus, &id);
         if (r < 0)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "core/manager.h"
+#include "bus/face.h"
 
-/* Connects to the system bus and exports all objects, but does not take the bus name. 0 or negative errno, logged. Blocks. */
-int manager_connect(Manager *manager);
+/*
+ * Connects to the system bus and exports all objects, but does not take the bus name. *ret, which may be set even on failure,
+ * must be freed after the manager. 0 or negative errno, logged. Blocks.
+ */
+int manager_connect(Manager *manager, Face **ret);

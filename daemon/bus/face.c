@@ -5,9 +5,25 @@
  * those are in manager-bus.c and region-bus.c.
  */
 
+#include <errno.h>
+
 #include "bus/call-counts.h"
+#include "bus/face-types.h"
 #include "bus/face.h"
 #include "core/region-rights.h"
+
+int face_new(Manager *m, Face **ret) {
+        m->face = *ret = calloc(1, sizeof(Face));
+        return *ret ? 0 : -ENOMEM;
+}
+
+void face_free(Face *face) {
+        if (!face)
+                return;
+        sd_event_source_disable_unref(face->notify);
+        free(face->call_counts);
+        free(face);
+}
 
 int face_call(Manager *manager, const FaceMethod *methods, sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *member = sd_bus_message_get_member(m);
@@ -26,7 +42,7 @@ int face_call(Manager *manager, const FaceMethod *methods, sd_bus_message *m, vo
 bool face_may_see_address(Manager *m, sd_bus_message *message, const Region *region) {
         const Identity *who;
 
-        if (m->broadcasting || !message)
+        if (m->face->broadcasting || !message)
                 return false;
         who = callers_find(m->callers, message);
         return who && region_shows_address(region, who);

@@ -5,6 +5,12 @@
 
 /* What the objects on the bus share. */
 
+/* Creates what bus/ keeps, and sets manager->face to it. 0 or -ENOMEM. */
+int face_new(Manager *manager, Face **ret);
+/* Call this after manager_free(): regions that are freed may still answer calls. Takes NULL. */
+void face_free(Face *face);
+DEFINE_CLEANUP(Face, face_free)
+
 /*
  * One entry for each member of an interface; an empty entry ends the list. A member that may ask polkit or wait for a donor has
  * a step for authz_run(), any other member has a handler.

@@ -3,6 +3,9 @@
 
 #include "core/region.h"
 
+/* What bus/ keeps for itself. The manager has the pointer, so that these functions find it; bus/ creates and frees it. */
+typedef struct Face Face;
+
 /*
  * Announces changes. The functions are in bus/announce.c, and these declarations are all that the core knows of bus/. None of
  * them fails: if a change of properties cannot be sent, that is logged; any other signal is dropped.

@@ -151,14 +151,12 @@ void manager_free(Manager *m) {
                 return;
         while ((region = LIST_FIRST(&m->regions)))
                 region_free(region);
-        sd_event_source_disable_unref(m->notify);
         sd_event_source_disable_unref(m->watch);
         sd_event_source_disable_unref(m->rescan_source);
         sd_event_source_disable_unref(m->holders_source);
         authz_free(m->authz);
         turns_free(m->turns);
         callers_free(m->callers);
-        free(m->call_counts);
         sd_bus_flush_close_unref(m->bus);
         kernel_done(&m->kernel);
         sd_event_unref(m->event);

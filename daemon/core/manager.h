@@ -4,6 +4,7 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
+#include "core/announce.h"
 #include "core/region.h"
 #include "kernel/kernel.h"
 #include "model/access.h"
@@ -24,9 +25,6 @@
 
 #define RECENT_WINDOWS 16
 
-/* How often methods were called: bus/call-counts.h. */
-typedef struct CallCounts CallCounts;
-
 struct Manager {
         Log log;
         Config config;
@@ -37,7 +35,7 @@ struct Manager {
         Callers *callers;
         Authz *authz;
         Turns *turns;
-        CallCounts *call_counts;
+        Face *face; /* borrowed; NULL until the broker is connected */
         PolkitCounts polkit_counts;
         Users users;
         LIST_HEAD(Regions, Region) regions;
@@ -53,12 +51,10 @@ struct Manager {
         AddressRange recent[RECENT_WINDOWS];
         unsigned n_recent;
         unsigned dirty;
-        sd_event_source *notify; /* the timer that announces what is dirty */
         sd_event_source *watch; /* inotify on msharefs */
         bool rescan; /* a scan of msharefs is due */
         sd_event_source *rescan_source;
         sd_event_source *holders_source; /* the timer that looks at suspensions */
-        bool broadcasting; /* a signal is being built, which every user can read */
 };
 
 /*

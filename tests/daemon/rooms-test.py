@@ -103,6 +103,15 @@ def circles():
                                                       ", ".join(sorted(circle - {"%s/%s" % (folder.name, stem)})))
 
 
+def names_of_bus():
+    """Yields the types of bus/ that the core names. It knows only those that its own headers declare."""
+    typedef = re.compile(r"^typedef (?:[^;{]*|[^{]*\{.*?\n\} )\b(\w+);", re.M | re.S)
+    types = {name for path in (DAEMON / "bus").glob("*.h") for name in typedef.findall(path.read_text(encoding="utf-8"))}
+    for path in sorted((DAEMON / "core").glob("*.[ch]")):
+        for name in sorted(types & set(re.findall(r"\w+", path.read_text(encoding="utf-8")))):
+            yield "core/%s: core/ must not know %s of bus/; see core/announce.h" % (path.name, name)
+
+
 def shared_names():
     """Yields the files of tests and of the test bed that have the same name."""
     paths = collections.defaultdict(list)
@@ -117,7 +126,7 @@ def shared_names():
 
 def complaints():
     """Yields the name of each check, and what is wrong."""
-    found = {"rooms": [], "includes": [], "bus": [], "decisions": [], "openings": [], "headers": [], "circles": list(circles()),
+    found = {"rooms": [], "includes": [], "bus": list(names_of_bus()), "decisions": [], "openings": [], "headers": [], "circles": list(circles()),
              "names": list(shared_names())}
     for path in sorted([*DAEMON.rglob("*.[ch]"), *REGION.glob("*.[ch]")]):
         name = path.relative_to(TOP if path.parent == REGION else DAEMON)
@@ -165,7 +174,7 @@ def main():
     titles = {
         "rooms": "daemon/README.md describes every room",
         "includes": "includes between rooms go one way, and base/ includes nothing else",
-        "bus": "tools do not know regions, tools, values and kernel not the bus, and the core no messages",
+        "bus": "tools do not know regions, tools, values and kernel not the bus, and the core no messages and no types of bus/",
         "decisions": "the objects on the bus decide nothing",
         "openings": "each source file says what it is for",
         "headers": "each source file has a header of its own",
