@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Counts calls by method. A filter sees every call that is dispatched, so the methods themselves count nothing. It knows the
- * names of methods, but neither callers nor regions.
+ * Counts calls by method. A filter sees every call that is dispatched, so the methods themselves count nothing. It gets
+ * the names of methods, and knows neither callers nor regions.
  */
 
 #include <errno.h>
@@ -10,45 +10,28 @@
 #include "bus/call-counts.h"
 #include "bus/face-types.h"
 
-#define PROPERTIES "org.freedesktop.DBus.Properties"
-#define PEER "org.freedesktop.DBus.Peer"
-
-/* A call with another signature never reaches a handler: the library answers it with an error. So it is counted here. */
-static const struct {
-        const char *member, *interface, *signature;
-} methods[] = {
-        { "CreateRegion", BUS_MANAGER_INTERFACE, "stua{sv}" },
-        { "AcquireRegion", BUS_MANAGER_INTERFACE, "ssa{sv}" },
-        { "OpenRegion", BUS_MANAGER_INTERFACE, "ssa{sv}" },
-        { "ResizeRegion", BUS_MANAGER_INTERFACE, "sta{sv}" },
-        { "ReleaseRegion", BUS_MANAGER_INTERFACE, "s" },
-        { "RemoveRegion", BUS_MANAGER_INTERFACE, "sa{sv}" },
-        { "SetRegionMode", BUS_MANAGER_INTERFACE, "su" },
-        { "SuspendRegion", BUS_MANAGER_INTERFACE, "su" },
-        { "SetRegionOwner", BUS_MANAGER_INTERFACE, "suu" },
-        { "ListRegions", BUS_MANAGER_INTERFACE, "" },
-        { "GetRegion", BUS_MANAGER_INTERFACE, "s" },
-        { "ListClients", BUS_MANAGER_INTERFACE, "s" },
-        { "Acquire", BUS_REGION_INTERFACE, "sa{sv}" },
-        { "Open", BUS_REGION_INTERFACE, "sa{sv}" },
-        { "Resize", BUS_REGION_INTERFACE, "ta{sv}" },
-        { "Remove", BUS_REGION_INTERFACE, "a{sv}" },
-        { "SetMode", BUS_REGION_INTERFACE, "u" },
-        { "SetOwner", BUS_REGION_INTERFACE, "uu" },
-        { "Revoke", BUS_REGION_INTERFACE, "su" },
-        { "Get", PROPERTIES, "ss" },
-        { "GetAll", PROPERTIES, "s" },
-        { "Set", PROPERTIES, "ssv" },
-        { "GetManagedObjects", "org.freedesktop.DBus.ObjectManager", "" },
-        { "Introspect", "org.freedesktop.DBus.Introspectable", "" },
-        { "Ping", PEER, "" },
-        { "GetMachineId", PEER, "" },
+/* What the library answers. */
+static const FaceMethod properties[] = { { "Get", "ss" }, { "GetAll", "s" }, { "Set", "ssv" }, {} };
+static const FaceMethod object_manager[] = { { "GetManagedObjects", "" }, {} };
+static const FaceMethod introspectable[] = { { "Introspect", "" }, {} };
+static const FaceMethod peer[] = { { "Ping", "" }, { "GetMachineId", "" }, {} };
+static const FaceInterface of_library[] = {
+        { "org.freedesktop.DBus.Properties", properties },
+        { "org.freedesktop.DBus.ObjectManager", object_manager },
+        { "org.freedesktop.DBus.Introspectable", introspectable },
+        { "org.freedesktop.DBus.Peer", peer },
+        {},
 };
 
-#define OTHER ELEMENTSOF(methods)
+typedef struct Count {
+        const char *interface;
+        const FaceMethod *method;
+        uint64_t calls, errors;
+} Count;
 
 struct CallCounts {
-        uint64_t calls[ELEMENTSOF(methods) + 1], errors[ELEMENTSOF(methods) + 1];
+        size_t n; /* methods; all other names share the entry after them */
+        Count v[];
 };
 
 /* Whether an object with that path can have the interface. */
@@ -59,47 +42,71 @@ static bool path_has_interface(const char *path, const char *interface) {
                strncmp(path, BUS_REGION_PATH "/", strlen(BUS_REGION_PATH "/")) == 0;
 }
 
-static size_t find_method(sd_bus_message *call) {
+static Count *find_count(CallCounts *counts, sd_bus_message *call) {
         const char *path = sd_bus_message_get_path(call), *member = sd_bus_message_get_member(call);
         const char *interface = sd_bus_message_get_interface(call);
-        size_t i;
+        Count *c;
 
-        for (i = 0; i < OTHER; i++)
+        for (c = counts->v; c->method; c++)
                 /* A call may leave out the interface. */
-                if (streq(methods[i].member, member) && (!interface || streq(methods[i].interface, interface)) &&
-                    path_has_interface(path, methods[i].interface))
+                if (streq(c->method->member, member) && (!interface || streq(c->interface, interface)) &&
+                    path_has_interface(path, c->interface))
                         break;
-        return i;
+        return c;
 }
 
-/* A call that has waited for polkit is dispatched again. It was counted the first time. */
+/*
+ * A call that has waited for polkit is dispatched again. It was counted the first time. A call with another signature never
+ * reaches a handler: the library answers it with an error. So the error is counted here.
+ */
 static int filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Manager *manager = userdata;
         uint8_t type;
-        size_t i;
+        Count *c;
 
         if (sd_bus_message_get_type(m, &type) < 0 || type != SD_BUS_MESSAGE_METHOD_CALL || authz_has(manager->authz, m))
                 return 0;
-        i = find_method(m);
-        manager->face->call_counts->calls[i]++;
-        if (i == OTHER || !sd_bus_message_has_signature(m, methods[i].signature))
-                manager->face->call_counts->errors[i]++;
+        c = find_count(manager->face->call_counts, m);
+        c->calls++;
+        if (!c->method || !sd_bus_message_has_signature(m, c->method->signature))
+                c->errors++;
         return 0;
 }
 
-int call_counts_start(Manager *manager) {
-        manager->face->call_counts = calloc(1, sizeof(*manager->face->call_counts));
-        if (!manager->face->call_counts)
+static size_t count_methods(const FaceInterface *interfaces) {
+        size_t n = 0;
+
+        for (; interfaces->name; interfaces++)
+                for (const FaceMethod *method = interfaces->methods; method->member; method++)
+                        n++;
+        return n;
+}
+
+static void add_methods(CallCounts *counts, const FaceInterface *interfaces) {
+        for (; interfaces->name; interfaces++)
+                for (const FaceMethod *method = interfaces->methods; method->member; method++)
+                        counts->v[counts->n++] = (Count){ .interface = interfaces->name, .method = method };
+}
+
+int call_counts_start(Manager *manager, const FaceInterface *interfaces) {
+        size_t n = count_methods(interfaces) + count_methods(of_library);
+        CallCounts *counts;
+
+        counts = calloc(1, sizeof(*counts) + (n + 1) * sizeof(Count));
+        if (!counts)
                 return -ENOMEM;
+        manager->face->call_counts = counts;
+        add_methods(counts, interfaces);
+        add_methods(counts, of_library);
         return sd_bus_add_filter(manager->bus, NULL, filter, manager);
 }
 
 void call_counts_error(Manager *manager, sd_bus_message *call) {
-        manager->face->call_counts->errors[find_method(call)]++;
+        find_count(manager->face->call_counts, call)->errors++;
 }
 
 void call_counts_refused(Manager *manager, sd_bus_message *call) {
-        manager->face->call_counts->calls[find_method(call)]++;
+        find_count(manager->face->call_counts, call)->calls++;
         call_counts_error(manager, call);
 }
 
@@ -108,8 +115,7 @@ int call_counts_append(Manager *manager, sd_bus_message *reply) {
         int r;
 
         r = sd_bus_message_open_container(reply, 'a', "(stt)");
-        for (size_t i = 0; r >= 0 && i <= OTHER; i++)
-                r = sd_bus_message_append(reply, "(stt)", i == OTHER ? "other" : methods[i].member, counts->calls[i],
-                                          counts->errors[i]);
+        for (const Count *c = counts->v; r >= 0 && c <= counts->v + counts->n; c++)
+                r = sd_bus_message_append(reply, "(stt)", c->method ? c->method->member : "other", c->calls, c->errors);
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "bus/face-types.h"
 #include "core/manager.h"
 
 /*
@@ -9,10 +10,11 @@
  */
 
 /*
- * Starts counting, in manager->face, which frees the counts. Call this before callers_new(), so that calls are counted when they
+ * Starts counting, in manager->face, which frees the counts. An empty entry ends the list of the broker's own interfaces, which
+ * is borrowed; those of the library are counted as well. Call this before callers_new(), so that calls are counted when they
  * are dispatched. 0 or negative errno.
  */
-int call_counts_start(Manager *manager);
+int call_counts_start(Manager *manager, const FaceInterface *interfaces);
 
 /*
  * Counts an error with which the broker answers. Errors with which the library answers, for unknown methods, are counted

@@ -12,6 +12,12 @@
 #include "bus/region-bus.h"
 #include "core/suspension.h"
 
+static const FaceInterface interfaces[] = {
+        { BUS_MANAGER_INTERFACE, manager_methods },
+        { BUS_REGION_INTERFACE, region_methods },
+        {},
+};
+
 /* These go through all leases of a region, or through all regions. */
 static const SlowCall slow_calls[] = {
         { BUS_MANAGER_INTERFACE, "ListClients", NULL },
@@ -63,7 +69,7 @@ int manager_connect(Manager *m, Face **ret) {
                              "interface='org.freedesktop.DBus.Local',member='Disconnected'",
                              on_disconnected, m);
         if (r >= 0)
-                r = call_counts_start(m);
+                r = call_counts_start(m, interfaces);
         if (r >= 0)
                 r = turns_new(m->bus, m->event, &m->callers, &m->users, &m->config.limits, slow_calls, caller_refused,
                               m, &m->turns);

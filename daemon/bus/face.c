@@ -29,11 +29,13 @@ int face_call(Manager *manager, const FaceMethod *methods, sd_bus_message *m, vo
         const char *member = sd_bus_message_get_member(m);
         int r;
 
-        /* The vtable has the same members, so one matches. */
-        while (!streq(methods->member, member))
+        /* The vtable is made from the same list, so one matches. */
+        while (methods->member && !streq(methods->member, member))
                 methods++;
-        r = methods->step ? authz_run(manager->authz, m, methods->step, userdata, error)
-                          : methods->handler(m, userdata, error);
+        if (methods->step)
+                r = authz_run(manager->authz, m, methods->step, userdata, error);
+        else
+                r = methods->handler ? methods->handler(m, userdata, error) : -ENOSYS;
         if (r < 0)
                 call_counts_error(manager, m);
         return r;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "bus/face-types.h"
 #include "core/manager.h"
 
 /* What the objects on the bus share. */
@@ -10,16 +11,6 @@ int face_new(Manager *manager, Face **ret);
 /* Call this after manager_free(): regions that are freed may still answer calls. Takes NULL. */
 void face_free(Face *face);
 DEFINE_CLEANUP(Face, face_free)
-
-/*
- * One entry for each member of an interface; an empty entry ends the list. A member that may ask polkit or wait for a donor has
- * a step for authz_run(), any other member has a handler.
- */
-typedef struct FaceMethod {
-        const char *member;
-        CallStep step;
-        sd_bus_message_handler_t handler;
-} FaceMethod;
 
 /* Passes the call to the method of its member, and counts it if the answer is an error. Returns what a handler must return. */
 int face_call(Manager *manager, const FaceMethod *methods, sd_bus_message *m, void *userdata, sd_bus_error *error);

@@ -172,24 +172,34 @@ static int method_list_clients(sd_bus_message *m, void *userdata, sd_bus_error *
         return r < 0 ? r : sd_bus_send(manager->bus, reply, NULL);
 }
 
-static const FaceMethod methods[] = {
-        { "CreateRegion", .step = step_create },
-        { "AcquireRegion", .step = step_acquire },
-        { "OpenRegion", .step = step_open },
-        { "ResizeRegion", .step = step_resize },
-        { "ReleaseRegion", .handler = method_release },
-        { "RemoveRegion", .step = step_remove },
-        { "SetRegionMode", .step = step_set_mode },
-        { "SuspendRegion", .step = step_suspend },
-        { "SetRegionOwner", .step = step_set_owner },
-        { "ListRegions", .handler = method_list_regions },
-        { "GetRegion", .handler = method_get_region },
-        { "ListClients", .handler = method_list_clients },
-        {},
-};
+#define METHODS(METHOD)                                                                                                \
+        METHOD("CreateRegion", "stua{sv}",                                                                             \
+               SD_BUS_PARAM(name) SD_BUS_PARAM(size) SD_BUS_PARAM(mode) SD_BUS_PARAM(options), "ott",                  \
+               SD_BUS_PARAM(region) SD_BUS_PARAM(address) SD_BUS_PARAM(length), .step = step_create),                  \
+                METHOD("AcquireRegion", "ssa{sv}", SD_BUS_PARAM(name) SD_BUS_PARAM(access) SD_BUS_PARAM(options),      \
+                       "tth", SD_BUS_PARAM(address) SD_BUS_PARAM(length) SD_BUS_PARAM(lease), .step = step_acquire),   \
+                METHOD("OpenRegion", "ssa{sv}", SD_BUS_PARAM(name) SD_BUS_PARAM(access) SD_BUS_PARAM(options), "tthh", \
+                       SD_BUS_PARAM(address) SD_BUS_PARAM(length) SD_BUS_PARAM(lease) SD_BUS_PARAM(region),            \
+                       .step = step_open),                                                                             \
+                METHOD("ResizeRegion", "sta{sv}", SD_BUS_PARAM(name) SD_BUS_PARAM(size) SD_BUS_PARAM(options), "", "", \
+                       .step = step_resize),                                                                           \
+                METHOD("ReleaseRegion", "s", SD_BUS_PARAM(name), "", "", .handler = method_release),                   \
+                METHOD("RemoveRegion", "sa{sv}", SD_BUS_PARAM(name) SD_BUS_PARAM(options), "", "",                     \
+                       .step = step_remove),                                                                           \
+                METHOD("SetRegionMode", "su", SD_BUS_PARAM(name) SD_BUS_PARAM(mode), "", "", .step = step_set_mode),   \
+                METHOD("SuspendRegion", "su", SD_BUS_PARAM(name) SD_BUS_PARAM(final_mode), "", "",                     \
+                       .step = step_suspend),                                                                          \
+                METHOD("SetRegionOwner", "suu", SD_BUS_PARAM(name) SD_BUS_PARAM(uid) SD_BUS_PARAM(gid), "", "",        \
+                       .step = step_set_owner),                                                                        \
+                METHOD("ListRegions", "", "", "a(sottuuuus)", SD_BUS_PARAM(regions), .handler = method_list_regions),  \
+                METHOD("GetRegion", "s", SD_BUS_PARAM(name), "o", SD_BUS_PARAM(region), .handler = method_get_region), \
+                METHOD("ListClients", "s", SD_BUS_PARAM(name), "a(uusst)", SD_BUS_PARAM(clients),                      \
+                       .handler = method_list_clients)
+
+const FaceMethod manager_methods[] = { METHODS(FACE_METHOD), {} };
 
 static int method(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return face_call(userdata, methods, m, userdata, error);
+        return face_call(userdata, manager_methods, m, userdata, error);
 }
 
 static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -257,33 +267,7 @@ static const sd_bus_vtable manager_vtable[] = {
         PROPERTY_LIMIT("LeasesPerRegionMax", LIMIT_REGION_LEASES),
         PROPERTY_LIMIT("LeasesPerUserMax", LIMIT_USER_LEASES),
         PROPERTY_LIMIT("PendingCallsPerUserMax", LIMIT_USER_PENDING),
-        SD_BUS_METHOD_WITH_ARGS("CreateRegion", SD_BUS_ARGS("s", name, "t", size, "u", mode, "a{sv}", options),
-                                SD_BUS_RESULT("o", region, "t", address, "t", length), method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("AcquireRegion", SD_BUS_ARGS("s", name, "s", access, "a{sv}", options),
-                                SD_BUS_RESULT("t", address, "t", length, "h", lease), method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("OpenRegion", SD_BUS_ARGS("s", name, "s", access, "a{sv}", options),
-                                SD_BUS_RESULT("t", address, "t", length, "h", lease, "h", region), method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("ResizeRegion", SD_BUS_ARGS("s", name, "t", size, "a{sv}", options), SD_BUS_NO_RESULT,
-                                method, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("ReleaseRegion", SD_BUS_ARGS("s", name), SD_BUS_NO_RESULT, method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("RemoveRegion", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_NO_RESULT, method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("SetRegionMode", SD_BUS_ARGS("s", name, "u", mode), SD_BUS_NO_RESULT, method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("SuspendRegion", SD_BUS_ARGS("s", name, "u", final_mode), SD_BUS_NO_RESULT, method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("SetRegionOwner", SD_BUS_ARGS("s", name, "u", uid, "u", gid), SD_BUS_NO_RESULT, method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("ListRegions", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(sottuuuus)", regions), method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("GetRegion", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", region), method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("ListClients", SD_BUS_ARGS("s", name), SD_BUS_RESULT("a(uusst)", clients), method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
+        METHODS(FACE_VTABLE),
         SD_BUS_SIGNAL_WITH_ARGS("RegionAdded", SD_BUS_ARGS("s", name, "o", region), 0),
         SD_BUS_SIGNAL_WITH_ARGS("RegionRemoved", SD_BUS_ARGS("s", name, "o", region), 0),
         SD_BUS_SIGNAL_WITH_ARGS("ClientAcquired", SD_BUS_ARGS("s", name, "u", uid), 0),

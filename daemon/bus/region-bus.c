@@ -153,12 +153,20 @@ static int step_revoke(Call *call, void *userdata, sd_bus_error *error) {
         return r < 0 ? r : region_revoke(userdata, call, kind, id, error);
 }
 
-static const FaceMethod methods[] = {
-        { "Acquire", .step = region_step_acquire },  { "Open", .step = region_step_open },
-        { "Resize", .step = region_step_resize },    { "Remove", .step = region_step_remove },
-        { "SetMode", .step = region_step_set_mode }, { "SetOwner", .step = region_step_set_owner },
-        { "Revoke", .step = step_revoke },           {},
-};
+#define METHODS(METHOD)                                                                                                \
+        METHOD("Acquire", "sa{sv}", SD_BUS_PARAM(access) SD_BUS_PARAM(options), "tth",                                 \
+               SD_BUS_PARAM(address) SD_BUS_PARAM(length) SD_BUS_PARAM(lease), .step = region_step_acquire),           \
+                METHOD("Open", "sa{sv}", SD_BUS_PARAM(access) SD_BUS_PARAM(options), "tthh",                           \
+                       SD_BUS_PARAM(address) SD_BUS_PARAM(length) SD_BUS_PARAM(lease) SD_BUS_PARAM(region),            \
+                       .step = region_step_open),                                                                      \
+                METHOD("Resize", "ta{sv}", SD_BUS_PARAM(size) SD_BUS_PARAM(options), "", "",                           \
+                       .step = region_step_resize),                                                                    \
+                METHOD("Remove", "a{sv}", SD_BUS_PARAM(options), "", "", .step = region_step_remove),                  \
+                METHOD("SetMode", "u", SD_BUS_PARAM(mode), "", "", .step = region_step_set_mode),                      \
+                METHOD("SetOwner", "uu", SD_BUS_PARAM(uid) SD_BUS_PARAM(gid), "", "", .step = region_step_set_owner),  \
+                METHOD("Revoke", "su", SD_BUS_PARAM(kind) SD_BUS_PARAM(id), "", "", .step = step_revoke)
+
+const FaceMethod region_methods[] = { METHODS(FACE_METHOD), {} };
 
 static int method(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Region *region = userdata;
@@ -172,7 +180,7 @@ static int method(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return sd_bus_error_setf(error, ERROR_NO_SUCH_REGION, "Region '%s' was unlinked by another process",
                                          name ?: "");
         }
-        return face_call(manager, methods, m, region, error);
+        return face_call(manager, region_methods, m, region, error);
 }
 
 /* Address and Length differ between readers, and the usage changes all the time, so neither may be cached. */
@@ -201,22 +209,7 @@ static const sd_bus_vtable region_vtable[] = {
         SD_BUS_PROPERTY("NWriters", "t", get_usage, 0, 0),
         SD_BUS_PROPERTY("PageTableBytes", "t", get_usage, 0, 0),
         SD_BUS_PROPERTY("ResidentBytes", "t", get_usage, 0, 0),
-        SD_BUS_METHOD_WITH_ARGS("Acquire", SD_BUS_ARGS("s", access, "a{sv}", options),
-                                SD_BUS_RESULT("t", address, "t", length, "h", lease), method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Open", SD_BUS_ARGS("s", access, "a{sv}", options),
-                                SD_BUS_RESULT("t", address, "t", length, "h", lease, "h", region), method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Resize", SD_BUS_ARGS("t", size, "a{sv}", options), SD_BUS_NO_RESULT, method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Remove", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("SetMode", SD_BUS_ARGS("u", mode), SD_BUS_NO_RESULT, method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("SetOwner", SD_BUS_ARGS("u", uid, "u", gid), SD_BUS_NO_RESULT, method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Revoke", SD_BUS_ARGS("s", kind, "u", id), SD_BUS_NO_RESULT, method,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
+        METHODS(FACE_VTABLE),
         SD_BUS_VTABLE_END,
 };
 

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "bus/face-types.h"
 #include "core/manager.h"
+
+/* The methods of org.mshare1.Region. */
+extern const FaceMethod region_methods[];
 
 /*
  * Steps of authz_run() for the methods that both interfaces have. userdata is the region, and the message is read from the
