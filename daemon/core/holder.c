@@ -27,17 +27,9 @@ bool holder_is(const Region *region, const char *sender) {
         return holder && streq(holder, sender);
 }
 
-void holder_save(Region *region) {
-        int r = region_save(region);
-
-        if (r < 0)
-                log_region(&region->manager->log, LOG_ERR, NULL, region->record.name,
-                           "Cannot save the state of region %s: %s", region->record.name, strerror(-r));
-}
-
 void holder_overrule(Region *region, Call *call) {
         if (!region->record.has_before || holder_is(region, call_sender(call)))
                 return;
         region_record_overrule(&region->record);
-        holder_save(region);
+        region_save_or_log(region);
 }

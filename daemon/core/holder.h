@@ -14,5 +14,3 @@ bool holder_is(const Region *region, const char *sender);
  * closed when the holder leaves.
  */
 void holder_overrule(Region *region, Call *call);
-/* Writes the state file after a change of the holder or of what belongs to it. A failure is logged. */
-void holder_save(Region *region);

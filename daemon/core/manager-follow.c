@@ -45,9 +45,7 @@ static int adopt(Manager *m, const char *name, const KernelRegion *k) {
                 return r;
         region->progress = 1;
         region->read_only = k->read_only;
-        r = region_save(region);
-        if (r < 0)
-                log_region(&m->log, LOG_ERR, NULL, name, "Cannot save the state of region %s: %s", name, strerror(-r));
+        region_save_or_log(region);
         log_region(&m->log, LOG_NOTICE, MESSAGE_REGION_ADOPTED, name,
                    "Adopting region %s, which this broker did not create", name);
         manager_announce_region(m, region);
@@ -155,10 +153,7 @@ static Region *refresh(Manager *m, Region *region, bool ours) {
                         if (record->has_before && !region_record_has_owner_before(record))
                                 region_record_overrule(record);
                 }
-                r = region_save(region);
-                if (r < 0)
-                        log_region(&m->log, LOG_ERR, NULL, record->name, "Cannot save the state of region %s: %s",
-                                   record->name, strerror(-r));
+                region_save_or_log(region);
                 region_mark(region, dirty);
         }
         return region;

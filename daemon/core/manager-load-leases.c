@@ -52,9 +52,7 @@ static Region *find_for_orphan(Manager *m, const LeaseRecord *record) {
                 return NULL;
         found->id_is_new = false;
         found->record.id = record->region_id;
-        if (region_save(found) < 0)
-                log_region(&m->log, LOG_ERR, NULL, found->record.name, "Cannot save the state of region %s",
-                           found->record.name);
+        region_save_or_log(found);
         return found;
 }
 

@@ -156,9 +156,7 @@ static int load_state(const char *name, void *userdata) {
         region->progress = 1;
         region->read_only = read_only;
         region->id_is_new = id_is_new;
-        r = region_save(region);
-        if (r < 0)
-                log_region(&m->log, LOG_ERR, NULL, name, "Cannot save the state of region %s: %s", name, strerror(-r));
+        region_save_or_log(region);
         return 0;
 }
 

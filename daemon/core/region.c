@@ -106,6 +106,18 @@ int region_save(Region *region) {
         return write_file_atomic(region->manager->regions_fd, region->record.name, text);
 }
 
+void region_log_unsaved(Region *region, int r) {
+        log_region(&region->manager->log, LOG_ERR, NULL, region->record.name, "Cannot save the state of region %s: %s",
+                   region->record.name, strerror(-r));
+}
+
+void region_save_or_log(Region *region) {
+        int r = region_save(region);
+
+        if (r < 0)
+                region_log_unsaved(region, r);
+}
+
 static int on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         Lease *lease = userdata;
 

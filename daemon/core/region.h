@@ -60,6 +60,10 @@ void region_forget(Region *region);
 
 /* Writes the state file. 0 or negative errno. */
 int region_save(Region *region);
+/* The same where nothing is undone if that fails: logs the failure. */
+void region_save_or_log(Region *region);
+/* Logs that the state could not be saved, with the negative errno. */
+void region_log_unsaved(Region *region, int r);
 
 /*
  * Enters a lease that is in no list, counts it, and stops the linger timer. 0 with the lease owned by the region, or negative

@@ -166,8 +166,7 @@ static void fail(Resize *r, const DonorResult *result) {
         /* The donor has changed no mapping. */
         k = set_sizes(region, r->old_size, r->old_extent);
         if (k < 0)
-                log_region(&m->log, LOG_ERR, NULL, region->record.name, "Cannot save the state of region %s: %s",
-                           region->record.name, strerror(-k));
+                region_log_unsaved(region, k);
         answer(r);
         resize_done(r);
 }

@@ -67,7 +67,7 @@ static int begin(Region *region, Call *call, uint32_t final_mode, sd_bus_error *
         r = region_change_mode(region, call, 0, error);
         if (r < 0) {
                 *rec = before;
-                holder_save(region);
+                region_save_or_log(region);
                 return r;
         }
         TAKE_PTR(holder);
@@ -146,7 +146,7 @@ static void end(Region *region) {
         region_record_resume(rec);
         region = manager_follow_change(m, region);
         if (region)
-                holder_save(region);
+                region_save_or_log(region);
 }
 
 void suspension_forget(Manager *m, const char *sender) {
