@@ -63,8 +63,7 @@ static bool has_our_window(const RegionRecord *record, const KernelRegion *k) {
         return k->address == record->address && k->length == record->length;
 }
 
-/* Whether the region is as the donor has created it: no user is admitted yet. */
-static bool is_closed(const KernelRegion *k) {
+bool creation_is_unfinished(const KernelRegion *k) {
         return (k->st.st_mode & 0777) == 0 && k->st.st_uid == geteuid();
 }
 
@@ -109,7 +108,7 @@ static int hand_over(Region *region, sd_bus_error *error) {
         int r;
 
         r = kernel_read_region(&m->kernel, record->name, &k);
-        if (r >= 0 && !(has_our_window(record, &k) && is_closed(&k)))
+        if (r >= 0 && !(has_our_window(record, &k) && creation_is_unfinished(&k)))
                 return changed_by_others(record, error);
         if (r >= 0 && (k.st.st_uid != record->uid || k.st.st_gid != record->gid))
                 r = kernel_chown(&m->kernel, record->name, record->uid, record->gid);
@@ -166,7 +165,8 @@ static void donor_done(const DonorResult *result, void *userdata) {
                 if (!created && result->error == 0) {
                         KernelRegion k;
 
-                        created = kernel_read_region(&m->kernel, region->record.name, &k) >= 0 && is_closed(&k);
+                        created = kernel_read_region(&m->kernel, region->record.name, &k) >= 0 &&
+                                  creation_is_unfinished(&k);
                 }
                 roll_back(region, created, &error);
                 return;

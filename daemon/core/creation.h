@@ -3,6 +3,7 @@
 
 #include "core/request.h"
 #include "core/region.h"
+#include "kernel/kernel.h"
 #include "policy/authz.h"
 
 /*
@@ -10,6 +11,11 @@
  * over. Takes over the charge of call_take_charge() in any case. 0, or negative errno; then the caller calls region_forget().
  */
 int creation_start(Region *region, Call *call, const CreateRequest *request);
+/*
+ * Whether the region is as a donor creates it: it belongs to the broker and has mode 0, so no user is admitted yet. If no
+ * creation is under way, a broker or a donor has left it incomplete.
+ */
+bool creation_is_unfinished(const KernelRegion *k);
 /* Kills the donor, and frees the creation without an answer. Takes NULL. */
 void creation_free(Creation *creation);
 /*

@@ -11,6 +11,7 @@
 
 #include "model/messages.h"
 #include "core/announce.h"
+#include "core/creation.h"
 #include "core/manager-follow.h"
 #include "core/manager.h"
 #include "model/name.h"
@@ -85,7 +86,7 @@ int manager_found_in_kernel(const char *name, void *userdata) {
                            speakable ? name : "", strerror(-r));
                 return 0;
         }
-        if ((k.st.st_mode & 0777) == 0 && k.st.st_uid == geteuid()) {
+        if (creation_is_unfinished(&k)) {
                 /*
                  * The donor of an earlier run left it incomplete, before any state was written. With mode 0, no user can attach
                  * it.

@@ -8,13 +8,14 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "model/messages.h"
+#include "core/creation.h"
 #include "core/manager-follow.h"
 #include "core/manager-load-leases.h"
 #include "core/manager-load.h"
 #include "core/manager.h"
 #include "core/resize.h"
 #include "core/suspension.h"
+#include "model/messages.h"
 #include "model/name.h"
 
 /* A temporary file of write_file_atomic(), left by a run that was killed before it renamed the file. */
@@ -30,6 +31,7 @@ static void drop_state(Manager *m, const char *name) {
 static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
         KernelRegion k;
         unsigned dirty;
+        bool closed;
         int r;
 
         r = kernel_read_region(&m->kernel, record->name, &k);
@@ -46,9 +48,10 @@ static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
                            "Region %s does not match its saved state; discarding the state", record->name);
                 return 0;
         }
+        closed = (k.st.st_mode & 0777) == 0;
         /* If the state file lacks something, take it from the kernel, as far as the kernel knows it. */
         if (!record->has_ready)
-                record->ready = (k.st.st_mode & 0777) != 0 || k.st.st_uid != geteuid();
+                record->ready = !creation_is_unfinished(&k);
         if (!record->has_created)
                 record->created_usec =
                         (uint64_t) k.st.st_ctim.tv_sec * USEC_PER_SEC + (uint64_t) k.st.st_ctim.tv_nsec / 1000;
@@ -57,14 +60,13 @@ static int reconcile(Manager *m, RegionRecord *record, bool *ret_read_only) {
         if (!record->has_id)
                 record->id = manager_random_id(m);
         /* The name may belong to another region now. A region is given to its owner before it gets its mode. */
-        if (!record->ready &&
-            ((record->has_window && (k.address != record->address || k.length != record->length)) ||
-             ((k.st.st_mode & 0777) == 0 && k.st.st_uid != geteuid() && k.st.st_uid != record->uid))) {
+        if (!record->ready && ((record->has_window && (k.address != record->address || k.length != record->length)) ||
+                               (closed && !creation_is_unfinished(&k) && k.st.st_uid != record->uid))) {
                 log_region(&m->log, LOG_WARNING, MESSAGE_REGION_LOST, record->name,
                            "Region %s is not the one that was being created; discarding its state", record->name);
                 return 0;
         }
-        if (!record->ready && (k.st.st_mode & 0777) == 0) {
+        if (!record->ready && closed) {
                 log_region(&m->log, LOG_NOTICE, NULL, record->name, "Region %s was left incomplete; removing it",
                            record->name);
                 (void) kernel_unlink(&m->kernel, record->name);
