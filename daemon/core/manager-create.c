@@ -18,6 +18,7 @@
 #include "core/suspension.h"
 #include "errors.h"
 #include "model/name.h"
+#include "policy/actions.h"
 
 /*
  * Overlaps with other regions are checked in take_space(), after the question of permission: the answer reveals their
@@ -138,12 +139,12 @@ static int authorize_create(Call *call, const CreateRequest *request, sd_bus_err
         uid_t uid = request->uid != (uid_t) -1 ? request->uid : who->uid;
         gid_t gid = request->gid != (gid_t) -1 ? request->gid : who->gid;
         const RegionRecord wanted = { .name = request->name, .size = request->size, .backing = request->backing };
-        const char *action = "org.mshare1.create-region";
+        const char *action = ACTION_CREATE_REGION;
 
         if (uid != who->uid || !identity_in_group(who, gid))
-                action = "org.mshare1.set-owner";
+                action = ACTION_SET_OWNER;
         else if (request->mode & 077)
-                action = "org.mshare1.set-mode";
+                action = ACTION_SET_MODE;
         return authorize_region(call, action, &wanted, request->mode, uid, gid, error);
 }
 

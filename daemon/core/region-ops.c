@@ -18,6 +18,7 @@
 #include "core/region-rights.h"
 #include "errors.h"
 #include "model/name.h"
+#include "policy/actions.h"
 #include "policy/acl.h"
 #include "policy/descriptors.h"
 
@@ -148,7 +149,7 @@ int region_acquire(Region *region, Call *call, const char *access_text, bool ope
         if (!region_will_admit(region, who, access)) {
                 const RegionRecord *rec = &region->record;
 
-                r = authorize_region(call, "org.mshare1.acquire-region", rec, rec->mode, rec->uid, rec->gid, error);
+                r = authorize_region(call, ACTION_ACQUIRE_REGION, rec, rec->mode, rec->uid, rec->gid, error);
                 if (r <= 0)
                         return r;
                 permitted = true;
@@ -244,7 +245,7 @@ int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
         int r;
 
         if (who->uid != rec->uid && !(region->creation && who->uid == rec->creator)) {
-                r = authorize_region(call, "org.mshare1.remove-region", rec, rec->mode, rec->uid, rec->gid, error);
+                r = authorize_region(call, ACTION_REMOVE_REGION, rec, rec->mode, rec->uid, rec->gid, error);
                 if (r <= 0)
                         return r;
         }

@@ -11,6 +11,7 @@
 #include "core/region-rights.h"
 #include "core/resize.h"
 #include "errors.h"
+#include "policy/actions.h"
 
 static int check_window(const RegionRecord *rec, uint64_t size, sd_bus_error *error) {
         if (size <= rec->length)
@@ -83,7 +84,7 @@ int region_resize(Region *region, Call *call, const ResizeRequest *request, sd_b
                 RegionRecord asked = *rec;
 
                 asked.size = request->size;
-                r = authorize_region(call, "org.mshare1.resize-region", &asked, rec->mode, rec->uid, rec->gid, error);
+                r = authorize_region(call, ACTION_RESIZE_REGION, &asked, rec->mode, rec->uid, rec->gid, error);
                 if (r <= 0)
                         return r;
         }

@@ -15,6 +15,7 @@
 #include "core/manager.h"
 #include "core/region-rights.h"
 #include "errors.h"
+#include "policy/actions.h"
 #include "policy/acl.h"
 
 int authorize_region(Call *call, const char *action, const RegionRecord *record, mode_t mode, uid_t uid, gid_t gid,
@@ -174,7 +175,7 @@ int region_authorize_mode(Region *region, Call *call, uint32_t mode, sd_bus_erro
         int r = 1;
 
         if (call_identity(call)->uid != rec->uid || admits_more(region, mode))
-                r = authorize_region(call, "org.mshare1.set-mode", rec, mode, rec->uid, rec->gid, error);
+                r = authorize_region(call, ACTION_SET_MODE, rec, mode, rec->uid, rec->gid, error);
         if (r <= 0)
                 return r;
         r = check_ready(region, error);
@@ -224,7 +225,7 @@ int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_
                 uid = rec->uid;
         if (gid == UINT32_MAX)
                 gid = rec->gid;
-        r = authorize_region(call, "org.mshare1.set-owner", rec, rec->mode, uid, gid, error);
+        r = authorize_region(call, ACTION_SET_OWNER, rec, rec->mode, uid, gid, error);
         if (r <= 0)
                 return r;
         r = check_ready(region, error);
@@ -261,7 +262,7 @@ int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_
                                          "Invalid kind '%.100s' of access list entry: expected 'user' or 'group'",
                                          kind);
         if (call_identity(call)->uid != rec->uid) {
-                r = authorize_region(call, "org.mshare1.set-mode", rec, rec->mode, rec->uid, rec->gid, error);
+                r = authorize_region(call, ACTION_SET_MODE, rec, rec->mode, rec->uid, rec->gid, error);
                 if (r <= 0)
                         return r;
         }

@@ -145,8 +145,9 @@ for interface, part in ("Manager", ".Ss Methods of the manager"), ("Region", ".S
 errors = dict(re.findall(r"#define (ERROR_\w+) \"org\.mshare1\.Error\.(\w+)\"", read("base/errors.h")))
 check("errors", header=set(errors.values()), page=set(re.findall(r"^\.It Er (\w+)", api, re.M)),
       library={errors.get(name, name) for name in re.findall(r"\b(?<!SD_BUS_)(ERROR_\w+)", read("lib/broker-client.c"))})
+actions_c = set(re.findall(r"#define ACTION_\w+ \"([\w.-]+)\"", read("daemon/policy/actions.h")))
 actions = set(re.findall(r"<action id=\"([\w.-]+)\"", read("polkit/org.mshare1.policy")))
-check("polkit actions", policy=actions, page=set(re.findall(r"^\.It Sy (org\.mshare1\.[\w-]+)", api, re.M)))
+check("polkit actions", policy=actions, daemon=actions_c, page=set(re.findall(r"^\.It Sy (org\.mshare1\.[\w-]+)", api, re.M)))
 
 # The files.
 limits = set(re.findall(r"\[LIMIT_\w+\] = \{ \"(\w+)\"", read("daemon/model/limits.c")))
