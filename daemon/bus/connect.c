@@ -53,6 +53,7 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
 }
 
 int manager_connect(Manager *m, Face **ret) {
+        PolicyContext context;
         sd_id128_t id;
         int r;
 
@@ -64,6 +65,14 @@ int manager_connect(Manager *m, Face **ret) {
         if (r < 0)
                 goto fail;
         (void) sd_id128_to_string(id, m->bus_id);
+        context = (PolicyContext){
+                .bus = m->bus,
+                .event = m->event,
+                .log = &m->log,
+                .users = &m->users,
+                .limits = &m->config.limits,
+                .n_leases = &m->n_leases,
+        };
         r = sd_bus_add_match(m->bus, NULL,
                              "type='signal',sender='org.freedesktop.DBus.Local',path='/org/freedesktop/DBus/Local',"
                              "interface='org.freedesktop.DBus.Local',member='Disconnected'",
@@ -71,13 +80,11 @@ int manager_connect(Manager *m, Face **ret) {
         if (r >= 0)
                 r = call_counts_start(m, interfaces);
         if (r >= 0)
-                r = turns_new(m->bus, m->event, &m->callers, &m->users, &m->config.limits, slow_calls, caller_refused,
-                              m, &m->turns);
+                r = turns_new(&context, &m->callers, slow_calls, caller_refused, m, &m->turns);
         if (r >= 0)
                 r = callers_new(m->bus, &m->log, &m->n_leases, caller_gone, caller_refused, m, &m->callers);
         if (r >= 0)
-                r = authz_new(m->bus, &m->log, m->callers, &m->users, &m->config.limits, &m->n_leases,
-                              &m->polkit_counts, &m->authz);
+                r = authz_new(&context, m->callers, &m->polkit_counts, &m->authz);
         if (r >= 0)
                 r = manager_add_object(m);
         if (r >= 0)

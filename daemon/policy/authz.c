@@ -133,21 +133,20 @@ void call_actor(Call *call, Actor *ret) {
         *ret = (Actor){ .uid = who->uid, .pid = who->pid, .unit = caller_unit(who->pid, who->uid) };
 }
 
-int authz_new(sd_bus *bus, Log *log, Callers *callers, Users *users, const Limits *limits, const unsigned *n_leases,
-              PolkitCounts *counts, Authz **ret) {
+int authz_new(const PolicyContext *context, Callers *callers, PolkitCounts *counts, Authz **ret) {
         Authz *authz;
 
         authz = calloc(1, sizeof(*authz));
         if (!authz)
                 return -ENOMEM;
         *authz = (Authz){
-                .bus = bus,
+                .bus = context->bus,
                 .callers = callers,
-                .users = users,
-                .limits = limits,
-                .n_leases = n_leases,
+                .users = context->users,
+                .limits = context->limits,
+                .n_leases = context->n_leases,
         };
-        polkit_init(&authz->polkit, bus, log, users, counts, authz_pump, authz);
+        polkit_init(&authz->polkit, context, counts, authz_pump, authz);
         TAILQ_INIT(&authz->calls);
         *ret = authz;
         return 0;
@@ -374,6 +373,12 @@ static void on_verdict(void *userdata, bool granted, sd_bus_error *verdict) {
 static int call_ask(Call *c) {
         Polkit *polkit = &c->authz->polkit;
         const Check *check = c->checks + c->n_granted;
+        const PolkitQuery query = {
+                .call = c->m,
+                .uid = c->who.uid,
+                .action = check->action,
+                .details = check->details,
+        };
         int r;
 
         r = polkit_has_place(polkit, c->m, c->who.uid);
@@ -385,7 +390,7 @@ static int call_ask(Call *c) {
         if (r == 0)
                 return 0;
         c->queued = false;
-        return polkit_ask(polkit, c->m, c->who.uid, check->action, check->details, on_verdict, c, &c->question);
+        return polkit_ask(polkit, &query, on_verdict, c, &c->question);
 }
 
 /* Sends as many of the waiting questions as may be under way. */

@@ -3,9 +3,9 @@
 
 #include <systemd/sd-bus.h>
 
-#include "model/limits.h"
 #include "model/region-log.h"
 #include "policy/caller.h"
+#include "policy/context.h"
 #include "policy/polkit.h"
 
 /*
@@ -28,11 +28,10 @@ typedef struct Call Call;
 typedef int (*CallStep)(Call *call, void *userdata, sd_bus_error *error);
 
 /*
- * Borrows all arguments; *n_leases is the number of leases. The counts only grow, except for the number of waiting calls. 0 or
+ * Borrows all arguments but the context itself. The counts only grow, except for the number of waiting calls. 0 or
  * -ENOMEM.
  */
-int authz_new(sd_bus *bus, Log *log, Callers *callers, Users *users, const Limits *limits, const unsigned *n_leases,
-              PolkitCounts *counts, Authz **ret);
+int authz_new(const PolicyContext *context, Callers *callers, PolkitCounts *counts, Authz **ret);
 /* Drops all calls without an answer. Takes NULL. */
 void authz_free(Authz *authz);
 

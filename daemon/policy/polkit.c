@@ -34,12 +34,12 @@ struct Question {
         bool lost; /* cancelled, and polkit has not answered that either */
 };
 
-void polkit_init(Polkit *polkit, sd_bus *bus, Log *log, Users *users, PolkitCounts *counts,
+void polkit_init(Polkit *polkit, const PolicyContext *context, PolkitCounts *counts,
                  void (*place_freed)(void *userdata), void *userdata) {
         *polkit = (Polkit){
-                .bus = bus,
-                .log = log,
-                .places.users = users,
+                .bus = context->bus,
+                .log = context->log,
+                .places.users = context->users,
                 .counts = counts,
                 .place_freed = place_freed,
                 .userdata = userdata,
@@ -51,15 +51,17 @@ static bool allows_dialog(sd_bus_message *call) {
         return sd_bus_message_get_allow_interactive_authorization(call) > 0;
 }
 
-static int question_new(Polkit *polkit, sd_bus_message *call, uid_t uid, const char *action, Question **ret) {
+static int question_new(Polkit *polkit, const PolkitQuery *query, Question **ret) {
         Question *q;
 
         q = calloc(1, sizeof(*q));
         if (!q)
                 return -ENOMEM;
-        *q = (Question){ .polkit = polkit, .action = action, .uid = uid, .dialog = allows_dialog(call) };
+        *q = (Question){
+                .polkit = polkit, .action = query->action, .uid = query->uid, .dialog = allows_dialog(query->call)
+        };
         (void) snprintf(q->id, sizeof(q->id), "%" PRIu64, ++polkit->last_id);
-        if (places_take(&polkit->places, uid, q->dialog) < 0) {
+        if (places_take(&polkit->places, q->uid, q->dialog) < 0) {
                 free(q);
                 return -ENOMEM;
         }
@@ -201,7 +203,7 @@ static int append_details(sd_bus_message *m, char *const *details) {
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-static int send_question(Question *q, sd_bus_message *call, char *const *details) {
+static int send_question(Question *q, const PolkitQuery *query) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         sd_bus *bus = q->polkit->bus;
         int r;
@@ -213,24 +215,23 @@ static int send_question(Question *q, sd_bus_message *call, char *const *details
                                                    "CheckAuthorization");
         if (r >= 0)
                 r = sd_bus_message_append(m, "(sa{sv})s", "system-bus-name", 1, "name", "s",
-                                          sd_bus_message_get_sender(call), q->action);
+                                          sd_bus_message_get_sender(query->call), q->action);
         if (r >= 0)
-                r = append_details(m, details);
+                r = append_details(m, query->details);
         if (r >= 0)
                 r = sd_bus_message_append(m, "us", (uint32_t) q->dialog, q->id);
         /* No timeout for the call itself: the bus would still count it as pending. */
         return r < 0 ? r : sd_bus_call_async(bus, &q->slot, m, on_answer, q, UINT64_MAX);
 }
 
-int polkit_ask(Polkit *polkit, sd_bus_message *call, uid_t uid, const char *action, char *const *details,
-               QuestionDone done, void *userdata, Question **ret) {
+int polkit_ask(Polkit *polkit, const PolkitQuery *query, QuestionDone done, void *userdata, Question **ret) {
         Question *q;
         int r;
 
-        r = question_new(polkit, call, uid, action, &q);
+        r = question_new(polkit, query, &q);
         if (r < 0)
                 return r;
-        r = send_question(q, call, details);
+        r = send_question(q, query);
         if (r < 0) {
                 question_free(q);
                 return r;

@@ -5,6 +5,7 @@
 #include <systemd/sd-bus.h>
 
 #include "basic/log.h"
+#include "policy/context.h"
 #include "policy/places.h"
 
 /*
@@ -47,8 +48,8 @@ typedef struct Polkit {
  */
 typedef void (*QuestionDone)(void *userdata, bool granted, sd_bus_error *verdict);
 
-/* Borrows all arguments. */
-void polkit_init(Polkit *polkit, sd_bus *bus, Log *log, Users *users, PolkitCounts *counts,
+/* Borrows all arguments but the context itself. */
+void polkit_init(Polkit *polkit, const PolicyContext *context, PolkitCounts *counts,
                  void (*place_freed)(void *userdata), void *userdata);
 /* Forgets all questions. Calls no QuestionDone and cancels nothing: polkit notices that this connection has left. */
 void polkit_done(Polkit *polkit);
@@ -56,12 +57,15 @@ void polkit_done(Polkit *polkit);
 /* 1: there is a place for a question about this call; 0: not now; -EHOSTDOWN: polkit hangs. */
 int polkit_has_place(const Polkit *polkit, sd_bus_message *call, uid_t uid);
 
-/*
- * Asks whether the sender of the call, a process of uid, may do the action. details is a NULL-terminated list of alternating
- * keys and values. Borrows the action until the question is over. Does not block. 0 or negative errno.
- */
-int polkit_ask(Polkit *polkit, sd_bus_message *call, uid_t uid, const char *action, char *const *details,
-               QuestionDone done, void *userdata, Question **ret);
+typedef struct PolkitQuery {
+        sd_bus_message *call;
+        uid_t uid; /* of the sender of the call */
+        const char *action; /* borrowed until the question is over */
+        char *const *details; /* a NULL-terminated list of alternating keys and values */
+} PolkitQuery;
+
+/* Asks whether the sender of the call may do the action. Does not block. 0 or negative errno. */
+int polkit_ask(Polkit *polkit, const PolkitQuery *query, QuestionDone done, void *userdata, Question **ret);
 
 /* Cancels a question whose answer is no longer needed, and closes the dialog. QuestionDone is not called. */
 void question_cancel(Question *question);

@@ -241,8 +241,8 @@ void turns_forget(Turns *t, const char *sender) {
         schedule(t);
 }
 
-int turns_new(sd_bus *bus, sd_event *event, Callers *const *callers, Users *users, const Limits *limits,
-              const SlowCall *calls, CallRefused refused, void *userdata, Turns **ret) {
+int turns_new(const PolicyContext *context, Callers *const *callers, const SlowCall *calls, CallRefused refused,
+              void *userdata, Turns **ret) {
         Turns *t;
         int r;
 
@@ -250,27 +250,27 @@ int turns_new(sd_bus *bus, sd_event *event, Callers *const *callers, Users *user
         if (!t)
                 return -ENOMEM;
         *t = (Turns){
-                .bus = bus,
+                .bus = context->bus,
                 .callers = callers,
-                .users = users,
-                .limits = limits,
+                .users = context->users,
+                .limits = context->limits,
                 .calls = calls,
                 .refused = refused,
                 .userdata = userdata,
         };
         TAILQ_INIT(&t->waiting);
-        r = sd_event_add_defer(event, &t->idle, on_idle, t);
+        r = sd_event_add_defer(context->event, &t->idle, on_idle, t);
         if (r >= 0)
                 r = sd_event_source_set_enabled(t->idle, SD_EVENT_OFF);
         if (r >= 0)
                 r = sd_event_source_set_priority(t->idle, SD_EVENT_PRIORITY_IDLE);
         if (r >= 0)
-                r = sd_event_add_time_relative(event, &t->timer, CLOCK_MONOTONIC, PATIENCE_USEC, USEC_PER_MSEC, on_time,
-                                               t);
+                r = sd_event_add_time_relative(context->event, &t->timer, CLOCK_MONOTONIC, PATIENCE_USEC, USEC_PER_MSEC,
+                                               on_time, t);
         if (r >= 0)
                 r = sd_event_source_set_enabled(t->timer, SD_EVENT_OFF);
         if (r >= 0)
-                r = sd_bus_add_filter(bus, &t->filter, filter, t);
+                r = sd_bus_add_filter(context->bus, &t->filter, filter, t);
         if (r < 0) {
                 turns_free(t);
                 return r;

@@ -43,6 +43,9 @@ MESSAGES = re.compile(r"\bsd_bus_(message_|message \*|reply|emit|call|send)")
 NO_DECISIONS = {"bus"}
 DECISIONS = re.compile(r"\b(call_authorize|authorize_region|region_(admits|drop_lease|forget)\w*|manager_remove_region|"
                        r"identity_in_group|access_by_mode|acl_[a-z_]+|users_[a-z_]+)\(|\buid [!=]=|\"org\.mshare1\.[a-z]")
+# In these rooms, a function with more parameters gets a struct.
+PARAMETERS_MAX = 7
+SHORT_LISTS = {"policy", "core", "bus", "."}
 # Functions that the core calls and the objects on the bus define: the header is in the room below.
 DECLARED_BELOW = {"bus/answer": "core/answer", "bus/announce": "core/announce"}
 # These have main(), which no other file calls.
@@ -112,6 +115,14 @@ def names_of_bus():
             yield "core/%s: core/ must not know %s of bus/; see core/announce.h" % (path.name, name)
 
 
+def long_lists(name, text):
+    """Yields the functions of the file that have too many parameters."""
+    for function, parameters in re.findall(r"^\w[^\n(;={]*\b(\w+)\(((?:[^();]|\([^()]*\))*)\)[;\s{]", text, re.M):
+        n = 1 + re.sub(r"\([^()]*\)", "", parameters).count(",")
+        if n > PARAMETERS_MAX:
+            yield "%s: %s() has %d parameters; pass a struct" % (name, function, n)
+
+
 def shared_names():
     """Yields the files of tests and of the test bed that have the same name."""
     paths = collections.defaultdict(list)
@@ -126,7 +137,7 @@ def shared_names():
 
 def complaints():
     """Yields the name of each check, and what is wrong."""
-    found = {"rooms": [], "includes": [], "bus": list(names_of_bus()), "decisions": [], "openings": [], "headers": [], "circles": list(circles()),
+    found = {"rooms": [], "includes": [], "bus": list(names_of_bus()), "decisions": [], "parameters": [], "openings": [], "headers": [], "circles": list(circles()),
              "names": list(shared_names())}
     for path in sorted([*DAEMON.rglob("*.[ch]"), *REGION.glob("*.[ch]")]):
         name = path.relative_to(TOP if path.parent == REGION else DAEMON)
@@ -147,6 +158,8 @@ def complaints():
             found["bus"].append("%s: %s/ must not know the bus" % (name, room))
         if room in NO_MESSAGES and MESSAGES.search(text):
             found["bus"].append("%s: %s/ must not know messages; see core/answer.h and core/announce.h" % (name, room))
+        if room in SHORT_LISTS:
+            found["parameters"] += long_lists(name, text)
         if room in NO_DECISIONS:
             found["decisions"] += ["%s: %s/ must not decide: %s" % (name, room, m.group()) for m in DECISIONS.finditer(text)]
         if path.suffix == ".c" and str(name) not in PROGRAMS:
@@ -176,6 +189,7 @@ def main():
         "includes": "includes between rooms go one way, and base/ includes nothing else",
         "bus": "tools do not know regions, tools, values and kernel not the bus, and the core no messages and no types of bus/",
         "decisions": "the objects on the bus decide nothing",
+        "parameters": "functions have at most %d parameters" % PARAMETERS_MAX,
         "openings": "each source file says what it is for",
         "headers": "each source file has a header of its own",
         "circles": "files of a program use each other one way, but for known circles",
