@@ -136,16 +136,21 @@ static int check_request(Manager *m, const CreateRequest *request, sd_bus_error 
  */
 static int authorize_create(Call *call, const CreateRequest *request, sd_bus_error *error) {
         const Identity *who = call_identity(call);
-        uid_t uid = request->uid != (uid_t) -1 ? request->uid : who->uid;
-        gid_t gid = request->gid != (gid_t) -1 ? request->gid : who->gid;
-        const RegionRecord wanted = { .name = request->name, .size = request->size, .backing = request->backing };
+        const RegionDetails details = {
+                .name = request->name,
+                .size = request->size,
+                .backing = request->backing,
+                .mode = request->mode,
+                .uid = request->uid != (uid_t) -1 ? request->uid : who->uid,
+                .gid = request->gid != (gid_t) -1 ? request->gid : who->gid,
+        };
         const char *action = ACTION_CREATE_REGION;
 
-        if (uid != who->uid || !identity_in_group(who, gid))
+        if (details.uid != who->uid || !identity_in_group(who, details.gid))
                 action = ACTION_SET_OWNER;
         else if (request->mode & 077)
                 action = ACTION_SET_MODE;
-        return authorize_region(call, action, &wanted, request->mode, uid, gid, error);
+        return authorize_region(call, action, &details, error);
 }
 
 /* Checks the limits without charging anything: region_new() does that. */

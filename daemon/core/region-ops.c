@@ -147,9 +147,9 @@ int region_acquire(Region *region, Call *call, const char *access_text, bool ope
                                          "whatever its mode: use access 'r'",
                                          region->record.name);
         if (!region_will_admit(region, who, access)) {
-                const RegionRecord *rec = &region->record;
+                const RegionDetails details = region_details(&region->record);
 
-                r = authorize_region(call, ACTION_ACQUIRE_REGION, rec, rec->mode, rec->uid, rec->gid, error);
+                r = authorize_region(call, ACTION_ACQUIRE_REGION, &details, error);
                 if (r <= 0)
                         return r;
                 permitted = true;
@@ -245,7 +245,9 @@ int region_remove(Region *region, Call *call, bool force, sd_bus_error *error) {
         int r;
 
         if (who->uid != rec->uid && !(region->creation && who->uid == rec->creator)) {
-                r = authorize_region(call, ACTION_REMOVE_REGION, rec, rec->mode, rec->uid, rec->gid, error);
+                const RegionDetails details = region_details(rec);
+
+                r = authorize_region(call, ACTION_REMOVE_REGION, &details, error);
                 if (r <= 0)
                         return r;
         }

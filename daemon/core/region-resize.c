@@ -81,10 +81,10 @@ int region_resize(Region *region, Call *call, const ResizeRequest *request, sd_b
                 return r;
         /* The owner may remove the region, and therefore may make it smaller. */
         if (who->uid != rec->uid || request->size > rec->size) {
-                RegionRecord asked = *rec;
+                RegionDetails details = region_details(rec);
 
-                asked.size = request->size;
-                r = authorize_region(call, ACTION_RESIZE_REGION, &asked, rec->mode, rec->uid, rec->gid, error);
+                details.size = request->size;
+                r = authorize_region(call, ACTION_RESIZE_REGION, &details, error);
                 if (r <= 0)
                         return r;
         }

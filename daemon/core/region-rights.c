@@ -18,20 +18,31 @@
 #include "policy/actions.h"
 #include "policy/acl.h"
 
-int authorize_region(Call *call, const char *action, const RegionRecord *record, mode_t mode, uid_t uid, gid_t gid,
-                     sd_bus_error *error) {
-        char mode_text[8], uid_text[16], gid_text[16], size_text[24];
-        const char *const details[] = {
-                "region", record->name, "mode", mode_text, "owner",   uid_text,
-                "group",  gid_text,     "size", size_text, "backing", backing_to_string(record->backing),
+RegionDetails region_details(const RegionRecord *record) {
+        return (RegionDetails){
+                .id = record->id,
+                .name = record->name,
+                .size = record->size,
+                .backing = record->backing,
+                .mode = record->mode,
+                .uid = record->uid,
+                .gid = record->gid,
+        };
+}
+
+int authorize_region(Call *call, const char *action, const RegionDetails *details, sd_bus_error *error) {
+        char mode[8], uid[16], gid[16], size[24];
+        const char *const texts[] = {
+                "region", details->name, "mode", mode, "owner",   uid,
+                "group",  gid,           "size", size, "backing", backing_to_string(details->backing),
                 NULL,
         };
 
-        (void) snprintf(mode_text, sizeof(mode_text), "%04o", (unsigned) mode);
-        (void) snprintf(uid_text, sizeof(uid_text), "%" PRIu32, (uint32_t) uid);
-        (void) snprintf(gid_text, sizeof(gid_text), "%" PRIu32, (uint32_t) gid);
-        (void) snprintf(size_text, sizeof(size_text), "%" PRIu64, record->size);
-        return call_authorize(call, action, record->id, details, error);
+        (void) snprintf(mode, sizeof(mode), "%04o", (unsigned) details->mode);
+        (void) snprintf(uid, sizeof(uid), "%" PRIu32, (uint32_t) details->uid);
+        (void) snprintf(gid, sizeof(gid), "%" PRIu32, (uint32_t) details->gid);
+        (void) snprintf(size, sizeof(size), "%" PRIu64, details->size);
+        return call_authorize(call, action, details->id, texts, error);
 }
 
 static bool admits(const Region *region, const Identity *who, Access access, uid_t uid, gid_t gid, mode_t mode) {
@@ -171,11 +182,12 @@ static bool admits_more(const Region *region, mode_t mode) {
 }
 
 int region_authorize_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error) {
-        const RegionRecord *rec = &region->record;
+        RegionDetails details = region_details(&region->record);
         int r = 1;
 
-        if (call_identity(call)->uid != rec->uid || admits_more(region, mode))
-                r = authorize_region(call, ACTION_SET_MODE, rec, mode, rec->uid, rec->gid, error);
+        details.mode = mode;
+        if (call_identity(call)->uid != details.uid || admits_more(region, mode))
+                r = authorize_region(call, ACTION_SET_MODE, &details, error);
         if (r <= 0)
                 return r;
         r = check_ready(region, error);
@@ -217,6 +229,7 @@ int region_set_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *err
 
 int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_bus_error *error) {
         const RegionRecord *rec = &region->record;
+        RegionDetails details = region_details(rec);
         _cleanup_(actor_done) Actor by = {};
         int r = 0;
 
@@ -225,7 +238,9 @@ int region_set_owner(Region *region, Call *call, uint32_t uid, uint32_t gid, sd_
                 uid = rec->uid;
         if (gid == UINT32_MAX)
                 gid = rec->gid;
-        r = authorize_region(call, ACTION_SET_OWNER, rec, rec->mode, uid, gid, error);
+        details.uid = uid;
+        details.gid = gid;
+        r = authorize_region(call, ACTION_SET_OWNER, &details, error);
         if (r <= 0)
                 return r;
         r = check_ready(region, error);
@@ -262,7 +277,9 @@ int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_
                                          "Invalid kind '%.100s' of access list entry: expected 'user' or 'group'",
                                          kind);
         if (call_identity(call)->uid != rec->uid) {
-                r = authorize_region(call, ACTION_SET_MODE, rec, rec->mode, rec->uid, rec->gid, error);
+                const RegionDetails details = region_details(rec);
+
+                r = authorize_region(call, ACTION_SET_MODE, &details, error);
                 if (r <= 0)
                         return r;
         }

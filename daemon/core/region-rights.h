@@ -16,9 +16,21 @@ int region_revoke(Region *region, Call *call, const char *kind, uint32_t id, sd_
  */
 int region_authorize_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
 int region_change_mode(Region *region, Call *call, uint32_t mode, sd_bus_error *error);
-/* Asks polkit about the record's region, with this mode and owner. A region that does not exist yet has ID 0. */
-int authorize_region(Call *call, const char *action, const RegionRecord *record, mode_t mode, uid_t uid, gid_t gid,
-                     sd_bus_error *error);
+/* What polkit learns about a region. */
+typedef struct RegionDetails {
+        uint64_t id; /* 0: it does not exist yet. polkit does not see this */
+        const char *name;
+        uint64_t size; /* bytes */
+        Backing backing;
+        mode_t mode;
+        uid_t uid;
+        gid_t gid;
+} RegionDetails;
+
+/* The details of a region as it is. A caller changes those that the call would change. */
+RegionDetails region_details(const RegionRecord *record);
+/* Asks polkit about the region with these details. Returns what call_authorize() does. */
+int authorize_region(Call *call, const char *action, const RegionDetails *details, sd_bus_error *error);
 /* Whether the region can be acquired: it has been created and, if its creator populates it, populated. */
 int region_check_ready(const Region *region, sd_bus_error *error);
 /* Whether the kernel would admit the identity, by access list and mode. region_admits_now() takes owner and mode from *st. */
