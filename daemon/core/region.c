@@ -53,12 +53,20 @@ int region_new(Manager *manager, RegionRecord *record, Region **ret) {
         return 0;
 }
 
-/* Uncount a lease. Its FIFO stays. */
-static void forget_lease(Region *region, Lease *lease) {
+/*
+ * Ends a lease, whatever the reason: removes it from the region, discharges its user and frees it. gone: its client has gone,
+ * so the FIFO is removed, too; otherwise it stays for the next run.
+ */
+static void end_lease(Region *region, Lease *lease, bool gone) {
+        LIST_REMOVE(lease, leases);
         region->n_leases--;
         region->manager->n_leases--;
         users_discharge(&region->manager->users, lease->record.uid, LIMIT_USER_LEASES, 1);
         users_discharge(&region->users, lease->record.uid, LIMIT_USER_LEASES, 1);
+        if (gone)
+                lease_drop(lease, region->manager->leases_fd);
+        else
+                lease_free(lease);
 }
 
 void region_free(Region *region) {
@@ -70,10 +78,8 @@ void region_free(Region *region) {
         m = region->manager;
         creation_free(region->creation);
         resize_free(region->resize);
-        while ((lease = LIST_FIRST(&region->leases))) {
-                forget_lease(region, lease);
-                lease_free(lease);
-        }
+        while ((lease = LIST_FIRST(&region->leases)))
+                end_lease(region, lease, false);
         sd_event_source_disable_unref(region->linger);
         if (region->charged) {
                 users_discharge(&m->users, region->payer, LIMIT_USER_REGIONS, 1);
@@ -91,8 +97,8 @@ void region_forget(Region *region) {
         Manager *m = region->manager;
         Lease *lease;
 
-        LIST_FOREACH(lease, &region->leases, leases)
-                (void) unlinkat(m->leases_fd, lease->file, 0);
+        while ((lease = LIST_FIRST(&region->leases)))
+                end_lease(region, lease, true);
         (void) unlinkat(m->regions_fd, region->record.name, 0);
         region_free(region);
 }
@@ -154,8 +160,7 @@ void region_drop_lease(Region *region, Lease *lease) {
         Manager *m = region->manager;
         uid_t uid = lease->record.uid;
 
-        forget_lease(region, lease);
-        lease_drop(lease, m->leases_fd);
+        end_lease(region, lease, true);
         region_mark(region, REGION_DIRTY_CLIENTS);
         manager_mark(m, MANAGER_DIRTY_CLIENTS);
         manager_announce_client(m, "ClientReleased", region->record.name, uid);

@@ -172,8 +172,6 @@ int lease_forget_sender(Lease *lease, int dirfd) {
 void lease_free(Lease *lease) {
         if (!lease)
                 return;
-        if (lease->region)
-                LIST_REMOVE(lease, leases);
         sd_event_source_disable_unref(lease->source);
         safe_close(lease->fd);
         lease_record_done(&lease->record);

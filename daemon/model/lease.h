@@ -56,8 +56,8 @@ int lease_watch(Lease *lease, sd_event *event, sd_event_io_handler_t dropped);
  * the name is removed from the record in any case.
  */
 int lease_forget_sender(Lease *lease, int dirfd);
-/* Frees the lease; the FIFO stays for the next run of the broker. Takes NULL. */
+/* Frees a lease that is in no list; the FIFO stays for the next run of the broker. Takes NULL. */
 void lease_free(Lease *lease);
 DEFINE_CLEANUP(Lease, lease_free)
-/* Removes the FIFO and frees the lease, because the client has gone. */
+/* The same, but removes the FIFO, because the client has gone. */
 void lease_drop(Lease *lease, int dirfd);
