@@ -23,7 +23,7 @@
 #define NAME_TRIES 50
 #define NAME_PAUSE_USEC 100000
 
-static int on_hang_up(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+static int on_sighup(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
         Manager *m = userdata;
 
         int r;
@@ -63,7 +63,7 @@ static int setup_events(Manager *m) {
         if (r >= 0)
                 r = sd_event_add_signal(m->event, NULL, SIGINT, NULL, NULL);
         if (r >= 0)
-                r = sd_event_add_signal(m->event, NULL, SIGHUP, on_hang_up, m);
+                r = sd_event_add_signal(m->event, NULL, SIGHUP, on_sighup, m);
         if (r >= 0)
                 r = sd_event_set_watchdog(m->event, true);
         if (r < 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Acquires, releases and removes regions, with the checks of rights and limits. The functions are steps of authz_run() and may run twice
- * for one call. They know no messages.
+ * Acquires, releases and removes regions, with the checks of rights and limits. Most functions are steps of authz_run() and may
+ * run twice for one call. They know no messages.
  */
 
 #include <errno.h>

@@ -82,7 +82,7 @@ static int acl_write(int dirfd, const char *name, const Acl *acl) {
         return lsetxattr(path, XATTR_NAME_POSIX_ACL_ACCESS, &wire, size, 0) < 0 ? -errno : 0;
 }
 
-static Entry *find(Acl *acl, unsigned tag, uint32_t id) {
+static Entry *find_entry(Acl *acl, unsigned tag, uint32_t id) {
         for (size_t i = 0; i < acl->n; i++)
                 if (acl->v[i].tag == tag && acl->v[i].id == id)
                         return acl->v + i;
@@ -99,7 +99,7 @@ static int compare(const void *a, const void *b) {
 }
 
 static int set(Acl *acl, unsigned tag, uint32_t id, unsigned perm) {
-        Entry *e = find(acl, tag, id);
+        Entry *e = find_entry(acl, tag, id);
 
         if (e)
                 e->perm |= perm;
@@ -135,7 +135,7 @@ static int acl_read_any(int dirfd, const char *name, Acl *ret) {
 
 /* Removes from each entry what the mask masks out, so that a larger mask does not give it back. */
 static void apply_mask(Acl *acl) {
-        const Entry *mask = find(acl, ACL_MASK, (uint32_t) ACL_UNDEFINED_ID);
+        const Entry *mask = find_entry(acl, ACL_MASK, (uint32_t) ACL_UNDEFINED_ID);
 
         for (size_t i = 0; mask && i < acl->n; i++)
                 if (acl->v[i].tag == ACL_USER || acl->v[i].tag == ACL_GROUP_OBJ || acl->v[i].tag == ACL_GROUP)
@@ -152,9 +152,9 @@ int acl_grant_user(int dirfd, const char *name, uid_t uid, Access access) {
                 return r;
         apply_mask(&acl);
         r = set(&acl, ACL_USER, uid, access);
-        group = find(&acl, ACL_GROUP_OBJ, (uint32_t) ACL_UNDEFINED_ID);
+        group = find_entry(&acl, ACL_GROUP_OBJ, (uint32_t) ACL_UNDEFINED_ID);
         /* A first mask must not take away what the group had. */
-        if (r >= 0 && group && !find(&acl, ACL_MASK, (uint32_t) ACL_UNDEFINED_ID))
+        if (r >= 0 && group && !find_entry(&acl, ACL_MASK, (uint32_t) ACL_UNDEFINED_ID))
                 r = set(&acl, ACL_MASK, (uint32_t) ACL_UNDEFINED_ID, group->perm);
         if (r >= 0)
                 r = set(&acl, ACL_MASK, (uint32_t) ACL_UNDEFINED_ID, access);
@@ -245,7 +245,7 @@ int acl_revoke(int dirfd, const char *name, bool group, uint32_t id) {
         r = acl_read(dirfd, name, &acl);
         if (r < 0)
                 return r;
-        e = find(&acl, tag, id);
+        e = find_entry(&acl, tag, id);
         if (!e)
                 return -ESRCH;
         apply_mask(&acl);
@@ -258,7 +258,7 @@ int acl_revoke(int dirfd, const char *name, bool group, uint32_t id) {
                         continue;
                 mask |= acl.v[i].perm;
         }
-        e = find(&acl, ACL_MASK, (uint32_t) ACL_UNDEFINED_ID);
+        e = find_entry(&acl, ACL_MASK, (uint32_t) ACL_UNDEFINED_ID);
         if (n_named == 0)
                 acl_from_mode(plain_mode(&acl), &acl);
         else if (e)
@@ -290,7 +290,7 @@ void acl_backup_done(AclBackup *backup) {
 }
 
 static bool acl_decide(Acl *acl, const Identity *who, uid_t owner, gid_t group, unsigned want) {
-        const Entry *mask = find(acl, ACL_MASK, (uint32_t) ACL_UNDEFINED_ID);
+        const Entry *mask = find_entry(acl, ACL_MASK, (uint32_t) ACL_UNDEFINED_ID);
         unsigned limit = mask ? mask->perm : 7;
         bool in_some_group = false;
 

@@ -187,7 +187,7 @@ static int call_new(Authz *authz, sd_bus_message *m, Call **ret) {
         return 0;
 }
 
-static Call *find(Authz *authz, sd_bus_message *m) {
+static Call *find_call(Authz *authz, sd_bus_message *m) {
         Call *c;
 
         TAILQ_FOREACH(c, &authz->calls, calls)
@@ -197,7 +197,7 @@ static Call *find(Authz *authz, sd_bus_message *m) {
 }
 
 bool authz_has(Authz *authz, sd_bus_message *m) {
-        return find(authz, m) != NULL;
+        return find_call(authz, m) != NULL;
 }
 
 /* The descriptors that came with a waiting call. 0, or negative errno with *error set. */
@@ -241,7 +241,7 @@ static int keep(Call *c, sd_bus_error *error) {
 }
 
 int authz_run(Authz *authz, sd_bus_message *m, CallStep step, void *userdata, sd_bus_error *error) {
-        Call *c = find(authz, m);
+        Call *c = find_call(authz, m);
         int r;
 
         if (!c) {
@@ -262,7 +262,7 @@ int authz_run(Authz *authz, sd_bus_message *m, CallStep step, void *userdata, sd
 }
 
 void authz_drop(Authz *authz, sd_bus_message *m) {
-        Call *c = find(authz, m);
+        Call *c = find_call(authz, m);
 
         if (c)
                 call_free(c);

@@ -81,7 +81,7 @@ static void caller_free(Caller *c) {
         free(c);
 }
 
-static Caller *find(Callers *callers, const char *name) {
+static Caller *find_caller(Callers *callers, const char *name) {
         Caller *c;
 
         LIST_FOREACH(c, &callers->callers, callers)
@@ -320,7 +320,7 @@ static int caller_new(Callers *callers, const char *name, Caller **ret) {
 }
 
 int callers_look_for(Callers *callers, const char *name) {
-        Caller *c = find(callers, name);
+        Caller *c = find_caller(callers, name);
         int r;
 
         r = c ? 0 : caller_new(callers, name, &c);
@@ -343,7 +343,7 @@ static int filter(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         r = sd_bus_message_get_type(m, &type);
         if (r < 0 || type != SD_BUS_MESSAGE_METHOD_CALL || !sender || sender[0] != ':')
                 return r < 0 ? r : 0;
-        c = find(callers, sender);
+        c = find_caller(callers, sender);
         if (c && c->known) {
                 /* While held calls are in the read queue, nothing new is read. So any other call has been here before. */
                 if (held_first(&c->held) == m) {
@@ -377,7 +377,7 @@ static int name_left(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         r = sd_bus_message_read(m, "sss", &name, &old, &new);
         if (r < 0 || name[0] != ':' || *new)
                 return 0;
-        c = find(callers, name);
+        c = find_caller(callers, name);
         if (!c)
                 return 0;
         callers->gone(name, callers->userdata);
@@ -432,7 +432,7 @@ void callers_free(Callers *callers) {
 
 const Identity *callers_find(Callers *callers, sd_bus_message *m) {
         const char *sender = sd_bus_message_get_sender(m);
-        Caller *c = sender ? find(callers, sender) : NULL;
+        Caller *c = sender ? find_caller(callers, sender) : NULL;
 
         return c && c->known ? &c->who : NULL;
 }
