@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * One table for each kind of word in kinds.h: backings, huge pages, lifetimes, access. It knows neither the bus nor the kernel.
+ * One table for each kind of word in kinds.h: backings, huge pages, lifetimes, access. The two states of a region need none. It
+ * knows neither the bus nor the kernel.
  */
 
 #include <errno.h>
@@ -67,6 +68,10 @@ const char *access_to_string(Access access) {
                 if (accesses[i].access == access)
                         return accesses[i].word;
         return NULL;
+}
+
+const char *state_to_string(bool ready) {
+        return ready ? STATE_READY : STATE_CREATING;
 }
 
 int access_from_string(const char *s) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
+
 /*
  * The words of the bus interface, org.mshare1(5): for options of CreateRegion, for the properties with the same names, and for
  * access. Region files, state files, leases and the command line use the same words.
@@ -42,11 +44,16 @@ typedef enum Access {
 #define LIFETIME_WORDS "persistent, while-leased"
 #define ACCESS_WORDS "'r' or 'rw'"
 
+/* The states of a region: the first as long as the broker creates it. */
+#define STATE_CREATING "creating"
+#define STATE_READY "ready"
+
 /* The word for a value, which is static. */
 const char *backing_to_string(Backing b);
 const char *hugepages_to_string(HugePages h);
 const char *lifetime_to_string(Lifetime l);
 const char *access_to_string(Access access);
+const char *state_to_string(bool ready);
 
 /* The value of any word, including those that only the broker writes. -EINVAL if there is no such word. */
 int backing_from_string(const char *s);

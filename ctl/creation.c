@@ -15,6 +15,7 @@
 #include "call.h"
 #include "creation.h"
 #include "format.h"
+#include "kinds.h"
 #include "util.h"
 
 #define INTERRUPT_USEC (5 * UINT64_C(1000000))
@@ -89,7 +90,7 @@ static int on_interrupt(sd_bus *bus, void *userdata) {
                                                  &created) < 0)
                 return -ECANCELED;
         /* The region is ready, so the answer will arrive soon. */
-        if (!streq(state, "creating"))
+        if (!streq(state, STATE_CREATING))
                 return created >= c->began_usec ? 0 : -ECANCELED;
         if (created < c->began_usec || remove_region(bus, c->name, &error) < 0)
                 return -ECANCELED;

@@ -16,6 +16,7 @@
 #include "bus.h"
 #include "errors.h"
 #include "format.h"
+#include "kinds.h"
 #include "obstacles.h"
 #include "place.h"
 #include "properties.h"
@@ -154,7 +155,7 @@ static int describe_target(sd_bus *bus, Target *t) {
         }
 
         t->exists = true;
-        t->ready = streq(properties_string(&p, "State"), "ready");
+        t->ready = streq(properties_string(&p, "State"), STATE_READY);
         t->size = properties_number(&p, "Size");
         if (streq(properties_string(&p, "Backing"), "empty") && properties_number(&p, "Length") > 0)
                 t->size = properties_number(&p, "Length");

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "bus.h"
+#include "kinds.h"
 #include "regions.h"
 #include "util.h"
 #include "verbs.h"
@@ -154,7 +155,7 @@ static void print_region(FILE *f, size_t metric, Region *region) {
         if (metrics[metric].source == SOURCE_SAVED)
                 (void) fprintf(f, " %" PRIu64 "\n", region->saved);
         else if (metrics[metric].source == SOURCE_READY)
-                (void) fprintf(f, " %d\n", streq(region->state, "ready"));
+                (void) fprintf(f, " %d\n", streq(region->state, STATE_READY));
         else
                 print_value(f, properties_find(&region->properties, metrics[metric].property), metrics[metric].factor);
 }

@@ -117,7 +117,7 @@ static int print_region(Properties *p) {
                 return bus_out_of_memory();
 
         (void) printf("%s%s%s\n", name, label[0] ? " - " : "", label);
-        if (progress && streq(state, "creating"))
+        if (progress && streq(state, STATE_CREATING))
                 line("State", "%s, %.0f%%", state, progress->real * 100);
         else
                 line("State", "%s", state);

@@ -11,6 +11,7 @@
 #include "model/messages.h"
 #include "model/region-log.h"
 #include "errors.h"
+#include "kinds.h"
 #include "region-populate.h"
 #include "region-take.h"
 
@@ -24,7 +25,7 @@ static int wait_until_ready(Start *s, const char *path, sd_bus_error *error) {
                 r = sd_bus_get_property_string(s->bus, BUS_NAME, path, BUS_REGION_INTERFACE, "State", error, &state);
                 if (r < 0)
                         return r;
-                if (!streq(state, "creating"))
+                if (!streq(state, STATE_CREATING))
                         return 0;
                 r = start_wait(s, LOOK_AGAIN_USEC);
                 if (r < 0)

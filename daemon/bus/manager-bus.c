@@ -108,7 +108,7 @@ static int append_region(Manager *manager, sd_bus_message *m, sd_bus_message *re
 
         return sd_bus_message_append(reply, "(sottuuuus)", record->name, region->path, visible ? record->address : 0,
                                      visible ? record->length : 0, (uint32_t) record->mode, (uint32_t) record->uid,
-                                     (uint32_t) record->gid, region->n_leases, record->ready ? "ready" : "creating");
+                                     (uint32_t) record->gid, region->n_leases, state_to_string(record->ready));
 }
 
 static int method_list_regions(sd_bus_message *m, void *userdata, sd_bus_error *error) {

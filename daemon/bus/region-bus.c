@@ -60,7 +60,7 @@ static int get_word(sd_bus *bus, const char *path, const char *interface, const 
         else if (streq(property, "Access"))
                 s = access_to_string(((Region *) userdata)->read_only ? ACCESS_READ : ACCESS_READ_WRITE);
         else
-                s = record->ready ? "ready" : "creating";
+                s = state_to_string(record->ready);
         return sd_bus_message_append(reply, "s", s);
 }
 
