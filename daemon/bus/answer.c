@@ -7,7 +7,7 @@
 
 #include "core/answer.h"
 #include "bus/call-counts.h"
-#include "policy/kept.h"
+#include "calls/kept.h"
 
 int call_answer(Call *call) {
         int r = sd_bus_reply_method_return(call_message(call), NULL);

@@ -53,7 +53,7 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
 }
 
 int manager_connect(Manager *m, Face **ret) {
-        PolicyContext context;
+        CallContext context;
         sd_id128_t id;
         int r;
 
@@ -65,7 +65,7 @@ int manager_connect(Manager *m, Face **ret) {
         if (r < 0)
                 goto fail;
         (void) sd_id128_to_string(id, m->bus_id);
-        context = (PolicyContext){
+        context = (CallContext){
                 .bus = m->bus,
                 .event = m->event,
                 .log = &m->log,

@@ -6,7 +6,7 @@
 #include <systemd/sd-event.h>
 
 #include "core/announce.h"
-#include "policy/authz.h"
+#include "calls/authz.h"
 
 /* The types that the files of bus/ share. */
 

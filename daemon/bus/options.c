@@ -12,7 +12,7 @@
 #include "bus/options.h"
 #include "errors.h"
 #include "model/name.h"
-#include "policy/dictionary.h"
+#include "calls/dictionary.h"
 
 /* A year. A longer time was probably meant in another unit. */
 #define LINGER_MAX (365 * 24 * 3600 * USEC_PER_SEC)

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/region.h"
-#include "policy/authz.h"
+#include "calls/authz.h"
 
 /*
  * How the core answers calls. The functions are in bus/answer.c, so the core does not know the form of an answer on the bus.

@@ -4,7 +4,7 @@
 #include "core/request.h"
 #include "core/region.h"
 #include "kernel/kernel.h"
-#include "policy/authz.h"
+#include "calls/authz.h"
 
 /*
  * Starts the creation of a region that is in the table, and sets region->creation. The call is answered when the creation is

@@ -13,10 +13,10 @@
 #include "model/region-log.h"
 #include "model/limits.h"
 #include "names.h"
-#include "policy/authz.h"
-#include "policy/caller.h"
-#include "policy/polkit.h"
-#include "policy/turns.h"
+#include "calls/authz.h"
+#include "calls/caller.h"
+#include "calls/polkit.h"
+#include "calls/turns.h"
 
 /* Bits of Manager.dirty. */
 #define MANAGER_DIRTY_REGIONS (1u << 0)

@@ -2,7 +2,7 @@
 
 /*
  * Mode, owner and access list of a region, and the checks of rights that other operations use. It asks polkit through
- * policy/authz.h, and knows no messages.
+ * calls/authz.h, and knows no messages.
  */
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 
 /*
  * The identity of a caller, and whether owner, group and mode admit it. It decides from its arguments alone: access lists are
- * in policy/acl.c, questions to polkit in policy/authz.c.
+ * in policy/acl.c, questions to polkit in calls/authz.c.
  */
 
 #include <errno.h>

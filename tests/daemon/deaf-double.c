@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "policy/caller.h"
+#include "calls/caller.h"
 
 int __real_callers_look_for(Callers *callers, const char *name);
 int __wrap_callers_look_for(Callers *callers, const char *name);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* policy/caller.c on a connection whose other end, the bus, is this test. */
+/* calls/caller.c on a connection whose other end, the bus, is this test. */
 
 #include <glib.h>
 #include <sys/socket.h>
 
-#include "policy/caller.h"
+#include "calls/caller.h"
 
 #define CALLS 100
-#define QUESTIONS_MAX 16 /* as in policy/caller.c */
+#define QUESTIONS_MAX 16 /* as in calls/caller.c */
 #define HELD_MAX 64 /* likewise */
 #define LONG 7000 /* bytes: few such calls of a connection are held */
 #define MANY 1200 /* connections: if all have long calls held, that would be 80 MiB */

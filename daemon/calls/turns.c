@@ -13,8 +13,8 @@
 
 #include "basic/util.h"
 #include "errors.h"
-#include "policy/kept.h"
-#include "policy/turns.h"
+#include "calls/kept.h"
+#include "calls/turns.h"
 
 /* Even while other calls keep arriving, one of these is dispatched from time to time. */
 #define PATIENCE_USEC (100 * USEC_PER_MSEC)
@@ -241,7 +241,7 @@ void turns_forget(Turns *t, const char *sender) {
         schedule(t);
 }
 
-int turns_new(const PolicyContext *context, Callers *const *callers, const SlowCall *calls, CallRefused refused,
+int turns_new(const CallContext *context, Callers *const *callers, const SlowCall *calls, CallRefused refused,
               void *userdata, Turns **ret) {
         Turns *t;
         int r;

@@ -6,7 +6,7 @@
 
 #include "basic/util.h"
 #include "errors.h"
-#include "policy/kept.h"
+#include "calls/kept.h"
 
 /* A value takes at most this, with its padding. */
 #define VALUE_SIZE 16

@@ -3,10 +3,10 @@
 
 #include <systemd/sd-bus.h>
 
+#include "calls/caller.h"
+#include "calls/context.h"
+#include "calls/polkit.h"
 #include "model/region-log.h"
-#include "policy/caller.h"
-#include "policy/context.h"
-#include "policy/polkit.h"
 
 /*
  * Calls that need polkit's permission. The broker never waits for polkit:
@@ -31,7 +31,7 @@ typedef int (*CallStep)(Call *call, void *userdata, sd_bus_error *error);
  * Borrows all arguments but the context itself. The counts only grow, except for the number of waiting calls. 0 or
  * -ENOMEM.
  */
-int authz_new(const PolicyContext *context, Callers *callers, PolkitCounts *counts, Authz **ret);
+int authz_new(const CallContext *context, Callers *callers, PolkitCounts *counts, Authz **ret);
 /* Drops all calls without an answer. Takes NULL. */
 void authz_free(Authz *authz);
 

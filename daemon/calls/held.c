@@ -8,8 +8,8 @@
 #include "errors.h"
 #include "model/limits.h"
 #include "policy/descriptors.h"
-#include "policy/held.h"
-#include "policy/kept.h"
+#include "calls/held.h"
+#include "calls/kept.h"
 
 /*
  * How many calls of a connection are kept until the bus has identified it, with how much memory and how many descriptors. Users

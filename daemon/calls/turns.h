@@ -3,8 +3,8 @@
 
 #include <systemd/sd-bus.h>
 
-#include "policy/caller.h"
-#include "policy/context.h"
+#include "calls/caller.h"
+#include "calls/context.h"
 
 /*
  * Calls whose answers take long, such as a list of thousands of leases. All calls arrive on one connection, one after the
@@ -26,7 +26,7 @@ typedef struct SlowCall {
  * Installs itself on the bus, which must be attached to the event loop later. Call this before callers_new(). Borrows all
  * arguments; *callers must be set when the first call arrives, and an empty entry ends `calls`. 0 or negative errno.
  */
-int turns_new(const PolicyContext *context, Callers *const *callers, const SlowCall *calls, CallRefused refused,
+int turns_new(const CallContext *context, Callers *const *callers, const SlowCall *calls, CallRefused refused,
               void *userdata, Turns **ret);
 void turns_free(Turns *turns);
 

@@ -11,11 +11,11 @@
 
 #include "basic/util.h"
 #include "errors.h"
-#include "policy/authz.h"
+#include "calls/authz.h"
 #include "policy/caller-unit.h"
 #include "policy/descriptors.h"
-#include "policy/kept.h"
-#include "policy/polkit.h"
+#include "calls/kept.h"
+#include "calls/polkit.h"
 
 /* No method needs more than one. */
 #define CHECKS_MAX 2
@@ -133,7 +133,7 @@ void call_actor(Call *call, Actor *ret) {
         *ret = (Actor){ .uid = who->uid, .pid = who->pid, .unit = caller_unit(who->pid, who->uid) };
 }
 
-int authz_new(const PolicyContext *context, Callers *callers, PolkitCounts *counts, Authz **ret) {
+int authz_new(const CallContext *context, Callers *callers, PolkitCounts *counts, Authz **ret) {
         Authz *authz;
 
         authz = calloc(1, sizeof(*authz));

@@ -5,7 +5,7 @@
 #include <systemd/sd-bus.h>
 
 #include "basic/log.h"
-#include "policy/context.h"
+#include "calls/context.h"
 #include "policy/places.h"
 
 /*
@@ -49,8 +49,8 @@ typedef struct Polkit {
 typedef void (*QuestionDone)(void *userdata, bool granted, sd_bus_error *verdict);
 
 /* Borrows all arguments but the context itself. */
-void polkit_init(Polkit *polkit, const PolicyContext *context, PolkitCounts *counts,
-                 void (*place_freed)(void *userdata), void *userdata);
+void polkit_init(Polkit *polkit, const CallContext *context, PolkitCounts *counts, void (*place_freed)(void *userdata),
+                 void *userdata);
 /* Forgets all questions. Calls no QuestionDone and cancels nothing: polkit notices that this connection has left. */
 void polkit_done(Polkit *polkit);
 

@@ -2,7 +2,7 @@
 
 /* Goes through a dictionary of the bus. It knows no keys: options of calls and credentials of callers are read with it. */
 
-#include "policy/dictionary.h"
+#include "calls/dictionary.h"
 
 static int read_entry(sd_bus_message *m, DictionaryEntry entry, void *userdata, sd_bus_error *error) {
         const char *key;

@@ -9,7 +9,7 @@
 #include <inttypes.h>
 
 #include "basic/util.h"
-#include "policy/polkit.h"
+#include "calls/polkit.h"
 
 #define POLKIT_NAME "org.freedesktop.PolicyKit1"
 #define POLKIT_PATH "/org/freedesktop/PolicyKit1/Authority"
@@ -34,8 +34,8 @@ struct Question {
         bool lost; /* cancelled, and polkit has not answered that either */
 };
 
-void polkit_init(Polkit *polkit, const PolicyContext *context, PolkitCounts *counts,
-                 void (*place_freed)(void *userdata), void *userdata) {
+void polkit_init(Polkit *polkit, const CallContext *context, PolkitCounts *counts, void (*place_freed)(void *userdata),
+                 void *userdata) {
         *polkit = (Polkit){
                 .bus = context->bus,
                 .log = context->log,

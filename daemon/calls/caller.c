@@ -12,9 +12,9 @@
 
 #include "basic/util.h"
 #include "policy/caller-unit.h"
-#include "policy/caller.h"
-#include "policy/dictionary.h"
-#include "policy/held.h"
+#include "calls/caller.h"
+#include "calls/dictionary.h"
+#include "calls/held.h"
 
 /*
  * How many questions to the bus may be open. dbus-daemon 1.16 puts a descriptor of the process into each answer, and queues 64
