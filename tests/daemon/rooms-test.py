@@ -44,9 +44,8 @@ MESSAGES = re.compile(r"\bsd_bus_(message_|message \*|reply|emit|call|send)")
 NO_DECISIONS = {"bus"}
 DECISIONS = re.compile(r"\b(call_authorize|authorize_region|region_(admits|drop_lease|forget)\w*|manager_remove_region|"
                        r"identity_in_group|access_by_mode|acl_[a-z_]+|users_[a-z_]+)\(|\buid [!=]=|\"org\.mshare1\.[a-z]")
-# In these rooms, a function with more parameters gets a struct.
+# A function with more parameters gets a struct.
 PARAMETERS_MAX = 7
-SHORT_LISTS = {"policy", "calls", "core", "bus", "."}
 # Functions that the core calls and the objects on the bus define: the header is in the room below.
 DECLARED_BELOW = {"bus/answer": "core/answer", "bus/announce": "core/announce"}
 # These have main(), which no other file calls.
@@ -159,8 +158,7 @@ def complaints():
             found["bus"].append("%s: %s/ must not know the bus" % (name, room))
         if room in NO_MESSAGES and MESSAGES.search(text):
             found["bus"].append("%s: %s/ must not know messages; see core/answer.h and core/announce.h" % (name, room))
-        if room in SHORT_LISTS:
-            found["parameters"] += long_lists(name, text)
+        found["parameters"] += long_lists(name, text)
         if room in NO_DECISIONS:
             found["decisions"] += ["%s: %s/ must not decide: %s" % (name, room, m.group()) for m in DECISIONS.finditer(text)]
         if path.suffix == ".c" and str(name) not in PROGRAMS:
@@ -173,6 +171,7 @@ def complaints():
     for path in sorted(file for folder in OTHERS for file in folder.glob("*.[ch]")):
         name = path.relative_to(TOP)
         text = path.read_text(encoding="utf-8")
+        found["parameters"] += long_lists(name, text)
         if path.suffix == ".c" and not OPENING.match(text):
             found["openings"].append("%s: say below the license line what the file is for" % name)
         for header in re.findall(r'#include "([^"]+)"', text):
