@@ -120,7 +120,7 @@ static bool daemon_has_exited(void) {
 }
 
 int donor_main(const KernelOps *ops, int argc, char **argv) {
-        DonorMessage message;
+        DonorMessage message = {};
         const DonorSpec *spec = &message.spec;
         int r;
 
