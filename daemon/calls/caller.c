@@ -370,7 +370,7 @@ static int name_left(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         int r;
 
         /*
-         * The match does not ensure this sender: a bus passes on signals that one user sends to another, also with this name.
+         * The match does not check the sender. Any user can send a signal of this name to the broker, and the bus delivers it.
          */
         if (!sender || !streq(sender, "org.freedesktop.DBus"))
                 return 0;
